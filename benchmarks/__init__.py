@@ -1,0 +1,1 @@
+"""Measurements of suno_async: run each with ``python -m benchmarks.<name>``."""

@@ -1,0 +1,247 @@
+"""One dispatcher that drives the schedule for every watched task; no asyncio task per id."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from suno_async import _wire
+from suno_async._schedule import Entry, PollPolicy, Schedule
+from suno_async.errors import (
+    APIError,
+    AuthenticationError,
+    ClientClosedError,
+    FeatureDisabledError,
+    SunoError,
+    TaskFailedError,
+    TaskNotFoundError,
+    TaskTimeoutError,
+    ValidationError,
+)
+from suno_async.models import Outcome, TaskInfo, TaskStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from suno_async._limiter import Permit
+    from suno_async._transport import Transport
+
+logger = logging.getLogger("suno_async")
+
+#: Seconds in which a 404 may be lag after a create ("for a short while", API contract, "Codes").
+NOT_FOUND_GRACE = 60.0
+
+#: Most status requests on their way at once; a server that answers nothing costs no more.
+MOST_IN_FLIGHT = 200
+
+
+class Watcher(Protocol):
+    """Who waits for a task."""
+
+    interactive: bool
+
+    def read(self, info: TaskInfo) -> None:
+        """A reading of a task that goes on."""
+        ...
+
+    def settled(self, outcome: Outcome) -> None:
+        """The wait is over. Called once."""
+        ...
+
+
+class Watched(Entry):
+    """An entry, and who waits for it."""
+
+    __slots__ = ("info", "watchers")
+
+    def __init__(self, task_id: str, *, added_at: float, created_at: float | None) -> None:
+        super().__init__(task_id, added_at=added_at, created_at=created_at)
+        self.watchers: tuple[Watcher, ...] = ()
+        self.info: TaskInfo | None = None
+
+
+class Poller:
+    """Watches tasks until they end, for whoever asks, with one request budget."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        policy: PollPolicy,
+        random: Callable[[], float],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._transport = transport
+        self._schedule: Schedule[Watched] = Schedule(policy, random)
+        self._wall = wall
+        self._loop = asyncio.get_running_loop()
+        self._watched: dict[str, Watched] = {}
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._dispatcher: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._unknown_words: set[str] = set()
+        self.delays: deque[float] = deque(maxlen=1000)
+        self.polls = 0
+        self.finished = 0
+        self.failed = 0
+
+    @property
+    def watched(self) -> int:
+        """Tasks being polled."""
+        return len(self._watched)
+
+    @property
+    def in_flight(self) -> int:
+        """Status requests on their way."""
+        return len(self._in_flight)
+
+    def watch(self, task_id: str, watcher: Watcher, created_at: float | None) -> None:
+        """Tell `watcher` of every reading of a task, and of its end.
+
+        `created_at` is loop time; None if unknown.
+        """
+        now = self._loop.time()
+        entry = self._watched.get(task_id)
+        if entry is None:
+            entry = Watched(task_id, added_at=now, created_at=created_at)
+            entry.interactive = watcher.interactive
+            self._watched[task_id] = entry
+            self._schedule.add(entry, now)
+        elif watcher.interactive:
+            self._schedule.promote(entry)
+        entry.watchers = (*entry.watchers, watcher)
+        self._wake.set()
+        if self._dispatcher is None:
+            self._dispatcher = self._loop.create_task(self._dispatch(), name="suno_async poller")
+
+    def unwatch(self, task_id: str, watcher: Watcher) -> None:
+        """Forget a watcher; a task that nobody waits for is no longer polled."""
+        entry = self._watched.get(task_id)
+        if entry is None:
+            return
+        entry.watchers = tuple(each for each in entry.watchers if each is not watcher)
+        if not entry.watchers:
+            del self._watched[task_id]
+            self._schedule.discard(entry)
+
+    def age_to_loop_time(self, created_at: float) -> float:
+        """Loop time of a moment given in Unix seconds; one in the future counts as now."""
+        return self._loop.time() - max(0.0, self._wall() - created_at)
+
+    async def close(self) -> None:
+        """End every wait with `ClientClosedError`, and everything under way."""
+        running = [*self._in_flight, *([self._dispatcher] if self._dispatcher else [])]
+        for task in running:
+            task.cancel()
+        for entry in list(self._watched.values()):
+            self._end(entry, ClientClosedError(f"client closed; task {entry.task_id} goes on"))
+        await asyncio.gather(*running, return_exceptions=True)
+        self._dispatcher = None
+
+    async def _dispatch(self) -> None:
+        while True:
+            self._wake.clear()
+            due = self._schedule.next_due()
+            if due is None or len(self._in_flight) >= MOST_IN_FLIGHT:
+                await self._wake.wait()
+                continue
+            if due > self._loop.time():
+                await self._sleep_until(due)
+                continue
+            # Permit first, id second: nothing chosen grows stale in the limiter's queue.
+            permit = await self._transport.limiter.acquire()
+            entry = self._schedule.pop(self._loop.time())
+            if entry is None:
+                permit.cancel()
+                continue
+            self.polls += 1
+            task = self._loop.create_task(self._ask(entry, permit))
+            self._in_flight.add(task)
+            task.add_done_callback(self._landed)
+
+    async def _sleep_until(self, when: float) -> None:
+        timer = self._loop.call_at(when, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._wake.set()
+
+    async def _ask(self, entry: Watched, permit: Permit) -> None:
+        task_id = entry.task_id
+        try:
+            info = await self._transport.once(
+                _wire.task_info_request(task_id),
+                lambda status, headers, body: _wire.read_task_info(status, headers, body, task_id),
+                permit,
+            )
+        except SunoError as error:
+            self._take_failure(entry, error)
+        else:
+            self._take(entry, info)
+
+    def _take(self, entry: Watched, info: TaskInfo) -> None:
+        if self._watched.get(entry.task_id) is not entry:
+            return  # everyone left while the request was on its way
+        entry.info = info
+        if info.status is TaskStatus.SUCCESS:
+            self.finished += 1
+            self._note_delay(info)
+            self._end(entry, None)
+        elif info.status is TaskStatus.FAILED:
+            self.failed += 1
+            self._note_delay(info)
+            reason = info.failure.message if info.failure is not None else ""
+            self._end(entry, TaskFailedError(entry.task_id, reason, info))
+        else:
+            self._go_on(entry, info)
+
+    def _go_on(self, entry: Watched, info: TaskInfo) -> None:
+        if info.status is TaskStatus.UNKNOWN and info.raw_status not in self._unknown_words:
+            self._unknown_words.add(info.raw_status)
+            logger.warning("unknown task status %r: polling on", info.raw_status)
+        if entry.created_at is None and info.create_at is not None:
+            entry.created_at = self.age_to_loop_time(info.create_at)
+        for watcher in entry.watchers:
+            watcher.read(info)
+        if not self._schedule.defer(entry, self._loop.time()):
+            self._end(entry, TaskTimeoutError(entry.task_id, "still going at its deadline", info))
+
+    def _take_failure(self, entry: Watched, error: SunoError) -> None:
+        if self._watched.get(entry.task_id) is not entry:
+            return
+        if isinstance(error, AuthenticationError) and error.understood:
+            # Every other question would get the same answer.
+            for each in list(self._watched.values()):
+                self._end(each, error)
+        elif self._is_final(entry, error):
+            self._end(entry, error)
+        elif not self._schedule.retry(entry, self._loop.time()):
+            reason = f"past its deadline, and its last checks failed: {error}"
+            self._end(entry, TaskTimeoutError(entry.task_id, reason, entry.info))
+        else:
+            logger.info("task %s: %s; asking again later", entry.task_id, error)
+
+    def _is_final(self, entry: Watched, error: SunoError) -> bool:
+        if not isinstance(error, APIError) or not error.understood:
+            return False
+        if isinstance(error, TaskNotFoundError):
+            return self._loop.time() - entry.known_since > NOT_FOUND_GRACE
+        return isinstance(error, ValidationError | FeatureDisabledError)
+
+    def _note_delay(self, info: TaskInfo) -> None:
+        if info.complete_at is not None:
+            self.delays.append(max(0.0, self._wall() - info.complete_at))
+
+    def _end(self, entry: Watched, error: SunoError | None) -> None:
+        del self._watched[entry.task_id]
+        self._schedule.discard(entry)
+        outcome = Outcome(entry.task_id, entry.info, error)
+        for watcher in entry.watchers:
+            watcher.settled(outcome)
+        entry.watchers = ()
