@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import email.utils
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -249,12 +249,14 @@ def _read_envelope(body: bytes) -> _Envelope | None:
         value: object = _any.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError):
         return None
-    if not isinstance(value, dict) or "code" not in value:
-        return None
     # A field of the envelope has an unknown shape: keep what can be read.
-    envelope = _salvage({k: v for k, v in value.items() if k != "data"}, _Envelope)
+    fields = _object(value)
+    if "code" not in fields:
+        return None
+    data = fields.pop("data", None)
+    envelope = _salvage(fields, _Envelope)
     if envelope is not None:
-        envelope.data = msgspec.Raw(msgspec.json.encode(value.get("data")))
+        envelope.data = msgspec.Raw(msgspec.json.encode(data))
     return envelope
 
 
@@ -262,9 +264,9 @@ def _salvage(value: object, kind: type[T]) -> T | None:
     """Build struct `kind` from whatever of `value` fits; None if `value` is no object at all."""
     if not isinstance(value, dict):
         return None
-    kept: dict[str, Any] = {}
+    fields, kept = _object(cast("object", value)), dict[str, Any]()
     for field in msgspec.structs.fields(kind):  # type: ignore[arg-type]  # T is one of our structs
-        if (found := value.get(field.name)) is None:
+        if (found := fields.get(field.name)) is None:
             continue
         if (fitted := _fit(found, field.type)) is not None:
             kept[field.name] = fitted
@@ -280,7 +282,7 @@ def _fit(value: Any, kind: Any) -> Any:  # noqa: ANN401 (JSON in, a field of any
         if kind == nested | None:
             return _salvage(value, nested)
     if kind == list[_MusicItem] | None and isinstance(value, list):
-        items = (_salvage(item, _MusicItem) for item in value)
+        items = (_salvage(item, _MusicItem) for item in cast("list[object]", value))
         return [item for item in items if item is not None]
     if kind == str | None and isinstance(value, int | float):
         return str(value)
@@ -291,10 +293,16 @@ def _fit(value: Any, kind: Any) -> Any:  # noqa: ANN401 (JSON in, a field of any
 
 def _only_texts(value: object) -> object:
     if isinstance(value, dict):
-        return {k: v for k, v in value.items() if isinstance(v, str)}
+        fields = _object(cast("object", value))
+        return {name: text for name, text in fields.items() if isinstance(text, str)}
     if isinstance(value, list):
-        return [v for v in value if isinstance(v, str)]
+        return [text for text in cast("list[object]", value) if isinstance(text, str)]
     return None
+
+
+def _object(value: object) -> dict[str, Any]:
+    """A JSON object's fields; none if `value` is something else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _task_info(record: _Record, task_id: str, body: bytes) -> TaskInfo:
@@ -372,7 +380,7 @@ def _unix(when: float | str | None) -> float | None:
 
 def _texts(errors: object) -> tuple[str, ...]:
     if isinstance(errors, list):
-        return tuple(str(each) for each in errors)
+        return tuple(str(each) for each in cast("list[object]", errors))
     return () if errors is None else (str(errors),)
 
 

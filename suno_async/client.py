@@ -286,7 +286,12 @@ class SunoClient:
             for task_id in pending:
                 core.poller.unwatch(task_id, queue)
 
-    async def _wait(self, handle: TaskHandle, timeout: float | None) -> Outcome:
+    async def wait_for(self, handle: TaskHandle, timeout: float | None = None) -> Outcome:
+        """How one task ended: what `TaskHandle.result` stands on.
+
+        Raises:
+            TaskTimeoutError: `timeout` seconds passed; the job goes on.
+        """
         core = self._open()
         queue = Queue(interactive=True)
         core.poller.watch(handle.id, queue, handle.born)
@@ -299,7 +304,8 @@ class SunoClient:
             raise TaskTimeoutError(handle.id, f"not ended within the {timeout:g} s given")
         return outcome
 
-    async def _updates(self, handle: TaskHandle) -> AsyncIterator[TaskInfo]:
+    async def updates_of(self, handle: TaskHandle) -> AsyncIterator[TaskInfo]:
+        """Every reading of one task: what `TaskHandle.updates` stands on."""
         core = self._open()
         queue = Queue(interactive=True, readings=True)
         core.poller.watch(handle.id, queue, handle.born)
@@ -373,7 +379,7 @@ class TaskHandle:
             TaskTimeoutError: The timeout or the deadline passed; the job goes on.
             SunoError: What else kept the outcome from being known.
         """
-        return (await self._client._wait(self, timeout)).result()  # noqa: SLF001 (one module)
+        return (await self._client.wait_for(self, timeout)).result()
 
     async def info(self) -> TaskInfo:
         """Ask now: `SunoClient.task_info`."""
@@ -385,4 +391,4 @@ class TaskHandle:
         Raises:
             SunoError: While iterating, if the outcome cannot be known.
         """
-        return self._client._updates(self)  # noqa: SLF001 (one module)
+        return self._client.updates_of(self)

@@ -1,1 +1,15 @@
-"""A faithful local server of the job API."""
+"""A faithful local server of the job API: for the demo, for users' tests, and for ours.
+
+    async with Sandbox(seed=1, time_scale=60) as sandbox:
+        async with SunoClient(sandbox.key, base_url=sandbox.url) as suno:
+            ...
+
+In pytest: ``pytest_plugins = ["suno_async.sandbox.pytest_plugin"]`` and the fixture
+``suno_sandbox``. On a port: ``suno-async sandbox``.
+"""
+
+from suno_async.sandbox._faults import Fault, Faults
+from suno_async.sandbox._jobs import Job
+from suno_async.sandbox._server import COST, KEY, Sandbox, SandboxStatistics
+
+__all__ = ["COST", "KEY", "Fault", "Faults", "Job", "Sandbox", "SandboxStatistics"]
