@@ -1,0 +1,16 @@
+"""The command line: ``suno-async``, on the public API alone. Needs the extra ``[cli]``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run ``suno-async``."""
+    try:
+        from suno_async.cli.app import app  # noqa: PLC0415 (the extra may be missing)
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich"}:
+            raise
+        sys.exit("suno-async needs its extra: pip install 'suno-async[cli]'")
+    app()
