@@ -42,9 +42,12 @@ class Permit:
     """The right to send one request now; tells the limiter what became of it.
 
     Where a request stands on its way cannot be seen, but it reaches the server after it left and
-    before its reply came back, less the shortest way back. So a request counts from its reply less
-    the shortest round trip seen, or from `JITTER` after it left, whichever is earlier: a
-    handshake, a slow link or a stalled process cannot push two seconds' requests into one.
+    before its reply came back. So it counts from its reply, or from `JITTER` after it left,
+    whichever is earlier, and a connection being opened delays when it left: neither a handshake
+    nor a link whose delay varies pushes two seconds' requests into one.
+
+    Not from the reply less the shortest round trip seen, which would cost less: that shortest one
+    is an overestimate for as long as traffic is young, and a strict server then sees a sixteenth.
     """
 
     __slots__ = ("_limiter", "_used", "counts_until", "left_at")
@@ -54,6 +57,11 @@ class Permit:
         self._used = True
         self.left_at: float | None = None
         self.counts_until = math.inf
+
+    def __deepcopy__(self, memo: object) -> Permit:
+        # It rides along with the request, and aioresponses copies a request's arguments deeply:
+        # that would copy the event loop.
+        return self
 
     def left(self) -> None:
         """The request is on its way."""
@@ -65,9 +73,7 @@ class Permit:
     def answered(self) -> None:
         """The reply's headers are here."""
         if self.left_at is not None:
-            now = self._limiter.now()
-            counted_from = now - self._limiter.shortest(now - self.left_at)
-            self.counts_until = min(self.counts_until, counted_from + WINDOW)
+            self.counts_until = min(self.counts_until, self._limiter.now() + WINDOW)
             self._limiter.recheck()
 
     def cancel(self) -> None:
@@ -89,7 +95,6 @@ class AccountLimiter:
         self._most = max(1, math.floor(rate))
         self._bucket = AsyncLimiter(1, 1 / rate)
         self._counted: list[Permit] = []
-        self._shortest = math.inf
         self._paused_until = -math.inf
         self._recover_at = math.inf
         self._waiting: asyncio.Future[None] | None = None
@@ -128,8 +133,6 @@ class AccountLimiter:
                 await self._recover()
             while (ready := self._ready_at()) > self.now():
                 await self._sleep_until(ready)
-                if self._ready_at() > self.now():
-                    continue
             await self._bucket.acquire()
             while (ready := self._ready_at()) > self.now():
                 # A pause came while the bucket was being waited for.
@@ -167,11 +170,6 @@ class AccountLimiter:
         if self._recent:
             self._recent.pop()
         self.recheck()
-
-    def shortest(self, round_trip: float) -> float:
-        """The shortest round trip seen, this one included."""
-        self._shortest = min(self._shortest, round_trip)
-        return self._shortest
 
     def _ready_at(self) -> float:
         now = self.now()

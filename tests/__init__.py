@@ -1,0 +1,1 @@
+"""The suite: pure parts by value, the rest over real sockets against the sandbox."""

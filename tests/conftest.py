@@ -1,0 +1,49 @@
+"""Shared fixtures: a sandbox, a client of it, and aioresponses made to work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
+
+import aioresponses.core
+import pytest
+from aiohttp import ClientResponse
+from aioresponses import aioresponses as mocked_http
+
+from suno_async import PollPolicy, SunoClient
+from suno_async.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+SCALE = 100.0
+FAST = PollPolicy(interval=15 / SCALE, max_interval=60 / SCALE, deadline=12.0)
+
+
+class _Response(ClientResponse):
+    # aiohttp 3.14 wants a stream writer, aioresponses 0.7.9 gives none (aioresponses#289).
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (passed on)
+        kwargs.setdefault("stream_writer", Mock())
+        super().__init__(*args, **kwargs)
+
+
+@pytest.fixture
+def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[mocked_http]:
+    """Replies without sockets."""
+    monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
+    with mocked_http() as mocked:
+        yield mocked
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A sandbox in which a job of 90 s takes 0.9 s."""
+    async with Sandbox(seed=1, time_scale=SCALE) as server:
+        yield server
+
+
+@pytest.fixture
+async def suno(sandbox: Sandbox) -> AsyncIterator[SunoClient]:
+    """A client of the sandbox, with intervals as compressed as its jobs."""
+    async with SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as client:
+        yield client

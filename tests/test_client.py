@@ -1,0 +1,199 @@
+"""One exchange at a time, without sockets: what is sent, what comes back, what leaks."""
+
+# aioresponses ships no types for its requests.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from suno_async import (
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    CreateOutcomeUnknownError,
+    GenerateMusic,
+    InsufficientCreditsError,
+    InvalidInputError,
+    SunoClient,
+    SunoError,
+    WrongEventLoopError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aioresponses import aioresponses
+
+CANARY = "ak_canary7d1f0c"
+BASE = "https://api.example"
+API = f"{BASE}/api/v1/client"
+CREATE = f"{API}/job/CreateTask"
+JOB = GenerateMusic(prompt="x")
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[SunoClient]:
+    """A client that gives up at once instead of trying again."""
+    async with SunoClient(CANARY, base_url=BASE, retry_for=0) as suno:
+        yield suno
+
+
+async def test_create(client: SunoClient, http: aioresponses) -> None:
+    """A create posts its body, the key in the header, follows no redirect, gives a handle."""
+    http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
+    task = await client.create(JOB)
+    assert task.id == "t1"
+    (call,) = http.requests[("POST", URL(CREATE))]
+    sent: dict[str, Any] = call.kwargs
+    assert sent["headers"]["x-api-key"] == CANARY
+    assert sent["allow_redirects"] is False
+    assert CANARY.encode() not in sent["data"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        ({"status": 500}, CreateOutcomeUnknownError),
+        ({"status": 502, "body": "<html>"}, CreateOutcomeUnknownError),
+        ({"status": 200, "body": "{"}, CreateOutcomeUnknownError),
+        ({"status": 200, "payload": {"code": 402}}, InsufficientCreditsError),
+        ({"status": 401, "payload": {"code": 401}}, AuthenticationError),
+    ],
+)
+async def test_create_is_never_sent_twice(
+    http: aioresponses, reply: dict[str, Any], error: type[SunoError]
+) -> None:
+    """A create that may have been accepted, or was refused for good, is sent once."""
+    http.post(CREATE, repeat=True, **reply)
+    async with SunoClient(CANARY, base_url=BASE) as suno:
+        with pytest.raises(error):
+            await suno.create(JOB)
+    assert len(http.requests[("POST", URL(CREATE))]) == 1
+
+
+async def test_create_again_after_429(http: aioresponses) -> None:
+    """A create refused for its rate is sent again when the server says."""
+    http.post(CREATE, status=429, headers={"Retry-After": "0"})
+    http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
+    async with SunoClient(CANARY, base_url=BASE) as suno:
+        assert (await suno.create(JOB)).id == "t1"
+        assert suno.statistics().rate_limited == 1
+
+
+async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -> None:
+    """Bad input raises before any request."""
+    with pytest.raises(InvalidInputError):
+        await client.create(GenerateMusic())
+    with pytest.raises(InvalidInputError):
+        await client.create(JOB, callback_url="ftp://x")
+    with pytest.raises(InvalidInputError):
+        client.as_completed(["ok", ""])
+    with pytest.raises(InvalidInputError):
+        client.as_completed("one-string")
+    with pytest.raises(InvalidInputError):
+        await client.task_info("")
+    assert http.requests == {}
+
+
+async def test_aiohttp_errors_do_not_escape(
+    client: SunoClient, http: aioresponses, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever aiohttp raises becomes ours, and the key is in none of what can be printed."""
+    caplog.set_level(logging.DEBUG)
+    info = SunoClient(CANARY, base_url=BASE)
+    seen = [repr(client), repr(info), str(vars(info).get("_account"))]
+    for error in (
+        aiohttp.ServerDisconnectedError(),
+        aiohttp.ClientPayloadError(),
+        ConnectionResetError(),
+        TimeoutError(),
+        aiohttp.InvalidURL("x"),
+        aiohttp.ContentTypeError(None, (), headers={"x-api-key": CANARY}),  # type: ignore[arg-type]
+    ):
+        http.get(f"{API}/account/balance", exception=error)
+        with pytest.raises(SunoError) as caught:
+            await client.balance()
+        assert caught.value.__context__ is None
+        frames = traceback.StackSummary.extract(
+            traceback.walk_tb(caught.value.__traceback__), capture_locals=True
+        )
+        # This test's own frame holds the canary; the library's must not.
+        seen += [str(frame.locals) for frame in frames if "suno_async" in frame.filename]
+        seen += [repr(caught.value), str(caught.value), *traceback.format_exception(caught.value)]
+    assert CANARY not in "".join([*seen, *(record.getMessage() for record in caplog.records)])
+
+
+@pytest.mark.parametrize("key", ["", " ", "a\nb", "clé"])
+async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is missing or cannot stand in a header is refused, and not shown."""
+    monkeypatch.delenv("SUNO_API_KEY", raising=False)
+    monkeypatch.delenv("CRUN_API_KEY", raising=False)
+    with pytest.raises(ConfigurationError) as caught:
+        SunoClient(key, base_url=BASE)
+    assert not key.strip() or key not in str(caught.value)
+
+
+async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Key and base URL come from the environment, SUNO_ before CRUN_."""
+    monkeypatch.setenv("CRUN_API_KEY", "second")
+    monkeypatch.setenv("SUNO_API_KEY", "first")
+    monkeypatch.setenv("CRUN_BASE_URL", BASE)
+    monkeypatch.delenv("SUNO_BASE_URL", raising=False)
+    http.get(f"{API}/account/balance", payload={"code": 200, "data": {"balance": "7.5"}})
+    async with SunoClient() as suno:
+        assert await suno.balance() == 7.5
+    (call,) = http.requests[("GET", URL(f"{API}/account/balance"))]
+    assert call.kwargs["headers"]["x-api-key"] == "first"
+
+
+async def test_bad_options() -> None:
+    """Options that cannot work are refused."""
+    with pytest.raises(ConfigurationError):
+        SunoClient(CANARY, base_url="ftp://x")
+    with pytest.raises(ConfigurationError):
+        SunoClient(CANARY, rate_limit=16)
+    with pytest.raises(ConfigurationError):
+        SunoClient(CANARY, request_timeout=0)
+
+
+async def test_closed() -> None:
+    """A closed client says so, and closing twice is fine."""
+    suno = SunoClient(CANARY, base_url=BASE)
+    await suno.close()
+    await suno.close()
+    with pytest.raises(ClientClosedError):
+        await suno.balance()
+
+
+async def test_injected_session_stays_open(http: aioresponses) -> None:
+    """A session that was given is used, and left open."""
+    http.get(f"{API}/account/balance", payload={"code": 200, "data": {"balance": 1}})
+    async with aiohttp.ClientSession() as session:
+        async with SunoClient(CANARY, base_url=BASE, session=session) as suno:
+            assert await suno.balance() == 1
+        assert not session.closed
+
+
+def test_second_event_loop() -> None:
+    """A client used in a second event loop says so."""
+    suno = SunoClient(CANARY, base_url=BASE)
+
+    async def use() -> None:
+        suno.statistics()
+
+    async def close() -> None:
+        await suno.close()
+
+    with asyncio.Runner() as first:
+        first.run(use())
+        with asyncio.Runner() as second, pytest.raises(WrongEventLoopError):
+            second.run(use())
+        first.run(close())

@@ -1,0 +1,222 @@
+"""The client against the sandbox, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import itertools
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+
+from suno_async import (
+    AuthenticationError,
+    ClientClosedError,
+    DownloadError,
+    GenerateMusic,
+    NotSentError,
+    Outcome,
+    PollPolicy,
+    SunoClient,
+    SunoError,
+    TaskFailedError,
+    TaskNotFoundError,
+    TaskStatus,
+    TaskTimeoutError,
+)
+from suno_async.sandbox import Faults, Sandbox
+from tests.conftest import FAST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JOB = GenerateMusic(prompt="slow piano, rain outside", instrumental=True)
+
+
+async def test_create_await_download(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A song is created, awaited and fetched, and the key does not go to where the file lies."""
+    info = await (await suno.create(JOB)).result(timeout=10)
+    assert info.status is TaskStatus.SUCCESS
+    assert [track.model_version for track in info.tracks] == ["v5", "v5"]
+    path = await suno.download(info.tracks[0], tmp_path / "music")
+    assert path.read_bytes().startswith(b"\xff\xfb")
+    assert path.suffix == ".mp3"
+    assert not list(path.parent.glob("*.part"))
+    assert sandbox.statistics.key_leaks == 0
+
+
+async def test_download_that_fails(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
+    """A file that cannot be fetched leaves nothing behind."""
+    with pytest.raises(DownloadError):
+        await suno.download("", tmp_path)
+    with pytest.raises(DownloadError, match="404"):
+        await suno.download(f"{sandbox.url}/nowhere/x.mp3", tmp_path)
+    assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
+
+
+async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
+    """Every id ends once, with its true outcome, and no second at the server sees 16 requests."""
+    ids = sandbox.add_tasks(40, created_ago=1.0)
+    outcomes = [each async for each in suno.as_completed([*ids, ids[0]])]
+    assert sorted(each.task_id for each in outcomes) == sorted(ids)
+    for each in outcomes:
+        assert each.ok != sandbox.tasks[each.task_id].fails
+        assert each.ok or isinstance(each.error, TaskFailedError)
+    assert sandbox.statistics.worst_window <= 15
+    assert sandbox.statistics.rate_limited == 0
+
+
+async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
+    """`results` keeps the order given, handles and ids and repetitions alike."""
+    a, b = sandbox.add_tasks(2, created_ago=10.0)
+    outcomes = await suno.results([b, suno.task(a), b])
+    assert [each.task_id for each in outcomes] == [b, a, b]
+
+
+async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
+    """N waiters on one task are one poll, and one that leaves does not stop the others."""
+    (task_id,) = sandbox.add_tasks(1, durations=[100.0])
+    waits = [asyncio.ensure_future(suno.task(task_id).result()) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    waits[0].cancel()
+    infos = await asyncio.gather(*waits, return_exceptions=True)
+    assert isinstance(infos[0], asyncio.CancelledError)
+    assert len({id(info) for info in infos[1:]}) == 1
+    assert len(sandbox.tasks[task_id].polls) <= 8
+
+
+async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
+    """The server is asked no sooner than one interval after a create, and after each answer."""
+    task = await suno.create(JOB)
+    born = sandbox.tasks[task.id].created_at
+    await suno.results([task])
+    polls = sandbox.tasks[task.id].polls
+    assert all(b - a >= FAST.interval - 0.01 for a, b in itertools.pairwise(polls))
+    assert born is not None
+
+
+async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
+    """`updates` yields the readings; the last one is terminal."""
+    (task_id,) = sandbox.add_tasks(1, durations=[60.0])
+    statuses = [info.status async for info in suno.task(task_id).updates()]
+    assert len(statuses) > 1
+    assert [status.terminal for status in statuses] == [False] * (len(statuses) - 1) + [True]
+
+
+async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
+    """A wait that runs out says so, in both forms, and leaves nothing watched."""
+    ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
+    with pytest.raises(TaskTimeoutError):
+        await suno.task(ids[0]).result(timeout=0.05)
+    outcomes = await suno.results(ids, timeout=0.05)
+    assert [type(each.error) for each in outcomes] == [TaskTimeoutError] * 3
+    assert suno.statistics().watched == 0
+
+
+async def test_deadline(sandbox: Sandbox) -> None:
+    """A task that never ends is asked at its deadline for the last time, and given up."""
+    policy = PollPolicy(interval=0.1, max_interval=0.2, deadline=0.5)
+    async with SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno:
+        (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])
+        (outcome,) = await suno.results([task_id])
+    assert isinstance(outcome.error, TaskTimeoutError)
+    assert outcome.info is not None
+
+
+async def test_leaving_early(suno: SunoClient, sandbox: Sandbox) -> None:
+    """Breaking out of `as_completed` stops the polling of the rest, and prints nothing."""
+    ids = sandbox.add_tasks(30, created_ago=5.0)
+    async for outcome in suno.as_completed(ids):
+        assert isinstance(outcome, Outcome)
+        break
+    gc.collect()
+    await asyncio.sleep(0.05)
+    assert suno.statistics().watched == 0
+
+
+async def test_closing_ends_waits(sandbox: Sandbox) -> None:
+    """Closing a client ends every wait with a clear error."""
+    suno = SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST)
+    (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])
+    wait = asyncio.ensure_future(suno.task(task_id).result())
+    await asyncio.sleep(0.05)
+    await suno.close()
+    with pytest.raises(ClientClosedError):
+        await wait
+
+
+async def test_wrong_key(sandbox: Sandbox) -> None:
+    """A refused key ends all waits with one clear error."""
+    ids = sandbox.add_tasks(20)
+    async with SunoClient("ak_wrong", base_url=sandbox.url, policy=FAST) as suno:
+        outcomes = await suno.results(ids)
+    assert {type(each.error) for each in outcomes} == {AuthenticationError}
+    assert sandbox.statistics.requests < 10
+
+
+async def test_unknown_task(suno: SunoClient) -> None:
+    """An id the server does not know is an error of its own."""
+    with pytest.raises(TaskNotFoundError):
+        await suno.task_info("no-such-task")
+
+
+async def test_nothing_listens() -> None:
+    """A create that found no server was not sent, and says so."""
+    async with SunoClient("k", base_url="http://127.0.0.1:1", retry_for=0) as suno:
+        with pytest.raises(NotSentError):
+            await suno.create(JOB)
+
+
+async def test_chaos() -> None:
+    """With a fifth of all requests failing, every task still ends with its true outcome."""
+    faults = Faults(error=0.06, reset=0.05, stall=0.03, garbage=0.04, slow=0.02, stall_seconds=0.4)
+    policy = PollPolicy(interval=0.1, max_interval=0.3, deadline=30.0)
+    async with (
+        Sandbox(seed=3, time_scale=300, faults=faults, failure_share=0.2) as sandbox,
+        SunoClient(sandbox.key, base_url=sandbox.url, policy=policy, request_timeout=0.2) as suno,
+    ):
+        ids = sandbox.add_tasks(60)
+        async for outcome in suno.as_completed(ids):
+            assert outcome.ok != sandbox.tasks[outcome.task_id].fails
+            assert outcome.error is None or isinstance(outcome.error, TaskFailedError)
+        assert sum(sandbox.statistics.faults.values()) > 5
+        assert sandbox.statistics.rate_limited == 0
+
+
+async def test_creates_in_chaos() -> None:
+    """With requests cut, stalled and garbled at random, no song is created twice."""
+    faults = Faults(error=0.1, reset=0.1, stall=0.05, garbage=0.1, stall_seconds=0.4)
+    async with (
+        Sandbox(seed=4, faults=faults) as sandbox,
+        SunoClient(sandbox.key, base_url=sandbox.url, request_timeout=0.2) as suno,
+    ):
+        jobs = [GenerateMusic(prompt=f"song {n}") for n in range(40)]
+        ended = await asyncio.gather(*map(suno.create, jobs), return_exceptions=True)
+        assert all(
+            not isinstance(each, BaseException) or isinstance(each, SunoError) for each in ended
+        )
+        prompts = [job.body["input"]["prompt"] for job in sandbox.tasks.values()]
+        assert len(prompts) == len(set(prompts))
+
+
+async def test_strict_sandbox(sandbox: Sandbox) -> None:
+    """The sandbox refuses what the API would refuse, with the contract's codes."""
+    url = f"{sandbox.url}/api/v1/client"
+    key = {"x-api-key": sandbox.key}
+    async with aiohttp.ClientSession() as http:
+
+        async def code(method: str, path: str, **more: object) -> int:
+            async with http.request(method, f"{url}/{path}", **more) as reply:  # type: ignore[arg-type]
+                body = await reply.json()
+                assert body["code"] == reply.status
+                return reply.status
+
+        assert await code("GET", "account/balance") == 401
+        assert await code("GET", "job/TaskInfo", headers=key) == 422
+        assert await code("GET", "job/TaskInfo?task_id=x", headers=key) == 404
+        assert await code("GET", "job/Nothing", headers=key) == 404
+        assert await code("POST", "job/CreateTask", headers=key, data="{}") == 422
+        assert await code("POST", "job/CreateTask", headers=key, json={"model": "x"}) == 422
+        assert [await code("GET", "account/balance", headers=key) for _ in range(20)].count(429) > 0
+    assert sandbox.statistics.worst_window > 15

@@ -1,0 +1,96 @@
+"""Errors, inputs and ids."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import suno_async
+from suno_async import ConfigurationError, GenerateMusic, InvalidInputError, PollPolicy, SunoError
+from suno_async.cli._ids import decided_ids, read_ids
+from suno_async.inputs import check_task_id
+from suno_async.sandbox._rules import broken_rules
+
+ERRORS = [
+    each
+    for name in suno_async.__all__
+    if isinstance(each := getattr(suno_async, name), type) and issubclass(each, SunoError)
+]
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_errors_survive(kind: type[SunoError]) -> None:
+    """Every public error derives from the base and survives pickle and copy."""
+    error = kind(("field: rule",)) if kind is InvalidInputError else kind(429)
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 (our own)
+        assert (type(twin), twin.args, str(twin)) == (kind, error.args, str(error))
+        assert vars(twin) == vars(error)
+
+
+def test_public_names() -> None:
+    """The public names are sorted and there."""
+    assert sorted(suno_async.__all__) == suno_async.__all__
+
+
+@pytest.mark.parametrize("bad", ["", "  ", "a\nb", "a\x7f", "x" * 129, 7, None, b"id"])
+def test_bad_ids(bad: object) -> None:
+    """What cannot be an id is refused, saying why."""
+    with pytest.raises(InvalidInputError, match="task_id"):
+        check_task_id(bad)
+
+
+def test_all_rules_at_once() -> None:
+    """Every broken rule of an input is told at once, each naming its field."""
+    job = GenerateMusic(mode="custom", title="t" * 101, style_weight=1.5)
+    with pytest.raises(InvalidInputError) as caught:
+        job.check()
+    text = str(caught.value)
+    assert all(name in text for name in ("title", "tags", "lyrics", "style_weight"))
+
+
+def test_extra_fields() -> None:
+    """A field newer than this library is sent as it is."""
+    job = GenerateMusic(prompt="x", extra={"brand_new": 1})
+    assert job.payload()["brand_new"] == 1
+    assert "extra" not in job.payload()
+
+
+@given(st.builds(GenerateMusic))
+def test_inputs_agree_with_the_sandbox(job: GenerateMusic) -> None:
+    """An input passes its check exactly if the sandbox, which checks by itself, accepts it."""
+    body = {"model": job.KIND, "input": job.payload()}
+    if any(name in job.payload() for name in job.extra):
+        return  # an extra field is the caller's own business
+    assert bool(job.problems()) == bool(broken_rules(body))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"interval": 0}, {"growth": 0.5}, {"deadline": 1}, {"jitter": -1}]
+)
+def test_policy_rules(wrong: dict[str, float]) -> None:
+    """A policy that cannot work is refused."""
+    with pytest.raises(ConfigurationError):
+        PollPolicy(**wrong)
+
+
+def test_read_ids() -> None:
+    """Ids are read from text, CSV and JSONL, once each; comments and blanks are skipped."""
+    assert read_ids(["a", "", "# no", "b", "a"]) == ["a", "b"]
+    assert read_ids(["title,task_id", "x,1", '"y, z",2']) == ["1", "2"]
+    assert read_ids(['{"task_id": "a"}', '{"id": "b"}', '"c"']) == ["a", "b", "c"]
+    with pytest.raises(InvalidInputError, match=r"line 2.*line 3"):
+        read_ids(["ok", '{"x": 1}', "{broken"])
+
+
+def test_decided_ids() -> None:
+    """A results file cut short still tells what was decided, and only that."""
+    lines = [
+        '{"task_id": "a", "status": "success"}',
+        '{"task_id": "b", "status": "undecided"}',
+        '{"ta',
+    ]
+    assert list(decided_ids(lines)) == ["a"]
