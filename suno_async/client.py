@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import statistics
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -222,7 +221,7 @@ class SunoClient:
             rate=limiter.recent_rate,
             rate_limit=limiter.rate,
             rate_limited=limiter.rate_limited,
-            delay_mean=statistics.fmean(delays) if delays else None,
+            delay_mean=sum(delays) / len(delays) if delays else None,
             delay_p95=delays[int(0.95 * (len(delays) - 1))] if delays else None,
         )
 
