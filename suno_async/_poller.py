@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from suno_async import _wire
-from suno_async._schedule import Entry, PollPolicy, Schedule
+from suno_async._backoff import BackoffSchedule
+from suno_async._policy import Entry, PollPolicy, Schedule
+from suno_async._schedule import IndexSchedule
 from suno_async.errors import (
     APIError,
     AuthenticationError,
@@ -26,6 +29,7 @@ from suno_async.models import Outcome, TaskInfo, TaskStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from suno_async._durations import Durations
     from suno_async._limiter import Permit
     from suno_async._transport import Transport
 
@@ -55,12 +59,13 @@ class Watcher(Protocol):
 class Watched(Entry):
     """An entry, and who waits for it."""
 
-    __slots__ = ("info", "watchers")
+    __slots__ = ("watchers",)
 
-    def __init__(self, task_id: str, *, added_at: float, created_at: float | None) -> None:
-        super().__init__(task_id, added_at=added_at, created_at=created_at)
+    def __init__(
+        self, task_id: str, *, added_at: float, created_at: float | None, kind: str
+    ) -> None:
+        super().__init__(task_id, added_at=added_at, created_at=created_at, kind=kind)
         self.watchers: tuple[Watcher, ...] = ()
-        self.info: TaskInfo | None = None
 
 
 class Poller:
@@ -71,10 +76,15 @@ class Poller:
         transport: Transport,
         policy: PollPolicy,
         random: Callable[[], float],
+        durations: Durations,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._transport = transport
-        self._schedule: Schedule[Watched] = Schedule(policy, random)
+        self._schedule: Schedule[Watched] = (
+            BackoffSchedule(policy, random)
+            if policy.schedule == "backoff"
+            else IndexSchedule(policy, durations)
+        )
         self._wall = wall
         self._loop = asyncio.get_running_loop()
         self._watched: dict[str, Watched] = {}
@@ -93,19 +103,26 @@ class Poller:
         return len(self._watched)
 
     @property
+    def price(self) -> float | None:
+        """Seconds of waiting that a request saves now; None while unknown, or by a backoff."""
+        return self._schedule.price
+
+    @property
     def in_flight(self) -> int:
         """Status requests on their way."""
         return len(self._in_flight)
 
-    def watch(self, task_id: str, watcher: Watcher, created_at: float | None) -> None:
+    def watch(
+        self, task_id: str, watcher: Watcher, created_at: float | None, kind: str = ""
+    ) -> None:
         """Tell `watcher` of every reading of a task, and of its end.
 
-        `created_at` is loop time; None if unknown.
+        `created_at` is loop time; None if unknown. `kind` may be empty.
         """
         now = self._loop.time()
         entry = self._watched.get(task_id)
         if entry is None:
-            entry = Watched(task_id, added_at=now, created_at=created_at)
+            entry = Watched(task_id, added_at=now, created_at=created_at, kind=kind)
             entry.interactive = watcher.interactive
             self._watched[task_id] = entry
             self._schedule.add(entry, now)
@@ -188,16 +205,19 @@ class Poller:
     def _take(self, entry: Watched, info: TaskInfo) -> None:
         if self._watched.get(entry.task_id) is not entry:
             return  # everyone left while the request was on its way
-        entry.info = info
+        if entry.created_at is None and info.create_at is not None:
+            entry.created_at = self.age_to_loop_time(info.create_at)
+        entry.kind = entry.kind or sys.intern(info.param.model)
+        if info.status.terminal:
+            self._schedule.settle(entry, info.elapsed)
+            self._note_delay(info)
         if info.status is TaskStatus.SUCCESS:
             self.finished += 1
-            self._note_delay(info)
-            self._end(entry, None)
+            self._end(entry, None, info)
         elif info.status is TaskStatus.FAILED:
             self.failed += 1
-            self._note_delay(info)
             reason = info.failure.message if info.failure is not None else ""
-            self._end(entry, TaskFailedError(entry.task_id, reason, info))
+            self._end(entry, TaskFailedError(entry.task_id, reason, info), info)
         else:
             self._go_on(entry, info)
 
@@ -205,12 +225,11 @@ class Poller:
         if info.status is TaskStatus.UNKNOWN and info.raw_status not in self._unknown_words:
             self._unknown_words.add(info.raw_status)
             logger.warning("unknown task status %r: polling on", info.raw_status)
-        if entry.created_at is None and info.create_at is not None:
-            entry.created_at = self.age_to_loop_time(info.create_at)
         for watcher in entry.watchers:
             watcher.read(info)
         if not self._schedule.defer(entry, self._loop.time()):
-            self._end(entry, TaskTimeoutError(entry.task_id, "still going at its deadline", info))
+            error = TaskTimeoutError(entry.task_id, "still going at its deadline", info)
+            self._end(entry, error, info)
 
     def _take_failure(self, entry: Watched, error: SunoError) -> None:
         if self._watched.get(entry.task_id) is not entry:
@@ -223,7 +242,7 @@ class Poller:
             self._end(entry, error)
         elif not self._schedule.retry(entry, self._loop.time()):
             reason = f"past its deadline, and its last checks failed: {error}"
-            self._end(entry, TaskTimeoutError(entry.task_id, reason, entry.info))
+            self._end(entry, TaskTimeoutError(entry.task_id, reason))
         else:
             logger.info("task %s: %s; asking again later", entry.task_id, error)
 
@@ -238,10 +257,10 @@ class Poller:
         if info.complete_at is not None:
             self.delays.append(max(0.0, self._wall() - info.complete_at))
 
-    def _end(self, entry: Watched, error: SunoError | None) -> None:
+    def _end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
         del self._watched[entry.task_id]
         self._schedule.discard(entry)
-        outcome = Outcome(entry.task_id, entry.info, error)
+        outcome = Outcome(entry.task_id, info, error)
         for watcher in entry.watchers:
             watcher.settled(outcome)
         entry.watchers = ()

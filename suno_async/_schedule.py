@@ -2,243 +2,418 @@
 
 Times are seconds on one monotonic clock of the caller's choosing; an age is the time since a task
 was created. The schedule never sees a request: it is asked for the task most worth one (`pop`), and
-told what came of it (`defer`, `retry`, `discard`).
+told what came of it (`defer`, `retry`, `settle`, `discard`). What makes a task worth a request is
+in `_worth`; here is how the best of a million is found.
+
+Tasks of one kind that were created within two seconds of each other have one age, and of these the
+one that was last seen longest ago is the most urgent: so a *cohort* is a queue, and only the head
+of each is looked at. A kind has no more cohorts than the deadline has such spans, 600, however many
+tasks there are.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from typing import TYPE_CHECKING, Generic, TypeVar
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Generic
 
-import msgspec
-
-from suno_async.errors import ConfigurationError
+from suno_async._policy import BULK_SHARE, LAST_TRIES, E, PollPolicy
+from suno_async._worth import Worth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from suno_async._durations import Durations
 
-#: Of this many requests while both kinds are due, one goes to a task nobody awaits by itself.
-BULK_SHARE = 4
+#: Tasks created within this share of the shortest interval are taken to have one age: 2 s.
+COHORT_SHARE = 2 / 15
 
-#: How long a last check that fails is tried again, in intervals past the deadline.
-LAST_TRIES = 4
+#: The urgencies of the cohorts that are due are computed anew four times a second, at intervals
+#: of 15 s.
+RERANK_SHARE = 1 / 60
+
+#: An eager policy's price of a request, in intervals, when it starts; it then follows the load, so
+#: that after this share of the requests nothing is due: the rest is kept for what comes up.
+EAGER_PRICE = 0.05 / 15
+EAGER_SLACK = 0.02
+
+#: By how much one request moves that price at most, and the least it comes to.
+EAGER_GAIN = 0.02
+EAGER_LEAST = 0.01 / 15
+
+#: What a later request saves, as a multiple of that price.
+EAGER_FUTURE = 1.5
+
+#: What a later request is taken to save when the due tasks are put in order, in intervals: 2 s. A
+#: moderate price: the budget is sometimes short and sometimes idle (see `_worth`).
+FUTURE_PRICE = 2 / 15
+
+#: A second of a person's waiting counts as so many of a bulk task's.
+INTERACTIVE_WEIGHT = 50.0
+
+#: Under a lasting overload nothing starves: an unasked task's urgency grows with the square of the
+#: time, and after this many intervals by as much as the urgency of one that has surely ended.
+PATIENCE = 40.0
+
+#: Ages up to this are told apart where no deadline is set, in seconds.
+HORIZON = 3600.0
+
+#: A law is learnt anew, which takes some milliseconds, after this share of its observations came
+#: new, within these bounds, and not more often than every so many intervals: 2 s.
+REFIT_SHARE = 0.125
+REFIT_LEAST = 16
+REFIT_MOST = 300
+REFIT_APART = 2 / 15
+
+#: The price shown is the mean over about this many of the last requests.
+PRICE_SPAN = 50.0
 
 
-class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a task is asked about. The defaults are the vendor's advice; seconds throughout.
+#: Kind, whether somebody awaits them, and the number of the creation times' span.
+_Key = tuple[str, bool, int | None]
 
-    The budget of 15 requests a second is shared by all tasks, so with thousands of them the real
-    intervals are longer: these are the shortest.
+
+class _Cohort(Generic[E]):
+    """Tasks of one kind and age, the one last seen longest ago first.
 
     Attributes:
-        interval: Shortest time from a task's creation to its first check, and between two checks
-            of it (vendor advice: 15 to 30 s).
-        growth: Factor by which the interval grows from one check to the next.
-        max_interval: Where it stops growing.
-        jitter: Largest share of an interval added at random, so that tasks created together do
-            not stay together. Never subtracted.
-        deadline: Age at which a task is asked for the last time and then given up with
-            `TaskTimeoutError` (vendor advice: stop after 15 to 20 minutes). None: never.
+        key: Where it is found.
+        kind: Of all its tasks.
+        interactive: Somebody awaits each of them.
+        born: All were created within one span from here; None while their age is
+            unknown and none was ever asked about.
+        entries: The queue. Those whose `place` is not this cohort were discarded.
+        stale: How many of them were.
+        ticket: Marks its one valid place in the heaps.
+        head: The first of the queue when it was last placed.
+        due: When its head may be asked about.
     """
 
-    interval: float = 15.0
-    growth: float = 1.25
-    max_interval: float = 60.0
-    jitter: float = 0.1
-    deadline: float | None = 1200.0
+    __slots__ = ("born", "due", "entries", "head", "interactive", "key", "kind", "stale", "ticket")
 
-    def __post_init__(self) -> None:
-        rules = {
-            "interval must be above 0": self.interval > 0,
-            "growth must be at least 1": self.growth >= 1,
-            "max_interval must be at least interval": self.max_interval >= self.interval,
-            "jitter must not be negative": self.jitter >= 0,
-            "deadline must be at least interval": self.deadline is None
-            or self.deadline >= self.interval,
-        }
-        if broken := [rule for rule, holds in rules.items() if not holds]:
-            raise ConfigurationError("PollPolicy: " + "; ".join(broken))
+    def __init__(self, key: _Key, span: float) -> None:
+        self.key = key
+        self.kind, self.interactive, number = key
+        self.born = None if number is None else number * span
+        self.entries: deque[E] = deque()
+        self.stale = 0
+        self.ticket = -1
+        self.head: E | None = None
+        self.due = math.inf
 
 
-class Entry:
-    """One tracked task as the schedule sees it.
+class IndexSchedule(Generic[E]):
+    """Gives each request to the task where it saves most waiting, and learns how long jobs take.
 
-    Attributes:
-        task_id: The server's id.
-        created_at: When it was created; None while unknown. The caller may set it while the entry
-            is out.
-        added_at: When tracking began.
-        asked_at: When `pop` last gave it out; None before the first time.
-        checks: Checks answered so far.
-        failures: Checks that failed since the last answer.
-        interactive: Someone awaits this very task.
-        ticket: Its place in the schedule; None while it is out.
+    A task is *due* when a request about it is worth its least price (`Worth.due`), within the
+    frame of the vendor's advice: not before one interval after its creation and its last check,
+    not after a backoff's longest interval, and for the last time at its deadline, with no check in
+    the interval before that. Of the due ones the most urgent goes first (`Worth.urgency`).
+
+    Each operation costs O(log c) with c cohorts, whatever the number of tasks, and a few
+    milliseconds where a law is learnt anew or the cohorts are ranked anew.
     """
 
-    __slots__ = (
-        "added_at",
-        "asked_at",
-        "checks",
-        "created_at",
-        "failures",
-        "interactive",
-        "task_id",
-        "ticket",
-    )
-
-    def __init__(
-        self,
-        task_id: str,
-        *,
-        added_at: float,
-        created_at: float | None = None,
-        interactive: bool = False,
-    ) -> None:
-        self.task_id = task_id
-        self.created_at = created_at
-        self.added_at = added_at
-        self.asked_at: float | None = None
-        self.checks = 0
-        self.failures = 0
-        self.interactive = interactive
-        self.ticket: int | None = None
-
-    @property
-    def known_since(self) -> float:
-        """Its creation, or the start of tracking while that is unknown."""
-        return self.added_at if self.created_at is None else self.created_at
-
-
-E = TypeVar("E", bound=Entry)
-
-
-def choose(interactive: E | None, bulk: E | None, run: int) -> E | None:
-    """Which of the longest-due entries of either kind gets the next request.
-
-    Awaited tasks go first, so that a person is not behind ten thousand songs; but of every
-    `BULK_SHARE` requests one is left to the others, so that neither kind can starve the other.
-    `run` counts the interactive ones served since the last bulk one.
-    """
-    if interactive is None or bulk is None:
-        return interactive or bulk
-    return bulk if run >= BULK_SHARE - 1 else interactive
-
-
-class Schedule(Generic[E]):
-    """Exponential backoff for every task, earliest due first.
-
-    An entry is *in* from `add` until `pop` gives it out, and again after a `defer` or `retry` that
-    returns True. Each operation costs O(log n).
-    """
-
-    def __init__(self, policy: PollPolicy, random: Callable[[], float]) -> None:
-        """Schedule by `policy`; `random` draws from [0, 1) for the jitter."""
+    def __init__(self, policy: PollPolicy, durations: Durations) -> None:
+        """Schedule by `policy`; start from, and add to, `durations`."""
         self._policy = policy
-        self._random = random
+        self._span = policy.interval * COHORT_SHARE
+        self._floor = policy.eager_interval if policy.eager else policy.interval
+        self._durations = durations
+        self._cohorts: dict[_Key, _Cohort[E]] = {}
         self._tickets = itertools.count()
-        # Heaps of (due, ticket, entry): [bulk, interactive]. A ticket that is no longer its
-        # entry's marks a place that was given up; it is dropped when it surfaces.
-        self._heaps: tuple[list[tuple[float, int, E]], list[tuple[float, int, E]]] = ([], [])
+        # Heaps of (due, ticket, cohort), and of (-urgency, ticket, cohort) for [bulk, interactive].
+        self._waiting: list[tuple[float, int, _Cohort[E]]] = []
+        self._ready: tuple[list[tuple[float, int, _Cohort[E]]], ...] = ([], [])
+        # A heap of (due, ticket, entry): checks that failed and are tried again.
+        self._failed: list[tuple[float, int, E]] = []
+        self._rerank_at = -math.inf
         self._run = 0
+        self._worths: dict[tuple[str, bool], Worth] = {}
+        self._refit_at: dict[str, int] = {}
+        self._refit_after = -math.inf
+        self._typical: dict[str, float] = {}
+        self._eager_price = EAGER_PRICE * policy.interval
+        self.price: float | None = None
 
     def add(self, entry: E, now: float) -> None:
         """Track a new entry: first due one interval after creation, at once if that is unknown."""
-        created = entry.created_at
-        self._place(entry, now if created is None else max(now, created + self._policy.interval))
+        self._join(entry, now)
 
     def pop(self, now: float) -> E | None:
         """Take out the entry most worth a request at `now`; None if none is due."""
-        bulk, interactive = (self._due(heap, now) for heap in self._heaps)
-        entry = choose(interactive, bulk, self._run)
-        if entry is None:
-            return None
-        self._run = self._run + 1 if entry.interactive else 0
-        heapq.heappop(self._heaps[entry.interactive])
-        entry.ticket = None
-        entry.asked_at = now
-        return entry
+        self._refit(now)
+        self._wake(now)
+        if now >= self._rerank_at:
+            self._rerank(now)
+        while (cohort := self._choose()) is not None:
+            entry = self._head_of(cohort)
+            if entry is None or self._must_wait_for_the_end(cohort, now):
+                self._place(cohort, now)
+                continue
+            self._run = self._run + 1 if cohort.interactive else 0
+            cohort.entries.popleft()
+            entry.place = None
+            self._note_price(entry, cohort, now)
+            entry.asked_at = now
+            self._place(cohort, now)
+            if self._policy.eager:
+                self._follow_load()
+            return entry
+        return None
 
     def next_due(self) -> float | None:
-        """The earliest time at which `pop` gives an entry out; None if nothing is in."""
-        heads = [head[0] for heap in self._heaps if (head := self._head(heap)) is not None]
+        """The earliest time at which `pop` may give an entry out; None if nothing is in."""
+        heads = [
+            cohort.due
+            for heap in (self._waiting, *self._ready)
+            if (cohort := self._head(heap)) is not None
+        ]
+        while self._failed and self._failed[0][2].place != self._failed[0][1]:
+            heapq.heappop(self._failed)
+        if self._failed:
+            heads.append(self._failed[0][0])
         return min(heads, default=None)
 
     def defer(self, entry: E, now: float) -> bool:
         """The popped entry was answered: still going. False if that was its last check."""
+        asked = now if entry.asked_at is None else entry.asked_at
+        since = self._since(entry)
         entry.failures = 0
         entry.checks += 1
-        if self._is_past(entry, entry.asked_at or now):
+        entry.seen_at = asked
+        if entry.created_at is not None:
+            self._durations.still_running(entry.kind, since, asked - entry.created_at)
+        if self._is_past(entry, asked):
             return False
-        self._place(entry, self._after(entry, now, entry.checks - 1))
+        self._join(entry, now)
         return True
 
     def retry(self, entry: E, now: float) -> bool:
         """The popped entry's check failed. False if there will be no other."""
+        policy = self._policy
         entry.failures += 1
-        deadline = self._policy.deadline
-        if deadline is not None:
-            patience = deadline + LAST_TRIES * self._policy.interval
-            if now >= entry.known_since + patience:
-                return False
-        self._place(entry, self._after(entry, now, entry.failures - 1))
+        patience = LAST_TRIES * policy.interval
+        if self._is_past(entry, now - patience):
+            return False
+        # The exponent is bounded so that the power cannot overflow.
+        grown = policy.interval * policy.growth ** min(entry.failures - 1, 64)
+        entry.place = ticket = next(self._tickets)
+        heapq.heappush(self._failed, (now + min(grown, policy.max_interval), ticket, entry))
         return True
+
+    def settle(self, entry: E, duration: float | None) -> None:
+        """The popped entry was answered: it ended, at this age if that is known."""
+        if duration is not None:
+            self._durations.ended(entry.kind, self._since(entry), duration)
 
     def discard(self, entry: E) -> None:
         """Nobody wants this entry any more, whether it is in or out."""
-        entry.ticket = None
+        waited = isinstance(entry.place, _Cohort)
+        entry.place = None
+        if waited:
+            cohort = self._cohorts[self._key(entry)]
+            cohort.stale += 1
+            if 2 * cohort.stale > len(cohort.entries):
+                cohort.entries = deque(each for each in cohort.entries if each.place is cohort)
+                cohort.stale = 0
 
     def promote(self, entry: E) -> None:
         """Somebody now awaits this entry: it is interactive from here on."""
         if entry.interactive:
             return
+        waits = isinstance(entry.place, _Cohort)
+        if waits:
+            self.discard(entry)
         entry.interactive = True
-        if entry.ticket is not None:
-            # When it was due is known to the heap alone, and a search would cost O(n); one
-            # interval after the last check is never later than what it had.
-            last = entry.asked_at
-            if last is None:
-                self.add(entry, entry.added_at)
-            else:
-                self._place(entry, self._clamp(entry, last + self._policy.interval, last))
+        if waits:
+            self._join(entry, entry.added_at if entry.asked_at is None else entry.asked_at)
 
-    def _place(self, entry: E, due: float) -> None:
-        entry.ticket = next(self._tickets)
-        heapq.heappush(self._heaps[entry.interactive], (due, entry.ticket, entry))
-
-    def _head(self, heap: list[tuple[float, int, E]]) -> tuple[float, int, E] | None:
-        while heap and heap[0][2].ticket != heap[0][1]:
-            heapq.heappop(heap)
-        return heap[0] if heap else None
-
-    def _due(self, heap: list[tuple[float, int, E]], now: float) -> E | None:
-        head = self._head(heap)
-        return head[2] if head is not None and head[0] <= now else None
-
-    def _after(self, entry: E, now: float, doublings: int) -> float:
-        policy = self._policy
-        # The exponent is bounded so that the power cannot overflow; max_interval cuts it anyway.
-        grown = min(policy.interval * policy.growth ** min(doublings, 64), policy.max_interval)
-        return self._clamp(entry, now + grown * (1 + policy.jitter * self._random()), now)
-
-    def _clamp(self, entry: E, due: float, last: float) -> float:
-        """Move a check that would stand too near the deadline, or past it, onto the deadline."""
-        if self._policy.deadline is None:
-            return due
-        deadline = entry.known_since + self._policy.deadline
-        if due <= deadline - self._policy.interval:
-            return due
-        return max(deadline, last + self._policy.interval)
+    def _since(self, entry: E) -> float:
+        """The age at which it was last known to run."""
+        if entry.seen_at is None or entry.created_at is None:
+            return 0.0
+        return max(0.0, entry.seen_at - entry.created_at)
 
     def _is_past(self, entry: E, when: float) -> bool:
         deadline = self._policy.deadline
         return deadline is not None and when >= entry.known_since + deadline
 
+    def _key(self, entry: E) -> _Key:
+        if entry.created_at is None and entry.asked_at is None:
+            return entry.kind, entry.interactive, None
+        return entry.kind, entry.interactive, math.floor(entry.known_since / self._span)
 
-def retry_delay(attempt: int, random: float, *, first: float = 1.0, longest: float = 30.0) -> float:
-    """Seconds to wait before trying again, after `attempt` (0, 1, …) failures.
+    def _join(self, entry: E, now: float) -> None:
+        """Put an entry into its cohort, at the end where it belongs."""
+        key = self._key(entry)
+        cohort = self._cohorts.get(key)
+        if cohort is None:
+            cohort = self._cohorts[key] = _Cohort[E](key, self._span)
+        entry.place = cohort
+        entries = cohort.entries
+        # Whose check failed, or who was never asked, was seen before those in the queue.
+        if entries and (entry.seen_at or -math.inf) < (entries[-1].seen_at or -math.inf):
+            entries.appendleft(entry)
+        else:
+            entries.append(entry)
+        if entries[0] is entry:
+            self._place(cohort, now)
 
-    Exponential backoff with equal jitter: half is certain, half is drawn by `random` in [0, 1).
-    """
-    grown = min(first * 2.0 ** min(attempt, 16), longest)
-    return grown * (0.5 + random / 2)
+    def _place(self, cohort: _Cohort[E], now: float) -> None:
+        """Put a cohort where its head belongs: among the waiting, the ready, or nowhere."""
+        entries = cohort.entries
+        while entries and entries[0].place is not cohort:
+            entries.popleft()
+            cohort.stale -= 1
+        cohort.ticket = ticket = next(self._tickets)
+        if not entries:
+            self._cohorts.pop(cohort.key, None)
+            return
+        head = cohort.head = entries[0]
+        cohort.due = self._due(cohort, head)
+        if self._must_wait_for_the_end(cohort, max(now, cohort.due)):
+            cohort.due = max(self._floor_of(head), self._end(cohort))
+        if cohort.due > now:
+            heapq.heappush(self._waiting, (cohort.due, ticket, cohort))
+        else:
+            urgency = self._urgency(cohort, head, now)
+            heapq.heappush(self._ready[cohort.interactive], (-urgency, ticket, cohort))
+
+    @staticmethod
+    def _head_of(cohort: _Cohort[E]) -> E | None:
+        """The head it was placed by; None if that was discarded since."""
+        head = cohort.head
+        return head if head is not None and head.place is cohort else None
+
+    def _floor_of(self, entry: E) -> float:
+        if entry.asked_at is not None:
+            return entry.asked_at + self._floor
+        return entry.added_at if entry.created_at is None else entry.created_at + self._floor
+
+    def _due(self, cohort: _Cohort[E], entry: E) -> float:
+        """When a request about the head is worth its least price, within the vendor's frame."""
+        floor = self._floor_of(entry)
+        if cohort.born is None:
+            return floor
+        policy, born = self._policy, entry.known_since
+        last = born if entry.asked_at is None else entry.asked_at
+        latest = last + max(policy.max_interval, last - born)
+        since = self._since(entry)
+        if since >= self._horizon:
+            return latest
+        return max(floor, min(born + self._worth(cohort).due(since), latest))
+
+    @property
+    def _horizon(self) -> float:
+        return HORIZON if self._policy.deadline is None else self._policy.deadline
+
+    def _end(self, cohort: _Cohort[E]) -> float:
+        """When all of a cohort have reached the deadline."""
+        if cohort.born is None or self._policy.deadline is None:
+            return math.inf
+        return cohort.born + self._span + self._policy.deadline
+
+    def _must_wait_for_the_end(self, cohort: _Cohort[E], now: float) -> bool:
+        """Whether a check now would stand too near the last one, at the deadline."""
+        end = self._end(cohort)
+        return end - self._span - self._floor < now < end
+
+    def _urgency(self, cohort: _Cohort[E], entry: E, now: float) -> float:
+        if now >= self._end(cohort):
+            return math.inf
+        worth = self._worth(cohort)
+        if cohort.born is None:
+            # It may be of any age: most ids kept from before have ended.
+            age = self._typical[cohort.kind] + now - entry.added_at
+        else:
+            age = now - entry.known_since
+        last = entry.added_at if entry.asked_at is None else entry.asked_at
+        return (
+            worth.urgency(self._since(entry), age)
+            + ((now - last) / (PATIENCE * self._policy.interval)) ** 2
+        )
+
+    def _worth(self, cohort: _Cohort[E]) -> Worth:
+        key = (cohort.kind, cohort.interactive)
+        worth = self._worths.get(key)
+        if worth is None:
+            law = self._durations.law(cohort.kind)
+            self._typical[cohort.kind] = law.quantile(0.95)
+            price, future = self._policy.min_price, FUTURE_PRICE * self._policy.interval
+            if self._policy.eager:
+                price, future = self._eager_price, EAGER_FUTURE * self._eager_price
+            worth = self._worths[key] = Worth(
+                law,
+                floor=self._floor,
+                horizon=self._horizon,
+                price=price,
+                future_price=future,
+                weight=INTERACTIVE_WEIGHT if cohort.interactive else 1.0,
+            )
+            seen = self._durations.observations(cohort.kind)
+            fresh = min(max(REFIT_SHARE * seen, REFIT_LEAST), REFIT_MOST)
+            self._refit_at[cohort.kind] = seen + int(fresh)
+        return worth
+
+    def _refit(self, now: float) -> None:
+        """Learn one law anew, if enough was observed, and place its cohorts by it."""
+        if now < self._refit_after:
+            return
+        self._refit_after = now + REFIT_APART * self._policy.interval
+        for kind, refit_at in self._refit_at.items():
+            if self._durations.observations(kind) >= refit_at:
+                break
+        else:
+            return
+        for interactive in (False, True):
+            self._worths.pop((kind, interactive), None)
+        # A kind of which nothing is left would be looked at again and again.
+        self._refit_at[kind] = self._durations.observations(kind) + REFIT_LEAST
+        for cohort in [each for each in self._cohorts.values() if each.kind == kind]:
+            self._place(cohort, now)
+
+    def _wake(self, now: float) -> None:
+        """Move what has become due."""
+        while self._failed and self._failed[0][0] <= now:
+            _, ticket, entry = heapq.heappop(self._failed)
+            if entry.place == ticket:
+                self._join(entry, now)
+        while self._waiting and self._waiting[0][0] <= now:
+            _, ticket, cohort = heapq.heappop(self._waiting)
+            if cohort.ticket == ticket:
+                self._place(cohort, now)
+
+    def _rerank(self, now: float) -> None:
+        for heap in self._ready:
+            live = [item[2] for item in heap if item[2].ticket == item[1]]
+            heap.clear()
+            for cohort in live:
+                self._place(cohort, now)
+        self._rerank_at = now + RERANK_SHARE * self._policy.interval
+
+    def _head(self, heap: list[tuple[float, int, _Cohort[E]]]) -> _Cohort[E] | None:
+        while heap and heap[0][2].ticket != heap[0][1]:
+            heapq.heappop(heap)
+        return heap[0][2] if heap else None
+
+    def _choose(self) -> _Cohort[E] | None:
+        """The most urgent head of either class; one request in `BULK_SHARE` is left to bulk."""
+        bulk, interactive = (self._head(heap) for heap in self._ready)
+        if bulk is None or interactive is None:
+            return bulk or interactive
+        if self._run >= BULK_SHARE - 1:
+            return bulk
+        return bulk if self._ready[0][0] < self._ready[1][0] else interactive
+
+    def _follow_load(self) -> None:
+        """Dual ascent on the price of a request: up while others are due, down when none is."""
+        idle = all(self._head(heap) is None for heap in self._ready)
+        self._eager_price *= 1.0 + EAGER_GAIN * (EAGER_SLACK - idle)
+        self._eager_price = max(self._eager_price, EAGER_LEAST * self._policy.interval)
+
+    def _note_price(self, entry: E, cohort: _Cohort[E], now: float) -> None:
+        if cohort.born is None or now >= self._end(cohort):
+            return
+        price = self._worth(cohort).price(self._since(entry), now - entry.known_since)
+        self.price = price if self.price is None else self.price + (price - self.price) / PRICE_SPAN

@@ -10,6 +10,28 @@ if TYPE_CHECKING:
     from suno_async.models import Outcome, TaskInfo
 
 
+class Wait:
+    """One await of one task.
+
+    A hundred thousand of them may stand at once, so this is a bare future and nothing more.
+    """
+
+    __slots__ = ("outcome",)
+    interactive = True
+
+    def __init__(self) -> None:
+        """Begin; needs a running event loop."""
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def read(self, info: TaskInfo) -> None:
+        """Readings are not wanted."""
+
+    def settled(self, outcome: Outcome) -> None:
+        """The wait is over, unless it was cancelled."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
 class Queue:
     """Collects readings and outcomes, for one consumer."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 SCALE = 100.0
-FAST = PollPolicy(interval=15 / SCALE, max_interval=60 / SCALE, deadline=12.0)
+FAST = PollPolicy().faster(SCALE)
 
 
 class _Response(ClientResponse):

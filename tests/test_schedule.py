@@ -3,43 +3,67 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING, Literal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suno_async import PollPolicy
-from suno_async._schedule import Entry, Schedule, choose, retry_delay
+from suno_async import Durations, PollPolicy
+from suno_async._backoff import BackoffSchedule, choose
+from suno_async._policy import Entry, Schedule, retry_delay
+from suno_async._schedule import COHORT_SHARE, IndexSchedule
 
-POLICY = PollPolicy()
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Kind = Literal["index", "backoff"]
+KINDS: tuple[Kind, ...] = ("index", "backoff")
 
 
-def schedule(policy: PollPolicy = POLICY, draw: float = 0.0) -> Schedule[Entry]:
-    """A schedule whose jitter always draws `draw`."""
-    return Schedule(policy, lambda: draw)
+def make(policy: PollPolicy, draw: float = 0.0) -> Schedule[Entry]:
+    """The schedule a policy asks for; a backoff's jitter always draws `draw`."""
+    if policy.schedule == "backoff":
+        return BackoffSchedule(policy, lambda: draw)
+    return IndexSchedule(policy, Durations())
 
 
-def test_first_check() -> None:
-    """A task just created is asked after one interval, one of unknown age at once."""
-    plan = schedule()
+#: Seconds within which tasks are taken to have one age.
+SPAN = 15.0 * COHORT_SHARE
+
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]) -> list[float]:
+    """When one task alone is asked about, while `running` says it runs."""
+    plan.add(entry, entry.added_at)
+    times: list[float] = []
+    while (due := plan.next_due()) is not None:
+        if plan.pop(due) is None:
+            continue
+        times.append(due)
+        if not running(due) or not plan.defer(entry, due):
+            break
+    return times
+
+
+@each_kind
+def test_first_check(kind: Kind) -> None:
+    """A task just created is asked after one interval or later, one of unknown age at once."""
+    plan = make(PollPolicy(schedule=kind))
     plan.add(Entry("new", added_at=100.0, created_at=100.0), 100.0)
     assert plan.pop(114.9) is None
-    assert plan.next_due() == 115.0
+    assert 115.0 <= (plan.next_due() or 0) <= 160.0
     plan.add(Entry("old", added_at=100.0), 100.0)
     popped = plan.pop(100.0)
     assert popped is not None
     assert popped.task_id == "old"
 
 
-def test_intervals_grow() -> None:
+def test_backoff_intervals_grow() -> None:
     """Intervals grow from 15 s by a quarter to 60 s, and the last check stands at 20 minutes."""
-    plan, entry = schedule(), Entry("t", added_at=0.0, created_at=0.0)
-    plan.add(entry, 0.0)
-    times: list[float] = []
-    while (due := plan.next_due()) is not None:
-        assert plan.pop(due) is entry
-        times.append(due)
-        if not plan.defer(entry, due):
-            break
+    plan = make(PollPolicy(schedule="backoff"))
+    times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda _: True)
     gaps = [b - a for a, b in itertools.pairwise(times)]
     assert times[0] == 15.0
     assert gaps[:3] == [15.0, 18.75, 23.4375]
@@ -47,9 +71,48 @@ def test_intervals_grow() -> None:
     assert times[-1] == 1200.0
 
 
-def test_awaited_first_but_not_alone() -> None:
+def test_index_asks_when_it_is_worth_it() -> None:
+    """Once jobs are known to take about 200 s, few requests are spent before, and then many."""
+    durations = Durations()
+    for n in range(500):
+        durations.ended("song", 0.0, 180.0 + n % 41)
+    plan = IndexSchedule[Entry](PollPolicy(), durations)
+    entry = Entry("t", added_at=0.0, created_at=0.0, kind="song")
+    times = follow(plan, entry, lambda now: now < 215.0)
+    assert sum(time < 175.0 for time in times) <= 3
+    late = [time for time in times if time >= 175.0]
+    assert all(14.9 <= b - a <= 20.0 for a, b in itertools.pairwise(late))
+    assert 215.0 <= times[-1] <= 231.0
+
+
+def test_index_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
+    """A task that outlives the others is asked rarely, and for the last time at its deadline."""
+    durations = Durations()
+    for n in range(500):
+        durations.ended("", 0.0, 60.0 + n % 41)
+        if n % 25 == 0:
+            durations.still_running("", 0.0, 1200.0)
+    entry = Entry("t", added_at=0.0, created_at=0.0)
+    times = follow(IndexSchedule(PollPolicy(), durations), entry, lambda _: True)
+    assert 1200.0 <= times[-1] <= 1200.0 + SPAN
+    gaps = [b - a for a, b in itertools.pairwise(times) if b > 200.0]
+    assert min(gaps[1:]) >= 40.0
+    assert max(gaps) <= 300.0
+
+
+def test_eager_goes_below_the_advice_while_idle() -> None:
+    """An eager policy asks about a lone task every few seconds while its end is near."""
+    plan = IndexSchedule[Entry](PollPolicy(eager=True), Durations())
+    times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda now: now < 120.0)
+    gaps = [b - a for a, b in itertools.pairwise(times) if a > 60.0]
+    assert min(gaps) >= 2.0
+    assert max(gaps) <= 4.0
+
+
+@each_kind
+def test_awaited_first_but_not_alone(kind: Kind) -> None:
     """Awaited tasks go first, and one request in four is left to the others."""
-    plan = schedule()
+    plan = make(PollPolicy(schedule=kind))
     for n in range(8):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
         plan.add(Entry(f"awaited{n}", added_at=0.0, interactive=True), 0.0)
@@ -65,15 +128,65 @@ def test_choose_takes_what_there_is() -> None:
     assert choose(None, None, 0) is None
 
 
-def test_promoted() -> None:
+@each_kind
+def test_promoted(kind: Kind) -> None:
     """A bulk task that somebody begins to await goes ahead of the others, once."""
-    plan = schedule()
+    plan = make(PollPolicy(schedule=kind))
     entries = [Entry(str(n), added_at=0.0) for n in range(3)]
     for entry in entries:
         plan.add(entry, 0.0)
     plan.promote(entries[2])
     popped = [plan.pop(0.0) for _ in range(4)]
     assert popped == [entries[2], entries[0], entries[1], None]
+
+
+def test_the_likelier_end_goes_first() -> None:
+    """Of two tasks not asked before, the budget goes to the one likelier to have ended."""
+    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    plan.add(Entry("young", added_at=0.0, created_at=-50.0), 0.0)
+    plan.add(Entry("old", added_at=0.0, created_at=-150.0), 0.0)
+    popped = plan.pop(20.0)
+    assert popped is not None
+    assert popped.task_id == "old"
+
+
+def test_kinds_do_not_blur() -> None:
+    """What is learnt of one kind of job says nothing of another."""
+    durations = Durations()
+    for _ in range(300):
+        durations.ended("quick", 0.0, 25.0)
+        durations.ended("slow", 0.0, 400.0)
+
+    def asked(kind: str, end: float) -> list[float]:
+        entry = Entry("t", added_at=0.0, created_at=0.0, kind=kind)
+        return follow(IndexSchedule(PollPolicy(), durations), entry, lambda now: now < end)
+
+    quick, slow = asked("quick", 26.0), asked("slow", 401.0)
+    assert len(quick) <= 2
+    assert quick[-1] <= 41.0
+    assert sum(time < 380.0 for time in slow) <= 8
+
+
+def test_nothing_starves() -> None:
+    """A task hardly worth a request gets one while likelier ones keep all of the budget busy."""
+    durations = Durations()
+    for n in range(500):
+        durations.ended("", 0.0, 60.0 + n % 41)
+    plan = IndexSchedule[Entry](PollPolicy(deadline=None), durations)
+    hopeless = Entry("hopeless", added_at=0.0, created_at=-3000.0)
+    hopeless.asked_at = hopeless.seen_at = 0.0
+    plan.add(hopeless, 0.0)
+    asked: list[float] = []
+    for second in range(2000):
+        now = float(second)
+        for n in range(3):  # three times what one request a second can serve
+            plan.add(Entry(f"{second}-{n}", added_at=now, created_at=now), now)
+        entry = plan.pop(now)
+        if entry is hopeless:
+            asked.append(now)
+            plan.defer(hopeless, now)
+    assert asked
+    assert asked[0] <= 700.0
 
 
 @given(attempt=st.integers(0, 10_000), draw=st.floats(0, 1, exclude_max=True))
@@ -84,49 +197,71 @@ def test_retry_delay_is_bounded(attempt: int, draw: float) -> None:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["add", "pop", "defer", "retry", "discard", "promote"]),
-        st.integers(0, 5),
-        st.floats(0, 100),
+        st.sampled_from(["add", "pop", "pop", "defer", "retry", "settle", "discard", "promote"]),
+        st.integers(0, 7),
+        st.one_of(st.floats(0, 30), st.floats(0, 600)),
     ),
-    max_size=120,
+    max_size=150,
 )
 
 
-@settings(max_examples=200)
-@given(steps=steps, draw=st.floats(0, 1, exclude_max=True))
-def test_floor_and_deadline(  # noqa: C901 (one branch for each step)
-    steps: list[tuple[str, int, float]], draw: float
+@each_kind
+@settings(max_examples=100, deadline=None)
+@given(steps=steps, draw=st.floats(0, 1, exclude_max=True), eager=st.booleans())
+def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for each step)
+    kind: Kind, steps: list[tuple[str, int, float]], draw: float, *, eager: bool
 ) -> None:
     """Whatever comes in whatever order: no check before its interval, none lost, none twice."""
-    plan = schedule(PollPolicy(deadline=200.0), draw)
+    if kind == "backoff":
+        policy, floor = PollPolicy(schedule="backoff", deadline=200.0), 15.0
+    else:
+        policy, floor = PollPolicy(eager=eager, deadline=200.0), 2.0 if eager else 15.0
+    plan = make(policy, draw)
     inside: dict[int, Entry] = {}
     out: dict[int, Entry] = {}
     asked: dict[Entry, float] = {}
     now = 0.0
+
+    def check(popped: Entry) -> None:
+        last = asked.get(popped, popped.created_at)
+        assert last is None or now >= last + floor - 1e-9
+        end = popped.known_since + 200.0
+        # Nothing stands so near the last check that this could not stand at the deadline.
+        failed = kind == "backoff" or popped.failures > 0 or popped.created_at is None
+        assert failed or not end - floor + SPAN < now < end
+        asked[popped] = now
+
     for step, n, wait in steps:
         now += wait
         if step == "add" and n not in inside and n not in out:
-            born = None if n == 0 else now
+            born = {0: None, 2: now - 50.0, 3: now - 500.0}.get(n, now)
             inside[n] = Entry(str(n), added_at=now, created_at=born, interactive=n == 1)
             plan.add(inside[n], now)
         elif step == "pop":
             due = plan.next_due()
             popped = plan.pop(now)
-            assert (popped is not None) == (due is not None and due <= now)
-            if popped is not None:
+            if popped is None:
+                # It may have been due too near its deadline, but then it is due no more.
+                later = plan.next_due()
+                assert later is None or later > now
+            else:
+                assert due is not None
+                assert due <= now
                 number = int(popped.task_id)
                 assert inside.pop(number) is popped
-                last = asked.get(popped, popped.created_at)
-                assert last is None or now >= last + 15.0 - 1e-9
-                asked[popped] = now
+                check(popped)
                 out[number] = popped
         elif step in {"defer", "retry"} and n in out:
             entry = out.pop(n)
+            if n == 0 and entry.created_at is None:
+                entry.created_at = entry.added_at - 30.0  # its reply told
             goes_on = plan.defer(entry, now) if step == "defer" else plan.retry(entry, now)
             if goes_on:
                 inside[n] = entry
             else:
                 assert now >= entry.known_since + 200.0
+        elif step == "settle" and n in out:
+            plan.settle(out.pop(n), wait)
         elif step == "discard":
             for entries in (inside, out):
                 if n in entries:
@@ -134,11 +269,57 @@ def test_floor_and_deadline(  # noqa: C901 (one branch for each step)
         elif step == "promote" and n in inside:
             plan.promote(inside[n])
     # Nothing that is in is ever lost: given time, each comes out.
+    idle = 0
     while inside:
         due = plan.next_due()
         assert due is not None
         now = max(now, due)
         last_one = plan.pop(now)
-        assert last_one is not None
+        if last_one is None:
+            idle += 1
+            assert idle < 100
+            continue
+        check(last_one)
         assert inside.pop(int(last_one.task_id)) is last_one
     assert plan.pop(now + 10_000) is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_deadline_check_is_kept(data: st.DataObject) -> None:
+    """With budget to spare, every task that does not end is asked within 2 s of its deadline."""
+    plan = IndexSchedule[Entry](PollPolicy(deadline=300.0), Durations())
+    births = data.draw(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted))
+    for n, born in enumerate(births):
+        plan.add(Entry(str(n), added_at=born, created_at=born), born)
+    last: dict[str, float] = {}
+    while (due := plan.next_due()) is not None:
+        entry = plan.pop(due)
+        if entry is not None:
+            last[entry.task_id] = due
+            plan.defer(entry, due)
+    for n, born in enumerate(births):
+        assert born + 300.0 <= last[str(n)] <= born + 300.0 + SPAN
+
+
+def test_price_rises_with_scarcity() -> None:
+    """The price shown is higher where the budget is short; before any request there is none."""
+    assert IndexSchedule[Entry](PollPolicy(), Durations()).price is None
+    prices: list[float] = []
+    for arrivals in (1, 10):  # a second, while 15 requests a second can be made
+        plan = IndexSchedule[Entry](PollPolicy(), Durations())
+        for slot in range(15 * 300):
+            now = slot / 15
+            if slot % 15 < arrivals:
+                plan.add(Entry(str(slot), added_at=now, created_at=now), now)
+            entry = plan.pop(now)
+            if entry is None:
+                continue
+            if now - entry.added_at > 60.0 + slot % 61:
+                plan.settle(entry, 60.0 + slot % 61)
+            else:
+                plan.defer(entry, now)
+        price = plan.price
+        assert price is not None
+        prices.append(price)
+    assert prices[0] < prices[1]

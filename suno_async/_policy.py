@@ -1,0 +1,197 @@
+"""When a task may be asked about, and what the schedules know of it. Pure.
+
+Times are seconds on one monotonic clock of the caller's choosing; an age is the time since a task
+was created.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, TypeVar
+
+import msgspec
+
+from suno_async.errors import ConfigurationError
+
+#: Of this many requests while both kinds are due, one goes to a task nobody awaits by itself.
+BULK_SHARE = 4
+
+#: How long a last check that fails is tried again, in intervals past the deadline.
+LAST_TRIES = 4
+
+
+class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How often a task is asked about. The defaults are the vendor's advice; seconds throughout.
+
+    The budget of 15 requests a second is shared by all tasks, so with thousands of them the real
+    intervals are longer: these are the shortest.
+
+    Attributes:
+        schedule: ``"index"`` learns how long jobs take and gives each request to the task where it
+            saves most waiting; ``"backoff"`` is plain exponential backoff, earliest due first.
+        interval: Shortest time from a task's creation to its first check, and between two checks
+            of it (vendor advice: 15 to 30 s).
+        growth: Backoff only: factor by which the interval grows from one check to the next.
+        max_interval: Where a backoff's interval stops growing. Index: with budget to spare no task
+            goes unasked for longer than this, or than its own age if that is longer.
+        jitter: Backoff only: largest share of an interval added at random, so that tasks created
+            together do not stay together. Never subtracted.
+        deadline: Age at which a task is asked for the last time and then given up with
+            `TaskTimeoutError` (vendor advice: stop after 15 to 20 minutes). None: never.
+        min_price: Index only: seconds of expected waiting that a request must save to be made,
+            however idle the budget. Less asks more often, for results seen little sooner.
+        eager: Index only: while there is budget to spare, go below the vendor's advice, down to
+            `eager_interval` between two checks of a task, and use the whole budget.
+        eager_interval: See `eager`.
+    """
+
+    schedule: Literal["index", "backoff"] = "index"
+    interval: float = 15.0
+    growth: float = 1.25
+    max_interval: float = 60.0
+    jitter: float = 0.1
+    deadline: float | None = 1200.0
+    min_price: float = 0.35
+    eager: bool = False
+    eager_interval: float = 2.0
+
+    def __post_init__(self) -> None:
+        rules = {
+            'schedule must be "index" or "backoff"': self.schedule in {"index", "backoff"},
+            "interval must be above 0": self.interval > 0,
+            "growth must be at least 1": self.growth >= 1,
+            "max_interval must be at least interval": self.max_interval >= self.interval,
+            "jitter must not be negative": self.jitter >= 0,
+            "deadline must be at least interval": self.deadline is None
+            or self.deadline >= self.interval,
+            "min_price must not be negative": self.min_price >= 0,
+            "eager_interval must be above 0": self.eager_interval > 0,
+            "eager_interval must be at most interval": not self.eager
+            or self.eager_interval <= self.interval,
+            'eager needs schedule="index"': not self.eager or self.schedule == "index",
+        }
+        if broken := [rule for rule, holds in rules.items() if not holds]:
+            raise ConfigurationError("PollPolicy: " + "; ".join(broken))
+
+    def faster(self, by: float) -> PollPolicy:
+        """The same policy where everything runs so many times faster, as in a sandbox."""
+        return msgspec.structs.replace(
+            self,
+            interval=self.interval / by,
+            max_interval=self.max_interval / by,
+            deadline=None if self.deadline is None else self.deadline / by,
+            min_price=self.min_price / by,
+            eager_interval=self.eager_interval / by,
+        )
+
+
+class Entry:
+    """One tracked task as the schedule sees it.
+
+    Attributes:
+        task_id: The server's id.
+        kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
+        created_at: When it was created; None while unknown. The caller may set it while the entry
+            is out.
+        added_at: When tracking began.
+        asked_at: When `pop` last gave it out; None before the first time.
+        seen_at: When it was last asked and known to be running; None before the first time.
+        checks: Checks answered so far.
+        failures: Checks that failed since the last answer.
+        interactive: Someone awaits this very task.
+        place: Where it stands in its schedule; None while it is out.
+    """
+
+    __slots__ = (
+        "added_at",
+        "asked_at",
+        "checks",
+        "created_at",
+        "failures",
+        "interactive",
+        "kind",
+        "place",
+        "seen_at",
+        "task_id",
+    )
+
+    def __init__(
+        self,
+        task_id: str,
+        *,
+        added_at: float,
+        created_at: float | None = None,
+        kind: str = "",
+        interactive: bool = False,
+    ) -> None:
+        self.task_id = task_id
+        self.kind = kind
+        self.created_at = created_at
+        self.added_at = added_at
+        self.asked_at: float | None = None
+        self.seen_at: float | None = None
+        self.checks = 0
+        self.failures = 0
+        self.interactive = interactive
+        self.place: object = None
+
+    @property
+    def known_since(self) -> float:
+        """Its creation, or the start of tracking while that is unknown."""
+        return self.added_at if self.created_at is None else self.created_at
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class Schedule(Protocol[E]):
+    """Which task is worth the next request.
+
+    An entry is *in* from `add` until `pop` gives it out, and again after a `defer` or `retry` that
+    returns True.
+
+    Attributes:
+        price: Seconds of waiting that a request saves, by the last ones; None if not known.
+    """
+
+    price: float | None
+
+    def add(self, entry: E, now: float) -> None:
+        """Track a new entry."""
+        ...
+
+    def pop(self, now: float) -> E | None:
+        """Take out the entry most worth a request at `now`; None if none is due."""
+        ...
+
+    def next_due(self) -> float | None:
+        """The earliest time at which `pop` may give an entry out; None if nothing is in."""
+        ...
+
+    def defer(self, entry: E, now: float) -> bool:
+        """The popped entry was answered: still going. False if that was its last check."""
+        ...
+
+    def retry(self, entry: E, now: float) -> bool:
+        """The popped entry's check failed. False if there will be no other."""
+        ...
+
+    def settle(self, entry: E, duration: float | None) -> None:
+        """The popped entry was answered: it ended, at this age if that is known."""
+        ...
+
+    def discard(self, entry: E) -> None:
+        """Nobody wants this entry any more, whether it is in or out."""
+        ...
+
+    def promote(self, entry: E) -> None:
+        """Somebody now awaits this entry: it is interactive from here on."""
+        ...
+
+
+def retry_delay(attempt: int, random: float, *, first: float = 1.0, longest: float = 30.0) -> float:
+    """Seconds to wait before trying again, after `attempt` (0, 1, …) failures.
+
+    Exponential backoff with equal jitter: half is certain, half is drawn by `random` in [0, 1).
+    """
+    grown = min(first * 2.0 ** min(attempt, 16), longest)
+    return grown * (0.5 + random / 2)

@@ -1,0 +1,145 @@
+"""What is learnt of how long jobs take, and what a request is then worth."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from suno_async import ConfigurationError, Durations
+from suno_async._durations import EDGES, LONGEST, Law, bin_of
+from suno_async._worth import GRID, Worth
+
+
+@given(age=st.floats(0, 10 * LONGEST))
+def test_bin_holds_its_age(age: float) -> None:
+    """Every age lies in its bin; the last bin holds all greater ones."""
+    number = bin_of(age)
+    assert EDGES[number] <= age + 1e-9 * age
+    assert age < EDGES[number + 1] * (1 + 1e-9) or number == len(EDGES) - 2
+
+
+@given(durations=st.lists(st.floats(0, 5000), max_size=200))
+def test_law_is_a_distribution(durations: list[float]) -> None:
+    """Whatever was seen: F rises from 0, stays below 1, and the quantiles invert it."""
+    learner = Durations()
+    for duration in durations:
+        learner.ended("", 0.0, duration)
+    law = learner.law("")
+    shares = law.resampled(1.0, 1200)
+    assert shares[0] == 0.0
+    assert all(a < b < 1.0 for a, b in itertools.pairwise(shares[:400]))
+    assert shares[77] == pytest.approx(law.finished_by(77.0))
+    assert law.finished_by(law.quantile(0.5)) == pytest.approx(0.5)
+
+
+def test_prior_is_outweighed() -> None:
+    """After a few hundred jobs the prior no longer shows."""
+    learner, draw = Durations(), random.Random(1)
+    assert learner.law("").quantile(0.5) == pytest.approx(90.0, rel=0.1)
+    for _ in range(400):
+        learner.ended("", 0.0, 300.0 * draw.lognormvariate(0.0, 0.3))
+    assert learner.law("").quantile(0.5) == pytest.approx(300.0, rel=0.07)
+    assert learner.summary("").samples == 400
+
+
+def test_censored_answers_count() -> None:
+    """Jobs seen still running lengthen the estimate; how often they were asked does not matter."""
+    ended_only, with_running, asked_often = Durations(), Durations(), Durations()
+    for learner in (ended_only, with_running, asked_often):
+        for n in range(100):
+            learner.ended("", 0.0, 80.0 + n * 0.4)
+    for _ in range(100):
+        with_running.still_running("", 0.0, 150.0)
+        for since in range(0, 150, 15):
+            asked_often.still_running("", float(since), since + 15.0)
+    assert ended_only.law("").finished_by(140.0) > 0.9
+    assert with_running.law("").finished_by(140.0) == pytest.approx(0.5, abs=0.06)
+    assert asked_often.law("").hazard == pytest.approx(with_running.law("").hazard, rel=1e-4)
+
+
+def test_old_observations_fade() -> None:
+    """Durations that double are followed."""
+    learner = Durations()
+    for _ in range(3000):
+        learner.ended("", 0.0, 80.0)
+    for _ in range(1000):
+        learner.ended("", 0.0, 160.0)
+    assert learner.law("").quantile(0.5) == pytest.approx(160.0, rel=0.05)
+    for _ in range(40_000):  # far past where the weights are scaled back
+        learner.ended("", 0.0, 40.0)
+    assert learner.law("").quantile(0.5) == pytest.approx(40.0, rel=0.1)
+
+
+def test_saved_and_loaded() -> None:
+    """What was learnt survives as a few kB of JSON, and is learnt on from."""
+    learner, draw = Durations(), random.Random(2)
+    for _ in range(1000):
+        learner.ended("song", 0.0, draw.lognormvariate(4.5, 0.5))
+        learner.still_running("video", 0.0, 40.0)
+    data = learner.to_json()
+    assert len(data) < 8_000
+    again = Durations.from_json(data)
+    assert again.kinds() == ["song", "video"]
+    for kind in again.kinds():
+        wanted = learner.law(kind).resampled(5.0, 200)
+        assert again.law(kind).resampled(5.0, 200) == pytest.approx(wanted, abs=1e-3)
+    for _ in range(3000):
+        again.ended("song", 0.0, 20.0)
+    assert again.law("song").quantile(0.5) == pytest.approx(20.0, rel=0.2)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"median": 1, "kinds": {}, "bins": [1, 2, 3]}'])
+def test_loading_something_else(data: bytes) -> None:
+    """What was not saved by this library is refused with our error."""
+    with pytest.raises(ConfigurationError, match="to_json"):
+        Durations.from_json(data)
+
+
+@pytest.mark.parametrize("median", [0.0, -1.0, math.inf, math.nan])
+def test_prior_median_is_checked(median: float) -> None:
+    """A prior that cannot be is refused."""
+    with pytest.raises(ConfigurationError, match="median"):
+        Durations(median)
+
+
+def random_law(draw: random.Random) -> Law:
+    """Hazards that rise and fall at random."""
+    return Law([draw.expovariate(100.0) * draw.choice((0.05, 1.0)) for _ in EDGES[1:]], 1)
+
+
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 10**6), price=st.floats(0.01, 50))
+def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
+    """The hull's one pass finds what trying every next check at every age finds."""
+    law = random_law(random.Random(seed))
+    floor = 45.0
+    worth = Worth(law, floor=floor, horizon=3600.0, price=price, future_price=2.0)
+    step, apart = 3600.0 / GRID, 15
+    finished = law.resampled(step, GRID)
+    area = [0.0, *itertools.accumulate((a + b) / 2 * step for a, b in itertools.pairwise(finished))]
+    cost = [0.0] * (GRID + 1)
+    for n in range(GRID - 1, -1, -1):
+        checks = [*range(n + apart, GRID - apart + 1), GRID]
+        waits = {m: area[m] - area[n] - finished[n] * (m - n) * step + cost[m] for m in checks}
+        cost[n] = min(waits.values()) + price * (1 - finished[n])
+        chosen = round(worth.due(n * step) / step)
+        assert waits[chosen] == pytest.approx(min(waits.values()), abs=1e-6)
+
+
+def test_urgency_grows_with_the_wait() -> None:
+    """A task is the more urgent the longer ago it was seen, and a person's the more."""
+    learner = Durations()
+    for n in range(1000):
+        learner.ended("", 0.0, 60.0 + n % 61)
+    law = learner.law("")
+    bulk = Worth(law, floor=15.0, horizon=1200.0, price=0.35, future_price=2.0)
+    person = Worth(law, floor=15.0, horizon=1200.0, price=0.35, future_price=2.0, weight=10.0)
+    assert bulk.urgency(30.0, 100.0) > bulk.urgency(60.0, 100.0) > bulk.urgency(85.0, 100.0)
+    assert person.urgency(30.0, 100.0) > 5 * bulk.urgency(30.0, 100.0)
+    assert person.due(60.0) <= bulk.due(60.0)
+    assert bulk.price(30.0, 100.0) > bulk.price(85.0, 100.0) > 0
