@@ -1,7 +1,8 @@
 """Asyncio client for hosted Suno music jobs: thousands of tasks on one request budget."""
 
-from suno_async._schedule import PollPolicy
-from suno_async.client import SunoClient, TaskHandle
+from suno_async._durations import Durations
+from suno_async._policy import PollPolicy
+from suno_async.client import SunoClient
 from suno_async.errors import (
     APIError,
     AuthenticationError,
@@ -9,6 +10,7 @@ from suno_async.errors import (
     ConfigurationError,
     ConnectionLostError,
     CreateOutcomeUnknownError,
+    CreditLimitError,
     DownloadError,
     FeatureDisabledError,
     GenerationFailedError,
@@ -25,13 +27,31 @@ from suno_async.errors import (
     TaskNotFoundError,
     TaskTimeoutError,
     TransportError,
+    UploadError,
     ValidationError,
     WrongEventLoopError,
 )
-from suno_async.inputs import GenerateMusic, Input
+from suno_async.handles import TaskHandle
+from suno_async.inputs import (
+    CoverMusic,
+    ExtendMusic,
+    ExtendUpload,
+    GenerateMusic,
+    GeneratePersona,
+    GenerateSounds,
+    Input,
+    MusicVideo,
+    SeparateVocals,
+)
 from suno_async.models import (
+    Estimate,
+    Learnt,
+    ModelInfo,
+    ModelSchema,
     Outcome,
+    Persona,
     Statistics,
+    Stems,
     TaskFailure,
     TaskInfo,
     TaskParam,
@@ -47,23 +67,38 @@ __all__ = [
     "ClientClosedError",
     "ConfigurationError",
     "ConnectionLostError",
+    "CoverMusic",
     "CreateOutcomeUnknownError",
+    "CreditLimitError",
     "DownloadError",
+    "Durations",
+    "Estimate",
+    "ExtendMusic",
+    "ExtendUpload",
     "FeatureDisabledError",
     "GenerateMusic",
+    "GeneratePersona",
+    "GenerateSounds",
     "GenerationFailedError",
     "Input",
     "InsufficientCreditsError",
     "InvalidInputError",
+    "Learnt",
     "MaintenanceError",
+    "ModelInfo",
+    "ModelSchema",
+    "MusicVideo",
     "NotSentError",
     "Outcome",
+    "Persona",
     "PollPolicy",
     "RateLimitError",
     "RequestTimeoutError",
     "ResponseError",
+    "SeparateVocals",
     "ServerError",
     "Statistics",
+    "Stems",
     "SunoClient",
     "SunoError",
     "TaskFailedError",
@@ -76,6 +111,7 @@ __all__ = [
     "TaskTimeoutError",
     "Track",
     "TransportError",
+    "UploadError",
     "ValidationError",
     "WrongEventLoopError",
 ]

@@ -9,6 +9,8 @@ caller waits one slot and not a second).
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import math
 import weakref
 from collections import deque
@@ -58,23 +60,16 @@ class Permit:
         self.left_at: float | None = None
         self.counts_until = math.inf
 
-    def __deepcopy__(self, memo: object) -> Permit:
-        # It rides along with the request, and aioresponses copies a request's arguments deeply:
-        # that would copy the event loop.
-        return self
-
     def left(self) -> None:
         """The request is on its way."""
         if self.left_at is None:
             self.left_at = self._limiter.now()
-            self.counts_until = self.left_at + JITTER + WINDOW
-            self._limiter.recheck()
+            self._limiter.count_until(self, self.left_at + JITTER + WINDOW)
 
     def answered(self) -> None:
         """The reply's headers are here."""
         if self.left_at is not None:
-            self.counts_until = min(self.counts_until, self._limiter.now() + WINDOW)
-            self._limiter.recheck()
+            self._limiter.count_until(self, self._limiter.now() + WINDOW)
 
     def cancel(self) -> None:
         """No request was made with this permit: give it back."""
@@ -94,10 +89,15 @@ class AccountLimiter:
         self._rate = rate
         self._most = max(1, math.floor(rate))
         self._bucket = AsyncLimiter(1, 1 / rate)
-        self._counted: list[Permit] = []
+        # How many permits count now, and a heap of (time, tie-breaker, permit): when they stop. A
+        # time that is no longer its permit's `counts_until` is dropped when it surfaces.
+        self._counted = 0
+        self._ends: list[tuple[float, int, Permit]] = []
+        self._tickets = itertools.count()
         self._paused_until = -math.inf
         self._recover_at = math.inf
         self._waiting: asyncio.Future[None] | None = None
+        self._waiting_until = -math.inf
         self._recent: deque[float] = deque(maxlen=math.ceil(rate * _RATE_SPAN))
         self._started = self._loop.time()
         self.granted = 0
@@ -138,7 +138,7 @@ class AccountLimiter:
                 # A pause came while the bucket was being waited for.
                 await self._sleep_until(ready)
             permit = Permit(self)
-            self._counted.append(permit)
+            self._counted += 1
             self._recent.append(self.now())
             self.granted += 1
             return permit
@@ -159,37 +159,49 @@ class AccountLimiter:
         """Grant nothing for `seconds` from now; a pause under way is never shortened."""
         self._paused_until = max(self._paused_until, self.now() + seconds)
 
-    def recheck(self) -> None:
-        """A permit changed when it stops counting: the first waiter may go earlier."""
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+    def count_until(self, permit: Permit, when: float) -> None:
+        """A permit stops counting at `when`, unless it does so earlier."""
+        if when >= permit.counts_until:
+            return
+        permit.counts_until = when
+        heapq.heappush(self._ends, (when, next(self._tickets), permit))
+        if when < self._waiting_until:
+            self._wake()
 
     def returned(self) -> None:
         """A permit was not used."""
+        self._counted -= 1
         self.granted -= 1
         if self._recent:
             self._recent.pop()
-        self.recheck()
+        self._wake()
 
     def _ready_at(self) -> float:
-        now = self.now()
-        self._counted = [permit for permit in self._counted if permit.counts_until > now]
-        if len(self._counted) < self._most:
+        now, ends = self.now(), self._ends
+        while ends and (ends[0][0] <= now or ends[0][0] != ends[0][2].counts_until):
+            when, _, permit = heapq.heappop(ends)
+            if when == permit.counts_until:
+                permit.counts_until = -math.inf
+                self._counted -= 1
+        if self._counted < self._most:
             return self._paused_until
-        free = sorted(permit.counts_until for permit in self._counted)[-self._most]
-        return max(self._paused_until, free)
+        return max(self._paused_until, ends[0][0] if ends else math.inf)
 
     async def _sleep_until(self, when: float) -> None:
-        self._waiting = self._loop.create_future()
+        self._waiting, self._waiting_until = self._loop.create_future(), when
         timer = None
         if when < math.inf:
-            timer = self._loop.call_at(when, self.recheck)
+            timer = self._loop.call_at(when, self._wake)
         try:
             await self._waiting
         finally:
-            self._waiting = None
+            self._waiting, self._waiting_until = None, -math.inf
             if timer is not None:
                 timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def _recover(self) -> None:
         self._rate = min(self._limit, self._rate * RECOVERY_FACTOR)

@@ -7,12 +7,12 @@ typed decoder first; only a reply that it refuses is salvaged field by field.
 
 from __future__ import annotations
 
-import email.utils
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
+from suno_async._retry_after import retry_after
 from suno_async.errors import BODY_START, CODES, APIError, GenerationFailedError, ResponseError
 from suno_async.models import TaskFailure, TaskInfo, TaskParam, TaskStatus, Track
 
@@ -98,8 +98,16 @@ class _Record(msgspec.Struct):
     message: str | None = None
 
 
+class _InfoReply(msgspec.Struct):
+    """Envelope and record at once: nearly every reply is like this, and one pass reads it."""
+
+    code: int | None = None
+    data: _Record | None = None
+
+
 class _Created(msgspec.Struct):
-    task_id: str
+    task_id: str | None = None
+    persona_id: str | None = None
 
 
 class _Balance(msgspec.Struct):
@@ -108,7 +116,12 @@ class _Balance(msgspec.Struct):
 
 _envelope = msgspec.json.Decoder(_Envelope, strict=False)
 _record = msgspec.json.Decoder(_Record, strict=False)
+_info_reply = msgspec.json.Decoder(_InfoReply, strict=False)
 _any = msgspec.json.Decoder()
+
+_NO_RESULT, _NO_PARAM = _Result(), _Param()
+#: The known words: calling the enum with one costs ten times this.
+_STATUSES = {status.value: status for status in TaskStatus}
 
 
 def task_info_request(task_id: str) -> Request:
@@ -116,12 +129,12 @@ def task_info_request(task_id: str) -> Request:
     return Request("GET", TASK_INFO, (("task_id", task_id),))
 
 
-def create_request(job: Input, callback_url: str | None) -> Request:
+def create_request(job: Input, callback_url: str | None, path: str = CREATE_TASK) -> Request:
     """POST a new task; charges credits (contract, "CreateTask")."""
     body: dict[str, Any] = {"model": job.KIND, "input": job.payload()}
     if callback_url:
         body["callback_url"] = callback_url
-    return Request("POST", CREATE_TASK, (), msgspec.json.encode(body))
+    return Request("POST", path, (), msgspec.json.encode(body))
 
 
 def balance_request() -> Request:
@@ -142,16 +155,11 @@ def read_task_info(
         ResponseError: The reply is no record, or another task's.
     """
     try:
-        data = _data(status, headers, body)
+        record = _read_record(status, headers, body)
     except GenerationFailedError as error:
         if not error.understood:
             raise
         return _failed_info(error, body, task_id)
-    record: _Record | None
-    try:
-        record = _record.decode(data)
-    except msgspec.DecodeError:
-        record = _salvage(_any.decode(data), _Record)
     if record is None or record.status is None:
         raise _unreadable("no task record in the reply", status, body)
     if task_id and record.task_id and record.task_id != task_id:
@@ -160,20 +168,16 @@ def read_task_info(
 
 
 def read_created(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """Decode a CreateTask reply to the new task's id.
+    """Decode a create's reply to the id of what was made: a task, or a persona.
 
     Raises:
         APIError: The create was refused.
-        ResponseError: No id in the reply; whether a task was created is not known.
+        ResponseError: No id in the reply; whether anything was created is not known.
     """
-    data = _data(status, headers, body)
-    try:
-        created = msgspec.json.decode(data, type=_Created, strict=False)
-    except msgspec.DecodeError:
-        created = None
-    if created is None or not created.task_id:
-        raise _unreadable("no task_id in the reply", status, body)
-    return created.task_id
+    created = read_data(status, headers, body, _Created)
+    if new := created.task_id or created.persona_id:
+        return new
+    raise _unreadable("no task_id in the reply", status, body)
 
 
 def read_balance(status: int, headers: Mapping[str, str], body: bytes) -> float:
@@ -183,35 +187,38 @@ def read_balance(status: int, headers: Mapping[str, str], body: bytes) -> float:
         APIError: One of its classes, by the reply's code.
         ResponseError: No balance in the reply.
     """
+    return read_data(status, headers, body, _Balance).balance
+
+
+def read_data(status: int, headers: Mapping[str, str], body: bytes, kind: type[T]) -> T:
+    """Decode the data of a reply's envelope.
+
+    Raises:
+        APIError: One of its classes, by the reply's code.
+        ResponseError: The data is not of this kind.
+    """
+    try:
+        return msgspec.json.decode(_data(status, headers, body), type=kind, strict=False)
+    except msgspec.DecodeError as error:
+        problem = str(error)
+    raise _unreadable(f"not the reply that was expected: {problem}", status, body)
+
+
+def _read_record(status: int, headers: Mapping[str, str], body: bytes) -> _Record | None:
+    """The record in a TaskInfo reply, if the reply is no error."""
+    if status == 200:  # noqa: PLR2004 (HTTP's OK)
+        try:
+            reply = _info_reply.decode(body)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        else:
+            if reply.code in (None, 200):
+                return reply.data
     data = _data(status, headers, body)
     try:
-        return msgspec.json.decode(data, type=_Balance, strict=False).balance
+        return _record.decode(data)
     except msgspec.DecodeError:
-        pass
-    raise _unreadable("no balance in the reply", status, body)
-
-
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds a Retry-After header asks for: a number, or a date (RFC 9110, section 10.2.3).
-
-    A date is read against the reply's own Date header, so that this machine's clock is not needed;
-    with neither `now` nor Date it is ignored.
-    """
-    text = headers.get("Retry-After", "").strip()
-    if text.replace(".", "", 1).isascii() and text.replace(".", "", 1).isdecimal():
-        return float(text)
-    until, since = _http_date(text), now or _http_date(headers.get("Date", ""))
-    if until is None or since is None:
-        return None
-    return max(0.0, (until - since).total_seconds())
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-    except (TypeError, ValueError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+        return _salvage(_any.decode(data), _Record)
 
 
 def _data(status: int, headers: Mapping[str, str], body: bytes) -> msgspec.Raw:
@@ -306,9 +313,9 @@ def _object(value: object) -> dict[str, Any]:
 
 
 def _task_info(record: _Record, task_id: str, body: bytes) -> TaskInfo:
-    result = record.result or _Result()
-    param = record.param or _Param()
-    status = TaskStatus(record.status or "")
+    result = record.result or _NO_RESULT
+    param = record.param or _NO_PARAM
+    status = _STATUSES.get(record.status or "") or TaskStatus(record.status or "")
     failure = None
     if status is TaskStatus.FAILED:
         failure = TaskFailure(result.code, result.message or record.message or "")
@@ -324,7 +331,7 @@ def _task_info(record: _Record, task_id: str, body: bytes) -> TaskInfo:
         complete_at=_unix(record.complete_at),
         duration_s=record.duration_s,
         credits=record.credits,
-        tracks=tuple(_track(item) for item in result.suno_data or ()),
+        tracks=tuple(_track(item, task_id) for item in result.suno_data or ()),
         media_urls=_media_urls(result),
         media_info=result.media_info or {},
         usage=result.usage,
@@ -342,8 +349,9 @@ def _failed_info(error: APIError, body: bytes, task_id: str) -> TaskInfo:
     return _task_info(record, task_id or record.task_id or "", body)
 
 
-def _track(item: _MusicItem) -> Track:
+def _track(item: _MusicItem, task_id: str) -> Track:
     return Track(
+        task_id=task_id,
         suno_id=item.suno_id or "",
         title=item.title or "",
         prompt=item.prompt or item.lyrics or "",

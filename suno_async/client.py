@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from typing import TYPE_CHECKING, Self
 
-from suno_async import _wire
+from suno_async import _wire, _wire_jobs
+from suno_async._core import Core
+from suno_async._durations import Durations
 from suno_async._limiter import RATE_LIMIT
-from suno_async._poller import Poller
-from suno_async._schedule import PollPolicy
+from suno_async._policy import PollPolicy
 from suno_async._transport import Account, Transport
-from suno_async._waiting import Queue
-from suno_async.downloads import Downloader
 from suno_async.errors import (
     ClientClosedError,
     ConfigurationError,
+    CreditLimitError,
+    InsufficientCreditsError,
     InvalidInputError,
-    TaskTimeoutError,
     WrongEventLoopError,
 )
+from suno_async.handles import TaskHandle
 from suno_async.inputs import Input, check_task_id
-from suno_async.models import Outcome, Statistics, TaskInfo
+from suno_async.models import Persona
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterable
+    from collections.abc import AsyncIterator, Iterable
     from os import PathLike
     from pathlib import Path
     from types import TracebackType
 
     import aiohttp
 
-    from suno_async.models import Track
+    from suno_async.inputs import GeneratePersona
+    from suno_async.models import (
+        Estimate,
+        ModelInfo,
+        ModelSchema,
+        Outcome,
+        Statistics,
+        TaskInfo,
+        Track,
+    )
 
-#: Ids taken up between two turns of the event loop, so that adding thousands does not stall it.
-_CHUNK = 256
+#: The median duration taken for granted before any job has ended: 90 s, in intervals of 15 s.
+PRIOR_INTERVALS = 6.0
 
 
 class SunoClient:
@@ -52,6 +61,9 @@ class SunoClient:
             connections serve creates too, so a create is likelier to end as
             `CreateOutcomeUnknownError` than with the client's own, which opens one for each.
         policy: When to ask about a task.
+        durations: What an earlier client learnt of how long jobs take, and where this one adds
+            what it learns (`Durations`). It may be shared between clients. Without it jobs are
+            taken to last about six of the policy's intervals, until some have ended.
         rate_limit: Most requests a second, 15 at most (the vendor's limit). Lower it where other
             processes use the same key.
         request_timeout: Seconds for one request.
@@ -68,6 +80,7 @@ class SunoClient:
         base_url: str | None = None,
         session: aiohttp.ClientSession | None = None,
         policy: PollPolicy | None = None,
+        durations: Durations | None = None,
         rate_limit: float = RATE_LIMIT,
         request_timeout: float = 30.0,
         retry_for: float = 60.0,
@@ -79,17 +92,18 @@ class SunoClient:
         self._account = Account(api_key, base_url)
         self._session = session
         self._policy = policy or PollPolicy()
+        self.durations = durations or Durations(PRIOR_INTERVALS * self._policy.interval)
         self._rate_limit = rate_limit
         self._timeout = request_timeout
         self._retry_for = retry_for
-        self._core: _Core | None = None
+        self._core: Core | None = None
         self._closed = False
 
     def __repr__(self) -> str:
         return f"<SunoClient {self._account.base_url}{' closed' if self._closed else ''}>"
 
     async def __aenter__(self) -> Self:
-        self._open()
+        self.core()
         return self
 
     async def __aexit__(
@@ -106,24 +120,63 @@ class SunoClient:
         if core is not None:
             await core.close()
 
-    async def create(self, job: Input, *, callback_url: str | None = None) -> TaskHandle:
+    async def create(
+        self, job: Input, *, callback_url: str | None = None, max_credits: float | None = None
+    ) -> TaskHandle:
         """Create a task. Costs credits.
 
         It is sent again only when it certainly was not accepted: no connection, 429, 455.
 
+        Args:
+            job: What to make.
+            callback_url: POSTed by the server when the task ends.
+            max_credits: Ask for the price first, and create nothing that costs more.
+
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
-            InsufficientCreditsError: Not enough credits.
+            CreditLimitError: It would cost more than `max_credits`; nothing was spent.
+            InsufficientCreditsError: Not enough credits. Further creates raise it at once, without
+                a request, for 30 s or until `balance` sees credits; polling goes on.
             CreateOutcomeUnknownError: It may or may not have been accepted; it was not resent.
             SunoError: It was refused, or could not be sent.
         """
-        job.check()
-        if callback_url and not callback_url.startswith(("https://", "http://")):
-            raise InvalidInputError((f"callback_url: must be http(s), not {callback_url!r}",))
-        core = self._open()
+        _check(job, callback_url)
+        core = self.core()
+        core.credit.check(core.loop.time())
+        if max_credits is not None:
+            if not max_credits >= 0:
+                raise InvalidInputError((f"max_credits: must not be below 0, not {max_credits!r}",))
+            price = await self.estimate(job, callback_url=callback_url)
+            if price.estimated_credits > max_credits:
+                raise CreditLimitError(max_credits, price)
         request = _wire.create_request(job, callback_url)
-        task_id = await core.transport.create(request, job.KIND)
-        return TaskHandle(self, task_id, core.loop.time())
+        return TaskHandle(self, await self._spend(request, job.KIND), core.loop.time(), job.KIND)
+
+    async def create_persona(self, persona: GeneratePersona) -> Persona:
+        """Make a voice out of a song; later songs sing with it by its id.
+
+        Like a create, it is sent again only when it certainly was not accepted.
+
+        Raises:
+            InvalidInputError: The input breaks a rule; nothing was sent.
+            ValidationError: The server does not know the song.
+            CreateOutcomeUnknownError: It may or may not have been made; it was not resent.
+            SunoError: It was refused, or could not be sent.
+        """
+        persona.check()
+        request = _wire_jobs.persona_request(persona)
+        return Persona(await self._spend(request, "persona"), persona.name)
+
+    async def estimate(self, job: Input, *, callback_url: str | None = None) -> Estimate:
+        """What a job would cost. Costs a request, but no credits.
+
+        Raises:
+            InvalidInputError: The input breaks a rule; nothing was sent.
+            SunoError: The server refused, or could not be asked.
+        """
+        _check(job, callback_url)
+        request = _wire_jobs.estimate_request(job, callback_url)
+        return await self.core().transport.get(request, _wire_jobs.read_estimate)
 
     def task(self, task_id: str, *, created_at: float | None = None) -> TaskHandle:
         """A handle for an id kept from before; no request.
@@ -140,7 +193,7 @@ class SunoClient:
         if created_at is None:
             return TaskHandle(self, task_id, None)
         age = max(0.0, time.time() - created_at)
-        return TaskHandle(self, task_id, self._open().loop.time() - age)
+        return TaskHandle(self, task_id, self.core().loop.time() - age)
 
     async def task_info(self, task_id: str) -> TaskInfo:
         """Ask about one task, now: one request, and more only while it fails for passing reasons.
@@ -150,7 +203,7 @@ class SunoClient:
             SunoError: The server refused, or could not be asked.
         """
         check_task_id(task_id)
-        return await self._open().transport.get(
+        return await self.core().transport.get(
             _wire.task_info_request(task_id),
             lambda status, headers, body: _wire.read_task_info(status, headers, body, task_id),
         )
@@ -161,7 +214,59 @@ class SunoClient:
         Raises:
             SunoError: The server refused, or could not be asked.
         """
-        return await self._open().transport.get(_wire.balance_request(), _wire.read_balance)
+        core = self.core()
+        balance = await core.transport.get(_wire.balance_request(), _wire.read_balance)
+        core.credit.saw_balance(balance)
+        return balance
+
+    async def models(
+        self, *, modality: str | None = None, operation: str | None = None
+    ) -> tuple[ModelInfo, ...]:
+        """What the service offers, by the server's account.
+
+        Args:
+            modality: Only these, such as ``"audio"``.
+            operation: Only these; the server's own word.
+
+        Raises:
+            SunoError: The server refused, or could not be asked.
+        """
+        request = _wire_jobs.models_request(modality, operation)
+        return await self.core().transport.get(request, _wire_jobs.read_models)
+
+    async def model_schema(self, model: str) -> ModelSchema:
+        """What a model takes, such as ``"suno/music-generate"``, by the server's account.
+
+        Raises:
+            InvalidInputError: That cannot be the name of a model.
+            TaskNotFoundError: The server does not know it.
+            SunoError: The server refused, or could not be asked.
+        """
+        return await self.core().transport.get(
+            _wire_jobs.schema_request(model),
+            lambda status, headers, body: _wire_jobs.read_schema(status, headers, body, model),
+        )
+
+    async def upload(self, path: str | PathLike[str], *, content_type: str | None = None) -> str:
+        """Send a local audio file; the URL to give as an input's ``audio_url``.
+
+        It is streamed to the store that the API names, which never gets the key.
+
+        Args:
+            path: The file.
+            content_type: Its media type; told by its suffix if None.
+
+        Raises:
+            InvalidInputError: The suffix tells no audio type; nothing was sent.
+            UploadError: The file cannot be read, or could not be sent whole.
+            SunoError: The server named no place for it.
+        """
+        core = self.core()
+        file = await core.uploader.inspect(path, content_type)
+        request = _wire_jobs.upload_request(file.content_type, file.path.suffix.lower())
+        target = await core.transport.get(request, _wire_jobs.read_upload)
+        await core.uploader.send(file, target.presigned_url)
+        return target.file_url
 
     def as_completed(
         self, tasks: Iterable[str | TaskHandle], *, timeout: float | None = None
@@ -179,7 +284,8 @@ class SunoClient:
         Raises:
             InvalidInputError: Something among them cannot be an id; nothing was asked yet.
         """
-        return self._completions(self._births(tasks), timeout)
+        births = self._births(tasks)
+        return self.core().completions(births, timeout)
 
     async def results(
         self, tasks: Iterable[str | TaskHandle], *, timeout: float | None = None
@@ -204,33 +310,28 @@ class SunoClient:
         Raises:
             DownloadError: It could not be fetched whole.
         """
-        return await self._open().downloader.download(track, directory, overwrite=overwrite)
+        return await self.core().downloader.download(track, directory, overwrite=overwrite)
 
     def statistics(self) -> Statistics:
         """A snapshot of what this client is doing; zeros before it did anything."""
-        core = self._open()
-        limiter, poller = core.transport.limiter, core.poller
-        delays = sorted(poller.delays)
-        return Statistics(
-            watched=poller.watched,
-            in_flight=poller.in_flight,
-            finished=poller.finished,
-            failed=poller.failed,
-            requests=limiter.granted,
-            polls=poller.polls,
-            rate=limiter.recent_rate,
-            rate_limit=limiter.rate,
-            rate_limited=limiter.rate_limited,
-            delay_mean=sum(delays) / len(delays) if delays else None,
-            delay_p95=delays[int(0.95 * (len(delays) - 1))] if delays else None,
-        )
+        return self.core().statistics()
 
-    def _open(self) -> _Core:
+    async def _spend(self, request: _wire.Request, kind: str) -> str:
+        core = self.core()
+        core.credit.check(core.loop.time())
+        try:
+            return await core.transport.create(request, kind)
+        except InsufficientCreditsError:
+            core.credit.refused(core.loop.time())
+            raise
+
+    def core(self) -> Core:
+        """What this client opened in its event loop: what handles stand on, not for callers."""
         if self._closed:
             raise ClientClosedError("this SunoClient is closed; make a new one")
         loop = asyncio.get_running_loop()
         if self._core is None:
-            self._core = _Core(
+            self._core = Core(
                 Transport(
                     self._account,
                     session=self._session,
@@ -239,6 +340,7 @@ class SunoClient:
                     retry_for=self._retry_for,
                 ),
                 self._policy,
+                self.durations,
                 self._session,
             )
         elif self._core.loop is not loop:
@@ -257,137 +359,10 @@ class SunoClient:
             for task in tasks
         }
 
-    async def _completions(
-        self, births: dict[str, float | None], timeout: float | None
-    ) -> AsyncIterator[Outcome]:
-        core = self._open()
-        queue = Queue(interactive=False)
-        pending = set[str]()
-        ends_at = None if timeout is None else core.loop.time() + timeout
-        try:
-            for number, (task_id, born) in enumerate(births.items(), 1):
-                pending.add(task_id)
-                core.poller.watch(task_id, queue, born)
-                if number % _CHUNK == 0:
-                    await asyncio.sleep(0)
-            while pending:
-                outcome = await _next_outcome(queue, ends_at)
-                if outcome is None:
-                    break
-                pending.discard(outcome.task_id)
-                yield outcome
-            while pending:
-                task_id = pending.pop()
-                core.poller.unwatch(task_id, queue)
-                error = TaskTimeoutError(task_id, f"not ended within the {timeout:g} s given")
-                yield Outcome(task_id, None, error)
-        finally:
-            for task_id in pending:
-                core.poller.unwatch(task_id, queue)
 
-    async def wait_for(self, handle: TaskHandle, timeout: float | None = None) -> Outcome:
-        """How one task ended: what `TaskHandle.result` stands on.
-
-        Raises:
-            TaskTimeoutError: `timeout` seconds passed; the job goes on.
-        """
-        core = self._open()
-        queue = Queue(interactive=True)
-        core.poller.watch(handle.id, queue, handle.born)
-        try:
-            ends_at = None if timeout is None else core.loop.time() + timeout
-            outcome = await _next_outcome(queue, ends_at)
-        finally:
-            core.poller.unwatch(handle.id, queue)
-        if outcome is None:
-            raise TaskTimeoutError(handle.id, f"not ended within the {timeout:g} s given")
-        return outcome
-
-    async def updates_of(self, handle: TaskHandle) -> AsyncIterator[TaskInfo]:
-        """Every reading of one task: what `TaskHandle.updates` stands on."""
-        core = self._open()
-        queue = Queue(interactive=True, readings=True)
-        core.poller.watch(handle.id, queue, handle.born)
-        try:
-            while isinstance(item := await queue.get(), TaskInfo):
-                yield item
-        finally:
-            core.poller.unwatch(handle.id, queue)
-        if item.info is None or not item.info.status.terminal:
-            item.result()
-        else:
-            yield item.info
-
-
-async def _next_outcome(queue: Queue, ends_at: float | None) -> Outcome | None:
-    try:
-        async with asyncio.timeout_at(ends_at):
-            item = await queue.get()
-    except TimeoutError:
-        return None
-    return item if isinstance(item, Outcome) else None
-
-
-class _Core:
-    """What a client opens in its event loop."""
-
-    def __init__(
-        self, transport: Transport, policy: PollPolicy, session: aiohttp.ClientSession | None
-    ) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.transport = transport
-        # Jitter, not secrets.
-        self.poller = Poller(transport, policy, random.random)
-        self.downloader = Downloader(session)
-
-    async def close(self) -> None:
-        await self.poller.close()
-        await self.downloader.close()
-        await self.transport.close()
-
-
-class TaskHandle:
-    """The live reference to one task: await it, or ask it.
-
-    Attributes:
-        id: The server's id; keep it, and `SunoClient.task` gives the handle back.
-        born: Loop time of the creation; None if unknown.
-    """
-
-    __slots__ = ("_client", "born", "id")
-
-    def __init__(self, client: SunoClient, task_id: str, born: float | None) -> None:
-        self._client = client
-        self.id = task_id
-        self.born = born
-
-    def __repr__(self) -> str:
-        return f"<TaskHandle {self.id}>"
-
-    def __await__(self) -> Generator[object, None, TaskInfo]:
-        return self.result().__await__()
-
-    async def result(self, *, timeout: float | None = None) -> TaskInfo:
-        """Wait for the task to succeed. Cancelling the wait stops neither the job nor other waits.
-
-        Args:
-            timeout: Seconds; None leaves it to the policy's deadline.
-
-        Raises:
-            TaskFailedError: The job ended in failure.
-            TaskTimeoutError: The timeout or the deadline passed; the job goes on.
-            SunoError: What else kept the outcome from being known.
-        """
-        return (await self._client.wait_for(self, timeout)).result()
-
-    async def info(self) -> TaskInfo:
-        """Ask now: `SunoClient.task_info`."""
-        return await self._client.task_info(self.id)
-
-    def updates(self) -> AsyncIterator[TaskInfo]:
-        """Yield every reading the scheduler makes; the last one is terminal.
-
-        Raises:
-            SunoError: While iterating, if the outcome cannot be known.
-        """
-        return self._client.updates_of(self)
+def _check(job: Input, callback_url: str | None) -> None:
+    problems = job.problems()
+    if callback_url and not callback_url.startswith(("https://", "http://")):
+        problems += (f"callback_url: must be http(s), not {callback_url!r}",)
+    if problems:
+        raise InvalidInputError(problems)

@@ -4,6 +4,7 @@
     ├── ConfigurationError          no key, a key that cannot stand in a header, a bad URL or option
     │   └── WrongEventLoopError     a client used in a second event loop
     ├── InvalidInputError           an input breaks a rule; nothing was sent (also a ValueError)
+    ├── CreditLimitError            a job would cost more than the caller allowed; nothing was spent
     ├── ClientClosedError           the client was closed while, or before, it was asked
     ├── TransportError              no reply came
     │   ├── NotSentError            no connection: the server certainly saw nothing
@@ -23,7 +24,8 @@
     ├── CreateOutcomeUnknownError   a create may or may not have been accepted, and paid
     ├── TaskFailedError             the job ended in failure
     ├── TaskTimeoutError            a wait ended before the job did (also a TimeoutError)
-    └── DownloadError               a file could not be fetched whole
+    ├── DownloadError               a file could not be fetched whole
+    └── UploadError                 a file could not be sent whole
 
 All arguments are positional, so that every error survives pickle and copy.
 """
@@ -33,7 +35,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from suno_async.models import TaskInfo
+    from suno_async.models import Estimate, TaskInfo
 
 #: How much of an unreadable body an error keeps, in bytes.
 BODY_START = 200
@@ -64,6 +66,24 @@ class InvalidInputError(SunoError, ValueError):
 
     def __str__(self) -> str:
         return "; ".join(self.problems)
+
+
+class CreditLimitError(SunoError):
+    """A job would cost more than its ``max_credits``. It was not created, and nothing was spent.
+
+    Attributes:
+        limit: What the caller allowed, in credits.
+        estimate: The server's price.
+    """
+
+    def __init__(self, limit: float, estimate: Estimate | None = None) -> None:
+        super().__init__(limit, estimate)
+        self.limit = limit
+        self.estimate = estimate
+
+    def __str__(self) -> str:
+        price = "more" if self.estimate is None else f"{self.estimate.estimated_credits:g}"
+        return f"at most {self.limit:g} credits were allowed, the job would cost {price}"
 
 
 class ClientClosedError(SunoError):
@@ -271,3 +291,7 @@ class TaskTimeoutError(SunoError, TimeoutError):
 
 class DownloadError(SunoError):
     """A result file could not be fetched whole; no partial file is left under its final name."""
+
+
+class UploadError(SunoError):
+    """A local file could not be read, or could not be sent whole."""

@@ -1,51 +1,60 @@
 """What a user sends: one struct per kind of job, checked before anything is spent.
 
-A new kind is one struct here and one row in `KINDS`.
+    Input
+    ├── (music)                 what all songs have in common
+    │   ├── GenerateMusic       a song
+    │   ├── ExtendMusic         a song, longer
+    │   ├── ExtendUpload        an audio file of the user's own, longer
+    │   └── CoverMusic          a song or an audio file, in a new style or voice
+    ├── MusicVideo              a song's video
+    ├── SeparateVocals          a song's stems
+    └── GenerateSounds          sounds
+    GeneratePersona             the voice of a song, for later songs; no job, but its own endpoint
+
+A new kind is one struct here and one row in `KINDS`; the rules that kinds share are tables in
+`suno_async._rules`. From a finished song, the methods of `Track` fill in the ids.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
 import msgspec
 
+from suno_async import _rules
 from suno_async.errors import InvalidInputError
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_LIMITS = {"title": 100, "tags": 1000, "lyrics": 5000}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def check_task_id(task_id: object) -> str:
-    """Return a task id that may be asked about.
-
-    The contract says 36 characters but shows shorter examples, so this refuses only what cannot be
-    an id (empty, over 128 characters, control characters, no string) and lets the server judge.
+    """Return a task id that may be asked about; the server judges whether it is one.
 
     Raises:
         InvalidInputError: It cannot be an id.
     """
-    if not isinstance(task_id, str):
-        problem = f"task_id must be a string, not {type(task_id).__name__}"
-    elif not task_id.strip():
-        problem = "task_id must not be empty"
-    elif len(task_id) > 128:  # noqa: PLR2004 (the contract's number, told in the docstring)
-        problem = f"task_id must have at most 128 characters, this one has {len(task_id)}"
-    elif _CONTROL.search(task_id):
-        problem = f"task_id must not hold control characters: {task_id!r}"
-    else:
-        return task_id
-    raise InvalidInputError((problem,))
+    if (problem := _rules.task_id_problem(task_id)) or not isinstance(task_id, str):
+        raise InvalidInputError((problem or "",))
+    return task_id
 
 
-class Input(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every kind of job. Use the kinds themselves."""
+class _Checked(msgspec.Struct, frozen=True, kw_only=True):
+    #: Fields that are never left out.
+    REQUIRED: ClassVar[tuple[str, ...]] = ()
+    #: Fields that stay here.
+    NOT_SENT: ClassVar[tuple[str, ...]] = ("extra", "song_duration")
 
-    KIND: ClassVar[str] = ""
+    extra: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def problems(self) -> tuple[str, ...]:
-        """Every broken rule of the contract; empty if the input may be sent."""
-        return ()
+        """Every broken rule, as ``field: rule, value``; empty if the input may be sent."""
+        fields = msgspec.structs.asdict(self)
+        return (
+            *_rules.broken(self, fields, self.REQUIRED),
+            *_rules.missing(fields, self.REQUIRED),
+            *self._relations(fields),
+        )
 
     def check(self) -> None:
         """Raise `InvalidInputError`, telling all broken rules at once, unless there is none."""
@@ -53,35 +62,49 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidInputError(found)
 
     def payload(self) -> dict[str, Any]:
-        """The contract's ``input`` object: every field that was given."""
+        """The contract's ``input`` object: every field that was given, then `extra` over them."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
-        extra: dict[str, Any] = fields.pop("extra", {})
-        return {name: value for name, value in fields.items() if value is not None} | extra
+        kept = {
+            name: value
+            for name, value in fields.items()
+            if value is not None and name not in self.NOT_SENT
+        }
+        return kept | self.extra
+
+    def _relations(self, _fields: dict[str, Any]) -> Iterator[str]:
+        """Broken rules between fields."""
+        yield from ()
 
 
-class GenerateMusic(Input, frozen=True, kw_only=True):
-    """A song from a prompt (``mode="simple"``) or from title, tags and lyrics (``"custom"``).
+class Input(_Checked, frozen=True, kw_only=True):
+    """Base of every kind of job. Use the kinds themselves.
 
     Attributes:
-        mode: ``"custom"`` if None and title, tags or lyrics are given, else ``"simple"``.
-        model: A newer model than this library knows passes.
-        prompt: What the song should be; simple mode requires it.
-        instrumental: No vocals, so no lyrics.
-        title: At most 100 characters; custom mode requires it.
-        tags: Style tags, at most 1000 characters; custom mode requires them.
-        lyrics: At most 5000 characters; custom mode requires them unless `instrumental`.
-        vocal_gender: ``"m"`` or ``"f"``.
-        style_weight: 0 to 1.
-        weirdness_constraint: 0 to 1.
-        negative_tags: Styles to keep away from.
-        persona_id: A persona made before.
         extra: Fields newer than this library, sent as they are.
-
-    The lengths are those that public callers cut to (API contract, "CreateTask").
     """
 
-    KIND: ClassVar[str] = "suno/music-generate"
+    KIND: ClassVar[str] = ""
 
+
+class SongOptions(TypedDict, total=False):
+    """What all kinds of songs take, as keyword arguments; told at `GenerateMusic`."""
+
+    mode: Literal["simple", "custom"]
+    model: str
+    prompt: str
+    instrumental: bool
+    title: str
+    tags: str
+    lyrics: str
+    vocal_gender: Literal["m", "f"]
+    style_weight: float
+    weirdness_constraint: float
+    negative_tags: str
+    persona_id: str
+    extra: dict[str, Any]
+
+
+class _Music(Input, frozen=True, kw_only=True):
     mode: Literal["simple", "custom"] | None = None
     model: str = "v5"
     prompt: str | None = None
@@ -94,63 +117,226 @@ class GenerateMusic(Input, frozen=True, kw_only=True):
     weirdness_constraint: float | None = None
     negative_tags: str | None = None
     persona_id: str | None = None
-    extra: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("model",)
+    #: Fields that custom mode requires besides those of every music kind.
+    CUSTOM: ClassVar[tuple[str, ...]] = ()
 
     @property
     def effective_mode(self) -> str:
-        """The mode that is sent."""
+        """The mode that is sent: custom if none was given but title, tags or lyrics were."""
         if self.mode is not None:
             return self.mode
         return "custom" if self.title or self.tags or self.lyrics else "simple"
 
-    def problems(self) -> tuple[str, ...]:
-        """Every broken rule of the contract; empty if the input may be sent."""
-        return (
-            *self._wrong_types(),
-            *self._missing(),
-            *self._too_long(),
-            *self._out_of_range(),
-        )
-
     def payload(self) -> dict[str, Any]:
-        """The contract's ``input`` object."""
-        return {**Input.payload(self), "mode": self.effective_mode} | self.extra
+        """The contract's ``input`` object: every field that was given, then `extra` over them."""
+        return {"mode": self.effective_mode} | super().payload()
 
-    def _wrong_types(self) -> list[str]:
-        # A struct does not check its own constructor; a dict round trip through msgspec does.
-        try:
-            msgspec.convert(msgspec.to_builtins(self), type(self))
-            msgspec.json.encode(self.extra)
-        except (msgspec.ValidationError, TypeError, ValueError) as error:
-            return [f"input: {error}"]
-        return []
-
-    def _missing(self) -> list[str]:
-        if self.effective_mode == "simple":
-            required = ["prompt"]
-        else:
-            required = ["title", "tags"] if self.instrumental else ["title", "tags", "lyrics"]
-        required.append("model")
-        return [
-            f"{name}: required in {self.effective_mode} mode"
-            for name in required
-            if not isinstance(value := getattr(self, name), str) or not value.strip()
-        ]
-
-    def _too_long(self) -> list[str]:
-        return [
-            f"{name}: at most {limit} characters, this one has {len(value)}"
-            for name, limit in _LIMITS.items()
-            if isinstance(value := getattr(self, name), str) and len(value) > limit
-        ]
-
-    def _out_of_range(self) -> list[str]:
-        return [
-            f"{name}: must lie in 0 to 1, not {value!r}"
-            for name in ("style_weight", "weirdness_constraint")
-            if isinstance(value := getattr(self, name), int | float) and not 0 <= value <= 1
-        ]
+    def _relations(self, fields: dict[str, Any]) -> Iterator[str]:
+        # As text, because a struct takes anything; a wrong type is told by its own rule.
+        mode = str(self.effective_mode)
+        required = _rules.REQUIRED_BY_MODE.get(mode, ())
+        if self.instrumental is True:
+            required = tuple(name for name in required if name != "lyrics")
+        if mode == "custom":
+            required += self.CUSTOM
+        yield from _rules.missing(fields, required, f" in {mode} mode")
 
 
-#: Every kind of job this library can create.
-KINDS: dict[str, type[Input]] = {kind.KIND: kind for kind in (GenerateMusic,)}
+class GenerateMusic(_Music, frozen=True, kw_only=True):
+    """A song from a prompt (``mode="simple"``) or from title, tags and lyrics (``"custom"``).
+
+    Attributes:
+        mode: ``"custom"`` if None and title, tags or lyrics are given, else ``"simple"``.
+        model: ``"v5.5"``, ``"v5"``, ``"v4.5all"``, …; a newer one than this library knows passes.
+        prompt: What the song should be; simple mode requires it.
+        instrumental: No vocals, so no lyrics.
+        title: At most 100 characters; custom mode requires it.
+        tags: Style tags, at most 1000 characters; custom mode requires them.
+        lyrics: At most 5000 characters; custom mode requires them unless `instrumental`.
+        vocal_gender: ``"m"`` or ``"f"``.
+        style_weight: How closely to follow the style, 0 to 1.
+        weirdness_constraint: How far to stray, 0 to 1.
+        negative_tags: Styles to keep away from.
+        persona_id: A persona made before (`SunoClient.create_persona`).
+        extra: Fields newer than this library, sent as they are.
+    """
+
+    KIND: ClassVar[str] = "suno/music-generate"
+
+
+class ExtendMusic(_Music, frozen=True, kw_only=True):
+    """A song made longer; `Track.extend` fills in the ids.
+
+    Attributes:
+        task_id: The task that made the song.
+        suno_id: Which of its songs.
+        continue_at: Where to go on, in seconds from the song's start; custom mode requires it.
+        audio_weight: Weight of the given audio, 0 to 1.
+        song_duration: Length of the song in seconds, if known: `continue_at` must lie within. Not
+            sent.
+
+    The others are those of `GenerateMusic`.
+    """
+
+    KIND: ClassVar[str] = "suno/music-extend"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("model", "task_id", "suno_id")
+    CUSTOM: ClassVar[tuple[str, ...]] = ("continue_at",)
+
+    task_id: str
+    suno_id: str
+    continue_at: float | None = None
+    audio_weight: float | None = None
+    song_duration: float | None = None
+
+
+class ExtendUpload(_Music, frozen=True, kw_only=True):
+    """An audio file made longer.
+
+    Attributes:
+        audio_url: Where it is: what `SunoClient.upload` returned, or any public URL.
+        continue_at: Where to go on, in seconds from the file's start; custom mode requires it.
+        audio_weight: Weight of the given audio, 0 to 1.
+        song_duration: Length of the file in seconds, if known: `continue_at` must lie within. Not
+            sent.
+
+    The others are those of `GenerateMusic`.
+    """
+
+    KIND: ClassVar[str] = "suno/music-extend-upload"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("model", "audio_url")
+    CUSTOM: ClassVar[tuple[str, ...]] = ("continue_at",)
+
+    audio_url: str
+    continue_at: float | None = None
+    audio_weight: float | None = None
+    song_duration: float | None = None
+
+
+class CoverMusic(_Music, frozen=True, kw_only=True):
+    """A song or an audio file in a new style or voice; `Track.cover` fills in the ids.
+
+    Attributes:
+        task_id: The task that made the song, with `suno_id`; or else `audio_url`.
+        suno_id: Which of its songs.
+        audio_url: Where the audio is: what `SunoClient.upload` returned, or any public URL.
+        audio_weight: Weight of the given audio, 0 to 1.
+
+    The others are those of `GenerateMusic`.
+    """
+
+    KIND: ClassVar[str] = "suno/music-cover"
+
+    task_id: str | None = None
+    suno_id: str | None = None
+    audio_url: str | None = None
+    audio_weight: float | None = None
+
+    def _relations(self, fields: dict[str, Any]) -> Iterator[str]:
+        yield from super()._relations(fields)
+        if not self.audio_url:
+            yield from _rules.missing(fields, ("task_id", "suno_id"), " without audio_url")
+
+
+class MusicVideo(Input, frozen=True, kw_only=True):
+    """A video of a song; `Track.video` fills in the ids.
+
+    Attributes:
+        task_id: The task that made the song.
+        suno_id: Which of its songs.
+        author: A name to show.
+        brand: A brand to show.
+    """
+
+    KIND: ClassVar[str] = "suno/music-video"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("task_id", "suno_id")
+
+    task_id: str
+    suno_id: str
+    author: str | None = None
+    brand: str | None = None
+
+
+class SeparateVocals(Input, frozen=True, kw_only=True):
+    """A song taken apart into stems; `Track.separate` fills in the ids.
+
+    Attributes:
+        task_id: The task that made the song.
+        suno_id: Which of its songs.
+        mode: ``"vocal"``: 2 stems; ``"instrumental"``: up to 12.
+    """
+
+    # The vendor spells it so.
+    KIND: ClassVar[str] = "suno/vocal-separatio"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("task_id", "suno_id")
+
+    task_id: str
+    suno_id: str
+    mode: Literal["vocal", "instrumental"] = "vocal"
+
+
+class GenerateSounds(Input, frozen=True, kw_only=True):
+    """Sounds from a prompt.
+
+    Attributes:
+        prompt: What should sound.
+        loop: Whether it should loop. Unsure, as are the next two: passed on as given.
+        bpm: Beats a minute.
+        key: Musical key.
+    """
+
+    KIND: ClassVar[str] = "suno/sounds-generate"
+    REQUIRED: ClassVar[tuple[str, ...]] = ("prompt",)
+
+    prompt: str
+    loop: Any = None
+    bpm: Any = None
+    key: Any = None
+
+
+class GeneratePersona(_Checked, frozen=True, kw_only=True):
+    """The voice of a song, to sing later songs; `Track.persona` fills in the ids.
+
+    Attributes:
+        task_id: The task that made the song.
+        suno_id: Which of its songs.
+        name: What to call the persona.
+        description: In words.
+        vocal_start: Where the singing to learn from begins, in seconds from the song's start.
+        vocal_end: Where it ends.
+        style: Its style.
+        song_duration: Length of the song in seconds, if known: the span must lie within. Not sent.
+        extra: Fields newer than this library, sent as they are.
+    """
+
+    REQUIRED: ClassVar[tuple[str, ...]] = ("task_id", "suno_id", "name")
+
+    task_id: str
+    suno_id: str
+    name: str
+    description: str | None = None
+    vocal_start: float | None = None
+    vocal_end: float | None = None
+    style: str | None = None
+    song_duration: float | None = None
+
+    def _relations(self, _fields: dict[str, Any]) -> Iterator[str]:
+        start, end = self.vocal_start, self.vocal_end
+        if isinstance(start, int | float) and isinstance(end, int | float) and not start < end:
+            yield f"vocal_end: must lie after vocal_start ({start!r}), not {end!r}"
+
+
+#: Every kind of job this library can create, by the contract's name.
+KINDS: dict[str, type[Input]] = {
+    kind.KIND: kind
+    for kind in (
+        GenerateMusic,
+        ExtendMusic,
+        ExtendUpload,
+        CoverMusic,
+        MusicVideo,
+        SeparateVocals,
+        GenerateSounds,
+    )
+}

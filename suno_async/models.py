@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Literal, Unpack
+from urllib.parse import urlsplit
 
 import msgspec
 
 from suno_async.errors import SunoError
+from suno_async.inputs import (
+    CoverMusic,
+    ExtendMusic,
+    GeneratePersona,
+    MusicVideo,
+    SeparateVocals,
+    SongOptions,
+)
 
 #: Suno's model names and the versions they stand for (API contract, "Model names").
 MODEL_VERSIONS = {
@@ -45,10 +56,18 @@ class TaskStatus(enum.StrEnum):
         return self is TaskStatus.SUCCESS or self is TaskStatus.FAILED
 
 
+#: File names a video's URL may end with.
+_VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm"})
+
+
 class Track(msgspec.Struct, frozen=True, kw_only=True):
     """One finished song (the API's SunoMusicItem).
 
+    Its methods return the input of a further job, with the ids filled in:
+    ``await suno.create(track.cover(prompt="as a bossa nova"))``.
+
     Attributes:
+        task_id: The task that made it.
         suno_id: Suno's id of the song.
         title: Music title.
         prompt: Lyrics or prompt used to generate the music.
@@ -61,6 +80,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         create_at: Creation time, Unix seconds.
     """
 
+    task_id: str = ""
     suno_id: str = ""
     title: str = ""
     prompt: str = ""
@@ -76,6 +96,95 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     def model_version(self) -> str | None:
         """The version users know, such as ``"v5"``; None for a name not in `MODEL_VERSIONS`."""
         return MODEL_VERSIONS.get(self.model_name)
+
+    def extend(
+        self,
+        *,
+        continue_at: float | None = None,
+        audio_weight: float | None = None,
+        **options: Unpack[SongOptions],
+    ) -> ExtendMusic:
+        """The song made longer, from `continue_at` seconds on.
+
+        Its model and, in custom mode, its title are those of this song unless given.
+        """
+        return ExtendMusic(
+            task_id=self.task_id,
+            suno_id=self.suno_id,
+            continue_at=continue_at,
+            audio_weight=audio_weight,
+            song_duration=self.duration,
+            **self._defaults(options),
+        )
+
+    def cover(
+        self, *, audio_weight: float | None = None, **options: Unpack[SongOptions]
+    ) -> CoverMusic:
+        """The song in a new style or voice.
+
+        Its model and, in custom mode, its title are those of this song unless given.
+        """
+        return CoverMusic(
+            task_id=self.task_id,
+            suno_id=self.suno_id,
+            audio_weight=audio_weight,
+            **self._defaults(options),
+        )
+
+    def video(self, *, author: str | None = None, brand: str | None = None) -> MusicVideo:
+        """A video of the song."""
+        return MusicVideo(task_id=self.task_id, suno_id=self.suno_id, author=author, brand=brand)
+
+    def separate(self, mode: Literal["vocal", "instrumental"] = "vocal") -> SeparateVocals:
+        """The song's stems: 2 of them, or with ``"instrumental"`` up to 12."""
+        return SeparateVocals(task_id=self.task_id, suno_id=self.suno_id, mode=mode)
+
+    def persona(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        vocal_start: float | None = None,
+        vocal_end: float | None = None,
+        style: str | None = None,
+    ) -> GeneratePersona:
+        """The song's voice, for `SunoClient.create_persona`; learnt from a span in seconds."""
+        return GeneratePersona(
+            task_id=self.task_id,
+            suno_id=self.suno_id,
+            name=name,
+            description=description,
+            vocal_start=vocal_start,
+            vocal_end=vocal_end,
+            style=style,
+            song_duration=self.duration,
+        )
+
+    def _defaults(self, options: SongOptions) -> SongOptions:
+        if self.model_version is not None:
+            options.setdefault("model", self.model_version)
+        if self.title and (options.get("mode") == "custom" or {"tags", "lyrics"} & options.keys()):
+            options.setdefault("title", self.title)
+        return options
+
+
+class Stems(Mapping[str, str]):
+    """The stems of a song: name → URL. The names depend on the mode, and are the server's own."""
+
+    def __init__(self, urls: Mapping[str, str]) -> None:
+        self._urls = dict(urls)
+
+    def __getitem__(self, name: str) -> str:
+        return self._urls[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._urls)
+
+    def __len__(self) -> int:
+        return len(self._urls)
+
+    def __repr__(self) -> str:
+        return f"<Stems {', '.join(self._urls)}>"
 
 
 class TaskFailure(msgspec.Struct, frozen=True):
@@ -133,6 +242,18 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     raw: bytes = b""
 
     @property
+    def stems(self) -> Stems:
+        """What vocal separation made; empty for other kinds."""
+        return Stems(self.media_info)
+
+    @property
+    def video_url(self) -> str | None:
+        """What `MusicVideo` made; None for other kinds."""
+        if self.param.model == MusicVideo.KIND:
+            return next(iter(self.media_urls), None)
+        return next((url for url in self.media_urls if _names_a_video(url)), None)
+
+    @property
     def elapsed(self) -> float | None:
         """Seconds from creation to end, the finest the server tells; None while it goes on."""
         if self.duration_s is not None:
@@ -143,6 +264,13 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<TaskInfo {self.task_id} {self.raw_status}, {len(self.tracks)} tracks>"
+
+
+def _names_a_video(url: str) -> bool:
+    try:
+        return PurePosixPath(urlsplit(url).path).suffix.lower() in _VIDEO_SUFFIXES
+    except ValueError:
+        return False
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -176,6 +304,67 @@ class Outcome(msgspec.Struct, frozen=True):
         return self.info
 
 
+class Persona(msgspec.Struct, frozen=True):
+    """A voice to sing later songs: give its id as their ``persona_id``."""
+
+    persona_id: str
+    name: str = ""
+
+
+class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job would cost, in credits; numbers may be fractions.
+
+    Attributes:
+        estimated_credits: The price.
+        balance: What the account holds; None if the server did not say.
+        affordable: Whether it holds enough; None if nobody can tell.
+    """
+
+    estimated_credits: float
+    balance: float | None = None
+    affordable: bool | None = None
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """One entry of the list of models.
+
+    Attributes:
+        model: Its name, such as ``"suno/music-generate"``: what `Input.KIND` is.
+        details: Everything the server says of it, as it came.
+    """
+
+    model: str
+    details: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+
+
+class ModelSchema(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model takes, by the server's account.
+
+    Attributes:
+        model: Its name.
+        input_schema: A JSON Schema of its ``input``.
+        required_input_fields: The fields it requires.
+    """
+
+    model: str
+    input_schema: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    required_input_fields: tuple[str, ...] = ()
+
+
+class Learnt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of how long one kind of job takes, in seconds.
+
+    Attributes:
+        samples: Jobs seen to end; with few of them the rest is mostly a guess.
+        median: Half of the jobs have ended by this age.
+        p95: 95 of 100 have.
+    """
+
+    samples: int
+    median: float
+    p95: float
+
+
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of a client.
 
@@ -191,6 +380,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         rate_limited: Answers of 429.
         delay_mean: Seconds from a task's end to its being noticed, mean of the last thousand.
         delay_p95: The same, 95th percentile.
+        price: Seconds of waiting that a poll saves, mean of the last ones: how scarce the budget
+            is. None before the first, and with ``schedule="backoff"``.
+        learnt: Kind of job → how long it takes.
     """
 
     watched: int
@@ -204,3 +396,5 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     rate_limited: int
     delay_mean: float | None
     delay_p95: float | None
+    price: float | None
+    learnt: dict[str, Learnt]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suno_async._limiter import AccountLimiter, limiter_for
+from suno_async._limiter import JITTER, WINDOW, AccountLimiter, limiter_for
 from tests.virtual import run_virtual
 
 
@@ -28,7 +28,7 @@ def worst_window(arrivals: list[float]) -> int:
 async def traffic(seed: int, count: int, handshake: float, low: float, high: float) -> list[float]:
     """Send `count` requests over a link with jitter; when each arrived at the server."""
     limiter = AccountLimiter()
-    draw = random.Random(seed)  # noqa: S311 (repeatable)
+    draw = random.Random(seed)
     arrivals: list[float] = []
     loop = asyncio.get_running_loop()
 
@@ -114,6 +114,28 @@ def test_an_unused_permit_is_given_back() -> None:
             (await limiter.acquire()).cancel()
         assert limiter.granted == 0
         assert limiter.now() < 41 / 15
+
+    run_virtual(work())
+
+
+def test_a_permit_counts_once() -> None:
+    """Whatever a permit is told, and however often, it takes one place in one window."""
+
+    async def work() -> None:
+        limiter = AccountLimiter()
+        for number in range(90):
+            permit = await limiter.acquire()
+            if number % 2:
+                permit.cancel()
+            for tell in (permit.left, permit.answered, permit.cancel, permit.left, permit.answered):
+                tell()
+        # Were one freed twice, or never, the next 15 would go too early, or not at all.
+        unanswered = [await limiter.acquire() for _ in range(15)]
+        started = limiter.now()
+        for permit in unanswered:
+            permit.left()
+        await limiter.acquire()
+        assert limiter.now() - started == pytest.approx(JITTER + WINDOW, abs=1e-6)
 
     run_virtual(work())
 

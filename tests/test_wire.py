@@ -20,12 +20,12 @@ from suno_async import (
     SunoError,
     TaskStatus,
 )
+from suno_async._retry_after import retry_after
 from suno_async._wire import (
     create_request,
     read_balance,
     read_created,
     read_task_info,
-    retry_after,
     task_info_request,
 )
 from suno_async.errors import CODES

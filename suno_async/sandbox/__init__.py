@@ -9,7 +9,7 @@ In pytest: ``pytest_plugins = ["suno_async.sandbox.pytest_plugin"]`` and the fix
 """
 
 from suno_async.sandbox._faults import Fault, Faults
-from suno_async.sandbox._jobs import Job
-from suno_async.sandbox._server import COST, KEY, Sandbox, SandboxStatistics
+from suno_async.sandbox._jobs import COST, Job
+from suno_async.sandbox._server import KEY, Sandbox, SandboxStatistics
 
 __all__ = ["COST", "KEY", "Fault", "Faults", "Job", "Sandbox", "SandboxStatistics"]

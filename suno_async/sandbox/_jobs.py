@@ -7,6 +7,8 @@ import random
 import uuid
 from typing import Any
 
+from suno_async.sandbox._rules import MUSIC, SEPARATE, VIDEO
+
 #: Shares of a job's time: it is pending before this, running after.
 _PENDING_SHARE = 0.1
 
@@ -20,6 +22,31 @@ _MODELS = {
     "v3.5": "chirp-v3-5",
     "v3": "chirp-v3",
 }
+
+
+#: The stems of each mode. The API's names are not documented: these are plausible.
+STEMS = {
+    "vocal": ("vocals", "instrumental"),
+    "instrumental": (
+        *("vocals", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
+        *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
+    ),
+}
+
+#: What a music generation was seen to cost, in credits (API contract, "CreateTask").
+COST = 12
+
+#: What each kind costs, in credits; those of the other kinds are made up.
+PRICES = dict.fromkeys(MUSIC, float(COST)) | {VIDEO: 4.0, SEPARATE: 2.0}
+OTHER_PRICE = 2.5
+
+#: Seconds a song lasts: those of the file that is served for it.
+SONG_LENGTH = 2.0
+
+
+def price_of(body: dict[str, Any]) -> float:
+    """Credits that a job costs, by CreateTask's body."""
+    return PRICES.get(str(body["model"]), OTHER_PRICE)
 
 
 class Job:
@@ -46,6 +73,24 @@ class Job:
         self.body = body
         self.polls: list[float] = []
 
+    @property
+    def kind(self) -> str:
+        """What it makes."""
+        return str(self.body["model"])
+
+    @property
+    def price(self) -> float:
+        """What it costs."""
+        return price_of(self.body)
+
+    @property
+    def songs(self) -> tuple[str, ...]:
+        """The ids of the songs it makes."""
+        if self.kind not in MUSIC:
+            return ()
+        task = uuid.UUID(self.task_id)
+        return tuple(str(uuid.uuid5(task, str(number))) for number in range(2))
+
     def status(self, now: float) -> str:
         """The contract's word for where the job stands at `now`."""
         if now >= self.ends_at:
@@ -68,7 +113,7 @@ class Job:
             if ended
             else None,
             "duration_s": round(self.ends_at - self.created_at, 3) if ended else None,
-            "credits": 0 if status == "failed" else 12,
+            "credits": 0 if status == "failed" else self.price,
             "result": self._result(status, base_url),
             "source": "api",
         }
@@ -78,27 +123,30 @@ class Job:
             return {"code": 501, "message": "Generation failed: the sandbox drew a failure"}
         if status != "success":
             return None
-        items = [self._song(number, base_url) for number in range(2)]
-        return {
-            "code": 200,
-            "message": "success",
-            "media_urls": [item["suno_audio_url"] for item in items],
-            "suno_data": items,
-        }
+        return {"code": 200, "message": "success", **self._made(f"{base_url}/media/{self.task_id}")}
 
-    def _song(self, number: int, base_url: str) -> dict[str, Any]:
+    def _made(self, base: str) -> dict[str, Any]:
+        if self.kind in MUSIC:
+            items = [self._song(song, base) for song in self.songs]
+            return {"media_urls": [item["suno_audio_url"] for item in items], "suno_data": items}
+        if self.kind == SEPARATE:
+            names = STEMS[self.body["input"].get("mode", "vocal")]
+            return {"media_info": {name: f"{base}_{name}.mp3" for name in names}}
+        return {"media_urls": [f"{base}.mp4" if self.kind == VIDEO else f"{base}.mp3"]}
+
+    def _song(self, song: str, base: str) -> dict[str, Any]:
         given = self.body["input"]
-        song = str(uuid.uuid5(uuid.UUID(self.task_id), str(number)))
+        base = f"{base}_{song}"
         return {
             "suno_id": song,
             "title": given.get("title") or str(given.get("prompt", "untitled"))[:40],
             "prompt": given.get("lyrics") or given.get("prompt", ""),
             "tags": given.get("tags", ""),
-            "suno_audio_url": f"{base_url}/media/{song}.mp3",
-            "suno_image_url": f"{base_url}/media/{song}.png",
-            "suno_image_large_url": f"{base_url}/media/{song}_large.png",
+            "suno_audio_url": f"{base}.mp3",
+            "suno_image_url": f"{base}.png",
+            "suno_image_large_url": f"{base}_large.png",
             "model_name": _MODELS.get(str(given.get("model", "v5")), str(given.get("model"))),
-            "duration": 2.0,
+            "duration": SONG_LENGTH,
             "create_at": math.floor(self.ends_at),
         }
 
@@ -139,3 +187,10 @@ class Jobs:
         job = Job(task_id, now, now + duration / self._time_scale, body, fails=fails)
         self.by_id[task_id] = job
         return job
+
+    def length_of(self, task_id: str, song: str, now: float) -> float | None:
+        """Seconds of a finished song; None if there is no such song."""
+        job = self.by_id.get(task_id)
+        if job is None or job.status(now) != "success" or song not in job.songs:
+            return None
+        return SONG_LENGTH

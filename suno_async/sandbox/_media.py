@@ -1,4 +1,4 @@
-"""Small real files to fetch: two seconds of silence as MP3, one pixel as PNG."""
+"""Small files to fetch: two seconds of silence as MP3, one pixel as PNG, a bare MP4 header."""
 
 from __future__ import annotations
 
@@ -23,3 +23,6 @@ PNG = (
     + _chunk(b"IDAT", zlib.compress(b"\x00\x80\x40\xc0"))
     + _chunk(b"IEND", b"")
 )
+
+# A file type box and nothing in it (ISO/IEC 14496-12, 4.3).
+MP4 = struct.pack(">I", 24) + b"ftypisom\x00\x00\x02\x00isommp42"

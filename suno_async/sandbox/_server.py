@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import math
 import random
 import time
 from collections import Counter
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from aiohttp import web
 
+from suno_async.sandbox._api import Api, Call, Refusal
+from suno_async.sandbox._callbacks import Callbacks
 from suno_async.sandbox._faults import GARBAGE, STATUSES, Fault, Faults
 from suno_async.sandbox._jobs import Job, Jobs
 from suno_async.sandbox._judge import Judge
-from suno_async.sandbox._media import MP3, PNG
-from suno_async.sandbox._rules import GENERATE, broken_rules
+from suno_async.sandbox._media import MP3, MP4, PNG
+from suno_async.sandbox._rules import GENERATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,11 +26,6 @@ if TYPE_CHECKING:
 
 #: The key a sandbox knows from the start.
 KEY = "ak_sandbox00000000000000000000000000"
-
-#: What a music generation was seen to cost (API contract, "CreateTask").
-COST = 12
-
-_API = "/api/v1/client/"
 
 
 class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +36,8 @@ class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
         created: Tasks created over HTTP.
         rate_limited: Answers of 429.
         worst_window: The most requests of one key in any one sliding second, refused ones included.
-        key_leaks: Requests for media that carried a key.
+        key_leaks: Requests for media, or to the store, that carried a key.
+        callbacks: Callbacks that were answered with 2xx.
         faults: Faults injected, by name.
         paths: Requests by the path's last part.
     """
@@ -49,6 +47,7 @@ class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
     rate_limited: int
     worst_window: int
     key_leaks: int
+    callbacks: int
     faults: dict[str, int]
     paths: dict[str, int]
 
@@ -73,6 +72,7 @@ class Sandbox:
         faults: What goes wrong.
         errors_as: How errors come: ``"both"`` HTTP status and envelope code, ``"envelope"`` the
             code in a 200, ``"status"`` the HTTP status with no envelope.
+        callbacks_as: What callbacks carry: ``"record"`` the bare record, ``"envelope"`` the reply.
     """
 
     def __init__(  # noqa: PLR0913 (a test bench has many screws)
@@ -91,6 +91,7 @@ class Sandbox:
         credits: float = 1_000_000,  # noqa: A002 (the contract's word)
         faults: Faults | None = None,
         errors_as: str = "both",
+        callbacks_as: str = "record",
     ) -> None:
         self.key = KEY
         self.faults = faults or Faults()
@@ -104,11 +105,15 @@ class Sandbox:
         )
         self._random = random.Random(seed + 1)  # noqa: S311 (a sandbox must be repeatable)
         self._host, self._port = host, port
-        self._whole_seconds = time_scale == 1.0
         self._rate_limit = rate_limit
         self._retry_after = retry_after
         self._errors_as = errors_as
-        self._credits = {self.key: credits}
+        self._callbacks_as = callbacks_as
+        self._callbacks = Callbacks()
+        self._answers = Api(
+            self._jobs, {self.key: credits}, self._started, whole_seconds=time_scale == 1.0
+        )
+        self._store: dict[str, bytes] = {}
         self._judges: dict[str, Judge] = {}
         self._counts: Counter[str] = Counter()
         self._fault_counts: Counter[str] = Counter()
@@ -140,10 +145,11 @@ class Sandbox:
         judges = self._judges.values()
         return SandboxStatistics(
             requests=self._counts["requests"],
-            created=self._counts["created"],
+            created=self._answers.created,
             rate_limited=sum(judge.refused for judge in judges),
             worst_window=max((judge.worst_window for judge in judges), default=0),
             key_leaks=self._counts["key_leaks"],
+            callbacks=self._callbacks.delivered,
             faults=dict(self._fault_counts),
             paths=dict(self._paths),
         )
@@ -153,16 +159,19 @@ class Sandbox:
         app = web.Application()
         app.router.add_route("*", "/api/{rest:.*}", self._api)
         app.router.add_get("/media/{name}", self._media)
+        app.router.add_put("/store/{name}", self._put)
+        app.router.add_get("/store/{name}", self._get)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
         host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
+        self.url = self._answers.url = f"http://{host}:{port}"
 
     async def stop(self) -> None:
         """Stop listening, and cut what stalls."""
         self._stopping.set()
+        await self._callbacks.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -217,41 +226,31 @@ class Sandbox:
         return answer
 
     async def _answer(self, request: web.Request, key: str, now: float) -> web.Response:
-        if key not in self._credits:
-            return self._error(401, "Invalid API key")
-        match request.method, request.path.removeprefix(_API):
-            case "GET", "job/TaskInfo":
-                return self._task_info(request.query.get("task_id", ""), now)
-            case "POST", "job/CreateTask":
-                return await self._create(request, key)
-            case "GET", "account/balance":
-                return _reply({"balance": self._credits[key]})
-            case _:
-                return self._error(404, "No such endpoint")
-
-    def _task_info(self, task_id: str, now: float) -> web.Response:
-        if not task_id:
-            return self._error(422, "Validation failed", ["task_id: required"])
-        job = self._jobs.by_id.get(task_id)
-        if job is None:
-            return self._error(404, "Task not found")
-        job.polls.append(now)
-        return _reply(job.record(time.time(), self.url, whole_seconds=self._whole_seconds))
-
-    async def _create(self, request: web.Request, key: str) -> web.Response:
-        if request.content_type != "application/json":
-            return self._error(422, "Validation failed", ["Content-Type: application/json"])
+        call = Call(
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            content_type=request.content_type,
+            body=await request.read(),
+            key=key,
+            now=time.time(),
+            arrived=now,
+        )
         try:
-            body: Any = json.loads(await request.read())
-        except ValueError:
-            return self._error(422, "Validation failed", ["body: not JSON"])
-        if errors := broken_rules(body):
-            return self._error(422, "Validation failed", errors)
-        if self._credits[key] < COST:
-            return self._error(402, "Insufficient credits")
-        self._credits[key] -= COST
-        self._counts["created"] += 1
-        return _reply({"task_id": self._jobs.create(time.time(), body).task_id})
+            return _reply(self._answers.answer(call))
+        except Refusal as refusal:
+            return self._error(refusal.code, refusal.message, refusal.errors)
+
+    def _started(self, job: Job) -> None:
+        url = job.body.get("callback_url")
+        if url and math.isfinite(job.ends_at):
+            self._callbacks.at(max(0.0, job.ends_at - time.time()), url, lambda: self._told(job))
+
+    def _told(self, job: Job) -> object:
+        record = self._answers.record(job, max(time.time(), job.ends_at))
+        if self._callbacks_as == "record":
+            return record
+        return {"code": 200, "message": "success", "data": record}
 
     def _error(self, code: int, message: str, errors: list[str] | None = None) -> web.Response:
         headers: dict[str, str] = {}
@@ -297,9 +296,33 @@ class Sandbox:
         if "x-api-key" in request.headers:
             self._counts["key_leaks"] += 1
             return web.Response(status=400, text="the key must never be sent here")
-        if request.match_info["name"].endswith(".png"):
+        name = request.match_info["name"]
+        if name.endswith(".png"):
             return web.Response(body=PNG, content_type="image/png")
+        if name.endswith(".mp4"):
+            return web.Response(body=MP4, content_type="video/mp4")
         return web.Response(body=MP3, content_type="audio/mpeg")
+
+    async def _put(self, request: web.Request) -> web.Response:
+        """Take an upload as an object store takes a presigned one: exactly as announced."""
+        name = request.match_info["name"]
+        if "x-api-key" in request.headers:
+            self._counts["key_leaks"] += 1
+            return web.Response(status=400, text="the key must never be sent here")
+        if request.query.get("signature") != "sandbox" or name not in self._answers.uploads:
+            return web.Response(status=403, text="signature mismatch")
+        if request.headers.get("Content-Type") != self._answers.uploads[name]:
+            return web.Response(status=403, text="not the Content-Type that was signed")
+        if request.content_length is None:
+            return web.Response(status=411, text="Content-Length required")
+        self._store[name] = b"".join([chunk async for chunk in request.content.iter_any()])
+        return web.Response()
+
+    async def _get(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in self._store:
+            return web.Response(status=404)
+        return web.Response(body=self._store[name], content_type=self._answers.uploads[name])
 
     async def _delay(self, span: tuple[float, float]) -> None:
         if span[1] > 0:

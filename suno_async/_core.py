@@ -1,0 +1,112 @@
+"""What a client opens in its event loop, and the waits that stand on it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING
+
+from suno_async._credit import CreditGate
+from suno_async._poller import Poller
+from suno_async._waiting import Queue
+from suno_async.downloads import Downloader
+from suno_async.errors import TaskTimeoutError
+from suno_async.models import Outcome, Statistics
+from suno_async.uploads import Uploader
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import aiohttp
+
+    from suno_async._durations import Durations
+    from suno_async._policy import PollPolicy
+    from suno_async._transport import Transport
+
+#: Ids taken up between two turns of the event loop, so that adding thousands does not stall it.
+_CHUNK = 256
+
+
+class Core:
+    """Transport, poller, downloads and uploads of one client."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        policy: PollPolicy,
+        durations: Durations,
+        session: aiohttp.ClientSession | None,
+    ) -> None:
+        """Open them; needs a running event loop."""
+        self.loop = asyncio.get_running_loop()
+        self.transport = transport
+        self.durations = durations
+        # Jitter, not secrets.
+        self.poller = Poller(transport, policy, random.random, durations)
+        self.downloader = Downloader(session)
+        self.uploader = Uploader(session)
+        self.credit = CreditGate()
+
+    async def close(self) -> None:
+        """End every wait, and close what was opened."""
+        await self.poller.close()
+        await self.downloader.close()
+        await self.uploader.close()
+        await self.transport.close()
+
+    def statistics(self) -> Statistics:
+        """A snapshot."""
+        limiter, poller = self.transport.limiter, self.poller
+        delays = sorted(poller.delays)
+        return Statistics(
+            watched=poller.watched,
+            in_flight=poller.in_flight,
+            finished=poller.finished,
+            failed=poller.failed,
+            requests=limiter.granted,
+            polls=poller.polls,
+            rate=limiter.recent_rate,
+            rate_limit=limiter.rate,
+            rate_limited=limiter.rate_limited,
+            delay_mean=sum(delays) / len(delays) if delays else None,
+            delay_p95=delays[int(0.95 * (len(delays) - 1))] if delays else None,
+            price=poller.price,
+            learnt={kind: self.durations.summary(kind) for kind in self.durations.kinds()},
+        )
+
+    async def completions(
+        self, births: dict[str, float | None], timeout: float | None
+    ) -> AsyncIterator[Outcome]:
+        """What `SunoClient.as_completed` stands on; `births` is id → loop time, None if unknown."""
+        queue = Queue(interactive=False)
+        pending = set[str]()
+        ends_at = None if timeout is None else self.loop.time() + timeout
+        try:
+            for number, (task_id, born) in enumerate(births.items(), 1):
+                pending.add(task_id)
+                self.poller.watch(task_id, queue, born)
+                if number % _CHUNK == 0:
+                    await asyncio.sleep(0)
+            while pending:
+                outcome = await _next_outcome(queue, ends_at)
+                if outcome is None:
+                    break
+                pending.discard(outcome.task_id)
+                yield outcome
+            while pending:
+                task_id = pending.pop()
+                self.poller.unwatch(task_id, queue)
+                error = TaskTimeoutError(task_id, f"not ended within the {timeout:g} s given")
+                yield Outcome(task_id, None, error)
+        finally:
+            for task_id in pending:
+                self.poller.unwatch(task_id, queue)
+
+
+async def _next_outcome(queue: Queue, ends_at: float | None) -> Outcome | None:
+    try:
+        async with asyncio.timeout_at(ends_at):
+            item = await queue.get()
+    except TimeoutError:
+        return None
+    return item if isinstance(item, Outcome) else None

@@ -1,0 +1,135 @@
+"""The contract's rules for what is sent, as tables that every kind of job shares. Pure.
+
+A rule belongs to a field's name, as the contract's fields mean the same in every kind. Only what
+the contract forbids is refused: a field it is unsure of is passed on, and the server judges.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import reprlib
+import types
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+#: Most characters a field may have, by model; ``""`` stands for every model without a row.
+#: These are the lengths that public callers cut to (API contract, "CreateTask").
+LENGTHS: dict[str, dict[str, int]] = {"": {"title": 100, "tags": 1000, "lyrics": 5000}}
+
+#: Fields that must lie in 0 to 1.
+SHARES = frozenset({"style_weight", "weirdness_constraint", "audio_weight"})
+
+#: Fields that are a moment of a song, in seconds from its start.
+MOMENTS = frozenset({"continue_at", "vocal_start", "vocal_end"})
+
+#: What each mode of a music kind requires; lyrics only of a song that is sung.
+REQUIRED_BY_MODE = {"simple": ("prompt",), "custom": ("title", "tags", "lyrics")}
+
+#: Longest task id that is not refused here.
+TASK_ID_LENGTH = 128
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+_WORDS = {bool: "True or False", str: "text", float: "a number", dict: "a mapping"}
+
+
+def task_id_problem(task_id: object) -> str | None:
+    """Why this cannot be a task id; None if it may be one.
+
+    The contract says 36 characters but shows shorter examples, so this refuses only what cannot be
+    an id (empty, over `TASK_ID_LENGTH` characters, control characters, no string).
+    """
+    if not isinstance(task_id, str):
+        return f"task_id: must be a string, not {type(task_id).__name__}"
+    if not task_id.strip():
+        return "task_id: must not be empty"
+    if len(task_id) > TASK_ID_LENGTH:
+        return f"task_id: at most {TASK_ID_LENGTH} characters, this one has {len(task_id)}"
+    if _CONTROL.search(task_id):
+        return f"task_id: must not hold control characters: {task_id!r}"
+    return None
+
+
+def missing(fields: Mapping[str, Any], required: Iterable[str], why: str = "") -> Iterator[str]:
+    """One problem for each required field that is absent or blank."""
+    for name in required:
+        if _absent(value := fields.get(name)):
+            yield f"{name}: required{why}, not {value!r}"
+
+
+def _absent(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+@functools.cache
+def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    # Resolving annotations anew would be most of a check's time.
+    return msgspec.structs.fields(kind)
+
+
+def broken(
+    job: msgspec.Struct, fields: Mapping[str, Any], required: Iterable[str]
+) -> Iterator[str]:
+    """Every rule of one field that `fields`, the values of `job`, break; absence is `missing`'s."""
+    lengths = LENGTHS.get(str(fields.get("model")), LENGTHS[""])
+    for field in _fields_of(type(job)):
+        value = fields[field.name]
+        if (value is None and field.default is None) or (field.name in required and _absent(value)):
+            continue
+        if wrong := _wrong_type(value, field.type):
+            yield f"{field.name}: must be {wrong}, not {reprlib.repr(value)}"
+        else:
+            yield from _out_of_bounds(field.name, value, lengths, fields.get("song_duration"))
+
+
+def _wrong_type(value: object, kind: Any) -> str:  # noqa: ANN401 (an annotation)
+    # A struct does not check its own constructor; a round trip through msgspec does.
+    try:
+        msgspec.convert(msgspec.to_builtins(value), kind)
+        # What JSON cannot say (a lone surrogate) cannot be sent.
+        msgspec.json.encode(value)
+    except (msgspec.ValidationError, TypeError, ValueError, RecursionError):
+        return _in_words(kind)
+    return "" if _is_finite(value) else "a finite number"
+
+
+def _in_words(kind: Any) -> str:  # noqa: ANN401 (an annotation)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, arguments))
+    if origin in {Union, types.UnionType}:
+        return _in_words(arguments[0])
+    return _WORDS.get(origin or kind, "a value that JSON can carry")
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _out_of_bounds(
+    name: str,
+    value: Any,  # noqa: ANN401 (a field of any type)
+    lengths: Mapping[str, int],
+    song_duration: object,
+) -> Iterator[str]:
+    if name in lengths and len(value) > lengths[name]:
+        shown = reprlib.repr(value)
+        yield f"{name}: at most {lengths[name]} characters, this one has {len(value)}: {shown}"
+    if name in SHARES and not 0 <= value <= 1:
+        yield f"{name}: must lie in 0 to 1, not {value!r}"
+    if name in MOMENTS and value < 0:
+        yield f"{name}: must not lie before the song's start, not {value!r}"
+    if name in MOMENTS and isinstance(song_duration, int | float) and value > song_duration:
+        yield f"{name}: must lie within the song's {song_duration:g} s, not {value!r}"
+    if name == "suno_id" and not value.strip():
+        yield "suno_id: must not be empty"
+    if name == "task_id" and (problem := task_id_problem(value)):
+        yield problem
+    if name == "audio_url" and not value.startswith(("https://", "http://")):
+        yield f"audio_url: must be an http(s) URL, not {reprlib.repr(value)}"
