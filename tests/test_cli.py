@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import pty
+import re
+import shlex
 import signal
+import struct
+import subprocess
 import sys
+import termios
 from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from suno_async import GenerateMusic, InvalidInputError
+from suno_async.cli._ids import decided_ids, read_ids
+from suno_async.cli._tell import how_to_go_on
+from suno_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suno_async.sandbox import Sandbox
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+
+COMMANDS = ["demo", "sandbox", "create", "status", "wait", "poll", "balance"]
 
 
 async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subprocess.Process:
     """Start ``suno-async`` with the sandbox's key in its environment."""
-    mine = {} if sandbox is None else {"SUNO_API_KEY": sandbox.key, "SUNO_BASE_URL": sandbox.url}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", "from suno_async.cli import main; main()", *words),
@@ -25,8 +41,15 @@ async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subp
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=cwd,
-        env={name: value for name, value in os.environ.items() if "_API_KEY" not in name} | mine,
+        env=environment(sandbox),
     )
+
+
+def environment(sandbox: Sandbox | None) -> dict[str, str]:
+    """This process's, with the sandbox's key or none."""
+    mine = {} if sandbox is None else {"SUNO_API_KEY": sandbox.key, "SUNO_BASE_URL": sandbox.url}
+    rest = {name: value for name, value in os.environ.items() if "_API_KEY" not in name}
+    return {**rest, "COLUMNS": "80", **mine}
 
 
 async def run(
@@ -82,17 +105,201 @@ async def test_bad_ids_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_interrupted(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Ctrl-C keeps what is known, and says how to go on."""
+    """Ctrl-C keeps what is known, and gives the command that goes on, with all its options."""
     ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 100_000.0])
-    (tmp_path / "ids.txt").write_text("\n".join(ids))
-    process = await start(sandbox, "poll", "ids.txt", cwd=tmp_path)
+    (tmp_path / "my ids.txt").write_text("\n".join(ids))
+    options = ("--timeout", "500", "--base-url", sandbox.url, "--json")
+    process = await start(sandbox, "poll", "my ids.txt", *options, cwd=tmp_path)
     results = tmp_path / "results.jsonl"
-    # Another process has no Event to set.
-    while not (sandbox.tasks[ids[1]].polls and results.read_text()):  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(20):
+        # Another process has no Event to set.
+        while not (sandbox.tasks[ids[1]].polls and results.read_text()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = await process.communicate()
+    out, errors = await process.communicate()
     assert process.returncode == 130
-    assert "--resume" in errors.decode()
+    assert shlex.split(errors.decode().splitlines()[-1]) == [
+        *("suno-async", "poll", "--output", "results.jsonl", "--resume"),
+        *("--timeout", "500.0", "--base-url", sandbox.url, "--json", "my ids.txt"),
+    ]
     assert "Traceback" not in errors.decode()
     assert json.loads((tmp_path / "results.jsonl").read_text())["task_id"] == ids[0]
+    summary = json.loads(out)
+    assert (summary["tasks"], summary["success"], summary["exit_code"]) == (2, 1, 130)
+
+
+@pytest.mark.parametrize(("file", "output"), [("-", "r.jsonl"), ("ids.txt", "-")])
+def test_streams_cannot_be_resumed(file: str, output: str) -> None:
+    """After Ctrl-C no command is given that would read stdin or stdout again."""
+    assert "suno-async" not in how_to_go_on(
+        file, output, timeout=None, base_url=None, as_json=False
+    )
+
+
+def test_csv_cells_with_line_breaks() -> None:
+    """A line break within a quoted CSV cell does not begin a record; problems keep their line."""
+    text = 'lyrics,task_id\n"one, ""two""\nthree\n# four",a\n\n# "no\n"x",b\n'
+    assert read_ids(text.splitlines(keepends=True)) == ["a", "b"]
+    with pytest.raises(InvalidInputError, match=r"^line 4: no column 2$"):
+        read_ids(["title,task_id\n", '"x\n', 'y",a\n', "b\n"])
+    with pytest.raises(InvalidInputError, match=r"^line 2: "):
+        read_ids(["a\n", '"never closed\n', "b\n"])
+
+
+def test_results_of_an_earlier_run() -> None:
+    """Only final states count as decided."""
+    lines = [f'{{"task_id": "{n}", "status": "{n}"}}' for n in ("success", "failed", "undecided")]
+    assert decided_ids(lines) == {"success": "success", "failed": "failed"}
+
+
+@pytest.mark.parametrize("extra", ["typer", "rich"])
+async def test_missing_extra(extra: str) -> None:
+    """Without the extra, one line says what to install, and the exit code is 2."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c"),
+        f"import sys; sys.modules[{extra!r}] = None; from suno_async.cli import main; main()",
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, errors = await process.communicate()
+    assert process.returncode == 2
+    assert errors.decode() == "suno-async needs its extra: pip install 'suno-async[cli]'\n"
+
+
+async def test_resumed_failure_counts(tmp_path: Path) -> None:
+    """A resumed poll with nothing left to ask still exits with 1 for an earlier failure."""
+    async with Sandbox(failure_share=1.0) as sandbox:
+        (task_id,) = sandbox.add_tasks(1, created_ago=60, durations=[1.0])
+        words = ("poll", "-", "--output", "r.jsonl", "--resume", "--json")
+        for skipped in (0, 1):
+            code, out, _ = await run(sandbox, *words, cwd=tmp_path, stdin=task_id)
+            assert (code, json.loads(out)["skipped"]) == (1, skipped)
+        assert len(sandbox.tasks[task_id].polls) == 1
+
+
+async def test_poll_to_stdout(sandbox: Sandbox, tmp_path: Path) -> None:
+    """With results on stdout the JSON summary is the last line of stderr."""
+    ids = sandbox.add_tasks(2, created_ago=60)
+    _, out, errors = await run(
+        sandbox, "poll", "-", "--output", "-", "--json", cwd=tmp_path, stdin="\n".join(ids)
+    )
+    assert sorted(json.loads(line)["task_id"] for line in out.splitlines()) == sorted(ids)
+    summary = json.loads(errors.splitlines()[-1])
+    assert (summary["tasks"], summary["undecided"], summary["requests"]) == (2, 0, 2)
+
+
+async def test_status_goes_on(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An unknown id among several is told, the rest are asked, and the exit code is not 0."""
+    first, last = sandbox.add_tasks(2, created_ago=60)
+    code, out, errors = await run(sandbox, "status", first, UNKNOWN_ID, last, cwd=tmp_path)
+    assert code == 5
+    assert [line.split()[0] for line in out.splitlines() if line[0] != " "] == [first, last]
+    assert UNKNOWN_ID in errors
+    code, out, _ = await run(sandbox, "status", UNKNOWN_ID, last, "--json", cwd=tmp_path)
+    refused, answered = (json.loads(line) for line in out.splitlines())
+    assert (code, refused["task_id"], answered["data"]["task_id"]) == (5, UNKNOWN_ID, last)
+
+
+async def test_create_has_every_option(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Each field of `GenerateMusic` is an option of `create`, and arrives as it was given."""
+    given = {
+        "prompt": "a song",
+        "mode": "custom",
+        "model": "v5.5",
+        "instrumental": True,
+        "title": "T",
+        "tags": "jazz",
+        "lyrics": "la",
+        "vocal_gender": "f",
+        "style_weight": 0.25,
+        "weirdness_constraint": 0.75,
+        "negative_tags": "metal",
+        "persona_id": "p",
+    }
+    fields = set(msgspec.structs.asdict(GenerateMusic()))
+    assert fields == {*given, "extra"}
+    words = [
+        word
+        for name, value in given.items()
+        if name not in {"prompt", "instrumental"}
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+    words += ["--instrumental", "--extra", '{"newer": [1]}', "a song"]
+    code, out, errors = await run(sandbox, "create", *words, cwd=tmp_path)
+    assert code == 0, errors
+    assert sandbox.tasks[out.strip()].body["input"] == given | {"newer": [1]}
+
+
+async def test_nothing_is_paid_in_vain(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Paths that cannot be written, and extras that are none, end a command before any request."""
+    (tmp_path / "file").write_text("an-id")
+    commands = [
+        ("create", "x", "--download", "file/below"),
+        ("create", "x", "--extra", "[1]"),
+        ("poll", "file", "--output", "no/such/r.jsonl"),
+        ("poll", "file", "--output", ".", "--resume"),
+        ("demo", "--directory", "file"),
+    ]
+    for words in commands:
+        code, _, errors = await run(sandbox, *words, cwd=tmp_path)
+        assert (code, len(errors.splitlines())) == (2, 1), errors
+    assert sandbox.statistics.requests == 0
+
+
+async def test_sandbox_command(tmp_path: Path) -> None:
+    """It listens where it is told, tells where and what it counted as JSON; a busy port is told."""
+    process = await start(
+        None, "sandbox", "--host", "127.0.0.2", "--port", "0", "--json", cwd=tmp_path
+    )
+    assert process.stdout is not None
+    place = json.loads(await process.stdout.readline())
+    assert place["url"].startswith("http://127.0.0.2:")
+    port = place["url"].rpartition(":")[2]
+    code, _, errors = await run(
+        None, "sandbox", "--host", "127.0.0.2", "--port", port, cwd=tmp_path
+    )
+    assert code == 2
+    assert errors == f"cannot listen on 127.0.0.2, port {port}: Address already in use\n"
+    words = ("balance", "--base-url", place["url"])
+    served = Sandbox()
+    served.url = place["url"]
+    assert (await run(served, *words, cwd=tmp_path))[0] == 0
+    process.send_signal(signal.SIGINT)
+    out, _ = await process.communicate()
+    assert (process.returncode, json.loads(out)["requests"]) == (130, 1)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_help_tells_exit_codes(command: str, tmp_path: Path) -> None:
+    """Each command's help tells its exit codes."""
+    code, out, _ = await run(None, command, "--help", cwd=tmp_path)
+    assert code == 0
+    told = re.sub(r"\s+", " ", out).partition("Exit codes: ")[2]
+    assert re.match(r"0 .*; 2 bad input or configuration; .*130 Ctrl-C\.", told)
+
+
+async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:
+    """On a terminal of 80 columns the counts fit, and go on while no outcome comes."""
+    (task_id,) = sandbox.add_tasks(1, durations=[1e9])
+    (tmp_path / "ids.txt").write_text(task_id)
+    mine, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    variables = environment(sandbox) | {"TERM": "xterm"}
+    del variables["COLUMNS"]
+    process = subprocess.Popen(  # noqa: ASYNC220 (our own program; asyncio's has no terminal)
+        (sys.executable, "-m", "suno_async.cli", "poll", "ids.txt"),
+        cwd=tmp_path,
+        env=variables,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = ""
+    async with asyncio.timeout(20):
+        while "0/1 0:00:02" not in shown:
+            shown += (await asyncio.to_thread(os.read, mine, 65536)).decode()
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(process.wait) == 130
+    os.close(mine)
+    frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+    assert "0 success, 0 failed, 0 undecided; " in shown
+    assert max(len(line) for line in frames) <= 80
+    assert {line.split()[-1] for line in frames if "0/1" in line} >= {"0:00:00", "0:00:01"}

@@ -10,7 +10,8 @@ def main() -> None:
     try:
         from suno_async.cli.app import app  # noqa: PLC0415 (the extra may be missing)
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich"}:
+        if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
             raise
-        sys.exit("suno-async needs its extra: pip install 'suno-async[cli]'")
-    app()
+        print("suno-async needs its extra: pip install 'suno-async[cli]'", file=sys.stderr)  # noqa: T201 (a command prints)
+        sys.exit(2)
+    app(prog_name="suno-async")

@@ -10,39 +10,38 @@ from rich.console import Console
 from rich.table import Table
 
 from suno_async import GenerateMusic, PollPolicy, SunoClient
-from suno_async.cli._run import Tally, drain
+from suno_async.cli._run import Tally, record
 from suno_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from suno_async import Outcome, TaskHandle
-
 TIME_SCALE = 30.0
+
+#: Creates at once. The budget is first come, first served, and a poll is never more than one in
+#: its queue: with one create beside it, every other request is a poll until all are created.
+CREATES_AT_ONCE = 1
+
+_MOODS = ("slow piano, rain outside", "brass band at noon", "night train, synths")
 
 
 async def demo(songs: int, directory: Path, seed: int) -> dict[str, Any]:
-    """Create `songs` songs, poll them all, fetch the audio; the figures of the summary."""
-    policy = PollPolicy(
-        interval=15 / TIME_SCALE, max_interval=60 / TIME_SCALE, deadline=1200 / TIME_SCALE
-    )
-    console = Console(stderr=True)
-    console.print(
+    """Create `songs` songs, poll them meanwhile, fetch the audio; the figures of the summary."""
+    policy = PollPolicy().faster(TIME_SCALE)
+    Console(stderr=True).print(
         f"{songs} songs on the built-in sandbox. The 15 requests a second are real; only the "
         f"jobs' durations, and the polling intervals with them, are {TIME_SCALE:g} times shorter."
     )
+    results, audio = directory / "results.jsonl", directory / "audio"
     started = time.monotonic()
     async with (
         Sandbox(seed=seed, time_scale=TIME_SCALE) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno,
     ):
-        tasks = await _create_all(suno, songs)
-        tally = Tally(songs, suno)
-        results = directory / "results.jsonl"
-        with tally.shown(), await asyncio.to_thread(_open_results, results) as out:
-            good = await drain(suno.as_completed(tasks), tally, out)
+        tally = Tally(songs, suno, "songs")
+        with await asyncio.to_thread(_open_results, results) as out:
+            files = await _all_songs(suno, tally, out, audio)
         numbers, seen = suno.statistics(), sandbox.statistics
-        files = await _download_all(suno, good, directory / "audio")
     ended = tally.states["success"] + tally.states["failed"]
     return {
         "songs": songs,
@@ -55,7 +54,7 @@ async def demo(songs: int, directory: Path, seed: int) -> dict[str, Any]:
         "noticed_late_p95_s": round(numbers.delay_p95 or 0.0, 2),
         "elapsed_s": round(time.monotonic() - started, 1),
         "results": str(results),
-        "audio": str(directory / "audio"),
+        "audio": str(audio),
     }
 
 
@@ -67,22 +66,28 @@ def show(figures: dict[str, Any]) -> None:
     Console().print(table)
 
 
-async def _create_all(suno: SunoClient, songs: int) -> list[TaskHandle]:
-    moods = ("slow piano, rain outside", "brass band at noon", "night train, synths")
-    async with asyncio.TaskGroup() as group:
-        creates = [
-            group.create_task(
-                suno.create(GenerateMusic(prompt=f"{moods[n % 3]}, no. {n}", instrumental=True))
-            )
-            for n in range(songs)
-        ]
-    return [create.result() for create in creates]
+async def _all_songs(suno: SunoClient, tally: Tally, out: TextIO, audio: Path) -> int:
+    """Create, poll and fetch every song; how many audio files there are."""
+    places = asyncio.Semaphore(CREATES_AT_ONCE)
 
+    async def song(number: int) -> int:
+        prompt = f"{_MOODS[number % len(_MOODS)]}, no. {number}"
+        async with places:
+            task = await suno.create(GenerateMusic(prompt=prompt, instrumental=True))
+        files = 0
+        async for outcome in suno.as_completed([task]):
+            record(outcome, tally, out)
+            for track in outcome.result().tracks if outcome.ok else ():
+                await suno.download(track, audio)
+                files += 1
+        return files
 
-async def _download_all(suno: SunoClient, good: list[Outcome], directory: Path) -> int:
-    tracks = [track for outcome in good for track in outcome.result().tracks]
-    paths = await asyncio.gather(*(suno.download(track, directory) for track in tracks))
-    return len(paths)
+    try:
+        async with tally.shown(), asyncio.TaskGroup() as group:
+            working = [group.create_task(song(number)) for number in range(tally.total)]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return sum(work.result() for work in working)
 
 
 def _open_results(path: Path) -> TextIO:

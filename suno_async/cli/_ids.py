@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,49 +21,67 @@ def read_ids(lines: Iterable[str]) -> list[str]:
     """Task ids from lines of text, CSV or JSONL, each once, in order.
 
     JSONL lines are objects with ``task_id`` or ``id``, or strings. In CSV the column ``task_id``
-    or ``id`` counts if the first line names one, else the first column. ``#`` starts a comment.
+    or ``id`` counts if the first record names one, else the first column; a quoted cell may hold
+    line breaks. ``#`` starts a comment.
 
     Raises:
-        InvalidInputError: Lines that hold no id, all told at once by number.
+        InvalidInputError: Records that hold no id, all told at once by their first line.
     """
     ids: dict[str, None] = {}
     problems: list[str] = []
-    column = 0
-    first = True
-    for number, line in enumerate(lines, 1):
-        text = line.strip().removeprefix("\ufeff")
+    column: int | None = None
+    numbered = enumerate(lines, 1)
+    for number, line in numbered:
+        text = line.removeprefix("\ufeff").strip()
         if not text or text.startswith("#"):
             continue
-        if first:
-            first = False
-            header = next(csv.reader([text]))
-            named = [name for name in ("task_id", "id") if name in header]
-            if named:
-                column = header.index(named[0])
-                continue
         try:
-            ids[check_task_id(_one(text, column))] = None
-        except (InvalidInputError, ValueError, IndexError) as error:
+            if text[0] in "{[":
+                ids[check_task_id(_id_of(json.loads(text)))] = None
+                continue
+            cells = _record(text + "\n", (more for _, more in numbered))
+            if column is None:
+                column = _header(cells)
+                if column is not None:
+                    continue
+                column = 0
+            ids[check_task_id(_cell(cells, column))] = None
+        except (InvalidInputError, ValueError, csv.Error) as error:
             problems.append(f"line {number}: {error}")
     if problems:
         raise InvalidInputError(tuple(problems))
     return list(ids)
 
 
-def _one(text: str, column: int) -> object:
-    if text[0] not in '{"[':
-        return next(csv.reader([text]))[column].strip()
-    if text[0] == '"' and "," in text:
-        return next(csv.reader([text]))[column].strip()
-    value: Any = json.loads(text)
+def _record(first: str, rest: Iterator[str]) -> list[str]:
+    """One CSV record; takes lines from `rest` only while a quoted cell is open."""
+    cells = next(csv.reader(itertools.chain([first], rest), strict=True))
+    return [cell.strip() for cell in cells]
+
+
+def _header(cells: list[str]) -> int | None:
+    return next((cells.index(name) for name in ("task_id", "id") if name in cells), None)
+
+
+def _cell(cells: list[str], column: int) -> str:
+    if column >= len(cells):
+        raise ValueError(f"no column {column + 1}")
+    return cells[column]
+
+
+def _id_of(value: object) -> object:
     if isinstance(value, dict):
         fields = cast("dict[str, object]", value)
         return fields.get("task_id", fields.get("id"))
     return value
 
 
-def decided_ids(lines: Iterable[str]) -> Iterator[str]:
-    """Ids that a results file holds with a final state; a line cut short is passed over."""
+def decided_ids(lines: Iterable[str]) -> dict[str, str]:
+    """Ids that a results file holds with a final state, and that state.
+
+    A line cut short is passed over.
+    """
+    states: dict[str, str] = {}
     for line in lines:
         try:
             value: Any = json.loads(line)
@@ -70,5 +89,7 @@ def decided_ids(lines: Iterable[str]) -> Iterator[str]:
             continue
         if isinstance(value, dict):
             fields = cast("dict[str, object]", value)
-            if fields.get("status") in DECIDED and isinstance(fields.get("task_id"), str):
-                yield str(fields["task_id"])
+            task_id, state = fields.get("task_id"), fields.get("status")
+            if isinstance(task_id, str) and isinstance(state, str) and state in DECIDED:
+                states[task_id] = state
+    return states

@@ -5,28 +5,40 @@ import json
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import IO, Annotated, Any, NoReturn, TypeVar
+from typing import IO, Annotated, Any, Literal, NoReturn, TypeVar, cast
 
-import msgspec
 import typer
 
-from suno_async import GenerateMusic, Outcome, SunoClient, SunoError, TaskInfo
+from suno_async import (
+    APIError,
+    AuthenticationError,
+    GenerateMusic,
+    InvalidInputError,
+    ResponseError,
+    SunoClient,
+    SunoError,
+)
 from suno_async.cli._demo import demo as run_demo
 from suno_async.cli._demo import show
-from suno_async.cli._ids import decided_ids, read_ids
-from suno_async.cli._run import Tally, drain, exit_code, row
+from suno_async.cli._exits import HIGHEST, exit_code, exits
+from suno_async.cli._files import earlier_states, ids_in, make_directory, reason, results
+from suno_async.cli._run import Tally, drain
+from suno_async.cli._tell import (
+    fail,
+    how_to_go_on,
+    tell,
+    tell_counts,
+    tell_error,
+    tell_outcome,
+    tell_place,
+)
 from suno_async.sandbox import Sandbox
 
 T = TypeVar("T")
 
-EXIT_CODES = (
-    "Exit codes: 0 all succeeded, 1 a task failed, 2 bad input or configuration, 3 key refused, "
-    "4 not enough credits, 5 an outcome is not known (timeout, server), 6 a create may or may not "
-    "have been charged, 130 Ctrl-C. The key comes from SUNO_API_KEY or CRUN_API_KEY."
-)
 app = typer.Typer(
     help="Suno music jobs at scale, on one request budget.",
-    epilog=EXIT_CODES,
+    epilog="The key comes from SUNO_API_KEY or CRUN_API_KEY. " + exits(1, 2, 3, 4, 5, 6, 130),
     no_args_is_help=True,
     # Local variables in a traceback could show the key.
     pretty_exceptions_enable=False,
@@ -38,7 +50,7 @@ Timeout = Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait at
 TaskIds = Annotated[list[str], typer.Argument(help="Task ids.")]
 
 
-@app.command("demo")
+@app.command("demo", epilog=exits(2, 5, 130, success="every song's outcome is known"))
 def demo_command(
     songs: Annotated[int, typer.Option(min=1)] = 240,
     directory: Annotated[Path, typer.Option(help="For results and audio.")] = Path("demo-output"),
@@ -46,6 +58,7 @@ def demo_command(
     as_json: Json = False,
 ) -> None:
     """Run the main job on the built-in sandbox: no key, no network, under a minute."""
+    make_directory(directory / "audio")
     figures = _run(run_demo(songs, directory, seed))
     if as_json:
         typer.echo(json.dumps(figures))
@@ -54,45 +67,68 @@ def demo_command(
     raise typer.Exit(5 if figures["undecided"] else 0)
 
 
-@app.command()
+@app.command(epilog=exits(2, 130, success="never: it serves until Ctrl-C"))
 def sandbox(
-    port: int = 8815,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8815,
     seed: int = 0,
     time_scale: Annotated[float, typer.Option(help="Divides the jobs' durations.")] = 1.0,
     failure_share: float = 0.03,
     endless_share: float = 0.0,
+    as_json: Json = False,
 ) -> None:
-    """Serve the sandbox until Ctrl-C."""
+    """Serve the sandbox until Ctrl-C; then tell what it counted."""
 
     async def serve() -> None:
-        async with Sandbox(
+        server = Sandbox(
+            host=host,
             port=port,
             seed=seed,
             time_scale=time_scale,
             failure_share=failure_share,
             endless_share=endless_share,
-        ) as server:
-            typer.echo(f"export SUNO_BASE_URL={server.url} SUNO_API_KEY={server.key}")
+        )
+        try:
+            await server.start()
+            tell_place(server, as_json=as_json)
             await asyncio.Event().wait()
+        except OSError as error:
+            fail(f"cannot listen on {host}, port {port}: {reason(error)}", 2)
+        finally:
+            await server.stop()
+            if server.url:
+                tell_counts(server, as_json=as_json)
 
     _run(serve())
 
 
-@app.command()
+@app.command(epilog=exits(1, 2, 3, 4, 5, 6, 130))
 def create(
     prompt: Annotated[str | None, typer.Argument(help="What the song should be.")] = None,
     title: str | None = None,
-    tags: str | None = None,
+    tags: Annotated[str | None, typer.Option(help="Style tags, separated by commas.")] = None,
     lyrics: str | None = None,
-    instrumental: bool = False,
-    model: str = "v5",
+    instrumental: Annotated[bool, typer.Option("--instrumental", help="No vocals.")] = False,
+    model: Annotated[str, typer.Option(help="Such as v5.5 or v5; a newer one passes.")] = "v5",
+    mode: Annotated[
+        Literal["simple", "custom"] | None,
+        typer.Option(help="If not given: custom with a title, tags or lyrics, else simple."),
+    ] = None,
+    vocal_gender: Literal["m", "f"] | None = None,
+    style_weight: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
+    weirdness_constraint: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
+    negative_tags: Annotated[str | None, typer.Option(help="Styles to keep away from.")] = None,
+    persona_id: Annotated[str | None, typer.Option(help="A persona made before.")] = None,
+    extra: Annotated[
+        str | None, typer.Option(help="Newer fields of the input, as a JSON object.")
+    ] = None,
     callback_url: str | None = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the song.")] = False,
     download: Annotated[Path | None, typer.Option(help="Wait, and fetch the audio here.")] = None,
     base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Create a song; costs credits. Title, tags or lyrics make it custom mode."""
+    """Create a song; costs credits."""
     job = GenerateMusic(
         prompt=prompt,
         title=title,
@@ -100,7 +136,16 @@ def create(
         lyrics=lyrics,
         instrumental=instrumental,
         model=model,
+        mode=mode,
+        vocal_gender=vocal_gender,
+        style_weight=style_weight,
+        weirdness_constraint=weirdness_constraint,
+        negative_tags=negative_tags,
+        persona_id=persona_id,
+        extra=_object("--extra", extra),
     )
+    if download is not None:
+        make_directory(download)
 
     async def work() -> None:
         async with SunoClient(base_url=base_url) as suno:
@@ -110,26 +155,38 @@ def create(
             if not wait and download is None:
                 return
             info = await task
-            _tell(info, as_json)
+            tell(info, as_json=as_json)
             for track in info.tracks if download is not None else ():
-                typer.echo(str(await suno.download(track, download or ".")))
+                path = str(await suno.download(track, download or "."))
+                typer.echo(json.dumps({"file": path}) if as_json else path)
 
     _run(work())
 
 
-@app.command()
+@app.command(
+    epilog=exits(2, 3, 5, 130, success="all were answered, whatever their status") + HIGHEST
+)
 def status(task_ids: TaskIds, base_url: BaseUrl = None, as_json: Json = False) -> None:
     """Ask once about each task, now."""
 
-    async def work() -> None:
+    async def work() -> int:
+        worst = 0
         async with SunoClient(base_url=base_url) as suno:
             for task_id in task_ids:
-                _tell(await suno.task_info(task_id), as_json)
+                try:
+                    tell(await suno.task_info(task_id), as_json=as_json)
+                except AuthenticationError:
+                    raise
+                # An answer about one id says nothing of the next; no answer at all does.
+                except (APIError, ResponseError, InvalidInputError) as error:
+                    worst = max(worst, exit_code(error))
+                    tell_error(task_id, error, as_json=as_json)
+        return worst
 
-    _run(work())
+    raise typer.Exit(_run(work()))
 
 
-@app.command()
+@app.command(epilog=exits(1, 2, 3, 5, 130) + HIGHEST)
 def wait(
     task_ids: TaskIds, timeout: Timeout = None, base_url: BaseUrl = None, as_json: Json = False
 ) -> None:
@@ -140,51 +197,57 @@ def wait(
         async with SunoClient(base_url=base_url) as suno:
             async for outcome in suno.as_completed(task_ids, timeout=timeout):
                 worst = max(worst, exit_code(outcome.error))
-                _tell_outcome(outcome, as_json)
+                tell_outcome(outcome, as_json=as_json)
         return worst
 
     raise typer.Exit(_run(work()))
 
 
-@app.command()
+@app.command(epilog=exits(1, 2, 3, 5, 130) + HIGHEST + " With --resume, earlier failures count.")
 def poll(
     file: Annotated[str, typer.Argument(help="Ids as text, CSV or JSONL; - for stdin.")],
     output: Annotated[str, typer.Option(help="JSONL; - for stdout.")] = "results.jsonl",
     resume: Annotated[bool, typer.Option("--resume", help="Skip what --output holds.")] = False,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON summary; on stderr with --output -.")
+    ] = False,
 ) -> None:
     """Poll thousands of tasks together; write each result the moment it comes."""
-    path = Path(output)
-    ids = _read_ids(file)
-    if output != "-" and path.exists() and path.stat().st_size:
-        if not resume:
-            _fail(f"{output} is not empty: add --resume to go on, or name another --output", 2)
-        with path.open(encoding="utf-8", errors="replace") as lines:
-            decided = set(decided_ids(lines))
-        ids = [each for each in ids if each not in decided]
-        _end_last_line(path)
+    wanted = ids_in(file)
+    earlier = earlier_states(output, resume=resume)
+    ids = [each for each in wanted if each not in earlier]
+    known = [earlier[each] for each in wanted if each in earlier]
+    summary: dict[str, Any] = {"output": output, "skipped": len(known)}
 
     async def work(out: IO[str]) -> int:
         async with SunoClient(base_url=base_url) as suno:
-            tally = Tally(len(ids), suno)
-            with tally.shown():
-                await drain(suno.as_completed(ids, timeout=timeout), tally, out)
+            plain = out is sys.stdout and sys.stdout.isatty()
+            tally = Tally(len(ids), suno, plain=plain)
+            try:
+                async with tally.shown():
+                    await drain(suno.as_completed(ids, timeout=timeout), tally, out)
+            finally:
+                summary.update(tally.summary())
         return tally.worst
 
+    def end(code: int) -> NoReturn:
+        if as_json:
+            typer.echo(json.dumps(summary | {"exit_code": code}), err=output == "-")
+        raise typer.Exit(code)
+
     try:
-        if output == "-":
-            worst = _run(work(sys.stdout), interrupted=None)
-        else:
-            with path.open("a", encoding="utf-8") as out:
-                worst = _run(work(out), interrupted=None)
+        with results(output) as out:
+            worst = _run(work(out), interrupted=None)
     except KeyboardInterrupt:
-        how = f"suno-async poll {file} --output {output} --resume"
-        _fail(f"interrupted; what is known is written. Go on with: {how}", 130)
-    raise typer.Exit(worst)
+        hint = how_to_go_on(file, output, timeout=timeout, base_url=base_url, as_json=as_json)
+        typer.echo(f"interrupted; {hint}", err=True)
+        end(130)
+    end(max(worst, 1 if "failed" in known else 0))
 
 
-@app.command()
+@app.command(epilog=exits(2, 3, 5, 130))
 def balance(base_url: BaseUrl = None, as_json: Json = False) -> None:
     """Print the account's credits."""
 
@@ -200,49 +263,24 @@ def _run(work: Coroutine[Any, Any, T], *, interrupted: str | None = "interrupted
     try:
         return asyncio.run(work)
     except SunoError as error:
-        _fail(str(error), exit_code(error))
+        fail(str(error), exit_code(error))
     except KeyboardInterrupt:
         if interrupted is None:
             raise
-        _fail(interrupted, 130)
+        fail(interrupted, 130)
+    except BrokenPipeError:
+        raise  # typer's: whoever read the output has left, and wants to hear no more
+    except OSError as error:
+        fail(f"{error.filename or 'cannot write'}: {reason(error)}", 5)
 
 
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)
-
-
-def _read_ids(file: str) -> list[str]:
+def _object(option: str, text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
     try:
-        if file == "-":
-            return read_ids(sys.stdin)
-        with Path(file).open(encoding="utf-8") as lines:
-            return read_ids(lines)
-    except (SunoError, OSError, UnicodeDecodeError) as error:
-        _fail(f"{file}: {error}", 2)
-
-
-def _end_last_line(path: Path) -> None:
-    """An interrupted run may have left half a line: what follows must not be glued to it."""
-    with path.open("rb+") as file:
-        file.seek(-1, 2)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
-
-
-def _tell(info: TaskInfo, as_json: bool) -> None:
-    if as_json:
-        typer.echo(info.raw.decode("utf-8", "replace"))
-        return
-    typer.echo(f"{info.task_id} {info.raw_status}")
-    for track in info.tracks:
-        typer.echo(f"  {track.title}  {track.suno_audio_url}")
-
-
-def _tell_outcome(outcome: Outcome, as_json: bool) -> None:
-    if as_json:
-        typer.echo(msgspec.json.encode(row(outcome)).decode())
-    elif outcome.error is not None:
-        typer.echo(str(outcome.error))
-    elif outcome.info is not None:
-        _tell(outcome.info, as_json)
+        value: object = json.loads(text)
+    except ValueError as error:
+        fail(f"{option}: not JSON: {error}", 2)
+    if not isinstance(value, dict):
+        fail(f"{option}: must be a JSON object", 2)
+    return cast("dict[str, Any]", value)

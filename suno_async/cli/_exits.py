@@ -1,0 +1,49 @@
+"""The exit codes of ``suno-async``. Pure."""
+
+from __future__ import annotations
+
+from suno_async import (
+    AuthenticationError,
+    ConfigurationError,
+    CreateOutcomeUnknownError,
+    InsufficientCreditsError,
+    InvalidInputError,
+    SunoError,
+    TaskFailedError,
+)
+
+MEANINGS = {
+    0: "success",
+    1: "a task failed",
+    2: "bad input or configuration",
+    3: "the key was refused",
+    4: "not enough credits",
+    5: "an outcome is not known (unknown task, timeout, server)",
+    6: "a create may or may not have been charged",
+    130: "Ctrl-C",
+}
+
+#: For commands on several tasks.
+HIGHEST = " Of several, the highest."
+
+_CODES: tuple[tuple[type[SunoError], int], ...] = (
+    (TaskFailedError, 1),
+    (InvalidInputError, 2),
+    (ConfigurationError, 2),
+    (AuthenticationError, 3),
+    (InsufficientCreditsError, 4),
+    (CreateOutcomeUnknownError, 6),
+)
+
+
+def exit_code(error: SunoError | None) -> int:
+    """The documented exit code of an outcome; 5 where it is not known."""
+    if error is None:
+        return 0
+    return next((code for kind, code in _CODES if isinstance(error, kind)), 5)
+
+
+def exits(*codes: int, success: str = MEANINGS[0]) -> str:
+    """The paragraph of a command's help about its exit codes, of which 0 means `success`."""
+    told = [f"0 {success}", *(f"{code} {MEANINGS[code]}" for code in codes)]
+    return f"Exit codes: {'; '.join(told)}."

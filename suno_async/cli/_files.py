@@ -1,0 +1,92 @@
+"""The files that commands read and write. What cannot work ends the command before a request."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from suno_async import InvalidInputError
+from suno_async.cli._ids import decided_ids, read_ids
+from suno_async.cli._tell import fail
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+def reason(error: OSError) -> str:
+    """The operating system's words alone, without what asyncio or open() wraps around them."""
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
+
+
+def ids_in(file: str) -> list[str]:
+    """The task ids in a file, or on stdin for ``-``."""
+    try:
+        if file == "-":
+            return read_ids(sys.stdin)
+        with Path(file).open(encoding="utf-8") as lines:
+            return read_ids(lines)
+    except OSError as error:
+        fail(f"cannot read {file}: {reason(error)}", 2)
+    except (InvalidInputError, UnicodeDecodeError) as error:
+        fail(f"{file}: {error}", 2)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
+
+
+def earlier_states(output: str, *, resume: bool) -> dict[str, str]:
+    """What an earlier run decided, by id; ends the half line it may have left.
+
+    Without `resume`, a file that holds anything ends the command.
+    """
+    path = Path(output)
+    if output == "-" or not path.exists():
+        return {}
+    try:
+        if not path.stat().st_size:
+            return {}
+        if not resume:
+            fail(f"{output} is not empty: add --resume to go on, or name another --output", 2)
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            states = decided_ids(lines)
+        _end_last_line(path)
+    except OSError as error:
+        fail(f"cannot go on with {output}: {reason(error)}", 2)
+    return states
+
+
+@contextlib.contextmanager
+def results(output: str) -> Generator[IO[str]]:
+    """The file that results are added to, or stdout for ``-``."""
+    if output == "-":
+        yield sys.stdout
+        return
+    try:
+        out = Path(output).open("a", encoding="utf-8")  # noqa: SIM115 (closed below; an error within the block is not one of opening)
+    except OSError as error:
+        fail(f"cannot write {output}: {reason(error)}", 2)
+    with out:
+        yield out
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory that files can be written into, if it is not there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"cannot write into {path}: {reason(error)}", 2)
+    if not os.access(path, os.W_OK | os.X_OK):
+        fail(f"cannot write into {path}: not permitted", 2)
+
+
+def _end_last_line(path: Path) -> None:
+    """An interrupted run may have left half a line: what follows must not be glued to it."""
+    with path.open("rb+") as file:
+        file.seek(-1, 2)
+        if file.read(1) != b"\n":
+            file.write(b"\n")
