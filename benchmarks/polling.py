@@ -32,9 +32,7 @@ async def measure(
     tasks: int, seconds: float, jitter: float, time_scale: float
 ) -> dict[str, float | int]:
     """Run one polling session; its figures."""
-    policy = PollPolicy(
-        interval=15 / time_scale, max_interval=60 / time_scale, deadline=1200 / time_scale
-    )
+    policy = PollPolicy().faster(time_scale)
     faults = Faults(latency_in=(0.0, jitter))
     async with (
         Sandbox(seed=1, endless_share=0.03, time_scale=time_scale, faults=faults) as sandbox,

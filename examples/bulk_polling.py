@@ -5,15 +5,14 @@ import asyncio
 from suno_async import PollPolicy, SunoClient
 from suno_async.sandbox import Sandbox
 
-# The sandbox runs 60 times faster than the service, and so must the intervals.
-POLICY = PollPolicy(interval=15 / 60, max_interval=1.0, deadline=20.0)
+SPEED = 60  # times as fast as the service
 
 
 async def main() -> None:
     """Every id ends as one outcome, in the order in which they end."""
     async with (
-        Sandbox(seed=1, time_scale=60) as sandbox,
-        SunoClient(sandbox.key, base_url=sandbox.url, policy=POLICY) as suno,
+        Sandbox(seed=1, time_scale=SPEED) as sandbox,
+        SunoClient(sandbox.key, base_url=sandbox.url, policy=PollPolicy().faster(SPEED)) as suno,
     ):
         ids = sandbox.add_tasks(30)
         async for outcome in suno.as_completed(ids):

@@ -1,0 +1,99 @@
+"""Does the real client do what the simulation says? Real time, real sockets, the same tasks.
+
+    python -m benchmarks.agreement                    2,000 tasks at p200: about 18 minutes
+    python -m benchmarks.agreement --tasks 200        a few minutes; the means scatter more
+
+The tasks of one set of `benchmarks.schedule` (log-normal, p200) come up on the sandbox at their
+times and are polled by one `SunoClient` that knows nothing beforehand, in bulk, at the vendor's 15
+requests a second. Beside its delays stand those of the simulation on the same set. Tasks that
+never finish are polled, too, until all others have been seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.schedule_policies import make_poller
+from benchmarks.schedule_report import mean
+from benchmarks.schedule_sets import LOG_NORMAL, draw_set
+from benchmarks.schedule_simulation import quantile, simulate
+from suno_async import SunoClient
+from suno_async.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from benchmarks.schedule_sets import TaskSet
+
+#: The most by which the means may differ, as a share of the simulation's.
+TOLERANCE = 0.1
+
+
+async def poll(tasks: TaskSet) -> tuple[list[float], int]:
+    """Seconds from each task's end to its being known, and the requests of all this."""
+    delays: list[float] = []
+    async with (
+        Sandbox(seed=1, failure_share=0.0) as sandbox,
+        SunoClient(sandbox.key, base_url=sandbox.url) as suno,
+    ):
+        begun = time.monotonic()
+
+        async def one(created: float, duration: float) -> None:
+            await asyncio.sleep(begun + created - time.monotonic())
+            now = time.time()
+            (task_id,) = sandbox.add_tasks(1, durations=[duration])
+            async for outcome in suno.as_completed([suno.task(task_id, created_at=now)]):
+                outcome.result()
+                delays.append(time.time() - (now + duration))
+
+        polled = [
+            asyncio.create_task(one(created, duration))
+            for created, duration in zip(tasks.created, tasks.durations, strict=True)
+        ]
+        finite = [
+            task
+            for task, duration in zip(polled, tasks.durations, strict=True)
+            if math.isfinite(duration)
+        ]
+        await asyncio.gather(*finite)
+        requests = suno.statistics().polls
+        for task in polled:
+            task.cancel()
+        await asyncio.gather(*polled, return_exceptions=True)
+    return delays, requests
+
+
+def main() -> None:
+    """Measure both, print, write; exit 1 if they disagree."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement")
+    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    tasks = draw_set(given.tasks, "p200", LOG_NORMAL, 1)
+    simulated = simulate(tasks, make_poller("index", tasks, LOG_NORMAL, 1))
+    expected = list(simulated.delays.values())
+    measured, requests = asyncio.run(poll(tasks))
+    ratio = mean(measured) / mean(expected)
+    figures = {
+        "tasks": given.tasks,
+        "mean_delay_simulated": mean(expected),
+        "mean_delay_measured": mean(measured),
+        "ratio": ratio,
+        "p95_delay_simulated": quantile(expected, 0.95),
+        "p95_delay_measured": quantile(measured, 0.95),
+        "requests_measured": requests,
+    }
+    for name, value in figures.items():
+        print(f"{name:>24} {value:>10.3f}")
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    sys.exit(abs(ratio - 1) > TOLERANCE)
+
+
+if __name__ == "__main__":
+    main()

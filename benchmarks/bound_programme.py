@@ -1,0 +1,51 @@
+"""Linear programmes, typed: scipy has no stubs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+# Imported in a way that asks for no stubs.
+_optimize: Any = import_module("scipy.optimize")
+sparse: Any = import_module("scipy.sparse")
+
+
+def least(
+    cost: Floats,
+    limits: tuple[Any, Floats],
+    *,
+    balance: tuple[Any, Floats] | None = None,
+    bounds: Sequence[tuple[float | None, float | None]] | tuple[float, None] = (0, None),
+    method: str = "highs",
+) -> tuple[Floats, Floats]:
+    """The x of least `cost` with `limits` (rows, at most) and `balance` (rows, exactly).
+
+    Also what one more of each limit would save; never negative.
+
+    Raises:
+        RuntimeError: it was not solved.
+    """
+    rows, equal = balance or (None, None)
+    solved = _optimize.linprog(
+        cost,
+        A_ub=limits[0],
+        b_ub=limits[1],
+        A_eq=rows,
+        b_eq=equal,
+        bounds=bounds,
+        method=method,
+    )
+    if solved.status != 0:
+        raise RuntimeError(f"a programme of the bound was not solved: {solved.message}")
+    saved: Floats = np.maximum(0.0, -np.asarray(solved.ineqlin.marginals, dtype=np.float64))
+    return np.asarray(solved.x, dtype=np.float64), saved

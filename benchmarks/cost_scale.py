@@ -1,0 +1,263 @@
+"""What a great many tasks cost: CPU per decision, memory per id, and how long the loop is held."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import random
+import statistics
+import time
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.cost_polls import FREE, client_at, new_ids, poller_of, reset, until
+from suno_async import Durations, PollPolicy
+from suno_async._limiter import RATE_LIMIT
+from suno_async._policy import Entry
+from suno_async._schedule import IndexSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+
+    from suno_async import SunoClient
+
+    Wait = Callable[[SunoClient, list[str]], Coroutine[Any, Any, object]]
+
+#: Seconds of virtual time between two decisions: the vendor's limit.
+SLOT = 1 / 15
+
+#: The chance that a task which was asked about has ended; a new one then takes its place.
+ENDED = 0.2
+
+_draw = random.Random(2)
+
+#: No second check of a task while memory is measured.
+ONCE = PollPolicy(interval=3600.0, max_interval=3600.0, deadline=None)
+
+
+def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
+    """Microseconds to choose a task and to take it back, in steady virtual time, and the worst."""
+    figures: dict[str, float] = {}
+    for size in sizes:
+        steady, worst = _decide(size, steps)
+        figures[f"decision_us_{size}"] = statistics.median(steady) * 1e6
+        figures[f"decision_mean_us_{size}"] = statistics.mean(steady) * 1e6
+        figures[f"step_worst_ms_{size}"] = worst * 1e3
+    least, most = sizes[0], sizes[-1]
+    for kind in ("", "_mean"):
+        name = f"decision{kind}_us"
+        figures[f"decision_growth{kind}"] = figures[f"{name}_{most}"] / figures[f"{name}_{least}"]
+    figures["step_worst_ms"] = max(figures[f"step_worst_ms_{size}"] for size in sizes)
+    return figures
+
+
+def _decide(size: int, steps: int) -> tuple[list[float], float]:
+    """Seconds of each steady decision, and of the worst step of all, the first ones included.
+
+    A decision is `pop` and, for four tasks in five, `defer`; else the task has ended, or came to
+    its deadline, and a new one is added. Python's collector stays on, except while the tasks are
+    set up: its pauses then are those of a program that makes a million objects.
+    """
+    draw = random.Random(1)
+    schedule = IndexSchedule[Entry](PollPolicy(), Durations())
+    entries = [
+        Entry(str(number), added_at=0.0, created_at=-draw.uniform(0, 600)) for number in range(size)
+    ]
+    now, worst, steady = 0.0, 0.0, list[float]()
+    gc.collect()
+    gc.disable()
+    for each in entries:
+        before = time.perf_counter()
+        schedule.add(each, now)
+        worst = max(worst, time.perf_counter() - before)
+    # Or the first decisions would pay for looking through the million.
+    gc.collect()
+    gc.enable()
+    del entries
+    now = 20.0
+    for step in range(2 * steps):
+        now += SLOT
+        ended = draw.random() < ENDED
+        fresh = Entry(f"new {step}", added_at=now, created_at=now)
+        before = time.perf_counter()
+        entry = schedule.pop(now)
+        if entry is None:
+            now = max(now, schedule.next_due() or now)
+        elif ended:
+            schedule.settle(entry, now - entry.known_since)
+            schedule.add(fresh, now)
+        elif not schedule.defer(entry, now):
+            schedule.add(fresh, now)
+        spent = time.perf_counter() - before
+        worst = max(worst, spent)
+        if step >= steps and entry is not None:
+            steady.append(spent)
+    return steady, worst
+
+
+def memory(base_url: str, count: int) -> dict[str, float]:
+    """Bytes per tracked id, by `tracemalloc`, and asyncio tasks, for each way to await many.
+
+    What the caller holds anyway is not counted: the ids, the handles and, where each handle is
+    awaited by a task of the caller's, as much as that task takes to await a bare future.
+    """
+    figures: dict[str, float] = {}
+    for name, wait, rate in (
+        ("as_completed", _as_completed, 0.01),
+        ("results", _results, 0.01),
+        ("answered_once", _as_completed, FREE),
+        ("own_tasks", _own_tasks, 0.01),
+    ):
+        used, tasks = asyncio.run(_tracked(base_url, count, wait, rate))
+        figures[f"bytes_per_id_{name}"], figures[f"asyncio_tasks_{name}"] = used / count, tasks
+    bare = asyncio.run(_bare_tasks(count)) / count
+    figures["bytes_per_id_own_tasks_bare"] = bare
+    figures["bytes_per_id_own_tasks"] -= bare
+    figures["asyncio_tasks_own_tasks"] -= count
+    return figures
+
+
+async def _as_completed(client: SunoClient, ids: list[str]) -> None:
+    async for _ in client.as_completed(ids):
+        pass
+
+
+async def _results(client: SunoClient, ids: list[str]) -> None:
+    await client.results(ids)
+
+
+async def _own_tasks(client: SunoClient, ids: list[str]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for task_id in ids:
+            group.create_task(client.task(task_id).result())
+
+
+async def _bare_tasks(count: int) -> int:
+    loop = asyncio.get_running_loop()
+
+    async def wait() -> None:
+        await loop.create_future()
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(wait())
+
+    with _traced() as used:
+        async with _cancelled_at_last(run()):
+            await asyncio.sleep(1.0)
+            return used()
+
+
+async def _tracked(base_url: str, count: int, wait: Wait, rate: float) -> tuple[int, int]:
+    ids = new_ids(count, _draw)
+    # No answer of "success": all shall stay tracked.
+    await reset(base_url, 10 * count)
+    async with client_at(base_url, rate=rate, policy=ONCE) as client:
+        poller = poller_of(client)
+        with _traced() as used:
+            async with _cancelled_at_last(wait(client, ids)):
+                await until(lambda: poller.watched >= count, 0.05)
+                # At the lowest rate one may be answered; at this one all shall be, exactly once.
+                if rate == FREE:
+                    await until(lambda: poller.polls >= count, 0.05)
+                await asyncio.sleep(0.5)
+                return used(), len(asyncio.all_tasks()) - 1
+
+
+@contextlib.contextmanager
+def _traced() -> Generator[Callable[[], int]]:
+    gc.collect()
+    tracemalloc.start()
+
+    def used() -> int:
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    try:
+        yield used
+    finally:
+        tracemalloc.stop()
+
+
+@contextlib.asynccontextmanager
+async def _cancelled_at_last(work: Coroutine[Any, Any, object]) -> AsyncGenerator[None]:
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+class _Watch:
+    """The longest time between two turns of the loop, and the collector's longest pause."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._started = 0.0
+        self._last = time.perf_counter()
+        self.longest = 0.0
+        self.longest_collection = 0.0
+        self._turn()
+        gc.callbacks.append(self._collection)
+
+    def lap(self) -> tuple[float, float]:
+        """Both in milliseconds, since the last lap."""
+        laps = self.longest * 1e3, self.longest_collection * 1e3
+        self.longest = self.longest_collection = 0.0
+        return laps
+
+    def stop(self) -> None:
+        self._handle.cancel()
+        gc.callbacks.remove(self._collection)
+
+    def _turn(self) -> None:
+        now = time.perf_counter()
+        self.longest = max(self.longest, now - self._last)
+        self._last = now
+        self._handle = self._loop.call_soon(self._turn)
+
+    def _collection(self, phase: str, _info: dict[str, int]) -> None:
+        now = time.perf_counter()
+        if phase == "start":
+            self._started = now
+        else:
+            self.longest_collection = max(self.longest_collection, now - self._started)
+
+
+def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
+    """Milliseconds for which the loop is held when `count` ids come, or go, at once.
+
+    The collector is on, and its pauses are part of the holds; the longest is told beside them. Of
+    several tries the least counts: another process can only lengthen a hold.
+    """
+    tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
+    return {name: min(each[name] for each in tried) for name in tried[0]}
+
+
+async def _hold(base_url: str, count: int) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    ids = new_ids(count, _draw)
+    await reset(base_url, 10 * count)
+    gc.collect()
+    watch = _Watch()
+    async with client_at(base_url, rate=RATE_LIMIT, policy=PollPolicy()) as client:
+        poller = poller_of(client)
+        for leaving in ("leave", "close"):
+            await asyncio.sleep(0.05)
+            watch.lap()
+            task = asyncio.ensure_future(_as_completed(client, ids))
+            await until(lambda: poller.watched >= count, 0.0)
+            figures["hold_ms_add"], figures["hold_ms_add_collector"] = watch.lap()
+            if leaving == "leave":
+                task.cancel()
+            else:
+                await client.close()
+            await asyncio.wait([task])
+            await asyncio.sleep(0)
+            figures[f"hold_ms_{leaving}"], _ = watch.lap()
+    watch.stop()
+    return figures

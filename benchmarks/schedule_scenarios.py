@@ -1,0 +1,133 @@
+"""What the tables do not show: an interactive task among bulk, wrong priors, change, two kinds."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.schedule_policies import LESSONS, Scheduled, make_poller
+from benchmarks.schedule_report import mean
+from benchmarks.schedule_sets import (
+    LOG_NORMAL,
+    Durations,
+    TaskSet,
+    draw_durations,
+    draw_set,
+)
+from benchmarks.schedule_simulation import quantile, simulate
+
+if TYPE_CHECKING:
+    from benchmarks.schedule_simulation import Run
+
+#: Sets with interactive tasks, and how many are tried in each, one at a time.
+BULKS, PROBES = 4, 15
+
+#: Tasks of a run that learns, and how many of them finish before it is judged.
+LEARNERS, LEARNT = 5000, 1000
+
+SHORT = Durations("short", ((1.0, 30.0, 0.3),))
+LONG = Durations("long", ((1.0, 240.0, 0.3),))
+
+
+class Interactive(NamedTuple):
+    """What interactive tasks met.
+
+    Attributes:
+        delays: Of each, in seconds.
+        growth: Of the mean delay of the bulk, as a share of it, mean over all.
+    """
+
+    delays: list[float]
+    growth: float
+
+
+def interactive(policy: str, n: int = 10_000) -> Interactive:
+    """One interactive task arrives while `n` bulk ones, all created at 0, are under way."""
+    delays: list[float] = []
+    growths: list[float] = []
+    for seed in range(1, BULKS + 1):
+        bulk = draw_set(n, "once", LOG_NORMAL, seed)
+        alone = simulate(bulk, make_poller(policy, bulk, LOG_NORMAL, seed)).mean_delay
+        random = Random(f"interactive {seed}")
+        for _ in range(PROBES):
+            tasks = TaskSet(
+                [*bulk.created, random.uniform(0.0, n / 20)],
+                [*bulk.durations, LOG_NORMAL.draw(random)],
+                interactive=frozenset([n]),
+            )
+            run = simulate(tasks, make_poller(policy, tasks, LOG_NORMAL, seed))
+            delays.append(run.delays.pop(n, math.inf))
+            growths.append(run.mean_delay / alone - 1)
+    return Interactive(delays, mean(growths))
+
+
+def untaught(policy: str, truth: Durations, seeds: range) -> float:
+    """Mean delay once `LEARNT` have finished, over that of a schedule that knew `truth`."""
+    cold, taught = list[float](), list[float]()
+    for seed in seeds:
+        tasks = draw_set(LEARNERS, "p200", truth, seed)
+        lessons = draw_durations(LESSONS, truth, f"lessons {seed}")
+        cold.append(_later(_run(policy, tasks, seed, {}), 0))
+        taught.append(_later(_run(policy, tasks, seed, {0: [("", lessons)]}), 0))
+    return mean(cold) / mean(taught)
+
+
+def doubled(policy: str, seeds: range) -> float:
+    """The same where the tasks of the second half take twice as long, judged by these.
+
+    The other schedule knew the first half's, and is told the second half's as it begins.
+    """
+    cold, taught = list[float](), list[float]()
+    half = LEARNERS // 2
+    for seed in seeds:
+        tasks = draw_set(LEARNERS, "p200", LOG_NORMAL, seed)
+        tasks.durations[half:] = [2 * each for each in tasks.durations[half:]]
+        before = draw_durations(LESSONS, LOG_NORMAL, f"lessons {seed}")
+        after = draw_durations(LESSONS, LOG_NORMAL.scaled(2), f"lessons {seed}")
+        cold.append(_later(_run(policy, tasks, seed, {}), half))
+        taught.append(
+            _later(_run(policy, tasks, seed, {0: [("", before)], half: [("", after)]}), half)
+        )
+    return mean(cold) / mean(taught)
+
+
+def two_kinds(policy: str, seeds: range) -> float:
+    """The same with two kinds of job in one run, of very different durations."""
+    cold, taught = list[float](), list[float]()
+    truth = Durations("both", tuple((0.5, *each.humps[0][1:]) for each in (SHORT, LONG)))
+    for seed in seeds:
+        tasks = draw_set(LEARNERS, "p200", truth, seed)
+        random = Random(f"kinds {seed}")
+        of_kind = {
+            each.name: iter(draw_durations(LEARNERS, each, f"durations {seed}"))
+            for each in (SHORT, LONG)
+        }
+        tasks.kinds = random.choices(list(of_kind), k=LEARNERS)
+        tasks.durations = [next(of_kind[kind]) for kind in tasks.kinds]
+        lessons = [
+            (each.name, draw_durations(LESSONS, each, f"lessons {seed}")) for each in (SHORT, LONG)
+        ]
+        cold.append(_later(_run(policy, tasks, seed, {}), 0))
+        taught.append(_later(_run(policy, tasks, seed, {0: lessons}), 0))
+    return mean(cold) / mean(taught)
+
+
+def _run(
+    policy: str, tasks: TaskSet, seed: int, lessons: dict[int, list[tuple[str, list[float]]]]
+) -> Run:
+    poller = make_poller(policy, tasks, LOG_NORMAL, seed)
+    if isinstance(poller, Scheduled):
+        poller.lessons = lessons
+    return simulate(tasks, poller)
+
+
+def _later(run: Run, first: int) -> float:
+    """Mean delay of the tasks from `first` on but the `LEARNT` seen earliest."""
+    seen = sorted((at, task) for task, at in run.seen.items() if task >= first)
+    return mean(run.delays[task] for _, task in seen[LEARNT:])
+
+
+def interactive_p95(met: Interactive) -> float:
+    """Seconds within which 95 % of the interactive tasks are seen."""
+    return quantile(met.delays, 0.95)

@@ -1,0 +1,225 @@
+"""The schedule's benchmark: its simulation, its bound, its command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from itertools import combinations, pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("numpy")
+pytest.importorskip("scipy")
+pytest.importorskip("matplotlib")
+
+import numpy as np
+
+from benchmarks import schedule
+from benchmarks.bound import mean_delay_bound
+from benchmarks.bound_inspection import Inspection
+from benchmarks.schedule_check import Point, from_rows
+from benchmarks.schedule_policies import make_poller
+from benchmarks.schedule_report import Row, mean, standard_error
+from benchmarks.schedule_sets import (
+    DEADLINE,
+    DURATIONS,
+    ENDLESS,
+    LOG_NORMAL,
+    RATE,
+    Durations,
+    TaskSet,
+    arrival_rate,
+    draw_set,
+    fixed_requests,
+)
+from benchmarks.schedule_simulation import Run, simulate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POLICIES = ("fixed", "backoff", "edf", "index", "trained")
+
+
+def run(policy: str, tasks: TaskSet, durations: Durations = LOG_NORMAL) -> Run:
+    """What `policy` makes of `tasks`, with every request."""
+    return simulate(tasks, make_poller(policy, tasks, durations, 1), trace=True)
+
+
+def test_fixed_poller_by_hand() -> None:
+    """A task of 20 s is seen at 30 s, and one that never finishes is asked 80 times."""
+    seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]))
+    assert seen.delays == {0: 10.0}
+    assert seen.requests == 2 + 80
+    assert seen.asked[-1] == (5.0 + DEADLINE, DEADLINE)
+    assert seen.makespan == 5.0 + DEADLINE
+    assert (seen.lost, seen.early) == (0, 0)
+
+
+@pytest.mark.parametrize("policy", [*POLICIES, "clairvoyant"])
+def test_budget_and_floor(policy: str) -> None:
+    """No policy makes requests nearer than 1/15 s, breaks the floor or loses a finished task."""
+    seen = run(policy, draw_set(300, "once", LOG_NORMAL, 1))
+    assert all(b - a >= 1 / RATE - 1e-9 for (a, _), (b, _) in pairwise(seen.asked))
+    assert (seen.early, seen.lost) == (0, 0)
+
+
+def test_clairvoyant_asks_once() -> None:
+    """The clairvoyant makes one request per task and, with budget to spare, sees ends at once."""
+    tasks = draw_set(300, "p30", LOG_NORMAL, 1)
+    seen = run("clairvoyant", tasks)
+    assert seen.requests == len(tasks)
+    assert seen.mean_delay < 1 / RATE
+
+
+@pytest.mark.parametrize("durations", DURATIONS.values(), ids=list(DURATIONS))
+def test_load_means_what_it_says(durations: Durations) -> None:
+    """At p30 the fixed poller uses 30 % of the budget: its requests per task are as computed."""
+    runs = [run("fixed", draw_set(2000, "p30", durations, seed)) for seed in range(1, 5)]
+    measured = mean(each.requests / 2000 for each in runs)
+    assert measured == pytest.approx(fixed_requests(durations), rel=0.03)
+    assert arrival_rate("p30", durations) * fixed_requests(durations) == pytest.approx(0.3 * RATE)
+
+
+def test_same_seed_same_set() -> None:
+    """A set depends on its seed alone, and the durations of a seed do not depend on arrivals."""
+    one, again, other = (
+        draw_set(50, *each) for each in (("p90", LOG_NORMAL, 1),) * 2 + (("once", LOG_NORMAL, 1),)
+    )
+    assert one == again
+    assert one.durations == other.durations
+    assert draw_set(50, "p90", LOG_NORMAL, 2).durations != one.durations
+
+
+def test_arrivals_that_do_not_exist() -> None:
+    """Arrivals other than once, p… and d… are refused."""
+    for wrong in ("p", "x90", "p0", "twice"):
+        with pytest.raises(ValueError, match="arrivals are once"):
+            arrival_rate(wrong, LOG_NORMAL)
+
+
+@pytest.mark.parametrize("price", [0.0, 3.0, 40.0, 400.0])
+def test_inspection_is_the_best_of_all_plans(price: float) -> None:
+    """Dynamic programming finds what trying every plan on a coarse grid finds."""
+    step, durations = 150.0, Durations("slow", ((1.0, 400.0, 0.5),))
+    inspection = Inspection(durations, 2 * step, step)
+    last = round(DEADLINE / step)
+    value = inspection.values(np.full((1, last + 1), price))[0]
+
+    def cost(plan: tuple[int, ...]) -> float:
+        total = 0.0
+        for s, t in pairwise((0, *plan)):
+            ages = np.linspace(s * step, t * step, 2001)
+            gained = [durations.cdf(age) - durations.cdf(s * step) for age in ages]
+            total += (1 - ENDLESS) * float(np.trapezoid(gained, ages))
+            total += price * (1 - (1 - ENDLESS) * durations.cdf(s * step))
+        return total
+
+    plans = [
+        (*early, last)
+        for count in range(last)
+        for early in combinations(range(1, last), count)
+        if all(b - a >= 2 for a, b in pairwise((0, *early, last)))
+    ]
+    assert value == pytest.approx(min(map(cost, plans)), rel=0.01)
+
+
+def test_finer_grid_moves_the_inspection_little() -> None:
+    """Halving the grid's step of 1 s changes the value of a task by less than 0.1 %."""
+    for price in (0.5, 2.0, 10.0):
+        coarse, fine = (
+            Inspection(LOG_NORMAL, 15.0, step).values(
+                np.full((1, round(DEADLINE / step) + 1), price)
+            )[0]
+            for step in (1.0, 0.5)
+        )
+        assert fine == pytest.approx(coarse, rel=1e-3)
+
+
+@pytest.mark.parametrize("durations", DURATIONS.values(), ids=list(DURATIONS))
+@pytest.mark.parametrize("arrivals", ["once", "p90", "p200", "d90"])
+def test_no_policy_beats_the_bound(arrivals: str, durations: Durations) -> None:
+    """On small sets no policy's mean delay is below the bound by more than chance explains."""
+    sets = [draw_set(150, arrivals, durations, seed) for seed in range(1, 9)]
+    bounds = [mean_delay_bound(tasks.created, arrivals, durations) for tasks in sets]
+    for policy in POLICIES:
+        delays = [run(policy, tasks, durations).mean_delay for tasks in sets]
+        above = [a - b for a, b in zip(delays, bounds, strict=True)]
+        assert mean(above) > -3 * standard_error(above), policy
+
+
+def test_bound_is_met_where_requests_are_free() -> None:
+    """With budget to spare the fixed poller is optimal: its mean delay is the bound."""
+    sets = [draw_set(2000, "p30", LOG_NORMAL, seed) for seed in range(1, 5)]
+    delays = [run("fixed", tasks).mean_delay for tasks in sets]
+    bounds = [mean_delay_bound(tasks.created, "p30", LOG_NORMAL) for tasks in sets]
+    assert mean(delays) == pytest.approx(mean(bounds), rel=0.02)
+
+
+def test_bound_knows_scarcity() -> None:
+    """The scarcer the requests, the higher the bound; and a lower floor lowers it."""
+    p90, p200, d90 = (
+        mean_delay_bound(draw_set(1000, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
+        for arrivals in ("p90", "p200", "d90")
+    )
+    assert 7.4 < p90 < p200 < d90
+    created = draw_set(1000, "d90", LOG_NORMAL, 1).created
+    assert 0 < mean_delay_bound(created, "d90", LOG_NORMAL, 5.0) <= d90 * 1.001
+
+
+def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -> Row:
+    """A row with these figures, and a bound of 10 s."""
+    return Row(
+        n=n,
+        arrivals=arrivals,
+        durations=durations,
+        policy=policy,
+        seed=1,
+        mean_delay=mean_delay,
+        p50_delay=1.0,
+        p95_delay=1.0,
+        p99_delay=1.0,
+        requests=10,
+        requests_per_finished=1.0,
+        makespan=1.0,
+        lost=0,
+        bound=10.0,
+    )
+
+
+def test_check_compares_like_with_like() -> None:
+    """A point is the ratio of means on its own sets; what was not measured fails."""
+    rows = [
+        row("trained", 10_000, "p90", "log-normal", 10.2),
+        row("fixed", 10_000, "p90", "log-normal", 20.4),
+        row("trained", 10_000, "p90", "two-humped", 99.0),
+    ]
+    points = {point.what: point for point in from_rows(rows)}
+    assert points["p90 log-normal: mean delay / bound"].figure == pytest.approx(1.02)
+    assert points["p90 log-normal: mean delay / bound"].passed
+    assert points["p90 log-normal: mean delay / fixed"].figure == pytest.approx(0.5)
+    assert not points["p90 two-humped: mean delay / bound"].passed
+    assert not points["p90 log-normal: mean delay / backoff"].passed
+    assert not Point(1, "not measured", math.nan, 1.0).passed
+
+
+def test_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command prints a table and writes a JSON row per policy and seed, with these keys."""
+    file = tmp_path / "rows.json"
+    arguments = "--n 60 --arrivals p90 --durations log-normal --policies fixed,edf --seeds 2"
+    monkeypatch.setattr(sys, "argv", ["schedule", *arguments.split(), "--json", str(file)])
+    with pytest.raises(SystemExit) as left:
+        schedule.main()
+    assert left.value.code == 0
+    rows = json.loads(file.read_text())
+    assert [(each["policy"], each["seed"]) for each in rows] == [
+        ("fixed", 1),
+        ("edf", 1),
+        ("fixed", 2),
+        ("edf", 2),
+    ]
+    assert all(set(each) == set(Row.__annotations__) for each in rows)
+    assert "x bound" in capsys.readouterr().out
