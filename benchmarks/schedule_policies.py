@@ -112,11 +112,10 @@ class Clairvoyant:
         """As foreseen."""
 
 
-class Watched(Entry):
+class Watched(Entry, eq=False, gc=False):
     """An entry that knows its number in the set."""
 
-    __slots__ = ("number",)
-    number: int
+    number: int = -1
 
 
 class Scheduled:
@@ -144,8 +143,8 @@ class Scheduled:
             created_at=now,
             kind=self._tasks.kinds[task],
             interactive=task in self._tasks.interactive,
+            number=task,
         )
-        entry.number = task
         self._entries[task] = entry
         self.schedule.add(entry, now)
 

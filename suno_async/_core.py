@@ -7,7 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from suno_async._credit import CreditGate
-from suno_async._poller import Poller
+from suno_async._poller import CHUNK, Poller
 from suno_async._waiting import Queue
 from suno_async.downloads import Downloader
 from suno_async.errors import TaskTimeoutError
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from suno_async._durations import Durations
     from suno_async._policy import PollPolicy
     from suno_async._transport import Transport
-
-#: Ids taken up between two turns of the event loop, so that adding thousands does not stall it.
-_CHUNK = 256
 
 
 class Core:
@@ -79,28 +76,33 @@ class Core:
     ) -> AsyncIterator[Outcome]:
         """What `SunoClient.as_completed` stands on; `births` is id → loop time, None if unknown."""
         queue = Queue(interactive=False)
+        watchers = (queue,)
         pending = set[str]()
         ends_at = None if timeout is None else self.loop.time() + timeout
         try:
             for number, (task_id, born) in enumerate(births.items(), 1):
                 pending.add(task_id)
-                self.poller.watch(task_id, queue, born)
-                if number % _CHUNK == 0:
+                self.poller.watch(task_id, watchers, born)
+                if number % CHUNK == 0:
                     await asyncio.sleep(0)
             while pending:
                 outcome = await _next_outcome(queue, ends_at)
                 if outcome is None:
                     break
                 pending.discard(outcome.task_id)
+                if len(pending) % CHUNK == 0:
+                    # What has arrived already is handed on without a turn of the loop.
+                    await asyncio.sleep(0)
                 yield outcome
-            while pending:
-                task_id = pending.pop()
-                self.poller.unwatch(task_id, queue)
+            late = list(pending)
+            self.poller.leave(pending, queue)
+            for number, task_id in enumerate(late, 1):
+                if number % CHUNK == 0:
+                    await asyncio.sleep(0)
                 error = TaskTimeoutError(task_id, f"not ended within the {timeout:g} s given")
                 yield Outcome(task_id, None, error)
         finally:
-            for task_id in pending:
-                self.poller.unwatch(task_id, queue)
+            self.poller.leave(pending, queue)
 
 
 async def _next_outcome(queue: Queue, ends_at: float | None) -> Outcome | None:

@@ -84,55 +84,36 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False, gc=False):
     """One tracked task as the schedule sees it.
+
+    Python's collector does not look at entries, as a hundred thousand of them would hold the event
+    loop for a tenth of a second each time it did: so an entry must not be part of a cycle.
 
     Attributes:
         task_id: The server's id.
-        kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
+        added_at: When tracking began.
         created_at: When it was created; None while unknown. The caller may set it while the entry
             is out.
-        added_at: When tracking began.
+        kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
+        interactive: Someone awaits this very task.
         asked_at: When `pop` last gave it out; None before the first time.
         seen_at: When it was last asked and known to be running; None before the first time.
         checks: Checks answered so far.
         failures: Checks that failed since the last answer.
-        interactive: Someone awaits this very task.
-        place: Where it stands in its schedule; None while it is out.
+        place: The number of where it stands in its schedule; None while it is out.
     """
 
-    __slots__ = (
-        "added_at",
-        "asked_at",
-        "checks",
-        "created_at",
-        "failures",
-        "interactive",
-        "kind",
-        "place",
-        "seen_at",
-        "task_id",
-    )
-
-    def __init__(
-        self,
-        task_id: str,
-        *,
-        added_at: float,
-        created_at: float | None = None,
-        kind: str = "",
-        interactive: bool = False,
-    ) -> None:
-        self.task_id = task_id
-        self.kind = kind
-        self.created_at = created_at
-        self.added_at = added_at
-        self.asked_at: float | None = None
-        self.seen_at: float | None = None
-        self.checks = 0
-        self.failures = 0
-        self.interactive = interactive
-        self.place: object = None
+    task_id: str
+    added_at: float
+    created_at: float | None = None
+    kind: str = ""
+    interactive: bool = False
+    asked_at: float | None = None
+    seen_at: float | None = None
+    checks: int = 0
+    failures: int = 0
+    place: int | None = None
 
     @property
     def known_since(self) -> float:

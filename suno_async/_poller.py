@@ -38,6 +38,9 @@ logger = logging.getLogger("suno_async")
 #: Seconds in which a 404 may be lag after a create ("for a short while", API contract, "Codes").
 NOT_FOUND_GRACE = 60.0
 
+#: Ids taken up or let go between two turns of the event loop, so that thousands do not stall it.
+CHUNK = 256
+
 #: Most status requests on their way at once; a server that answers nothing costs no more.
 MOST_IN_FLIGHT = 200
 
@@ -56,16 +59,10 @@ class Watcher(Protocol):
         ...
 
 
-class Watched(Entry):
+class Watched(Entry, eq=False, gc=False):
     """An entry, and who waits for it."""
 
-    __slots__ = ("watchers",)
-
-    def __init__(
-        self, task_id: str, *, added_at: float, created_at: float | None, kind: str
-    ) -> None:
-        super().__init__(task_id, added_at=added_at, created_at=created_at, kind=kind)
-        self.watchers: tuple[Watcher, ...] = ()
+    watchers: tuple[Watcher, ...] = ()
 
 
 class Poller:
@@ -113,22 +110,34 @@ class Poller:
         return len(self._in_flight)
 
     def watch(
-        self, task_id: str, watcher: Watcher, created_at: float | None, kind: str = ""
+        self, task_id: str, watchers: tuple[Watcher], created_at: float | None, kind: str = ""
     ) -> None:
-        """Tell `watcher` of every reading of a task, and of its end.
+        """Tell a watcher of every reading of a task, and of its end.
 
-        `created_at` is loop time; None if unknown. `kind` may be empty.
+        Args:
+            task_id: The task.
+            watchers: The watcher alone, in a tuple that all the tasks it watches can share.
+            created_at: Loop time; None if unknown.
+            kind: Of the job; may be empty.
         """
+        (watcher,) = watchers
         now = self._loop.time()
         entry = self._watched.get(task_id)
         if entry is None:
-            entry = Watched(task_id, added_at=now, created_at=created_at, kind=kind)
-            entry.interactive = watcher.interactive
+            entry = Watched(
+                task_id,
+                added_at=now,
+                created_at=created_at,
+                kind=kind,
+                interactive=watcher.interactive,
+                watchers=watchers,
+            )
             self._watched[task_id] = entry
             self._schedule.add(entry, now)
-        elif watcher.interactive:
-            self._schedule.promote(entry)
-        entry.watchers = (*entry.watchers, watcher)
+        else:
+            entry.watchers += watchers
+            if watcher.interactive:
+                self._schedule.promote(entry)
         self._wake.set()
         if self._dispatcher is None:
             self._dispatcher = self._loop.create_task(self._dispatch(), name="suno_async poller")
@@ -143,6 +152,16 @@ class Poller:
             del self._watched[task_id]
             self._schedule.discard(entry)
 
+    def leave(self, task_ids: set[str], watcher: Watcher) -> None:
+        """Unwatch them all, and empty the set: some at once, the rest in the loop's next turns.
+
+        Not by awaiting, so that no second cancellation can leave tasks behind that nobody wants.
+        """
+        for _ in range(min(CHUNK, len(task_ids))):
+            self.unwatch(task_ids.pop(), watcher)
+        if task_ids:
+            self._loop.call_soon(self.leave, task_ids, watcher)
+
     def age_to_loop_time(self, created_at: float) -> float:
         """Loop time of a moment given in Unix seconds; one in the future counts as now."""
         return self._loop.time() - max(0.0, self._wall() - created_at)
@@ -152,8 +171,9 @@ class Poller:
         running = [*self._in_flight, *([self._dispatcher] if self._dispatcher else [])]
         for task in running:
             task.cancel()
-        for entry in list(self._watched.values()):
-            self._end(entry, ClientClosedError(f"client closed; task {entry.task_id} goes on"))
+        await self._end_all(
+            lambda task_id: ClientClosedError(f"client closed; task {task_id} goes on")
+        )
         await asyncio.gather(*running, return_exceptions=True)
         self._dispatcher = None
 
@@ -198,7 +218,12 @@ class Poller:
                 permit,
             )
         except SunoError as error:
-            self._take_failure(entry, error)
+            if isinstance(error, AuthenticationError) and error.understood:
+                # Every other question would get the same answer.
+                refusal = error
+                await self._end_all(lambda _: refusal)
+            else:
+                self._take_failure(entry, error)
         else:
             self._take(entry, info)
 
@@ -234,11 +259,7 @@ class Poller:
     def _take_failure(self, entry: Watched, error: SunoError) -> None:
         if self._watched.get(entry.task_id) is not entry:
             return
-        if isinstance(error, AuthenticationError) and error.understood:
-            # Every other question would get the same answer.
-            for each in list(self._watched.values()):
-                self._end(each, error)
-        elif self._is_final(entry, error):
+        if self._is_final(entry, error):
             self._end(entry, error)
         elif not self._schedule.retry(entry, self._loop.time()):
             reason = f"past its deadline, and its last checks failed: {error}"
@@ -256,6 +277,14 @@ class Poller:
     def _note_delay(self, info: TaskInfo) -> None:
         if info.complete_at is not None:
             self.delays.append(max(0.0, self._wall() - info.complete_at))
+
+    async def _end_all(self, error_of: Callable[[str], SunoError]) -> None:
+        """End every wait that is under way now, each with an error of its own."""
+        for number, entry in enumerate(list(self._watched.values()), 1):
+            if self._watched.get(entry.task_id) is entry:
+                self._end(entry, error_of(entry.task_id))
+            if number % CHUNK == 0:
+                await asyncio.sleep(0)
 
     def _end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
         del self._watched[entry.task_id]

@@ -16,9 +16,9 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import deque
 from typing import TYPE_CHECKING, Generic
 
+from suno_async._cohort import Cohort, CohortKey
 from suno_async._policy import BULK_SHARE, LAST_TRIES, E, PollPolicy
 from suno_async._worth import Worth
 
@@ -65,41 +65,11 @@ REFIT_LEAST = 16
 REFIT_MOST = 300
 REFIT_APART = 2 / 15
 
+#: A new law's cohorts are placed so many at a time, unless nothing else is due: a millisecond.
+PLACED_AT_ONCE = 100
+
 #: The price shown is the mean over about this many of the last requests.
 PRICE_SPAN = 50.0
-
-
-#: Kind, whether somebody awaits them, and the number of the creation times' span.
-_Key = tuple[str, bool, int | None]
-
-
-class _Cohort(Generic[E]):
-    """Tasks of one kind and age, the one last seen longest ago first.
-
-    Attributes:
-        key: Where it is found.
-        kind: Of all its tasks.
-        interactive: Somebody awaits each of them.
-        born: All were created within one span from here; None while their age is
-            unknown and none was ever asked about.
-        entries: The queue. Those whose `place` is not this cohort were discarded.
-        stale: How many of them were.
-        ticket: Marks its one valid place in the heaps.
-        head: The first of the queue when it was last placed.
-        due: When its head may be asked about.
-    """
-
-    __slots__ = ("born", "due", "entries", "head", "interactive", "key", "kind", "stale", "ticket")
-
-    def __init__(self, key: _Key, span: float) -> None:
-        self.key = key
-        self.kind, self.interactive, number = key
-        self.born = None if number is None else number * span
-        self.entries: deque[E] = deque()
-        self.stale = 0
-        self.ticket = -1
-        self.head: E | None = None
-        self.due = math.inf
 
 
 class IndexSchedule(Generic[E]):
@@ -120,11 +90,11 @@ class IndexSchedule(Generic[E]):
         self._span = policy.interval * COHORT_SHARE
         self._floor = policy.eager_interval if policy.eager else policy.interval
         self._durations = durations
-        self._cohorts: dict[_Key, _Cohort[E]] = {}
+        self._cohorts: dict[CohortKey, Cohort[E]] = {}
         self._tickets = itertools.count()
         # Heaps of (due, ticket, cohort), and of (-urgency, ticket, cohort) for [bulk, interactive].
-        self._waiting: list[tuple[float, int, _Cohort[E]]] = []
-        self._ready: tuple[list[tuple[float, int, _Cohort[E]]], ...] = ([], [])
+        self._waiting: list[tuple[float, int, Cohort[E]]] = []
+        self._ready: tuple[list[tuple[float, int, Cohort[E]]], ...] = ([], [])
         # A heap of (due, ticket, entry): checks that failed and are tried again.
         self._failed: list[tuple[float, int, E]] = []
         self._rerank_at = -math.inf
@@ -132,6 +102,7 @@ class IndexSchedule(Generic[E]):
         self._worths: dict[tuple[str, bool], Worth] = {}
         self._refit_at: dict[str, int] = {}
         self._refit_after = -math.inf
+        self._unplaced: list[Cohort[E]] = []
         self._typical: dict[str, float] = {}
         self._eager_price = EAGER_PRICE * policy.interval
         self.price: float | None = None
@@ -143,10 +114,11 @@ class IndexSchedule(Generic[E]):
     def pop(self, now: float) -> E | None:
         """Take out the entry most worth a request at `now`; None if none is due."""
         self._refit(now)
+        self._place_some(PLACED_AT_ONCE, now)
         self._wake(now)
         if now >= self._rerank_at:
             self._rerank(now)
-        while (cohort := self._choose()) is not None:
+        while (cohort := self._choose(now)) is not None:
             entry = self._head_of(cohort)
             if entry is None or self._must_wait_for_the_end(cohort, now):
                 self._place(cohort, now)
@@ -209,20 +181,16 @@ class IndexSchedule(Generic[E]):
 
     def discard(self, entry: E) -> None:
         """Nobody wants this entry any more, whether it is in or out."""
-        waited = isinstance(entry.place, _Cohort)
+        cohort = self._cohort_of(entry)
         entry.place = None
-        if waited:
-            cohort = self._cohorts[self._key(entry)]
-            cohort.stale += 1
-            if 2 * cohort.stale > len(cohort.entries):
-                cohort.entries = deque(each for each in cohort.entries if each.place is cohort)
-                cohort.stale = 0
+        if cohort is not None:
+            cohort.discarded()
 
     def promote(self, entry: E) -> None:
         """Somebody now awaits this entry: it is interactive from here on."""
         if entry.interactive:
             return
-        waits = isinstance(entry.place, _Cohort)
+        waits = self._cohort_of(entry) is not None
         if waits:
             self.discard(entry)
         entry.interactive = True
@@ -239,7 +207,7 @@ class IndexSchedule(Generic[E]):
         deadline = self._policy.deadline
         return deadline is not None and when >= entry.known_since + deadline
 
-    def _key(self, entry: E) -> _Key:
+    def _key(self, entry: E) -> CohortKey:
         if entry.created_at is None and entry.asked_at is None:
             return entry.kind, entry.interactive, None
         return entry.kind, entry.interactive, math.floor(entry.known_since / self._span)
@@ -249,28 +217,24 @@ class IndexSchedule(Generic[E]):
         key = self._key(entry)
         cohort = self._cohorts.get(key)
         if cohort is None:
-            cohort = self._cohorts[key] = _Cohort[E](key, self._span)
-        entry.place = cohort
-        entries = cohort.entries
-        # Whose check failed, or who was never asked, was seen before those in the queue.
-        if entries and (entry.seen_at or -math.inf) < (entries[-1].seen_at or -math.inf):
-            entries.appendleft(entry)
-        else:
-            entries.append(entry)
-        if entries[0] is entry:
+            cohort = self._cohorts[key] = Cohort[E](key, self._span, next(self._tickets))
+        if cohort.join(entry):
             self._place(cohort, now)
 
-    def _place(self, cohort: _Cohort[E], now: float) -> None:
+    def _cohort_of(self, entry: E) -> Cohort[E] | None:
+        """The cohort it stands in, if it stands in one."""
+        if entry.place is None:
+            return None
+        cohort = self._cohorts.get(self._key(entry))
+        return cohort if cohort is not None and cohort.number == entry.place else None
+
+    def _place(self, cohort: Cohort[E], now: float) -> None:
         """Put a cohort where its head belongs: among the waiting, the ready, or nowhere."""
-        entries = cohort.entries
-        while entries and entries[0].place is not cohort:
-            entries.popleft()
-            cohort.stale -= 1
+        head = cohort.head = cohort.first()
         cohort.ticket = ticket = next(self._tickets)
-        if not entries:
-            self._cohorts.pop(cohort.key, None)
+        if head is None:
+            del self._cohorts[cohort.key]
             return
-        head = cohort.head = entries[0]
         cohort.due = self._due(cohort, head)
         if self._must_wait_for_the_end(cohort, max(now, cohort.due)):
             cohort.due = max(self._floor_of(head), self._end(cohort))
@@ -281,17 +245,17 @@ class IndexSchedule(Generic[E]):
             heapq.heappush(self._ready[cohort.interactive], (-urgency, ticket, cohort))
 
     @staticmethod
-    def _head_of(cohort: _Cohort[E]) -> E | None:
+    def _head_of(cohort: Cohort[E]) -> E | None:
         """The head it was placed by; None if that was discarded since."""
         head = cohort.head
-        return head if head is not None and head.place is cohort else None
+        return head if head is not None and head.place == cohort.number else None
 
     def _floor_of(self, entry: E) -> float:
         if entry.asked_at is not None:
             return entry.asked_at + self._floor
         return entry.added_at if entry.created_at is None else entry.created_at + self._floor
 
-    def _due(self, cohort: _Cohort[E], entry: E) -> float:
+    def _due(self, cohort: Cohort[E], entry: E) -> float:
         """When a request about the head is worth its least price, within the vendor's frame."""
         floor = self._floor_of(entry)
         if cohort.born is None:
@@ -308,18 +272,18 @@ class IndexSchedule(Generic[E]):
     def _horizon(self) -> float:
         return HORIZON if self._policy.deadline is None else self._policy.deadline
 
-    def _end(self, cohort: _Cohort[E]) -> float:
+    def _end(self, cohort: Cohort[E]) -> float:
         """When all of a cohort have reached the deadline."""
         if cohort.born is None or self._policy.deadline is None:
             return math.inf
         return cohort.born + self._span + self._policy.deadline
 
-    def _must_wait_for_the_end(self, cohort: _Cohort[E], now: float) -> bool:
+    def _must_wait_for_the_end(self, cohort: Cohort[E], now: float) -> bool:
         """Whether a check now would stand too near the last one, at the deadline."""
         end = self._end(cohort)
         return end - self._span - self._floor < now < end
 
-    def _urgency(self, cohort: _Cohort[E], entry: E, now: float) -> float:
+    def _urgency(self, cohort: Cohort[E], entry: E, now: float) -> float:
         if now >= self._end(cohort):
             return math.inf
         worth = self._worth(cohort)
@@ -334,7 +298,7 @@ class IndexSchedule(Generic[E]):
             + ((now - last) / (PATIENCE * self._policy.interval)) ** 2
         )
 
-    def _worth(self, cohort: _Cohort[E]) -> Worth:
+    def _worth(self, cohort: Cohort[E]) -> Worth:
         key = (cohort.kind, cohort.interactive)
         worth = self._worths.get(key)
         if worth is None:
@@ -370,8 +334,14 @@ class IndexSchedule(Generic[E]):
             self._worths.pop((kind, interactive), None)
         # A kind of which nothing is left would be looked at again and again.
         self._refit_at[kind] = self._durations.observations(kind) + REFIT_LEAST
-        for cohort in [each for each in self._cohorts.values() if each.kind == kind]:
-            self._place(cohort, now)
+        self._unplaced = [each for each in self._cohorts.values() if each.kind == kind]
+
+    def _place_some(self, count: int, now: float) -> None:
+        """Place so many of the cohorts that stand where an older law put them."""
+        for _ in range(min(count, len(self._unplaced))):
+            cohort = self._unplaced.pop()
+            if self._cohorts.get(cohort.key) is cohort:
+                self._place(cohort, now)
 
     def _wake(self, now: float) -> None:
         """Move what has become due."""
@@ -385,21 +355,27 @@ class IndexSchedule(Generic[E]):
                 self._place(cohort, now)
 
     def _rerank(self, now: float) -> None:
+        """Compute the urgencies of the cohorts that are due anew; the rest of a place stays."""
         for heap in self._ready:
-            live = [item[2] for item in heap if item[2].ticket == item[1]]
-            heap.clear()
-            for cohort in live:
-                self._place(cohort, now)
+            heap[:] = [
+                (-self._urgency(cohort, cohort.head, now), ticket, cohort)
+                for _, ticket, cohort in heap
+                if cohort.ticket == ticket and cohort.head is not None
+            ]
+            heapq.heapify(heap)
         self._rerank_at = now + RERANK_SHARE * self._policy.interval
 
-    def _head(self, heap: list[tuple[float, int, _Cohort[E]]]) -> _Cohort[E] | None:
+    def _head(self, heap: list[tuple[float, int, Cohort[E]]]) -> Cohort[E] | None:
         while heap and heap[0][2].ticket != heap[0][1]:
             heapq.heappop(heap)
         return heap[0][2] if heap else None
 
-    def _choose(self) -> _Cohort[E] | None:
+    def _choose(self, now: float) -> Cohort[E] | None:
         """The most urgent head of either class; one request in `BULK_SHARE` is left to bulk."""
         bulk, interactive = (self._head(heap) for heap in self._ready)
+        if bulk is None and interactive is None and self._unplaced:
+            self._place_some(len(self._unplaced), now)
+            return self._choose(now)
         if bulk is None or interactive is None:
             return bulk or interactive
         if self._run >= BULK_SHARE - 1:
@@ -412,7 +388,7 @@ class IndexSchedule(Generic[E]):
         self._eager_price *= 1.0 + EAGER_GAIN * (EAGER_SLACK - idle)
         self._eager_price = max(self._eager_price, EAGER_LEAST * self._policy.interval)
 
-    def _note_price(self, entry: E, cohort: _Cohort[E], now: float) -> None:
+    def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:
         if cohort.born is None or now >= self._end(cohort):
             return
         price = self._worth(cohort).price(self._since(entry), now - entry.known_since)

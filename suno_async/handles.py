@@ -53,7 +53,7 @@ class TaskHandle:
         """
         poller = self._client.core().poller
         wait = Wait()
-        poller.watch(self.id, wait, self.born, self.kind)
+        poller.watch(self.id, (wait,), self.born, self.kind)
         try:
             if timeout is None:
                 outcome = await wait.outcome
@@ -80,7 +80,7 @@ class TaskHandle:
         """
         poller = self._client.core().poller
         queue = Queue(interactive=True, readings=True)
-        poller.watch(self.id, queue, self.born, self.kind)
+        poller.watch(self.id, (queue,), self.born, self.kind)
         try:
             while isinstance(item := await queue.get(), TaskInfo):
                 yield item
