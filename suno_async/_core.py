@@ -15,13 +15,14 @@ from suno_async.models import Outcome, Statistics
 from suno_async.uploads import Uploader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     import aiohttp
 
     from suno_async._durations import Durations
     from suno_async._policy import PollPolicy
     from suno_async._transport import Transport
+    from suno_async.handles import TaskHandle
 
 
 class Core:
@@ -72,19 +73,24 @@ class Core:
         )
 
     async def completions(
-        self, births: dict[str, float | None], timeout: float | None
+        self, tasks: Iterable[tuple[str, TaskHandle | None]], timeout: float | None
     ) -> AsyncIterator[Outcome]:
-        """What `SunoClient.as_completed` stands on; `births` is id → loop time, None if unknown."""
+        """What `SunoClient.as_completed` stands on; whatever `tasks` raises comes before all."""
         queue = Queue(interactive=False)
         watchers = (queue,)
         pending = set[str]()
         ends_at = None if timeout is None else self.loop.time() + timeout
         try:
-            for number, (task_id, born) in enumerate(births.items(), 1):
+            given = await _read(tasks)
+            for number, (task_id, handle) in enumerate(given.items(), 1):
                 pending.add(task_id)
-                self.poller.watch(task_id, watchers, born)
+                if handle is None:
+                    self.poller.watch(task_id, watchers, None)
+                else:
+                    self.poller.watch(task_id, watchers, handle.born, handle.kind)
                 if number % CHUNK == 0:
                     await asyncio.sleep(0)
+            given.clear()
             while pending:
                 outcome = await _next_outcome(queue, ends_at)
                 if outcome is None:
@@ -103,6 +109,17 @@ class Core:
                 yield Outcome(task_id, None, error)
         finally:
             self.poller.leave(pending, queue)
+
+
+async def _read(
+    tasks: Iterable[tuple[str, TaskHandle | None]],
+) -> dict[str, TaskHandle | None]:
+    given: dict[str, TaskHandle | None] = {}
+    for number, (task_id, handle) in enumerate(tasks, 1):
+        given[task_id] = handle
+        if number % CHUNK == 0:
+            await asyncio.sleep(0)
+    return given
 
 
 async def _next_outcome(queue: Queue, ends_at: float | None) -> Outcome | None:

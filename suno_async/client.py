@@ -25,7 +25,7 @@ from suno_async.inputs import Input, check_task_id
 from suno_async.models import Persona
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from os import PathLike
     from pathlib import Path
     from types import TracebackType
@@ -284,8 +284,9 @@ class SunoClient:
         Raises:
             InvalidInputError: Something among them cannot be an id; nothing was asked yet.
         """
-        births = self._births(tasks)
-        return self.core().completions(births, timeout)
+        if isinstance(tasks, str):
+            raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
+        return self.core().completions(_checked(tasks), timeout)
 
     async def results(
         self, tasks: Iterable[str | TaskHandle], *, timeout: float | None = None
@@ -349,15 +350,13 @@ class SunoClient:
             )
         return self._core
 
-    def _births(self, tasks: Iterable[str | TaskHandle]) -> dict[str, float | None]:
-        if isinstance(tasks, str):
-            raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
-        return {
-            task.id if isinstance(task, TaskHandle) else check_task_id(task): (
-                task.born if isinstance(task, TaskHandle) else None
-            )
-            for task in tasks
-        }
+
+def _checked(tasks: Iterable[str | TaskHandle]) -> Iterator[tuple[str, TaskHandle | None]]:
+    for task in tasks:
+        if isinstance(task, TaskHandle):
+            yield task.id, task
+        else:
+            yield check_task_id(task), None
 
 
 def _check(job: Input, callback_url: str | None) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from suno_async import (
     GenerateMusic,
     InsufficientCreditsError,
     InvalidInputError,
+    Outcome,
     SunoClient,
     SunoError,
     WrongEventLoopError,
@@ -95,7 +97,7 @@ async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -
     with pytest.raises(InvalidInputError):
         await client.create(JOB, callback_url="ftp://x")
     with pytest.raises(InvalidInputError):
-        client.as_completed(["ok", ""])
+        await anext(aiter(client.as_completed(["ok", ""])))
     with pytest.raises(InvalidInputError):
         client.as_completed("one-string")
     with pytest.raises(InvalidInputError):
@@ -171,6 +173,32 @@ async def test_closed() -> None:
     await suno.close()
     with pytest.raises(ClientClosedError):
         await suno.balance()
+
+
+async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
+    """Whoever stops listening to thousands leaves none behind, and closing ends every wait."""
+    born = time.time()
+    handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
+
+    async def listen() -> list[Outcome]:
+        return [outcome async for outcome in client.as_completed(handles)]
+
+    for leave in (True, False):
+        listening = asyncio.ensure_future(listen())
+        async with asyncio.timeout(10):
+            while client.statistics().watched < len(handles):
+                await asyncio.sleep(0)
+        if leave:
+            listening.cancel()
+            await asyncio.wait([listening])
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert client.statistics().watched == 0
+        else:
+            await client.close()
+            errors = [type(outcome.error) for outcome in await listening]
+            assert errors == [ClientClosedError] * len(handles)
+    assert http.requests == {}
 
 
 async def test_injected_session_stays_open(http: aioresponses) -> None:
