@@ -186,7 +186,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
     for leave in (True, False):
         listening = asyncio.ensure_future(listen())
         async with asyncio.timeout(10):
-            while client.statistics().watched < len(handles):
+            while client.statistics().watched < len(handles):  # noqa: ASYNC110 (no event tells)
                 await asyncio.sleep(0)
         if leave:
             listening.cancel()
