@@ -58,6 +58,7 @@ from suno_async.models import (
     TaskStatus,
     Track,
 )
+from suno_async.pipeline import Creation, JobOutcome
 
 __version__ = "0.1.0"
 
@@ -69,6 +70,7 @@ __all__ = [
     "ConnectionLostError",
     "CoverMusic",
     "CreateOutcomeUnknownError",
+    "Creation",
     "CreditLimitError",
     "DownloadError",
     "Durations",
@@ -83,6 +85,7 @@ __all__ = [
     "Input",
     "InsufficientCreditsError",
     "InvalidInputError",
+    "JobOutcome",
     "Learnt",
     "MaintenanceError",
     "ModelInfo",

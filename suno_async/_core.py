@@ -6,7 +6,6 @@ import asyncio
 import random
 from typing import TYPE_CHECKING
 
-from suno_async._credit import CreditGate
 from suno_async._poller import CHUNK, Poller
 from suno_async._waiting import Queue
 from suno_async.downloads import Downloader
@@ -43,7 +42,6 @@ class Core:
         self.poller = Poller(transport, policy, random.random, durations)
         self.downloader = Downloader(session)
         self.uploader = Uploader(session)
-        self.credit = CreditGate()
 
     async def close(self) -> None:
         """End every wait, and close what was opened."""

@@ -11,21 +11,25 @@ import hashlib
 import logging
 import os
 import random
+import weakref
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 from aiohttp import http_exceptions
 from yarl import URL
 
 from suno_async import _wire
+from suno_async._gate import AccountGate
 from suno_async._limiter import PAUSE_MAINTENANCE, AccountLimiter, Permit, limiter_for
 from suno_async._policy import retry_delay
 from suno_async.errors import (
     APIError,
+    AuthenticationError,
     ConfigurationError,
     ConnectionLostError,
     CreateOutcomeUnknownError,
+    InsufficientCreditsError,
     MaintenanceError,
     NotSentError,
     RateLimitError,
@@ -116,6 +120,11 @@ class Transport:
         self._urls: dict[str, URL] = {}
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout))
         self._retry_for = retry_for
+        self._loop = asyncio.get_running_loop()
+        # The asyncio tasks that make a create, and those of them that shall try only once more.
+        self._spending: dict[asyncio.Task[Any] | None, Permit] = {}
+        self._last_tries: weakref.WeakSet[asyncio.Task[Any] | None] = weakref.WeakSet()
+        self.gate = AccountGate()
         self.limiter: AccountLimiter = limiter_for(account.digest, rate)
         # The limiter bounds the requests, so the pools need no limits of their own.
         self._session = session or _open_session(account, aiohttp.TCPConnector(limit=0))
@@ -131,22 +140,52 @@ class Transport:
             await self._session.close()
             await self._creates.close()
 
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """Cancel an asyncio task, but if its create is on its way, only keep it from another try.
+
+        Whoever cancels a create on its way loses a task that may be paid for.
+        """
+        permit = self._spending.get(task)
+        if permit is None or permit.left_at is None:
+            task.cancel()
+        else:
+            self._last_tries.add(task)
+
     async def once(
         self,
         request: _wire.Request,
         read: Callable[[int, Mapping[str, str], bytes], T],
         permit: Permit | None = None,
+        *,
+        spends: bool = False,
     ) -> T:
-        """Make one exchange, with `permit` or one of its own.
+        """Make one exchange, with `permit` or one of its own; `spends` if it costs credits.
 
         Raises:
             TransportError: No reply came.
             ResponseError: A reply came that cannot be understood.
             APIError: The server refused.
         """
-        reply = await self._exchange(request, permit or await self.limiter.acquire())
+        permit = permit or await self.limiter.acquire()
+        try:
+            # Not earlier: while it waited for its permit, others may have been refused.
+            self.gate.check(self._loop.time(), spends=spends)
+            if spends:
+                self._spending[asyncio.current_task()] = permit
+            reply = await self._exchange(request, permit)
+        finally:
+            permit.cancel()
+            if spends:
+                self._spending.pop(asyncio.current_task(), None)
         try:
             return read(*reply)
+        except AuthenticationError as error:
+            if error.understood:
+                self.gate.key_refused(self._loop.time())
+            raise
+        except InsufficientCreditsError:
+            self.gate.credit_refused(self._loop.time())
+            raise
         except RateLimitError as error:
             self.limiter.rate_exceeded(error.retry_after)
             raise
@@ -172,7 +211,7 @@ class Transport:
         """
         unknown: str
         try:
-            return await self._retrying(request, _wire.read_created, _was_not_accepted)
+            return await self._retrying(request, _wire.read_created, _was_not_accepted, spends=True)
         except (ConnectionLostError, RequestTimeoutError, ResponseError) as error:
             unknown = str(error)
         except APIError as error:
@@ -190,19 +229,22 @@ class Transport:
         request: _wire.Request,
         read: Callable[[int, Mapping[str, str], bytes], T],
         is_worth_it: Callable[[SunoError], bool],
+        *,
+        spends: bool = False,
     ) -> T:
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         give_up_at = loop.time() + self._retry_for
         attempt = 0
         while True:
             try:
-                return await self.once(request, read)
+                return await self.once(request, read, spends=spends)
             except SunoError as error:
                 # Not the limiter's jitter but a retry's: no secret depends on it.
                 delay = retry_delay(attempt, random.random())  # noqa: S311
                 if isinstance(error, RateLimitError | MaintenanceError):
                     delay = 0.0  # the limiter holds the whole account back
-                if not is_worth_it(error) or loop.time() + delay >= give_up_at:
+                is_last = loop.time() + delay >= give_up_at
+                if is_last or not is_worth_it(error) or asyncio.current_task() in self._last_tries:
                     raise
                 logger.info("%s %s: %s; trying again", request.method, request.path, error)
             attempt += 1
@@ -238,8 +280,6 @@ class Transport:
             failure = _translate(error, left=permit.left_at is not None, injected=self._injected)
         except (http_exceptions.HttpProcessingError, EOFError, ValueError) as error:
             failure = ResponseError(f"no HTTP reply ({type(error).__name__})")
-        finally:
-            permit.cancel()
         raise failure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from typing import TYPE_CHECKING, Self
 
@@ -16,16 +17,23 @@ from suno_async.errors import (
     ClientClosedError,
     ConfigurationError,
     CreditLimitError,
-    InsufficientCreditsError,
     InvalidInputError,
     WrongEventLoopError,
 )
 from suno_async.handles import TaskHandle
 from suno_async.inputs import Input, check_task_id
 from suno_async.models import Persona
+from suno_async.pipeline import Creation, Creator, JobOutcome, pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        AsyncIterator,
+        Callable,
+        Iterable,
+        Iterator,
+    )
     from os import PathLike
     from pathlib import Path
     from types import TracebackType
@@ -125,7 +133,8 @@ class SunoClient:
     ) -> TaskHandle:
         """Create a task. Costs credits.
 
-        It is sent again only when it certainly was not accepted: no connection, 429, 455.
+        It is sent again only when it certainly was not accepted: no connection, 429, 455. One that
+        is cancelled on its way may or may not have been accepted.
 
         Args:
             job: What to make.
@@ -142,7 +151,7 @@ class SunoClient:
         """
         _check(job, callback_url)
         core = self.core()
-        core.credit.check(core.loop.time())
+        core.transport.gate.check(core.loop.time(), spends=True)
         if max_credits is not None:
             if not max_credits >= 0:
                 raise InvalidInputError((f"max_credits: must not be below 0, not {max_credits!r}",))
@@ -150,7 +159,8 @@ class SunoClient:
             if price.estimated_credits > max_credits:
                 raise CreditLimitError(max_credits, price)
         request = _wire.create_request(job, callback_url)
-        return TaskHandle(self, await self._spend(request, job.KIND), core.loop.time(), job.KIND)
+        task_id = await core.transport.create(request, job.KIND)
+        return TaskHandle(self, task_id, core.loop.time(), job.KIND)
 
     async def create_persona(self, persona: GeneratePersona) -> Persona:
         """Make a voice out of a song; later songs sing with it by its id.
@@ -165,7 +175,7 @@ class SunoClient:
         """
         persona.check()
         request = _wire_jobs.persona_request(persona)
-        return Persona(await self._spend(request, "persona"), persona.name)
+        return Persona(await self.core().transport.create(request, "persona"), persona.name)
 
     async def estimate(self, job: Input, *, callback_url: str | None = None) -> Estimate:
         """What a job would cost. Costs a request, but no credits.
@@ -177,6 +187,67 @@ class SunoClient:
         _check(job, callback_url)
         request = _wire_jobs.estimate_request(job, callback_url)
         return await self.core().transport.get(request, _wire_jobs.read_estimate)
+
+    def create_many(
+        self,
+        jobs: Iterable[Input] | AsyncIterable[Input],
+        *,
+        callback_url: str | None = None,
+        max_credits: float | None = None,
+        on_creation: Callable[[Creation], object] | None = None,
+    ) -> AsyncGenerator[Creation]:
+        """Create many tasks, a few at once; yield what became of each, as it becomes known.
+
+        A failing input stops none of the others. The source is read only as fast as the creations
+        are taken, and no further once the key is refused or the client closed; that error, or the
+        source's own, is raised at the end. Leaving the loop early sends nothing more, and waits for
+        the answers to what was sent: they reach `on_creation`.
+
+        Args:
+            jobs: What to make; a plain iterable must not block.
+            callback_url: As in `create`, for each.
+            max_credits: As in `create`, for each.
+            on_creation: Called with each creation before it is yielded.
+
+        Raises:
+            SunoError: While iterating; see above.
+        """
+        create = functools.partial(self.create, callback_url=callback_url, max_credits=max_credits)
+        return Creator(self.core(), create, on_creation).creations(jobs)
+
+    def pipeline(
+        self,
+        jobs: Iterable[Input] | AsyncIterable[Input],
+        *,
+        max_pending: int = 500,
+        callback_url: str | None = None,
+        max_credits: float | None = None,
+        on_creation: Callable[[Creation], object] | None = None,
+    ) -> AsyncGenerator[JobOutcome]:
+        """Create each job and wait for it; yield each one's outcome as it ends.
+
+        Every input ends as exactly one `JobOutcome`, and a failing one stops none of the others.
+        The source is read, and left, as by `create_many`.
+
+        Args:
+            jobs: What to make; a plain iterable must not block.
+            max_pending: Most inputs that are read and not yet taken as outcomes. The default is
+                about what one account's budget can follow: 15 requests a second, three or four to
+                a job, jobs of one to several minutes.
+            callback_url: As in `create`, for each.
+            max_credits: As in `create`, for each.
+            on_creation: Called with each creation as soon as it is known: the place to keep the ids
+                of what was paid for.
+
+        Raises:
+            ConfigurationError: `max_pending` is not above 0.
+            SunoError: While iterating, as by `create_many`.
+        """
+        if max_pending < 1:
+            raise ConfigurationError("max_pending must be above 0")
+        create = functools.partial(self.create, callback_url=callback_url, max_credits=max_credits)
+        core = self.core()
+        return pipeline(core, jobs, max_pending, Creator(core, create, on_creation))
 
     def task(self, task_id: str, *, created_at: float | None = None) -> TaskHandle:
         """A handle for an id kept from before; no request.
@@ -216,7 +287,7 @@ class SunoClient:
         """
         core = self.core()
         balance = await core.transport.get(_wire.balance_request(), _wire.read_balance)
-        core.credit.saw_balance(balance)
+        core.transport.gate.saw_balance(balance)
         return balance
 
     async def models(
@@ -317,15 +388,6 @@ class SunoClient:
         """A snapshot of what this client is doing; zeros before it did anything."""
         return self.core().statistics()
 
-    async def _spend(self, request: _wire.Request, kind: str) -> str:
-        core = self.core()
-        core.credit.check(core.loop.time())
-        try:
-            return await core.transport.create(request, kind)
-        except InsufficientCreditsError:
-            core.credit.refused(core.loop.time())
-            raise
-
     def core(self) -> Core:
         """What this client opened in its event loop: what handles stand on, not for callers."""
         if self._closed:
@@ -359,7 +421,10 @@ def _checked(tasks: Iterable[str | TaskHandle]) -> Iterator[tuple[str, TaskHandl
             yield check_task_id(task), None
 
 
-def _check(job: Input, callback_url: str | None) -> None:
+def _check(job: object, callback_url: str | None) -> None:
+    if not isinstance(job, Input):
+        what = f"must be an input such as GenerateMusic, not {type(job).__name__}"
+        raise InvalidInputError((f"job: {what}",))
     problems = job.problems()
     if callback_url and not callback_url.startswith(("https://", "http://")):
         problems += (f"callback_url: must be http(s), not {callback_url!r}",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -13,7 +14,7 @@ from suno_async.sandbox._jobs import price_of
 from suno_async.sandbox._rules import MUSIC, broken_persona_rules, broken_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from suno_async.sandbox._jobs import Job, Jobs
 

@@ -1,0 +1,335 @@
+"""Many inputs in, outcomes out: `SunoClient.create_many` and `SunoClient.pipeline`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from suno_async import (
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+    Creation,
+    GenerateMusic,
+    InsufficientCreditsError,
+    InvalidInputError,
+    JobOutcome,
+    SunoClient,
+    TaskFailedError,
+)
+from suno_async._transport import Transport
+from suno_async.pipeline import CREATES_AT_ONCE
+from suno_async.sandbox import Faults, Sandbox
+from tests.conftest import FAST, SCALE
+from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from suno_async import _wire
+    from suno_async._limiter import Permit
+
+BAD = GenerateMusic()
+
+
+def songs(count: int) -> list[GenerateMusic]:
+    """Inputs that can be told apart."""
+    return [GenerateMusic(prompt=f"song {n}", instrumental=True) for n in range(count)]
+
+
+async def slowly(jobs: list[GenerateMusic]) -> AsyncIterator[GenerateMusic]:
+    """An async source."""
+    for job in jobs:
+        await asyncio.sleep(0)
+        yield job
+
+
+def prompts(sandbox: Sandbox) -> dict[str, str]:
+    """The prompts of the tasks at the server, by id."""
+    return {task_id: task.body["input"]["prompt"] for task_id, task in sandbox.tasks.items()}
+
+
+async def until_it_raises(
+    stream: AsyncIterator[JobOutcome],
+) -> tuple[list[JobOutcome], Exception | None]:
+    """What a stream yields, and what it raises at last."""
+    outcomes: list[JobOutcome] = []
+    try:
+        async for outcome in stream:
+            outcomes.append(outcome)  # noqa: PERF401 (it raises)
+    except Exception as error:  # noqa: BLE001 (the test looks at it)
+        return outcomes, error
+    return outcomes, None
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
+    """Every input ends once, told apart, whatever became of the others."""
+    jobs = songs(12)
+    jobs[3] = jobs[7] = BAD
+    async with (
+        Sandbox(seed=3, time_scale=SCALE, failure_share=0.3) as sandbox,
+        SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,
+    ):
+        created: list[Creation] = []
+        outcomes = [
+            outcome
+            async for outcome in suno.pipeline(
+                slowly(jobs) if is_async else iter(jobs), max_pending=5, on_creation=created.append
+            )
+        ]
+        assert sorted(outcome.index for outcome in outcomes) == list(range(12))
+        assert sorted(creation.index for creation in created) == list(range(12))
+        at_server = prompts(sandbox)
+        kinds: set[type[Exception] | None] = set()
+        for outcome in outcomes:
+            assert outcome.job is jobs[outcome.index]
+            kinds.add(type(outcome.error) if outcome.error else None)
+            if outcome.job is BAD:
+                assert isinstance(outcome.error, InvalidInputError)
+                assert outcome.task_id == ""
+            else:
+                assert at_server.pop(outcome.task_id) == f"song {outcome.index}"
+        assert not at_server
+        assert kinds == {None, InvalidInputError, TaskFailedError}
+        assert suno.statistics().watched == 0
+
+
+async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
+    """Creations come with their input, and the source is read no faster than they are taken."""
+    jobs, read = songs(30), 0
+
+    def source() -> Iterator[GenerateMusic]:
+        nonlocal read
+        for job in jobs:
+            read += 1
+            yield job
+
+    taken = 0
+    async for creation in suno.create_many(source()):
+        assert creation.ok
+        assert creation.handle is not None
+        assert prompts(sandbox)[creation.handle.id] == jobs[creation.index].prompt
+        assert read <= taken + CREATES_AT_ONCE + 2
+        taken += 1
+        await asyncio.sleep(0.1)
+    assert taken == sandbox.statistics.created == 30
+
+
+async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
+    """What the source raises is raised once all that it had given have ended."""
+
+    def source() -> Iterator[GenerateMusic]:
+        yield from songs(3)
+        raise LookupError("the source broke")
+
+    outcomes, error = await until_it_raises(suno.pipeline(source()))
+    assert isinstance(error, LookupError)
+    assert len(outcomes) == sandbox.statistics.created == 3
+
+
+async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
+    """What `on_creation` raises ends the reading, and loses nothing that was paid for."""
+
+    def tell(creation: Creation) -> None:
+        if creation.index == 1:
+            raise OSError("the disk is full")
+
+    outcomes, error = await until_it_raises(suno.pipeline(songs(50), on_creation=tell))
+    assert isinstance(error, OSError)
+    assert {outcome.task_id for outcome in outcomes} == set(sandbox.tasks)
+    assert len(outcomes) < 50
+
+
+@pytest.mark.parametrize("way", ["cancel", "close"])
+async def test_leaving_loses_nothing(way: str) -> None:
+    """Whoever leaves while creates are on their way is told of every task that was created."""
+    faults = Faults(latency_out=(0.3, 0.3))
+    async with (
+        Sandbox(time_scale=SCALE, faults=faults) as sandbox,
+        SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,
+    ):
+        created: list[Creation] = []
+
+        async def consume() -> None:
+            stream = suno.pipeline(songs(100), on_creation=created.append)
+            async with contextlib.aclosing(stream):
+                await anext(stream)
+                if way == "close":
+                    return
+                await asyncio.sleep(100)
+
+        consuming = asyncio.ensure_future(consume())
+        async with asyncio.timeout(10):
+            while len(created) < 10:  # noqa: ASYNC110 (no event tells)
+                await asyncio.sleep(0.01)
+        if way == "cancel":
+            consuming.cancel()
+        await asyncio.wait([consuming])
+        told = {creation.handle.id for creation in created if creation.handle is not None}
+        assert told == set(sandbox.tasks)
+        assert len(told) < 100
+        await asyncio.sleep(0.3)
+        assert told == set(sandbox.tasks)
+        assert suno.statistics().watched == 0
+
+
+async def test_left_creates_are_not_tried_again() -> None:
+    """A create that is refused for its rate while its stream is left is not sent again."""
+    faults = Faults(latency_out=(0.3, 0.3))
+    async with (
+        Sandbox(faults=faults, rate_limit=1, retry_after=0) as sandbox,
+        SunoClient(sandbox.key, base_url=sandbox.url) as suno,
+    ):
+        stream = suno.create_many(songs(100))
+        first = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.25)
+        first.cancel()
+        await asyncio.wait([first])
+        asked = sandbox.statistics.paths["CreateTask"]
+        assert sandbox.statistics.rate_limited > 0
+        await asyncio.sleep(0.5)
+        assert sandbox.statistics.paths["CreateTask"] == asked
+
+
+async def test_refused_key() -> None:
+    """One clear error: what was created ends with it, nothing else is read, little is asked."""
+    async with (
+        Sandbox(time_scale=1.0) as sandbox,
+        SunoClient(sandbox.key, base_url=sandbox.url) as suno,
+    ):
+        read = 0
+
+        def source() -> Iterator[GenerateMusic]:
+            nonlocal read
+            for job in songs(1000):
+                read += 1
+                if read == 5:
+                    sandbox._answers._credits.clear()  # pyright: ignore[reportPrivateUsage]
+                yield job
+
+        # One of unknown age is asked about at once.
+        (old,) = sandbox.add_tasks(1, durations=[1e6])
+        waiting = asyncio.ensure_future(suno.task(old).result())
+        outcomes, error = await until_it_raises(suno.pipeline(source()))
+        assert isinstance(error, AuthenticationError)
+        with pytest.raises(AuthenticationError):
+            await waiting
+        asked = sandbox.statistics.requests
+        with pytest.raises(AuthenticationError, match="not sent"):
+            await suno.balance()
+        assert sandbox.statistics.requests == asked
+        assert len(outcomes) == read <= 5 + CREATES_AT_ONCE
+        assert {type(each.error) for each in outcomes} == {AuthenticationError}
+        assert asked <= 5 + CREATES_AT_ONCE + 3
+
+
+async def test_out_of_credits() -> None:
+    """Once credits are gone, inputs end with that error, unsent; what was created is polled on."""
+    async with Sandbox(time_scale=SCALE, credits=120, failure_share=0.0) as sandbox:
+        async with SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno:
+            outcomes = [outcome async for outcome in suno.pipeline(songs(200))]
+        assert len(outcomes) == 200
+        refused = [each for each in outcomes if not each.ok]
+        assert {type(each.error) for each in refused} == {InsufficientCreditsError}
+        assert 200 - len(refused) == sandbox.statistics.created > 0
+        # Those that were on their way when the first was refused.
+        unpaid = sandbox.statistics.paths["CreateTask"] - sandbox.statistics.created
+        assert 1 <= unpaid <= CREATES_AT_ONCE
+
+
+async def test_closed_client(suno: SunoClient) -> None:
+    """Closing the client ends a pipeline with one error, each outcome included."""
+    stream = suno.pipeline(songs(100), max_pending=4)
+    assert (await anext(stream)).ok
+    await suno.close()
+    outcomes, error = await until_it_raises(stream)
+    assert isinstance(error, ClientClosedError)
+    assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
+    with pytest.raises(ClientClosedError):
+        suno.pipeline([])
+
+
+async def test_bad_bound(suno: SunoClient) -> None:
+    """A pipeline of nothing is over at once; one without places is refused."""
+    assert [outcome async for outcome in suno.pipeline([])] == []
+    with pytest.raises(ConfigurationError):
+        suno.pipeline([], max_pending=0)
+
+
+async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
+    """What is no input at all ends as one, too."""
+    anything: Any = ["a prompt", None]
+    outcomes = [outcome async for outcome in suno.pipeline(anything)]
+    assert {type(outcome.error) for outcome in outcomes} == {InvalidInputError}
+    assert sandbox.statistics.requests == 0
+
+
+def test_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: PLR0915 (a server, a source, a consumer)
+    """10,000 inputs hold at most `max_pending` tasks, and no more memory at the end than early."""
+    count, bound = 10_000, 100
+    ids = itertools.count()
+    born: dict[str, float] = {}
+    most_open = 0
+
+    async def exchange(
+        transport: Transport, request: _wire.Request, permit: Permit
+    ) -> tuple[int, dict[str, str], bytes]:
+        """A server in virtual time: jobs take 40 s, one in ten fails."""
+        nonlocal most_open
+        permit.left()
+        await asyncio.sleep(0.05)
+        permit.answered()
+        now = transport.limiter.now()
+        if request.method == "POST":
+            task_id = f"t{next(ids)}"
+            born[task_id] = now
+            data: dict[str, Any] = {"task_id": task_id}
+        else:
+            task_id = dict(request.params)["task_id"]
+            ended = now - born[task_id] > 40
+            status = ("failed" if int(task_id[1:]) % 10 == 0 else "success") if ended else "running"
+            data = {"task_id": task_id, "status": status}
+            if ended:
+                del born[task_id]
+        most_open = max(most_open, len(born))
+        return 200, {}, json.dumps({"code": 200, "data": data}).encode()
+
+    monkeypatch.setattr(Transport, "_exchange", exchange)
+
+    async def main() -> None:
+        read = taken = 0
+
+        def source() -> Iterator[GenerateMusic]:
+            nonlocal read
+            for read in range(1, count + 1):
+                assert read - taken <= bound
+                yield GenerateMusic(prompt=f"song {read}", instrumental=True)
+
+        seen = bytearray(count)
+        early = 0
+        async with SunoClient("key", base_url="http://sandbox.example") as suno:
+            async for outcome in suno.pipeline(source(), max_pending=bound):
+                taken += 1
+                seen[outcome.index] += 1
+                assert suno.statistics().watched <= bound
+                if taken == count - 3000:
+                    tracemalloc.start()
+                elif taken == count - 2000:
+                    early = tracemalloc.get_traced_memory()[0]
+            late = tracemalloc.get_traced_memory()[0]
+        assert seen == b"\1" * count
+        assert early > 0
+        assert late - early < 100_000
+
+    try:
+        run_virtual(main())
+    finally:
+        tracemalloc.stop()
+    assert most_open <= bound
