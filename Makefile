@@ -21,6 +21,8 @@ types: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks.polling
 	$(BIN)/python -m benchmarks.decode
+	$(BIN)/python -m benchmarks.schedule --check
+	$(BIN)/python -m benchmarks.cost --check
 
 check: lint types test
 
