@@ -140,16 +140,16 @@ class Transport:
             await self._session.close()
             await self._creates.close()
 
-    def leave(self, task: asyncio.Task[Any]) -> None:
+    def leave(self, task: asyncio.Task[Any]) -> bool:
         """Cancel an asyncio task, but if its create is on its way, only keep it from another try.
 
-        Whoever cancels a create on its way loses a task that may be paid for.
+        Whoever cancels a create on its way loses a task that may be paid for. True if cancelled.
         """
         permit = self._spending.get(task)
         if permit is None or permit.left_at is None:
-            task.cancel()
-        else:
-            self._last_tries.add(task)
+            return task.cancel()
+        self._last_tries.add(task)
+        return False
 
     async def once(
         self,

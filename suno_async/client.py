@@ -207,7 +207,8 @@ class SunoClient:
             jobs: What to make; a plain iterable must not block.
             callback_url: As in `create`, for each.
             max_credits: As in `create`, for each.
-            on_creation: Called with each creation before it is yielded.
+            on_creation: Called with each creation before it is yielded, and also with those that
+                no longer are: of every input that was read it is told what became of it.
 
         Raises:
             SunoError: While iterating; see above.
@@ -237,7 +238,7 @@ class SunoClient:
             callback_url: As in `create`, for each.
             max_credits: As in `create`, for each.
             on_creation: Called with each creation as soon as it is known: the place to keep the ids
-                of what was paid for.
+                of what was paid for. Of every input that was read it is told.
 
         Raises:
             ConfigurationError: `max_pending` is not above 0.

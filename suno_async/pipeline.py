@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from suno_async.errors import AuthenticationError, ClientClosedError, SunoError
+from suno_async.errors import (
+    AuthenticationError,
+    ClientClosedError,
+    CreateOutcomeUnknownError,
+    NotSentError,
+    SunoError,
+)
 from suno_async.handles import TaskHandle
 from suno_async.inputs import Input
 from suno_async.models import Outcome, TaskInfo
@@ -113,6 +119,7 @@ class Creator:
         # Of one: a consumer that takes its time holds the creates back.
         self._known: asyncio.Queue[Creation | None] = asyncio.Queue(1)
         self._read = 0
+        self._unsent: set[asyncio.Task[None] | None] = set()
         self._stopped = self._left = False
         self._failure: Exception | None = None
 
@@ -182,6 +189,12 @@ class Creator:
                 # All others would get the same answer.
                 self._stop(error)
             return Creation(index, job, None, error)
+        except asyncio.CancelledError:
+            left: SunoError = CreateOutcomeUnknownError("cancelled on its way", job.KIND)
+            if asyncio.current_task() in self._unsent:
+                left = NotSentError("its stream was left before it was sent")
+            self._tell(Creation(index, job, None, left))
+            raise
 
     def _stop(self, failure: Exception) -> None:
         self._stopped = True
@@ -190,8 +203,7 @@ class Creator:
     async def _leave(self, workers: list[asyncio.Task[None]]) -> None:
         """Cancel what has not left; what has may be paid for, and its answer is waited for."""
         self._left = self._stopped = True
-        for worker in workers:
-            self._core.transport.leave(worker)
+        self._unsent = {worker for worker in workers if self._core.transport.leave(worker)}
         # Who has an answer must not wait for a consumer that is gone.
         self._known = asyncio.Queue()
         try:

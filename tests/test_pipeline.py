@@ -15,11 +15,13 @@ from suno_async import (
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
+    CreateOutcomeUnknownError,
     Creation,
     GenerateMusic,
     InsufficientCreditsError,
     InvalidInputError,
     JobOutcome,
+    NotSentError,
     SunoClient,
     TaskFailedError,
 )
@@ -156,9 +158,16 @@ async def test_leaving_loses_nothing(way: str) -> None:
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,
     ):
         created: list[Creation] = []
+        read = 0
+
+        def source() -> Iterator[GenerateMusic]:
+            nonlocal read
+            for job in songs(100):
+                read += 1
+                yield job
 
         async def consume() -> None:
-            stream = suno.pipeline(songs(100), on_creation=created.append)
+            stream = suno.pipeline(source(), on_creation=created.append)
             async with contextlib.aclosing(stream):
                 await anext(stream)
                 if way == "close":
@@ -175,9 +184,35 @@ async def test_leaving_loses_nothing(way: str) -> None:
         told = {creation.handle.id for creation in created if creation.handle is not None}
         assert told == set(sandbox.tasks)
         assert len(told) < 100
+        # Of every input that was read, something is known.
+        assert sorted(each.index for each in created) == list(range(read))
+        assert {type(each.error) for each in created if not each.ok} <= {NotSentError}
         await asyncio.sleep(0.3)
         assert told == set(sandbox.tasks)
         assert suno.statistics().watched == 0
+
+
+async def test_cancelled_twice() -> None:
+    """Whoever does not wait for creates on their way is told that their outcome is unknown."""
+    faults = Faults(latency_out=(0.3, 0.3))
+    async with (
+        Sandbox(faults=faults) as sandbox,
+        SunoClient(sandbox.key, base_url=sandbox.url) as suno,
+    ):
+        created: list[Creation] = []
+        stream = suno.create_many(songs(100), on_creation=created.append)
+        first = asyncio.ensure_future(anext(stream))
+        async with asyncio.timeout(10):
+            while not sandbox.statistics.created:  # noqa: ASYNC110 (no event tells)
+                await asyncio.sleep(0.01)
+        for _ in range(2):
+            first.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait([first])
+        await asyncio.sleep(0)
+        unknown = [each for each in created if isinstance(each.error, CreateOutcomeUnknownError)]
+        assert len(unknown) >= sandbox.statistics.created
+        assert not any(each.ok for each in created)
 
 
 async def test_left_creates_are_not_tried_again() -> None:
