@@ -159,11 +159,11 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
             stall=STALL,
             outages={300: 0.2, 600: OUTAGE, 800: 0.2},
         ) as proxy,
+        fast_client(proxy.url, sandbox, rate=1000) as client,
     ):
-        async with fast_client(proxy.url, sandbox, rate=1000) as client:
-            ended = await create_all(client, songs, at_once=50)
+        ended = await create_all(client, songs, at_once=50)
     verdicts = check(ended, sandbox, proxy, retries)
-    # Every way to break was gone, or the test proves less than it says.
+    # Every way to break was taken, or the test proves less than it says.
     assert {(fate.point, fate.how) for fate in proxy.broken} == set(itertools.product(Point, How))
     assert {fate.extent for fate in proxy.broken} == set(Extent)
     assert all(verdicts[name] for name in ("created", "unknown", "not sent", "refused", "orphaned"))
@@ -172,19 +172,17 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """Over kept connections that break, too, no create leaves twice and no song is made twice."""
+    """Over kept connections that break, too, only a refused create leaves again; no song twice."""
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
         ChaosProxy(
             sandbox.url, seed=SEED, breaks=0.2, refusals=REFUSALS, stall=STALL, outages={50: 0.2}
         ) as proxy,
+        aiohttp.ClientSession() as session,
+        fast_client(proxy.url, sandbox, rate=1000, session=session) as client,
     ):
-        async with (
-            aiohttp.ClientSession() as session,
-            fast_client(proxy.url, sandbox, rate=1000, session=session) as client,
-        ):
-            ended = await create_all(client, songs, at_once=20)
+        ended = await create_all(client, songs, at_once=20)
     verdicts = check(ended, sandbox, proxy, retries)
     assert proxy.connections < len(proxy.arrived)
     assert all(verdicts[name] for name in ("created", "unknown", "refused", "orphaned"))
