@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
-import pty
 import re
 import shlex
 import signal
 import struct
 import subprocess
 import sys
-import termios
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -281,6 +278,8 @@ async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:
     """On a terminal of 80 columns the counts fit, and go on while no outcome comes."""
     (task_id,) = sandbox.add_tasks(1, durations=[1e9])
     (tmp_path / "ids.txt").write_text(task_id)
+    fcntl, pty = pytest.importorskip("fcntl"), pytest.importorskip("pty")
+    termios = pytest.importorskip("termios")
     mine, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     variables = environment(sandbox) | {"TERM": "xterm"}

@@ -6,6 +6,7 @@ from suno_async import (
     AuthenticationError,
     ConfigurationError,
     CreateOutcomeUnknownError,
+    CreditLimitError,
     InsufficientCreditsError,
     InvalidInputError,
     SunoError,
@@ -17,7 +18,7 @@ MEANINGS = {
     1: "a task failed",
     2: "bad input or configuration",
     3: "the key was refused",
-    4: "not enough credits",
+    4: "not enough credits, or more than --max-credits",
     5: "an outcome is not known (unknown task, timeout, server)",
     6: "a create may or may not have been charged",
     130: "Ctrl-C",
@@ -32,6 +33,7 @@ _CODES: tuple[tuple[type[SunoError], int], ...] = (
     (ConfigurationError, 2),
     (AuthenticationError, 3),
     (InsufficientCreditsError, 4),
+    (CreditLimitError, 4),
     (CreateOutcomeUnknownError, 6),
 )
 

@@ -7,14 +7,20 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from suno_async import InvalidInputError
+from suno_async.cli._batch import Step, read_decided, read_steps
 from suno_async.cli._ids import decided_ids, read_ids
+from suno_async.cli._inputs import read_inputs
 from suno_async.cli._tell import fail
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterable
+
+    from suno_async import Input
+
+T = TypeVar("T")
 
 
 def reason(error: OSError) -> str:
@@ -26,17 +32,26 @@ def reason(error: OSError) -> str:
 
 def ids_in(file: str) -> list[str]:
     """The task ids in a file, or on stdin for ``-``."""
+    return _read(file, read_ids)
+
+
+def _read(file: str, read: Callable[[Iterable[str]], T]) -> T:
     try:
         if file == "-":
-            return read_ids(sys.stdin)
+            return read(sys.stdin)
         with Path(file).open(encoding="utf-8") as lines:
-            return read_ids(lines)
+            return read(lines)
     except OSError as error:
         fail(f"cannot read {file}: {reason(error)}", 2)
     except (InvalidInputError, UnicodeDecodeError) as error:
         fail(f"{file}: {error}", 2)
     except KeyboardInterrupt:
         fail("interrupted", 130)
+
+
+def inputs_in(file: str) -> list[Input]:
+    """The inputs in a file, or on stdin for ``-``."""
+    return _read(file, read_inputs)
 
 
 def earlier_states(output: str, *, resume: bool) -> dict[str, str]:
@@ -58,6 +73,30 @@ def earlier_states(output: str, *, resume: bool) -> dict[str, str]:
     except OSError as error:
         fail(f"cannot go on with {output}: {reason(error)}", 2)
     return states
+
+
+def earlier_steps(output: str, *, resume: bool) -> tuple[dict[int, Step], dict[int, str]]:
+    """What an earlier run of a batch began, and how inputs ended; by index.
+
+    Without `resume`, an earlier run ends the command.
+    """
+    steps, decided = dict[int, Step](), dict[int, str]()
+    try:
+        for name in (f"{output}.journal", output):
+            path = Path(name)
+            if not path.exists() or not path.stat().st_size:
+                continue
+            if not resume:
+                fail(f"{name} is not empty: add --resume to go on, or name another --output", 2)
+            with path.open(encoding="utf-8", errors="replace") as lines:
+                if name == output:
+                    decided = read_decided(lines)
+                else:
+                    steps = read_steps(lines)
+            _end_last_line(path)
+    except OSError as error:
+        fail(f"cannot go on with {output}: {reason(error)}", 2)
+    return steps, decided
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def read_ids(lines: Iterable[str]) -> list[str]:
             if text[0] in "{[":
                 ids[check_task_id(_id_of(json.loads(text)))] = None
                 continue
-            cells = _record(text + "\n", (more for _, more in numbered))
+            cells = csv_record(text + "\n", (more for _, more in numbered))
             if column is None:
                 column = _header(cells)
                 if column is not None:
@@ -53,8 +53,12 @@ def read_ids(lines: Iterable[str]) -> list[str]:
     return list(ids)
 
 
-def _record(first: str, rest: Iterator[str]) -> list[str]:
-    """One CSV record; takes lines from `rest` only while a quoted cell is open."""
+def csv_record(first: str, rest: Iterator[str]) -> list[str]:
+    """One CSV record; takes lines from `rest` only while a quoted cell is open.
+
+    Raises:
+        csv.Error: It is none.
+    """
     cells = next(csv.reader(itertools.chain([first], rest), strict=True))
     return [cell.strip() for cell in cells]
 

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from suno_async import TaskFailedError
+from suno_async import CreateOutcomeUnknownError, JobOutcome, TaskFailedError
 from suno_async.cli._exits import exit_code
 
 if TYPE_CHECKING:
@@ -35,15 +35,13 @@ PLAIN_EVERY = 10.0
 def row(outcome: Outcome) -> dict[str, Any]:
     """One outcome as the JSON object that results files hold."""
     info = outcome.info
-    if outcome.error is None:
-        status = "success"
-    elif isinstance(outcome.error, TaskFailedError):
-        status = "failed"
-    else:
-        status = "undecided"
+    which: dict[str, Any] = {}
+    if isinstance(outcome, JobOutcome):
+        which = {"index": outcome.index, "model": outcome.job.KIND}
     return {
+        **which,
         "task_id": outcome.task_id,
-        "status": status,
+        "status": _status(outcome),
         "error": None if outcome.error is None else str(outcome.error),
         "create_at": info.create_at if info else None,
         "complete_at": info.complete_at if info else None,
@@ -51,6 +49,16 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "tracks": [msgspec.to_builtins(track) for track in info.tracks] if info else [],
         "media_urls": list(info.media_urls) if info else [],
     }
+
+
+def _status(outcome: Outcome) -> str:
+    if outcome.error is None:
+        return "success"
+    if isinstance(outcome.error, TaskFailedError):
+        return "failed"
+    if isinstance(outcome.error, CreateOutcomeUnknownError):
+        return "unknown"
+    return "undecided" if outcome.task_id else "not_created"
 
 
 class Tally:
@@ -87,7 +95,8 @@ class Tally:
 
     def count(self, outcome: Outcome) -> None:
         """Count an outcome."""
-        self.states[row(outcome)["status"]] += 1
+        status = _status(outcome)
+        self.states[status] = self.states.get(status, 0) + 1
         self.worst = max(self.worst, exit_code(outcome.error))
 
     def summary(self) -> dict[str, Any]:

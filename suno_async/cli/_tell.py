@@ -30,6 +30,10 @@ def tell(info: TaskInfo, *, as_json: bool) -> None:
     typer.echo(f"{info.task_id} {info.raw_status}")
     for track in info.tracks:
         typer.echo(f"  {track.title}  {track.suno_audio_url}")
+    for name, url in info.stems.items():
+        typer.echo(f"  {name}  {url}")
+    for url in () if info.tracks or info.stems else info.media_urls:
+        typer.echo(f"  {url}")
 
 
 def tell_error(task_id: str, error: SunoError, *, as_json: bool) -> None:
@@ -81,13 +85,21 @@ def how_to_go_on(
         return (
             f"what is known is in {output}; the ids came from stdin: to go on, keep them in a file"
         )
-    words = ["suno-async", "poll", "--output", output, "--resume"]
-    if timeout is not None:
-        words += ["--timeout", str(timeout)]
-    if base_url is not None:
-        words += ["--base-url", base_url]
-    if as_json:
-        words.append("--json")
+    words = command(
+        "poll", output=output, resume=True, timeout=timeout, base_url=base_url, json=as_json
+    )
     # A name that starts with a dash would be read as an option.
     words += ["--", file] if file.startswith("-") else [file]
     return f"what is known is written. Go on with:\n{shlex.join(words)}"
+
+
+def command(name: str, **options: object) -> list[str]:
+    """The words of a command of ours; options that are None or False are left out."""
+    words = ["suno-async", name]
+    for option, value in options.items():
+        if value is None or value is False:
+            continue
+        words.append(f"--{option.replace('_', '-')}")
+        if value is not True:
+            words.append(str(value))
+    return words

@@ -3,21 +3,20 @@
 import asyncio
 import json
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, NoReturn, TypeVar, cast
+from typing import IO, Annotated, Any, NoReturn
 
 import typer
 
 from suno_async import (
     APIError,
     AuthenticationError,
-    GenerateMusic,
     InvalidInputError,
     ResponseError,
     SunoClient,
-    SunoError,
 )
+from suno_async.cli._common import BaseUrl, Json, TaskIds, Timeout, run
+from suno_async.cli._create import commands
 from suno_async.cli._demo import demo as run_demo
 from suno_async.cli._demo import show
 from suno_async.cli._exits import HIGHEST, exit_code, exits
@@ -34,8 +33,6 @@ from suno_async.cli._tell import (
 )
 from suno_async.sandbox import Sandbox
 
-T = TypeVar("T")
-
 app = typer.Typer(
     help="Suno music jobs at scale, on one request budget.",
     epilog="The key comes from SUNO_API_KEY or CRUN_API_KEY. " + exits(1, 2, 3, 4, 5, 6, 130),
@@ -44,10 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-BaseUrl = Annotated[str | None, typer.Option(help="API host; else SUNO_BASE_URL.")]
-Timeout = Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait at most.")]
-TaskIds = Annotated[list[str], typer.Argument(help="Task ids.")]
+app.add_typer(commands)
 
 
 @app.command("demo", epilog=exits(2, 5, 130, success="every song's outcome is known"))
@@ -59,7 +53,7 @@ def demo_command(
 ) -> None:
     """Run the main job on the built-in sandbox: no key, no network, under a minute."""
     make_directory(directory / "audio")
-    figures = _run(run_demo(songs, directory, seed))
+    figures = run(run_demo(songs, directory, seed))
     if as_json:
         typer.echo(json.dumps(figures))
     else:
@@ -99,68 +93,7 @@ def sandbox(
             if server.url:
                 tell_counts(server, as_json=as_json)
 
-    _run(serve())
-
-
-@app.command(epilog=exits(1, 2, 3, 4, 5, 6, 130))
-def create(
-    prompt: Annotated[str | None, typer.Argument(help="What the song should be.")] = None,
-    title: str | None = None,
-    tags: Annotated[str | None, typer.Option(help="Style tags, separated by commas.")] = None,
-    lyrics: str | None = None,
-    instrumental: Annotated[bool, typer.Option("--instrumental", help="No vocals.")] = False,
-    model: Annotated[str, typer.Option(help="Such as v5.5 or v5; a newer one passes.")] = "v5",
-    mode: Annotated[
-        Literal["simple", "custom"] | None,
-        typer.Option(help="If not given: custom with a title, tags or lyrics, else simple."),
-    ] = None,
-    vocal_gender: Literal["m", "f"] | None = None,
-    style_weight: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
-    weirdness_constraint: Annotated[float | None, typer.Option(help="0 to 1.")] = None,
-    negative_tags: Annotated[str | None, typer.Option(help="Styles to keep away from.")] = None,
-    persona_id: Annotated[str | None, typer.Option(help="A persona made before.")] = None,
-    extra: Annotated[
-        str | None, typer.Option(help="Newer fields of the input, as a JSON object.")
-    ] = None,
-    callback_url: str | None = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the song.")] = False,
-    download: Annotated[Path | None, typer.Option(help="Wait, and fetch the audio here.")] = None,
-    base_url: BaseUrl = None,
-    as_json: Json = False,
-) -> None:
-    """Create a song; costs credits."""
-    job = GenerateMusic(
-        prompt=prompt,
-        title=title,
-        tags=tags,
-        lyrics=lyrics,
-        instrumental=instrumental,
-        model=model,
-        mode=mode,
-        vocal_gender=vocal_gender,
-        style_weight=style_weight,
-        weirdness_constraint=weirdness_constraint,
-        negative_tags=negative_tags,
-        persona_id=persona_id,
-        extra=_object("--extra", extra),
-    )
-    if download is not None:
-        make_directory(download)
-
-    async def work() -> None:
-        async with SunoClient(base_url=base_url) as suno:
-            task = await suno.create(job, callback_url=callback_url)
-            # First of all the id: whatever comes, what was paid for can be found again.
-            typer.echo(json.dumps({"task_id": task.id}) if as_json else task.id)
-            if not wait and download is None:
-                return
-            info = await task
-            tell(info, as_json=as_json)
-            for track in info.tracks if download is not None else ():
-                path = str(await suno.download(track, download or "."))
-                typer.echo(json.dumps({"file": path}) if as_json else path)
-
-    _run(work())
+    run(serve())
 
 
 @app.command(
@@ -183,7 +116,7 @@ def status(task_ids: TaskIds, base_url: BaseUrl = None, as_json: Json = False) -
                     tell_error(task_id, error, as_json=as_json)
         return worst
 
-    raise typer.Exit(_run(work()))
+    raise typer.Exit(run(work()))
 
 
 @app.command(epilog=exits(1, 2, 3, 5, 130) + HIGHEST)
@@ -200,7 +133,7 @@ def wait(
                 tell_outcome(outcome, as_json=as_json)
         return worst
 
-    raise typer.Exit(_run(work()))
+    raise typer.Exit(run(work()))
 
 
 @app.command(epilog=exits(1, 2, 3, 5, 130) + HIGHEST + " With --resume, earlier failures count.")
@@ -239,7 +172,7 @@ def poll(
 
     try:
         with results(output) as out:
-            worst = _run(work(out), interrupted=None)
+            worst = run(work(out), interrupted=None)
     except KeyboardInterrupt:
         hint = how_to_go_on(file, output, timeout=timeout, base_url=base_url, as_json=as_json)
         typer.echo(f"interrupted; {hint}", err=True)
@@ -255,32 +188,5 @@ def balance(base_url: BaseUrl = None, as_json: Json = False) -> None:
         async with SunoClient(base_url=base_url) as suno:
             return await suno.balance()
 
-    credit = _run(work())
+    credit = run(work())
     typer.echo(json.dumps({"balance": credit}) if as_json else f"{credit:g}")
-
-
-def _run(work: Coroutine[Any, Any, T], *, interrupted: str | None = "interrupted") -> T:
-    try:
-        return asyncio.run(work)
-    except SunoError as error:
-        fail(str(error), exit_code(error))
-    except KeyboardInterrupt:
-        if interrupted is None:
-            raise
-        fail(interrupted, 130)
-    except BrokenPipeError:
-        raise  # typer's: whoever read the output has left, and wants to hear no more
-    except OSError as error:
-        fail(f"{error.filename or 'cannot write'}: {reason(error)}", 5)
-
-
-def _object(option: str, text: str | None) -> dict[str, Any]:
-    if text is None:
-        return {}
-    try:
-        value: object = json.loads(text)
-    except ValueError as error:
-        fail(f"{option}: not JSON: {error}", 2)
-    if not isinstance(value, dict):
-        fail(f"{option}: must be a JSON object", 2)
-    return cast("dict[str, Any]", value)

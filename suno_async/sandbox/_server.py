@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 from aiohttp import web
+from yarl import URL
 
 from suno_async.sandbox._api import Api, Call, Refusal
 from suno_async.sandbox._callbacks import Callbacks
@@ -166,7 +167,7 @@ class Sandbox:
         site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
         host, port = self._runner.addresses[0][:2]
-        self.url = self._answers.url = f"http://{host}:{port}"
+        self.url = self._answers.url = str(URL.build(scheme="http", host=host, port=port))
 
     async def stop(self) -> None:
         """Stop listening, and cut what stalls."""
