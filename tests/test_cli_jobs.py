@@ -1,0 +1,379 @@
+"""The commands that spend: every kind of job, and a batch that nothing can make pay twice."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import signal
+import socket
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suno_async import CoverMusic, GenerateMusic, GenerateSounds, Input, InvalidInputError
+from suno_async.cli._batch import ChangedInputError, Step, digest, plan, read_decided, read_steps
+from suno_async.cli._inputs import SHORT, read_inputs
+from suno_async.cli._jobs import fetched
+from suno_async.cli._tell import tell
+from suno_async.inputs import KINDS
+from suno_async.sandbox import COST, Faults, Sandbox
+from tests.conftest import SCALE
+from tests.test_cli import run, start
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from suno_async import SunoClient
+
+LENGTH = 2.0
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A sandbox in which every job succeeds, and a job of 90 s takes 0.9 s."""
+    async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0) as server:
+        yield server
+
+
+def song(sandbox: Sandbox) -> tuple[str, str]:
+    """The ids of a finished song."""
+    (task_id,) = sandbox.add_tasks(1, created_ago=100.0)
+    return task_id, sandbox.tasks[task_id].songs[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "fields"),
+    [
+        (["extend", "T", "S", "--prompt", "go on"], "extend", {"prompt": "go on"}),
+        (["cover", "T", "S", "--tags", "tango", "--title", "t", "--lyrics", "l"], "cover", {
+            "mode": "custom", "tags": "tango", "title": "t", "lyrics": "l",
+        }),
+        (["video", "T", "S", "--author", "Ann"], "video", {"author": "Ann"}),
+        (["separate", "T", "S", "--mode", "instrumental"], "separate", {"mode": "instrumental"}),
+        (["sounds", "rain", "--loop", "true", "--bpm", "120", "--key", "Am"], "sounds", {
+            "prompt": "rain", "loop": True, "bpm": 120, "key": "Am",
+        }),
+        (["extend", "--audio", "https://x/a.mp3", "--prompt", "p"], "extend-upload", {
+            "audio_url": "https://x/a.mp3",
+        }),
+    ],
+)  # fmt: skip
+async def test_every_job(
+    sandbox: Sandbox, tmp_path: Path, words: list[str], model: str, fields: dict[str, Any]
+) -> None:
+    """Each command creates its kind, with the ids and options it was given."""
+    task_id, suno_id = song(sandbox)
+    words = [{"T": task_id, "S": suno_id}.get(word, word) for word in words]
+    code, out, errors = await run(sandbox, *words, "--json", cwd=tmp_path)
+    assert code == 0, errors
+    body = sandbox.tasks[json.loads(out)["task_id"]].body
+    assert body["model"] == SHORT[model]
+    expected = fields | ({"task_id": task_id, "suno_id": suno_id} if task_id in words else {})
+    assert expected.items() <= body["input"].items()
+
+
+async def test_local_audio(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A local file is uploaded, once everything else is known to be right."""
+    (tmp_path / "my.mp3").write_bytes(b"\xff\xfb" * 100)
+    code, _, errors = await run(sandbox, "cover", "--audio", "my.mp3", cwd=tmp_path)
+    assert (code, "prompt" in errors, sandbox.statistics.requests) == (2, True, 0)
+    words = ("cover", "--audio", "my.mp3", "--prompt", "as a tango")
+    code, out, errors = await run(sandbox, *words, cwd=tmp_path)
+    assert code == 0, errors
+    assert sandbox.tasks[out.strip()].body["input"]["audio_url"].startswith(sandbox.url)
+    code, out, _ = await run(sandbox, "upload", "my.mp3", "--json", cwd=tmp_path)
+    assert json.loads(out)["url"].startswith(sandbox.url)
+
+
+async def test_downloads(
+    suno: SunoClient, sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever a kind makes is printed, and fetched."""
+    info = await suno.task_info(song(sandbox)[0])
+    for job, suffixes in (
+        (None, [".mp3", ".mp3"]),
+        (info.tracks[0].separate(), [".mp3", ".mp3"]),
+        (info.tracks[0].video(), [".mp4"]),
+    ):
+        made = info if job is None else await (await suno.create(job)).result(timeout=10)
+        paths = [Path(each) async for each in fetched(suno, made, tmp_path)]
+        assert [each.suffix for each in paths] == suffixes
+        assert all(each.stat().st_size for each in paths)
+        tell(made, as_json=False)
+        assert capsys.readouterr().out.count("http://") == len(suffixes)
+
+
+async def test_price_limit(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Above --max-credits nothing is created."""
+    words = ("create", "a song", "--instrumental", "--max-credits")
+    code, _, errors = await run(sandbox, *words, str(COST - 1), cwd=tmp_path)
+    assert (code, sandbox.statistics.created) == (4, 0), errors
+    assert (await run(sandbox, *words, str(COST), cwd=tmp_path))[0] == 0
+    assert sandbox.statistics.created == 1
+
+
+async def test_persona_estimate_and_models(sandbox: Sandbox, tmp_path: Path) -> None:
+    """What is no task has its command, too."""
+    code, out, errors = await run(sandbox, "persona", *song(sandbox), "Ann", cwd=tmp_path)
+    assert (code, bool(out.strip())) == (0, True), errors
+    lines = '{"prompt": "x"}\n{"kind": "sounds", "prompt": "rain"}'
+    code, out, errors = await run(sandbox, "estimate", "-", cwd=tmp_path, stdin=lines)
+    assert code == 0, errors
+    *prices, total = out.split("\n")[:3]
+    assert total == f"total {sum(map(float, prices)):g}"
+    code, out, _ = await run(sandbox, "models", cwd=tmp_path)
+    assert set(out.split()) == set(KINDS)
+    code, out, _ = await run(sandbox, "models", "suno/music-cover", "--json", cwd=tmp_path)
+    assert "suno_id" in json.loads(out)["properties"]
+
+
+async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """What cannot work ends a command with 2, before any request."""
+    (tmp_path / "bad.jsonl").write_text('{"prompt": "x"}\n{"promt": "x"}\n{"title": 5}\n{\n')
+    (tmp_path / "good.jsonl").write_text('{"prompt": "x"}')
+    (tmp_path / "empty.jsonl").touch()
+    for words, told in (
+        (("create",), "prompt"),
+        (("create", "x", "--resume"), "only with --batch: resume"),
+        (("create", "x", "--batch", "good.jsonl"), "not with --batch"),
+        (("create", "--batch", "-"), "name files"),
+        (("create", "--batch", "none.jsonl"), "No such file"),
+        (("create", "--batch", "bad.jsonl"), "line 4"),
+        (("create", "--batch", "good.jsonl", "--output", "no/where"), "No such file"),
+        (("create", "--batch", "good.jsonl", "--output", "bad.jsonl"), "--resume"),
+        (("estimate", "bad.jsonl"), "is it prompt?"),
+        (("extend",), "task_id"),
+        (("extend", "t", "s", "--audio", "https://x/a.mp3"), "not both"),
+        (("cover", "--audio", "none.mp3", "--prompt", "x"), "none.mp3"),
+        (("models", "suno/music-cover", "--modality", "audio"), "not with a model"),
+        (("sounds", "x", "--extra", "[1]"), "--extra"),
+    ):
+        code, _, errors = await run(sandbox, *words, cwd=tmp_path)
+        assert (code, told in errors) == (2 if "none.mp3" not in words else 5, True), errors
+    assert sandbox.statistics.requests == 0
+
+
+def batch(sandbox: Sandbox) -> Counter[str]:
+    """How often each prompt is at the server."""
+    return Counter(task.body["input"]["prompt"] for task in sandbox.tasks.values())
+
+
+async def created(sandbox: Sandbox, count: int) -> None:
+    """Wait until so many tasks were created."""
+    async with asyncio.timeout(20):
+        # Another process has no Event to set.
+        while sandbox.statistics.created < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL])
+async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
+    """Whatever ends a batch, going on creates nothing twice, loses nothing, and tells the rest."""
+    prompts = [f"song {n}" for n in range(40)]
+    lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--json")
+    async with Sandbox(
+        time_scale=1e4, failure_share=0.0, faults=Faults(latency_out=(0.2, 0.2))
+    ) as sandbox:
+        process = await start(sandbox, *words, cwd=tmp_path)
+        await created(sandbox, 10)
+        process.send_signal(way)
+        told, complaints = await process.communicate()
+        if way is signal.SIGINT:
+            assert process.returncode == 130
+            assert b"--batch in.jsonl --output out.jsonl --resume" in complaints
+            assert json.loads(told)["exit_code"] == 130
+        before = batch(sandbox)
+        process = await start(sandbox, *words, "--resume", cwd=tmp_path)
+        steps = read_steps((tmp_path / "out.jsonl.journal").read_text().splitlines())
+        lost = [each.index for each in steps.values() if each.state in {"sending", "unknown"}]
+        if way is signal.SIGINT:
+            assert not lost
+            assert {each.index for each in steps.values() if each.state == "created"} == {
+                prompts.index(each) for each in before
+            }
+        await created(sandbox, 40 - len({prompts[index] for index in lost} - before.keys()))
+        # Once created, an interrupted run is enough: what is of unknown age is asked about at once.
+        await asyncio.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+        code, out, errors = await run(sandbox, *words, "--resume", cwd=tmp_path)
+        assert max(batch(sandbox).values()) == 1
+        summary = json.loads(out)
+        assert summary["unknown_before"] == len(lost)
+        assert code == (6 if lost else 0), errors
+        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        ended = {row["index"]: row for row in rows if row["status"] == "success"}
+        assert sorted(ended) == [n for n in range(40) if n not in lost]
+        for index, row in ended.items():
+            assert sandbox.tasks[row["task_id"]].body["input"]["prompt"] == prompts[index]
+        # Nothing is left to do, and nothing is asked.
+        asked = sandbox.statistics.requests
+        assert (await run(sandbox, *words, "--resume", cwd=tmp_path))[0] == code
+        assert sandbox.statistics.requests == asked
+        if lost:
+            process = await start(sandbox, *words, "--resume", "--resend-unknown", cwd=tmp_path)
+            async with asyncio.timeout(20):
+                while not {prompts[n] for n in lost} <= batch(sandbox).keys():  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            await process.wait()
+        (tmp_path / "in.jsonl").write_text("\n".join(reversed(lines)))
+        code, _, errors = await run(sandbox, *words, "--resume", cwd=tmp_path)
+        assert (code, "input 1 of in.jsonl" in errors) == (2, True)
+
+
+async def test_refused_batch(tmp_path: Path) -> None:
+    """What was refused is told by input, and tried again by the next run."""
+    (tmp_path / "in.csv").write_text("kind,prompt,instrumental\ngenerate,a,true\nsounds,b,\n")
+    words = ("create", "--batch", "in.csv", "--output", "out.jsonl")
+    async with Sandbox(time_scale=1e4, credits=0) as sandbox:
+        code, _, errors = await run(sandbox, *words, cwd=tmp_path)
+        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert (code, sorted(row["index"] for row in rows)) == (4, [0, 1]), errors
+        assert {row["status"] for row in rows} == {"not_created"}
+        sandbox._answers._credits[sandbox.key] = 1e6  # pyright: ignore[reportPrivateUsage]
+        process = await start(sandbox, *words, "--resume", cwd=tmp_path)
+        await created(sandbox, 2)
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+DIGESTS = ["a", "b", "c", "d", "e"]
+STEPS = {
+    0: Step(0, "a", "created", "t0"),
+    1: Step(1, "b", "created", "t1"),
+    2: Step(2, "c", "not_created"),
+    3: Step(3, "d", "sending"),
+}
+
+
+def test_plan() -> None:
+    """What was decided is left, what was created polled, what is unknown left alone."""
+    todo = plan(DIGESTS, STEPS, {0: "failed"}, resend_unknown=False)
+    assert (todo.create, todo.poll, todo.unknown) == ([2, 4], {"t1": 1}, [3])
+    todo = plan(DIGESTS, STEPS, {0: "failed"}, resend_unknown=True)
+    assert (todo.create, todo.unknown) == ([2, 3, 4], [])
+    for digests in (["x", *DIGESTS[1:]], DIGESTS[:3]):
+        with pytest.raises(ChangedInputError):
+            plan(digests, STEPS, {}, resend_unknown=False)
+
+
+def test_half_written_lines() -> None:
+    """Lines cut short, and those of other files, are passed over."""
+    line = msgspec.json.encode(STEPS[0]).decode()
+    assert read_steps([line, line[:20], "", "[]", '{"index": 1}']) == {0: STEPS[0]}
+    rows = ['{"index": 0, "status": "success"}', '{"index": 1, "status": "undecided"}', "{", "3"]
+    assert read_decided(rows) == {0: "success"}
+
+
+def test_digests_tell_inputs_apart() -> None:
+    """Of equal inputs they are equal, of others not."""
+    assert digest(GenerateMusic(prompt="x")) == digest(GenerateMusic(prompt="x"))
+    others = [GenerateMusic(prompt="x"), GenerateMusic(prompt="y"), GenerateSounds(prompt="x")]
+    assert len({digest(each) for each in others}) == 3
+
+
+WORDS = (
+    st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)
+    .map(str.strip)
+    .filter(lambda words: words and not words.startswith("#"))
+)
+GOOD = st.one_of(
+    st.builds(
+        GenerateMusic,
+        prompt=WORDS,
+        instrumental=st.booleans(),
+        style_weight=st.none() | st.floats(0, 1),
+        extra=st.dictionaries(WORDS, st.integers(0, 9), max_size=1),
+    ),
+    st.builds(CoverMusic, prompt=WORDS, audio_url=st.just("https://x/a.mp3")),
+    st.builds(GenerateSounds, prompt=WORDS),
+)
+
+
+def short(job: Input) -> str:
+    """The short name of an input's kind."""
+    return next(name for name, kind in SHORT.items() if kind == job.KIND)
+
+
+@given(st.lists(GOOD, max_size=5), st.booleans())
+def test_inputs_round_trip(jobs: list[Input], is_wire: bool) -> None:  # noqa: FBT001 (drawn)
+    """Inputs written as JSONL, in either form, are read as they were."""
+    lines: list[str] = ["\ufeff# inputs", ""]
+    for job in jobs:
+        fields = {k: v for k, v in msgspec.to_builtins(job).items() if v is not None}
+        whole = {"model": job.KIND, "input": fields} if is_wire else {"kind": short(job), **fields}
+        lines.append(json.dumps(whole))
+    assert read_inputs(lines) == jobs
+
+
+@given(st.lists(st.tuples(WORDS, st.booleans(), st.none() | st.floats(0, 1)), max_size=5))
+def test_csv_round_trip(rows: list[tuple[str, bool, float | None]]) -> None:
+    """Inputs written as CSV are read as they were."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["prompt", "instrumental", "style_weight", "extra"])
+    for prompt, instrumental, weight in rows:
+        writer.writerow([prompt, str(instrumental).lower(), weight, '{"a": 1}'])
+    assert read_inputs(io.StringIO(text.getvalue())) == [
+        GenerateMusic(prompt=prompt, instrumental=bare, style_weight=weight, extra={"a": 1})
+        for prompt, bare, weight in rows
+    ]
+
+
+@given(st.lists(st.text() | st.sampled_from(["{}", "[]", '{"input": {}}', "a,b", '"', "{" * 9999])))
+def test_garbage_is_told(lines: list[str]) -> None:
+    """Whatever a file holds, it is read or refused."""
+    try:
+        jobs = read_inputs(lines)
+    except InvalidInputError as error:
+        assert all(each.startswith("line ") for each in error.problems)  # noqa: PT017 (either way)
+    else:
+        assert not any(job.problems() for job in jobs)
+
+
+def test_all_problems_are_told() -> None:
+    """Each line's problems are told by its number, and a typo with what was meant."""
+    with pytest.raises(InvalidInputError) as caught:
+        read_inputs(
+            [
+                '{"prompt": "fine"}',
+                '{"promt": "x"}',
+                '{"kind": "covers", "prompt": "x"}',
+                '{"prompt": "x", "style_weight": 2, "vocal_gender": "x"}',
+                '{"model": "suno/music-generate", "input": {"prompt": "x"}, "more": 1}',
+                '{"title": 5}',
+            ]
+        )
+    told = [each.partition(": ")[::2] for each in caught.value.problems]
+    assert Counter(line for line, _ in told) == {
+        "line 2": 1,
+        "line 3": 1,
+        "line 4": 1,
+        "line 5": 1,
+        "line 6": 1,
+    }
+    assert "is it prompt?" in told[0][1]
+    assert "must be one of generate" in told[1][1]
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
+async def test_sandbox_on_ipv6(tmp_path: Path) -> None:
+    """The URL of an IPv6 host has its brackets, and works."""
+    try:
+        server = Sandbox(host="::1")
+        await server.start()
+    except OSError as error:
+        pytest.skip(f"no IPv6: {error}")
+    assert server.url.startswith("http://[::1]:")
+    assert (await run(server, "balance", cwd=tmp_path))[0] == 0
+    await server.stop()
