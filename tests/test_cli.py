@@ -26,14 +26,24 @@ if TYPE_CHECKING:
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
-COMMANDS = ["demo", "sandbox", "create", "status", "wait", "poll", "balance"]
+#: Where tests run in the background, Ctrl-C may be ignored, which a child would inherit.
+MAIN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from suno_async.cli import main; main()"
+)
+
+COMMANDS = [
+    *("demo", "sandbox", "create", "status", "wait", "poll", "balance"),
+    *("extend", "cover", "video", "separate", "sounds"),
+    *("persona", "upload", "estimate", "models"),
+]
 
 
 async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subprocess.Process:
     """Start ``suno-async`` with the sandbox's key in its environment."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-c", "from suno_async.cli import main; main()", *words),
+        *("-c", MAIN, *words),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -284,8 +294,8 @@ async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     variables = environment(sandbox) | {"TERM": "xterm"}
     del variables["COLUMNS"]
-    process = subprocess.Popen(  # noqa: ASYNC220 (our own program; asyncio's has no terminal)
-        (sys.executable, "-m", "suno_async.cli", "poll", "ids.txt"),
+    process = subprocess.Popen(  # noqa: ASYNC220, S603 (our own program; asyncio's has no terminal)
+        (sys.executable, "-c", MAIN, "poll", "ids.txt"),
         cwd=tmp_path,
         env=variables,
         stderr=theirs,
