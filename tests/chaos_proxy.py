@@ -94,7 +94,7 @@ class ChaosProxy:
         refusals: Code: share of the POSTs that the proxy answers so itself, as the API would.
         retry_after: Seconds that a refusal tells to wait.
         stall: Seconds for which a connection that stalls stays open.
-        idle: Seconds after which a connection without a request is closed.
+        idle: Seconds after its last exchange at which a kept connection is closed.
         outages: Which connection, by number, is the last before the port is closed, for how many
             seconds.
 
@@ -189,13 +189,14 @@ class ChaosProxy:
 
     async def _exchanges(self, client: _End, ends: list[_End]) -> How:
         """Carry exchanges until one breaks. Who opens a connection for it adds it to `ends`."""
-        server: _End | None = None
+        server, idle = None, None
         while True:
             fate = self._draw()
             if fate is not None and fate.point is Point.BEFORE:
                 return self._break(fate)
-            async with asyncio.timeout(self._idle):
+            async with asyncio.timeout(idle):
                 request = await client.receive()
+            idle = self._idle
             if request.startswith(b"POST"):
                 self.arrived.append(request.partition(b"\r\n\r\n")[2])
                 if (refusal := self._refusal()) is not None:

@@ -74,11 +74,16 @@ def retries() -> Iterator[Retries]:
 
 
 def fast_client(
-    url: str, sandbox: Sandbox, rate: float, session: aiohttp.ClientSession | None = None
+    url: str,
+    sandbox: Sandbox,
+    rate: float,
+    *,
+    session: aiohttp.ClientSession | None = None,
+    retry_for: float = RETRY_FOR,
 ) -> SunoClient:
     """A client with a budget that the vendor would not grant."""
     client = SunoClient(
-        sandbox.key, base_url=url, session=session, request_timeout=TIMEOUT, retry_for=RETRY_FOR
+        sandbox.key, base_url=url, session=session, request_timeout=TIMEOUT, retry_for=retry_for
     )
     client._rate_limit = rate  # pyright: ignore[reportPrivateUsage]  # refused in public
     return client
@@ -194,7 +199,8 @@ async def test_idle_connections_that_the_server_closes() -> None:
     async with (
         Sandbox(seed=SEED, rate_limit=10_000) as sandbox,
         ChaosProxy(sandbox.url, seed=SEED, idle=idle) as proxy,
-        fast_client(proxy.url, sandbox, rate=1000) as client,
+        # Its GETs do ride those connections, and may have to be made again.
+        fast_client(proxy.url, sandbox, rate=1000, retry_for=30.0) as client,
     ):
         for start in range(0, len(songs), 5):
             await asyncio.gather(*(client.balance() for _ in range(5)))
