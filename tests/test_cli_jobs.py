@@ -146,6 +146,7 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
         (("create", "--batch", "-"), "name files"),
         (("create", "--batch", "none.jsonl"), "No such file"),
         (("create", "--batch", "bad.jsonl"), "line 4"),
+        (("create", "--batch", "empty.jsonl"), "holds no inputs"),
         (("create", "--batch", "good.jsonl", "--output", "no/where"), "No such file"),
         (("create", "--batch", "good.jsonl", "--output", "bad.jsonl"), "--resume"),
         (("estimate", "bad.jsonl"), "is it prompt?"),
@@ -364,6 +365,22 @@ def test_all_problems_are_told() -> None:
     }
     assert "is it prompt?" in told[0][1]
     assert "must be one of generate" in told[1][1]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (['{"prompt": "x"}', "nope"], "line 2"),
+        (['{"prompt": "x"}', "[1]"], "line 2: must be a JSON object"),
+        (["promt,tags", "x,y"], "line 1: the first line must name fields, not 'promt'"),
+        (["prompt", "x,y"], "line 2: 2 cells under 1 names"),
+    ],
+)
+def test_what_is_neither_form(lines: list[str], told: str) -> None:
+    """A file is of one form throughout, and its first line tells which."""
+    with pytest.raises(InvalidInputError) as caught:
+        read_inputs(lines)
+    assert caught.value.problems[0].startswith(told)
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")

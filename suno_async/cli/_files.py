@@ -51,7 +51,10 @@ def _read(file: str, read: Callable[[Iterable[str]], T]) -> T:
 
 def inputs_in(file: str) -> list[Input]:
     """The inputs in a file, or on stdin for ``-``."""
-    return _read(file, read_inputs)
+    inputs = _read(file, read_inputs)
+    if not inputs:
+        fail(f"{file} holds no inputs", 2)
+    return inputs
 
 
 def earlier_states(output: str, *, resume: bool) -> dict[str, str]:

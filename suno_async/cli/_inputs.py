@@ -44,18 +44,22 @@ def read_inputs(lines: Iterable[str]) -> list[Input]:
     jobs: list[Input] = []
     problems: list[str] = []
     header: list[str] | None = None
+    is_json: bool | None = None
     numbered = enumerate(lines, 1)
     for number, line in numbered:
         text = line.removeprefix("\ufeff").strip()
         if not text or text.startswith("#"):
             continue
         try:
-            if header is None and text[0] == "{":
+            if is_json is None:
+                is_json = text[0] == "{"
+            if is_json:
                 job = _from_json(text)
             else:
                 cells = csv_record(text + "\n", (more for _, more in numbered))
                 if header is None:
                     header = cells
+                    _check_header(cells)
                     continue
                 job = _from_cells(header, cells)
             problems += (f"line {number}: {problem}" for problem in job.problems())
@@ -69,12 +73,20 @@ def read_inputs(lines: Iterable[str]) -> list[Input]:
 
 def _from_json(text: str) -> Input:
     value: object = msgspec.json.decode(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a JSON object, not {text[:40]!r}")  # noqa: TRY004 (a bad line)
     fields = cast("dict[str, Any]", value)
     if isinstance(fields.get("input"), dict):
         if unknown := fields.keys() - {"model", "input"}:
             raise ValueError(f"beside model and input there is {', '.join(sorted(unknown))}")
         return _input(str(fields.get("model")), fields["input"], strict=True)
     return _input(str(fields.pop("kind", "generate")), fields, strict=True)
+
+
+def _check_header(names: list[str]) -> None:
+    known = {"kind"}.union(*(kind.__struct_fields__ for kind in KINDS.values()))
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"the first line must name fields, not {', '.join(map(repr, unknown))}")
 
 
 def _from_cells(header: list[str], cells: list[str]) -> Input:

@@ -47,6 +47,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "complete_at": info.complete_at if info else None,
         "duration_s": info.duration_s if info else None,
         "tracks": [msgspec.to_builtins(track) for track in info.tracks] if info else [],
+        "stems": dict(info.stems) if info else {},
         "media_urls": list(info.media_urls) if info else [],
     }
 

@@ -227,12 +227,17 @@ class Sandbox:
         return answer
 
     async def _answer(self, request: web.Request, key: str, now: float) -> web.Response:
+        try:
+            body = await request.read()
+        except ConnectionError:
+            # Whoever left in the middle of a body hears no answer.
+            return web.Response(status=400)
         call = Call(
             method=request.method,
             path=request.path,
             query=request.query,
             content_type=request.content_type,
-            body=await request.read(),
+            body=body,
             key=key,
             now=time.time(),
             arrived=now,
