@@ -335,7 +335,7 @@ class SunoClient:
         """
         core = self.core()
         file = await core.uploader.inspect(path, content_type)
-        request = _wire_jobs.upload_request(file.content_type, file.path.suffix.lower())
+        request = _wire_jobs.upload_request(file.content_type, file.suffix)
         target = await core.transport.get(request, _wire_jobs.read_upload)
         await core.uploader.send(file, target.presigned_url)
         return target.file_url

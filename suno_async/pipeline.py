@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -119,6 +119,7 @@ class Creator:
         # Of one: a consumer that takes its time holds the creates back.
         self._known: asyncio.Queue[Creation | None] = asyncio.Queue(1)
         self._read = 0
+        self._reading: asyncio.Task[Any] | None = None
         self._unsent: set[asyncio.Task[None] | None] = set()
         self._stopped = self._left = False
         self._failure: Exception | None = None
@@ -170,14 +171,21 @@ class Creator:
         async with self._turn:
             if self._stopped:
                 return None
+            self._reading = asyncio.current_task()
             try:
                 job = await anext(source)
             except StopAsyncIteration:
                 self._stopped = True
                 return None
+            except asyncio.CancelledError:
+                if self._left or self._failure is None:
+                    raise
+                return None  # by `_stop`
             except Exception as error:  # noqa: BLE001 (whatever it is, it is raised at the end)
                 self._stop(error)
                 return None
+            finally:
+                self._reading = None
             self._read += 1
             return self._read - 1, job
 
@@ -199,6 +207,9 @@ class Creator:
     def _stop(self, failure: Exception) -> None:
         self._stopped = True
         self._failure = self._failure or failure
+        # A source may wait for its next input for ever.
+        if self._reading is not None and self._reading is not asyncio.current_task():
+            self._reading.cancel()
 
     async def _leave(self, workers: list[asyncio.Task[None]]) -> None:
         """Cancel what has not left; what has may be paid for, and its answer is waited for."""
@@ -253,7 +264,7 @@ async def pipeline(
         for fate in pending.values():
             core.poller.unwatch(fate.task_id, fate)
         feeding.cancel()
-        await asyncio.wait([feeding])
+        await asyncio.gather(feeding, return_exceptions=True)
 
 
 async def _stream(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:

@@ -45,6 +45,12 @@ class LocalFile(NamedTuple):
     content_type: str
     size: int
 
+    @property
+    def suffix(self) -> str:
+        """What its name ends with, or would by its media type; empty if nothing tells."""
+        of_type = (suffix for suffix, kind in CONTENT_TYPES.items() if kind == self.content_type)
+        return self.path.suffix.lower() or next(of_type, "")
+
 
 class Uploader:
     """Sends files with requests that never carry the key."""

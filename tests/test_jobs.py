@@ -98,6 +98,13 @@ async def test_upload(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> Non
     assert (await made(suno, CoverMusic(audio_url=url, prompt="as a tango"))).tracks
 
 
+async def test_upload_without_a_suffix(suno: SunoClient, tmp_path: Path) -> None:
+    """A file whose name tells nothing is announced by its media type."""
+    (tmp_path / "recording").write_bytes(b"RIFF")
+    url = await suno.upload(tmp_path / "recording", content_type="audio/wav")
+    assert url.endswith(".wav")
+
+
 async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
     """What cannot be sent is refused before any request, saying why."""
     (tmp_path / "empty.mp3").touch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import json
 import tracemalloc
@@ -263,6 +264,42 @@ async def test_refused_key() -> None:
         assert len(outcomes) == read <= 5 + CREATES_AT_ONCE
         assert {type(each.error) for each in outcomes} == {AuthenticationError}
         assert asked <= 5 + CREATES_AT_ONCE + 3
+
+
+async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sandbox) -> None:
+    """The error is raised though the source would wait for its next input for ever."""
+    waits = asyncio.Event()
+
+    async def source() -> AsyncIterator[GenerateMusic]:
+        yield songs(1)[0]
+        waits.set()
+        await asyncio.Event().wait()
+
+    sandbox._answers._credits.clear()  # pyright: ignore[reportPrivateUsage]
+    async with asyncio.timeout(10):
+        outcomes, error = await until_it_raises(suno.pipeline(source()))
+    assert waits.is_set()
+    assert isinstance(error, AuthenticationError)
+    assert [each.index for each in outcomes] == [0]
+
+
+async def test_leaving_a_source_that_failed(
+    suno: SunoClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that nobody waits for any more is no complaint of asyncio's."""
+
+    def source() -> Iterator[GenerateMusic]:
+        yield BAD
+        yield BAD
+        raise LookupError("the source broke")
+
+    stream = suno.pipeline(source())
+    await anext(stream)
+    await asyncio.sleep(0.01)
+    await stream.aclose()
+    del stream
+    gc.collect()
+    assert not caplog.records
 
 
 async def test_out_of_credits() -> None:
