@@ -18,9 +18,10 @@ from suno_async.models import Track
 if TYPE_CHECKING:
     from os import PathLike
 
-#: Downloads at once, and tries of each.
+#: Downloads at once, tries of each, and seconds between the first two, which double.
 PARALLEL = 8
 TRIES = 3
+PAUSE = 2.0
 
 _CHUNK = 1 << 18
 _UNSAFE = re.compile(r"[^\w .()-]+")
@@ -59,7 +60,7 @@ class Downloader:
             problem = ""
             for attempt in range(TRIES):
                 if attempt:
-                    await asyncio.sleep(2.0**attempt)
+                    await asyncio.sleep(PAUSE * 2 ** (attempt - 1))
                 problem = await self._try(url, path)
                 if not problem:
                     return path

@@ -46,8 +46,11 @@ async def test_create_await_download(suno: SunoClient, sandbox: Sandbox, tmp_pat
     assert sandbox.statistics.key_leaks == 0
 
 
-async def test_download_that_fails(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_download_that_fails(
+    suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that cannot be fetched leaves nothing behind."""
+    monkeypatch.setattr("suno_async.downloads.PAUSE", 0.0)
     with pytest.raises(DownloadError):
         await suno.download("", tmp_path)
     with pytest.raises(DownloadError, match="404"):
