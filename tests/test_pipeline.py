@@ -121,7 +121,7 @@ async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
         assert prompts(sandbox)[creation.handle.id] == jobs[creation.index].prompt
         assert read <= taken + CREATES_AT_ONCE + 2
         taken += 1
-        await asyncio.sleep(0.04)
+        await asyncio.sleep(0.1)
     assert taken == sandbox.statistics.created == 30
 
 
