@@ -53,7 +53,10 @@ class Downloader:
         url = track.suno_audio_url if isinstance(track, Track) else track
         if not url.startswith(("http://", "https://")):
             raise DownloadError(f"no http(s) URL to download: {url!r}")
-        path = Path(directory) / file_name(track)
+        try:
+            path = Path(directory) / file_name(track)
+        except ValueError as error:
+            raise DownloadError(f"no URL to download: {url!r}: {error}") from None
         async with self._places:
             if not overwrite and await asyncio.to_thread(path.exists):
                 return path

@@ -53,6 +53,8 @@ async def test_download_that_fails(
     monkeypatch.setattr("suno_async.downloads.PAUSE", 0.0)
     with pytest.raises(DownloadError):
         await suno.download("", tmp_path)
+    with pytest.raises(DownloadError, match="no URL"):
+        await suno.download("http://[broken/x.mp3", tmp_path)
     with pytest.raises(DownloadError, match="404"):
         await suno.download(f"{sandbox.url}/nowhere/x.mp3", tmp_path)
     assert not await asyncio.to_thread(lambda: list(tmp_path.iterdir()))
