@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from suno_async import GenerateMusic, GenerateSounds
+from suno_async import DownloadError, GenerateMusic, GenerateSounds, TaskInfo, TaskStatus
 from suno_async.cli._batch import ChangedInputError, Step, digest, plan, read_decided, read_steps
 from suno_async.cli._inputs import SHORT
 from suno_async.cli._jobs import fetched
@@ -155,6 +155,25 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
         code, _, errors = await run(sandbox, *words, cwd=tmp_path)
         assert (code, told in errors) == (2 if "none.mp3" not in words else 5, True), errors
     assert sandbox.statistics.requests == 0
+
+
+async def test_namesakes(
+    suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files called alike, of two tasks or of one, are all kept; one that fails stops no other."""
+    monkeypatch.setattr("suno_async.downloads.PAUSE", 0.0)
+    (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
+    url = track.suno_audio_url
+    stems = {"lost": f"{sandbox.url}/media/none/x.mp3", "vocals": url, "choir": f"{url}?choir"}
+    for task_id in ("a/../b", "other"):
+        info = TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_info=stems)
+        with pytest.raises(DownloadError):
+            _ = [each async for each in fetched(suno, info, tmp_path)]
+    files = await asyncio.to_thread(lambda: list(tmp_path.rglob("*.mp3")))
+    assert (
+        sorted(each.relative_to(tmp_path).parts[0] for each in files)
+        == ["a____b"] * 2 + ["other"] * 2
+    )
 
 
 def batch(sandbox: Sandbox) -> Counter[str]:

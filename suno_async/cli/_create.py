@@ -1,5 +1,6 @@
 """``create``: one song, or a whole file of jobs."""
 
+import functools
 import json
 import shlex
 from pathlib import Path
@@ -7,10 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from suno_async import GenerateMusic, Input, JobOutcome, SunoClient
+from suno_async import DownloadError, GenerateMusic, Input, JobOutcome, SunoClient
 from suno_async.cli._batch import Batch, ChangedInputError, Plan, digest, plan
 from suno_async.cli._common import run
-from suno_async.cli._exits import HIGHEST, exits
+from suno_async.cli._exits import HIGHEST, exit_code, exits
 from suno_async.cli._files import earlier_steps, inputs_in, make_directory, results
 from suno_async.cli._jobs import SPENDING, fetched, jobs, spend
 from suno_async.cli._options import fields_of, option, takes
@@ -102,12 +103,6 @@ def _batch(
 
     async def work() -> int:
         async with SunoClient(base_url=base_url) as suno:
-
-            async def fetch(outcome: JobOutcome) -> None:
-                if download is not None and outcome.info is not None:
-                    async for _ in fetched(suno, outcome.info, download):
-                        pass
-
             tally = Tally(len(todo.create) + len(todo.poll), suno, "batch")
             with results(output) as out, results(f"{output}.journal") as journal:
                 try:
@@ -119,7 +114,7 @@ def _batch(
                             max_pending=max_pending,
                             callback_url=callback_url,
                             max_credits=max_credits,
-                            fetch=fetch,
+                            fetch=functools.partial(_fetch, suno, tally, download),
                         )
                 finally:
                     summary.update(tally.summary())
@@ -155,6 +150,20 @@ def _batch(
         summary |= {"unknown_before": len(todo.unknown), "exit_code": worst}
         typer.echo(json.dumps(summary))
     raise typer.Exit(worst)
+
+
+async def _fetch(
+    suno: SunoClient, tally: Tally, directory: Path | None, outcome: JobOutcome
+) -> None:
+    if directory is None or outcome.info is None:
+        return
+    try:
+        async for _ in fetched(suno, outcome.info, directory):
+            pass
+    except DownloadError as error:
+        # The other jobs go on; what was made stays known by its outcome.
+        tally.worst = max(tally.worst, exit_code(error))
+        typer.echo(str(error), err=True)
 
 
 def _plan(

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import re
+from collections import Counter
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Annotated, Any
@@ -241,11 +243,31 @@ def spend(kind: type[Input], given: dict[str, Any], audio: str | None = None) ->
 
 
 async def fetched(suno: SunoClient, info: TaskInfo, directory: Path) -> AsyncGenerator[str]:
-    """Fetch what a task made; the paths of the files, in order."""
-    results: list[Track | str] = [*info.tracks]
-    results = results or [*info.stems.values()] or [*info.media_urls]
-    for path in await asyncio.gather(*(suno.download(each, directory) for each in results)):
-        yield str(path)
+    """Fetch what a task made; the paths of the files, in order.
+
+    Songs have names of their own. Other files are called as their URLs end, which may be alike
+    from task to task and within one, and a download keeps a file that is there already: so each
+    task's go into a directory of its own, and each namesake there into a numbered one.
+
+    Raises:
+        DownloadError: One could not be fetched; raised when all others were.
+    """
+    own = directory / re.sub(r"[^\w-]", "_", info.task_id)
+    places: list[tuple[Track | str, Path]] = [(track, directory) for track in info.tracks]
+    names: Counter[str] = Counter()
+    for url in () if places else (*info.stems.values(),) or info.media_urls:
+        name = url.partition("?")[0].rpartition("/")[2]
+        places.append((url, own / str(names[name]) if names[name] else own))
+        names[name] += 1
+    ended = await asyncio.gather(
+        *(suno.download(each, place) for each, place in places), return_exceptions=True
+    )
+    for each in ended:
+        if not isinstance(each, BaseException):
+            yield str(each)
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
 
 
 async def _with_audio(suno: SunoClient, job: Input, file: str | None) -> Input:
