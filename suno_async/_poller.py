@@ -87,6 +87,7 @@ class Poller:
         self._watched: dict[str, Watched] = {}
         self._in_flight: set[asyncio.Task[None]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
+        self._closed = False
         self._wake = asyncio.Event()
         self._unknown_words: set[str] = set()
         self.delays: deque[float] = deque(maxlen=1000)
@@ -121,6 +122,9 @@ class Poller:
             kind: Of the job; may be empty.
         """
         (watcher,) = watchers
+        if self._closed:
+            watcher.settled(Outcome(task_id, None, _closed(task_id)))
+            return
         now = self._loop.time()
         entry = self._watched.get(task_id)
         if entry is None:
@@ -168,12 +172,11 @@ class Poller:
 
     async def close(self) -> None:
         """End every wait with `ClientClosedError`, and everything under way."""
+        self._closed = True
         running = [*self._in_flight, *([self._dispatcher] if self._dispatcher else [])]
         for task in running:
             task.cancel()
-        await self._end_all(
-            lambda task_id: ClientClosedError(f"client closed; task {task_id} goes on")
-        )
+        await self._end_all(_closed)
         await asyncio.gather(*running, return_exceptions=True)
         self._dispatcher = None
 
@@ -293,3 +296,7 @@ class Poller:
         for watcher in entry.watchers:
             watcher.settled(outcome)
         entry.watchers = ()
+
+
+def _closed(task_id: str) -> ClientClosedError:
+    return ClientClosedError(f"client closed; task {task_id} goes on")

@@ -131,6 +131,7 @@ class IndexSchedule(Generic[E]):
             self._place(cohort, now)
             if self._policy.eager:
                 self._follow_load()
+            self._finish_placing(now)
             return entry
         return None
 
@@ -343,6 +344,14 @@ class IndexSchedule(Generic[E]):
             if self._cohorts.get(cohort.key) is cohort:
                 self._place(cohort, now)
 
+    def _finish_placing(self, now: float) -> None:
+        """While others are due `pop` is sure to come again, else it may come too late."""
+        if self._unplaced and self._is_idle():
+            self._place_some(len(self._unplaced), now)
+
+    def _is_idle(self) -> bool:
+        return all(self._head(heap) is None for heap in self._ready)
+
     def _wake(self, now: float) -> None:
         """Move what has become due."""
         while self._failed and self._failed[0][0] <= now:
@@ -372,10 +381,8 @@ class IndexSchedule(Generic[E]):
 
     def _choose(self, now: float) -> Cohort[E] | None:
         """The most urgent head of either class; one request in `BULK_SHARE` is left to bulk."""
+        self._finish_placing(now)
         bulk, interactive = (self._head(heap) for heap in self._ready)
-        if bulk is None and interactive is None and self._unplaced:
-            self._place_some(len(self._unplaced), now)
-            return self._choose(now)
         if bulk is None or interactive is None:
             return bulk or interactive
         if self._run >= BULK_SHARE - 1:
@@ -384,8 +391,7 @@ class IndexSchedule(Generic[E]):
 
     def _follow_load(self) -> None:
         """Dual ascent on the price of a request: up while others are due, down when none is."""
-        idle = all(self._head(heap) is None for heap in self._ready)
-        self._eager_price *= 1.0 + EAGER_GAIN * (EAGER_SLACK - idle)
+        self._eager_price *= 1.0 + EAGER_GAIN * (EAGER_SLACK - self._is_idle())
         self._eager_price = max(self._eager_price, EAGER_LEAST * self._policy.interval)
 
     def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:

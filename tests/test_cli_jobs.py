@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
-import socket
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -298,14 +298,12 @@ def test_digests_tell_inputs_apart() -> None:
     assert len({digest(each) for each in others}) == 3
 
 
-@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6")
 async def test_sandbox_on_ipv6(tmp_path: Path) -> None:
     """The URL of an IPv6 host has its brackets, and works."""
-    try:
-        server = Sandbox(host="::1")
-        await server.start()
-    except OSError as error:
-        pytest.skip(f"no IPv6: {error}")
-    assert server.url.startswith("http://[::1]:")
-    assert (await run(server, "balance", cwd=tmp_path))[0] == 0
-    await server.stop()
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(Sandbox(host="::1"))
+        except OSError as error:
+            pytest.skip(f"this machine has no IPv6: {error}")
+        assert server.url.startswith("http://[::1]:")
+        assert (await run(server, "balance", cwd=tmp_path))[0] == 0

@@ -201,6 +201,29 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
     assert http.requests == {}
 
 
+async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: aioresponses) -> None:
+    """Ids that come up once the client is closed end as those before them, and nothing is asked."""
+    born = time.time()
+    handles = [client.task(f"t{n}", created_at=born) for n in range(5000)]
+
+    async def listen() -> list[Outcome]:
+        return [outcome async for outcome in client.as_completed(handles)]
+
+    listening = asyncio.ensure_future(listen())
+    async with asyncio.timeout(10):
+        while not client.statistics().watched:  # noqa: ASYNC110 (no event tells)
+            await asyncio.sleep(0)
+        assert client.statistics().watched < len(handles)
+        poller = client.core().poller
+        await client.close()
+        outcomes = await listening
+    assert {outcome.task_id for outcome in outcomes} == {handle.id for handle in handles}
+    assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
+    assert (len(outcomes), poller.watched) == (len(handles), 0)
+    assert "suno_async poller" not in {task.get_name() for task in asyncio.all_tasks()}
+    assert http.requests == {}
+
+
 async def test_injected_session_stays_open(http: aioresponses) -> None:
     """A session that was given is used, and left open."""
     http.get(f"{API}/account/balance", payload={"code": 200, "data": {"balance": 1}})

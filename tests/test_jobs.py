@@ -280,7 +280,8 @@ async def test_callbacks(shape: str) -> None:
         suno = await stack.enter_async_context(SunoClient(sandbox.key, base_url=sandbox.url))
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/back"
         task = await suno.create(SONG, callback_url=url)
-        body = await asyncio.wait_for(told.get(), 10)
+        async with asyncio.timeout(10):
+            body = await told.get()
         record = body if shape == "record" else body["data"]
         assert (record["task_id"], record["status"] in {"success", "failed"}) == (task.id, True)
         assert record["param"]["callback_url"] == url

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from suno_async import Durations, PollPolicy
 from suno_async._backoff import BackoffSchedule, choose
 from suno_async._policy import Entry, Schedule, retry_delay
-from suno_async._schedule import COHORT_SHARE, IndexSchedule
+from suno_async._schedule import COHORT_SHARE, PLACED_AT_ONCE, IndexSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -323,3 +323,26 @@ def test_price_rises_with_scarcity() -> None:
         assert price is not None
         prices.append(price)
     assert prices[0] < prices[1]
+
+
+@pytest.mark.parametrize("duration", [60.0, 700.0])
+def test_a_new_law_is_applied_while_nothing_is_due(duration: float) -> None:
+    """Once a law is learnt anew, no cohort keeps the time an older one gave it for want of pops."""
+    durations = Durations()
+    plan = IndexSchedule[Entry](PollPolicy(), durations)
+    # More cohorts than are placed at once, all asked about a moment ago.
+    now = 1000.0
+    for n in range(3 * PLACED_AT_ONCE):
+        entry = Entry(str(n), added_at=0.0, created_at=now - 20.0 - 2.0 * n)
+        entry.asked_at = entry.seen_at = now - 1.0
+        plan.add(entry, now)
+    assert plan.pop(now) is None
+    now += 3.0
+    plan.add(Entry("due", added_at=now), now)
+    for _ in range(400):
+        durations.ended("", 0.0, duration)
+    assert plan.pop(now) is not None
+    told = {key: cohort.due for key, cohort in plan._cohorts.items()}  # pyright: ignore[reportPrivateUsage]
+    for cohort in list(plan._cohorts.values()):  # pyright: ignore[reportPrivateUsage]
+        plan._place(cohort, now)  # pyright: ignore[reportPrivateUsage]
+    assert told == {key: cohort.due for key, cohort in plan._cohorts.items()}  # pyright: ignore[reportPrivateUsage]
