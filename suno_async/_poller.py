@@ -256,7 +256,7 @@ class Poller:
         for watcher in entry.watchers:
             watcher.read(info)
         if not self._schedule.defer(entry, self._loop.time()):
-            error = TaskTimeoutError(entry.task_id, "still going at its deadline", info)
+            error = TaskTimeoutError(entry.task_id, "still going at its deadline", info.raw_status)
             self._end(entry, error, info)
 
     def _take_failure(self, entry: Watched, error: SunoError) -> None:

@@ -20,7 +20,7 @@ from aiohttp import http_exceptions
 from yarl import URL
 
 from suno_async import _wire
-from suno_async._gate import AccountGate
+from suno_async._gate import CircuitBreaker
 from suno_async._limiter import PAUSE_MAINTENANCE, AccountLimiter, Permit, limiter_for
 from suno_async._policy import retry_delay
 from suno_async.errors import (
@@ -124,7 +124,7 @@ class Transport:
         # The asyncio tasks that make a create, and those of them that shall try only once more.
         self._spending: dict[asyncio.Task[Any] | None, Permit] = {}
         self._last_tries: weakref.WeakSet[asyncio.Task[Any] | None] = weakref.WeakSet()
-        self.gate = AccountGate()
+        self.gate = CircuitBreaker()
         self.limiter: AccountLimiter = limiter_for(account.digest, rate)
         # The limiter bounds the requests, so the pools need no limits of their own.
         self._session = session or _open_session(account, aiohttp.TCPConnector(limit=0))
@@ -181,7 +181,7 @@ class Transport:
             return read(*reply)
         except AuthenticationError as error:
             if error.understood:
-                self.gate.key_refused(self._loop.time())
+                self.gate.key_refused(permit.left_at or 0.0, self._loop.time())
             raise
         except InsufficientCreditsError:
             self.gate.credit_refused(self._loop.time())

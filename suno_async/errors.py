@@ -12,7 +12,7 @@
     │   └── ConnectionLostError     the connection broke after the request left
     ├── ResponseError               a reply came that cannot be understood
     ├── APIError                    the server refused; see `CODES`
-    │   ├── AuthenticationError     401
+    │   ├── AuthenticationError     401, 403
     │   ├── InsufficientCreditsError 402
     │   ├── TaskNotFoundError       404
     │   ├── ValidationError         422
@@ -25,13 +25,15 @@
     ├── TaskFailedError             the job ended in failure
     ├── TaskTimeoutError            a wait ended before the job did (also a TimeoutError)
     ├── DownloadError               a file could not be fetched whole
-    └── UploadError                 a file could not be sent whole
+    ├── UploadError                 a file could not be sent whole
+    └── InternalError               a bug in this library; the original error is its cause
 
 All arguments are positional, so that every error survives pickle and copy.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -162,7 +164,7 @@ class APIError(SunoError):
 
 
 class AuthenticationError(APIError):
-    """The key is missing or invalid (401)."""
+    """The key is missing, invalid (401) or disabled (403)."""
 
     remedy = "check the API key"
 
@@ -214,6 +216,7 @@ class FeatureDisabledError(APIError):
 #: The contract's codes, and HTTP's from what stands in front of the API.
 CODES: dict[int, type[APIError]] = {
     401: AuthenticationError,
+    403: AuthenticationError,
     402: InsufficientCreditsError,
     404: TaskNotFoundError,
     408: ServerError,
@@ -271,22 +274,30 @@ class TaskFailedError(SunoError):
 
 
 class TaskTimeoutError(SunoError, TimeoutError):
-    """A wait ended before the job did. The job goes on at the server, and may be waited for again.
+    """A wait ended before the job did. The job continues at the server and can be awaited again.
 
     Attributes:
-        task_id: Which task.
-        reason: Whose patience ended: the caller's timeout, or the polling deadline.
-        info: The last record read; None if none was.
+        task_id: The task.
+        reason: What ended the wait: the caller's timeout or the polling deadline.
+        last_status: The server's word for the last status seen; empty if none was seen.
+        seen_at: When that status was seen, in Unix seconds; None if none was seen.
     """
 
-    def __init__(self, task_id: str, reason: str = "", info: TaskInfo | None = None) -> None:
-        super().__init__(task_id, reason, info)
+    def __init__(
+        self, task_id: str, reason: str = "", last_status: str = "", seen_at: float | None = None
+    ) -> None:
+        super().__init__(task_id, reason, last_status, seen_at)
         self.task_id = task_id
         self.reason = reason
-        self.info = info
+        self.last_status = last_status
+        self.seen_at = seen_at
 
     def __str__(self) -> str:
-        return f"task {self.task_id}: {self.reason}"
+        text = f"task {self.task_id}: {self.reason}"
+        if self.seen_at is None:
+            return f"{text}; no status was seen"
+        seen = datetime.fromtimestamp(self.seen_at, UTC).isoformat(timespec="seconds")
+        return f"{text}; last status {self.last_status!r}, seen at {seen}"
 
 
 class DownloadError(SunoError):
@@ -295,3 +306,23 @@ class DownloadError(SunoError):
 
 class UploadError(SunoError):
     """A local file could not be read, or could not be sent whole."""
+
+
+class InternalError(SunoError):
+    """A bug in this library. ``__cause__`` is the original exception.
+
+    The traceback is in the log of ``suno_async``; please report it.
+
+    Attributes:
+        what: What the library was doing.
+        task_id: The task whose wait ended; empty if it is not about one task.
+    """
+
+    def __init__(self, what: str, task_id: str = "") -> None:
+        super().__init__(what, task_id)
+        self.what = what
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        about = f" (task {self.task_id})" if self.task_id else ""
+        return f"bug in suno_async while {self.what}{about}; the log has the traceback"
