@@ -60,6 +60,7 @@ from suno_async.models import (
     Track,
 )
 from suno_async.pipeline import Creation, JobOutcome
+from suno_async.submissions import Submission, SubmissionState
 
 __version__ = "0.1.0"
 
@@ -104,6 +105,8 @@ __all__ = [
     "ServerError",
     "Statistics",
     "Stems",
+    "Submission",
+    "SubmissionState",
     "SunoClient",
     "SunoError",
     "TaskFailedError",

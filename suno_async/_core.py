@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from typing import TYPE_CHECKING
 
 from suno_async._poller import CHUNK, Poller
+from suno_async._submitter import Submitter
 from suno_async._waiting import Queue
 from suno_async.downloads import Downloader
 from suno_async.errors import TaskTimeoutError
@@ -38,14 +40,20 @@ class Core:
         self.loop = asyncio.get_running_loop()
         self.transport = transport
         self.durations = durations
+        self.submitter = Submitter(transport)
         # Jitter, not secrets.
         self.poller = Poller(transport, policy, random.random, durations)
         self.downloader = Downloader(session)
         self.uploader = Uploader(session)
 
     async def close(self) -> None:
-        """End every wait, and close what was opened."""
+        """End every wait, finish the creates in flight, and close what was opened.
+
+        A cancelled close can be completed by another one.
+        """
+        self.transport.end_calls()
         await self.poller.close()
+        await self.submitter.close(self.transport.request_timeout)
         await self.downloader.close()
         await self.uploader.close()
         await self.transport.close()
@@ -54,6 +62,7 @@ class Core:
         """A snapshot."""
         limiter, poller = self.transport.limiter, self.poller
         delays = sorted(poller.delays)
+        pause = limiter.paused
         return Statistics(
             watched=poller.watched,
             in_flight=poller.in_flight,
@@ -64,6 +73,8 @@ class Core:
             rate=limiter.recent_rate,
             rate_limit=limiter.rate,
             rate_limited=limiter.rate_limited,
+            paused_until=None if pause is None else time.time() + pause.until - limiter.now(),
+            pause_reason="" if pause is None else pause.reason,
             delay_mean=sum(delays) / len(delays) if delays else None,
             delay_p95=delays[int(0.95 * (len(delays) - 1))] if delays else None,
             price=poller.price,

@@ -76,6 +76,10 @@ class CircuitBreaker:
         """Record that a create was refused for lack of credits."""
         self._credit_open_until = now + OPEN_FOR
 
+    def lacks_credits(self, now: float) -> bool:
+        """Return whether creates fail locally for lack of credits."""
+        return now < self._credit_open_until
+
     def saw_balance(self, balance: float) -> None:
         """Record the account's balance in credits. Creates are sent again if it is above 0."""
         if balance > 0:

@@ -1,9 +1,9 @@
-"""The account's budget: at most 15 requests in any sliding second, as the server counts them.
+"""The account's request budget: at most 15 requests in any sliding second, counted at the server.
 
-Three things stand between a caller and a permit, in this order: a turn (first come, first served,
-which aiolimiter alone is not), the window (never a sixteenth request in one second at the server,
-wherever in it the requests arrive), and aiolimiter's bucket of one (no burst, so that the next
-caller waits one slot and not a second).
+A caller passes three gates before it gets a permit. The *turn* serves callers in their order, which
+aiolimiter alone does not. The *window* never lets a sixteenth request into one second at the
+server, wherever in that second the requests arrive. The *bucket* of aiolimiter, of size one,
+prevents bursts: the next caller waits one slot and not a second.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import math
 import weakref
 from collections import deque
+from typing import NamedTuple
 
 from aiolimiter import AsyncLimiter
+
+from suno_async.errors import MaintenanceError, NotSentError, RateLimitError
+
+logger = logging.getLogger("suno_async")
 
 #: Most requests an account may send in any one-second window (API contract, "Limits and advice").
 RATE_LIMIT = 15.0
@@ -24,10 +30,10 @@ RATE_LIMIT = 15.0
 #: reply costs: with every request that slow, 15 of them take 1.06 s, which is 94 % of the budget.
 JITTER = 0.06
 
-#: The window kept, in seconds: the server's, and 2 ms for the clocks.
+#: The window in seconds: the server's second, and 2 ms for the clocks.
 WINDOW = 1.002
 
-#: A 429 cuts the rate by a fifth; each quiet period wins a part of it back.
+#: A 429 cuts the rate by a fifth. Each quiet period wins a part of it back.
 CUT = 0.8
 RECOVERY_FACTOR = 1.05
 RECOVERY_PERIOD = 10.0
@@ -37,67 +43,98 @@ LOWEST_RATE = 1.0
 PAUSE_429 = 1.0
 PAUSE_MAINTENANCE = 60.0
 
+#: Longest pause in seconds by default, whatever the server asks for.
+MAX_PAUSE = 120.0
+
 _RATE_SPAN = 10.0
+
+#: A pause that moves later by less than this many seconds is not logged again.
+_LOG_STEP = 1.0
+
+
+class Pause(NamedTuple):
+    """A pause of the whole account.
+
+    Attributes:
+        until: Loop time at which it ends.
+        code: The code that caused it: 429 or 455.
+    """
+
+    until: float
+    code: int
+
+    @property
+    def reason(self) -> str:
+        """The cause in words."""
+        return "rate exceeded (429)" if self.code == 429 else "maintenance (455)"  # noqa: PLR2004 (the contract's code)
+
+
+_NO_PAUSE = Pause(-math.inf, 0)
 
 
 class Permit:
-    """The right to send one request now; tells the limiter what became of it.
+    """The right to send one request now. The sender reports to it what became of the request.
 
-    Where a request stands on its way cannot be seen, but it reaches the server after it left and
-    before its reply came back. So it counts from its reply, or from `JITTER` after it left,
-    whichever is earlier, and a connection being opened delays when it left: neither a handshake
-    nor a link whose delay varies pushes two seconds' requests into one.
+    Where a request is on its way cannot be seen. It reaches the server after it was sent and before
+    its reply arrived. So it counts from its reply, or from `JITTER` after it was sent, whichever is
+    earlier, and opening a connection delays the moment it is sent: neither a handshake nor a link
+    whose delay varies pushes two seconds' requests into one.
 
-    Not from the reply less the shortest round trip seen, which would cost less: that shortest one
-    is an overestimate for as long as traffic is young, and a strict server then sees a sixteenth.
+    Counting from the reply minus the shortest round trip seen would cost less, but that estimate is
+    too long while traffic is young, and a strict server then sees a sixteenth request.
     """
 
-    __slots__ = ("_limiter", "_used", "counts_until", "left_at")
+    __slots__ = ("__weakref__", "_limiter", "_used", "counts_until", "sent_at")
 
     def __init__(self, limiter: AccountLimiter) -> None:
         self._limiter = limiter
         self._used = True
-        self.left_at: float | None = None
+        self.sent_at: float | None = None
         self.counts_until = math.inf
 
-    def left(self) -> None:
-        """The request is on its way."""
-        if self.left_at is None:
-            self.left_at = self._limiter.now()
-            self._limiter.count_until(self, self.left_at + JITTER + WINDOW)
+    def sent(self) -> None:
+        """Record that the request is on its way."""
+        if self.sent_at is None:
+            self.sent_at = self._limiter.now()
+            self._limiter.count_until(self, self.sent_at + JITTER + WINDOW)
 
     def answered(self) -> None:
-        """The reply's headers are here."""
-        if self.left_at is not None:
+        """Record that the reply's headers arrived."""
+        if self.sent_at is not None:
             self._limiter.count_until(self, self._limiter.now() + WINDOW)
 
     def cancel(self) -> None:
-        """No request was made with this permit: give it back."""
-        if self.left_at is None and self._used:
+        """Give the permit back, unless its request was sent."""
+        if self.sent_at is None and self._used:
             self._used = False
             self.counts_until = -math.inf
             self._limiter.returned()
 
 
 class AccountLimiter:
-    """One account's budget in one event loop. See `limiter_for`."""
+    """One account's request budget in one event loop. See `limiter_for`."""
 
-    def __init__(self, rate: float = RATE_LIMIT) -> None:
+    def __init__(self, rate: float = RATE_LIMIT, max_pause: float = MAX_PAUSE) -> None:
+        """Start a budget of `rate` requests a second; needs a running event loop."""
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         self._limit = rate
-        self._rate = rate
+        self._max_pause = max_pause
         self._most = max(1, math.floor(rate))
+        self._rate = rate
         self._bucket = AsyncLimiter(1, 1 / rate)
+        self._bucket_is_new = False
         # How many permits count now, and a heap of (time, tie-breaker, permit): when they stop. A
         # time that is no longer its permit's `counts_until` is dropped when it surfaces.
         self._counted = 0
         self._ends: list[tuple[float, int, Permit]] = []
         self._tickets = itertools.count()
-        self._paused_until = -math.inf
+        self._pause = _NO_PAUSE
         self._recover_at = math.inf
         self._waiting: asyncio.Future[None] | None = None
         self._waiting_until = -math.inf
+        # Callers that wait no longer than to a moment of their own.
+        self._impatient: dict[asyncio.Timeout, float] = {}
         self._recent: deque[float] = deque(maxlen=math.ceil(rate * _RATE_SPAN))
         self._started = self._loop.time()
         self.granted = 0
@@ -105,62 +142,87 @@ class AccountLimiter:
 
     @property
     def rate(self) -> float:
-        """Requests a second allowed now; below the limit for a while after a 429."""
+        """Requests per second allowed now; below the limit for a while after a 429."""
         return self._rate
 
     @property
+    def paused(self) -> Pause | None:
+        """The pause in force, if there is one."""
+        return self._pause if self._pause.until > self.now() else None
+
+    @property
     def recent_rate(self) -> float:
-        """Requests granted a second, over the last ten seconds."""
+        """Requests granted per second, over the last ten seconds."""
         now = self.now()
         span = max(1.0, min(_RATE_SPAN, now - self._started))
         return sum(1 for granted in self._recent if granted > now - span) / span
 
     def now(self) -> float:
-        """The loop's time."""
+        """Return the loop's time."""
         return self._loop.time()
 
-    def limit_to(self, rate: float) -> None:
-        """A client asks for `rate` at most; the lowest of an account's clients counts."""
+    def tighten(self, rate: float, max_pause: float) -> None:
+        """Apply another client's settings. The lowest of an account's clients hold."""
+        self._max_pause = min(self._max_pause, max_pause)
         if rate < self._limit:
-            self._limit = self._rate = rate
+            self._limit = rate
             self._most = max(1, math.floor(rate))
-            self._bucket = AsyncLimiter(1, 1 / rate)
+            # A cut after a 429 may already be lower.
+            if rate < self._rate:
+                self._set_rate(rate)
 
-    async def acquire(self) -> Permit:
-        """Wait for the right to send one request. A cancelled wait costs no permit."""
-        async with self._turn:
-            if self.now() >= self._recover_at:
-                await self._recover()
-            while (ready := self._ready_at()) > self.now():
-                await self._sleep_until(ready)
-            await self._bucket.acquire()
-            while (ready := self._ready_at()) > self.now():
-                # A pause came while the bucket was being waited for.
-                await self._sleep_until(ready)
-            permit = Permit(self)
-            self._counted += 1
-            self._recent.append(self.now())
-            self.granted += 1
-            return permit
+    async def acquire(self, give_up_at: float | None = None) -> Permit:
+        """Wait for the right to send one request. A cancelled wait costs no permit.
+
+        Args:
+            give_up_at: Loop time until which to wait; None waits without limit, pauses included.
+
+        Raises:
+            RateLimitError: The account is paused beyond `give_up_at` after a 429. Raised at once.
+            MaintenanceError: The same after a 455.
+            NotSentError: `give_up_at` came before a free slot.
+        """
+        if give_up_at is None:
+            return await self._grant()
+        self._refuse_if_paused(give_up_at)
+        try:
+            async with asyncio.timeout_at(give_up_at) as scope:
+                self._impatient[scope] = give_up_at
+                try:
+                    return await self._grant()
+                finally:
+                    del self._impatient[scope]
+        except TimeoutError:
+            pass
+        self._refuse_if_paused(give_up_at)
+        raise NotSentError("no free slot in the request budget within the time given")
 
     def rate_exceeded(self, retry_after: float | None) -> None:
-        """The server answered 429: pause the account, and go on slower.
+        """Pause the account and slow down: the server answered 429.
 
         Replies to requests sent before the pause extend it, but cut the rate only once.
         """
         self.rate_limited += 1
-        if self.now() >= self._paused_until:
-            self._rate = max(min(LOWEST_RATE, self._limit), self._rate * CUT)
-            self._bucket = AsyncLimiter(1, 1 / self._rate)
-        self.pause(PAUSE_429 if retry_after is None else retry_after)
-        self._recover_at = self._paused_until + RECOVERY_PERIOD
+        if self.paused is None:
+            self._set_rate(max(min(LOWEST_RATE, self._limit), self._rate * CUT))
+        self.pause(PAUSE_429 if retry_after is None else retry_after, 429)
+        self._recover_at = self._pause.until + RECOVERY_PERIOD
 
-    def pause(self, seconds: float) -> None:
-        """Grant nothing for `seconds` from now; a pause under way is never shortened."""
-        self._paused_until = max(self._paused_until, self.now() + seconds)
+    def pause(self, seconds: float, code: int = 455) -> None:
+        """Grant nothing for `seconds` from now, at most `max_pause`. Never shortens a pause."""
+        before, now = self.paused, self.now()
+        pause = Pause(now + min(seconds, self._max_pause), code)
+        if pause.until <= self._pause.until:
+            return
+        self._pause = pause
+        if before is None or pause.until > before.until + _LOG_STEP:
+            logger.warning("account paused for %.1f s: %s", pause.until - now, pause.reason)
+        for scope, give_up_at in self._impatient.items():
+            if give_up_at < pause.until:
+                scope.reschedule(now)
 
     def count_until(self, permit: Permit, when: float) -> None:
-        """A permit stops counting at `when`, unless it does so earlier."""
+        """Stop counting a permit at `when`, unless it stops earlier."""
         if when >= permit.counts_until:
             return
         permit.counts_until = when
@@ -169,12 +231,55 @@ class AccountLimiter:
             self._wake()
 
     def returned(self) -> None:
-        """A permit was not used."""
+        """Take back a permit that was not used."""
         self._counted -= 1
         self.granted -= 1
         if self._recent:
             self._recent.pop()
         self._wake()
+
+    async def _grant(self) -> Permit:
+        async with self._turn:
+            if self.now() >= self._recover_at:
+                self._recover()
+            while True:
+                while (ready := self._ready_at()) > self.now():
+                    await self._sleep_until(ready)
+                bucket = self._bucket
+                if self._bucket_is_new:
+                    # A new bucket is empty and would let the next caller go at once, however short
+                    # ago the last request was sent. Fill it.
+                    self._bucket_is_new = False
+                    await bucket.acquire()
+                await bucket.acquire()
+                # A slot taken before a pause, or in a bucket that was replaced meanwhile, is stale:
+                # this caller and the next would go together.
+                if bucket is self._bucket and self._ready_at() <= self.now():
+                    break
+            permit = Permit(self)
+            self._counted += 1
+            self._recent.append(self.now())
+            self.granted += 1
+            return permit
+
+    def _refuse_if_paused(self, give_up_at: float) -> None:
+        pause = self.paused
+        if pause is None or pause.until <= give_up_at:
+            return
+        left = pause.until - self.now()
+        message = f"not sent: the account is paused for another {left:.1f} s, {pause.reason}"
+        kind = RateLimitError if pause.code == 429 else MaintenanceError  # noqa: PLR2004 (the contract's code)
+        raise kind(pause.code, message, 0, (), left)
+
+    def _set_rate(self, rate: float) -> None:
+        self._rate = rate
+        self._bucket = AsyncLimiter(1, 1 / rate)
+        self._bucket_is_new = True
+
+    def _recover(self) -> None:
+        self._set_rate(min(self._limit, self._rate * RECOVERY_FACTOR))
+        done = self._rate >= self._limit
+        self._recover_at = math.inf if done else self.now() + RECOVERY_PERIOD
 
     def _ready_at(self) -> float:
         now, ends = self.now(), self._ends
@@ -184,8 +289,8 @@ class AccountLimiter:
                 permit.counts_until = -math.inf
                 self._counted -= 1
         if self._counted < self._most:
-            return self._paused_until
-        return max(self._paused_until, ends[0][0] if ends else math.inf)
+            return self._pause.until
+        return max(self._pause.until, ends[0][0] if ends else math.inf)
 
     async def _sleep_until(self, when: float) -> None:
         self._waiting, self._waiting_until = self._loop.create_future(), when
@@ -203,30 +308,23 @@ class AccountLimiter:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
-    async def _recover(self) -> None:
-        self._rate = min(self._limit, self._rate * RECOVERY_FACTOR)
-        done = self._rate >= self._limit
-        self._recover_at = math.inf if done else self.now() + RECOVERY_PERIOD
-        self._bucket = AsyncLimiter(1, 1 / self._rate)
-        # A new bucket is empty, and would let the next request go at once: fill it.
-        await self._bucket.acquire()
-
 
 _limiters: weakref.WeakKeyDictionary[
     asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, AccountLimiter]
 ] = weakref.WeakKeyDictionary()
 
 
-def limiter_for(account: str, rate: float) -> AccountLimiter:
-    """The limiter that everyone in this event loop who uses `account` shares.
+def limiter_for(account: str, rate: float, max_pause: float = MAX_PAUSE) -> AccountLimiter:
+    """Return the limiter that all clients of `account` in this event loop share.
 
     Args:
         account: A digest of key and host; never the key.
-        rate: Requests a second; the lowest asked for counts.
+        rate: Requests per second. The lowest of the account's clients holds.
+        max_pause: Longest pause in seconds. The shortest of the account's clients holds.
     """
     in_loop = _limiters.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
     limiter = in_loop.get(account)
     if limiter is None:
-        limiter = in_loop[account] = AccountLimiter(rate)
-    limiter.limit_to(rate)
+        limiter = in_loop[account] = AccountLimiter(rate, max_pause)
+    limiter.tighten(rate, max_pause)
     return limiter

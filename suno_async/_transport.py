@@ -1,7 +1,8 @@
-"""One exchange: permit, send, read, classify, retry. aiohttp's errors end here.
+"""Every exchange with the API host: permit, send, read, classify, retry.
 
-They must not escape: their repr carries the request's headers, and with them the key. Ours are
-raised outside the ``except`` block, so that not even ``__context__`` leads back to them.
+aiohttp's errors end here. They must not escape: their repr carries the request's headers, and with
+them the key. Ours are raised outside the ``except`` block, so that not even ``__context__`` leads
+back to them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import logging
 import os
 import random
 import weakref
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
@@ -21,14 +21,20 @@ from yarl import URL
 
 from suno_async import _wire
 from suno_async._gate import CircuitBreaker
-from suno_async._limiter import PAUSE_MAINTENANCE, AccountLimiter, Permit, limiter_for
+from suno_async._limiter import (
+    MAX_PAUSE,
+    PAUSE_MAINTENANCE,
+    AccountLimiter,
+    Permit,
+    limiter_for,
+)
 from suno_async._policy import retry_delay
 from suno_async.errors import (
     APIError,
     AuthenticationError,
+    ClientClosedError,
     ConfigurationError,
     ConnectionLostError,
-    CreateOutcomeUnknownError,
     InsufficientCreditsError,
     MaintenanceError,
     NotSentError,
@@ -41,9 +47,8 @@ from suno_async.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from aiohttp.connector import Connection
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from types import SimpleNamespace
 
 logger = logging.getLogger("suno_async")
 
@@ -52,11 +57,17 @@ BASE_URL = "https://api.crun.ai"
 #: Seconds to establish a connection, TLS included.
 CONNECT_TIMEOUT = 10.0
 
+#: Most bytes of a reply, after decompression. A task record has a few kB.
+MOST_BYTES = 8 * 1024 * 1024
+
+#: Shortest key that is removed from replies. The vendor's keys have 35 characters.
+SHORTEST_SECRET = 16
+
 T = TypeVar("T")
 
 
 class Account:
-    """A key and the host it belongs to. The key leaves it only into a request's header."""
+    """A key and its API host. The key leaves this object only in a request header."""
 
     def __init__(self, api_key: str | None, base_url: str | None) -> None:
         key = (api_key or _environment("SUNO_API_KEY", "CRUN_API_KEY") or "").strip()
@@ -73,37 +84,37 @@ class Account:
             raise ConfigurationError(f"base_url must be an http(s) URL, not {text!r}")
         if self.base_url.user or self.base_url.password:
             raise ConfigurationError("base_url must not hold a user or a password")
-        self.headers = {"x-api-key": key, "Content-Type": "application/json"}
+        self._secret = key.encode()
+        self.headers = {
+            "x-api-key": key,
+            "Content-Type": "application/json",
+            # Only what can be decompressed in bounded pieces.
+            "Accept-Encoding": "gzip, deflate",
+        }
         digest = hashlib.blake2b(f"{key}\n{self.base_url}".encode(), digest_size=16)
         self.digest = digest.hexdigest()
 
     def __repr__(self) -> str:
         return f"<Account at {self.base_url}>"
 
+    def redacted(self, body: bytes) -> bytes:
+        """Return a reply's body without the key, should the server repeat it.
+
+        A key shorter than `SHORTEST_SECRET` could be part of ordinary text and is left alone.
+        """
+        if self._secret in body and len(self._secret) >= SHORTEST_SECRET:
+            return body.replace(self._secret, b"[redacted]")
+        return body
+
 
 def _environment(*names: str) -> str | None:
     return next((value for name in names if (value := os.environ.get(name))), None)
 
 
-#: The permit of the exchange that the running task is making.
-_permit: ContextVar[Permit] = ContextVar("suno_async permit")
-
-
-class _Request(aiohttp.ClientRequest):
-    """A request that tells its permit when it leaves: its connection is open, its headers are next.
-
-    A trace (`on_request_headers_sent`) would tell the same, for a tenth of the CPU of a poll.
-    """
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        _permit.get().left()
-        return await super().send(conn)
-
-
 class Transport:
     """The exchanges of one client with the API host."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all named)
         self,
         account: Account,
         *,
@@ -111,6 +122,8 @@ class Transport:
         rate: float,
         timeout: float,
         retry_for: float,
+        max_pause: float = MAX_PAUSE,
+        limiter: AccountLimiter | None = None,
     ) -> None:
         """Open the sessions; needs a running event loop."""
         self._account = account
@@ -118,150 +131,194 @@ class Transport:
         # Our own sessions have the headers for good: merging them in would cost at each request.
         self._headers = account.headers if self._injected else None
         self._urls: dict[str, URL] = {}
+        self.request_timeout = timeout
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout))
         self._retry_for = retry_for
         self._loop = asyncio.get_running_loop()
-        # The asyncio tasks that make a create, and those of them that shall try only once more.
-        self._spending: dict[asyncio.Task[Any] | None, Permit] = {}
-        self._last_tries: weakref.WeakSet[asyncio.Task[Any] | None] = weakref.WeakSet()
+        # The scopes of direct calls: closing ends them.
+        self._calls: set[asyncio.Timeout] = set()
+        self._no_calls = asyncio.Event()
+        self.closed = False
         self.gate = CircuitBreaker()
-        self.limiter: AccountLimiter = limiter_for(account.digest, rate)
+        self.limiter: AccountLimiter = limiter or limiter_for(account.digest, rate, max_pause)
         # The limiter bounds the requests, so the pools need no limits of their own.
-        self._session = session or _open_session(account, aiohttp.TCPConnector(limit=0))
-        # A create must not ride a kept connection that the server may just be closing: whether it
-        # was accepted could not be told. So each takes a connection of its own.
-        self._creates = session or _open_session(
-            account, aiohttp.TCPConnector(limit=0, force_close=True)
+        self._session = session or self._open_session(aiohttp.TCPConnector(limit=0))
+        # A create must not use a kept connection that the server may just be closing: nobody could
+        # say whether it was accepted. So each one opens its own.
+        self._creates = session or self._open_session(
+            aiohttp.TCPConnector(limit=0, force_close=True)
         )
 
+    def end_calls(self) -> None:
+        """End direct calls with `ClientClosedError`, those under way and those to come."""
+        self.closed = True
+        for scope in self._calls:
+            scope.reschedule(self._loop.time())
+
     async def close(self) -> None:
-        """Close the sessions, unless they were injected."""
+        """End direct calls, and close the sessions unless they were injected."""
+        self.end_calls()
+        while self._calls:
+            self._no_calls.clear()
+            await self._no_calls.wait()
         if not self._injected:
             await self._session.close()
             await self._creates.close()
-
-    def leave(self, task: asyncio.Task[Any]) -> bool:
-        """Cancel an asyncio task, but if its create is on its way, only keep it from another try.
-
-        Whoever cancels a create on its way loses a task that may be paid for. True if cancelled.
-        """
-        permit = self._spending.get(task)
-        if permit is None or permit.left_at is None:
-            return task.cancel()
-        self._last_tries.add(task)
-        return False
 
     async def once(
         self,
         request: _wire.Request,
         read: Callable[[int, Mapping[str, str], bytes], T],
-        permit: Permit | None = None,
+        permit: Permit,
         *,
         spends: bool = False,
     ) -> T:
-        """Make one exchange, with `permit` or one of its own; `spends` if it costs credits.
+        """Make one exchange with `permit`; `spends` if it costs credits.
 
         Raises:
             TransportError: No reply came.
-            ResponseError: A reply came that cannot be understood.
+            ResponseError: A reply came that cannot be decoded.
             APIError: The server refused.
         """
-        permit = permit or await self.limiter.acquire()
         try:
             # Not earlier: while it waited for its permit, others may have been refused.
             self.gate.check(self._loop.time(), spends=spends)
-            if spends:
-                self._spending[asyncio.current_task()] = permit
+            started = self._loop.time()
             reply = await self._exchange(request, permit)
         finally:
             permit.cancel()
-            if spends:
-                self._spending.pop(asyncio.current_task(), None)
         try:
-            return read(*reply)
-        except AuthenticationError as error:
-            if error.understood:
-                self.gate.key_refused(permit.left_at or 0.0, self._loop.time())
+            result = read(*reply)
+        except APIError as error:
+            self._heed(error, started)
             raise
-        except InsufficientCreditsError:
-            self.gate.credit_refused(self._loop.time())
-            raise
-        except RateLimitError as error:
-            self.limiter.rate_exceeded(error.retry_after)
-            raise
-        except MaintenanceError as error:
-            wait = error.retry_after
-            self.limiter.pause(PAUSE_MAINTENANCE if wait is None else wait)
-            raise
+        if self.gate.suspected:
+            self.gate.key_accepted(started)
+        return result
 
     async def get(
         self,
         request: _wire.Request,
         read: Callable[[int, Mapping[str, str], bytes], T],
+        *,
+        waits_out: bool = False,
     ) -> T:
-        """Make one exchange that changes nothing, again if it fails for a passing reason."""
-        return await self._retrying(request, read, _is_passing)
-
-    async def create(self, request: _wire.Request, kind: str) -> str:
-        """Create a task; again only if it certainly was not accepted.
+        """Make one exchange that changes nothing. Retry it while it fails for passing reasons.
 
         Raises:
-            CreateOutcomeUnknownError: It may or may not have been accepted.
-            SunoError: It was refused, or could not be sent.
+            ClientClosedError: The client was closed meanwhile.
+            SunoError: As by `retrying` and `once`.
         """
-        unknown: str
-        try:
-            return await self._retrying(request, _wire.read_created, _was_not_accepted, spends=True)
-        except (ConnectionLostError, RequestTimeoutError, ResponseError) as error:
-            unknown = str(error)
-        except APIError as error:
-            # What stands in front of the API does not know what the API did, and a 500 may have
-            # come after the charge.
-            if error.understood and not isinstance(error, ServerError):
-                raise
-            if isinstance(error, RateLimitError | MaintenanceError):
-                raise
-            unknown = str(error)
-        raise CreateOutcomeUnknownError(unknown, kind, request.body or b"")
+        what = f"{request.method} {request.path}"
+        return await self._until_closed(
+            self.retrying(
+                lambda permit: self.once(request, read, permit),
+                _is_passing,
+                what,
+                waits_out=waits_out,
+            )
+        )
 
-    async def _retrying(
+    async def confirm_key(self) -> None:
+        """Ask for the balance once, to learn whether the key is really refused.
+
+        Raises:
+            AuthenticationError: It is.
+            SunoError: There was no verdict.
+        """
+        permit = await self.limiter.acquire()
+        await self.once(_wire.balance_request(), _wire.read_balance, permit)
+
+    async def retrying(
         self,
-        request: _wire.Request,
-        read: Callable[[int, Mapping[str, str], bytes], T],
+        attempt: Callable[[Permit], Awaitable[T]],
         is_worth_it: Callable[[SunoError], bool],
+        what: str,
         *,
-        spends: bool = False,
+        waits_out: bool = False,
     ) -> T:
-        loop = self._loop
-        give_up_at = loop.time() + self._retry_for
-        attempt = 0
+        """Call `attempt` with a permit, again after each error that `is_worth_it` accepts.
+
+        Args:
+            attempt: Makes one exchange.
+            is_worth_it: Decides whether another attempt may help and does no harm.
+            what: The name of the exchange in the log.
+            waits_out: Wait for the end of every pause of the account, however long. Otherwise
+                pauses, and waiting for a permit, count against ``retry_for``.
+
+        Raises:
+            SunoError: The last error, or the reason of a pause that ends too late.
+        """
+        give_up_at = self._loop.time() + self._retry_for
+        number = 0
         while True:
+            permit = await self.limiter.acquire(None if waits_out else give_up_at)
             try:
-                return await self.once(request, read, spends=spends)
+                return await attempt(permit)
             except SunoError as error:
-                # Not the limiter's jitter but a retry's: no secret depends on it.
-                delay = retry_delay(attempt, random.random())  # noqa: S311
-                if isinstance(error, RateLimitError | MaintenanceError):
-                    delay = 0.0  # the limiter holds the whole account back
-                is_last = loop.time() + delay >= give_up_at
-                if is_last or not is_worth_it(error) or asyncio.current_task() in self._last_tries:
+                if not is_worth_it(error):
                     raise
-                logger.info("%s %s: %s; trying again", request.method, request.path, error)
-            attempt += 1
+                if isinstance(error, RateLimitError | MaintenanceError):
+                    # The limiter holds the whole account back.
+                    delay = 0.0
+                    if waits_out:
+                        give_up_at = self._loop.time() + self._retry_for
+                else:
+                    delay = retry_delay(number, random.random())  # noqa: S311 (jitter, no secret)
+                if self._loop.time() + delay >= give_up_at:
+                    raise
+                logger.info("%s: %s; retrying in %.1f s", what, error, delay)
+            number += 1
             await asyncio.sleep(delay)
+
+    async def _until_closed(self, work: Coroutine[Any, Any, T]) -> T:
+        if self.closed:
+            work.close()
+            raise ClientClosedError("this SunoClient is closed; make a new one")
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._calls.add(scope)
+                return await work
+        except TimeoutError:
+            # `RequestTimeoutError` is one, too.
+            if not scope.expired():
+                raise
+        finally:
+            self._calls.discard(scope)
+            self._no_calls.set()
+        raise ClientClosedError("the client was closed during this call")
+
+    def _heed(self, error: APIError, started: float) -> None:
+        """Draw the consequences of a refusal for the whole account."""
+        now = self._loop.time()
+        if isinstance(error, AuthenticationError):
+            if error.understood:
+                self.gate.key_refused(started, now)
+            return
+        if error.understood and self.gate.suspected:
+            self.gate.key_accepted(started)
+        if isinstance(error, InsufficientCreditsError):
+            self.gate.credit_refused(now)
+        elif isinstance(error, RateLimitError):
+            self.limiter.rate_exceeded(error.retry_after)
+        elif isinstance(error, MaintenanceError):
+            wait = error.retry_after
+            self.limiter.pause(PAUSE_MAINTENANCE if wait is None else wait)
 
     async def _exchange(
         self, request: _wire.Request, permit: Permit
     ) -> tuple[int, Mapping[str, str], bytes]:
         session = self._session if request.method == "GET" else self._creates
+        if session.closed:
+            raise ClientClosedError("the aiohttp session of this SunoClient is closed")
         url = self._urls.get(request.path)
         if url is None:
             url = self._account.base_url.joinpath(request.path.lstrip("/"))
             self._urls[request.path] = url
-        _permit.set(permit)
         if self._injected:
-            # An injected session makes requests that are not ours: count it from here.
-            permit.left()
+            # No hook of ours is called on it, so the request counts from here.
+            permit.sent()
         failure: SunoError
         try:
             async with session.request(
@@ -272,42 +329,88 @@ class Transport:
                 # The key must not follow a redirect to another host.
                 allow_redirects=False,
                 timeout=self._timeout,
+                # Weak, because aioresponses makes a deep copy of it.
+                trace_request_ctx=weakref.ref(permit),
             ) as response:
+                permit.sent()
                 permit.answered()
-                body = await response.read()
-                return response.status, response.headers, body
+                body = await _read(response)
+                logger.debug("%s %s: HTTP %d", request.method, request.path, response.status)
+                return response.status, response.headers, self._account.redacted(body)
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
-            failure = _translate(error, left=permit.left_at is not None, injected=self._injected)
+            failure = _translate(error, self._account.base_url.authority)
         except (http_exceptions.HttpProcessingError, EOFError, ValueError) as error:
             failure = ResponseError(f"no HTTP reply ({type(error).__name__})")
+        except BaseException:
+            permit.sent()
+            raise
+        if not isinstance(failure, NotSentError):
+            # In doubt it was sent, even if the hook stayed silent.
+            permit.sent()
+        logger.debug("%s %s: %s", request.method, request.path, failure)
         raise failure
 
+    def _open_session(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(self._on_headers)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=self._account.headers,
+            trace_configs=[trace],
+        )
 
-def _open_session(account: Account, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    session = aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers=account.headers,
-        request_class=_Request,
-    )
-    # aiohttp silently sends a GET again when a kept connection breaks: a request past the budget.
-    # There is no public switch; its own test client sets this one.
-    session._retry_connection = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    return session
+    async def _on_headers(
+        self,
+        _session: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        _params: aiohttp.TraceRequestHeadersSentParams,
+    ) -> None:
+        """Count a request. aiohttp awaits this before it writes the request's first byte."""
+        reference: weakref.ref[Permit] = context.trace_request_ctx
+        permit = reference()
+        if permit is not None and permit.sent_at is None:
+            permit.sent()
+        else:
+            # aiohttp sends a GET again by itself when a kept connection breaks: that is another
+            # request to the server.
+            (await self.limiter.acquire()).sent()
 
 
-def _translate(error: Exception, *, left: bool, injected: bool) -> SunoError:
-    """Our error for one of aiohttp's: the class tells whether the request left."""
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body, decompressed.
+
+    Raises:
+        ResponseError: It has more than `MOST_BYTES` bytes.
+    """
+    length = response.content_length
+    if length is not None and length <= MOST_BYTES and "Content-Encoding" not in response.headers:
+        return await response.read()
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MOST_BYTES:
+            break
+        parts.append(part)
+    else:
+        return b"".join(parts)
+    raise ResponseError(f"the reply has more than {MOST_BYTES} bytes", response.status)
+
+
+def _translate(error: Exception, host: str) -> SunoError:
+    """Return our error for one of aiohttp's. `NotSentError` means that the server saw nothing.
+
+    Only a connector error proves that. A hook that stayed silent proves nothing.
+    """
     what = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return NotSentError(f"could not connect ({what})")
-    if not left and not injected:
-        return NotSentError(f"the request did not leave ({what})")
+        return NotSentError(f"could not connect to {host} ({what})")
     if isinstance(error, TimeoutError):
-        return RequestTimeoutError(f"no reply in time ({what})")
+        return RequestTimeoutError(f"no reply from {host} in time ({what})")
     if isinstance(error, aiohttp.ClientResponseError):
         return ResponseError(f"no HTTP reply ({what})", error.status)
-    return ConnectionLostError(f"the connection broke ({what})")
+    return ConnectionLostError(f"the connection to {host} broke ({what})")
 
 
 def _is_passing(error: SunoError) -> bool:
@@ -315,7 +418,3 @@ def _is_passing(error: SunoError) -> bool:
         error,
         TransportError | ResponseError | ServerError | RateLimitError | MaintenanceError,
     )
-
-
-def _was_not_accepted(error: SunoError) -> bool:
-    return isinstance(error, NotSentError | RateLimitError | MaintenanceError)

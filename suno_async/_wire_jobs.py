@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from suno_async.inputs import GeneratePersona, Input
 
+ESTIMATE_CREDITS = "/api/v1/client/job/estimate-credits"
 ESTIMATE_TASK = "/api/v1/client/job/EstimateTask"
 MODELS = "/api/v1/client/job/Models"
 PERSONA = "/api/v1/client/job/suno-persona-generate"
@@ -59,9 +60,11 @@ class _Schema(msgspec.Struct):
     required_input_fields: list[str] | None = None
 
 
-def estimate_request(job: Input, callback_url: str | None = None) -> Request:
+def estimate_request(
+    job: Input, callback_url: str | None = None, path: str = ESTIMATE_CREDITS
+) -> Request:
     """POST what a create would send, to be told its price; charges nothing."""
-    return create_request(job, callback_url, ESTIMATE_TASK)
+    return create_request(job, callback_url, path)
 
 
 def models_request(modality: str | None, operation: str | None) -> Request:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import logging
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from suno_async import _wire, _wire_jobs
 from suno_async._core import Core
 from suno_async._durations import Durations
-from suno_async._limiter import RATE_LIMIT
+from suno_async._limiter import MAX_PAUSE, RATE_LIMIT
 from suno_async._policy import PollPolicy
+from suno_async._submitter import Terms, call, check_job
 from suno_async._transport import Account, Transport
 from suno_async.errors import (
     ClientClosedError,
     ConfigurationError,
-    CreditLimitError,
     InvalidInputError,
     WrongEventLoopError,
 )
 from suno_async.handles import TaskHandle
 from suno_async.inputs import Input, check_task_id
-from suno_async.models import Persona
-from suno_async.pipeline import Creation, Creator, JobOutcome, pipeline
+from suno_async.models import Persona, Statistics
+from suno_async.pipeline import CreateStream, Creation, JobOutcome, StreamOptions, pipeline
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -40,16 +40,19 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from suno_async._limiter import AccountLimiter
     from suno_async.inputs import GeneratePersona
     from suno_async.models import (
         Estimate,
         ModelInfo,
         ModelSchema,
         Outcome,
-        Statistics,
         TaskInfo,
         Track,
     )
+    from suno_async.submissions import Submission
+
+logger = logging.getLogger("suno_async")
 
 #: The median duration taken for granted before any job has ended: 90 s, in intervals of 15 s.
 PRIOR_INTERVALS = 6.0
@@ -72,10 +75,19 @@ class SunoClient:
         durations: What an earlier client learnt of how long jobs take, and where this one adds
             what it learns (`Durations`). It may be shared between clients. Without it jobs are
             taken to last about six of the policy's intervals, until some have ended.
-        rate_limit: Most requests a second, 15 at most (the vendor's limit). Lower it where other
-            processes use the same key.
+        limiter: The request budget to use instead of the one that all clients of this key and host
+            in the event loop share. For tests.
+        on_creation: Called exactly once for each create whose request was sent, whether it
+            succeeded or not, and also when its caller was cancelled: the place to save the ids of
+            what was paid for. A coroutine function is awaited. What it raises is logged.
+        rate_limit: Most requests per second, 15 at most (the vendor's limit). Lower it where other
+            processes use the same key. Of an account's clients the lowest holds.
+        max_pause: Longest pause of the account in seconds after a 429 or 455, whatever the server
+            asks for. Of an account's clients the shortest holds.
         request_timeout: Seconds for one request.
-        retry_for: Seconds for which a direct call or a create is tried again.
+        retry_for: Seconds for which a direct call or a create is retried. Waiting for the request
+            budget counts, and so does a pause: one that ends later raises `RateLimitError` or
+            `MaintenanceError` at once.
 
     Raises:
         ConfigurationError: No key, or an argument that cannot work.
@@ -89,19 +101,27 @@ class SunoClient:
         session: aiohttp.ClientSession | None = None,
         policy: PollPolicy | None = None,
         durations: Durations | None = None,
+        limiter: AccountLimiter | None = None,
+        on_creation: Callable[[Creation], object] | None = None,
         rate_limit: float = RATE_LIMIT,
+        max_pause: float = MAX_PAUSE,
         request_timeout: float = 30.0,
         retry_for: float = 60.0,
     ) -> None:
         if not 0 < rate_limit <= RATE_LIMIT:
             raise ConfigurationError(f"rate_limit must be above 0 and at most {RATE_LIMIT:g}")
-        if request_timeout <= 0 or retry_for < 0:
-            raise ConfigurationError("request_timeout must be above 0, retry_for not below 0")
+        if not request_timeout > 0 or not retry_for >= 0 or not max_pause > 0:
+            raise ConfigurationError(
+                "request_timeout and max_pause must be above 0, retry_for must not be below 0"
+            )
         self._account = Account(api_key, base_url)
         self._session = session
         self._policy = policy or PollPolicy()
         self.durations = durations or Durations(PRIOR_INTERVALS * self._policy.interval)
+        self._limiter = limiter
+        self._on_creation = on_creation
         self._rate_limit = rate_limit
+        self._max_pause = max_pause
         self._timeout = request_timeout
         self._retry_for = retry_for
         self._core: Core | None = None
@@ -123,18 +143,24 @@ class SunoClient:
         await self.close()
 
     async def close(self) -> None:
-        """End every wait with `ClientClosedError` and close what this client opened."""
-        core, self._core, self._closed = self._core, None, True
-        if core is not None:
-            await core.close()
+        """End every wait with `ClientClosedError` and close what this client opened.
+
+        Creates in flight are finished first, which takes `request_timeout` at most. A cancelled
+        close can be completed by another one.
+        """
+        self._closed = True
+        if self._core is not None:
+            await self._core.close()
 
     async def create(
         self, job: Input, *, callback_url: str | None = None, max_credits: float | None = None
     ) -> TaskHandle:
         """Create a task. Costs credits.
 
-        It is sent again only when it certainly was not accepted: no connection, 429, 455. One that
-        is cancelled on its way may or may not have been accepted.
+        It is sent again only when it certainly was not accepted: no connection, 429, 455. If this
+        call is cancelled before the request left, nothing is sent. If it is cancelled later, the
+        create is finished in the background, and its outcome goes to the client's ``on_creation``
+        and to the log.
 
         Args:
             job: What to make.
@@ -149,17 +175,12 @@ class SunoClient:
             CreateOutcomeUnknownError: It may or may not have been accepted; it was not resent.
             SunoError: It was refused, or could not be sent.
         """
-        _check(job, callback_url)
         core = self.core()
-        core.transport.gate.check(core.loop.time(), spends=True)
-        if max_credits is not None:
-            if not max_credits >= 0:
-                raise InvalidInputError((f"max_credits: must not be below 0, not {max_credits!r}",))
-            price = await self.estimate(job, callback_url=callback_url)
-            if price.estimated_credits > max_credits:
-                raise CreditLimitError(max_credits, price)
-        request = _wire.create_request(job, callback_url)
-        task_id = await core.transport.create(request, job.KIND)
+        check_job(job, callback_url)
+        _check_credits(max_credits)
+        submission = core.submitter.submission(job, callback_url)
+        terms = Terms(max_credits=max_credits, on_end=self._conclude)
+        task_id = await core.submitter.run(submission, terms)
         return TaskHandle(self, task_id, core.loop.time(), job.KIND)
 
     async def create_persona(self, persona: GeneratePersona) -> Persona:
@@ -173,82 +194,111 @@ class SunoClient:
             CreateOutcomeUnknownError: It may or may not have been made; it was not resent.
             SunoError: It was refused, or could not be sent.
         """
+        core = self.core()
         persona.check()
-        request = _wire_jobs.persona_request(persona)
-        return Persona(await self.core().transport.create(request, "persona"), persona.name)
+        submission = core.submitter.submission(persona)
+        return Persona(await core.submitter.run(submission, Terms()), persona.name)
 
     async def estimate(self, job: Input, *, callback_url: str | None = None) -> Estimate:
-        """What a job would cost. Costs a request, but no credits.
+        """Return what a job would cost. Costs a request, but no credits.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
             SunoError: The server refused, or could not be asked.
         """
-        _check(job, callback_url)
-        request = _wire_jobs.estimate_request(job, callback_url)
-        return await self.core().transport.get(request, _wire_jobs.read_estimate)
+        core = self.core()
+        check_job(job, callback_url)
+        return await core.submitter.estimate(job, callback_url)
 
-    def create_many(
+    def create_many(  # noqa: PLR0913 (all but the source are options with defaults)
         self,
         jobs: Iterable[Input] | AsyncIterable[Input],
         *,
         callback_url: str | None = None,
         max_credits: float | None = None,
+        wait_for_credits: bool = False,
         on_creation: Callable[[Creation], object] | None = None,
+        on_submission: Callable[[Submission], object] | None = None,
     ) -> AsyncGenerator[Creation]:
-        """Create many tasks, a few at once; yield what became of each, as it becomes known.
+        """Create many tasks, a few at once; yield one `Creation` for each input read.
 
-        A failing input stops none of the others. The source is read only as fast as the creations
-        are taken, and no further once the key is refused or the client closed; that error, or the
-        source's own, is raised at the end. Leaving the loop early sends nothing more, and waits for
-        the answers to what was sent: they reach `on_creation`.
+        One failing input does not stop the others, and a pause of the account fails none. The
+        source is read only as fast as the creations are taken. It is read no further once the key
+        is refused, the credits are used up or the client is closed; that error, or the source's
+        own, is raised at the end. Leaving the loop early sends nothing more, and waits for the
+        replies to what was sent: they reach `on_creation`.
 
         Args:
             jobs: What to make; a plain iterable must not block.
-            callback_url: As in `create`, for each.
-            max_credits: As in `create`, for each.
-            on_creation: Called with each creation before it is yielded, and also with those that
-                no longer are: of every input that was read it is told what became of it.
+            callback_url: As in `create`, for each input.
+            max_credits: As in `create`, for each input.
+            wait_for_credits: After a 402, hold the creates back, ask for the balance every 30 s and
+                go on once there are credits, instead of ending the stream.
+            on_creation: Called exactly once for each input read, as soon as its outcome is known,
+                also after the loop was left. A coroutine function is awaited. If it raises, no
+                further input is read, and the error is raised at the end.
+            on_submission: Called with each `Submission` right before its request may leave
+                (``state`` is ``"sending"``), and when a request that was not accepted is planned
+                again: the place to note down what may be paid for. A coroutine function is
+                awaited. If it raises, the request is not sent and the stream ends as above.
 
         Raises:
+            InvalidInputError: `max_credits` is below 0.
             SunoError: While iterating; see above.
         """
-        create = functools.partial(self.create, callback_url=callback_url, max_credits=max_credits)
-        return Creator(self.core(), create, on_creation).creations(jobs)
+        options = StreamOptions(
+            callback_url=callback_url,
+            max_credits=_check_credits(max_credits),
+            wait_for_credits=wait_for_credits,
+            on_creation=on_creation,
+            on_submission=on_submission,
+        )
+        return CreateStream(self.core(), options, self._conclude).creations(jobs)
 
-    def pipeline(
+    def pipeline(  # noqa: PLR0913 (all but the source are options with defaults)
         self,
         jobs: Iterable[Input] | AsyncIterable[Input],
         *,
         max_pending: int = 500,
         callback_url: str | None = None,
         max_credits: float | None = None,
+        wait_for_credits: bool = False,
         on_creation: Callable[[Creation], object] | None = None,
+        on_submission: Callable[[Submission], object] | None = None,
     ) -> AsyncGenerator[JobOutcome]:
         """Create each job and wait for it; yield each one's outcome as it ends.
 
-        Every input ends as exactly one `JobOutcome`, and a failing one stops none of the others.
-        The source is read, and left, as by `create_many`.
+        Every input that is read yields exactly one `JobOutcome`. One failure does not stop the
+        rest. The source is read, and left, as by `create_many`.
 
         Args:
             jobs: What to make; a plain iterable must not block.
             max_pending: Most inputs that are read and not yet taken as outcomes. The default is
                 about what one account's budget can follow: 15 requests a second, three or four to
                 a job, jobs of one to several minutes.
-            callback_url: As in `create`, for each.
-            max_credits: As in `create`, for each.
-            on_creation: Called with each creation as soon as it is known: the place to keep the ids
-                of what was paid for. Of every input that was read it is told.
+            callback_url: As in `create`, for each input.
+            max_credits: As in `create`, for each input.
+            wait_for_credits: As in `create_many`. Otherwise tasks already created are finished, and
+                the 402 is raised at the end.
+            on_creation: As in `create_many`.
+            on_submission: As in `create_many`.
 
         Raises:
             ConfigurationError: `max_pending` is not above 0.
+            InvalidInputError: `max_credits` is below 0.
             SunoError: While iterating, as by `create_many`.
         """
         if max_pending < 1:
             raise ConfigurationError("max_pending must be above 0")
-        create = functools.partial(self.create, callback_url=callback_url, max_credits=max_credits)
         core = self.core()
-        return pipeline(core, jobs, max_pending, Creator(core, create, on_creation))
+        options = StreamOptions(
+            callback_url=callback_url,
+            max_credits=_check_credits(max_credits),
+            wait_for_credits=wait_for_credits,
+            on_creation=on_creation,
+            on_submission=on_submission,
+        )
+        return pipeline(core, jobs, max_pending, CreateStream(core, options, self._conclude))
 
     def task(self, task_id: str, *, created_at: float | None = None) -> TaskHandle:
         """A handle for an id kept from before; no request.
@@ -386,8 +436,12 @@ class SunoClient:
         return await self.core().downloader.download(track, directory, overwrite=overwrite)
 
     def statistics(self) -> Statistics:
-        """A snapshot of what this client is doing; zeros before it did anything."""
-        return self.core().statistics()
+        """Return a snapshot of what this client does, or did before it was closed."""
+        return (
+            Statistics(rate_limit=self._rate_limit)
+            if self._core is None
+            else self._core.statistics()
+        )
 
     def core(self) -> Core:
         """What this client opened in its event loop: what handles stand on, not for callers."""
@@ -402,6 +456,8 @@ class SunoClient:
                     rate=self._rate_limit,
                     timeout=self._timeout,
                     retry_for=self._retry_for,
+                    max_pause=self._max_pause,
+                    limiter=self._limiter,
                 ),
                 self._policy,
                 self.durations,
@@ -413,6 +469,21 @@ class SunoClient:
             )
         return self._core
 
+    async def _conclude(self, submission: Submission) -> Creation:
+        """Return what became of a submission; report it to `on_creation` if it was sent."""
+        job = submission.job
+        handle = None
+        if submission.task_id:
+            born = asyncio.get_running_loop().time()
+            handle = TaskHandle(self, submission.task_id, born, submission.kind)
+        creation = Creation(submission.index, cast("Input", job), handle, submission.error)
+        if submission.sent:
+            try:
+                await call(self._on_creation, creation)
+            except Exception:
+                logger.exception("on_creation failed")
+        return creation
+
 
 def _checked(tasks: Iterable[str | TaskHandle]) -> Iterator[tuple[str, TaskHandle | None]]:
     for task in tasks:
@@ -422,12 +493,7 @@ def _checked(tasks: Iterable[str | TaskHandle]) -> Iterator[tuple[str, TaskHandl
             yield check_task_id(task), None
 
 
-def _check(job: object, callback_url: str | None) -> None:
-    if not isinstance(job, Input):
-        what = f"must be an input such as GenerateMusic, not {type(job).__name__}"
-        raise InvalidInputError((f"job: {what}",))
-    problems = job.problems()
-    if callback_url and not callback_url.startswith(("https://", "http://")):
-        problems += (f"callback_url: must be http(s), not {callback_url!r}",)
-    if problems:
-        raise InvalidInputError(problems)
+def _check_credits(max_credits: float | None) -> float | None:
+    if max_credits is not None and not max_credits >= 0:
+        raise InvalidInputError((f"max_credits: must not be below 0, not {max_credits!r}",))
+    return max_credits

@@ -378,6 +378,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         rate: Requests a second over the last ten seconds, of the whole account.
         rate_limit: The most requests a second the account now allows itself.
         rate_limited: Answers of 429.
+        paused_until: When the pause of the whole account ends, Unix seconds; None if there is none.
+        pause_reason: Why the account is paused; empty if it is not.
         delay_mean: Seconds from a task's end to its being noticed, mean of the last thousand.
         delay_p95: The same, 95th percentile.
         price: Seconds of waiting that a poll saves, mean of the last ones: how scarce the budget
@@ -385,16 +387,18 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         learnt: Kind of job → how long it takes.
     """
 
-    watched: int
-    in_flight: int
-    finished: int
-    failed: int
-    requests: int
-    polls: int
-    rate: float
-    rate_limit: float
-    rate_limited: int
-    delay_mean: float | None
-    delay_p95: float | None
-    price: float | None
-    learnt: dict[str, Learnt]
+    watched: int = 0
+    in_flight: int = 0
+    finished: int = 0
+    failed: int = 0
+    requests: int = 0
+    polls: int = 0
+    rate: float = 0.0
+    rate_limit: float = 0.0
+    rate_limited: int = 0
+    paused_until: float | None = None
+    pause_reason: str = ""
+    delay_mean: float | None = None
+    delay_p95: float | None = None
+    price: float | None = None
+    learnt: dict[str, Learnt] = msgspec.field(default_factory=dict[str, Learnt])

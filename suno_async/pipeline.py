@@ -1,44 +1,47 @@
-"""An async stream of inputs in, outcomes out, bounded: what is created, and what becomes of it."""
+"""Streams of jobs: many inputs in, what was created or what came of it out, bounded."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Any, TypeVar
+import contextlib
+from collections.abc import AsyncIterable, Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from suno_async._submitter import CreditWait, Terms, call
 from suno_async.errors import (
     AuthenticationError,
     ClientClosedError,
-    CreateOutcomeUnknownError,
+    InsufficientCreditsError,
     NotSentError,
     SunoError,
 )
 from suno_async.handles import TaskHandle
 from suno_async.inputs import Input
 from suno_async.models import Outcome, TaskInfo
+from suno_async.submissions import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncGenerator, Iterable
 
     from suno_async._core import Core
 
-logger = logging.getLogger("suno_async")
-
-#: Creates on their way at once. The budget is first come, first served, so everyone else who uses
-#: the account waits behind so many requests, half a second, at most.
+#: Creates in flight at once. The budget is first come, first served, so everyone else who uses the
+#: account waits behind so many requests, half a second, at most.
 CREATES_AT_ONCE = 8
+
+#: Errors after which every further input would get the same answer.
+_STOPPING = (AuthenticationError, ClientClosedError, InsufficientCreditsError)
 
 T = TypeVar("T")
 
 
 class Creation(msgspec.Struct, frozen=True):
-    """What became of creating one of many jobs.
+    """What became of one create.
 
     Attributes:
-        index: Which of the inputs, counted from 0.
+        index: The position of the input in its stream, from 0; 0 for a single `create`.
         job: The input.
         handle: The task; None if it was not created.
         error: None if it was created. `CreateOutcomeUnknownError` if that is not known.
@@ -51,18 +54,18 @@ class Creation(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """The task was created."""
+        """Whether the task was created."""
         return self.error is None
 
 
 class JobOutcome(Outcome, frozen=True, kw_only=True):
-    """How one of a pipeline's jobs ended: an `Outcome` that knows its input.
+    """How one job of a pipeline ended: an `Outcome` with its input.
 
     Attributes:
-        task_id: Which task; empty if none was created, or if that is not known.
+        task_id: The task; empty if none was created, or if that is not known.
         info: Its last record; None if none was read.
         error: None if the task succeeded.
-        index: Which of the inputs, counted from 0.
+        index: The position of the input, from 0.
         job: The input.
     """
 
@@ -70,8 +73,134 @@ class JobOutcome(Outcome, frozen=True, kw_only=True):
     job: Input
 
 
-class _Fate:
-    """Waits for one job's task."""
+class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What `SunoClient.create_many` and `pipeline` take besides the inputs.
+
+    Attributes:
+        callback_url: As in `SunoClient.create`, for each input.
+        max_credits: As in `SunoClient.create`, for each input.
+        wait_for_credits: Hold the creates back after a 402 until there are credits again.
+        on_creation: Called once for each input read, as soon as its outcome is known.
+        on_submission: Called with each submission before its request may leave, and when a request
+            that was not accepted is planned again.
+    """
+
+    callback_url: str | None = None
+    max_credits: float | None = None
+    wait_for_credits: bool = False
+    on_creation: Callable[[Creation], object] | None = None
+    on_submission: Callable[[Submission], object] | None = None
+
+
+class CreateStream:
+    """The creates of one stream: reads inputs, submits a few at once, collects the creations."""
+
+    def __init__(
+        self,
+        core: Core,
+        options: StreamOptions,
+        conclude: Callable[[Submission], Awaitable[Creation]],
+    ) -> None:
+        self._core = core
+        self._conclude = conclude
+        self._options = options
+        self._terms = Terms(
+            max_credits=options.max_credits,
+            waits_out=True,
+            credits=CreditWait(core.transport) if options.wait_for_credits else None,
+            on_change=self._changed if options.on_submission is not None else None,
+            on_end=self._ended,
+        )
+        # Inputs that were read and whose creations were not taken yet: a slow consumer holds the
+        # creates back.
+        self._places = asyncio.Semaphore(CREATES_AT_ONCE)
+        self._known: asyncio.Queue[Creation | None] = asyncio.Queue()
+        self._open: dict[Submission, asyncio.Task[None]] = {}
+        self._stopped = False
+        self._failure: Exception | None = None
+
+    async def creations(
+        self, jobs: Iterable[Input] | AsyncIterable[Input]
+    ) -> AsyncGenerator[Creation]:
+        """Yield what `SunoClient.create_many` yields."""
+        reader = asyncio.create_task(self._read(jobs), name="suno_async create_many")
+        self._reader = reader
+        try:
+            while (creation := await self._known.get()) is not None:
+                self._places.release()
+                yield creation
+        finally:
+            await self._leave(reader)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _read(self, jobs: Iterable[Input] | AsyncIterable[Input]) -> None:
+        """Submit each input of the source, and wait for all of them."""
+        source = iterate(jobs)
+        index = 0
+        try:
+            while not self._stopped:
+                await self._places.acquire()
+                job = await anext(source)
+                submission = self._core.submitter.submission(job, self._options.callback_url, index)
+                self._open[submission] = self._core.submitter.start(submission, self._terms)
+                index += 1
+        except StopAsyncIteration:
+            pass
+        except asyncio.CancelledError:
+            # By `_stop`, which wants the rest to end in order, or by `_leave`.
+            if not self._stopped:
+                raise
+        except Exception as error:  # noqa: BLE001 (the source's own, raised at the end of the stream)
+            self._failure = self._failure or error
+        finally:
+            self._stopped = True
+            await source.aclose()
+        while self._open:
+            await asyncio.wait(self._open.values())
+        self._known.put_nowait(None)
+
+    async def _changed(self, submission: Submission) -> None:
+        try:
+            await call(self._options.on_submission, submission)
+        except Exception as error:
+            self._stop(error)
+            raise NotSentError(f"on_submission failed: {error}") from error
+
+    async def _ended(self, submission: Submission) -> None:
+        creation = await self._conclude(submission)
+        if isinstance(creation.error, _STOPPING):
+            self._stop(creation.error)
+        try:
+            await call(self._options.on_creation, creation)
+        except Exception as error:  # noqa: BLE001 (the user's own, raised at the end of the stream)
+            self._stop(error)
+        self._open.pop(submission, None)
+        self._known.put_nowait(creation)
+
+    def _stop(self, failure: Exception) -> None:
+        """Read no further input; raise `failure` once all that was read has ended."""
+        self._failure = self._failure or failure
+        if not self._stopped:
+            self._stopped = True
+            # The source may wait for its next input for ever.
+            self._reader.cancel()
+
+    async def _leave(self, reader: asyncio.Task[None]) -> None:
+        """Drop what was not sent, and wait for the replies to what was: it may be paid for.
+
+        A second cancellation leaves those to the client, which finishes them in the background.
+        """
+        self._stopped = True
+        reader.cancel()
+        for submission in list(self._open):
+            self._core.submitter.abandon(submission)
+        while running := [each for each in (reader, *self._open.values()) if not each.done()]:
+            await asyncio.wait(running)
+
+
+class _PipelineWaiter:
+    """Waits for the task of one job."""
 
     __slots__ = ("_creation", "_outcomes", "task_id")
     interactive = False
@@ -84,10 +213,10 @@ class _Fate:
         self.task_id = task_id
 
     def read(self, info: TaskInfo) -> None:
-        """Readings are not wanted."""
+        """Ignore readings of a task that goes on."""
 
     def settled(self, outcome: Outcome) -> None:
-        """The task has ended."""
+        """Pass the outcome on."""
         self._outcomes.put_nowait(_joined(self._creation, outcome))
 
 
@@ -97,154 +226,31 @@ def _joined(creation: Creation, outcome: Outcome) -> JobOutcome:
     )
 
 
-class Creator:
-    """Creates many jobs, a few at once, for `SunoClient.create_many`.
-
-    Args:
-        core: Of the client.
-        create: Creates one.
-        on_creation: Told each creation as soon as it is known.
-    """
-
-    def __init__(
-        self,
-        core: Core,
-        create: Callable[[Input], Awaitable[TaskHandle]],
-        on_creation: Callable[[Creation], object] | None,
-    ) -> None:
-        self._core = core
-        self._create = create
-        self._on_creation = on_creation
-        self._turn = asyncio.Lock()
-        # Of one: a consumer that takes its time holds the creates back.
-        self._known: asyncio.Queue[Creation | None] = asyncio.Queue(1)
-        self._read = 0
-        self._reading: asyncio.Task[Any] | None = None
-        self._unsent: set[asyncio.Task[None] | None] = set()
-        self._stopped = self._left = False
-        self._failure: Exception | None = None
-
-    async def creations(
-        self, jobs: Iterable[Input] | AsyncIterable[Input]
-    ) -> AsyncGenerator[Creation]:
-        """What `SunoClient.create_many` yields."""
-        source = _stream(jobs)
-        workers = [
-            asyncio.create_task(self._work(source), name="suno_async create")
-            for _ in range(CREATES_AT_ONCE)
-        ]
-        working = len(workers)
-        try:
-            while working:
-                creation = await self._known.get()
-                if creation is None:
-                    working -= 1
-                else:
-                    yield creation
-        finally:
-            await self._leave(workers)
-            await source.aclose()
-        if self._failure is not None:
-            raise self._failure
-
-    async def _work(self, source: AsyncGenerator[Input]) -> None:
-        try:
-            while (item := await self._next(source)) is not None:
-                creation = await self._attempt(*item)
-                self._tell(creation)
-                await self._known.put(creation)
-        except Exception as error:  # noqa: BLE001 (a bug: raised at the end, and no worker is waited for in vain)
-            self._stop(error)
-        await self._known.put(None)
-
-    def _tell(self, creation: Creation) -> None:
-        if self._on_creation is None:
-            if self._left and creation.handle is not None:
-                logger.warning("task %s was created while its stream was left", creation.handle.id)
-            return
-        try:
-            self._on_creation(creation)
-        except Exception as error:  # noqa: BLE001 (what was paid for is handed on; the error is raised at the end)
-            self._stop(error)
-
-    async def _next(self, source: AsyncGenerator[Input]) -> tuple[int, Input] | None:
-        async with self._turn:
-            if self._stopped:
-                return None
-            self._reading = asyncio.current_task()
-            try:
-                job = await anext(source)
-            except StopAsyncIteration:
-                self._stopped = True
-                return None
-            except asyncio.CancelledError:
-                if self._left or self._failure is None:
-                    raise
-                return None  # by `_stop`
-            except Exception as error:  # noqa: BLE001 (whatever it is, it is raised at the end)
-                self._stop(error)
-                return None
-            finally:
-                self._reading = None
-            self._read += 1
-            return self._read - 1, job
-
-    async def _attempt(self, index: int, job: Input) -> Creation:
-        try:
-            return Creation(index, job, await self._create(job))
-        except SunoError as error:
-            if isinstance(error, AuthenticationError | ClientClosedError):
-                # All others would get the same answer.
-                self._stop(error)
-            return Creation(index, job, None, error)
-        except asyncio.CancelledError:
-            left: SunoError = CreateOutcomeUnknownError("cancelled on its way", job.KIND)
-            if asyncio.current_task() in self._unsent:
-                left = NotSentError("its stream was left before it was sent")
-            self._tell(Creation(index, job, None, left))
-            raise
-
-    def _stop(self, failure: Exception) -> None:
-        self._stopped = True
-        self._failure = self._failure or failure
-        # A source may wait for its next input for ever.
-        if self._reading is not None and self._reading is not asyncio.current_task():
-            self._reading.cancel()
-
-    async def _leave(self, workers: list[asyncio.Task[None]]) -> None:
-        """Cancel what has not left; what has may be paid for, and its answer is waited for."""
-        self._left = self._stopped = True
-        self._unsent = {worker for worker in workers if self._core.transport.leave(worker)}
-        # Who has an answer must not wait for a consumer that is gone.
-        self._known = asyncio.Queue()
-        try:
-            await asyncio.wait(workers)
-        except asyncio.CancelledError:
-            for worker in workers:
-                worker.cancel()
-            raise
-
-
 async def pipeline(
     core: Core,
     jobs: Iterable[Input] | AsyncIterable[Input],
     max_pending: int,
-    creator: Creator,
+    stream: CreateStream,
 ) -> AsyncGenerator[JobOutcome]:
-    """What `SunoClient.pipeline` yields."""
+    """Yield what `SunoClient.pipeline` yields."""
     places = asyncio.Semaphore(max_pending)
     outcomes: asyncio.Queue[JobOutcome | None] = asyncio.Queue()
-    pending: dict[int, _Fate] = {}
+    pending: dict[int, _PipelineWaiter] = {}
+
+    def take(creation: Creation) -> None:
+        if creation.handle is None:
+            outcomes.put_nowait(_joined(creation, Outcome("", None, creation.error)))
+            return
+        handle = creation.handle
+        waiter = pending[creation.index] = _PipelineWaiter(creation, handle.id, outcomes)
+        core.poller.watch(handle.id, (waiter,), handle.born, handle.kind)
 
     async def feed() -> None:
+        creations = stream.creations(_bounded(iterate(jobs), places))
         try:
-            async for creation in creator.creations(_bounded(_stream(jobs), places)):
-                if creation.handle is None:
-                    outcomes.put_nowait(_joined(creation, Outcome("", None, creation.error)))
-                    continue
-                handle = creation.handle
-                fate = pending[creation.index] = _Fate(creation, handle.id, outcomes)
-                core.poller.watch(handle.id, (fate,), handle.born, handle.kind)
+            async with contextlib.aclosing(creations):
+                async for creation in creations:
+                    take(creation)
         finally:
             outcomes.put_nowait(None)
 
@@ -261,13 +267,14 @@ async def pipeline(
             yield outcome
         await feeding
     finally:
-        for fate in pending.values():
-            core.poller.unwatch(fate.task_id, fate)
+        for waiter in pending.values():
+            core.poller.unwatch(waiter.task_id, waiter)
         feeding.cancel()
         await asyncio.gather(feeding, return_exceptions=True)
 
 
-async def _stream(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
+async def iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
+    """Yield the items of a plain or an async iterable."""
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item
@@ -277,11 +284,12 @@ async def _stream(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
 
 
 async def _bounded(items: AsyncGenerator[T], places: asyncio.Semaphore) -> AsyncGenerator[T]:
-    """Each item once there is a place for it; it is not even read before."""
-    while True:
-        await places.acquire()
-        try:
-            item = await anext(items)
-        except StopAsyncIteration:
-            return
-        yield item
+    """Yield each item once there is a place for it. It is not even read before."""
+    async with contextlib.aclosing(items):
+        while True:
+            await places.acquire()
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            yield item

@@ -23,6 +23,7 @@ from suno_async import (
     SunoClient,
     TaskHandle,
 )
+from suno_async._limiter import AccountLimiter
 from suno_async.sandbox import Faults, Sandbox
 from tests.chaos_proxy import ChaosProxy, Extent, How, Point
 
@@ -58,7 +59,7 @@ class Retries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take the error out of a message about a retry."""
         if isinstance(record.args, tuple):
-            self.of[_song.get()].append(type(record.args[-1]))
+            self.of[_song.get()].append(type(record.args[1]))
 
 
 @pytest.fixture
@@ -82,11 +83,14 @@ def fast_client(
     retry_for: float = RETRY_FOR,
 ) -> SunoClient:
     """A client with a budget that the vendor would not grant."""
-    client = SunoClient(
-        sandbox.key, base_url=url, session=session, request_timeout=TIMEOUT, retry_for=retry_for
+    return SunoClient(
+        sandbox.key,
+        base_url=url,
+        session=session,
+        limiter=AccountLimiter(rate),
+        request_timeout=TIMEOUT,
+        retry_for=retry_for,
     )
-    client._rate_limit = rate  # pyright: ignore[reportPrivateUsage]  # refused in public
-    return client
 
 
 async def create_all(

@@ -238,7 +238,7 @@ def test_second_event_loop() -> None:
     suno = SunoClient(CANARY, base_url=BASE)
 
     async def use() -> None:
-        suno.statistics()
+        suno.as_completed([])
 
     async def close() -> None:
         await suno.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from suno_async import MaintenanceError, NotSentError, RateLimitError
 from suno_async._limiter import JITTER, WINDOW, AccountLimiter, limiter_for
 from tests.virtual import run_virtual
 
@@ -37,7 +39,7 @@ async def traffic(seed: int, count: int, handshake: float, low: float, high: flo
 
         async def exchange() -> None:
             await asyncio.sleep(handshake if number < 5 else 0.0)
-            permit.left()
+            permit.sent()
             await asyncio.sleep(draw.uniform(low, high))
             arrivals.append(loop.time())
             await asyncio.sleep(draw.uniform(low, high))
@@ -76,7 +78,7 @@ def test_first_come_first_served_and_no_burst() -> None:
             permit = await limiter.acquire()
             served.append(number)
             times.append(limiter.now())
-            permit.left()
+            permit.sent()
             permit.answered()
 
         await asyncio.gather(*(one(n) for n in range(60)))
@@ -91,7 +93,7 @@ def test_a_cancelled_wait_costs_nothing() -> None:
 
     async def work() -> None:
         limiter = AccountLimiter()
-        (await limiter.acquire()).left()
+        (await limiter.acquire()).sent()
         leaving = [asyncio.ensure_future(limiter.acquire()) for _ in range(50)]
         staying = asyncio.ensure_future(limiter.acquire())
         await asyncio.sleep(0.01)
@@ -127,13 +129,19 @@ def test_a_permit_counts_once() -> None:
             permit = await limiter.acquire()
             if number % 2:
                 permit.cancel()
-            for tell in (permit.left, permit.answered, permit.cancel, permit.left, permit.answered):
-                tell()
+            for report in (
+                permit.sent,
+                permit.answered,
+                permit.cancel,
+                permit.sent,
+                permit.answered,
+            ):
+                report()
         # Were one freed twice, or never, the next 15 would go too early, or not at all.
         unanswered = [await limiter.acquire() for _ in range(15)]
         started = limiter.now()
         for permit in unanswered:
-            permit.left()
+            permit.sent()
         await limiter.acquire()
         assert limiter.now() - started == pytest.approx(JITTER + WINDOW, abs=1e-6)
 
@@ -152,10 +160,129 @@ def test_rate_exceeded() -> None:
         assert limiter.now() >= 30.0
         for _ in range(1500):
             permit = await limiter.acquire()
-            permit.left()
+            permit.sent()
             permit.answered()
         assert limiter.rate == 15.0
         assert limiter.rate_limited == 2
+
+    run_virtual(work())
+
+
+def test_two_requests_never_leave_together() -> None:
+    """After every pause and rate change, any two requests are a slot apart."""
+
+    async def work() -> None:
+        limiter, times = AccountLimiter(), list[float]()
+        rates = list[float]()
+
+        async def one() -> None:
+            permit = await limiter.acquire()
+            times.append(limiter.now())
+            rates.append(limiter.rate)
+            permit.sent()
+            permit.answered()
+
+        callers = [asyncio.ensure_future(one()) for _ in range(900)]
+        draw = random.Random(1)
+        for number in range(30):
+            await asyncio.sleep(draw.uniform(0.01, 3.0))
+            match number % 5:
+                case 0 | 1:
+                    limiter.rate_exceeded(draw.choice([None, 0.0, 0.3, 2.0]))
+                case 2:
+                    limiter.pause(draw.uniform(0.0, 20.0))
+                case 3:
+                    limiter.tighten(draw.uniform(10.0, 15.0), 120.0)
+                case _:
+                    pass
+        await asyncio.gather(*callers)
+        gaps = [b - a for a, b in itertools.pairwise(times)]
+        assert all(gap >= 1 / rate - 1e-6 for gap, rate in zip(gaps, rates[1:], strict=True))
+
+    run_virtual(work())
+
+
+def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """An account pauses for `max_pause` at most, whatever the server asks for, and logs it."""
+
+    async def work() -> None:
+        limiter = AccountLimiter(max_pause=50.0)
+        limiter.rate_exceeded(1e9)
+        limiter.rate_exceeded(1e9)
+        assert limiter.paused is not None
+        assert limiter.paused.until == pytest.approx(50.0)
+        await limiter.acquire()
+        assert 50.0 <= limiter.now() < 50.2
+        limiter.pause(math.inf)
+        await limiter.acquire()
+        assert 100.0 <= limiter.now() < 100.5
+
+    run_virtual(work())
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        "account paused for 50.0 s: rate exceeded (429)",
+        "account paused for 50.0 s: maintenance (455)",
+    ]
+
+
+def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
+    """Such a caller gets the reason of the pause at once, before it waits and while it waits."""
+
+    async def work() -> None:
+        limiter = AccountLimiter()
+        for _ in range(15):
+            (await limiter.acquire()).sent()
+        waiting = [asyncio.ensure_future(limiter.acquire(20.0 + n)) for n in range(5)]
+        patient = asyncio.ensure_future(limiter.acquire())
+        await asyncio.sleep(0)
+        limiter.pause(60.0)
+        await asyncio.sleep(0.001)
+        assert [type(each.exception()) for each in waiting] == [MaintenanceError] * 5
+        with pytest.raises(MaintenanceError, match="paused") as caught:
+            await limiter.acquire(30.0)
+        assert caught.value.retry_after == pytest.approx(60.0, abs=0.1)
+        await patient
+        assert limiter.now() >= 60.0
+        limiter.rate_exceeded(30.0)
+        with pytest.raises(RateLimitError):
+            await limiter.acquire(limiter.now() + 5.0)
+        assert limiter.granted == 16
+
+    run_virtual(work())
+
+
+def test_no_slot_in_time() -> None:
+    """A caller that gives up before its turn comes costs no permit."""
+
+    async def work() -> None:
+        limiter = AccountLimiter()
+        (await limiter.acquire()).sent()
+        others = [asyncio.ensure_future(limiter.acquire()) for _ in range(5)]
+        await asyncio.sleep(0)
+        with pytest.raises(NotSentError, match="budget"):
+            await limiter.acquire(0.1)
+        await asyncio.gather(*others)
+        assert limiter.granted == 6
+
+    run_virtual(work())
+
+
+def test_a_client_that_joins_does_not_undo_a_cut() -> None:
+    """A lower `rate_limit` of a second client leaves the rate after a 429 as low as it is."""
+
+    async def work() -> None:
+        limiter = limiter_for("a", 15.0)
+        for _ in range(6):
+            limiter.rate_exceeded(0.0)
+        cut = limiter.rate
+        assert cut < 5.0
+        assert limiter_for("a", 10.0) is limiter
+        assert limiter.rate == cut
+        for _ in range(2000):
+            permit = await limiter.acquire()
+            permit.sent()
+            permit.answered()
+        assert limiter.rate == 10.0
 
     run_virtual(work())
 
@@ -167,6 +294,10 @@ def test_one_budget_per_account() -> None:
         one = limiter_for("a", 15.0)
         assert limiter_for("a", 10.0) is one
         assert one.rate == 10.0
+        limiter_for("a", 15.0, max_pause=5.0)
+        one.pause(100.0)
+        assert one.paused is not None
+        assert one.paused.until == pytest.approx(5.0)
         assert limiter_for("b", 15.0) is not one
 
     run_virtual(work())

@@ -194,26 +194,24 @@ async def test_leaving_loses_nothing(way: str) -> None:
 
 
 async def test_cancelled_twice() -> None:
-    """Whoever does not wait for creates on their way is told that their outcome is unknown."""
+    """Creates in flight whose stream is not waited for end in the background, all reported."""
     faults = Faults(latency_out=(0.3, 0.3))
-    async with (
-        Sandbox(faults=faults) as sandbox,
-        SunoClient(sandbox.key, base_url=sandbox.url) as suno,
-    ):
-        created: list[Creation] = []
-        stream = suno.create_many(songs(100), on_creation=created.append)
-        first = asyncio.ensure_future(anext(stream))
-        async with asyncio.timeout(10):
-            while not sandbox.statistics.created:  # noqa: ASYNC110 (no event tells)
-                await asyncio.sleep(0.01)
-        for _ in range(2):
-            first.cancel()
-            await asyncio.sleep(0)
-        await asyncio.wait([first])
-        await asyncio.sleep(0)
-        unknown = [each for each in created if isinstance(each.error, CreateOutcomeUnknownError)]
-        assert len(unknown) >= sandbox.statistics.created
-        assert not any(each.ok for each in created)
+    created: list[Creation] = []
+    async with Sandbox(faults=faults) as sandbox:
+        async with SunoClient(sandbox.key, base_url=sandbox.url) as suno:
+            stream = suno.create_many(songs(100), on_creation=created.append)
+            first = asyncio.ensure_future(anext(stream))
+            async with asyncio.timeout(10):
+                while not sandbox.statistics.created:  # noqa: ASYNC110 (no event to wait for)
+                    await asyncio.sleep(0.01)
+            for _ in range(2):
+                first.cancel()
+                await asyncio.sleep(0)
+            await asyncio.wait([first])
+            assert not created
+        told = {creation.handle.id for creation in created if creation.handle is not None}
+        assert told == set(sandbox.tasks)
+        assert told
 
 
 async def test_left_creates_are_not_tried_again() -> None:
@@ -303,17 +301,23 @@ async def test_leaving_a_source_that_failed(
 
 
 async def test_out_of_credits() -> None:
-    """Once credits are gone, inputs end with that error, unsent; what was created is polled on."""
+    """A 402 ends the reading of the source; what was created is finished, then it is raised."""
+    read = 0
+
+    def source() -> Iterator[GenerateMusic]:
+        nonlocal read
+        for job in songs(200):
+            read += 1
+            yield job
+
     async with Sandbox(time_scale=SCALE, credits=120, failure_share=0.0) as sandbox:
         async with SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno:
-            outcomes = [outcome async for outcome in suno.pipeline(songs(200))]
-        assert len(outcomes) == 200
+            outcomes, error = await until_it_raises(suno.pipeline(source()))
+        assert isinstance(error, InsufficientCreditsError)
+        assert len(outcomes) == read <= 10 + CREATES_AT_ONCE + 1
         refused = [each for each in outcomes if not each.ok]
         assert {type(each.error) for each in refused} == {InsufficientCreditsError}
-        assert 200 - len(refused) == sandbox.statistics.created > 0
-        # Those that were on their way when the first was refused.
-        unpaid = sandbox.statistics.paths["CreateTask"] - sandbox.statistics.created
-        assert 1 <= unpaid <= CREATES_AT_ONCE
+        assert len(outcomes) - len(refused) == sandbox.statistics.created == 10
 
 
 async def test_closed_client(suno: SunoClient) -> None:

@@ -1,0 +1,324 @@
+"""Drives submissions: one supervised asyncio task for each, owned by the client."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import logging
+import uuid
+from typing import TYPE_CHECKING
+
+from suno_async import _wire, _wire_jobs
+from suno_async.errors import (
+    AuthenticationError,
+    ClientClosedError,
+    ConnectionLostError,
+    CreditLimitError,
+    InsufficientCreditsError,
+    InternalError,
+    InvalidInputError,
+    NotSentError,
+    SunoError,
+    TaskNotFoundError,
+)
+from suno_async.inputs import GeneratePersona, Input
+from suno_async.submissions import Submission, SubmissionState
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from suno_async._limiter import Permit
+    from suno_async._transport import Transport
+    from suno_async.models import Estimate
+
+logger = logging.getLogger("suno_async")
+
+#: Seconds between two looks at the balance while creates wait for credits.
+BALANCE_EVERY = 30.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a submission is made.
+
+    Attributes:
+        max_credits: Ask for the price first and create nothing that costs more; None: do not ask.
+        waits_out: Wait for the end of every pause of the account, however long.
+        credits: Wait here for a top-up after a 402; None ends the submission with the 402.
+        on_change: Called before the request may leave, and when a refused request is planned again.
+        on_end: Called at the end, whatever it is. It must not raise.
+    """
+
+    max_credits: float | None = None
+    waits_out: bool = False
+    credits: CreditWait | None = None
+    on_change: Callable[[Submission], object] | None = None
+    on_end: Callable[[Submission], Awaitable[object]] | None = None
+
+
+class Submitter:
+    """Makes creates. Each runs to its end, whatever happens to its caller."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._running: dict[Submission, asyncio.Task[None]] = {}
+        self._begun: set[Submission] = set()
+        self._closed = False
+        # The documented path first; where it is not found, the one that the vendor's client calls.
+        self._estimate_paths = [_wire_jobs.ESTIMATE_CREDITS, _wire_jobs.ESTIMATE_TASK]
+
+    def submission(
+        self, job: Input | GeneratePersona, callback_url: str | None = None, index: int = 0
+    ) -> Submission:
+        """Return a planned submission with an id of its own."""
+        return Submission(uuid.uuid4().hex, job, index, callback_url)
+
+    async def run(self, submission: Submission, terms: Terms) -> str:
+        """Make a submission. Return the id of what was created.
+
+        If this is cancelled before the request left, it never leaves. If it is cancelled later, the
+        submission ends in the background.
+
+        Raises:
+            SunoError: It was not created, or that is not known.
+        """
+        task = self.start(submission, terms)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            self.abandon(submission)
+            raise
+        if submission.error is not None:
+            raise submission.error
+        return submission.task_id
+
+    def start(self, submission: Submission, terms: Terms) -> asyncio.Task[None]:
+        """Make a submission in a background task; return the task, which never fails."""
+        task = self._loop.create_task(self._drive(submission, terms), name="suno_async create")
+        self._running[submission] = task
+        task.add_done_callback(lambda _: self._running.pop(submission, None))
+        return task
+
+    def abandon(self, submission: Submission) -> None:
+        """Drop a planned submission. Let one in flight end in the background, without a retry."""
+        submission.abandoned = True
+        if (task := self._running.get(submission)) is not None:
+            self._cancel_if_planned(submission, task)
+        if submission.state.ended:
+            _log_abandoned(submission)
+
+    async def close(self, timeout: float) -> None:
+        """End planned submissions; wait for those in flight, `timeout` seconds at most."""
+        self._closed = True
+        for submission, task in self._running.items():
+            self._cancel_if_planned(submission, task)
+        if not self._running:
+            return
+        _, late = await asyncio.wait(self._running.values(), timeout=timeout)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    async def estimate(
+        self, job: Input, callback_url: str | None, *, waits_out: bool = False
+    ) -> Estimate:
+        """Return the price of a job.
+
+        Raises:
+            SunoError: The server refused, or could not be asked.
+        """
+        paths = self._estimate_paths
+        for path in tuple(paths):
+            request = _wire_jobs.estimate_request(job, callback_url, path)
+            try:
+                estimate = await self._transport.get(
+                    request, _wire_jobs.read_estimate, waits_out=waits_out
+                )
+            except TaskNotFoundError:
+                if path == paths[-1]:
+                    raise
+            else:
+                # What was found is asked first from now on.
+                paths.sort(key=lambda each: each != path)
+                return estimate
+        raise AssertionError("unreachable: the last path raises")
+
+    def _cancel_if_planned(self, submission: Submission, task: asyncio.Task[None]) -> None:
+        # A task that is cancelled before its first step would end without a word.
+        if submission.state is SubmissionState.PLANNED and submission in self._begun:
+            task.cancel()
+
+    async def _drive(self, submission: Submission, terms: Terms) -> None:
+        body = b""
+        self._begun.add(submission)
+        try:
+            if self._closed or submission.abandoned:
+                raise self._why_cancelled(submission)  # noqa: TRY301 (one place handles errors)
+            request = _request_for(submission)
+            body = request.body or b""
+            await self._check_price(submission, terms)
+            submission.created(await self._attempts(submission, terms, request))
+        except SunoError as error:
+            submission.failed(error, body)
+        except asyncio.CancelledError:
+            submission.failed(self._why_cancelled(submission), body)
+        except Exception as error:
+            # A bug of this library, or an error in a function of the caller's.
+            logger.exception("unforeseen error while creating %s", submission.kind)
+            bug = InternalError(f"creating {submission.kind}")
+            bug.__cause__ = error
+            submission.failed(bug, body)
+        self._begun.discard(submission)
+        if submission.abandoned:
+            _log_abandoned(submission)
+        try:
+            await call(terms.on_end, submission)
+        except Exception:
+            logger.exception("unforeseen error after a create ended")
+
+    def _why_cancelled(self, submission: Submission) -> SunoError:
+        if submission.state is SubmissionState.SENDING:
+            return ConnectionLostError("the client was closed before the reply arrived")
+        if submission.abandoned:
+            return NotSentError("cancelled before it was sent")
+        return ClientClosedError("the client was closed before the create was sent")
+
+    async def _check_price(self, submission: Submission, terms: Terms) -> None:
+        job = submission.job
+        if terms.max_credits is None or isinstance(job, GeneratePersona):
+            return
+        price = await self.estimate(job, submission.callback_url, waits_out=terms.waits_out)
+        if price.estimated_credits > terms.max_credits:
+            raise CreditLimitError(terms.max_credits, price)
+
+    async def _attempts(self, submission: Submission, terms: Terms, request: _wire.Request) -> str:
+        async def attempts() -> str:
+            return await self._transport.retrying(
+                lambda permit: self._attempt(submission, terms, request, permit),
+                lambda error: not self._closed and submission.may_retry(error),
+                f"create {submission.kind}",
+                waits_out=terms.waits_out,
+            )
+
+        try:
+            return await attempts()
+        except InsufficientCreditsError:
+            if terms.credits is None or submission.abandoned:
+                raise
+        return await terms.credits.attempt(attempts, submission)
+
+    async def _attempt(
+        self, submission: Submission, terms: Terms, request: _wire.Request, permit: Permit
+    ) -> str:
+        try:
+            self._transport.gate.check(self._loop.time(), spends=True)
+            submission.sending()
+            await call(terms.on_change, submission)
+            if submission.abandoned:
+                raise NotSentError("cancelled before it was sent")  # noqa: TRY301 (one place undoes)
+        except BaseException:
+            permit.cancel()
+            submission.state = SubmissionState.PLANNED
+            raise
+        try:
+            return await self._transport.once(request, _wire.read_created, permit, spends=True)
+        except SunoError as error:
+            submission.attempt_failed(error)
+            if submission.state is SubmissionState.PLANNED:
+                await call(terms.on_change, submission)
+            raise
+
+
+class CreditWait:
+    """Holds the creates of a stream back after a 402, until the account has credits again."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        # One create at a time tries whether the credits suffice.
+        self._turn = asyncio.Lock()
+
+    async def attempt(self, create: Callable[[], Awaitable[str]], submission: Submission) -> str:
+        """Call `create` once there are credits, again after each 402; return the new id.
+
+        Raises:
+            SunoError: What else `create` raised, or a refused key.
+        """
+        async with self._turn:
+            while True:
+                await self._until_topped_up()
+                try:
+                    return await create()
+                except InsufficientCreditsError:
+                    if submission.abandoned:
+                        raise
+
+    async def _until_topped_up(self) -> None:
+        transport = self._transport
+        if not transport.gate.lacks_credits(asyncio.get_running_loop().time()):
+            return
+        logger.warning(
+            "out of credits: creates are held back, the balance is asked for every %g s",
+            BALANCE_EVERY,
+        )
+        while True:
+            await asyncio.sleep(BALANCE_EVERY)
+            try:
+                balance = await transport.get(
+                    _wire.balance_request(), _wire.read_balance, waits_out=True
+                )
+            except (AuthenticationError, ClientClosedError):
+                raise
+            except SunoError as error:
+                logger.warning("cannot read the balance: %s", error)
+                continue
+            transport.gate.saw_balance(balance)
+            if balance > 0:
+                return
+
+
+async def call(function: Callable[..., object] | None, *arguments: object) -> None:
+    """Call a function of the user's, if there is one; await it if it is a coroutine function."""
+    if function is not None:
+        result = function(*arguments)
+        if inspect.isawaitable(result):
+            await result
+
+
+def _request_for(submission: Submission) -> _wire.Request:
+    job = submission.job
+    if isinstance(job, GeneratePersona):
+        if problems := job.problems():
+            raise InvalidInputError(problems)
+        return _wire_jobs.persona_request(job)
+    check_job(job, submission.callback_url)
+    return _wire.create_request(job, submission.callback_url)
+
+
+def check_job(job: object, callback_url: str | None) -> None:
+    """Check what is about to be sent.
+
+    Raises:
+        InvalidInputError: One or more rules are broken; the error lists every problem.
+    """
+    if not isinstance(job, Input):
+        what = f"must be an input such as GenerateMusic, not {type(job).__name__}"
+        raise InvalidInputError((f"job: {what}",))
+    problems = job.problems()
+    if callback_url and not callback_url.startswith(("https://", "http://")):
+        problems += (f"callback_url: must be http(s), not {callback_url!r}",)
+    if problems:
+        raise InvalidInputError(problems)
+
+
+def _log_abandoned(submission: Submission) -> None:
+    """Report what became of a create whose caller was cancelled."""
+    kind = submission.kind
+    if submission.state is SubmissionState.CREATED:
+        logger.warning(
+            "the caller of a create was cancelled, but %s %s was created", kind, submission.task_id
+        )
+    elif submission.sent:
+        logger.warning("the caller of a create was cancelled: %s", submission.error)
