@@ -244,15 +244,18 @@ class Transport:
             is_worth_it: Decides whether another attempt may help and does no harm.
             what: The name of the exchange in the log.
             waits_out: Wait for the end of every pause of the account, however long. Otherwise
-                pauses, and waiting for a permit, count against ``retry_for``.
+                pauses, and waiting for a permit, count against ``retry_for``. Where retries are
+                switched off, the one attempt waits ``request_timeout`` for its permit.
 
         Raises:
             SunoError: The last error, or the reason of a pause that ends too late.
         """
-        give_up_at = self._loop.time() + self._retry_for
+        started = self._loop.time()
+        give_up_at = started + self._retry_for
+        permit_by = None if waits_out else max(give_up_at, started + self.request_timeout)
         number = 0
         while True:
-            permit = await self.limiter.acquire(None if waits_out else give_up_at)
+            permit = await self.limiter.acquire(permit_by)
             try:
                 return await attempt(permit)
             except SunoError as error:
@@ -387,13 +390,15 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     if length is not None and length <= MOST_BYTES and "Content-Encoding" not in response.headers:
         return await response.read()
     parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > MOST_BYTES:
-            break
-        parts.append(part)
-    else:
+    size = length or 0
+    if size <= MOST_BYTES:
+        size = 0
+        async for part in response.content.iter_any():
+            size += len(part)
+            if size > MOST_BYTES:
+                break
+            parts.append(part)
+    if size <= MOST_BYTES:
         return b"".join(parts)
     raise ResponseError(f"the reply has more than {MOST_BYTES} bytes", response.status)
 

@@ -58,7 +58,7 @@ class Retries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take the error out of a message about a retry."""
-        if isinstance(record.args, tuple):
+        if isinstance(record.args, tuple) and record.levelno == logging.INFO:
             self.of[_song.get()].append(type(record.args[1]))
 
 

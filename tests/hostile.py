@@ -1,0 +1,66 @@
+"""A server that answers HTTP requests with whatever bytes a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+
+async def receive(reader: asyncio.StreamReader) -> bytes:
+    """Read one request: its head, and as many bytes as its Content-Length says."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = 0
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            length = int(line.partition(b":")[2])
+    return head + await reader.readexactly(length)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    answer: Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]],
+) -> AsyncIterator[str]:
+    """Listen on a free port; yield the URL."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await answer(await receive(reader), writer):
+                await writer.drain()
+            writer.close()
+        except (EOFError, ConnectionError):
+            pass
+        finally:
+            if not writer.is_closing():
+                writer.transport.abort()
+
+    connections: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(handle(reader, writer))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()[:2]
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.close()
+        for task in tuple(connections):
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+
+
+def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    """Build a whole HTTP response."""
+    lines = [
+        f"HTTP/1.1 {status}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

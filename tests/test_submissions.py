@@ -1,0 +1,492 @@
+"""Creates whose callers are cancelled: no paid id is lost, and nothing is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from suno_async import (
+    ClientClosedError,
+    CreateOutcomeUnknownError,
+    Creation,
+    GenerateMusic,
+    GeneratePersona,
+    InvalidInputError,
+    NotSentError,
+    RateLimitError,
+    Submission,
+    SunoClient,
+    TaskHandle,
+)
+from suno_async._limiter import AccountLimiter
+from suno_async.sandbox import Faults, Sandbox
+from tests.scripted import Server, reply
+from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from tests.scripted import Reply
+
+KEY, URL = "ak_test", "http://api.example"
+
+
+class Lost(Exception):  # noqa: N818 (no error of the library's)
+    """Ends a task group from inside."""
+
+
+async def by_cancel(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
+    """Cancel the asyncio task that awaits the create."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().call_later(after, task.cancel)
+    return await task
+
+
+async def by_timeout(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
+    """Let a timeout end the create."""
+    async with asyncio.timeout(after):
+        return await work
+
+
+async def by_wait_for(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
+    """Let the older form of a timeout end the create."""
+    return await asyncio.wait_for(work, after)
+
+
+async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
+    """Let a task group end the create, because a sibling failed."""
+
+    async def fail() -> None:
+        await asyncio.sleep(after)
+        raise Lost
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work)
+        group.create_task(fail())
+    return task.result()
+
+
+async def by_inner_task(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
+    """Cancel the outer of two nested asyncio tasks."""
+
+    async def outer() -> TaskHandle:
+        return await asyncio.create_task(work)
+
+    return await by_cancel(outer(), after)
+
+
+WAYS: list[Callable[[Coroutine[Any, Any, TaskHandle], float], Awaitable[TaskHandle]]] = [
+    *(by_cancel, by_timeout, by_wait_for, by_group, by_inner_task)
+]
+
+
+async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) -> set[str]:
+    """Create `count` songs and cancel each at a random moment; the ids that callers received."""
+    draw = random.Random(seed)
+
+    async def one(number: int) -> TaskHandle:
+        work = suno.create(GenerateMusic(prompt=f"song {number}"))
+        # Many moments stand right at an await: 0 cancels before the first step.
+        after = draw.choice([0.0, draw.uniform(0.0, longest)])
+        return await draw.choice(WAYS)(work, after)
+
+    ended = await asyncio.gather(*map(one, range(count)), return_exceptions=True)
+    expected = (TimeoutError, asyncio.CancelledError, ExceptionGroup)
+    assert all(isinstance(end, (TaskHandle, *expected)) for end in ended)
+    return {end.id for end in ended if isinstance(end, TaskHandle)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_cancelled_create_is_accounted_for(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2,000 creates cancelled at every await: each task of the server is reported by its id."""
+    server = Server().install(monkeypatch)
+    reported: list[Creation] = []
+
+    async def report(creation: Creation) -> None:
+        await asyncio.sleep(0.02)
+        reported.append(creation)
+
+    async def main() -> None:
+        async with SunoClient(
+            KEY, base_url=URL, limiter=AccountLimiter(100), on_creation=report
+        ) as suno:
+            received = await cancel_all(suno, seed, 2000, longest=20.0)
+        ids = [each.handle.id for each in reported if each.handle is not None]
+        at_server = [task_id for ids in server.created.values() for task_id in ids]
+        assert sorted(ids) == sorted(at_server)
+        assert received <= set(ids)
+        assert all(len(each) == 1 for each in server.created.values())
+        assert 100 < len(at_server) < 1900
+        assert 100 < len(received) < len(at_server)
+
+    run_virtual(main())
+
+
+async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
+    """Over real connections as well, each task at the sandbox is reported by its id."""
+    caplog.set_level(logging.CRITICAL, logger="suno_async")
+    reported: list[Creation] = []
+    async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
+        async with SunoClient(
+            sandbox.key,
+            base_url=sandbox.url,
+            limiter=AccountLimiter(2000),
+            on_creation=reported.append,
+        ) as suno:
+            await cancel_all(suno, 1, 500, longest=1.0)
+        ids = [each.handle.id for each in reported if each.handle is not None]
+        assert sorted(ids) == sorted(sandbox.tasks)
+        assert ids
+
+
+def test_cancelled_while_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A create that waits for its permit and is cancelled is never sent and costs no permit."""
+    server = Server().install(monkeypatch)
+    reported: list[Creation] = []
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL, on_creation=reported.append) as suno:
+            waiting = [
+                asyncio.ensure_future(suno.create(GenerateMusic(prompt=str(n)))) for n in range(30)
+            ]
+            await asyncio.sleep(0.01)
+            for each in waiting[1:]:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            await asyncio.sleep(10)
+            assert list(server.created) == ["0"]
+            assert suno.statistics().requests == 1
+        assert [creation.job.payload()["prompt"] for creation in reported] == ["0"]
+
+    run_virtual(main())
+
+
+def test_cancelled_in_flight(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A create cancelled in flight ends in the background, reported once and logged."""
+    server = Server(delay=1.0).install(monkeypatch)
+    reported: list[Creation] = []
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL, on_creation=reported.append) as suno:
+            with pytest.raises(TimeoutError):
+                await by_timeout(suno.create(GenerateMusic(prompt="rain")), 0.5)
+            assert not reported
+            await asyncio.sleep(5)
+        (creation,) = reported
+        assert creation.handle is not None
+        assert [creation.handle.id] == server.created["rain"]
+
+    run_virtual(main())
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "task-0" in record.getMessage()
+
+
+@pytest.mark.parametrize("code", [429, 455])
+def test_an_abandoned_create_is_not_retried(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A create cancelled in flight and then refused for the rate is not sent again."""
+    server = Server(delay=1.0).install(monkeypatch)
+    reported: list[Creation] = []
+    server.answer = lambda _: reply(None, code)
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL, on_creation=reported.append) as suno:
+            with pytest.raises(TimeoutError):
+                await by_timeout(suno.create(GenerateMusic(prompt="rain")), 0.5)
+            await asyncio.sleep(300)
+        assert server.count("CreateTask") == 1
+        (creation,) = reported
+        assert getattr(creation.error, "code", 0) == code
+
+    run_virtual(main())
+
+
+def test_close_waits_for_creates_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing ends planned creates, waits for those in flight, and reports each one sent."""
+    server = Server(delay=4.0).install(monkeypatch)
+    reported: list[Creation] = []
+
+    async def main() -> None:
+        suno = SunoClient(KEY, base_url=URL, on_creation=reported.append)
+        creates = [
+            asyncio.ensure_future(suno.create(GenerateMusic(prompt=str(n)))) for n in range(30)
+        ]
+        await asyncio.sleep(0.3)
+        await suno.close()
+        ended = await asyncio.gather(*creates, return_exceptions=True)
+        created = [each for each in ended if isinstance(each, TaskHandle)]
+        assert {type(each) for each in ended} == {TaskHandle, ClientClosedError}
+        assert 3 <= len(created) <= 6
+        assert {each.handle.id for each in reported if each.handle} == {one.id for one in created}
+        assert len(reported) == len(created) == len(server.created)
+        assert asyncio.get_running_loop().time() < 9
+
+    run_virtual(main())
+
+
+def test_close_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A create whose reply does not come within the request timeout ends as unknown."""
+    Server(delay=1e6).install(monkeypatch)
+    reported: list[Creation] = []
+
+    async def main() -> None:
+        suno = SunoClient(KEY, base_url=URL, request_timeout=5.0, on_creation=reported.append)
+        create = asyncio.ensure_future(suno.create(GenerateMusic(prompt="rain")))
+        await asyncio.sleep(0.3)
+        await suno.close()
+        assert asyncio.get_running_loop().time() == pytest.approx(5.3, abs=0.1)
+        with pytest.raises(CreateOutcomeUnknownError):
+            await create
+        (creation,) = reported
+        assert isinstance(creation.error, CreateOutcomeUnknownError)
+        assert b"rain" in creation.error.body
+
+    run_virtual(main())
+
+
+def test_a_cancelled_close_can_be_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a cancelled close a second one finishes, with every create reported."""
+    Server(delay=4.0).install(monkeypatch)
+    reported: list[Creation] = []
+
+    async def main() -> None:
+        suno = SunoClient(KEY, base_url=URL, on_creation=reported.append)
+        create = asyncio.ensure_future(suno.create(GenerateMusic(prompt="rain")))
+        waiting = asyncio.ensure_future(suno.task("other").result())
+        await asyncio.sleep(0.3)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await suno.close()
+        await suno.close()
+        assert (await create).id == "task-0"
+        with pytest.raises(ClientClosedError):
+            await waiting
+        assert len(reported) == 1
+        assert suno.statistics().watched == 0
+        await suno.close()
+
+    run_virtual(main())
+
+
+def test_calls_that_wait_for_the_budget_end_at_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing ends every direct call with `ClientClosedError`, in whatever it waits."""
+    Server(delay=0.5).install(monkeypatch)
+
+    async def main() -> None:
+        suno = SunoClient(KEY, base_url=URL)
+        calls = [asyncio.ensure_future(suno.balance()) for _ in range(73)]
+        await asyncio.sleep(2.0)
+        await suno.close()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(each) for each in ended} == {float, ClientClosedError}
+        assert sum(isinstance(each, ClientClosedError) for each in ended) > 40
+        assert asyncio.get_running_loop().time() < 2.1
+        with pytest.raises(ClientClosedError):
+            await suno.balance()
+        assert suno.statistics().requests > 0
+
+    run_virtual(main())
+
+
+def test_a_pause_fails_no_input_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams wait pauses out; a direct create with less patience raises at once."""
+    server = Server().install(monkeypatch)
+    down = True
+
+    def answer(request: Any) -> Reply:  # noqa: ANN401 (a request)
+        return reply(None, 429, **{"Retry-After": "1000000000"}) if down else server.usual(request)
+
+    server.answer = answer
+
+    async def main() -> None:
+        nonlocal down
+        loop = asyncio.get_running_loop()
+        async with SunoClient(KEY, base_url=URL, retry_for=30.0) as suno:
+            jobs = [GenerateMusic(prompt=str(n)) for n in range(20)]
+            stream = suno.create_many(jobs)
+            first = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(5)
+            paused = suno.statistics()
+            assert paused.paused_until is not None
+            assert "429" in paused.pause_reason
+            began = loop.time()
+            for call in (suno.create(GenerateMusic(prompt="x")), suno.balance()):
+                with pytest.raises(RateLimitError) as caught:
+                    await call
+                assert caught.value.retry_after == pytest.approx(115, abs=1)
+            assert loop.time() - began < 0.01
+            # Longer than any retry.
+            await asyncio.sleep(500)
+            down = False
+            creations = [await first, *[each async for each in stream]]
+        assert all(each.ok for each in creations)
+        assert len(server.created) == 20
+        assert server.count("CreateTask") < 40
+
+    run_virtual(main())
+
+
+def test_wait_for_credits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of credits, creates are held and the balance is asked every 30 s, until a top-up."""
+    server = Server().install(monkeypatch)
+    credit = 5
+
+    def answer(request: Any) -> Reply:  # noqa: ANN401 (a request)
+        nonlocal credit
+        if request.path.endswith("balance"):
+            return reply({"balance": credit})
+        if credit == 0:
+            return reply(None, 402)
+        credit -= 1
+        return server.usual(request)
+
+    server.answer = answer
+
+    async def main() -> None:
+        nonlocal credit
+        async with SunoClient(KEY, base_url=URL) as suno:
+            jobs = [GenerateMusic(prompt=str(n)) for n in range(40)]
+            stream = suno.create_many(jobs, wait_for_credits=True)
+            taken = [await anext(stream) for _ in range(5)]
+            rest = asyncio.ensure_future(anext(stream))
+            refused = server.count("CreateTask")
+            await asyncio.sleep(300)
+            assert 9 <= server.count("balance") <= 11
+            assert server.count("CreateTask") <= refused + 8
+            credit = 100
+            taken += [await rest, *[each async for each in stream]]
+        assert all(each.ok for each in taken)
+        assert sorted(each.index for each in taken) == list(range(40))
+        assert all(len(ids) == 1 for ids in server.created.values())
+
+    run_virtual(main())
+
+
+def test_on_creation_that_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in the client's `on_creation` is logged, and the task is returned all the same."""
+    Server().install(monkeypatch)
+
+    async def fail(_: Creation) -> None:
+        await asyncio.sleep(0)
+        raise OSError("disk full")
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL, on_creation=fail) as suno:
+            assert (await suno.create(GenerateMusic(prompt="rain"))).id == "task-0"
+
+    run_virtual(main())
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_on_creation_of_a_stream_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coroutine function is awaited before its creation is yielded; its error ends the stream."""
+    Server().install(monkeypatch)
+    saved: list[int] = []
+
+    async def save(creation: Creation) -> None:
+        await asyncio.sleep(1)
+        saved.append(creation.index)
+        if creation.index == 5:
+            raise OSError("disk full")
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL) as suno:
+            taken: list[int] = []
+
+            async def take() -> None:
+                jobs = [GenerateMusic(prompt=str(n)) for n in range(100)]
+                async for creation in suno.create_many(jobs, on_creation=save):
+                    taken.append(creation.index)
+                    assert creation.index in saved
+
+            with pytest.raises(OSError, match="disk full"):
+                await take()
+            assert 5 in taken
+            assert sorted(taken) == sorted(saved)
+            assert len(taken) < 20
+
+    run_virtual(main())
+
+
+def test_on_submission(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is called before each request leaves, and again when a request was not accepted."""
+    server = Server().install(monkeypatch)
+    refusals = [429, 455]
+
+    def answer(request: Any) -> Reply:  # noqa: ANN401 (a request)
+        return reply(None, refusals.pop()) if refusals else server.usual(request)
+
+    server.answer = answer
+    seen: list[tuple[int, str, int]] = []
+
+    async def note(submission: Submission) -> None:
+        await asyncio.sleep(0.5)
+        seen.append((submission.index, submission.state.value, server.count("CreateTask")))
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL) as suno:
+            jobs = [GenerateMusic(prompt="a")]
+            async for creation in suno.create_many(jobs, on_submission=note):
+                assert creation.ok
+
+    run_virtual(main())
+    states = [state for _, state, _ in seen]
+    assert states == ["sending", "planned", "sending", "planned", "sending"]
+    assert [requests for _, state, requests in seen if state == "sending"] == [0, 1, 2]
+
+
+def test_on_submission_that_fails_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the intent cannot be noted down, the request is not sent and the stream ends with that."""
+    server = Server().install(monkeypatch)
+
+    def fail(_: Submission) -> None:
+        raise OSError("disk full")
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL) as suno:
+            jobs = [GenerateMusic(prompt=str(n)) for n in range(100)]
+            ended: list[Creation] = []
+
+            async def take() -> None:
+                async for creation in suno.create_many(jobs, on_submission=fail):
+                    ended.append(creation)  # noqa: PERF401 (it raises)
+
+            with pytest.raises(OSError, match="disk full"):
+                await take()
+            assert {type(each.error) for each in ended} == {NotSentError}
+            assert len(ended) < 20
+        assert not server.requests
+
+    run_virtual(main())
+
+
+def test_a_persona_is_not_lost_either(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A persona whose caller is cancelled in flight is logged by its id; bad input is refused."""
+    server = Server(delay=1.0).install(monkeypatch)
+    server.answer = lambda _: reply({"persona_id": "voice-1"})
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL) as suno:
+            persona = GeneratePersona(task_id="t", suno_id="s", name="Ann")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await suno.create_persona(persona)
+            await asyncio.sleep(5)
+            assert (await suno.create_persona(persona)).persona_id == "voice-1"
+            with pytest.raises(InvalidInputError):
+                await suno.create_persona(GeneratePersona(task_id="", suno_id="s", name="Ann"))
+
+    run_virtual(main())
+    assert ["voice-1" in record.getMessage() for record in caplog.records] == [True]

@@ -1,0 +1,257 @@
+"""Exchanges over real sockets: what counts as sent, what is read, and what stays secret."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+
+import aiohttp
+import pytest
+
+from suno_async import (
+    AuthenticationError,
+    ClientClosedError,
+    CreateOutcomeUnknownError,
+    GenerateMusic,
+    NotSentError,
+    ResponseError,
+    SunoClient,
+    ValidationError,
+    _wire,
+)
+from suno_async._limiter import AccountLimiter
+from suno_async._transport import MOST_BYTES, Account, Transport
+from suno_async.sandbox import KEY, Sandbox
+from tests.hostile import response, serving
+
+SONG = GenerateMusic(prompt="rain", instrumental=True)
+BALANCE = response(b'{"code": 200, "data": {"balance": 7}}')
+
+
+def client(url: str) -> SunoClient:
+    """A client that hardly waits for its budget and retries nothing."""
+    return SunoClient(KEY, base_url=url, limiter=AccountLimiter(1000), retry_for=0)
+
+
+async def test_the_hook_fires_when_a_request_leaves() -> None:
+    """A permit knows that its request was sent as soon as the server has it, before any reply."""
+    arrived = asyncio.Event()
+
+    async def answer(_request: bytes, _writer: asyncio.StreamWriter) -> bool:
+        arrived.set()
+        await asyncio.Event().wait()
+        return False
+
+    async with serving(answer) as url:
+        transport = Transport(
+            Account(KEY, url),
+            session=None,
+            rate=15.0,
+            timeout=5.0,
+            retry_for=0.0,
+            limiter=(limiter := AccountLimiter()),
+        )
+        permit = await limiter.acquire()
+        asking = asyncio.ensure_future(
+            transport.once(_wire.balance_request(), _wire.read_balance, permit)
+        )
+        await arrived.wait()
+        assert permit.sent_at is not None
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await transport.close()
+
+
+async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
+    """When a kept connection breaks and aiohttp resends a GET, that takes a permit of its own."""
+    requests = 0
+
+    async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
+        nonlocal requests
+        requests += 1
+        if requests == 2:
+            return False
+        writer.write(BALANCE)
+        return True
+
+    async with serving(answer) as url, client(url) as suno:
+        assert await suno.balance() == 7
+        assert await suno.balance() == 7
+        assert requests == 3
+        assert suno.statistics().requests == 3
+
+
+@pytest.mark.parametrize("injected", [False, True])
+async def test_a_silent_hook_does_not_prove_anything(
+    *, injected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the hook never fires, a create whose reply is lost is unknown, and is not sent again."""
+
+    async def silent(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(Transport, "_on_headers", silent)
+    requests = 0
+
+    async def answer(_request: bytes, _writer: asyncio.StreamWriter) -> bool:
+        nonlocal requests
+        requests += 1
+        return False
+
+    session = aiohttp.ClientSession() if injected else None
+    async with serving(answer) as url:
+        async with SunoClient(KEY, base_url=url, session=session, retry_for=5.0) as suno:
+            with pytest.raises(CreateOutcomeUnknownError):
+                await suno.create(SONG)
+            assert suno.statistics().requests == 1
+        assert requests == 1
+    if session is not None:
+        await session.close()
+
+
+async def test_no_connection() -> None:
+    """A connector's error names the host, proves that nothing was sent, and costs no permit."""
+    async with client("http://127.0.0.1:9") as suno:
+        with pytest.raises(NotSentError, match=r"127\.0\.0\.1:9"):
+            await suno.create(SONG)
+        with pytest.raises(NotSentError):
+            await suno.balance()
+        assert suno.statistics().requests == 0
+
+
+def gzip_bomb() -> bytes:
+    """200 MB of spaces in 200 kB."""
+    body = gzip.compress(b" " * 200_000_000, 9)
+    return response(body, "Content-Encoding: gzip")
+
+
+async def endless(_request: bytes, writer: asyncio.StreamWriter) -> bool:
+    """Answer with a body that has no end."""
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    writer.write(head.encode())
+    piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    while True:
+        writer.write(piece)
+        await writer.drain()
+
+
+async def test_bodies_are_bounded() -> None:
+    """A gzip bomb, an endless body and an announced giant end as `ResponseError`."""
+    bomb = gzip_bomb()
+
+    async def explode(_request: bytes, writer: asyncio.StreamWriter) -> bool:
+        writer.write(bomb)
+        return True
+
+    async def boast(_request: bytes, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000000\r\n\r\n{")
+        await asyncio.Event().wait()
+        return False
+
+    for answer in (explode, endless, boast):
+        async with serving(answer) as url, client(url) as suno:
+            with pytest.raises(ResponseError, match=str(MOST_BYTES)):
+                await suno.balance()
+            with pytest.raises(CreateOutcomeUnknownError, match=str(MOST_BYTES)):
+                await suno.create(SONG)
+
+
+async def test_a_compressed_reply() -> None:
+    """An ordinary reply may be compressed."""
+    body = gzip.compress(b'{"code": 200, "data": {"balance": 7}}')
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        assert b"accept-encoding: gzip, deflate\r\n" in request.lower()
+        writer.write(response(body, "Content-Encoding: gzip"))
+        return True
+
+    async with serving(answer) as url, client(url) as suno:
+        assert await suno.balance() == 7
+
+
+async def test_a_server_that_repeats_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    """The key is removed from every text of the server, in errors, records and logs."""
+    caplog.set_level(logging.DEBUG)
+    refusal = {"code": 422, "message": f"bad key {KEY}", "errors": [f"x: {KEY}"], "data": None}
+    record = {"task_id": "t", "status": "failed", "message": KEY, "result": {"message": KEY}}
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        if b"TaskInfo" in request:
+            writer.write(response(json.dumps({"code": 200, "data": record}).encode()))
+        elif b"balance" in request:
+            writer.write(response(f"<html>{KEY}</html>".encode()))
+        else:
+            writer.write(response(json.dumps(refusal).encode(), status="422 No"))
+        return True
+
+    async with serving(answer) as url, client(url) as suno:
+        with pytest.raises(ValidationError) as refused:
+            await suno.create(SONG)
+        with pytest.raises(ResponseError) as garbled:
+            await suno.balance()
+        info = await suno.task_info("t")
+        seen = [repr(refused.value), str(refused.value), repr(garbled.value), str(garbled.value)]
+        seen += [repr(info), str(info.failure), info.raw.decode()]
+    seen += [entry.getMessage() for entry in caplog.records]
+    assert KEY not in "".join(seen)
+    assert "[redacted]" in str(refused.value)
+
+
+async def test_a_session_that_its_owner_closed() -> None:
+    """A client whose injected session was closed says so, and creates count as not sent."""
+    async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
+        suno = SunoClient(sandbox.key, base_url=sandbox.url, session=session)
+        await session.close()
+        for call in (suno.balance(), suno.create(SONG)):
+            with pytest.raises(ClientClosedError, match="session"):
+                await call
+        await suno.close()
+
+
+@pytest.mark.parametrize("code", [401, 403])
+async def test_a_refused_create_raises_at_once(code: int) -> None:
+    """A create's own 401 or 403 is raised at once, and opens the breaker only when confirmed."""
+    requests = 0
+
+    async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
+        nonlocal requests
+        requests += 1
+        body = json.dumps({"code": code, "message": "API key disabled", "data": None})
+        writer.write(response(body.encode(), status=f"{code} No"))
+        return True
+
+    async with serving(answer) as url, client(url) as suno:
+        for _ in range(2):
+            with pytest.raises(AuthenticationError, match="disabled"):
+                await suno.create(SONG)
+        with pytest.raises(AuthenticationError, match="not sent"):
+            await suno.create(SONG)
+        assert requests == 2
+
+
+@pytest.mark.parametrize("missing", ["estimate-credits", "EstimateTask"])
+async def test_the_estimate_that_is_found_is_remembered(missing: str) -> None:
+    """Where one of the two estimate endpoints is not found the other is asked, also next time."""
+    paths: list[str] = []
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        path = request.split()[1].decode().rsplit("/", 1)[1]
+        paths.append(path)
+        if path == missing:
+            writer.write(response(b'{"code": 404, "message": "no such endpoint", "data": null}'))
+        elif path == "EstimateTask":
+            writer.write(response(b'{"code": 200, "data": {"estimated_credits": 2}}'))
+        else:
+            writer.write(response(b'{"code": 200, "data": {"credits": 2, "estimated": true}}'))
+        return True
+
+    async with serving(answer) as url, client(url) as suno:
+        for _ in range(2):
+            assert (await suno.estimate(SONG)).estimated_credits == 2
+    expected = {
+        "estimate-credits": ["estimate-credits", "EstimateTask", "EstimateTask"],
+        "EstimateTask": ["estimate-credits", "estimate-credits"],
+    }
+    assert paths == expected[missing]
