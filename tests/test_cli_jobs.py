@@ -256,7 +256,7 @@ async def test_refused_batch(tmp_path: Path) -> None:
         rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
         assert (code, sorted(row["index"] for row in rows)) == (4, [0, 1]), errors
         assert {row["status"] for row in rows} == {"not_created"}
-        sandbox._answers._credits[sandbox.key] = 1e6  # pyright: ignore[reportPrivateUsage]
+        sandbox.credits = 1e6
         process = await start(sandbox, *words, "--resume", cwd=tmp_path)
         await created(sandbox, 2)
         process.send_signal(signal.SIGKILL)
