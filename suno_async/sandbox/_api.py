@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from suno_async.inputs import KINDS
-from suno_async.sandbox._catalogue import CATALOGUE
+from suno_async.sandbox._catalogue import CATALOGUE, described, listed
 from suno_async.sandbox._jobs import price_of
 from suno_async.sandbox._refusals import Refusal
-from suno_async.sandbox._rules import MUSIC, broken_persona_rules, broken_rules
+from suno_async.sandbox._rules import broken_persona_rules, broken_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,7 +94,10 @@ class Api:
         self._accounts.check(call.key)
         path = call.path.removeprefix(_PREFIX)
         if call.method == "GET" and path.startswith(_SCHEMAS):
-            return _schema(path.removeprefix(_SCHEMAS))
+            kind = path.removeprefix(_SCHEMAS)
+            if kind not in CATALOGUE:
+                raise Refusal(404, "Model not found")
+            return described(kind)
         endpoint = self._endpoints.get((call.method, path))
         if endpoint is None:
             raise Refusal(404, "No such endpoint")
@@ -188,28 +190,4 @@ def _json(call: Call) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _models(call: Call) -> object:
-    modality, operation = call.query.get("modality"), call.query.get("operation")
-    return {
-        "models": [
-            {"model": kind, "modality": entry.modality, "operations": list(entry.operations)}
-            for kind, entry in CATALOGUE.items()
-            if (not modality or modality == entry.modality)
-            and (not operation or operation in entry.operations)
-        ]
-    }
-
-
-def _schema(kind: str) -> dict[str, Any]:
-    if kind not in KINDS:
-        raise Refusal(404, "Model not found")
-    struct = KINDS[kind]
-    _, parts = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
-    schema = dict(parts[struct.__name__])
-    for name in struct.NOT_SENT:
-        schema["properties"].pop(name, None)
-    required = list(struct.REQUIRED) + (["mode"] if kind in MUSIC else [])
-    return {
-        "model": kind,
-        "input_schema": schema | {"required": required},
-        "required_input_fields": required,
-    }
+    return {"models": listed(call.query.get("modality"), call.query.get("operation"))}

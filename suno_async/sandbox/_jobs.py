@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import random
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suno_async.sandbox._rules import MUSIC, SEPARATE, VIDEO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Share of its time that a job is pending; after it, the job is running.
 _PENDING_SHARE = 0.1
@@ -37,7 +40,7 @@ STEMS = {
 COST = 12
 
 #: What each kind costs, in credits; those of the other kinds are made up.
-PRICES = dict.fromkeys(MUSIC, float(COST)) | {VIDEO: 4.0, SEPARATE: 2.0}
+PRICES: Mapping[str, float] = dict.fromkeys(MUSIC, COST) | {VIDEO: 4, SEPARATE: 2}
 OTHER_PRICE = 2.5
 
 #: Seconds a song lasts: those of the file that is served for it.

@@ -25,7 +25,8 @@ KINDS = (*MUSIC, VIDEO, SEPARATE, SOUNDS)
 
 _LENGTHS = {"title": 100, "tags": 1000, "lyrics": 5000}
 _ID_LENGTH = 128
-_REQUIRED = {
+#: Fields that a kind always requires; the mode of a song adds more.
+REQUIRED = {
     EXTEND: ("task_id", "suno_id"),
     EXTEND_UPLOAD: ("audio_url",),
     VIDEO: ("task_id", "suno_id"),
@@ -78,7 +79,7 @@ def broken_persona_rules(body: object, length_of: Callable[[str, str], float | N
 
 
 def _required(kind: str, given: dict[str, Any]) -> list[str]:
-    required = list(_REQUIRED.get(kind, ()))
+    required = list(REQUIRED.get(kind, ()))
     if kind in MUSIC:
         required.append("model")
         if given.get("mode") == "simple":
