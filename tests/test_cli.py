@@ -111,8 +111,11 @@ async def test_bad_ids_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
     assert sandbox.statistics.requests == 0
 
 
-async def test_interrupted(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Ctrl-C keeps what is known, and gives the command that goes on, with all its options."""
+@pytest.mark.parametrize(("way", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_interrupted(
+    sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code: int
+) -> None:
+    """Ctrl-C and SIGTERM keep the results, and print the command that goes on."""
     ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 100_000.0])
     (tmp_path / "my ids.txt").write_text("\n".join(ids))
     options = ("--timeout", "500", "--base-url", sandbox.url, "--json")
@@ -122,9 +125,9 @@ async def test_interrupted(sandbox: Sandbox, tmp_path: Path) -> None:
         # Another process has no Event to set.
         while not (sandbox.tasks[ids[1]].polls and results.read_text()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(way)
     out, errors = await process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == code
     assert shlex.split(errors.decode().splitlines()[-1]) == [
         *("suno-async", "poll", "--output", "results.jsonl", "--resume"),
         *("--timeout", "500.0", "--base-url", sandbox.url, "--json", "my ids.txt"),
@@ -132,7 +135,7 @@ async def test_interrupted(sandbox: Sandbox, tmp_path: Path) -> None:
     assert "Traceback" not in errors.decode()
     assert json.loads((tmp_path / "results.jsonl").read_text())["task_id"] == ids[0]
     summary = json.loads(out)
-    assert (summary["tasks"], summary["success"], summary["exit_code"]) == (2, 1, 130)
+    assert (summary["tasks"], summary["success"], summary["exit_code"]) == (2, 1, code)
 
 
 @pytest.mark.parametrize(("file", "output"), [("-", "r.jsonl"), ("ids.txt", "-")])
@@ -281,7 +284,7 @@ async def test_help_tells_exit_codes(command: str, tmp_path: Path) -> None:
     code, out, _ = await run(None, command, "--help", cwd=tmp_path)
     assert code == 0
     told = re.sub(r"\s+", " ", out).partition("Exit codes: ")[2]
-    assert re.match(r"0 .*; 2 bad input or configuration; .*130 Ctrl-C\.", told)
+    assert re.match(r"0 .*; 2 bad input or configuration; .*130 Ctrl-C; 143 SIGTERM\.", told)
 
 
 async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:

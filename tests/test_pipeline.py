@@ -245,7 +245,7 @@ async def test_refused_key() -> None:
             for job in songs(1000):
                 read += 1
                 if read == 5:
-                    sandbox._answers._credits.clear()  # pyright: ignore[reportPrivateUsage]
+                    sandbox.refuse(401, count=None)
                 yield job
 
         # One of unknown age is asked about at once.
@@ -273,7 +273,7 @@ async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sa
         waits.set()
         await asyncio.Event().wait()
 
-    sandbox._answers._credits.clear()  # pyright: ignore[reportPrivateUsage]
+    sandbox.refuse(401, count=None)
     async with asyncio.timeout(10):
         outcomes, error = await until_it_raises(suno.pipeline(source()))
     assert waits.is_set()

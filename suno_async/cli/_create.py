@@ -10,7 +10,7 @@ import typer
 
 from suno_async import DownloadError, GenerateMusic, Input, JobOutcome, SunoClient
 from suno_async.cli._batch import Batch, ChangedInputError, Plan, digest, plan
-from suno_async.cli._common import run
+from suno_async.cli._common import Stopped, run
 from suno_async.cli._exits import HIGHEST, exit_code, exits
 from suno_async.cli._files import earlier_steps, inputs_in, make_directory, results
 from suno_async.cli._jobs import SPENDING, fetched, jobs, spend
@@ -58,7 +58,7 @@ commands.add_typer(jobs)
 _SHARED = ("callback_url", "max_credits", "download", "base_url", "as_json")
 
 
-@jobs.command(epilog=exits(1, 2, 3, 4, 5, 6, 130) + HIGHEST + " With --resume, earlier ones count.")
+@jobs.command(epilog=exits(1, 2, 3, 4, 5, 6) + HIGHEST + " With --resume, earlier ones count.")
 @takes(fields_of(GenerateMusic, arguments=("prompt",)), SPENDING, _BATCH)
 def create(**given: Any) -> None:  # noqa: ANN401 (the options)
     """Create a song, or with --batch a file of any jobs; costs credits.
@@ -123,8 +123,8 @@ def _batch(
     worst = 0
     try:
         worst = run(work(), interrupted=None)
-    except KeyboardInterrupt:
-        worst = 130
+    except Stopped as stopped:
+        worst = stopped.exit_code
         words = command(
             "create",
             batch=file,

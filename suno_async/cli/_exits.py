@@ -22,7 +22,11 @@ MEANINGS = {
     5: "an outcome is not known (unknown task, timeout, server)",
     6: "a create may or may not have been charged",
     130: "Ctrl-C",
+    143: "SIGTERM",
 }
+
+#: Every command can end so: 128 plus the number of the signal, as shells count.
+SIGNALS = (130, 143)
 
 #: For commands on several tasks.
 HIGHEST = " Of several, the highest."
@@ -46,6 +50,11 @@ def exit_code(error: SunoError | None) -> int:
 
 
 def exits(*codes: int, success: str = MEANINGS[0]) -> str:
-    """The paragraph of a command's help about its exit codes, of which 0 means `success`."""
-    told = [f"0 {success}", *(f"{code} {MEANINGS[code]}" for code in codes)]
-    return f"Exit codes: {'; '.join(told)}."
+    """Return the paragraph about exit codes for a command's help.
+
+    Args:
+        codes: The codes of the command besides 0 and those of signals.
+        success: What 0 means.
+    """
+    meanings = [f"0 {success}", *(f"{code} {MEANINGS[code]}" for code in (*codes, *SIGNALS))]
+    return f"Exit codes: {'; '.join(meanings)}."

@@ -55,7 +55,7 @@ _AUDIO = [
 #: Stands for the URL of a file that is not uploaded yet, while the rest is checked.
 _LATER = "https://upload.invalid/"
 
-_EXITS = exits(1, 2, 3, 4, 5, 6, 130)
+_EXITS = exits(1, 2, 3, 4, 5, 6)
 
 jobs = typer.Typer()
 
@@ -126,7 +126,7 @@ def sounds(**given: Any) -> None:  # noqa: ANN401 (the options)
     spend(GenerateSounds, given)
 
 
-@jobs.command(epilog=exits(2, 3, 4, 5, 6, 130))
+@jobs.command(epilog=exits(2, 3, 4, 5, 6))
 @takes(
     fields_of(GeneratePersona, arguments=("task_id", "suno_id", "name")),
     [each for each in SPENDING if each.name in {"base_url", "as_json"}],
@@ -145,7 +145,7 @@ def persona(**given: Any) -> None:  # noqa: ANN401 (the options)
     run(work())
 
 
-@jobs.command(epilog=exits(2, 3, 5, 130))
+@jobs.command(epilog=exits(2, 3, 5))
 def upload(
     file: Annotated[Path, typer.Argument(help="An audio file.")],
     content_type: Annotated[
@@ -164,7 +164,7 @@ def upload(
     typer.echo(json.dumps({"url": url}) if as_json else url)
 
 
-@jobs.command(epilog=exits(2, 3, 5, 130))
+@jobs.command(epilog=exits(2, 3, 5))
 def estimate(
     file: Annotated[str, typer.Argument(help="Inputs, as create --batch takes them; - for stdin.")],
     base_url: BaseUrl = None,
@@ -187,7 +187,7 @@ def estimate(
     run(work())
 
 
-@jobs.command(epilog=exits(2, 3, 5, 130))
+@jobs.command(epilog=exits(2, 3, 5))
 def models(
     model: Annotated[str | None, typer.Argument(help="Print what this one takes.")] = None,
     modality: Annotated[str | None, typer.Option(help="Only these, such as audio.")] = None,

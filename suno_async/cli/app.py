@@ -15,7 +15,7 @@ from suno_async import (
     ResponseError,
     SunoClient,
 )
-from suno_async.cli._common import BaseUrl, Json, TaskIds, Timeout, run
+from suno_async.cli._common import BaseUrl, Json, Stopped, TaskIds, Timeout, run
 from suno_async.cli._create import commands
 from suno_async.cli._demo import demo as run_demo
 from suno_async.cli._demo import show
@@ -35,7 +35,7 @@ from suno_async.sandbox import Sandbox
 
 app = typer.Typer(
     help="Suno music jobs at scale, on one request budget.",
-    epilog="The key comes from SUNO_API_KEY or CRUN_API_KEY. " + exits(1, 2, 3, 4, 5, 6, 130),
+    epilog="The key comes from SUNO_API_KEY or CRUN_API_KEY. " + exits(1, 2, 3, 4, 5, 6),
     no_args_is_help=True,
     # Local variables in a traceback could show the key.
     pretty_exceptions_enable=False,
@@ -44,7 +44,7 @@ app = typer.Typer(
 app.add_typer(commands)
 
 
-@app.command("demo", epilog=exits(2, 5, 130, success="every song's outcome is known"))
+@app.command("demo", epilog=exits(2, 5, success="every song's outcome is known"))
 def demo_command(
     songs: Annotated[int, typer.Option(min=1)] = 240,
     directory: Annotated[Path, typer.Option(help="For results and audio.")] = Path("demo-output"),
@@ -61,7 +61,7 @@ def demo_command(
     raise typer.Exit(5 if figures["undecided"] else 0)
 
 
-@app.command(epilog=exits(2, 130, success="never: it serves until Ctrl-C"))
+@app.command(epilog=exits(2, success="never: it serves until Ctrl-C or SIGTERM"))
 def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8815,
@@ -71,7 +71,10 @@ def sandbox(
     endless_share: float = 0.0,
     as_json: Json = False,
 ) -> None:
-    """Serve the sandbox until Ctrl-C; then tell what it counted."""
+    """Serve the sandbox until Ctrl-C or SIGTERM; then print its counts.
+
+    Both signals also end it as a background job of a shell.
+    """
 
     async def serve() -> None:
         server = Sandbox(
@@ -83,11 +86,12 @@ def sandbox(
             endless_share=endless_share,
         )
         try:
-            await server.start()
+            try:
+                await server.start()
+            except OSError as error:
+                fail(f"cannot listen on {host}, port {port}: {reason(error)}", 2)
             tell_place(server, as_json=as_json)
             await asyncio.Event().wait()
-        except OSError as error:
-            fail(f"cannot listen on {host}, port {port}: {reason(error)}", 2)
         finally:
             await server.stop()
             if server.url:
@@ -96,9 +100,7 @@ def sandbox(
     run(serve())
 
 
-@app.command(
-    epilog=exits(2, 3, 5, 130, success="all were answered, whatever their status") + HIGHEST
-)
+@app.command(epilog=exits(2, 3, 5, success="all were answered, whatever their status") + HIGHEST)
 def status(task_ids: TaskIds, base_url: BaseUrl = None, as_json: Json = False) -> None:
     """Ask once about each task, now."""
 
@@ -119,7 +121,7 @@ def status(task_ids: TaskIds, base_url: BaseUrl = None, as_json: Json = False) -
     raise typer.Exit(run(work()))
 
 
-@app.command(epilog=exits(1, 2, 3, 5, 130) + HIGHEST)
+@app.command(epilog=exits(1, 2, 3, 5) + HIGHEST)
 def wait(
     task_ids: TaskIds, timeout: Timeout = None, base_url: BaseUrl = None, as_json: Json = False
 ) -> None:
@@ -136,7 +138,7 @@ def wait(
     raise typer.Exit(run(work()))
 
 
-@app.command(epilog=exits(1, 2, 3, 5, 130) + HIGHEST + " With --resume, earlier failures count.")
+@app.command(epilog=exits(1, 2, 3, 5) + HIGHEST + " With --resume, earlier failures count.")
 def poll(
     file: Annotated[str, typer.Argument(help="Ids as text, CSV or JSONL; - for stdin.")],
     output: Annotated[str, typer.Option(help="JSONL; - for stdout.")] = "results.jsonl",
@@ -173,14 +175,14 @@ def poll(
     try:
         with results(output) as out:
             worst = run(work(out), interrupted=None)
-    except KeyboardInterrupt:
+    except Stopped as stopped:
         hint = how_to_go_on(file, output, timeout=timeout, base_url=base_url, as_json=as_json)
         typer.echo(f"interrupted; {hint}", err=True)
-        end(130)
+        end(stopped.exit_code)
     end(max(worst, 1 if "failed" in known else 0))
 
 
-@app.command(epilog=exits(2, 3, 5, 130))
+@app.command(epilog=exits(2, 3, 5))
 def balance(base_url: BaseUrl = None, as_json: Json = False) -> None:
     """Print the account's credits."""
 

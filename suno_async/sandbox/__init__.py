@@ -1,8 +1,10 @@
-"""A faithful local server of the job API: for the demo, for users' tests, and for ours.
+"""A local server of the job API: for the demo, for users' tests, and for ours.
 
     async with Sandbox(seed=1, time_scale=60) as sandbox:
         async with SunoClient(sandbox.key, base_url=sandbox.url) as suno:
             ...
+
+Tests script its answers with `Sandbox.refuse`, `Sandbox.disable_key` and `Sandbox.credits`.
 
 In pytest: ``pytest_plugins = ["suno_async.sandbox.pytest_plugin"]`` and the fixture
 ``suno_sandbox``. On a port: ``suno-async sandbox``.
@@ -10,6 +12,16 @@ In pytest: ``pytest_plugins = ["suno_async.sandbox.pytest_plugin"]`` and the fix
 
 from suno_async.sandbox._faults import Fault, Faults
 from suno_async.sandbox._jobs import COST, Job
+from suno_async.sandbox._refusals import OrderedRefusal
 from suno_async.sandbox._server import KEY, Sandbox, SandboxStatistics
 
-__all__ = ["COST", "KEY", "Fault", "Faults", "Job", "Sandbox", "SandboxStatistics"]
+__all__ = [
+    "COST",
+    "KEY",
+    "Fault",
+    "Faults",
+    "Job",
+    "OrderedRefusal",
+    "Sandbox",
+    "SandboxStatistics",
+]

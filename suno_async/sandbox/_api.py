@@ -9,28 +9,23 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from suno_async.inputs import KINDS
+from suno_async.sandbox._catalogue import CATALOGUE, described, listed
 from suno_async.sandbox._jobs import price_of
-from suno_async.sandbox._rules import MUSIC, broken_persona_rules, broken_rules
+from suno_async.sandbox._refusals import Refusal
+from suno_async.sandbox._rules import broken_persona_rules, broken_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from suno_async.sandbox._accounts import Accounts
     from suno_async.sandbox._jobs import Job, Jobs
 
 _PREFIX = "/api/v1/client/"
 _SCHEMAS = "job/Models/"
-_OPERATIONS = {kind: kind.partition("/")[2] for kind in KINDS}
 
-
-class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not a fault of the sandbox)
-    """An answer that is an error of the contract."""
-
-    def __init__(self, code: int, message: str, errors: list[str] | None = None) -> None:
-        super().__init__(code, message, errors)
-        self.code = code
-        self.message = message
-        self.errors = errors
+#: The endpoints that estimate a price: the documented one, and the one that the vendor's client
+#: calls.
+ESTIMATE_PATHS = ("estimate-credits", "EstimateTask")
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,24 +42,32 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Api:
-    """The endpoints, the accounts, and the jobs behind them.
+    """The endpoints, and the jobs behind them.
+
+    Args:
+        jobs: Where jobs are kept.
+        accounts: The keys and their credits.
+        started: Called with each new job.
+        whole_seconds: Times in records are integers.
+        estimate_paths: Which of `ESTIMATE_PATHS` exist.
 
     Attributes:
         url: Where the sandbox listens.
         created: Tasks created over HTTP.
-        uploads: Content type each upload was announced with, by the name in its URL.
+        uploads: The announced content type of each upload, by the name in its URL.
     """
 
     def __init__(
         self,
         jobs: Jobs,
-        credits_of: dict[str, float],
+        accounts: Accounts,
         started: Callable[[Job], None],
         *,
         whole_seconds: bool,
+        estimate_paths: Iterable[str] = ESTIMATE_PATHS,
     ) -> None:
         self._jobs = jobs
-        self._credits = credits_of
+        self._accounts = accounts
         self._started = started
         self._whole_seconds = whole_seconds
         self.url = ""
@@ -73,31 +76,35 @@ class Api:
         self._endpoints: dict[tuple[str, str], Callable[[Call], object]] = {
             ("GET", "job/TaskInfo"): self._task_info,
             ("POST", "job/CreateTask"): self._create,
-            ("POST", "job/EstimateTask"): self._estimate,
             ("POST", "job/suno-persona-generate"): self._persona,
             ("GET", "account/balance"): self._balance,
             ("GET", "job/Models"): _models,
             ("GET", "files/upload-url"): self._upload_url,
         }
+        estimates = {"estimate-credits": self._estimate, "EstimateTask": self._afford}
+        for path in estimate_paths:
+            self._endpoints["POST", f"job/{path}"] = estimates[path]
 
     def answer(self, call: Call) -> object:
-        """The ``data`` of the answer.
+        """Return the ``data`` of the answer.
 
         Raises:
             Refusal: The answer is an error.
         """
-        if call.key not in self._credits:
-            raise Refusal(401, "Invalid API key")
+        self._accounts.check(call.key)
         path = call.path.removeprefix(_PREFIX)
         if call.method == "GET" and path.startswith(_SCHEMAS):
-            return _schema(path.removeprefix(_SCHEMAS))
+            kind = path.removeprefix(_SCHEMAS)
+            if kind not in CATALOGUE:
+                raise Refusal(404, "Model not found")
+            return described(kind)
         endpoint = self._endpoints.get((call.method, path))
         if endpoint is None:
             raise Refusal(404, "No such endpoint")
         return endpoint(call)
 
     def record(self, job: Job, now: float) -> dict[str, Any]:
-        """A task's record at `now`."""
+        """Return a task's record at `now`."""
         return job.record(now, self.url, whole_seconds=self._whole_seconds)
 
     def _task_info(self, call: Call) -> object:
@@ -106,28 +113,31 @@ class Api:
             raise _invalid(["task_id: required"])
         job = self._jobs.by_id.get(task_id)
         if job is None:
-            raise Refusal(404, "Task not found")
+            raise Refusal(404)
         job.polls.append(call.arrived)
         return self.record(job, call.now)
 
     def _create(self, call: Call) -> object:
         body = self._job_body(call)
         price = price_of(body)
-        if self._credits[call.key] < price:
-            raise Refusal(402, "Insufficient credits")
-        self._credits[call.key] -= price
+        self._accounts.charge(call.key, call.now, price)
         self.created += 1
         job = self._jobs.create(call.now, body)
+        if job.fails:
+            self._accounts.refund(call.key, job.ends_at, price)
         self._started(job)
         return {"task_id": job.task_id}
 
     def _estimate(self, call: Call) -> object:
+        return {"credits": price_of(self._job_body(call)), "estimated": False}
+
+    def _afford(self, call: Call) -> object:
         price = price_of(self._job_body(call))
-        balance = self._credits[call.key]
+        balance = self._accounts.balance(call.key, call.now)
         return {"estimated_credits": price, "balance": balance, "affordable": price <= balance}
 
     def _balance(self, call: Call) -> object:
-        return {"balance": self._credits[call.key]}
+        return {"balance": self._accounts.balance(call.key, call.now)}
 
     def _persona(self, call: Call) -> object:
         body = _json(call)
@@ -152,15 +162,22 @@ class Api:
     def _job_body(self, call: Call) -> dict[str, Any]:
         body = _json(call)
         if errors := broken_rules(body, self._length_at(call.now)):
-            raise _invalid(errors)
+            raise _invalid(errors, _kind_of(body))
         return cast("dict[str, Any]", body)
 
     def _length_at(self, now: float) -> Callable[[str, str], float | None]:
         return lambda task_id, song: self._jobs.length_of(task_id, song, now)
 
 
-def _invalid(errors: list[str]) -> Refusal:
-    return Refusal(422, "Validation failed", errors)
+def _invalid(errors: list[str], kind: str = "") -> Refusal:
+    about = f"Invalid input for model {kind}: " if kind else ""
+    return Refusal(422, errors=[f"Value error, {about}{error}" for error in errors])
+
+
+def _kind_of(body: object) -> str:
+    """Return the kind of job in a body that breaks rules; empty if there is none."""
+    kind = cast("dict[str, Any]", body).get("model") if isinstance(body, dict) else None
+    return kind if isinstance(kind, str) and kind in CATALOGUE else ""
 
 
 def _json(call: Call) -> Any:  # noqa: ANN401 (JSON)
@@ -173,29 +190,4 @@ def _json(call: Call) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _models(call: Call) -> object:
-    models = [
-        {"model": kind, "modality": _modality(kind), "operation": operation}
-        for kind, operation in _OPERATIONS.items()
-    ]
-    wanted = {name: call.query[name] for name in ("modality", "operation") if call.query.get(name)}
-    return {"models": [model for model in models if wanted.items() <= model.items()]}
-
-
-def _modality(kind: str) -> str:
-    return "video" if kind.endswith("video") else "audio"
-
-
-def _schema(kind: str) -> dict[str, Any]:
-    if kind not in KINDS:
-        raise Refusal(404, "Model not found")
-    struct = KINDS[kind]
-    _, parts = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
-    schema = dict(parts[struct.__name__])
-    for name in struct.NOT_SENT:
-        schema["properties"].pop(name, None)
-    required = list(struct.REQUIRED) + (["mode"] if kind in MUSIC else [])
-    return {
-        "model": kind,
-        "input_schema": schema | {"required": required},
-        "required_input_fields": required,
-    }
+    return {"models": listed(call.query.get("modality"), call.query.get("operation"))}

@@ -1,8 +1,9 @@
-"""POSTs to the callback URLs of jobs that end."""
+"""POST requests to the callback URLs of jobs that end."""
 
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -11,15 +12,15 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds to answer in ("sibling services want an answer within 15 s", API contract, "Callbacks").
+#: Seconds to wait for the answer to a callback, as sibling services do (API contract, "Callbacks").
 TIMEOUT = 15.0
 
 
 class Callbacks:
-    """One POST for each job, at its end; never sent again.
+    """Sends one POST for each job when it ends; never retries.
 
     Attributes:
-        delivered: POSTs that were answered with 2xx.
+        delivered: POSTs that were acknowledged by an HTTP 200.
     """
 
     def __init__(self) -> None:
@@ -29,12 +30,12 @@ class Callbacks:
         self.delivered = 0
 
     def at(self, seconds: float, url: str, body: Callable[[], object]) -> None:
-        """POST what `body` returns, in so many seconds."""
+        """POST what `body` returns, after `seconds`."""
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(seconds, self._start, url, body))
 
     async def close(self) -> None:
-        """Drop what was not sent yet."""
+        """Cancel the POSTs that are planned or in flight."""
         for timer in self._timers:
             timer.cancel()
         for post in self._posts:
@@ -56,6 +57,6 @@ class Callbacks:
             async with self._session.post(
                 url, data=body, headers={"Content-Type": "application/json"}
             ) as response:
-                self.delivered += response.ok
+                self.delivered += response.status == HTTPStatus.OK
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return

@@ -1,4 +1,4 @@
-"""Faults a sandbox injects at random, by shares of all API requests."""
+"""Faults that a sandbox injects at random into API requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STATUSES = (500, 502, 503, 504, 408)
 
 
 class Fault(enum.Enum):
-    """What goes wrong with one request."""
+    """How one request fails."""
 
     ERROR = "error"
     RESET = "reset"
@@ -30,19 +30,19 @@ class Fault(enum.Enum):
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """Shares (0 to 1) of the API's requests that go wrong, and how slow the way is.
+    """Shares (0 to 1) of the API requests that fail, and the delays of the network.
 
     Attributes:
-        error: Answered by one of `STATUSES`, half of them as an HTML page.
-        reset: The connection is cut without an answer.
-        stall: No answer for `stall_seconds`, then the connection is cut.
-        garbage: Answered 200 with a body that is no reply.
-        slow: The body comes in two parts, `slow_seconds` apart.
-        after: Share of the faults of CreateTask that strike after the task was created.
-        latency_in: Shortest and longest seconds before a request is counted.
-        latency_out: Shortest and longest seconds before its answer leaves.
-        stall_seconds: See `stall`.
-        slow_seconds: See `slow`.
+        error: Share answered with one of `STATUSES`, half of them as an HTML page.
+        reset: Share whose connection is cut without an answer.
+        stall: Share without an answer for `stall_seconds`; then the connection is cut.
+        garbage: Share answered with HTTP 200 and a body that cannot be decoded.
+        slow: Share whose body comes in two parts, `slow_seconds` apart.
+        after: Share of the faults of POST requests that happen after the request took effect.
+        latency_in: Shortest and longest delay before a request is counted, in seconds.
+        latency_out: Shortest and longest delay before its answer is sent, in seconds.
+        stall_seconds: Seconds until a stalled connection is cut.
+        slow_seconds: Seconds between the two parts of a slow body.
     """
 
     error: float = 0.0
@@ -57,7 +57,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     slow_seconds: float = 0.2
 
     def draw(self, random: random.Random) -> Fault | None:
-        """What befalls the next request; None: nothing."""
+        """Draw the fault of the next request; None means no fault."""
         fate = random.random()
         for fault in Fault:
             share: float = getattr(self, fault.value)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import random
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suno_async.sandbox._rules import MUSIC, SEPARATE, VIDEO
 
-#: Shares of a job's time: it is pending before this, running after.
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Share of its time that a job is pending; after it, the job is running.
 _PENDING_SHARE = 0.1
 
 _MODELS = {
@@ -37,7 +40,7 @@ STEMS = {
 COST = 12
 
 #: What each kind costs, in credits; those of the other kinds are made up.
-PRICES = dict.fromkeys(MUSIC, float(COST)) | {VIDEO: 4.0, SEPARATE: 2.0}
+PRICES: Mapping[str, float] = dict.fromkeys(MUSIC, COST) | {VIDEO: 4, SEPARATE: 2}
 OTHER_PRICE = 2.5
 
 #: Seconds a song lasts: those of the file that is served for it.
@@ -45,7 +48,7 @@ SONG_LENGTH = 2.0
 
 
 def price_of(body: dict[str, Any]) -> float:
-    """Credits that a job costs, by CreateTask's body."""
+    """Return the credits that a job costs, from CreateTask's body."""
     return PRICES.get(str(body["model"]), OTHER_PRICE)
 
 
@@ -92,27 +95,43 @@ class Job:
         return tuple(str(uuid.uuid5(task, str(number))) for number in range(2))
 
     def status(self, now: float) -> str:
-        """The contract's word for where the job stands at `now`."""
+        """Return the contract's word for the state of the job at `now`."""
         if now >= self.ends_at:
             return "failed" if self.fails else "success"
         share = (now - self.created_at) / min(self.ends_at - self.created_at, 600.0)
         return "pending" if share < _PENDING_SHARE else "running"
 
     def record(self, now: float, base_url: str, *, whole_seconds: bool) -> dict[str, Any]:
-        """The task record as the contract shows it."""
+        """Return the contract's task record at `now`.
+
+        Args:
+            now: Unix seconds.
+            base_url: Where the sandbox serves media.
+            whole_seconds: Times are integers, as the contract's are; False keeps fractions.
+        """
         status = self.status(now)
         ended = status in {"success", "failed"}
+        created_at, ends_at = self.created_at, self.ends_at
+        if whole_seconds:
+            created_at = math.floor(created_at)
+            ends_at = math.floor(ends_at) if ended else ends_at
+        given = self.body["input"]
         return {
             "task_id": self.task_id,
             "provider": "Suno",
-            "model_version": "suno" + str(self.body["input"].get("model", "v5")),
+            "model_version": "suno-vocal-separation"
+            if self.kind == SEPARATE
+            else f"suno{given.get('model', 'v5')}",
             "status": status,
-            "param": self.body,
-            "create_at": math.floor(self.created_at) if whole_seconds else self.created_at,
-            "complete_at": (math.floor(self.ends_at) if whole_seconds else self.ends_at)
-            if ended
-            else None,
-            "duration_s": round(self.ends_at - self.created_at, 3) if ended else None,
+            "param": {
+                "model": self.kind,
+                "callback_url": self.body.get("callback_url"),
+                "input": given,
+            },
+            "create_at": created_at,
+            "complete_at": ends_at if ended else None,
+            "duration_s": round(ends_at - created_at, 3) if ended else None,
+            # Reserved until the job ends, then what it cost.
             "credits": 0 if status == "failed" else self.price,
             "result": self._result(status, base_url),
             "source": "api",
@@ -176,7 +195,7 @@ class Jobs:
         self.by_id: dict[str, Job] = {}
 
     def create(self, now: float, body: dict[str, Any], duration: float | None = None) -> Job:
-        """Start a job at `now`; `duration` in uncompressed seconds, drawn if None."""
+        """Start a job at `now`; its `duration` in uncompressed seconds is drawn if None."""
         draw = self._random
         task_id = str(uuid.UUID(int=draw.getrandbits(128), version=4))
         drawn = draw.lognormvariate(math.log(self._median), self._sigma)
@@ -189,7 +208,7 @@ class Jobs:
         return job
 
     def length_of(self, task_id: str, song: str, now: float) -> float | None:
-        """Seconds of a finished song; None if there is no such song."""
+        """Return the seconds of a finished song; None if there is no such song."""
         job = self.by_id.get(task_id)
         if job is None or job.status(now) != "success" or song not in job.songs:
             return None

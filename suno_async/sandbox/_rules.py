@@ -1,10 +1,11 @@
 """What the API refuses (422). Pure, and written from the contract alone.
 
-It shares nothing with the client's own checks, so that a mistake there is not repeated here.
+It shares nothing with the client's own checks, so it does not repeat their mistakes.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ MUSIC = (GENERATE, EXTEND, EXTEND_UPLOAD, COVER)
 KINDS = (*MUSIC, VIDEO, SEPARATE, SOUNDS)
 
 _LENGTHS = {"title": 100, "tags": 1000, "lyrics": 5000}
-_REQUIRED = {
+_ID_LENGTH = 128
+#: Fields that a kind always requires; the mode of a song adds more.
+REQUIRED = {
     EXTEND: ("task_id", "suno_id"),
     EXTEND_UPLOAD: ("audio_url",),
     VIDEO: ("task_id", "suno_id"),
@@ -33,9 +36,10 @@ _REQUIRED = {
 
 
 def broken_rules(body: object, length_of: Callable[[str, str], float | None]) -> list[str]:
-    """Every rule of CreateTask that `body` breaks; empty if it is accepted.
+    """Return a text for every rule of CreateTask that `body` breaks.
 
-    `length_of` tells the seconds of a song by task id and song id, None if there is no such song.
+    `length_of` returns the seconds of a song from its task id and song id, or None if there is no
+    such song.
     """
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]
@@ -58,7 +62,7 @@ def broken_rules(body: object, length_of: Callable[[str, str], float | None]) ->
 
 
 def broken_persona_rules(body: object, length_of: Callable[[str, str], float | None]) -> list[str]:
-    """Every rule of the persona endpoint that `body` breaks; empty if it is accepted."""
+    """Return a text for every rule of the persona endpoint that `body` breaks."""
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]
     given = cast("dict[str, Any]", body)
@@ -75,7 +79,7 @@ def broken_persona_rules(body: object, length_of: Callable[[str, str], float | N
 
 
 def _required(kind: str, given: dict[str, Any]) -> list[str]:
-    required = list(_REQUIRED.get(kind, ()))
+    required = list(REQUIRED.get(kind, ()))
     if kind in MUSIC:
         required.append("model")
         if given.get("mode") == "simple":
@@ -103,6 +107,8 @@ def _bad_values(given: dict[str, Any]) -> list[str]:
         (("vocal_gender",), lambda value: value in ("m", "f"), "must be m or f"),
         (("model", "prompt", *_LENGTHS, "negative_tags", "persona_id"), _is_text, "must be text"),
         (("task_id", "suno_id", "name", "description", "style"), _is_text, "must be text"),
+        (("task_id", "suno_id"), _is_there, "must not be blank"),
+        (("task_id",), _may_be_id, "at most 128 characters, no control characters"),
         (("author", "brand"), _is_text, "must be text"),
         (("style_weight", "weirdness_constraint", "audio_weight"), _is_share, "must be 0 to 1"),
         (("continue_at", "vocal_start", "vocal_end"), _is_moment, "must not be below 0"),
@@ -144,6 +150,12 @@ def _is_there(value: object) -> bool:
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
+
+
+def _may_be_id(value: object) -> bool:
+    return not isinstance(value, str) or (
+        len(value) <= _ID_LENGTH and not any(unicodedata.category(each) == "Cc" for each in value)
+    )
 
 
 def _is_url(value: object) -> bool:

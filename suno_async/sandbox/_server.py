@@ -1,4 +1,4 @@
-"""The sandbox as an aiohttp server: routes, faults, and what was counted."""
+"""The sandbox as an aiohttp server: routes, faults, and counts."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ import msgspec
 from aiohttp import web
 from yarl import URL
 
-from suno_async.sandbox._api import Api, Call, Refusal
+from suno_async.sandbox._accounts import Accounts
+from suno_async.sandbox._api import ESTIMATE_PATHS, Api, Call
 from suno_async.sandbox._callbacks import Callbacks
 from suno_async.sandbox._faults import GARBAGE, STATUSES, Fault, Faults
 from suno_async.sandbox._jobs import Job, Jobs
 from suno_async.sandbox._judge import Judge
-from suno_async.sandbox._media import MP3, MP4, PNG
+from suno_async.sandbox._refusals import OrderedRefusal, OrderedRefusals, Refusal
 from suno_async.sandbox._rules import GENERATE
+from suno_async.sandbox._store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
-#: The key a sandbox knows from the start.
-KEY = "ak_sandbox00000000000000000000000000"
+#: The key of every sandbox: ``ak_`` and 32 characters, as the vendor's client demands.
+KEY = "ak_sandbox" + "0" * 25
 
 
 class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What a sandbox counted.
 
     Attributes:
-        requests: Requests to the API, by whatever key.
+        requests: Requests to the API, with any key or none.
         created: Tasks created over HTTP.
-        rate_limited: Answers of 429.
+        rate_limited: Requests refused with 429 because of the rate limit.
         worst_window: The most requests of one key in any one sliding second, refused ones included.
         key_leaks: Requests for media, or to the store, that carried a key.
-        callbacks: Callbacks that were answered with 2xx.
+        callbacks: Callbacks that were acknowledged by an HTTP 200.
         faults: Faults injected, by name.
         paths: Requests by the path's last part.
     """
@@ -54,26 +56,31 @@ class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sandbox:
-    """A local server that behaves as the API contract says, and is as strict.
+    """A local server that implements the API contract as strictly as the real one.
 
     Args:
-        seed: Draws the jobs and the faults.
+        seed: Seed of the jobs and the faults.
         host: Address to listen on.
-        port: 0 takes a free one.
-        median: Median duration of a job in seconds; log-normal with `sigma`.
-        sigma: Its shape.
+        port: Port to listen on; 0 takes a free one.
+        median: Median duration of a job in seconds; durations are log-normal.
+        sigma: Standard deviation of the durations' logarithm.
         failure_share: Share of the jobs that fail.
         endless_share: Share of the jobs that never end.
-        time_scale: Durations are divided by it, so that at 60 a minute passes in a second. The
-            request rate and all timestamps stay real; below whole seconds the timestamps carry
-            fractions, which the contract's do not.
-        rate_limit: Requests a key may send in any sliding second.
-        retry_after: Seconds that a 429 tells to wait; None tells nothing.
-        credits: What the key's account holds.
-        faults: What goes wrong.
-        errors_as: How errors come: ``"both"`` HTTP status and envelope code, ``"envelope"`` the
-            code in a 200, ``"status"`` the HTTP status with no envelope.
-        callbacks_as: What callbacks carry: ``"record"`` the bare record, ``"envelope"`` the reply.
+        time_scale: Durations are divided by it: at 60 a minute passes in a second. The request
+            rate and all timestamps stay real. Only at 1 are the times of a record whole seconds,
+            as the contract's are; otherwise they keep their fractions, because whole seconds are
+            too coarse for short jobs.
+        rate_limit: Requests that a key may send in any sliding second.
+        retry_after: Seconds in the Retry-After header of a 429; None sends none.
+        credits: Credits of the account.
+        faults: Faults to inject at random.
+        errors_as: How errors are sent: ``"both"`` as HTTP status and envelope code,
+            ``"envelope"`` as the envelope code of an HTTP 200, ``"status"`` as the HTTP status
+            of a plain text.
+        callbacks_as: Body of callbacks: ``"record"`` the bare record, ``"envelope"`` the record
+            in the envelope of TaskInfo.
+        estimate_paths: Which estimate endpoints exist: ``"estimate-credits"``,
+            ``"EstimateTask"``, or both.
     """
 
     def __init__(  # noqa: PLR0913 (a test bench has many screws)
@@ -93,6 +100,7 @@ class Sandbox:
         faults: Faults | None = None,
         errors_as: str = "both",
         callbacks_as: str = "record",
+        estimate_paths: Iterable[str] = ESTIMATE_PATHS,
     ) -> None:
         self.key = KEY
         self.faults = faults or Faults()
@@ -107,16 +115,22 @@ class Sandbox:
         self._random = random.Random(seed + 1)  # noqa: S311 (a sandbox must be repeatable)
         self._host, self._port = host, port
         self._rate_limit = rate_limit
-        self._retry_after = retry_after
+        self._retry_after = None if retry_after is None else str(retry_after)
         self._errors_as = errors_as
         self._callbacks_as = callbacks_as
         self._callbacks = Callbacks()
+        self._accounts = Accounts({self.key: credits})
+        self._refusals = OrderedRefusals()
         self._answers = Api(
-            self._jobs, {self.key: credits}, self._started, whole_seconds=time_scale == 1.0
+            self._jobs,
+            self._accounts,
+            self._started,
+            whole_seconds=time_scale == 1.0,
+            estimate_paths=estimate_paths,
         )
-        self._store: dict[str, bytes] = {}
+        self._store = Store(self._answers.uploads)
         self._judges: dict[str, Judge] = {}
-        self._counts: Counter[str] = Counter()
+        self._requests = 0
         self._fault_counts: Counter[str] = Counter()
         self._paths: Counter[str] = Counter()
         self._runner: web.AppRunner | None = None
@@ -137,31 +151,38 @@ class Sandbox:
 
     @property
     def tasks(self) -> Mapping[str, Job]:
-        """Every task by its id, with its true fate."""
+        """Every task by its id, with the outcome that was drawn for it."""
         return self._jobs.by_id
 
     @property
+    def credits(self) -> float:
+        """Credits of the account. Set it to top the account up, or to empty it."""
+        return self._accounts.balance(self.key, time.time())
+
+    @credits.setter  # noqa: A003 (as above)
+    def credits(self, value: float) -> None:
+        self._accounts.set_balance(self.key, time.time(), value)
+
+    @property
     def statistics(self) -> SandboxStatistics:
-        """What was counted so far."""
+        """Return the counts so far."""
         judges = self._judges.values()
         return SandboxStatistics(
-            requests=self._counts["requests"],
+            requests=self._requests,
             created=self._answers.created,
             rate_limited=sum(judge.refused for judge in judges),
             worst_window=max((judge.worst_window for judge in judges), default=0),
-            key_leaks=self._counts["key_leaks"],
+            key_leaks=self._store.key_leaks,
             callbacks=self._callbacks.delivered,
             faults=dict(self._fault_counts),
             paths=dict(self._paths),
         )
 
     async def start(self) -> None:
-        """Listen."""
+        """Start to listen."""
         app = web.Application()
         app.router.add_route("*", "/api/{rest:.*}", self._api)
-        app.router.add_get("/media/{name}", self._media)
-        app.router.add_put("/store/{name}", self._put)
-        app.router.add_get("/store/{name}", self._get)
+        self._store.add_routes(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
@@ -170,7 +191,7 @@ class Sandbox:
         self.url = self._answers.url = str(URL.build(scheme="http", host=host, port=port))
 
     async def stop(self) -> None:
-        """Stop listening, and cut what stalls."""
+        """Stop listening, and cut the connections that stall."""
         self._stopping.set()
         await self._callbacks.close()
         if self._runner is not None:
@@ -184,13 +205,14 @@ class Sandbox:
         spread: float = 0.0,
         durations: Sequence[float] | None = None,
     ) -> list[str]:
-        """Start tasks without requests, as if created earlier by someone else; their ids.
+        """Create tasks without requests, and return their ids; they cost nothing.
 
         Args:
-            count: How many.
-            created_ago: Seconds since the creation of the youngest.
-            spread: Seconds over which the creations are spread evenly, backwards from there.
-            durations: Uncompressed seconds for each; drawn if None.
+            count: Number of tasks.
+            created_ago: Age of the youngest in seconds.
+            spread: Seconds between the creation of the oldest and the youngest; the others lie
+                evenly between them.
+            durations: Uncompressed seconds of each job; drawn if None.
         """
         now = time.time() - created_ago
         body = {"model": GENERATE, "input": {"mode": "simple", "model": "v5", "prompt": "a song"}}
@@ -203,15 +225,60 @@ class Sandbox:
             for number in range(count)
         ]
 
+    def disable_key(self, key: str | None = None) -> None:
+        """Refuse a key (this sandbox's own by default) with 403 until `enable_key`."""
+        self._accounts.enable(key or self.key, enabled=False)
+
+    def enable_key(self, key: str | None = None) -> None:
+        """Accept a disabled key again."""
+        self._accounts.enable(key or self.key, enabled=True)
+
+    def refuse(
+        self,
+        code: int,
+        *,
+        count: int | None = 1,
+        seconds: float = math.inf,
+        path: str | None = None,
+        retry_after: float | str | None = None,
+    ) -> OrderedRefusal:
+        """Refuse the next requests with `code`, before they take effect.
+
+        Requests that break the rate limit still get their 429, and do not count. Orders are used
+        in the order of their calls.
+
+        Args:
+            code: Code of the answers, such as 401, 404 or 455.
+            count: Number of requests to refuse; None has no limit.
+            seconds: Real seconds after which nothing is refused any more.
+            path: End of the paths to refuse, in whole segments, such as ``"TaskInfo"`` or
+                ``"job/CreateTask"``; None refuses every path.
+            retry_after: Value of the Retry-After header; None sends none.
+
+        Returns:
+            The order: `OrderedRefusal.refused` counts, and `OrderedRefusal.stop` ends it.
+        """
+        order = OrderedRefusal(
+            code=code,
+            path=path,
+            retry_after=None if retry_after is None else str(retry_after),
+            remaining=math.inf if count is None else count,
+            until=time.monotonic() + seconds,
+        )
+        self._refusals.add(order)
+        return order
+
     async def _api(self, request: web.Request) -> web.StreamResponse:
         await self._delay(self.faults.latency_in)
         now = time.monotonic()
-        self._counts["requests"] += 1
+        self._requests += 1
         self._paths[request.path.rsplit("/", 1)[-1]] += 1
         key = request.headers.get("x-api-key", "")
         judge = self._judges.setdefault(key, Judge(self._rate_limit))
         if not judge.allows(now):
-            return self._error(429, "Rate limit exceeded")
+            return self._error(Refusal(429, retry_after=self._retry_after))
+        if ordered := self._refusals.find(request.path, now):
+            return self._error(ordered)
         fault = self.faults.draw(self._random)
         if fault is None:
             answer: web.StreamResponse = await self._answer(request, key, now)
@@ -230,7 +297,7 @@ class Sandbox:
         try:
             body = await request.read()
         except ConnectionError:
-            # Whoever left in the middle of a body hears no answer.
+            # The client closed the connection in the middle of the body: nobody reads this.
             return web.Response(status=400)
         call = Call(
             method=request.method,
@@ -245,28 +312,31 @@ class Sandbox:
         try:
             return _reply(self._answers.answer(call))
         except Refusal as refusal:
-            return self._error(refusal.code, refusal.message, refusal.errors)
+            return self._error(refusal)
 
     def _started(self, job: Job) -> None:
         url = job.body.get("callback_url")
         if url and math.isfinite(job.ends_at):
-            self._callbacks.at(max(0.0, job.ends_at - time.time()), url, lambda: self._told(job))
+            self._callbacks.at(
+                max(0.0, job.ends_at - time.time()), url, lambda: self._callback_body(job)
+            )
 
-    def _told(self, job: Job) -> object:
+    def _callback_body(self, job: Job) -> object:
         record = self._answers.record(job, max(time.time(), job.ends_at))
         if self._callbacks_as == "record":
             return record
         return {"code": 200, "message": "success", "data": record}
 
-    def _error(self, code: int, message: str, errors: list[str] | None = None) -> web.Response:
-        headers: dict[str, str] = {}
-        if code == 429 and self._retry_after is not None:  # noqa: PLR2004 (the contract's code)
-            headers["Retry-After"] = str(self._retry_after)
+    def _error(self, refusal: Refusal) -> web.Response:
+        code = refusal.code
+        headers = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}
         if self._errors_as == "status":
-            return web.Response(status=code, text=message, headers=headers)
-        body: dict[str, Any] = {"code": code, "message": message, "data": None}
-        if errors:
-            body["errors"] = errors
+            return web.Response(status=code, text=refusal.message, headers=headers)
+        body: dict[str, Any] = {"code": code, "message": refusal.message}
+        if refusal.errors:
+            body["errors"] = refusal.errors
+        else:
+            body["data"] = None
         status = 200 if self._errors_as == "envelope" else code
         return web.json_response(body, status=status, headers=headers)
 
@@ -297,38 +367,6 @@ class Sandbox:
         await self._sleep(self.faults.slow_seconds)
         await response.write(body[len(body) // 2 :])
         return response
-
-    async def _media(self, request: web.Request) -> web.Response:
-        if "x-api-key" in request.headers:
-            self._counts["key_leaks"] += 1
-            return web.Response(status=400, text="the key must never be sent here")
-        name = request.match_info["name"]
-        if name.endswith(".png"):
-            return web.Response(body=PNG, content_type="image/png")
-        if name.endswith(".mp4"):
-            return web.Response(body=MP4, content_type="video/mp4")
-        return web.Response(body=MP3, content_type="audio/mpeg")
-
-    async def _put(self, request: web.Request) -> web.Response:
-        """Take an upload as an object store takes a presigned one: exactly as announced."""
-        name = request.match_info["name"]
-        if "x-api-key" in request.headers:
-            self._counts["key_leaks"] += 1
-            return web.Response(status=400, text="the key must never be sent here")
-        if request.query.get("signature") != "sandbox" or name not in self._answers.uploads:
-            return web.Response(status=403, text="signature mismatch")
-        if request.headers.get("Content-Type") != self._answers.uploads[name]:
-            return web.Response(status=403, text="not the Content-Type that was signed")
-        if request.content_length is None:
-            return web.Response(status=411, text="Content-Length required")
-        self._store[name] = b"".join([chunk async for chunk in request.content.iter_any()])
-        return web.Response()
-
-    async def _get(self, request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        if name not in self._store:
-            return web.Response(status=404)
-        return web.Response(body=self._store[name], content_type=self._answers.uploads[name])
 
     async def _delay(self, span: tuple[float, float]) -> None:
         if span[1] > 0:

@@ -1,0 +1,128 @@
+"""How the signals that end a process end ``suno-async``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from suno_async.sandbox import KEY, Sandbox
+from tests.test_cli import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and a POSIX shell")
+
+MAIN = "from suno_async.cli import main; main()"
+
+#: What a shell script does: job control is off, so the shell starts the job with SIGINT ignored.
+BACKGROUND = '"$@" & echo $! >&2; wait $!; echo "exit code $?" >&2'
+
+SIGNALS = pytest.mark.parametrize(("way", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+
+
+async def start(
+    *words: str, cwd: Path, sandbox: Sandbox | None = None
+) -> asyncio.subprocess.Process:
+    """Start a program with pipes."""
+    return await asyncio.create_subprocess_exec(
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=cwd,
+        env=environment(sandbox),
+    )
+
+
+async def line_of(stream: asyncio.StreamReader | None) -> bytes:
+    """Wait for the next line of a stream."""
+    assert stream is not None
+    async with asyncio.timeout(30):
+        return await stream.readline()
+
+
+async def end_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
+    """Wait for the end of a process, and return the rest of its output and its errors."""
+    async with asyncio.timeout(30):
+        out, errors = await process.communicate()
+    return out.decode(), errors.decode()
+
+
+@SIGNALS
+async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_path: Path) -> None:
+    """A sandbox in the background of a script ends on either signal, and prints its counts."""
+    words = (sys.executable, "-c", MAIN, "sandbox", "--port", "0", "--json")
+    shell = await start("sh", "-c", BACKGROUND, "sh", *words, cwd=tmp_path)
+    pid = int(await line_of(shell.stderr))
+    try:
+        place = json.loads(await line_of(shell.stdout))
+        assert place["key"] == KEY
+        asked = await start(
+            *(sys.executable, "-c", MAIN, "balance", "--base-url", place["url"]),
+            cwd=tmp_path,
+            sandbox=Sandbox(),
+        )
+        assert await end_of(asked) == ("1e+06\n", "")
+        os.kill(pid, way)
+        out, errors = await end_of(shell)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert json.loads(out)["requests"] == 1
+    assert errors.splitlines() == ["interrupted", f"exit code {code}"]
+
+
+@SIGNALS
+async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code: int) -> None:
+    """A command that waits keeps what it printed, says that it was interrupted, and no more."""
+    ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 1e9])
+    process = await start(sys.executable, "-c", MAIN, "wait", *ids, cwd=tmp_path, sandbox=sandbox)
+    first = await line_of(process.stdout)
+    process.send_signal(way)
+    _, errors = await end_of(process)
+    assert (process.returncode, errors) == (code, "interrupted\n")
+    assert first.decode().split()[0] == ids[0]
+
+
+@SIGNALS
+async def test_demo(tmp_path: Path, way: signal.Signals, code: int) -> None:
+    """The demo ends on either signal with one line."""
+    process = await start(sys.executable, "-c", MAIN, "demo", "--songs", "200", cwd=tmp_path)
+    first = await line_of(process.stderr)
+    assert first
+    process.send_signal(way)
+    _, errors = await end_of(process)
+    assert process.returncode == code
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
+
+
+async def test_second_signal(tmp_path: Path) -> None:
+    """A second signal ends work that ignores the first."""
+    stubborn = (
+        "import asyncio\n"
+        "from suno_async.cli._common import run\n"
+        "async def work():\n"
+        "    while True:\n"
+        "        try:\n"
+        "            print('working', flush=True)\n"
+        "            await asyncio.Event().wait()\n"
+        "        except asyncio.CancelledError:\n"
+        "            if asyncio.current_task().cancelling() > 1:\n"
+        "                raise\n"
+        "import typer\n"
+        "typer.run(lambda: run(work()))\n"
+    )
+    process = await start(sys.executable, "-c", stubborn, cwd=tmp_path)
+    for _ in range(2):
+        assert await line_of(process.stdout) == b"working\n"
+        process.send_signal(signal.SIGTERM)
+    _, errors = await end_of(process)
+    assert (process.returncode, errors) == (143, "interrupted\n")
