@@ -10,7 +10,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
-from suno_async import CreateOutcomeUnknownError, Creation, JobOutcome
+from suno_async import (
+    CreateOutcomeUnknownError,
+    Creation,
+    JobOutcome,
+    SubmissionState,
+    SunoError,
+)
 from suno_async.cli._ids import DECIDED
 from suno_async.cli._run import Tally, record
 
@@ -20,11 +26,10 @@ if TYPE_CHECKING:
         Callable,
         Coroutine,
         Iterable,
-        Iterator,
         Sequence,
     )
 
-    from suno_async import Input, SunoClient
+    from suno_async import Input, Submission, SunoClient
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -33,8 +38,8 @@ class Step(msgspec.Struct, frozen=True):
     Attributes:
         index: Which input, counted from 0.
         digest: Of the input, so that a file changed since is noticed.
-        state: ``"sending"``: it is about to be sent, or was, if nothing follows; ``"created"``;
-            ``"not_created"``; ``"unknown"``.
+        state: ``"sending"``: its request got a permit, so it may have been sent if nothing follows;
+            ``"created"``; ``"not_created"``; ``"unknown"``.
         task_id: If it was created.
     """
 
@@ -158,9 +163,15 @@ class Batch:
         max_pending: int,
         callback_url: str | None,
         max_credits: float | None,
+        wait_for_credits: bool,
         fetch: Callable[[JobOutcome], Coroutine[Any, Any, None]],
-    ) -> None:
-        """Do all that is left to do; `fetch` is called with each success, beside the polling."""
+    ) -> SunoError | None:
+        """Do what is left to do; call `fetch` with each success while the polling continues.
+
+        Returns:
+            The error that ended the creates early; None if every input was read. Tasks that were
+            created are finished either way.
+        """
 
         async def end(outcomes: AsyncIterator[JobOutcome], group: asyncio.TaskGroup) -> None:
             async for outcome in outcomes:
@@ -169,19 +180,26 @@ class Batch:
                     group.create_task(fetch(outcome))
 
         stream = self._suno.pipeline(
-            self._sent(todo.create),
+            [self._jobs[index] for index in todo.create],
             max_pending=max_pending,
             callback_url=callback_url,
             max_credits=max_credits,
+            wait_for_credits=wait_for_credits,
             on_creation=lambda creation: self._known(todo.create, creation),
+            on_submission=lambda submission: self._noted(todo.create, submission),
         )
+        stopped_by: SunoError | None = None
         try:
             async with asyncio.TaskGroup() as group, contextlib.aclosing(stream):
                 resumed = group.create_task(end(self._polled(todo.poll), group))
-                await end(_renumbered(stream, todo.create), group)
+                try:
+                    await end(_renumbered(stream, todo.create), group)
+                except SunoError as error:
+                    stopped_by = error
                 await resumed
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        return stopped_by
 
     async def _polled(self, tasks: dict[str, int]) -> AsyncIterator[JobOutcome]:
         async for each in self._suno.as_completed(tasks):
@@ -189,10 +207,10 @@ class Batch:
             job = self._jobs[index]
             yield JobOutcome(each.task_id, each.info, each.error, index=index, job=job)
 
-    def _sent(self, indices: Sequence[int]) -> Iterator[Input]:
-        for index in indices:
-            self._note(index, "sending")
-            yield self._jobs[index]
+    def _noted(self, indices: Sequence[int], submission: Submission) -> None:
+        """Note down that a request may leave now, or that one was certainly not accepted."""
+        sending = submission.state is SubmissionState.SENDING
+        self._note(indices[submission.index], "sending" if sending else "not_created")
 
     def _known(self, indices: Sequence[int], creation: Creation) -> None:
         index = indices[creation.index]

@@ -49,6 +49,17 @@ _BATCH = [
         Annotated[int, typer.Option(min=1, help="Batch: most tasks open at once.")],
         500,
     ),
+    option(
+        "wait_for_credits",
+        Annotated[
+            bool,
+            typer.Option(
+                "--wait-for-credits",
+                help="Batch: when credits run out, wait for a top-up instead of stopping.",
+            ),
+        ],
+        False,
+    ),
 ]
 
 commands = typer.Typer()
@@ -86,6 +97,7 @@ def _batch(
     resume: bool,
     resend_unknown: bool,
     max_pending: int,
+    wait_for_credits: bool,
     callback_url: str | None,
     max_credits: float | None,
     download: Path | None,
@@ -107,18 +119,24 @@ def _batch(
             with results(output) as out, results(f"{output}.journal") as journal:
                 try:
                     async with tally.shown():
-                        await Batch(suno, inputs, digests, journal).run(
+                        stopped_by = await Batch(suno, inputs, digests, journal).run(
                             todo,
                             tally,
                             out,
                             max_pending=max_pending,
                             callback_url=callback_url,
                             max_credits=max_credits,
+                            wait_for_credits=wait_for_credits,
                             fetch=functools.partial(_fetch, suno, tally, download),
                         )
                 finally:
                     summary.update(tally.summary())
-            return tally.worst
+            if stopped_by is None:
+                return tally.worst
+            typer.echo(
+                f"{stopped_by}\n{tally.total - tally.done} inputs are left: add --resume", err=True
+            )
+            return max(tally.worst, exit_code(stopped_by))
 
     worst = 0
     try:
@@ -131,6 +149,7 @@ def _batch(
             output=output,
             resume=True,
             max_pending=max_pending,
+            wait_for_credits=wait_for_credits,
             callback_url=callback_url,
             max_credits=max_credits,
             download=download,
