@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import os
 import time
 from typing import TYPE_CHECKING, Self, cast
 
@@ -71,7 +73,8 @@ class SunoClient:
         session: An aiohttp session to use instead of one of its own; it stays open. Its kept
             connections serve creates too, so a create is likelier to end as
             `CreateOutcomeUnknownError` than with the client's own, which opens one for each.
-        policy: When to ask about a task.
+        policy: When to poll a task; by default `PollPolicy()`, faster by the factor in the
+            environment variable SUNO_TIME_SCALE, if it is set (for a sandbox with a time scale).
         durations: What an earlier client learnt of how long jobs take, and where this one adds
             what it learns (`Durations`). It may be shared between clients. Without it jobs are
             taken to last about six of the policy's intervals, until some have ended.
@@ -116,7 +119,7 @@ class SunoClient:
             )
         self._account = Account(api_key, base_url)
         self._session = session
-        self._policy = policy or PollPolicy()
+        self._policy = policy or _default_policy()
         self.durations = durations or Durations(PRIOR_INTERVALS * self._policy.interval)
         self._limiter = limiter
         self._on_creation = on_creation
@@ -491,6 +494,17 @@ def _checked(tasks: Iterable[str | TaskHandle]) -> Iterator[tuple[str, TaskHandl
             yield task.id, task
         else:
             yield check_task_id(task), None
+
+
+def _default_policy() -> PollPolicy:
+    text = os.environ.get("SUNO_TIME_SCALE", "1")
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = 0.0
+    if not 0.0 < scale < math.inf:
+        raise ConfigurationError(f"SUNO_TIME_SCALE must be a number above 0, not {text!r}")
+    return PollPolicy().faster(scale)
 
 
 def _check_credits(max_credits: float | None) -> float | None:

@@ -311,8 +311,11 @@ async def test_sandbox_on_ipv6(tmp_path: Path) -> None:
         assert (await run(server, "balance", cwd=tmp_path))[0] == 0
 
 
-async def test_batch_that_runs_out_of_credits(tmp_path: Path) -> None:
+async def test_batch_that_runs_out_of_credits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A batch stops reading its file at a 402, finishes what it created, and can be resumed."""
+    monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(30)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))

@@ -1,7 +1,7 @@
 """One exchange at a time, without sockets: what is sent, what comes back, what leaks."""
 
-# aioresponses ships no types for its requests.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# aioresponses ships no types for its requests; the policy of a client is private.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from suno_async import (
     InsufficientCreditsError,
     InvalidInputError,
     Outcome,
+    PollPolicy,
     SunoClient,
     SunoError,
     WrongEventLoopError,
@@ -248,3 +249,15 @@ def test_second_event_loop() -> None:
         with asyncio.Runner() as second, pytest.raises(WrongEventLoopError):
             second.run(use())
         first.run(close())
+
+
+def test_time_scale_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SUNO_TIME_SCALE makes the default policy faster; what is not a number above 0 is refused."""
+    monkeypatch.setenv("SUNO_TIME_SCALE", "30")
+    assert SunoClient(CANARY, base_url=BASE)._policy == PollPolicy().faster(30)
+    own = PollPolicy(interval=20.0)
+    assert SunoClient(CANARY, base_url=BASE, policy=own)._policy is own
+    for wrong in ("0", "-1", "nan", "inf", "fast"):
+        monkeypatch.setenv("SUNO_TIME_SCALE", wrong)
+        with pytest.raises(ConfigurationError, match="SUNO_TIME_SCALE"):
+            SunoClient(CANARY, base_url=BASE)
