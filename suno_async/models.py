@@ -312,17 +312,20 @@ class Persona(msgspec.Struct, frozen=True):
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job would cost, in credits; numbers may be fractions.
+    """What a job would cost, in credits. Numbers may be fractions.
 
     Attributes:
-        estimated_credits: The price.
-        balance: What the account holds; None if the server did not say.
-        affordable: Whether it holds enough; None if nobody can tell.
+        estimated_credits: The price (`credits` in the documented endpoint).
+        balance: The account's balance; None if the server did not say.
+        affordable: Whether the balance covers the price; None if the balance is not known.
+        estimated: True: the final charge is settled when the task ends. False:
+            `estimated_credits` is what will be charged. None: the server did not say.
     """
 
     estimated_credits: float
     balance: float | None = None
     affordable: bool | None = None
+    estimated: bool | None = None
 
 
 class ModelInfo(msgspec.Struct, frozen=True):

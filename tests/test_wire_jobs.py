@@ -50,7 +50,7 @@ READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
         ({"estimated_credits": 2.5, "balance": 50, "affordable": True}, (2.5, 50, True)),
         ({"estimated_credits": "60", "balance": "50"}, (60, 50, False)),
         ({"estimated_credits": 0}, (0, None, None)),
-        ({"credits": 12, "estimated": True, "new": []}, (12, None, None)),
+        ({"credits": 12, "new": []}, (12, None, None)),
     ],
 )
 def test_estimate(data: object, estimate: tuple[float, float | None, bool | None]) -> None:
