@@ -7,6 +7,7 @@ the standard library, with the hooks below, and each field that fits is kept.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
 import re
@@ -27,7 +28,7 @@ from typing import (
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from msgspec.structs import FieldInfo
 
@@ -41,14 +42,22 @@ _UNREADABLE = (ValueError, OverflowError, RecursionError)
 #: and printed from any depth of the stack; JSON Schemas need about 20.
 MAX_DEPTH = 64
 _NESTED = (dict, list)
+_NUMBERS = (int, float)  # and not bool
+
+# Real replies have some kilobytes. These bounds keep a hostile one from blocking the event loop for
+# more than a second or two (8 MiB took up to 40 s).
+#: Bytes of a reply that is parsed leniently.
+MAX_BYTES = 2**20
+#: Items of a list that are kept, one by one, if the list does not fit as a whole.
+MAX_ITEMS = 1_000
+#: Values kept in a field of free form, if it nests at all.
+MAX_VALUES = 100_000
 
 #: Digits of an integer that still fit a float: `float(int)` overflows above.
 _MAX_DIGITS = 308
 
 #: Unix times of 2000-01-01 and 2100-01-01: a time outside is a mistake.
 _EARLIEST, _LATEST = 946_684_800.0, 4_102_444_800.0
-#: A Unix time above this is in milliseconds: in seconds it would lie past the year 5000.
-_MILLISECONDS = 1e11
 
 # Bounds in types cost nothing: msgspec checks them while it decodes. They exclude nan and inf.
 #: A length of time in seconds, at most a year.
@@ -95,11 +104,13 @@ class Reader(Generic[T]):
 
 
 def parse(data: bytes) -> object:
-    """Parse JSON that may be damaged; None if that fails.
+    """Parse JSON that may be damaged; None if that fails, or for more than `MAX_BYTES`.
 
     Bytes that are not UTF-8, and surrogates without their other half, become U+FFFD. A number that
     is not finite or has too many digits becomes None.
     """
+    if len(data) > MAX_BYTES:
+        return None
     text = data.decode("utf-8-sig", "replace")
     if "\\ud" in text or "\\uD" in text:
         text = _ESCAPE.sub(lambda found: r"\ufffd" if found[1] else found[0], text)
@@ -120,10 +131,11 @@ def fields_of(value: object) -> dict[str, Any]:
 
 
 def bounded(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields, with None for whatever nests deeper than `MAX_DEPTH`."""
+    """Return the fields, with None beyond `MAX_DEPTH` levels and after `MAX_VALUES` values."""
     for value in fields.values():
         if type(value) in _NESTED:
-            return cast("dict[str, Any]", _cut(fields, MAX_DEPTH))
+            budget = itertools.repeat(object(), MAX_VALUES)
+            return cast("dict[str, Any]", _cut(fields, MAX_DEPTH, budget))
     return fields
 
 
@@ -136,8 +148,10 @@ def unix_time(when: float | str | None) -> float | None:
         return None
     if isinstance(when, str):
         return _time_in_text(when)
-    found = when / 1000 if when > _MILLISECONDS else when
-    return found if _EARLIEST <= found < _LATEST else None
+    if _EARLIEST <= when < _LATEST:
+        return when
+    when /= 1000
+    return when if _EARLIEST <= when < _LATEST else None
 
 
 def _time_in_text(text: str) -> float | None:
@@ -182,7 +196,10 @@ def _salvage(value: object, kind: type[T]) -> T | None:
     given: Mapping[str, object] = fields_of(cast("object", value))
     kept = dict[str, Any]()
     for field in _fields(cast("Any", kind)):
-        fitted = _fit(given.get(field.name), field.type)
+        found = given.get(field.name)
+        fitted = _fit(found, field.type)
+        if fitted is None and type(found) in _NUMBERS and field.type == str | None:
+            fitted = str(found)  # an id, say
         if fitted is not None:
             kept[field.name] = fitted
         elif field.required:
@@ -206,24 +223,24 @@ def _partly(value: Any, kind: Any) -> Any:  # noqa: ANN401 (as above)
     origin = get_origin(kind)
     if origin is list and isinstance(value, list):
         (inner,) = get_args(kind)
-        items = cast("list[object]", value)
+        items = cast("list[object]", value)[:MAX_ITEMS]
         return [found for each in items if (found := _fit(each, inner)) is not None]
     if origin is dict and isinstance(value, dict):
         _, inner = get_args(kind)
-        pairs = fields_of(cast("object", value)).items()
+        pairs = itertools.islice(fields_of(cast("object", value)).items(), MAX_ITEMS)
         return {name: found for name, each in pairs if (found := _fit(each, inner)) is not None}
-    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return _salvage(value, kind)
     return None
 
 
-def _cut(value: object, levels: int) -> object:
+def _cut(value: object, levels: int, budget: Iterator[object]) -> object:
+    if next(budget, None) is None:
+        return None
     if isinstance(value, dict):
         pairs = fields_of(cast("object", value)).items()
-        return {name: _cut(each, levels - 1) for name, each in pairs} if levels else None
+        return {name: _cut(each, levels - 1, budget) for name, each in pairs} if levels else None
     if isinstance(value, list):
         items = cast("list[object]", value)
-        return [_cut(each, levels - 1) for each in items] if levels else None
+        return [_cut(each, levels - 1, budget) for each in items] if levels else None
     return value

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from suno_async import _rules
-from suno_async._lenient import Credits, Reader, Seconds, bounded, fields_of, parse, unix_time
+from suno_async._lenient import (
+    MAX_ITEMS,
+    Credits,
+    Reader,
+    Seconds,
+    bounded,
+    fields_of,
+    parse,
+    unix_time,
+)
 from suno_async._retry_after import retry_after
 from suno_async.errors import BODY_START, CODES, APIError, GenerationFailedError, ResponseError
 from suno_async.models import TaskFailure, TaskInfo, TaskParam, TaskStatus, Track
@@ -117,6 +126,9 @@ _record = Reader(_Record)
 _info_reply = Reader(_InfoReply)
 _created = Reader(_Created)
 _balance = Reader(_Balance)
+
+#: Validation errors kept of one refusal.
+_MAX_ERRORS = 100
 
 _NO_RESULT, _NO_PARAM = _Result(), _Param()
 _FAILED = TaskStatus.FAILED
@@ -274,7 +286,7 @@ def _task_info(record: _Record, task_id: str, body: bytes) -> TaskInfo:
         complete_at=unix_time(record.complete_at),
         duration_s=record.duration_s,
         credits=record.credits,
-        tracks=tuple([_track(item, task_id) for item in songs]) if songs else (),
+        tracks=tuple([_track(item, task_id) for item in songs[:MAX_ITEMS]]) if songs else (),
         media_urls=_media_urls(result),
         media_info=result.media_info or {},
         usage=result.usage and bounded(result.usage),
@@ -318,7 +330,7 @@ def _texts(errors: object) -> tuple[str, ...]:
     # Copied through `bounded`, because str() of a deep list raises RecursionError.
     errors = bounded({"errors": errors})["errors"]
     if isinstance(errors, list):
-        return tuple(str(each) for each in cast("list[object]", errors))
+        return tuple(str(each) for each in cast("list[object]", errors)[:_MAX_ERRORS])
     return () if errors is None else (str(errors),)
 
 
