@@ -1,4 +1,4 @@
-"""What a user holds: frozen structs, decoded from the server's replies by `suno_async._wire`."""
+"""Results: frozen structs that `suno_async._wire` builds from the server's replies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MODEL_VERSIONS = {
 
 
 class TaskStatus(enum.StrEnum):
-    """Where a task stands. A word the contract does not know is `UNKNOWN`, and not terminal."""
+    """The status of a task. An unknown word is `UNKNOWN`, which is not terminal."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -56,18 +56,18 @@ class TaskStatus(enum.StrEnum):
         return self is TaskStatus.SUCCESS or self is TaskStatus.FAILED
 
 
-#: File names a video's URL may end with.
+#: Suffixes of the URL of a video.
 _VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm"})
 
 
 class Track(msgspec.Struct, frozen=True, kw_only=True):
     """One finished song (the API's SunoMusicItem).
 
-    Its methods return the input of a further job, with the ids filled in:
+    Its methods return the input of another job, with the ids filled in:
     ``await suno.create(track.cover(prompt="as a bossa nova"))``.
 
     Attributes:
-        task_id: The task that made it.
+        task_id: The task that made the song.
         suno_id: Suno's id of the song.
         title: Music title.
         prompt: Lyrics or prompt used to generate the music.
@@ -77,7 +77,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         suno_image_large_url: High-resolution cover image.
         model_name: Suno's model name, such as ``"chirp-crow"``.
         duration: Length of the audio in seconds.
-        create_at: Creation time, Unix seconds.
+        create_at: Creation time, in Unix seconds.
     """
 
     task_id: str = ""
@@ -94,7 +94,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def model_version(self) -> str | None:
-        """The version users know, such as ``"v5"``; None for a name not in `MODEL_VERSIONS`."""
+        """The version, such as ``"v5"``; None for a name that is not in `MODEL_VERSIONS`."""
         return MODEL_VERSIONS.get(self.model_name)
 
     def extend(
@@ -104,9 +104,9 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         audio_weight: float | None = None,
         **options: Unpack[SongOptions],
     ) -> ExtendMusic:
-        """The song made longer, from `continue_at` seconds on.
+        """Return a job that makes the song longer, from `continue_at` seconds on.
 
-        Its model and, in custom mode, its title are those of this song unless given.
+        The model and, in custom mode, the title default to those of this song.
         """
         return ExtendMusic(
             task_id=self.task_id,
@@ -120,9 +120,9 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     def cover(
         self, *, audio_weight: float | None = None, **options: Unpack[SongOptions]
     ) -> CoverMusic:
-        """The song in a new style or voice.
+        """Return a job that makes the song again in a new style or voice.
 
-        Its model and, in custom mode, its title are those of this song unless given.
+        The model and, in custom mode, the title default to those of this song.
         """
         return CoverMusic(
             task_id=self.task_id,
@@ -132,11 +132,11 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def video(self, *, author: str | None = None, brand: str | None = None) -> MusicVideo:
-        """A video of the song."""
+        """Return a job that makes a video of the song."""
         return MusicVideo(task_id=self.task_id, suno_id=self.suno_id, author=author, brand=brand)
 
     def separate(self, mode: Literal["vocal", "instrumental"] = "vocal") -> SeparateVocals:
-        """The song's stems: 2 of them, or with ``"instrumental"`` up to 12."""
+        """Return a job that makes the song's stems: 2, or up to 12 with ``"instrumental"``."""
         return SeparateVocals(task_id=self.task_id, suno_id=self.suno_id, mode=mode)
 
     def persona(
@@ -148,7 +148,10 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         vocal_end: float | None = None,
         style: str | None = None,
     ) -> GeneratePersona:
-        """The song's voice, for `SunoClient.create_persona`; learnt from a span in seconds."""
+        """Return the input of `SunoClient.create_persona` for the song's voice.
+
+        `vocal_start` and `vocal_end` are seconds within the song.
+        """
         return GeneratePersona(
             task_id=self.task_id,
             suno_id=self.suno_id,
@@ -169,7 +172,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stems(Mapping[str, str]):
-    """The stems of a song: name → URL. The names depend on the mode, and are the server's own."""
+    """The stems of a song: name → URL. The server chooses the names; they depend on the mode."""
 
     def __init__(self, urls: Mapping[str, str]) -> None:
         self._urls = dict(urls)
@@ -188,14 +191,25 @@ class Stems(Mapping[str, str]):
 
 
 class TaskFailure(msgspec.Struct, frozen=True):
-    """Why a task failed, in the server's words."""
+    """Why a task failed.
+
+    Attributes:
+        code: The code of the result, such as 501; None if the server gave none.
+        message: The server's words.
+    """
 
     code: int | None
     message: str
 
 
 class TaskParam(msgspec.Struct, frozen=True):
-    """What the task was created with, echoed by the server."""
+    """The server's echo of what CreateTask was sent.
+
+    Attributes:
+        model: The kind of job, such as ``"suno/music-generate"``.
+        callback_url: As it was sent; None without one.
+        input: As it was sent.
+    """
 
     model: str = ""
     callback_url: str | None = None
@@ -203,24 +217,29 @@ class TaskParam(msgspec.Struct, frozen=True):
 
 
 class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One reading of a task.
+    """A task's record, as the server returned it once.
+
+    Times lie within the years 2000 to 2099 and numbers are finite; anything else is None.
 
     Attributes:
         task_id: The server's id.
-        status: Where the task stands.
+        status: The status.
         raw_status: The server's word for it.
-        provider: Informative, as are `model_version` and `source`.
-        param: What it was created with.
-        create_at: When it was created, Unix seconds.
-        complete_at: When it ended, Unix seconds; None before.
-        duration_s: Seconds the job took, by the server's account; None before it ended.
-        credits: What it cost, if the server says.
+        provider: Informative, like `model_version` and `source`.
+        model_version: Such as ``"sunov5"``.
+        source: ``"api"`` or ``"playground"``.
+        param: The input of the task.
+        create_at: When the task was created, in Unix seconds.
+        complete_at: When the task ended, in Unix seconds; None before.
+        duration_s: Seconds that the job took, as the server reports it; None before it ended.
+        credits: Reserved while the task is pending or running; what it cost once it has ended.
+            None if the server does not say.
         tracks: The finished songs, normally two.
-        media_urls: URLs of every kind of result.
-        media_info: Vocal separation only: stem name → URL.
-        usage: What the server says of usage, as it came.
-        failure: Why it failed; None unless it did.
-        raw: The whole reply as it came, for what this library does not understand.
+        media_urls: URLs of the results, of every kind of job.
+        media_info: Stem name → URL; empty except for vocal separation.
+        usage: Whatever the server reports about usage.
+        failure: Why the task failed; None unless it did.
+        raw: The whole reply, byte by byte.
     """
 
     task_id: str
@@ -243,12 +262,12 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def stems(self) -> Stems:
-        """What vocal separation made; empty for other kinds."""
+        """The stems that vocal separation made; empty for other kinds."""
         return Stems(self.media_info)
 
     @property
     def video_url(self) -> str | None:
-        """What `MusicVideo` made; None for other kinds."""
+        """The video that `MusicVideo` made; None for other kinds."""
         if self.param.model == MusicVideo.KIND:
             return next(iter(self.media_urls), None)
         return next((url for url in self.media_urls if _names_a_video(url)), None)
@@ -305,32 +324,35 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Persona(msgspec.Struct, frozen=True):
-    """A voice to sing later songs: give its id as their ``persona_id``."""
+    """A voice for later songs: pass its id as their ``persona_id``."""
 
     persona_id: str
     name: str = ""
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job would cost, in credits; numbers may be fractions.
+    """What a job would cost, in credits. Numbers may be fractions.
 
     Attributes:
-        estimated_credits: The price.
-        balance: What the account holds; None if the server did not say.
-        affordable: Whether it holds enough; None if nobody can tell.
+        estimated_credits: The price (`credits` in the documented endpoint).
+        balance: The account's balance; None if the server did not say.
+        affordable: Whether the balance covers the price; None if the balance is not known.
+        estimated: True: the final charge is settled when the task ends. False:
+            `estimated_credits` is what will be charged. None: the server did not say.
     """
 
     estimated_credits: float
     balance: float | None = None
     affordable: bool | None = None
+    estimated: bool | None = None
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
     """One entry of the list of models.
 
     Attributes:
-        model: Its name, such as ``"suno/music-generate"``: what `Input.KIND` is.
-        details: Everything the server says of it, as it came.
+        model: The name, such as ``"suno/music-generate"``; equals `Input.KIND`.
+        details: All fields of the entry.
     """
 
     model: str
@@ -338,12 +360,12 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
 
 class ModelSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model takes, by the server's account.
+    """The input of a model, as the server describes it.
 
     Attributes:
-        model: Its name.
-        input_schema: A JSON Schema of its ``input``.
-        required_input_fields: The fields it requires.
+        model: The name.
+        input_schema: A JSON Schema of ``input``.
+        required_input_fields: Names of the required fields.
     """
 
     model: str

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 import pytest
@@ -16,6 +17,7 @@ import pytest
 import suno_async
 from suno_async import _wire, _wire_jobs, errors, inputs, models
 from suno_async.inputs import KINDS, GeneratePersona
+from tests.mutations import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +31,7 @@ Row = dict[str, str]
 
 
 def read_tables(text: str) -> dict[str, list[Row]]:
-    """The rows of each section's table, by the section's heading and the column's."""
+    """Return the rows of each section's table, by heading; a row maps columns to cells."""
     tables: dict[str, list[Row]] = defaultdict(list)
     heading, columns = "", list[str]()
     for line in text.splitlines():
@@ -46,21 +48,21 @@ def read_tables(text: str) -> dict[str, list[Row]]:
 
 
 TABLES = read_tables((ROOT / "docs/contract.md").read_text("utf-8"))
-MARKS = ("specified", "documented", "client", "seen", "guess", "ours")
+MARKS = ("specified", "openapi", "documented", "client", "seen", "guess", "ours")
 
 
 def words(cell: str) -> list[str]:
-    """What stands in code in a cell."""
+    """Return the code spans of a cell."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def first(rows: Iterable[Row], column: str) -> set[str]:
-    """The first word in code of each row's cell."""
+    """Return the first code span of each row's cell."""
     return {words(row[column])[0] for row in rows if words(row[column])}
 
 
 def resolve(reference: str) -> tuple[Any, str]:
-    """A class and the name of one of its attributes, from ``Class.attribute``."""
+    """Return a class and the name of its attribute, from ``Class.attribute``."""
     owner, _, attribute = reference.partition(".")
     for module in (suno_async, models, _wire_jobs):
         if hasattr(module, owner):
@@ -69,15 +71,13 @@ def resolve(reference: str) -> tuple[Any, str]:
 
 
 def fields_of(struct: Any) -> set[str]:  # noqa: ANN401 (any struct)
-    """The fields of a struct, extra and local ones left out."""
+    """Return the fields of a struct that are sent or read."""
     return set(struct.__struct_fields__) - set(getattr(struct, "NOT_SENT", ()))
 
 
 def test_every_row_says_how_sure_it_is() -> None:
     """Every row of every table carries one of the marks that the page explains."""
-    assert {
-        row["mark"] for row in TABLES["The HTTP contract, as this library understands it"]
-    } == set(MARKS[:-1])
+    assert {row["mark"] for row in TABLES["The HTTP contract"]} == set(MARKS[:-1])
     for heading, rows in TABLES.items():
         for row in rows:
             if "mark" not in row:
@@ -85,24 +85,32 @@ def test_every_row_says_how_sure_it_is() -> None:
 
 
 def test_endpoints() -> None:
-    """Every endpoint has its client method and its path on the wire, and the other way round."""
+    """Every endpoint has a client method and a request, and every request an endpoint."""
     rows = TABLES["Endpoints"]
     for row in rows:
         owner, method = resolve(words(row["method"])[0])
         assert callable(getattr(owner, method)), row
-    documented = {each.split()[1].removesuffix("/{model}") for each in first(rows, "endpoint")}
-    paths = {
-        value
-        for module in (_wire, _wire_jobs)
-        for value in vars(module).values()
-        if isinstance(value, str) and value.startswith("/api/")
-    }
-    assert documented == paths
-    # A path may serve two endpoints, but each has a request of its own.
+    job = inputs.GenerateMusic(prompt="x")
     requests = {
-        name for module in (_wire, _wire_jobs) for name in vars(module) if name.endswith("_request")
+        "task_info_request": [_wire.task_info_request("t")],
+        "create_request": [_wire.create_request(job, None)],
+        "balance_request": [_wire.balance_request()],
+        "estimate_request": [
+            _wire_jobs.estimate_request(job),
+            _wire_jobs.estimate_request(job, path=_wire_jobs.ESTIMATE_TASK),
+        ],
+        "models_request": [_wire_jobs.models_request(None, None)],
+        "schema_request": [_wire_jobs.schema_request("suno/x")],
+        "persona_request": [
+            _wire_jobs.persona_request(GeneratePersona(task_id="t", suno_id="s", name="n"))
+        ],
+        "upload_request": [_wire_jobs.upload_request("audio/mpeg", ".mp3")],
     }
-    assert len(rows) == len(requests)
+    names = {name for module in (_wire, _wire_jobs) for name in vars(module)}
+    assert {name for name in names if name.endswith("_request")} == set(requests)
+    sent = {f"{each.method} {each.path}" for group in requests.values() for each in group}
+    assert {each.replace("{model}", "suno/x") for each in first(rows, "endpoint")} == sent
+    assert len(rows) == len(sent)
 
 
 @pytest.mark.parametrize(
@@ -114,12 +122,12 @@ def test_endpoints() -> None:
         ("Song", [_wire._MusicItem]),
         (
             "Other answers",
-            [_wire_jobs._Estimate, _wire_jobs._Models, _wire_jobs._Schema, _wire_jobs.UploadTarget],
+            [_wire_jobs._Estimate, _wire_jobs._Models, _wire_jobs._Schema, _wire_jobs._Upload],
         ),
     ],
 )
 def test_answers(heading: str, wire: list[Any]) -> None:
-    """Every field of an answer is decoded and has its place, and the other way round."""
+    """Every field of an answer is decoded and kept, and every decoded field is documented."""
     rows = TABLES[heading]
     places = [resolve(place) for row in rows for place in words(row["where"])]
     for owner, name in places:
@@ -133,13 +141,13 @@ def test_answers(heading: str, wire: list[Any]) -> None:
 
 
 def test_param() -> None:
-    """The echo of what was sent is documented field by field."""
+    """Every field of a record's `param` is documented."""
     documented = {each.partition(".")[2] for each in first(TABLES["Task record"], "field")} - {""}
     assert documented == fields_of(_wire._Param) == fields_of(models.TaskParam)
 
 
 def test_what_a_user_holds() -> None:
-    """Every field of the results that a user holds has a row, but for those this library makes."""
+    """Every field of a result has a row, except the fields that this library computes."""
     places = {
         place for rows in TABLES.values() for row in rows for place in words(row.get("where", ""))
     }
@@ -151,19 +159,19 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """Every kind has its struct, and its way there from a song."""
+    """Every kind has its struct and, where the table names one, its method of `Track`."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]
         assert kind == [] or KINDS[kind[0]].__name__ == struct
-        for way in words(row["made from a song by"]):
+        for way in words(row["method of a song"]):
             owner, method = resolve(way)
             assert getattr(owner, method).__annotations__["return"] == struct
     assert first(rows, "kind") == set(KINDS)
 
 
 def test_fields_of_jobs() -> None:
-    """Every field of a job stands in the table with the structs that have it, and no other."""
+    """The table names every field of a job with exactly the structs that have it."""
     documented: dict[str, set[str]] = defaultdict(set)
     for row in TABLES["Fields of jobs"]:
         owners = set(words(row["of"]))
@@ -177,7 +185,7 @@ def test_fields_of_jobs() -> None:
 
 
 def test_models_and_codes() -> None:
-    """The tables of models and codes are the code's own."""
+    """The tables of models and codes equal those in the code."""
     rows = TABLES["Models of Suno"]
     assert {
         words(row["name"])[0]: words(row["version"])[0] for row in rows
@@ -187,7 +195,7 @@ def test_models_and_codes() -> None:
 
 
 async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
-    """The sandbox answers every documented endpoint: asked by a stranger, it wants a key."""
+    """The sandbox serves every documented endpoint."""
     async with aiohttp.ClientSession() as http:
         for endpoint in sorted(first(TABLES["Endpoints"], "endpoint")):
             method, path = endpoint.replace("{model}", "suno/music-generate").split()
@@ -195,6 +203,42 @@ async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
                 method, sandbox.url + path, headers={"x-api-key": sandbox.key}
             ) as reply:
                 assert reply.status in {200, 422}, endpoint
+
+
+def test_samples_are_documented() -> None:
+    """Every field of every sample of a reply has a row."""
+    documented = set[str]()
+    for heading in ("Envelope", "Task record", "Result", "Song", "Other answers"):
+        documented |= first(TABLES[heading], "field")
+    free = {"input", "input_schema", "media_info", "usage", "models"}
+    for case, body in SAMPLES.items():
+        assert field_names(json.loads(body), free) <= documented, case
+
+
+def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
+    """Return the names of all fields in a reply, except inside fields of free form."""
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        return set[str]().union(*(field_names(each, free, prefix) for each in items))
+    if not isinstance(value, dict):
+        return set()
+    found = set[str]()
+    for name, each in cast("dict[str, object]", value).items():
+        found.add(prefix + name)
+        if name not in free:
+            found |= field_names(each, free, "param." if name == "param" else "")
+    return found
+
+
+def test_links() -> None:
+    """Every link of the page leads into the repository or to the vendor."""
+    page = (ROOT / "docs/contract.md").read_text("utf-8")
+    for link in re.findall(r"\]\(([^)]+)\)", page):
+        assert (ROOT / "docs" / link).exists(), link
+    assert set(re.findall(r"https?://([^/\s`]+)", page)) <= VENDOR
+
+
+VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
 def test_readme() -> None:

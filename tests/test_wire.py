@@ -1,8 +1,9 @@
-"""What the wire format reads and refuses."""
+"""Task records, refusals and damaged replies, as bytes."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,8 @@ from suno_async import (
     SunoError,
     TaskStatus,
 )
-from suno_async._retry_after import retry_after
+from suno_async._lenient import MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_VALUES, unix_time
+from suno_async._retry_after import LONGEST, retry_after
 from suno_async._wire import (
     create_request,
     read_balance,
@@ -106,19 +108,190 @@ def test_model_names() -> None:
     assert (info.tracks[0].model_name, info.tracks[0].model_version) == ("chirp-next", None)
 
 
-@pytest.mark.parametrize("when", ["2026-01-20T09:12:58Z", "2026-01-20T09:12:58", 1768900378])
+@pytest.mark.parametrize(
+    "when",
+    [
+        "2026-01-20T09:12:58Z",
+        "2026-01-20T09:12:58",
+        "2026-01-20T10:12:58+01:00",
+        1768900378,
+        1768900378000,
+        "1768900378",
+        "1768900378000",
+    ],
+)
 def test_creation_times(when: object) -> None:
-    """A song's creation time may be seconds, milliseconds or ISO 8601."""
-    item = ITEM | {"created_at": when}
-    info = read_task_info(200, {}, envelope(RECORD | {"result": {"suno_data": [item]}}))
-    assert info.tracks[0].create_at == 1768900378.0
+    """A song's creation time may be seconds, milliseconds or ISO 8601, also as text."""
+    for title in ("Rain", ["of another shape"]):
+        item: dict[str, Any] = ITEM | {"created_at": when, "create_at": "nan", "title": title}
+        info = read_task_info(200, {}, envelope(RECORD | {"result": {"suno_data": [item]}}))
+        assert info.tracks[0].create_at == 1768900378.0
+
+
+def test_digits_are_no_date() -> None:
+    """Milliseconds as text are a number, even where the digits also read as a date of 1712."""
+    assert unix_time("1712010112300") == 1712010112.3
+
+
+ABSURD: list[Any] = [
+    *("nan", "inf", "-inf", "1e400", "9" * 5000, "soon", "", -1, -1e308, 1e308),
+    *(10**400, 10**4299, True, [], {}),
+]
+
+
+@pytest.mark.parametrize("number", ABSURD, ids=lambda number: repr(number)[:12])
+def test_absurd_numbers(number: Any) -> None:  # noqa: ANN401 (any JSON)
+    """A time, a length or an amount that cannot be one reads as None, and costs nothing else."""
+    names = ("create_at", "complete_at", "duration_s")
+    song = ITEM | {"duration": number, "created_at": number}
+    wrong = dict.fromkeys(names, number) | {"result": RECORD["result"] | {"suno_data": [song]}}
+    info = read_task_info(200, {}, envelope(RECORD | wrong), "t1")
+    assert (info.create_at, info.complete_at, info.duration_s) == (None, None, None)
+    assert (info.tracks[0].duration, info.tracks[0].create_at) == (None, None)
+    assert (info.status, info.tracks[0].title, info.credits) == ("success", "Rain", 12.0)
+    amount = "nan" if number == -1 else number  # a balance may be negative
+    info = read_task_info(200, {}, envelope(RECORD | {"credits": amount}), "t1")
+    assert info.credits is None
+    with pytest.raises(ResponseError):
+        read_balance(200, {}, envelope({"balance": amount}))
+
+
+@pytest.mark.parametrize("when", [0, 1, 946684799, 4102444800, 4102444800000, 1e12 - 1e11 * 9])
+def test_times_outside_the_century(when: float) -> None:
+    """A time before 2000 or after 2099 reads as None."""
+    info = read_task_info(200, {}, envelope(RECORD | {"create_at": when}))
+    assert info.create_at is None
+
+
+@pytest.mark.parametrize("token", [b"1e400", b"-1e400", b"9" * 4301, b"NaN", b"-Infinity"])
+@pytest.mark.parametrize("name", ["create_at", "credits", "never_heard_of", "task_id", "code"])
+def test_numbers_that_do_not_fit(token: bytes, name: str) -> None:
+    """A number that no float holds costs its own field, wherever it is."""
+    body = envelope(RECORD | {name: "@"}) if name != "code" else envelope(RECORD, "@")
+    info = read_task_info(200, {}, body.replace(b'"@"', token), "t1")
+    assert (info.status, info.task_id, len(info.tracks)) == (TaskStatus.SUCCESS, "t1", 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "title"),
+    [
+        (b"Rain \xff!", "Rain \ufffd!"),
+        ("雨".encode("gbk"), "\ufffd\ufffd"),
+        ("誠".encode("gbk"), "\ufffd\ufffd"),  # its second byte is a backslash
+        (b"\xed\xa0\x80", "\ufffd\ufffd\ufffd"),
+        (rb"\ud83d", "\ufffd"),
+        (rb"a \udc00 \ud83d\ude00", "a \ufffd \N{GRINNING FACE}"),
+        (rb"\\ud800 \ud800", "\\ud800 \ufffd"),
+        (b"two\nlines", "two\nlines"),
+    ],
+)
+def test_damaged_title(damage: bytes, title: str) -> None:
+    """A title with bytes that are no UTF-8, or no JSON, still gives the finished task."""
+    body = envelope(RECORD).replace(b"Rain", damage)
+    info = read_task_info(200, {}, body, "t1")
+    assert (info.status, info.duration_s, info.raw) == (TaskStatus.SUCCESS, 86.0, body)
+    (track,) = info.tracks
+    assert (track.title, track.suno_id, track.duration) == (title, "s1", 183.4)
+
+
+def test_byte_order_mark() -> None:
+    """A reply may start with a byte order mark."""
+    body = b"\xef\xbb\xbf" + envelope(RECORD)
+    assert read_task_info(200, {}, body, "t1").tracks[0].title == "Rain"
+    assert read_created(200, {}, b"\xef\xbb\xbf" + envelope({"task_id": "t1"})) == "t1"
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 400, 900])
+def test_deep_nesting(depth: int) -> None:
+    """Fields of free form are cut where they nest so deep that copying them would fail."""
+    deep = b"[" * depth + b"]" * depth
+    record = RECORD | {"param": {"model": "m", "input": {"a": 1, "deep": "@"}}}
+    record |= {"result": RECORD["result"] | {"usage": {"b": 2, "deep": "@"}}}
+    info = read_task_info(200, {}, envelope(record).replace(b'"@"', deep), "t1")
+    assert info.usage is not None
+    assert (info.param.input["a"], info.usage["b"], len(info.tracks)) == (1, 2, 1)
+    assert copy.deepcopy(info.param.input) == info.param.input
+    assert copy.deepcopy(info.usage) == info.usage
+    body = envelope(None, 422, errors=["e", "@"]).replace(b'"@"', deep)
+    with pytest.raises(APIError) as caught:
+        read_balance(200, {}, body)
+    assert len(caught.value.errors) == 2
+
+
+def test_nesting_that_is_kept() -> None:
+    """What nests no deeper than a JSON Schema does is kept as it is."""
+    value: object = 1
+    for _ in range(MAX_DEPTH - 1):
+        value = [value]
+    record = RECORD | {"param": {"model": "m", "input": {"deep": value}}}
+    assert read_task_info(200, {}, envelope(record)).param.input == {"deep": value}
+
+
+def test_hostile_sizes() -> None:
+    """A huge reply is cut to what a real one could hold, and is not parsed a second time."""
+    record = RECORD | {"result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}}
+    info = read_task_info(200, {}, envelope(record), "t1")
+    assert info.usage is not None
+    assert len(info.tracks) == MAX_ITEMS
+    kept = [each for each in info.usage["a"] if each is not None]
+    assert MAX_VALUES - 10 < len(kept) < MAX_VALUES
+    record = RECORD | {"result": {"media_urls": ["u", 7] * 2_000}}
+    assert len(read_task_info(200, {}, envelope(record), "t1").media_urls) == MAX_ITEMS / 2
+    body = envelope(RECORD).replace(b"Rain", b"\xff" * MAX_BYTES)
+    with pytest.raises(ResponseError):
+        read_task_info(200, {}, body, "t1")
+    with pytest.raises(APIError) as caught:
+        read_balance(200, {}, envelope(None, 422, errors=["e"] * 100_000))
+    assert len(caught.value.errors) == 100
+
+
+def test_damaged_create() -> None:
+    """The id of a paid task is read out of a damaged reply; one that is damaged itself is not."""
+    body = envelope({"task_id": "t1", "x": "@"})
+    assert read_created(200, {}, body.replace(b'"m"', b'"\xff"')) == "t1"
+    assert read_created(200, {}, body.replace(b'"@"', b"1e400")) == "t1"
+    assert read_created(200, {}, body.replace(b'"t1"', b"12345")) == "12345"
+    for unusable in (
+        b'"\xff1"',
+        b'""',
+        b'" "',
+        b"true",
+        b'"a\\nb"',
+        b"[]",
+        b'"' + b"x" * 129 + b'"',
+    ):
+        with pytest.raises(ResponseError):
+            read_created(200, {}, body.replace(b'"t1"', unusable))
+    for unreadable in (b"", b"{", b'{"code": 200, "data": "t1"}', body[:-3], b"\xff" + body):
+        with pytest.raises(ResponseError):
+            read_created(200, {}, unreadable)
+
+
+@pytest.mark.parametrize("word", [7, 2.5, 10**30])
+def test_status_that_is_a_number(word: float) -> None:
+    """A status that is a number is unknown, so the task is not over."""
+    info = read_task_info(200, {}, envelope(RECORD | {"status": word}))
+    assert (info.status, info.raw_status) == (TaskStatus.UNKNOWN, str(word))
+
+
+@pytest.mark.parametrize("data", [[RECORD], "text", 7, RECORD | {"status": [1]}])
+def test_no_record(data: object) -> None:
+    """A list of records, or a record without a status, is no record."""
+    with pytest.raises(ResponseError):
+        read_task_info(200, {}, envelope(data), "t1")
+
+
+def test_repeated_keys() -> None:
+    """Of a key that occurs twice the last one counts."""
+    body = envelope(RECORD).replace(b'"status"', b'"status": "running", "status"')
+    assert read_task_info(200, {}, body, "t1").status is TaskStatus.SUCCESS
 
 
 @pytest.mark.parametrize(
     "result", [None, [], "text", 7, {"suno_data": 3}, {"suno_data": [None, 5]}]
 )
 def test_result_of_another_shape(result: object) -> None:
-    """A result that is no result loses nothing but itself."""
+    """A result of another shape costs no other field."""
     info = read_task_info(200, {}, envelope(RECORD | {"result": result}))
     assert (info.status, info.tracks, info.create_at) == (TaskStatus.SUCCESS, (), 1768900378.0)
 
@@ -133,7 +306,7 @@ def test_result_of_another_shape(result: object) -> None:
     ],
 )
 def test_status_words(word: str, status: str) -> None:
-    """An unknown status is kept raw and is not terminal; `error` is a failure."""
+    """An unknown status stays in `raw_status` and is not terminal; `error` is a failure."""
     info = read_task_info(200, {}, envelope(RECORD | {"status": word}))
     assert (info.status, info.raw_status) == (status, word)
     assert info.status.terminal == (status == "failed")
@@ -155,15 +328,21 @@ def test_every_code(code: int, style: str) -> None:
 
 
 def test_generation_failed_is_a_record() -> None:
-    """Code 501 on a status request ends the task, with the server's words."""
-    info = read_task_info(200, {}, envelope(None, 501), "t1")
-    assert (info.task_id, info.status) == ("t1", TaskStatus.FAILED)
-    assert info.failure is not None
-    assert info.failure.message == "m"
+    """Code 501 on a status request ends that task, with the server's words."""
+    for body in (
+        envelope(None, 501),
+        envelope(None, 501).replace(b'"data": null', b'"data": 1e400'),
+    ):
+        info = read_task_info(200, {}, body, "t1")
+        assert (info.task_id, info.status) == ("t1", TaskStatus.FAILED)
+        assert info.failure is not None
+        assert info.failure.message == "m"
+    with pytest.raises(ResponseError):
+        read_task_info(200, {}, envelope({"task_id": "t2"}, 501), "t1")
 
 
 def test_failure_reason() -> None:
-    """A failed record tells its reason, from the result or from beside it."""
+    """A failed record gives the reason in its result."""
     failed = RECORD | {"status": "failed", "result": {"code": 501, "message": "copyright"}}
     info = read_task_info(200, {}, envelope(failed))
     assert info.failure is not None
@@ -185,7 +364,7 @@ def test_failure_reason() -> None:
     ],
 )
 def test_unreadable(body: bytes) -> None:
-    """A body that is no reply raises our error with its start, and nothing of another library's."""
+    """A body that is no reply raises a `ResponseError` with the start of the body."""
     with pytest.raises(ResponseError) as caught:
         read_task_info(200, {}, body, "t1")
     assert len(caught.value.body_start) <= 200
@@ -193,13 +372,13 @@ def test_unreadable(body: bytes) -> None:
 
 
 def test_another_tasks_record() -> None:
-    """The record of another task is not taken for the one that was asked for."""
+    """The record of another task is refused."""
     with pytest.raises(ResponseError):
         read_task_info(200, {}, envelope(RECORD), "t2")
 
 
 def test_unknown_codes() -> None:
-    """An unknown 5xx is a server's error, any other unknown code the base class."""
+    """An unknown 5xx is a `ServerError`, any other unknown code an `APIError`."""
     with pytest.raises(ServerError):
         read_balance(599, {}, b"")
     with pytest.raises(APIError) as caught:
@@ -209,7 +388,7 @@ def test_unknown_codes() -> None:
 
 @given(data=JSON, code=JSON, status=st.integers(100, 599))
 def test_any_json(data: object, code: object, status: int) -> None:
-    """No JSON whatever makes a reader raise anything but our own errors."""
+    """Readers raise only our own errors, whatever the JSON."""
     for read in (read_task_info, read_created, read_balance):
         with contextlib.suppress(SunoError):
             read(status, {}, envelope(data, code))
@@ -223,32 +402,50 @@ def test_any_json(data: object, code: object, status: int) -> None:
     )
 )
 def test_any_field_of_any_shape(record: dict[str, Any]) -> None:
-    """A record whose fields have any shape is read, and its status is never lost."""
+    """Fields of any shape never cost a record its status."""
     record["status"] = "running"
     assert read_task_info(200, {}, envelope(record), "").status is TaskStatus.RUNNING
 
 
 @given(body=st.binary(max_size=300), status=st.integers(100, 599))
 def test_any_bytes(body: bytes, status: int) -> None:
-    """No bytes whatever make a reader raise anything but our own errors."""
+    """Readers raise only our own errors, whatever the bytes."""
     with pytest.raises(SunoError):
         read_created(status, {}, body)
 
 
 def test_retry_after() -> None:
-    """Retry-After is read as seconds or as a date, and nonsense is ignored."""
+    """Retry-After is a number or a date; nonsense is ignored."""
     date, later = "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:30 GMT"
     assert retry_after({"Retry-After": "2.5"}) == 2.5
     assert retry_after({"Retry-After": later, "Date": date}) == 30.0
     assert retry_after({"Retry-After": date}, datetime(2026, 10, 21, 8, tzinfo=UTC)) == 0.0
-    for nonsense in ("", "soon", "-1", "²", later):
+    for nonsense in ("", "soon", "-1", "²", "nan", "inf", "1e400", later):
         assert retry_after({"Retry-After": nonsense}) is None
     with pytest.raises(RateLimitError):
         read_balance(429, {}, b"")
 
 
+def test_absurd_retry_after() -> None:
+    """A huge Retry-After is finite, and a date that no clock shows is ignored."""
+    date = "Wed, 21 Oct 2026 07:28:00 GMT"
+    for huge in ("9" * 400, "9" * 5000, "." + "9" * 400 + "9", "1000000000"):
+        assert 0 < (retry_after({"Retry-After": huge, "Date": date}) or 0) <= LONGEST
+    year_2099 = "Wed, 21 Oct 2099 07:28:00 GMT"
+    assert retry_after({"Retry-After": year_2099, "Date": date}) == 26663 * 86400
+    assert retry_after({"Retry-After": date, "Date": year_2099}) == 0.0
+    for absurd in (
+        "Wed, 21 Oct 99999 07:28:00 GMT",
+        "Wed, 21 Oct 999999999999999999999 07:28:00 GMT",
+        "Wed, 21 Oct 2026 07:28:00 +99999999999999999999",
+        "Wed, 32 Oct 2026 77:28:00 GMT",
+    ):
+        assert retry_after({"Retry-After": absurd, "Date": date}) is None
+        assert retry_after({"Retry-After": date, "Date": absurd}) is None
+
+
 def test_requests() -> None:
-    """Requests are built as the contract says."""
+    """Requests have the path, the parameters and the body of the contract."""
     assert task_info_request("a b").params == (("task_id", "a b"),)
     request = create_request(GenerateMusic(prompt="x"), "https://me/hook")
     assert request.body is not None

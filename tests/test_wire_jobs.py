@@ -1,32 +1,30 @@
-"""Price, models, persona, upload and the results of each kind, as bytes."""
+"""Estimates, models, personas, uploads and the results of each kind, as bytes."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from suno_async import (
     APIError,
-    AuthenticationError,
     CoverMusic,
     Estimate,
     ExtendMusic,
     GenerateMusic,
     GeneratePersona,
-    InsufficientCreditsError,
     InvalidInputError,
     ModelInfo,
     MusicVideo,
     ResponseError,
     SeparateVocals,
-    SunoError,
     Track,
 )
-from suno_async._gate import PAUSE, AccountGate
 from suno_async._wire import read_created, read_task_info
 from suno_async._wire_jobs import (
+    ESTIMATE_TASK,
     UploadTarget,
     estimate_request,
     models_request,
@@ -47,22 +45,37 @@ READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
 @pytest.mark.parametrize(
     ("data", "estimate"),
     [
-        ({"estimated_credits": 2.5, "balance": 50, "affordable": True}, (2.5, 50, True)),
-        ({"estimated_credits": "60", "balance": "50"}, (60, 50, False)),
-        ({"estimated_credits": 0}, (0, None, None)),
-        ({"credits": 12, "estimated": True, "new": []}, (12, None, None)),
+        (
+            {"estimated_credits": 2.5, "balance": 50, "affordable": True},
+            Estimate(estimated_credits=2.5, balance=50, affordable=True),
+        ),
+        (
+            {"estimated_credits": "60", "balance": "50"},
+            Estimate(estimated_credits=60, balance=50, affordable=False),
+        ),
+        ({"estimated_credits": 0}, Estimate(estimated_credits=0)),
+        ({"credits": 1.5, "estimated": False}, Estimate(estimated_credits=1.5, estimated=False)),
+        ({"credits": 12, "estimated": True}, Estimate(estimated_credits=12, estimated=True)),
+        ({"credits": "12", "estimated": "?"}, Estimate(estimated_credits=12)),
+        ({"credits": 12, "balance": "nan", "new": []}, Estimate(estimated_credits=12)),
     ],
 )
-def test_estimate(data: object, estimate: tuple[float, float | None, bool | None]) -> None:
-    """A price is read in both of its shapes, and whether it can be paid is told or worked out."""
-    price, balance, affordable = estimate
-    expected = Estimate(estimated_credits=price, balance=balance, affordable=affordable)
-    assert read_estimate(200, {}, envelope(data)) == expected
+def test_estimate(data: object, estimate: Estimate) -> None:
+    """Both endpoints' replies give a price; `affordable` is computed where it is absent."""
+    assert read_estimate(200, {}, envelope(data)) == estimate
+
+
+@pytest.mark.parametrize("price", [None, -1, "nan", "inf", True, [], 10**400])
+def test_no_price(price: object) -> None:
+    """A price that is no amount is an error: a negative one would pass every limit."""
+    for name in ("credits", "estimated_credits"):
+        with pytest.raises(ResponseError):
+            read_estimate(200, {}, envelope({name: price, "balance": 50}))
 
 
 def test_models() -> None:
-    """The list keeps what it says of each model, and passes over what has no name."""
-    entries = [{"model": "suno/x", "modality": "audio"}, "suno/y", {"modality": "audio"}]
+    """The list keeps all fields of each model, and leaves out entries without a name."""
+    entries = [{"model": "suno/x", "modality": "audio"}, "suno/y", {"modality": "audio"}, 7]
     assert read_models(200, {}, envelope({"models": entries})) == (
         ModelInfo("suno/x", {"model": "suno/x", "modality": "audio"}),
         ModelInfo("suno/y", {"model": "suno/y"}),
@@ -78,13 +91,15 @@ def test_schema() -> None:
 
 
 def test_upload_target() -> None:
-    """Both URLs are read, and the one that lets write is not shown."""
+    """Both URLs are read. The secret one is in no repr and in no error."""
     data = {"presigned_url": "https://store/secret", "file_url": "https://cdn/f.mp3"}
     target = read_upload(200, {}, envelope(data))
     assert target == UploadTarget("https://store/secret", "https://cdn/f.mp3")
     assert "secret" not in repr(target)
-    with pytest.raises(ResponseError):
-        read_upload(200, {}, envelope(data | {"presigned_url": "file:///etc/passwd"}))
+    for wrong in ({"presigned_url": "file:///etc/passwd"}, {"file_url": None}, {"file_url": "x"}):
+        with pytest.raises(ResponseError) as caught:
+            read_upload(200, {}, envelope(data | wrong))
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("read", READERS)
@@ -92,9 +107,9 @@ def test_upload_target() -> None:
     "body", [b"", b"{", envelope(None), envelope([]), envelope("x"), envelope({"models": 1})]
 )
 def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader of many types)
-    """A body that holds no answer is an error of ours, unless nothing of the answer is required."""
+    """A body without an answer is a `ResponseError`."""
     if read is read_schema and body == envelope({"models": 1}):
-        return  # every field of a schema may be absent
+        return  # every field of a schema is optional
     with pytest.raises(ResponseError):
         read(200, {}, body)
 
@@ -102,7 +117,7 @@ def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader o
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("code", [401, 402, 404, 422, 429, 455, 500, 505])
 def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of many types)
-    """Every endpoint's errors are the contract's, whichever way they come."""
+    """Every endpoint's refusals are the contract's errors, by HTTP status and by envelope."""
     for status in (200, code):
         with pytest.raises(APIError) as caught:
             read(status, {}, envelope(None, code))
@@ -110,10 +125,12 @@ def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of 
 
 
 def test_requests() -> None:
-    """Requests go where the contract says, with what it says."""
+    """Requests have the path, the parameters and the body of the contract."""
     job = GenerateMusic(prompt="x")
     estimate = estimate_request(job, "https://me/back")
-    assert (estimate.method, estimate.path.rsplit("/", 1)[-1]) == ("POST", "EstimateTask")
+    assert (estimate.method, estimate.path) == ("POST", "/api/v1/client/job/estimate-credits")
+    fallback = estimate_request(job, "https://me/back", ESTIMATE_TASK)
+    assert fallback == msgspec.structs.replace(estimate, path="/api/v1/client/job/EstimateTask")
     sent = json.loads(estimate.body or b"")
     assert sent == {
         "model": job.KIND,
@@ -132,7 +149,7 @@ def test_requests() -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "suno/../x", "suno//x", "a?b", "a b", "/x", "x/"])
 def test_model_names(name: str) -> None:
-    """A name that would lead to another path is refused."""
+    """A name that would change the path is refused."""
     with pytest.raises(InvalidInputError):
         schema_request(name)
 
@@ -144,22 +161,31 @@ def info_of(kind: str, **result: object) -> Any:  # noqa: ANN401 (shortens the t
 
 
 def test_stems() -> None:
-    """Separation gives stems by the server's own names, and nothing else does."""
+    """Vocal separation gives stems under the server's own names."""
     info = info_of(SeparateVocals.KIND, media_info={"vocals": "https://v", "odd one": "https://o"})
     assert dict(info.stems) == {"vocals": "https://v", "odd one": "https://o"}
     assert (info.tracks, info.video_url, len(info.stems)) == ((), None, 2)
 
 
 def test_video() -> None:
-    """A video's URL is found by the kind of the task, or by its name where no kind is told."""
+    """A video's URL is found by the kind of the task, or by its suffix if the kind is absent."""
     assert info_of(MusicVideo.KIND, media_urls=["https://x/v"]).video_url == "https://x/v"
     assert info_of("", media_url="https://x/v.mp4?sig=1").video_url == "https://x/v.mp4?sig=1"
     assert info_of(GenerateMusic.KIND, media_urls=["https://x/a.mp3"]).video_url is None
     assert info_of("", media_urls=["https://[x"]).video_url is None
 
 
+@pytest.mark.parametrize("name", ["media_urls", "media_url"])
+@pytest.mark.parametrize("urls", ["https://x/v.mp4", ["https://x/v.mp4"], ["https://x/v.mp4", 7]])
+def test_media_urls(name: str, urls: object) -> None:
+    """The URLs of the results may be a list or a bare string, under either name."""
+    info = info_of(MusicVideo.KIND, **{name: urls})
+    assert info.media_urls == ("https://x/v.mp4",)
+    assert info.video_url == "https://x/v.mp4"
+
+
 def test_tracks_lead_on() -> None:
-    """A track knows its task, and its methods fill in ids, model and title unless given."""
+    """A track's methods fill in ids, model and title unless they are given."""
     item = {"suno_id": "s1", "title": "Rain", "model_name": "chirp-fenix", "duration": 100}
     (track,) = info_of(GenerateMusic.KIND, suno_data=[item]).tracks
     assert isinstance(track, Track)
@@ -180,42 +206,15 @@ def test_tracks_lead_on() -> None:
 
 
 def test_song_options() -> None:
-    """What a track's methods take is what every song takes."""
+    """The options of a track's methods are the fields that every song has."""
     options = set(SongOptions.__annotations__)
     assert options == set(GenerateMusic.__struct_fields__)
     assert set(ExtendMusic.__struct_fields__) > options < set(CoverMusic.__struct_fields__)
 
 
 def test_every_kind_names_what_it_lacks() -> None:
-    """An input of blanks is refused for each field that its kind requires, naming it."""
+    """An input of blanks is refused, with a problem for each field that its kind requires."""
     for kind in KINDS.values():
         blanks: dict[str, Any] = dict.fromkeys(kind.REQUIRED, " ")
         problems = kind(**blanks).problems()
         assert {each.split(":")[0] for each in problems} >= set(kind.REQUIRED)
-
-
-def test_gate_without_credits() -> None:
-    """After a 402 creates are refused for the pause, or until credits are seen, and not before."""
-    gate = AccountGate()
-    gate.check(0.0, spends=True)
-    gate.credit_refused(10.0)
-    gate.saw_balance(0.0)
-    gate.check(10.0, spends=False)
-    with pytest.raises(InsufficientCreditsError):
-        gate.check(10.0 + PAUSE - 0.1, spends=True)
-    gate.check(10.0 + PAUSE, spends=True)
-    gate.credit_refused(10.0)
-    gate.saw_balance(0.5)
-    gate.check(10.0, spends=True)
-
-
-def test_gate_without_key() -> None:
-    """After a 401 everything is refused for the pause, whatever credits were seen."""
-    gate = AccountGate()
-    gate.key_refused(10.0)
-    gate.saw_balance(5.0)
-    for spends in (True, False):
-        with pytest.raises(AuthenticationError, match="refused a moment ago"):
-            gate.check(10.0 + PAUSE - 0.1, spends=spends)
-        gate.check(10.0 + PAUSE, spends=spends)
-    assert issubclass(InsufficientCreditsError, SunoError)

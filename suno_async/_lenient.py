@@ -1,0 +1,246 @@
+"""Decode JSON from an untrusted server: any bytes give a struct or None, never an exception. Pure.
+
+msgspec decodes nearly every reply in one typed pass. A reply that does not fit is parsed again by
+the standard library, with the hooks below, and each field that fits is kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import math
+import re
+import types
+from datetime import UTC, datetime
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+)
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from msgspec.structs import FieldInfo
+
+T = TypeVar("T")
+
+# Everything that msgspec and json raise for bytes, among them msgspec.DecodeError, and
+# UnicodeDecodeError for a byte that is not UTF-8: both are ValueErrors. RecursionError is not.
+_UNREADABLE = (ValueError, OverflowError, RecursionError)
+
+#: Levels of lists and objects kept in fields of free form. The result can then be copied, encoded
+#: and printed from any depth of the stack; JSON Schemas need about 20.
+MAX_DEPTH = 64
+_NESTED = (dict, list)
+_NUMBERS = (int, float)  # and not bool
+
+# Real replies have some kilobytes. These bounds keep a hostile one from blocking the event loop for
+# more than a second or two (8 MiB took up to 40 s).
+#: Bytes of a reply that is parsed leniently.
+MAX_BYTES = 2**20
+#: Items of a list that are kept, one by one, if the list does not fit as a whole.
+MAX_ITEMS = 1_000
+#: Values kept in a field of free form, if it nests at all.
+MAX_VALUES = 100_000
+
+#: Digits of an integer that still fit a float: `float(int)` overflows above.
+_MAX_DIGITS = 308
+
+#: Unix times of 2000-01-01 and 2100-01-01: a time outside is a mistake.
+_EARLIEST, _LATEST = 946_684_800.0, 4_102_444_800.0
+
+# Bounds in types cost nothing: msgspec checks them while it decodes. They exclude nan and inf.
+#: A length of time in seconds, at most a year.
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
+#: An amount of credits; a balance may be negative.
+Credits = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
+#: The price of something, in credits.
+Price = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
+
+# Escapes in a JSON string: escaped backslashes, a surrogate pair, or (group 1) a surrogate without
+# its other half.
+_ESCAPE = re.compile(
+    r"(?:\\\\)+"
+    r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+
+
+class Reader(Generic[T]):
+    """Decodes JSON to one kind of struct."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._kind = kind
+        self._decoder = msgspec.json.Decoder(kind, strict=False)
+
+    def typed(self, data: bytes | msgspec.Raw) -> T | None:
+        """Decode in one typed pass; None if the data does not fit."""
+        try:
+            return self._decoder.decode(data)
+        except _UNREADABLE:
+            return None
+
+    def read(self, data: object) -> T | None:
+        """Decode JSON, or convert parsed JSON, and drop the fields that do not fit.
+
+        None if the data is no JSON object or lacks a required field.
+        """
+        if isinstance(data, bytes | msgspec.Raw):
+            found = self.typed(data)
+            if found is not None:
+                return found
+            data = parse(bytes(data))
+        return _salvage(data, self._kind)
+
+
+def parse(data: bytes) -> object:
+    """Parse JSON that may be damaged; None if that fails, or for more than `MAX_BYTES`.
+
+    Bytes that are not UTF-8, and surrogates without their other half, become U+FFFD. A number that
+    is not finite or has too many digits becomes None.
+    """
+    if len(data) > MAX_BYTES:
+        return None
+    text = data.decode("utf-8-sig", "replace")
+    if "\\ud" in text or "\\uD" in text:
+        text = _ESCAPE.sub(lambda found: r"\ufffd" if found[1] else found[0], text)
+    try:
+        return cast("object", _PARSER.decode(text))
+    except _UNREADABLE:
+        pass
+    try:
+        # The second byte of a GBK character may be a backslash, which escapes what follows it.
+        return cast("object", _PARSER.decode(text.replace("\ufffd\\", "\ufffd\ufffd")))
+    except _UNREADABLE:
+        return None
+
+
+def fields_of(value: object) -> dict[str, Any]:
+    """Return a JSON object's fields; none if `value` is something else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def bounded(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields, with None beyond `MAX_DEPTH` levels and after `MAX_VALUES` values."""
+    for value in fields.values():
+        if type(value) in _NESTED:
+            budget = itertools.repeat(object(), MAX_VALUES)
+            return cast("dict[str, Any]", _cut(fields, MAX_DEPTH, budget))
+    return fields
+
+
+def unix_time(when: float | str | None) -> float | None:
+    """Return Unix seconds from seconds, milliseconds or ISO 8601 text.
+
+    None if it is none of them, or outside the years 2000 to 2099.
+    """
+    if when is None:
+        return None
+    if isinstance(when, str):
+        return _time_in_text(when)
+    if _EARLIEST <= when < _LATEST:
+        return when
+    when /= 1000
+    return when if _EARLIEST <= when < _LATEST else None
+
+
+def _time_in_text(text: str) -> float | None:
+    # Digits come first: many digits also read as a date of ISO 8601's basic form.
+    try:
+        found = unix_time(float(text))
+    except ValueError:
+        found = None
+    if found is not None:
+        return found
+    try:
+        date = datetime.fromisoformat(text)
+        return unix_time((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return None
+
+
+def _integer(digits: str) -> int | None:
+    return int(digits) if len(digits) <= _MAX_DIGITS else None
+
+
+def _float(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+# strict=False admits raw line breaks and tabs inside strings.
+_PARSER = json.JSONDecoder(
+    strict=False, parse_int=_integer, parse_float=_float, parse_constant=lambda _name: None
+)
+
+
+@functools.cache
+def _fields(kind: Any) -> tuple[FieldInfo, ...]:  # noqa: ANN401 (one of our structs)
+    return msgspec.structs.fields(kind)
+
+
+def _salvage(value: object, kind: type[T]) -> T | None:
+    """Build a struct from the fields that fit; None without an object or a required field."""
+    if not isinstance(value, dict):
+        return None
+    given: Mapping[str, object] = fields_of(cast("object", value))
+    kept = dict[str, Any]()
+    for field in _fields(cast("Any", kind)):
+        found = given.get(field.name)
+        fitted = _fit(found, field.type)
+        if fitted is None and type(found) in _NUMBERS and field.type == str | None:
+            fitted = str(found)  # an id, say
+        if fitted is not None:
+            kept[field.name] = fitted
+        elif field.required:
+            return None
+    return kind(**kept)
+
+
+def _fit(value: object, kind: Any) -> Any:  # noqa: ANN401 (JSON in, a field of any type out)
+    """Convert a value to a field's type, or as much of it as fits; None if nothing does."""
+    if value is None:
+        return None
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except _UNREADABLE:
+        pass
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return next((found for each in options if (found := _partly(value, each)) is not None), None)
+
+
+def _partly(value: Any, kind: Any) -> Any:  # noqa: ANN401 (as above)
+    origin = get_origin(kind)
+    if origin is list and isinstance(value, list):
+        (inner,) = get_args(kind)
+        items = cast("list[object]", value)[:MAX_ITEMS]
+        return [found for each in items if (found := _fit(each, inner)) is not None]
+    if origin is dict and isinstance(value, dict):
+        _, inner = get_args(kind)
+        pairs = itertools.islice(fields_of(cast("object", value)).items(), MAX_ITEMS)
+        return {name: found for name, each in pairs if (found := _fit(each, inner)) is not None}
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _salvage(value, kind)
+    return None
+
+
+def _cut(value: object, levels: int, budget: Iterator[object]) -> object:
+    if next(budget, None) is None:
+        return None
+    if isinstance(value, dict):
+        pairs = fields_of(cast("object", value)).items()
+        return {name: _cut(each, levels - 1, budget) for name, each in pairs} if levels else None
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        return [_cut(each, levels - 1, budget) for each in items] if levels else None
+    return value

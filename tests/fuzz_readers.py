@@ -1,0 +1,53 @@
+"""Feed damaged replies to every reader until one raises or returns what it must not.
+
+python -m tests.fuzz_readers --seconds N [--seed S]
+
+Prints the seed and the reply of a finding, and exits with 1. `make test` runs the same check on
+fixed seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import sys
+import time
+import traceback
+
+from tests.mutations import check, mutations
+
+#: Replies drawn from one seed, so that a finding is quick to repeat.
+BATCH = 1_000
+
+
+def find(seed: int, count: int = BATCH) -> str | None:
+    """Check the first replies of a seed; describe the first finding, if there is one."""
+    for number, reply in enumerate(itertools.islice(mutations(seed), count)):
+        try:
+            check(reply)
+        except Exception:  # noqa: BLE001 (every exception is a finding)
+            return f"seed {seed}, reply {number}: {reply!r}\n{traceback.format_exc()}"
+    return None
+
+
+def main() -> None:
+    """Search until the time is over or something is found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz_readers")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, help="where to start; drawn if absent")
+    given = parser.parse_args()
+    first = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
+    print(f"readers: from seed {first}, {given.seconds:g} s", flush=True)  # noqa: T201 (a command)
+    end = time.monotonic() + given.seconds
+    for seed in itertools.count(first):
+        finding = find(seed)
+        if finding is not None:
+            sys.exit(finding)
+        if time.monotonic() >= end:
+            print(f"readers: {(seed - first + 1) * BATCH:,} replies, no finding")  # noqa: T201
+            return
+
+
+if __name__ == "__main__":
+    main()
