@@ -178,7 +178,7 @@ class Transport:
             if spends:
                 self._spending.pop(asyncio.current_task(), None)
         try:
-            return read(*reply)
+            value = read(*reply)
         except AuthenticationError as error:
             if error.understood:
                 self.gate.key_refused(permit.left_at or 0.0, self._loop.time())
@@ -193,6 +193,17 @@ class Transport:
             wait = error.retry_after
             self.limiter.pause(PAUSE_MAINTENANCE if wait is None else wait)
             raise
+        self.gate.key_accepted(permit.left_at or 0.0)
+        return value
+
+    async def confirm_key(self) -> None:
+        """Ask for the balance once, to confirm or refute that the key is refused.
+
+        Raises:
+            AuthenticationError: The key is refused again.
+            SunoError: The server gave no verdict.
+        """
+        await self.once(_wire.balance_request(), _wire.read_balance)
 
     async def get(
         self,

@@ -9,22 +9,18 @@ import pytest
 
 from suno_async import (
     APIError,
-    AuthenticationError,
     CoverMusic,
     Estimate,
     ExtendMusic,
     GenerateMusic,
     GeneratePersona,
-    InsufficientCreditsError,
     InvalidInputError,
     ModelInfo,
     MusicVideo,
     ResponseError,
     SeparateVocals,
-    SunoError,
     Track,
 )
-from suno_async._gate import PAUSE, AccountGate
 from suno_async._wire import read_created, read_task_info
 from suno_async._wire_jobs import (
     UploadTarget,
@@ -192,30 +188,3 @@ def test_every_kind_names_what_it_lacks() -> None:
         blanks: dict[str, Any] = dict.fromkeys(kind.REQUIRED, " ")
         problems = kind(**blanks).problems()
         assert {each.split(":")[0] for each in problems} >= set(kind.REQUIRED)
-
-
-def test_gate_without_credits() -> None:
-    """After a 402 creates are refused for the pause, or until credits are seen, and not before."""
-    gate = AccountGate()
-    gate.check(0.0, spends=True)
-    gate.credit_refused(10.0)
-    gate.saw_balance(0.0)
-    gate.check(10.0, spends=False)
-    with pytest.raises(InsufficientCreditsError):
-        gate.check(10.0 + PAUSE - 0.1, spends=True)
-    gate.check(10.0 + PAUSE, spends=True)
-    gate.credit_refused(10.0)
-    gate.saw_balance(0.5)
-    gate.check(10.0, spends=True)
-
-
-def test_gate_without_key() -> None:
-    """After a 401 everything is refused for the pause, whatever credits were seen."""
-    gate = AccountGate()
-    gate.key_refused(10.0)
-    gate.saw_balance(5.0)
-    for spends in (True, False):
-        with pytest.raises(AuthenticationError, match="refused a moment ago"):
-            gate.check(10.0 + PAUSE - 0.1, spends=spends)
-        gate.check(10.0 + PAUSE, spends=spends)
-    assert issubclass(InsufficientCreditsError, SunoError)
