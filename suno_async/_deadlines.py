@@ -30,7 +30,7 @@ class DeadlineKeeper:
     asyncio task looks through all entries, instead of one timer for each.
 
     Attributes:
-        answered_at: Loop time of the last check that was answered. The poller sets it.
+        answered_at: Loop time of the last answer about a task, a 404 included. The poller sets it.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class DeadlineKeeper:
             if overdue_at > now:
                 earliest = min(earliest, overdue_at)
             elif self._watches.holds(entry):
-                made = "failed" if entry.failures else "could not be made"
-                reason = f"past its deadline, and its last check {made}"
+                why = "last checks failed" if entry.failures else "last check could not be made"
+                reason = f"past its deadline, and its {why}"
                 self._watches.end(entry, self._timeout_of(entry, reason))
             if number % CHUNK == 0:
                 await asyncio.sleep(0)

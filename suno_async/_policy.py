@@ -98,12 +98,12 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def gives_up_at(self, entry: Entry) -> float:
         """Return when the wait for a task ends even if its last check could not be made.
 
-        That is `LAST_TRIES` intervals after the deadline, or after tracking began if the deadline
-        had passed before.
+        That is `LAST_TRIES` intervals after the deadline. A task that was older when tracking began
+        gets one interval more, counted from then, so that it can also be found to be unknown.
         """
         if self.deadline is None:
             return math.inf
-        last_check = max(entry.known_since + self.deadline, entry.added_at)
+        last_check = max(entry.known_since + self.deadline, entry.added_at + self.interval)
         return last_check + LAST_TRIES * self.interval
 
     def faster(self, by: float) -> PollPolicy:

@@ -211,7 +211,10 @@ class Poller:
         """Poll until the schedule fails."""
         while True:
             self._wake.clear()
-            if self._schedule.failure is not None and self._watches:
+            if not self._watches:
+                await self._wake.wait()
+                continue
+            if self._schedule.failure is not None:
                 return
             due = self._schedule.next_due()
             if due is None or len(self._in_flight) >= MOST_IN_FLIGHT:
@@ -273,6 +276,7 @@ class Poller:
                     return False
                 refusal = error
             else:
+                gate.clear_suspicion()
                 return False
         await self._end_all_by(refusal)
         return False
@@ -372,7 +376,8 @@ class Poller:
         if not isinstance(error, APIError) or not error.understood:
             return False
         if isinstance(error, TaskNotFoundError):
-            asked_at = self._loop.time() if entry.asked_at is None else entry.asked_at
+            self._deadlines.answered_at = now = self._loop.time()
+            asked_at = now if entry.asked_at is None else entry.asked_at
             if entry.missing_since is None:
                 entry.missing_since = asked_at
             return asked_at >= entry.missing_since + self._policy.not_found_grace

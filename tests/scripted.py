@@ -59,7 +59,7 @@ class Limiter:
     async def acquire(self) -> Permit:
         """Wait for a permit."""
         async with self._turn:
-            while (wait := max(self._next, self.paused_until) - self._loop.time()) > 0:
+            while (wait := max(self._next, self.paused_until) - self._loop.time()) > 0:  # noqa: ASYNC110 (a pause may have grown)
                 await asyncio.sleep(wait)
             self._next = self._loop.time() + self._slot
             self.open_permits += 1
@@ -102,7 +102,8 @@ class Scripted:
             data: dict[str, object] = {"task_id": task_id, "status": reply}
         else:
             self.confirmed.append(sent_at)
-            reply, data = self.key_code, {"balance": 1}
+            reply = self.key_code
+            data = {"balance": 1}
         await asyncio.sleep(DELAY)
         code = reply if isinstance(reply, int) else 200
         body = {"code": code, "message": "scripted", "data": data if code == 200 else None}
