@@ -6,7 +6,7 @@ import heapq
 import itertools
 from typing import TYPE_CHECKING, Generic
 
-from suno_async._policy import BULK_SHARE, LAST_TRIES, E, PollPolicy
+from suno_async._policy import BULK_SHARE, E, PollPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,22 +66,21 @@ class BackoffSchedule(Generic[E]):
 
     def defer(self, entry: E, now: float) -> bool:
         """The popped entry was answered: still going. False if that was its last check."""
+        asked = now if entry.asked_at is None else entry.asked_at
         entry.failures = 0
         entry.checks += 1
-        if self._is_past(entry, entry.asked_at or now):
+        entry.seen_at = asked
+        if self._is_past(entry, asked):
             return False
         self._place(entry, self._after(entry, now, entry.checks - 1))
         return True
 
-    def retry(self, entry: E, now: float) -> bool:
-        """The popped entry's check failed. False if there will be no other."""
+    def retry(self, entry: E, now: float, at: float | None = None) -> bool:
+        """Take back the popped entry, whose check failed. Return False if there is no other."""
         entry.failures += 1
-        deadline = self._policy.deadline
-        if deadline is not None:
-            patience = deadline + LAST_TRIES * self._policy.interval
-            if now >= entry.known_since + patience:
-                return False
-        self._place(entry, self._after(entry, now, entry.failures - 1))
+        if now >= self._policy.gives_up_at(entry):
+            return False
+        self._place(entry, self._after(entry, now, entry.failures - 1) if at is None else at)
         return True
 
     def settle(self, entry: E, duration: float | None) -> None:

@@ -1,4 +1,4 @@
-"""What a client opens in its event loop, and the waits that stand on it."""
+"""Per-loop runtime of one client. Internal."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from suno_async._poller import CHUNK, Poller
+from suno_async._poller import Poller
 from suno_async._submitter import Submitter
-from suno_async._waiting import Queue
+from suno_async._waiting import CHUNK, QueueWaiter
 from suno_async.downloads import Downloader
 from suno_async.errors import TaskTimeoutError
 from suno_async.models import Outcome, Statistics
@@ -84,8 +84,8 @@ class Core:
     async def completions(
         self, tasks: Iterable[tuple[str, TaskHandle | None]], timeout: float | None
     ) -> AsyncIterator[Outcome]:
-        """What `SunoClient.as_completed` stands on; whatever `tasks` raises comes before all."""
-        queue = Queue(interactive=False)
+        """Yield what `SunoClient.as_completed` yields. An error of `tasks` is raised first."""
+        queue = QueueWaiter(interactive=False)
         watchers = (queue,)
         pending = set[str]()
         ends_at = None if timeout is None else self.loop.time() + timeout
@@ -104,20 +104,34 @@ class Core:
                 outcome = await _next_outcome(queue, ends_at)
                 if outcome is None:
                     break
-                pending.discard(outcome.task_id)
+                if outcome.task_id not in pending:
+                    continue
+                pending.remove(outcome.task_id)
                 if len(pending) % CHUNK == 0:
-                    # What has arrived already is handed on without a turn of the loop.
+                    # Outcomes that have arrived are yielded without a turn of the loop.
                     await asyncio.sleep(0)
                 yield outcome
-            late = list(pending)
-            self.poller.leave(pending, queue)
-            for number, task_id in enumerate(late, 1):
-                if number % CHUNK == 0:
-                    await asyncio.sleep(0)
-                error = TaskTimeoutError(task_id, f"not ended within the {timeout:g} s given")
-                yield Outcome(task_id, None, error)
+            async for outcome in self._timeouts(pending, queue, timeout):
+                yield outcome
         finally:
             self.poller.leave(pending, queue)
+
+    async def _timeouts(
+        self, pending: set[str], queue: QueueWaiter, timeout: float | None
+    ) -> AsyncIterator[Outcome]:
+        """Unwatch all of `pending`, then yield the timeout of each."""
+        late: list[tuple[str, tuple[str, float | None]]] = []
+        while pending:
+            task_id = pending.pop()
+            late.append((task_id, self.poller.last_seen(task_id)))
+            self.poller.unwatch(task_id, queue)
+            if len(late) % CHUNK == 0:
+                await asyncio.sleep(0)
+        for number, (task_id, seen) in enumerate(late, 1):
+            if number % CHUNK == 0:
+                await asyncio.sleep(0)
+            reason = f"not finished within the timeout of {timeout:g} s"
+            yield Outcome(task_id, None, TaskTimeoutError(task_id, reason, *seen))
 
 
 async def _read(
@@ -131,7 +145,7 @@ async def _read(
     return given
 
 
-async def _next_outcome(queue: Queue, ends_at: float | None) -> Outcome | None:
+async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | None:
     try:
         async with asyncio.timeout_at(ends_at):
             item = await queue.get()

@@ -24,6 +24,7 @@ class CircuitBreaker:
 
     def __init__(self) -> None:
         self._suspected_at: float | None = None
+        self._accepted_at = -math.inf
         self._key_open_until = -math.inf
         self._credit_open_until = -math.inf
 
@@ -56,6 +57,8 @@ class CircuitBreaker:
 
     def key_refused(self, sent_at: float, now: float) -> None:
         """Record that a request sent at `sent_at` was answered with 401 or 403."""
+        if sent_at < self._accepted_at:
+            return  # outdated: a request sent later was accepted
         if self._suspected_at is None:
             if now >= self._key_open_until:
                 self._suspected_at = now
@@ -65,6 +68,7 @@ class CircuitBreaker:
 
     def key_accepted(self, sent_at: float) -> None:
         """Record that the server accepted the key of a request sent at `sent_at`."""
+        self._accepted_at = max(self._accepted_at, sent_at)
         if self._suspected_at is not None and sent_at >= self._suspected_at:
             self._suspected_at = None
 

@@ -6,6 +6,7 @@ was created.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Protocol, TypeVar
 
 import msgspec
@@ -17,6 +18,10 @@ BULK_SHARE = 4
 
 #: How long a last check that fails is tried again, in intervals past the deadline.
 LAST_TRIES = 4
+
+#: How long 404s must persist before a task counts as unknown, in intervals: a minute by default.
+#: A 404 can be lag after a create ("for a short while", API contract, "Codes").
+NOT_FOUND_INTERVALS = 4
 
 
 class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +76,35 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         }
         if broken := [rule for rule, holds in rules.items() if not holds]:
             raise ConfigurationError("PollPolicy: " + "; ".join(broken))
+
+    @property
+    def not_found_grace(self) -> float:
+        """Seconds for which 404s must persist before they end a wait."""
+        return NOT_FOUND_INTERVALS * self.interval
+
+    def next_not_found_check(self, since: float, now: float) -> float:
+        """Return when to check a task again that was not found.
+
+        One check falls on the end of the grace, so that an unknown id is reported right then. No
+        check comes earlier than one interval from now.
+
+        Args:
+            since: When the first of the 404s was asked for.
+            now: The current time.
+        """
+        end, following = since + self.not_found_grace, now + self.interval
+        return end if end - self.interval < following <= end else following
+
+    def gives_up_at(self, entry: Entry) -> float:
+        """Return when the wait for a task ends even if its last check could not be made.
+
+        That is `LAST_TRIES` intervals after the deadline. A task that was older when tracking began
+        gets one interval more, counted from then, so that it can also be found to be unknown.
+        """
+        if self.deadline is None:
+            return math.inf
+        last_check = max(entry.known_since + self.deadline, entry.added_at + self.interval)
+        return last_check + LAST_TRIES * self.interval
 
     def faster(self, by: float) -> PollPolicy:
         """The same policy where everything runs so many times faster, as in a sandbox."""
@@ -152,8 +186,15 @@ class Schedule(Protocol[E]):
         """The popped entry was answered: still going. False if that was its last check."""
         ...
 
-    def retry(self, entry: E, now: float) -> bool:
-        """The popped entry's check failed. False if there will be no other."""
+    def retry(self, entry: E, now: float, at: float | None = None) -> bool:
+        """Take back the popped entry, whose check failed. Return False if there is no other check.
+
+        Args:
+            entry: The entry.
+            now: The current time.
+            at: Check it again at this time, or soon after while the budget is short. By default
+                the schedule decides.
+        """
         ...
 
     def settle(self, entry: E, duration: float | None) -> None:

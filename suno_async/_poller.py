@@ -1,4 +1,9 @@
-"""One dispatcher that drives the schedule for every watched task; no asyncio task per id."""
+"""One dispatcher that polls every watched task; there is no asyncio task for each id.
+
+Nothing dies silently here. An exception that nobody foresaw ends the waits of the one task that was
+being handled (`_landed`), makes the dispatcher start a new schedule (`_restart`), or, if neither
+helps, ends all waits (`_died`). Each is logged at ERROR with its traceback.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,15 @@ import logging
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from suno_async import _wire
 from suno_async._backoff import BackoffSchedule
-from suno_async._policy import Entry, PollPolicy, Schedule
+from suno_async._clock import Clock
+from suno_async._deadlines import DeadlineKeeper
+from suno_async._safe_schedule import SafeSchedule
 from suno_async._schedule import IndexSchedule
+from suno_async._waiting import CHUNK, Watched, Watcher, WatchList, internal_error, own_copy
 from suno_async.errors import (
     APIError,
     AuthenticationError,
@@ -27,46 +35,21 @@ from suno_async.errors import (
 from suno_async.models import Outcome, TaskInfo, TaskStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from suno_async._durations import Durations
     from suno_async._limiter import Permit
+    from suno_async._policy import PollPolicy, Schedule
     from suno_async._transport import Transport
 
 logger = logging.getLogger("suno_async")
 
-#: Seconds in which a 404 may be lag after a create ("for a short while", API contract, "Codes").
-NOT_FOUND_GRACE = 60.0
-
-#: Ids taken up or let go between two turns of the event loop, so that thousands do not stall it.
-CHUNK = 256
-
-#: Most status requests on their way at once; a server that answers nothing costs no more.
+#: Most status requests in flight at once. It bounds the cost of a server that answers nothing.
 MOST_IN_FLIGHT = 200
 
 
-class Watcher(Protocol):
-    """Who waits for a task."""
-
-    interactive: bool
-
-    def read(self, info: TaskInfo) -> None:
-        """A reading of a task that goes on."""
-        ...
-
-    def settled(self, outcome: Outcome) -> None:
-        """The wait is over. Called once."""
-        ...
-
-
-class Watched(Entry, eq=False, gc=False):
-    """An entry, and who waits for it."""
-
-    watchers: tuple[Watcher, ...] = ()
-
-
 class Poller:
-    """Watches tasks until they end, for whoever asks, with one request budget."""
+    """Polls tasks until they end, for any number of waiters, with one request budget."""
 
     def __init__(
         self,
@@ -76,17 +59,22 @@ class Poller:
         durations: Durations,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        def make() -> Schedule[Watched]:
+            if policy.schedule == "backoff":
+                return BackoffSchedule(policy, random)
+            return IndexSchedule(policy, durations)
+
         self._transport = transport
-        self._schedule: Schedule[Watched] = (
-            BackoffSchedule(policy, random)
-            if policy.schedule == "backoff"
-            else IndexSchedule(policy, durations)
-        )
-        self._wall = wall
+        self._policy = policy
+        self._has_deadlines = policy.deadline is not None
         self._loop = asyncio.get_running_loop()
-        self._watched: dict[str, Watched] = {}
-        self._in_flight: set[asyncio.Task[None]] = set()
+        self._clock = Clock(wall)
+        self._schedule = SafeSchedule(make, self._schedule_failed)
+        self._watches = WatchList(self._schedule)
+        self._deadlines = DeadlineKeeper(self._watches, policy, self._clock, self._timeout)
+        self._in_flight: dict[asyncio.Task[TaskInfo], tuple[Watched, Permit]] = {}
         self._dispatcher: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._closed = False
         self._wake = asyncio.Event()
         self._unknown_words: set[str] = set()
@@ -98,7 +86,7 @@ class Poller:
     @property
     def watched(self) -> int:
         """Tasks being polled."""
-        return len(self._watched)
+        return len(self._watches)
 
     @property
     def price(self) -> float | None:
@@ -107,17 +95,17 @@ class Poller:
 
     @property
     def in_flight(self) -> int:
-        """Status requests on their way."""
+        """Status requests in flight."""
         return len(self._in_flight)
 
     def watch(
         self, task_id: str, watchers: tuple[Watcher], created_at: float | None, kind: str = ""
     ) -> None:
-        """Tell a watcher of every reading of a task, and of its end.
+        """Report every status of a task, and its outcome, to a waiter.
 
         Args:
             task_id: The task.
-            watchers: The watcher alone, in a tuple that all the tasks it watches can share.
+            watchers: The waiter alone, in a tuple that all the tasks it waits for can share.
             created_at: Loop time; None if unknown.
             kind: Of the job; may be empty.
         """
@@ -126,35 +114,38 @@ class Poller:
             watcher.settled(Outcome(task_id, None, _closed(task_id)))
             return
         now = self._loop.time()
-        entry = self._watched.get(task_id)
-        if entry is None:
-            entry = Watched(
-                task_id,
-                added_at=now,
-                created_at=created_at,
-                kind=kind,
-                interactive=watcher.interactive,
-                watchers=watchers,
-            )
-            self._watched[task_id] = entry
-            self._schedule.add(entry, now)
-        else:
+        entry = self._watches.get(task_id)
+        if entry is not None:
             entry.watchers += watchers
             if watcher.interactive:
                 self._schedule.promote(entry)
-        self._wake.set()
-        if self._dispatcher is None:
-            self._dispatcher = self._loop.create_task(self._dispatch(), name="suno_async poller")
+                self._wake.set()
+            return
+        entry = Watched(
+            task_id,
+            added_at=now,
+            created_at=created_at,
+            kind=kind,
+            interactive=watcher.interactive,
+            watchers=watchers,
+        )
+        self._watches.add(entry)
+        try:
+            added = self._schedule.add(entry, now)
+            self._wake.set()
+            if self._dispatcher is None or self._dispatcher.done():
+                self._dispatcher = self._supervised(self._dispatch(), "suno_async poller")
+            if self._has_deadlines and (self._keeper is None or self._keeper.done()):
+                self._keeper = self._supervised(self._deadlines.run(), "suno_async deadlines")
+        except Exception as bug:  # noqa: BLE001 (a bug of any kind ends this wait)
+            self._end_by_bug(entry, bug, "starting to poll")
+        else:
+            if not added and self._schedule.failure is not None:
+                self._end_by_bug(entry, self._schedule.failure, "scheduling a new task")
 
     def unwatch(self, task_id: str, watcher: Watcher) -> None:
-        """Forget a watcher; a task that nobody waits for is no longer polled."""
-        entry = self._watched.get(task_id)
-        if entry is None:
-            return
-        entry.watchers = tuple(each for each in entry.watchers if each is not watcher)
-        if not entry.watchers:
-            del self._watched[task_id]
-            self._schedule.discard(entry)
+        """Forget a waiter; a task that nobody waits for is no longer polled."""
+        self._watches.remove(task_id, watcher)
 
     def leave(self, task_ids: set[str], watcher: Watcher) -> None:
         """Unwatch them all, and empty the set: some at once, the rest in the loop's next turns.
@@ -166,40 +157,100 @@ class Poller:
         if task_ids:
             self._loop.call_soon(self.leave, task_ids, watcher)
 
-    def age_to_loop_time(self, created_at: float) -> float:
-        """Loop time of a moment given in Unix seconds; one in the future counts as now."""
-        return self._loop.time() - max(0.0, self._wall() - created_at)
+    def last_seen(self, task_id: str) -> tuple[str, float | None]:
+        """Return the last status seen of a watched task, and when it was seen, in Unix seconds."""
+        entry = self._watches.get(task_id)
+        if entry is None or entry.seen_at is None:
+            return "", None
+        return entry.last_status, self._clock.to_unix(entry.seen_at)
 
     async def close(self) -> None:
-        """End every wait with `ClientClosedError`, and everything under way."""
+        """End every wait with `ClientClosedError`, and every background task.
+
+        A close that was cancelled has ended the waits too; a second one completes the rest.
+        """
         self._closed = True
-        running = [*self._in_flight, *([self._dispatcher] if self._dispatcher else [])]
+        running = [
+            task for task in (*self._in_flight, self._dispatcher, self._keeper) if task is not None
+        ]
         for task in running:
             task.cancel()
-        await self._end_all(_closed)
-        await asyncio.gather(*running, return_exceptions=True)
-        self._dispatcher = None
+        await self._watches.end_all(_closed)
+        if running:
+            await asyncio.wait(running)
+
+    def _supervised(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        task = self._loop.create_task(work, name=name)
+        task.add_done_callback(self._died)
+        return task
+
+    def _died(self, task: asyncio.Task[None]) -> None:
+        """End all waits if a background task died; the next `watch` starts it again."""
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None or self._closed:
+            return
+        entries = self._watches.snapshot()
+        for entry in entries:
+            self._watches.end(entry, internal_error("polling", entry.task_id, error))
+        if entries or not task.cancelled():
+            logger.error("bug: %s died; all waits end", task.get_name(), exc_info=error)
 
     async def _dispatch(self) -> None:
         while True:
+            if self._schedule.failure is not None and self._watches:
+                await self._restart(self._schedule.failure)
+            try:
+                await self._poll_what_is_due()
+            except SunoError as error:
+                logger.warning("no request can be made: %s; all waits end", error)
+                await self._end_all_by(error)
+            except Exception as bug:  # noqa: BLE001 (a bug of any kind: logged by `fail`)
+                self._schedule.fail(bug)
+
+    async def _poll_what_is_due(self) -> None:
+        """Poll until the schedule fails."""
+        while True:
             self._wake.clear()
+            if not self._watches:
+                await self._wake.wait()
+                continue
+            if self._schedule.failure is not None:
+                return
             due = self._schedule.next_due()
             if due is None or len(self._in_flight) >= MOST_IN_FLIGHT:
                 await self._wake.wait()
                 continue
+            if not await self._is_key_good():
+                continue
             if due > self._loop.time():
                 await self._sleep_until(due)
                 continue
-            # Permit first, id second: nothing chosen grows stale in the limiter's queue.
+            # Permit first, id second: no choice grows stale in the limiter's queue.
             permit = await self._transport.limiter.acquire()
-            entry = self._schedule.pop(self._loop.time())
-            if entry is None:
+            try:
+                self._start(permit)
+            except Exception:
                 permit.cancel()
-                continue
-            self.polls += 1
-            task = self._loop.create_task(self._ask(entry, permit))
-            self._in_flight.add(task)
-            task.add_done_callback(self._landed)
+                raise
+
+    def _start(self, permit: Permit) -> None:
+        """Poll the most urgent task, unless the wait for the permit has changed the situation."""
+        suspected = self._transport.gate.suspected
+        entry = None if suspected else self._schedule.pop(self._loop.time())
+        if entry is None:
+            permit.cancel()
+            return
+        task = self._loop.create_task(self._ask(entry.task_id, permit))
+        self._in_flight[task] = entry, permit
+        task.add_done_callback(self._landed)
+        self.polls += 1
+
+    async def _ask(self, task_id: str, permit: Permit) -> TaskInfo:
+        return await self._transport.once(
+            _wire.task_info_request(task_id),
+            lambda status, headers, body: _wire.read_task_info(status, headers, body, task_id),
+            permit,
+        )
 
     async def _sleep_until(self, when: float) -> None:
         timer = self._loop.call_at(when, self._wake.set)
@@ -208,65 +259,116 @@ class Poller:
         finally:
             timer.cancel()
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
+    async def _is_key_good(self) -> bool:
+        """Confirm a suspicion that the key is refused. End all waits if it is."""
+        gate = self._transport.gate
+        if not gate.suspected:
+            refusal = gate.refusal(self._loop.time())
+            if refusal is None:
+                return True
+        else:
+            try:
+                await self._transport.confirm_key()
+            except SunoError as error:
+                if not isinstance(error, AuthenticationError) or not error.understood:
+                    logger.info("whether the key is refused is not known: %s; polling on", error)
+                    gate.clear_suspicion()
+                    return False
+                refusal = error
+            else:
+                gate.clear_suspicion()
+                return False
+        await self._end_all_by(refusal)
+        return False
+
+    def _schedule_failed(self, error: Exception) -> None:
+        logger.error("bug: polling failed; it starts again", exc_info=error)
         self._wake.set()
 
-    async def _ask(self, entry: Watched, permit: Permit) -> None:
-        task_id = entry.task_id
-        try:
-            info = await self._transport.once(
-                _wire.task_info_request(task_id),
-                lambda status, headers, body: _wire.read_task_info(status, headers, body, task_id),
-                permit,
+    async def _restart(self, failure: Exception) -> None:
+        """Start a new schedule with all watched tasks; end all waits if that is no use."""
+        if not self._schedule.restart(self._loop.time()):
+            logger.error("bug: polling failed again; all waits end", exc_info=failure)
+            await self._watches.end_all(
+                lambda task_id: internal_error("scheduling polls", task_id, failure)
             )
-        except SunoError as error:
-            if isinstance(error, AuthenticationError) and error.understood:
-                # Every other question would get the same answer.
-                refusal = error
-                await self._end_all(lambda _: refusal)
-            else:
+            return
+        entries = self._watches.snapshot()
+        for entry in entries:
+            entry.place = None
+        # These come back when they are answered.
+        out = {entry for entry, _ in self._in_flight.values()}
+        for number, entry in enumerate(entries, 1):
+            if entry not in out and self._watches.holds(entry):
+                self._schedule.add(entry, self._loop.time())
+            if number % CHUNK == 0:
+                await asyncio.sleep(0)
+
+    def _landed(self, task: asyncio.Task[TaskInfo]) -> None:
+        """Handle an answered, failed or cancelled poll."""
+        entry, permit = self._in_flight.pop(task)
+        self._wake.set()
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        try:
+            # Its coroutine may have been cancelled before it could use the permit or return it.
+            permit.cancel()
+            if self._closed:
+                self._watches.end(entry, _closed(entry.task_id))
+            elif error is None:
+                self._take(entry, task.result())
+            elif isinstance(error, SunoError):
                 self._take_failure(entry, error)
-        else:
-            self._take(entry, info)
+            else:
+                self._end_by_bug(entry, error, "polling")
+        except Exception as bug:  # noqa: BLE001 (a bug of any kind ends the waits of this task)
+            self._end_by_bug(entry, bug, "handling a reply")
 
     def _take(self, entry: Watched, info: TaskInfo) -> None:
-        if self._watched.get(entry.task_id) is not entry:
-            return  # everyone left while the request was on its way
+        self._deadlines.answered_at = self._loop.time()
+        if not self._watches.holds(entry):
+            return  # the last waiter left while the request was in flight
+        entry.missing_since = None
         if entry.created_at is None and info.create_at is not None:
-            entry.created_at = self.age_to_loop_time(info.create_at)
+            entry.created_at = self._clock.to_mono(info.create_at)
         entry.kind = entry.kind or sys.intern(info.param.model)
-        if info.status.terminal:
-            self._schedule.settle(entry, info.elapsed)
-            self._note_delay(info)
-        if info.status is TaskStatus.SUCCESS:
-            self.finished += 1
-            self._end(entry, None, info)
-        elif info.status is TaskStatus.FAILED:
-            self.failed += 1
-            reason = info.failure.message if info.failure is not None else ""
-            self._end(entry, TaskFailedError(entry.task_id, reason, info), info)
-        else:
+        if not info.status.terminal:
             self._go_on(entry, info)
+        else:
+            error = None
+            if info.status is TaskStatus.SUCCESS:
+                self.finished += 1
+            else:
+                self.failed += 1
+                reason = info.failure.message if info.failure is not None else ""
+                error = TaskFailedError(entry.task_id, reason, info)
+            self._watches.end(entry, error, info)
+            self._schedule.settle(entry, info.elapsed)
+            if info.complete_at is not None:
+                self.delays.append(max(0.0, self._clock.unix() - info.complete_at))
+        self._schedule.prove()
 
     def _go_on(self, entry: Watched, info: TaskInfo) -> None:
         if info.status is TaskStatus.UNKNOWN and info.raw_status not in self._unknown_words:
             self._unknown_words.add(info.raw_status)
             logger.warning("unknown task status %r: polling on", info.raw_status)
+        entry.last_status = sys.intern(info.raw_status)
         for watcher in entry.watchers:
             watcher.read(info)
         if not self._schedule.defer(entry, self._loop.time()):
-            error = TaskTimeoutError(entry.task_id, "still going at its deadline", info.raw_status)
-            self._end(entry, error, info)
+            self._watches.end(entry, self._timeout(entry, "not finished at its deadline"), info)
 
     def _take_failure(self, entry: Watched, error: SunoError) -> None:
-        if self._watched.get(entry.task_id) is not entry:
+        if not self._watches.holds(entry):
             return
+        now = self._loop.time()
         if self._is_final(entry, error):
-            self._end(entry, error)
-        elif not self._schedule.retry(entry, self._loop.time()):
+            self._watches.end(entry, error)
+            return
+        since = entry.missing_since
+        at = None if since is None else self._policy.next_not_found_check(since, now)
+        if not self._schedule.retry(entry, now, at):
             reason = f"past its deadline, and its last checks failed: {error}"
-            self._end(entry, TaskTimeoutError(entry.task_id, reason))
+            self._watches.end(entry, self._timeout(entry, reason))
         else:
             logger.info("task %s: %s; asking again later", entry.task_id, error)
 
@@ -274,29 +376,24 @@ class Poller:
         if not isinstance(error, APIError) or not error.understood:
             return False
         if isinstance(error, TaskNotFoundError):
-            return self._loop.time() - entry.known_since > NOT_FOUND_GRACE
+            self._deadlines.answered_at = now = self._loop.time()
+            asked_at = now if entry.asked_at is None else entry.asked_at
+            if entry.missing_since is None:
+                entry.missing_since = asked_at
+            return asked_at >= entry.missing_since + self._policy.not_found_grace
         return isinstance(error, ValidationError | FeatureDisabledError)
 
-    def _note_delay(self, info: TaskInfo) -> None:
-        if info.complete_at is not None:
-            self.delays.append(max(0.0, self._wall() - info.complete_at))
+    def _timeout(self, entry: Watched, reason: str) -> TaskTimeoutError:
+        return TaskTimeoutError(entry.task_id, reason, *self.last_seen(entry.task_id))
 
-    async def _end_all(self, error_of: Callable[[str], SunoError]) -> None:
-        """End every wait that is under way now, each with an error of its own."""
-        for number, entry in enumerate(list(self._watched.values()), 1):
-            if self._watched.get(entry.task_id) is entry:
-                self._end(entry, error_of(entry.task_id))
-            if number % CHUNK == 0:
-                await asyncio.sleep(0)
+    def _end_by_bug(self, entry: Watched, bug: BaseException, what: str) -> None:
+        self._watches.end(entry, internal_error(what, entry.task_id, bug))
+        logger.error("bug while %s (task %s)", what, entry.task_id, exc_info=bug)
 
-    def _end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
-        del self._watched[entry.task_id]
-        self._schedule.discard(entry)
-        outcome = Outcome(entry.task_id, info, error)
-        for watcher in entry.watchers:
-            watcher.settled(outcome)
-        entry.watchers = ()
+    async def _end_all_by(self, error: SunoError) -> None:
+        """End every wait with an instance of its own of `error`."""
+        await self._watches.end_all(lambda _: own_copy(error))
 
 
 def _closed(task_id: str) -> ClientClosedError:
-    return ClientClosedError(f"client closed; task {task_id} goes on")
+    return ClientClosedError(f"client closed; task {task_id} continues at the server")

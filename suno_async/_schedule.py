@@ -19,7 +19,7 @@ import math
 from typing import TYPE_CHECKING, Generic
 
 from suno_async._cohort import Cohort, CohortKey
-from suno_async._policy import BULK_SHARE, LAST_TRIES, E, PollPolicy
+from suno_async._policy import BULK_SHARE, E, PollPolicy
 from suno_async._worth import Worth
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ class IndexSchedule(Generic[E]):
         self._ready: tuple[list[tuple[float, int, Cohort[E]]], ...] = ([], [])
         # A heap of (due, ticket, entry): checks that failed and are tried again.
         self._failed: list[tuple[float, int, E]] = []
+        # The same for those that shall be checked at a definite time.
+        self._planned: list[tuple[float, int, E]] = []
+        self._passed_over = 0
         self._rerank_at = -math.inf
         self._run = 0
         self._worths: dict[tuple[str, bool], Worth] = {}
@@ -118,6 +121,8 @@ class IndexSchedule(Generic[E]):
         self._wake(now)
         if now >= self._rerank_at:
             self._rerank(now)
+        if (planned := self._pop_planned(now)) is not None:
+            return planned
         while (cohort := self._choose(now)) is not None:
             entry = self._head_of(cohort)
             if entry is None or self._must_wait_for_the_end(cohort, now):
@@ -142,10 +147,11 @@ class IndexSchedule(Generic[E]):
             for heap in (self._waiting, *self._ready)
             if (cohort := self._head(heap)) is not None
         ]
-        while self._failed and self._failed[0][2].place != self._failed[0][1]:
-            heapq.heappop(self._failed)
-        if self._failed:
-            heads.append(self._failed[0][0])
+        for retries in (self._failed, self._planned):
+            while retries and retries[0][2].place != retries[0][1]:
+                heapq.heappop(retries)
+            if retries:
+                heads.append(retries[0][0])
         return min(heads, default=None)
 
     def defer(self, entry: E, now: float) -> bool:
@@ -162,16 +168,18 @@ class IndexSchedule(Generic[E]):
         self._join(entry, now)
         return True
 
-    def retry(self, entry: E, now: float) -> bool:
-        """The popped entry's check failed. False if there will be no other."""
+    def retry(self, entry: E, now: float, at: float | None = None) -> bool:
+        """Take back the popped entry, whose check failed. Return False if there is no other."""
         policy = self._policy
         entry.failures += 1
-        patience = LAST_TRIES * policy.interval
-        if self._is_past(entry, now - patience):
+        if now >= policy.gives_up_at(entry):
             return False
+        entry.place = ticket = next(self._tickets)
+        if at is not None:
+            heapq.heappush(self._planned, (at, ticket, entry))
+            return True
         # The exponent is bounded so that the power cannot overflow.
         grown = policy.interval * policy.growth ** min(entry.failures - 1, 64)
-        entry.place = ticket = next(self._tickets)
         heapq.heappush(self._failed, (now + min(grown, policy.max_interval), ticket, entry))
         return True
 
@@ -351,6 +359,23 @@ class IndexSchedule(Generic[E]):
 
     def _is_idle(self) -> bool:
         return all(self._head(heap) is None for heap in self._ready)
+
+    def _pop_planned(self, now: float) -> E | None:
+        """Take out a check planned for now: at once, or in its turn while others are due."""
+        planned = self._planned
+        while planned and planned[0][2].place != planned[0][1]:
+            heapq.heappop(planned)
+        if not planned or planned[0][0] > now:
+            return None
+        self._passed_over += 1
+        if self._passed_over < BULK_SHARE and not self._is_idle():
+            return None
+        self._passed_over = 0
+        entry = heapq.heappop(planned)[2]
+        entry.place = None
+        entry.asked_at = now
+        self._finish_placing(now)
+        return entry
 
     def _wake(self, now: float) -> None:
         """Move what has become due."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from suno_async._waiting import Queue, Wait
+from suno_async._waiting import FutureWaiter, QueueWaiter
 from suno_async.errors import TaskTimeoutError
 from suno_async.models import TaskInfo
 
@@ -44,42 +44,44 @@ class TaskHandle:
         """Wait for the task to succeed. Cancelling the wait stops neither the job nor other waits.
 
         Args:
-            timeout: Seconds; None leaves it to the policy's deadline.
+            timeout: Seconds; None waits until the policy's deadline.
 
         Raises:
             TaskFailedError: The job ended in failure.
-            TaskTimeoutError: The timeout or the deadline passed; the job goes on.
-            SunoError: What else kept the outcome from being known.
+            TaskTimeoutError: The timeout or the deadline passed; the job continues.
+            SunoError: The outcome cannot be known for another reason.
         """
         poller = self._client.core().poller
-        wait = Wait()
-        poller.watch(self.id, (wait,), self.born, self.kind)
+        waiter = FutureWaiter()
+        poller.watch(self.id, (waiter,), self.born, self.kind)
+        late: TaskTimeoutError | None = None
         try:
             if timeout is None:
-                outcome = await wait.outcome
+                await waiter.outcome
             else:
                 async with asyncio.timeout(timeout):
-                    outcome = await wait.outcome
+                    await waiter.outcome
         except TimeoutError:
-            outcome = None
+            reason = f"not finished within the timeout of {timeout:g} s"
+            late = TaskTimeoutError(self.id, reason, *poller.last_seen(self.id))
         finally:
-            poller.unwatch(self.id, wait)
-        if outcome is None:
-            raise TaskTimeoutError(self.id, f"not ended within the {timeout:g} s given")
-        return outcome.result()
+            poller.unwatch(self.id, waiter)
+        if late is not None:
+            raise late
+        return waiter.outcome.result().result()
 
     async def info(self) -> TaskInfo:
         """Ask now: `SunoClient.task_info`."""
         return await self._client.task_info(self.id)
 
     async def updates(self) -> AsyncIterator[TaskInfo]:
-        """Yield every reading the scheduler makes; the last one is terminal.
+        """Yield the record of every poll; the last one is terminal.
 
         Raises:
             SunoError: While iterating, if the outcome cannot be known.
         """
         poller = self._client.core().poller
-        queue = Queue(interactive=True, readings=True)
+        queue = QueueWaiter(interactive=True, readings=True)
         poller.watch(self.id, (queue,), self.born, self.kind)
         try:
             while isinstance(item := await queue.get(), TaskInfo):

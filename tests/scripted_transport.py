@@ -1,0 +1,141 @@
+"""A transport without sockets: a script says what the server answers, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from suno_async import AuthenticationError, Durations, PollPolicy
+from suno_async._gate import CircuitBreaker
+from suno_async._poller import Poller
+from suno_async._waiting import FutureWaiter
+from suno_async._wire import balance_request, read_balance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from suno_async import Outcome
+    from suno_async._transport import Transport
+    from suno_async._wire import Request
+
+T = TypeVar("T")
+
+#: Unix time at loop time 0.
+EPOCH = 1_700_000_000.0
+
+#: Seconds from a request to its reply.
+DELAY = 0.1
+
+
+class Permit:
+    """The right to send one request."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
+        self.is_open = True
+
+    def use(self) -> None:
+        """Send the request."""
+        if self.is_open:
+            self.is_open = False
+            self._limiter.open_permits -= 1
+
+    #: Return the permit; does nothing once it was used.
+    cancel = use
+
+
+class Limiter:
+    """Grants permits in order: so many a second, and none during a pause."""
+
+    def __init__(self, rate: float) -> None:
+        self._turn = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._slot = 1 / rate
+        self._next = 0.0
+        self.paused_until = 0.0
+        self.open_permits = 0
+
+    async def acquire(self) -> Permit:
+        """Wait for a permit."""
+        async with self._turn:
+            while (wait := max(self._next, self.paused_until) - self._loop.time()) > 0:  # noqa: ASYNC110 (a pause may have grown)
+                await asyncio.sleep(wait)
+            self._next = self._loop.time() + self._slot
+            self.open_permits += 1
+            return Permit(self)
+
+
+class Scripted:
+    """Answers each poll with what `script(task_id, now)` returns: a status, or a code above 200.
+
+    Attributes:
+        asked: Task and loop time of every poll.
+        confirmed: Loop time of every request about the key.
+        key_code: What requests about the key are answered.
+    """
+
+    def __init__(self, script: Callable[[str, float], str | int], rate: float = 15.0) -> None:
+        self._script = script
+        self._loop = asyncio.get_running_loop()
+        self.limiter = Limiter(rate)
+        self.gate = CircuitBreaker()
+        self.asked: list[tuple[str, float]] = []
+        self.confirmed: list[float] = []
+        self.key_code = 200
+
+    async def once(
+        self,
+        request: Request,
+        read: Callable[[int, Mapping[str, str], bytes], T],
+        permit: Permit | None = None,
+    ) -> T:
+        """Make one exchange."""
+        permit = permit or await self.limiter.acquire()
+        self.gate.check(self._loop.time(), spends=False)
+        permit.use()
+        sent_at = self._loop.time()
+        if request.params:
+            ((_, task_id),) = request.params
+            self.asked.append((task_id, sent_at))
+            reply = self._script(task_id, sent_at)
+            data: dict[str, object] = {"task_id": task_id, "status": reply}
+        else:
+            self.confirmed.append(sent_at)
+            reply = self.key_code
+            data = {"balance": 1}
+        await asyncio.sleep(DELAY)
+        code = reply if isinstance(reply, int) else 200
+        body = {"code": code, "message": "scripted", "data": data if code == 200 else None}
+        try:
+            value = read(code, {}, json.dumps(body).encode())
+        except AuthenticationError:
+            self.gate.key_refused(sent_at, self._loop.time())
+            raise
+        self.gate.key_accepted(sent_at)
+        return value
+
+    async def confirm_key(self) -> None:
+        """Ask for the balance."""
+        await self.once(balance_request(), read_balance)
+
+
+def make_poller(transport: Scripted, policy: PollPolicy | None = None) -> Poller:
+    """A poller on a scripted transport; jitter is always a half."""
+    loop = asyncio.get_running_loop()
+    return Poller(
+        cast("Transport", transport),
+        policy or PollPolicy(),
+        lambda: 0.5,
+        Durations(),
+        lambda: EPOCH + loop.time(),
+    )
+
+
+def wait_for(
+    poller: Poller, task_id: str, created_at: float | None = None
+) -> asyncio.Future[Outcome]:
+    """Watch a task; return the future of its outcome."""
+    waiter = FutureWaiter()
+    poller.watch(task_id, (waiter,), created_at)
+    return waiter.outcome

@@ -1,0 +1,72 @@
+"""The circuit breaker. Time is an argument."""
+
+from __future__ import annotations
+
+import pytest
+
+from suno_async import AuthenticationError, InsufficientCreditsError
+from suno_async._gate import OPEN_FOR, CircuitBreaker
+
+
+def test_no_credits() -> None:
+    """After a 402 creates fail until the breaker closes or credits are seen, and polls do not."""
+    gate = CircuitBreaker()
+    gate.check(0.0, spends=True)
+    gate.credit_refused(10.0)
+    gate.saw_balance(0.0)
+    gate.check(10.0, spends=False)
+    with pytest.raises(InsufficientCreditsError):
+        gate.check(10.0 + OPEN_FOR - 0.1, spends=True)
+    gate.check(10.0 + OPEN_FOR, spends=True)
+    gate.credit_refused(10.0)
+    gate.saw_balance(0.5)
+    gate.check(10.0, spends=True)
+
+
+def test_key_refused_twice() -> None:
+    """A second refusal of a request sent after the first arrived opens the breaker for a while."""
+    gate = CircuitBreaker()
+    gate.key_refused(sent_at=9.0, now=10.0)
+    gate.check(10.0, spends=True)
+    before = gate.suspected
+    gate.key_refused(sent_at=10.0, now=11.0)
+    gate.saw_balance(5.0)
+    assert (before, gate.suspected) == (True, False)
+    for spends in (True, False):
+        with pytest.raises(AuthenticationError, match="refused a moment ago"):
+            gate.check(11.0 + OPEN_FOR - 0.1, spends=spends)
+        gate.check(11.0 + OPEN_FOR, spends=spends)
+
+
+def test_one_glitch() -> None:
+    """Refusals of requests that were in flight together do not confirm each other."""
+    gate = CircuitBreaker()
+    for sent_at in (9.0, 9.5, 9.9):
+        gate.key_refused(sent_at, now=10.0 + sent_at / 100)
+    assert gate.refusal(10.1) is None
+    seen: list[bool] = []
+    for sent_at in (9.95, 10.2):
+        seen.append(gate.suspected)
+        gate.key_accepted(sent_at)
+    assert [*seen, gate.suspected] == [True, True, False]
+
+
+def test_outdated_refusal() -> None:
+    """A refusal does not count if a request that was sent later was accepted."""
+    gate = CircuitBreaker()
+    gate.key_accepted(sent_at=10.0)
+    seen: list[bool] = []
+    for sent_at in (9.9, 10.1):
+        gate.key_refused(sent_at, now=10.5)
+        seen.append(gate.suspected)
+    assert seen == [False, True]
+
+
+def test_suspicion_that_cannot_be_confirmed() -> None:
+    """A suspicion without a verdict is dropped, and the next refusal starts a new one."""
+    gate = CircuitBreaker()
+    gate.key_refused(sent_at=1.0, now=2.0)
+    gate.clear_suspicion()
+    gate.key_refused(sent_at=3.0, now=4.0)
+    assert gate.suspected
+    assert gate.refusal(4.0) is None

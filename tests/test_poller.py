@@ -1,0 +1,274 @@
+"""Nothing dies silently: bugs injected at every call of the poller, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from suno_async import (
+    ClientClosedError,
+    InternalError,
+    Outcome,
+    PollPolicy,
+    TaskFailedError,
+    TaskTimeoutError,
+    _wire,
+)
+from suno_async._backoff import BackoffSchedule
+from suno_async._deadlines import DeadlineKeeper
+from suno_async._gate import CircuitBreaker
+from suno_async._policy import LAST_TRIES
+from suno_async._schedule import IndexSchedule
+from suno_async._waiting import FutureWaiter, QueueWaiter
+from tests.scripted_transport import Limiter, Scripted, make_poller, wait_for
+from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from suno_async._poller import Poller
+
+INDEX = PollPolicy(deadline=200.0)
+BACKOFF = PollPolicy(schedule="backoff", deadline=200.0)
+
+#: When every wait of a task created at 0 has ended: its last check and all retries of it are over.
+ALL_OVER = 200.0 + (LAST_TRIES + 1) * INDEX.interval
+
+SCHEDULE_CALLS = [
+    *("add", "pop", "next_due", "defer", "retry", "settle", "discard", "promote"),
+]
+OTHER_CALLS: list[tuple[object, str]] = [
+    (_wire, "task_info_request"),
+    (_wire, "read_task_info"),
+    (Scripted, "once"),
+    (Scripted, "confirm_key"),
+    (Limiter, "acquire"),
+    (CircuitBreaker, "refusal"),
+    (FutureWaiter, "read"),
+    (FutureWaiter, "settled"),
+    (QueueWaiter, "read"),
+    (QueueWaiter, "settled"),
+    (DeadlineKeeper, "run"),
+]
+CALLS = [
+    *((IndexSchedule, name, INDEX) for name in SCHEDULE_CALLS),
+    *((BackoffSchedule, name, BACKOFF) for name in SCHEDULE_CALLS),
+    *((place, name, INDEX) for place, name in OTHER_CALLS),
+]
+#: A waiter that never takes its outcome has no other way to end.
+LASTING = [each for each in CALLS if each[1] != "settled"]
+
+
+def name_of(call: tuple[object, str, PollPolicy]) -> str:
+    """The class or module, and the function."""
+    return f"{getattr(call[0], '__name__', '')}.{call[1]}"
+
+
+each_call = pytest.mark.parametrize(("place", "name", "policy"), CALLS, ids=map(name_of, CALLS))
+each_error = pytest.mark.parametrize("kind", [MemoryError, ZeroDivisionError, TypeError])
+
+
+class Bug:
+    """Raises instead of a method, from its nth call on, so many times."""
+
+    def __init__(
+        self, patch: pytest.MonkeyPatch, place: object, name: str, error: Exception
+    ) -> None:
+        self._original: Callable[..., Any] = getattr(place, name)
+        self._error = error
+        self.passes = 0
+        self.left = 0
+        self.raised = 0
+
+        def method(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (any method)
+            if self.passes > 0:
+                self.passes -= 1
+            elif self.left > 0:
+                self.left -= 1
+                self.raised += 1
+                raise self._error
+            return self._original(*args, **kwargs)
+
+        patch.setattr(place, name, method)
+
+
+def script(task_id: str, now: float) -> str | int:
+    """Three in four tasks succeed, others fail or never end; the server has its bad moments."""
+    number = int(task_id)
+    if number % 10 == 3 and now < 60.0:
+        return 500
+    if number == 5 and now < 35.0:
+        return 401
+    if number % 10 == 7:
+        return "running"
+    if now < 40.0 + 3.0 * number:
+        return "running"
+    return "failed" if number % 10 == 9 else "success"
+
+
+async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
+    """The next outcomes of a queue, without the records between them."""
+    outcomes: list[Outcome] = []
+    while len(outcomes) < count:
+        if isinstance(item := await queue.get(), Outcome):
+            outcomes.append(item)
+    return outcomes
+
+
+async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> list[Outcome]:
+    """Wait for 40 tasks, most of them twice; afterwards the bug is gone, and new waits succeed."""
+    transport = Scripted(script)
+    poller = make_poller(transport, policy)
+    bug.passes, bug.left = passes, times
+    queue = QueueWaiter(interactive=False, readings=True)
+    for n in range(20):
+        poller.watch(str(n), (queue,), 0.0)
+    waits = [wait_for(poller, str(n), None if n % 4 == 0 else 0.0) for n in range(40)]
+    collecting = asyncio.ensure_future(collect(queue, 20))
+    async with asyncio.timeout(ALL_OVER):
+        outcomes = [*await asyncio.gather(*waits), *await collecting]
+    assert poller.watched == 0
+    bug.left = 0
+    await still_works(poller)
+    await poller.close()
+    assert transport.limiter.open_permits == 0
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    return outcomes
+
+
+async def still_works(poller: Poller) -> None:
+    """New waits succeed."""
+    loop = asyncio.get_running_loop()
+    await asyncio.sleep(max(0.0, 400.0 - loop.time()))
+    async with asyncio.timeout(60.0):
+        outcomes = await asyncio.gather(*(wait_for(poller, str(n)) for n in (100, 101, 102)))
+    assert all(outcome.ok for outcome in outcomes)
+
+
+def is_logged(caplog: pytest.LogCaptureFixture, error: Exception) -> bool:
+    """Whether the log has the error at ERROR, with its traceback."""
+    return any(
+        record.levelno == logging.ERROR
+        and record.exc_info is not None
+        and record.exc_info[1] is error
+        and record.exc_info[2] is not None
+        for record in caplog.records
+    )
+
+
+@each_error
+@each_call
+@pytest.mark.parametrize("passes", [0, 1, 25])
+def test_one_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
+    place: object,
+    name: str,
+    policy: PollPolicy,
+    kind: type[Exception],
+    passes: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One exception costs one task at most; all waits end in time, and new ones succeed."""
+    error = kind("injected")
+    bug = Bug(monkeypatch, place, name, error)
+    outcomes = run_virtual(scenario(bug, policy, passes, times=1))
+    if bug.raised:
+        assert is_logged(caplog, error)
+    else:
+        assert passes
+    broken = {each.task_id for each in outcomes if isinstance(each.error, InternalError)}
+    assert len(broken) <= bug.raised
+    for outcome in outcomes:
+        if outcome.task_id in broken:
+            continue
+        number = int(outcome.task_id)
+        expected = {7: TaskTimeoutError, 9: TaskFailedError}.get(number % 10, type(None))
+        assert isinstance(outcome.error, expected), outcome
+    for outcome in outcomes:
+        if isinstance(outcome.error, InternalError):
+            assert outcome.error.__cause__ is error
+
+
+@each_error
+@pytest.mark.parametrize(("place", "name", "policy"), LASTING, ids=map(name_of, LASTING))
+def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
+    place: object,
+    name: str,
+    policy: PollPolicy,
+    kind: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An exception at every call ends all waits in time; once it is gone, new waits succeed."""
+    error = kind("injected")
+    bug = Bug(monkeypatch, place, name, error)
+    outcomes = run_virtual(scenario(bug, policy, 0, times=1_000_000))
+    assert bug.raised
+    assert is_logged(caplog, error)
+    for outcome in outcomes:
+        if isinstance(outcome.error, InternalError):
+            assert outcome.error.__cause__ is error
+
+
+def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """A waiter that cannot take its outcome does not keep it from the other waiters."""
+    error = TypeError("injected")
+
+    class Broken(FutureWaiter):
+        def settled(self, outcome: Outcome) -> None:
+            del outcome
+            raise error
+
+    async def main() -> None:
+        poller = make_poller(Scripted(script))
+        poller.watch("0", (Broken(),), None)
+        assert (await wait_for(poller, "0")).ok
+        assert poller.watched == 0
+        await poller.close()
+
+    run_virtual(main())
+    assert is_logged(caplog, error)
+
+
+@pytest.mark.parametrize("name", ["suno_async poller", "suno_async deadlines", "poll"])
+def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A background task that someone else cancels ends the waits it served, not silently."""
+
+    async def main() -> None:
+        poller = make_poller(Scripted(script))
+        waits = [wait_for(poller, str(n)) for n in (20, 21)]
+        await asyncio.sleep(0.03)
+        own = asyncio.current_task()
+        named = {task.get_name(): task for task in asyncio.all_tasks() if task is not own}
+        polls = [each for each in named if not each.startswith("suno_async")]
+        assert len(polls) == 1
+        assert named[polls[0] if name == "poll" else name].cancel()
+        first, second = await asyncio.gather(*waits)
+        assert isinstance(first.error, InternalError)
+        assert isinstance(first.error.__cause__, asyncio.CancelledError)
+        assert second.ok == (name == "poll")
+        assert (await wait_for(poller, "22")).ok
+        await poller.close()
+
+    run_virtual(main())
+    assert any(record.levelno == logging.ERROR for record in caplog.records)
+
+
+def test_closed_client_in_the_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `SunoError` of the limiter ends every wait as it is, with an instance for each."""
+    error = ClientClosedError("closed")
+    bug = Bug(monkeypatch, Limiter, "acquire", error)
+    bug.left = 1
+
+    async def main() -> None:
+        poller = make_poller(Scripted(script))
+        outcomes = await asyncio.gather(*(wait_for(poller, str(n)) for n in range(5)))
+        assert {type(each.error) for each in outcomes} == {ClientClosedError}
+        assert len({id(each.error) for each in outcomes}) == 5
+        assert (await wait_for(poller, "0")).ok
+        await poller.close()
+
+    run_virtual(main())

@@ -1,0 +1,437 @@
+"""How waits end: deadlines, 404s, a refused key, closing. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from suno_async import (
+    AuthenticationError,
+    ClientClosedError,
+    Outcome,
+    PollPolicy,
+    TaskFailedError,
+    TaskNotFoundError,
+    TaskTimeoutError,
+)
+from suno_async._policy import LAST_TRIES
+from suno_async._waiting import QueueWaiter
+from tests.scripted_transport import DELAY, EPOCH, Scripted, make_poller, wait_for
+from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from suno_async._poller import Poller
+
+Kind = Literal["index", "backoff"]
+each_kind = pytest.mark.parametrize("kind", ["index", "backoff"])
+
+#: When a wait ends at the latest, after its task's creation.
+GIVEN_UP = 1200.0 + LAST_TRIES * 15.0
+
+
+async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
+    """An outcome, and when it came."""
+    return await wait, asyncio.get_running_loop().time()
+
+
+# --- deadlines during a pause
+
+
+@each_kind
+def test_deadline_during_a_pause(kind: Kind) -> None:
+    """Waits end on time while no permit can be had, and say when their task was last seen."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, _now: "running")
+        poller = make_poller(transport, PollPolicy(schedule=kind))
+        ages = [0.0, 300.0, 600.0, 1100.0]
+        waits = [wait_for(poller, f"age {age:g}", -age) for age in ages]
+        await asyncio.sleep(20.0)
+        transport.limiter.paused_until = 1e6
+        for wait, age in reversed(list(zip(waits, ages, strict=True))):
+            outcome, now = await outcome_at(wait)
+            assert GIVEN_UP <= now + age <= GIVEN_UP + 0.1
+            assert isinstance(outcome.error, TaskTimeoutError)
+            assert "last check could not be made" in str(outcome.error)
+            if age:
+                assert outcome.error.last_status == "running"
+                assert EPOCH <= (outcome.error.seen_at or 0.0) <= EPOCH + 20.0
+        assert poller.watched == 0
+        await poller.close()
+
+    run_virtual(main())
+
+
+def test_pause_that_ends_in_time() -> None:
+    """A pause shorter than the deadline ends no wait, and old ids get their chance too."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, now: "running" if now < 50.0 else "success")
+        poller = make_poller(transport)
+        transport.limiter.paused_until = 55.0
+        waits = [wait_for(poller, f"t{n}", -1e6 * n) for n in range(3)]
+        outcomes = await asyncio.gather(*waits)
+        assert all(outcome.ok for outcome in outcomes)
+        await poller.close()
+
+    run_virtual(main())
+
+
+def test_own_timeout_during_a_pause() -> None:
+    """A waiter's own timeout holds during a pause, and disturbs no other waiter."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, _now: "success")
+        poller = make_poller(transport)
+        transport.limiter.paused_until = 100.0
+        other = wait_for(poller, "t")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await wait_for(poller, "t")
+        assert asyncio.get_running_loop().time() < 5.1
+        assert (await other).ok
+        await poller.close()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("count", [1, 20_000])
+def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entries are looked through only while no check is answered, and then at a low rate."""
+    looks = 0
+    original = PollPolicy.gives_up_at
+
+    def counted(self: PollPolicy, entry: object) -> float:
+        nonlocal looks
+        looks += 1
+        return original(self, entry)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        nonlocal looks
+        transport = Scripted(lambda _id, _now: "running")
+        poller = make_poller(transport)
+        queue = QueueWaiter(interactive=False)
+        for n in range(count):
+            poller.watch(f"t{n}", (queue,), 0.0)
+        await asyncio.sleep(20.0)
+        looks = 0
+        await asyncio.sleep(100.0)
+        # One task alone is asked about once a minute, so it is looked at in between.
+        assert looks == 0 or count == 1
+        transport.limiter.paused_until = 1000.0
+        looks = 0
+        await asyncio.sleep(250.0)
+        assert 0 < looks <= 6 * count
+        await poller.close()
+
+    monkeypatch.setattr(PollPolicy, "gives_up_at", counted)
+    run_virtual(main())
+
+
+def test_old_id_survives_a_failure() -> None:
+    """One failing check does not end the wait for an id that is past its deadline already."""
+
+    async def main() -> None:
+        for kind in ("index", "backoff"):
+            transport = Scripted(lambda _id, now: 500 if now % 1000 < 1.0 else "success")
+            poller = make_poller(transport, PollPolicy(schedule=kind))
+            assert (await wait_for(poller, "old", -1e5)).ok
+            await poller.close()
+            await asyncio.sleep(1000.0 - asyncio.get_running_loop().time() % 1000)
+
+    run_virtual(main())
+
+
+# --- 404
+
+
+def watch_missing(
+    script: Callable[[float], str | int], created_at: float | None, kind: Kind = "index"
+) -> tuple[Outcome, float, list[float]]:
+    """The outcome of one task, when it came, and when the task was checked."""
+
+    async def main() -> tuple[Outcome, float, list[float]]:
+        transport = Scripted(lambda _id, now: script(now))
+        poller = make_poller(transport, PollPolicy(schedule=kind))
+        outcome, now = await outcome_at(wait_for(poller, "t", created_at))
+        await poller.close()
+        return outcome, now, [when for _, when in transport.asked]
+
+    return run_virtual(main())
+
+
+@each_kind
+@pytest.mark.parametrize("created_at", [None, -1.0, -100.0, -1e6])
+def test_unknown_id(kind: Kind, created_at: float | None) -> None:
+    """With an idle budget an unknown id is reported a minute after its first 404, and no later."""
+    outcome, now, asked = watch_missing(lambda _: 404, created_at, kind)
+    assert isinstance(outcome.error, TaskNotFoundError)
+    assert asked[0] + 60.0 <= asked[-1] <= asked[0] + 60.1
+    assert now <= asked[0] + 60.1 + DELAY
+    assert created_at is not None or now <= 62.0
+    assert created_at != -1.0 or asked[0] >= 14.0
+    assert all(b - a >= 15.0 for a, b in itertools.pairwise(asked))
+    assert len(asked) == 4
+
+
+@each_kind
+def test_lag_after_a_create(kind: Kind) -> None:
+    """404s for less than a minute end nothing."""
+    outcome, _, _ = watch_missing(lambda now: 404 if now < 70.0 else "success", 0.0, kind)
+    assert outcome.ok
+
+
+@each_kind
+def test_running_resets_the_row(kind: Kind) -> None:
+    """Only an unbroken row of 404s counts, and one that follows an answer starts anew."""
+
+    def script(now: float) -> str | int:
+        return "running" if 44.0 < now < 47.0 or now < 10.0 else 404
+
+    outcome, _, asked = watch_missing(script, None, kind)
+    assert isinstance(outcome.error, TaskNotFoundError)
+    statuses = [script(when) for when in asked]
+    if "running" in statuses[1:]:
+        last_seen = max(when for when, each in zip(asked, statuses, strict=True) if each != 404)
+        first = min(when for when in asked if when > last_seen)
+        assert asked[-1] >= first + 60.0
+    flaky, now, _ = watch_missing(lambda now: 404 if now % 40.0 < 20.0 else "running", 0.0, kind)
+    assert isinstance(flaky.error, TaskTimeoutError)
+    assert now >= 1200.0
+
+
+@each_kind
+def test_passing_failures_in_the_row(kind: Kind) -> None:
+    """Passing failures neither count as 404s nor break the row."""
+    outcome, now, _ = watch_missing(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
+    assert isinstance(outcome.error, TaskNotFoundError)
+    assert 60.0 <= now <= 62.0
+    outcome, _, _ = watch_missing(
+        lambda now: 404 if now < 1.0 else 500 if now < 130.0 else "success", None, kind
+    )
+    assert outcome.ok
+
+
+def test_unknown_ids_under_load() -> None:
+    """Under load unknown ids take a share of the budget and end; known ones do not starve."""
+
+    async def main() -> None:
+        transport = Scripted(
+            lambda task_id, now: 404 if task_id[0] == "u" else "running" if now < 300 else "success"
+        )
+        poller = make_poller(transport)
+        unknown = [wait_for(poller, f"u{n}") for n in range(1000)]
+        known = [wait_for(poller, f"k{n}", 0.0) for n in range(1000)]
+        ended = await asyncio.gather(*(outcome_at(wait) for wait in unknown))
+        asked: dict[str, list[float]] = {}
+        for task_id, when in transport.asked:
+            asked.setdefault(task_id, []).append(when)
+        for outcome, _ in ended:
+            assert isinstance(outcome.error, TaskNotFoundError)
+            times = asked[outcome.task_id]
+            # It ends with the first check that comes a minute after the first one.
+            assert [when >= times[0] + 60.0 for when in times].index(True) == len(times) - 1
+        assert max(now for _, now in ended) < 600.0
+        assert all(outcome.ok for outcome in await asyncio.gather(*known))
+        await poller.close()
+
+    run_virtual(main())
+
+
+# --- 401 and 403
+
+
+async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
+    """Wait for 10,000 tasks."""
+    queue = QueueWaiter(interactive=False)
+    for n in range(10_000):
+        poller.watch(f"t{n}", (queue,), None)
+    await asyncio.sleep(2.0)
+    return queue, 10_000
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_one_glitch_ends_nothing(code: int) -> None:
+    """A refusal that one more request does not confirm ends none of 10,000 waits."""
+
+    async def main() -> None:
+        # Replies take longer than the glitch, so several polls in flight are refused.
+        transport = Scripted(lambda _id, now: code if 5.0 < now < 5.3 else "running")
+        poller = make_poller(transport)
+        _, count = await ten_thousand(poller)
+        await asyncio.sleep(10.0)
+        refused = [task_id for task_id, when in transport.asked if 5.0 < when < 5.3]
+        assert len(refused) > 1
+        assert len(transport.confirmed) == 1
+        # No poll is sent until the confirming request returns.
+        (asked_at,) = transport.confirmed
+        assert not [when for _, when in transport.asked if asked_at <= when < asked_at + DELAY]
+        assert poller.watched == count
+        assert transport.asked[-1][1] > 11.0
+        await asyncio.sleep(1500.0)
+        assert refused[0] in [task_id for task_id, when in transport.asked if when > 5.3]
+        await poller.close()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_confirmed_refusal_ends_all(code: int) -> None:
+    """A refusal that is confirmed ends all waits at once, each with its own error."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, now: code if now > 5.0 else "running")
+        transport.key_code = code
+        poller = make_poller(transport)
+        queue, count = await ten_thousand(poller)
+        errors: list[object] = []
+        for _ in range(count):
+            item = await queue.get()
+            assert isinstance(item, Outcome)
+            errors.append(item.error)
+        assert asyncio.get_running_loop().time() < 5.5
+        assert {type(error) for error in errors} == {AuthenticationError}
+        assert len({id(error) for error in errors}) == count
+        assert poller.watched == 0
+        # While the breaker is open, new waits fail at once and without a request.
+        requests = len(transport.asked)
+        assert isinstance((await wait_for(poller, "new")).error, AuthenticationError)
+        assert len(transport.asked) == requests
+        await poller.close()
+
+    run_virtual(main())
+
+
+def test_no_verdict_on_the_key() -> None:
+    """A suspicion that the server neither confirms nor refutes ends nothing."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")
+        transport.key_code = 500
+        poller = make_poller(transport)
+        outcomes = await asyncio.gather(*(wait_for(poller, f"t{n}") for n in range(100)))
+        assert all(outcome.ok for outcome in outcomes)
+        assert len(transport.confirmed) == 1
+        await poller.close()
+
+    run_virtual(main())
+
+
+def test_deadline_while_the_key_is_being_confirmed() -> None:
+    """Waits end on time although the confirming request gets no permit."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, _now: 401)
+        poller = make_poller(transport)
+        wait = wait_for(poller, "t", 0.0)
+        await asyncio.sleep(40.0)
+        assert transport.asked
+        transport.limiter.paused_until = 1e6
+        outcome, now = await outcome_at(wait)
+        assert isinstance(outcome.error, TaskTimeoutError)
+        assert now <= GIVEN_UP + 0.1
+        await poller.close()
+
+    run_virtual(main())
+
+
+# --- instances of errors
+
+
+def test_each_waiter_its_own_error() -> None:
+    """Of 5,000 waiters on one failed task each raises its own instance, with a short traceback."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, _now: "failed")
+        poller = make_poller(transport)
+        waits = [wait_for(poller, "t") for _ in range(5000)]
+        outcomes = await asyncio.gather(*waits)
+        errors: list[BaseException] = []
+        for outcome in outcomes:
+            with pytest.raises(TaskFailedError) as caught:
+                outcome.result()
+            errors.append(caught.value)
+            depth, traceback = 0, caught.value.__traceback__
+            while traceback is not None:
+                depth, traceback = depth + 1, traceback.tb_next
+            assert depth <= 3
+        assert len({id(error) for error in errors}) == 5000
+        assert len({str(error) for error in errors}) == 1
+        assert len({id(outcome.info) for outcome in outcomes}) == 1
+        assert len(transport.asked) == 1
+        await poller.close()
+
+    run_virtual(main())
+
+
+@each_kind
+def test_timeout_says_what_was_seen(kind: Kind) -> None:
+    """A wait that ends at its deadline says the last status, and when it was seen."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, now: "pending" if now < 100.0 else 500)
+        poller = make_poller(transport, PollPolicy(schedule=kind))
+        first = (await wait_for(poller, "t", 0.0)).error
+        assert isinstance(first, TaskTimeoutError)
+        assert first.last_status == "pending"
+        seen = max(when for _, when in transport.asked if when < 100.0)
+        assert first.seen_at == pytest.approx(EPOCH + seen)
+        assert "last checks failed" in str(first)
+        transport = Scripted(lambda _id, _now: 500)
+        second = (await wait_for(make_poller(transport, PollPolicy(schedule=kind)), "t")).error
+        assert isinstance(second, TaskTimeoutError)
+        assert (second.last_status, second.seen_at) == ("", None)
+
+    run_virtual(main())
+
+
+# --- closing
+
+
+@pytest.mark.parametrize("step", range(12))
+def test_close_that_is_cancelled(step: int) -> None:
+    """A close that is cancelled at any step can be completed by a second one."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, _now: "running")
+        poller = make_poller(transport)
+        waits = [wait_for(poller, f"t{n}") for n in range(2000)]
+        await asyncio.sleep(1.03)
+        assert poller.in_flight
+        closing = asyncio.ensure_future(poller.close())
+        for _ in range(step):
+            await asyncio.sleep(0)
+        closing.cancel()
+        await asyncio.wait([closing])
+        await poller.close()
+        outcomes = await asyncio.gather(*waits)
+        assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
+        assert (poller.watched, poller.in_flight) == (0, 0)
+        assert transport.limiter.open_permits == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert isinstance((await wait_for(poller, "late")).error, ClientClosedError)
+
+    run_virtual(main())
+
+
+def test_close_cancelled_once_ends_waits() -> None:
+    """A close that is cancelled and not repeated has still ended every wait."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, _now: "running")
+        poller = make_poller(transport)
+        waits = [wait_for(poller, f"t{n}") for n in range(5000)]
+        closing = asyncio.ensure_future(poller.close())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not all(wait.done() for wait in waits)
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert all(wait.done() for wait in waits)
+
+    run_virtual(main())

@@ -1,0 +1,106 @@
+"""A schedule whose bugs are survived. Time is an argument."""
+
+from __future__ import annotations
+
+import pytest
+
+from suno_async import Durations, PollPolicy
+from suno_async._policy import Entry
+from suno_async._safe_schedule import MOST_RESTARTS, RESTART_SPAN, SafeSchedule
+from suno_async._schedule import IndexSchedule
+
+
+class Stage:
+    """Makes schedules that work, until it is broken; keeps what was reported."""
+
+    def __init__(self) -> None:
+        self.is_broken = False
+        self.failures: list[Exception] = []
+        self.made: list[IndexSchedule[Entry]] = []
+        self.safe = SafeSchedule[Entry](self.make, self.failures.append)
+
+    def make(self) -> IndexSchedule[Entry]:
+        """A new schedule."""
+        if self.is_broken:
+            raise MemoryError
+        self.made.append(IndexSchedule(PollPolicy(), Durations()))
+        return self.made[-1]
+
+
+def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A price that cannot be computed reads as None and is reported."""
+    stage = Stage()
+    stage.safe.add(Entry("a", added_at=0.0, created_at=0.0), 0.0)
+    assert stage.safe.pop(100.0) is not None
+    prices = [stage.safe.price]
+    monkeypatch.delattr(stage.made[0], "price")
+    prices.append(stage.safe.price)
+    assert [price is None for price in prices] == [False, True]
+    assert [type(each) for each in stage.failures] == [AttributeError]
+    assert stage.safe.failure is stage.failures[0]
+
+
+def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A schedule that raised is not called again, and no entry is due or dropped meanwhile."""
+    stage, entry = Stage(), Entry("a", added_at=0.0)
+    safe = stage.safe
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexSchedule, "add", broken)
+        assert not safe.add(entry, 0.0)
+    assert [type(each) for each in stage.failures] == [ZeroDivisionError]
+    assert safe.add(entry, 0.0)
+    assert safe.pop(0.0) is None
+    assert safe.next_due() is None
+    assert safe.defer(entry, 0.0)
+    assert safe.retry(entry, 0.0)
+    safe.settle(entry, 1.0)
+    safe.discard(entry)
+    safe.promote(entry)
+    assert entry.interactive
+    assert len(stage.failures) == 1
+    assert safe.restart(0.0)
+    assert safe.add(entry, 0.0)
+    assert safe.pop(0.0) is entry
+
+
+def test_restarts_that_do_not_help() -> None:
+    """A second failure before a poll was handled is final, and the next restart starts afresh."""
+    safe = Stage().safe
+    safe.fail(TypeError())
+    safe.prove()
+    assert safe.restart(0.0)
+    safe.fail(TypeError())
+    assert not safe.restart(5.0)
+    assert safe.restart(6.0)
+    safe.prove()
+    safe.fail(TypeError())
+    assert safe.restart(7.0)
+
+
+@pytest.mark.parametrize(("apart", "helps"), [(1.0, False), (RESTART_SPAN / 2, True)])
+def test_too_many_restarts(apart: float, *, helps: bool) -> None:
+    """More than a few restarts in a minute are no help, even if polls are handled in between."""
+    safe = Stage().safe
+    for n in range(MOST_RESTARTS):
+        safe.fail(TypeError())
+        assert safe.restart(n * apart)
+        safe.prove()
+    safe.fail(TypeError())
+    assert safe.restart(MOST_RESTARTS * apart) == helps
+
+
+def test_schedule_that_cannot_be_made() -> None:
+    """A new schedule that cannot be made counts as a failure of the restart."""
+    stage = Stage()
+    stage.is_broken = True
+    stage.safe.fail(TypeError())
+    assert stage.safe.restart(0.0)
+    assert isinstance(stage.safe.failure, MemoryError)
+    assert not stage.safe.restart(0.0)
+    stage.is_broken = False
+    assert stage.safe.restart(0.0)
+    assert stage.safe.failure is None
