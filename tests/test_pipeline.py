@@ -16,7 +16,6 @@ from suno_async import (
     AuthenticationError,
     ClientClosedError,
     ConfigurationError,
-    CreateOutcomeUnknownError,
     Creation,
     GenerateMusic,
     InsufficientCreditsError,
