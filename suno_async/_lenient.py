@@ -38,8 +38,8 @@ T = TypeVar("T")
 # UnicodeDecodeError for a byte that is not UTF-8: both are ValueErrors. RecursionError is not.
 _UNREADABLE = (ValueError, OverflowError, RecursionError)
 
-#: Levels of lists and objects kept in fields of free form. The result can then be copied, encoded
-#: and printed from any depth of the stack; JSON Schemas need about 20.
+#: Levels of lists and objects kept in fields of free form. JSON Schemas need about 20, and
+#: copy.deepcopy raises RecursionError somewhere above 300.
 MAX_DEPTH = 64
 _NESTED = (dict, list)
 _NUMBERS = (int, float)  # and not bool

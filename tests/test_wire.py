@@ -156,7 +156,7 @@ def test_absurd_numbers(number: Any) -> None:  # noqa: ANN401 (any JSON)
         read_balance(200, {}, envelope({"balance": amount}))
 
 
-@pytest.mark.parametrize("when", [0, 1, 946684799, 4102444800, 4102444800000, 1e12 - 1e11 * 9])
+@pytest.mark.parametrize("when", [0, 1, 946684799, 4102444800, 4102444800000, 1e11])
 def test_times_outside_the_century(when: float) -> None:
     """A time before 2000 or after 2099 reads as None."""
     info = read_task_info(200, {}, envelope(RECORD | {"create_at": when}))
@@ -229,7 +229,9 @@ def test_nesting_that_is_kept() -> None:
 
 def test_hostile_sizes() -> None:
     """A huge reply is cut to what a real one could hold, and is not parsed a second time."""
-    record = RECORD | {"result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}}
+    record: dict[str, Any] = RECORD | {
+        "result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}
+    }
     info = read_task_info(200, {}, envelope(record), "t1")
     assert info.usage is not None
     assert len(info.tracks) == MAX_ITEMS
