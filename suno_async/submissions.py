@@ -126,6 +126,8 @@ class Submission(msgspec.Struct, eq=False):
 def _proves_nothing_was_accepted(error: SunoError) -> bool:
     if isinstance(error, (*_NOT_ACCEPTED, ClientClosedError)):
         return True
-    # What stands in front of the API does not know what the API did, and a 500 may come after the
-    # charge.
-    return isinstance(error, APIError) and error.understood and not isinstance(error, ServerError)
+    # What stands in front of the API does not know what the API did, a 500 may come after the
+    # charge, and a code that is not in the contract (the plain class) says nothing.
+    if not isinstance(error, APIError) or isinstance(error, ServerError):
+        return False
+    return error.understood and type(error) is not APIError

@@ -490,3 +490,18 @@ def test_a_persona_is_not_lost_either(
 
     run_virtual(main())
     assert ["voice-1" in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("code", [0, 418, 500, 503])
+def test_a_code_that_proves_nothing(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A code outside the contract, or a server error, leaves the outcome of a create unknown."""
+    server = Server().install(monkeypatch)
+    server.answer = lambda _: (200, *reply(None, code)[1:])
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL) as suno:
+            with pytest.raises(CreateOutcomeUnknownError):
+                await suno.create(GenerateMusic(prompt="rain"))
+        assert server.count("CreateTask") == 1
+
+    run_virtual(main())
