@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
 
 async def receive(reader: asyncio.StreamReader) -> bytes:
@@ -23,7 +23,7 @@ async def receive(reader: asyncio.StreamReader) -> bytes:
 @contextlib.asynccontextmanager
 async def serving(
     answer: Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]],
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str]:
     """Listen on a free port; yield the URL."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
