@@ -176,6 +176,16 @@ async def test_namesakes(
     )
 
 
+async def journalled(journal: Path, count: int) -> None:
+    """Wait until a journal holds the ids of so many inputs."""
+    async with asyncio.timeout(60):
+        while True:
+            steps = read_steps((await asyncio.to_thread(journal.read_text)).splitlines())
+            if sum(each.state == "created" for each in steps.values()) >= count:
+                return
+            await asyncio.sleep(0.01)
+
+
 def batch(sandbox: Sandbox) -> Counter[str]:
     """How often each prompt is at the server."""
     return Counter(task.body["input"]["prompt"] for task in sandbox.tasks.values())
@@ -186,16 +196,6 @@ async def created(sandbox: Sandbox, count: int) -> None:
     async with asyncio.timeout(60):
         # Another process has no Event to set.
         while sandbox.statistics.created < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-async def journalled(journal: Path, count: int) -> None:
-    """Wait until a journal holds the ids of so many inputs."""
-    async with asyncio.timeout(60):
-        while True:
-            steps = read_steps((await asyncio.to_thread(journal.read_text)).splitlines())
-            if sum(each.state == "created" for each in steps.values()) >= count:
-                return
             await asyncio.sleep(0.01)
 
 
