@@ -1,14 +1,25 @@
 # Thin: every target sets up what it needs in .venv and then runs one command.
 PYTHON ?= python3
 BIN := .venv/bin
+# Two test processes are also right for one core: half of the tests wait for something.
+WORKERS ?= 2
+MINUTES ?= 10
 
-.PHONY: demo test lint types bench check clean
+.PHONY: demo test test-all fuzz lint types bench check clean
 
 demo: .venv/.demo
 	$(BIN)/suno-async demo
 
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+# The suite on the built wheel, with every Python from 3.11 on that this machine has.
+test-all: .venv/.build
+	WORKERS=$(WORKERS) .ci/test-all
+
+# Fresh random seeds for MINUTES; stops at the first finding and says how to repeat it.
+fuzz: .venv/.test
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -44,6 +55,10 @@ clean:
 	$(BIN)/python -m pip install --quiet --editable '.[cli]' --group test
 	touch $@
 
+.venv/.build: .venv/.pip pyproject.toml
+	$(BIN)/python -m pip install --quiet --group build
+	touch $@
+
 .venv/.dev: .venv/.pip pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[cli]' --group dev
-	touch $@ .venv/.test
+	touch $@ .venv/.test .venv/.build

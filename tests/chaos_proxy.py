@@ -1,4 +1,8 @@
-"""A proxy that breaks connections at any point of an exchange, in any of the ways they break."""
+"""A proxy that breaks connections at any point of an exchange, in any of the ways they break.
+
+What happens to an exchange is a function of the seed and of the exchange itself, not of the order
+in which exchanges arrive: a slow machine sees the same fates as a fast one.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ class How(enum.Enum):
 
 
 class Fate(NamedTuple):
-    """What becomes of one exchange."""
+    """How one exchange breaks."""
 
     point: Point
     extent: Extent
@@ -61,7 +65,7 @@ class _End:
         self._writer = writer
 
     async def receive(self) -> bytes:
-        """One whole message: a head and what its Content-Length tells."""
+        """Return one whole message: a head and as much body as its Content-Length says."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(head)
         return head + await self._reader.readexactly(int(length[1]) if length else 0)
@@ -76,7 +80,7 @@ class _End:
 
     def close(self, how: How) -> None:
         if how is How.RESET:
-            # A linger of no time makes the kernel send RST where it would send FIN.
+            # With a linger of zero seconds the kernel sends RST instead of FIN.
             sock: socket.socket = self._writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._writer.transport.abort()
@@ -85,18 +89,19 @@ class _End:
 
 
 class ChaosProxy:
-    """Passes HTTP/1.1 on, or breaks the connection, exchange by exchange.
+    """Pass HTTP/1.1 on, or break the connection, exchange by exchange.
 
     Args:
         url: Where to pass it on to.
         seed: Draws the fates.
-        breaks: Share of the exchanges in which the connection breaks.
-        refusals: Code: share of the POSTs that the proxy answers so itself, as the API would.
-        retry_after: Seconds that a refusal tells to wait.
+        breaks: Share of the exchanges in which the connection breaks: a third of them before the
+            request was received, by the numbers of the connection and of the exchange on it; the
+            others by what is asked and how often it was asked before.
+        refusals: Code: share of the POSTs that the proxy refuses itself, as the API would.
+        retry_after: Value of a refusal's Retry-After, in seconds.
         stall: Seconds for which a connection that stalls stays open.
         idle: Seconds after its last exchange at which a kept connection is closed.
-        outages: Which connection, by number, is the last before the port is closed, for how many
-            seconds.
+        outages: Number of a connection: for how many seconds the port is closed after it.
 
     Attributes:
         url: Where it listens.
@@ -119,7 +124,7 @@ class ChaosProxy:
         outages: Mapping[int, float] | None = None,
     ) -> None:
         self._to = URL(url)
-        self._random = random.Random(seed)
+        self._seed = seed
         self._breaks = breaks
         self._refusals = refusals or {}
         self._retry_after = retry_after
@@ -127,8 +132,8 @@ class ChaosProxy:
         self._idle = idle
         self._outages = outages or {}
         self._port = 0
-        self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: Counter[bytes] = Counter()
         self.url = ""
         self.arrived: list[bytes] = []
         self.broken: Counter[Fate] = Counter()
@@ -136,8 +141,9 @@ class ChaosProxy:
         self.connections = 0
 
     async def __aenter__(self) -> Self:
-        await self._listen()
+        listener = self._listen()
         self.url = f"http://127.0.0.1:{self._port}"
+        self._accepting = asyncio.create_task(self._accept(listener))
         return self
 
     async def __aexit__(
@@ -146,93 +152,108 @@ class ChaosProxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        tasks = list(self._tasks)
+        # A task that is cancelled before its first step closes nothing.
+        await asyncio.sleep(0)
+        tasks = [self._accepting, *self._tasks]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._server is not None:
-            self._server.close()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for each in ended:
+            if isinstance(each, Exception):
+                raise each
 
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
+    def _listen(self) -> socket.socket:
+        listener = socket.create_server(("127.0.0.1", self._port))
+        listener.settimeout(0)
+        self._port = listener.getsockname()[1]
+        return listener
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self._keep(asyncio.create_task(self._carry(_End(reader, writer))))
-        if (seconds := self._outages.get(self.connections)) is not None:
-            self._keep(asyncio.create_task(self._be_down(seconds)))
+    async def _accept(self, listener: socket.socket) -> None:
+        # asyncio's own server leaks what it accepts in the moment in which it is closed.
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                connection, _ = await loop.sock_accept(listener)
+                client = _End(*await asyncio.open_connection(sock=connection))
+                self.connections += 1
+                self._keep(asyncio.create_task(self._carry(client, self.connections)))
+                if (seconds := self._outages.get(self.connections)) is not None:
+                    listener.close()
+                    await asyncio.sleep(seconds)
+                    listener = self._listen()
+        finally:
+            listener.close()
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _be_down(self, seconds: float) -> None:
-        if self._server is not None:
-            self._server.close()
-        await asyncio.sleep(seconds)
-        await self._listen()
-
-    async def _carry(self, client: _End) -> None:
+    async def _carry(self, client: _End, number: int) -> None:
         ends, how = [client], How.CUT
         try:
-            how = await self._exchanges(client, ends)
+            how = await self._exchanges(client, number, ends)
             if how is How.STALL:
                 async with asyncio.timeout(self._stall):
                     await client.swallow()
         except (EOFError, OSError):
-            # One side left, or (a TimeoutError) was given up: the other has nobody to talk to.
+            # One side closed its connection, or timed out: close the other one, too.
             pass
         finally:
             for end in ends:
                 end.close(how)
 
-    async def _exchanges(self, client: _End, ends: list[_End]) -> How:
-        """Carry exchanges until one breaks. Who opens a connection for it adds it to `ends`."""
-        server, idle = None, None
+    async def _exchanges(self, client: _End, number: int, ends: list[_End]) -> How:
+        """Carry exchanges until one breaks. Add each connection that is opened to `ends`."""
+        server, idle, turn = None, None, 0
         while True:
-            fate = self._draw()
-            if fate is not None and fate.point is Point.BEFORE:
-                return self._break(fate)
+            turn += 1
+            draw = random.Random(f"{self._seed} connection {number} {turn}")
+            if draw.random() < self._breaks / 3:
+                return self._break(Fate(Point.BEFORE, Extent.NONE, draw.choice(list(How))))
             async with asyncio.timeout(idle):
                 request = await client.receive()
             idle = self._idle
+            draw = self.draw_for(request)
             if request.startswith(b"POST"):
                 self.arrived.append(request.partition(b"\r\n\r\n")[2])
-                if (refusal := self._refusal()) is not None:
+                if (refusal := self._refusal(draw)) is not None:
                     await client.send(refusal)
                     continue
+            fate = self.fate(draw)
             if server is None:
                 server = _End(*await asyncio.open_connection(self._to.host, self._to.port))
                 ends.append(server)
             if fate is not None and fate.point is Point.REQUEST:
-                await server.send(self._cut(request, fate.extent))
+                await server.send(_cut(request, fate.extent, draw))
                 return self._break(fate)
             await server.send(request)
             reply = await server.receive()
             if fate is not None:
-                await client.send(self._cut(reply, fate.extent))
+                await client.send(_cut(reply, fate.extent, draw))
                 return self._break(fate)
             await client.send(reply)
 
-    def _draw(self) -> Fate | None:
-        if self._random.random() >= self._breaks:
-            return None
-        choice = self._random.choice
-        point = choice(list(Point))
-        extent = Extent.NONE if point is Point.BEFORE else choice(list(Extent))
-        return Fate(point, extent, choice(list(How)))
+    def draw_for(self, request: bytes) -> random.Random:
+        """Return the same draws for the same request, asked for the same time."""
+        head, _, body = request.partition(b"\r\n\r\n")
+        # Other headers name the port, which changes from run to run.
+        asked = head.partition(b"\r\n")[0] + b" " + body
+        self._asked[asked] += 1
+        return random.Random(b"%d %d " % (self._seed, self._asked[asked]) + asked)
 
-    def _cut(self, message: bytes, extent: Extent) -> bytes:
-        part = self._random.randrange(1, len(message))
-        return message[: (0, part, len(message))[extent.value]]
+    def fate(self, draw: random.Random) -> Fate | None:
+        """Draw how an exchange breaks whose request was received; None if it does not."""
+        if draw.random() >= self._breaks * 2 / 3:
+            return None
+        point = draw.choice([Point.REQUEST, Point.REPLY])
+        return Fate(point, draw.choice(list(Extent)), draw.choice(list(How)))
 
     def _break(self, fate: Fate) -> How:
         self.broken[fate] += 1
         return fate.how
 
-    def _refusal(self) -> bytes | None:
-        drawn = self._random.random()
+    def _refusal(self, draw: random.Random) -> bytes | None:
+        drawn = draw.random()
         for code, share in self._refusals.items():
             if drawn < share:
                 self.refused[code] += 1
@@ -243,3 +264,8 @@ class ChaosProxy:
                 ).encode() + body
             drawn -= share
         return None
+
+
+def _cut(message: bytes, extent: Extent, draw: random.Random) -> bytes:
+    part = draw.randrange(1, len(message))
+    return message[: (0, part, len(message))[extent.value]]

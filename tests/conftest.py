@@ -9,6 +9,7 @@ import aioresponses.core
 import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses as mocked_http
+from hypothesis import HealthCheck, settings
 
 from suno_async import PollPolicy, SunoClient
 from suno_async.sandbox import Sandbox
@@ -16,8 +17,24 @@ from suno_async.sandbox import Sandbox
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-SCALE = 100.0
-FAST = PollPolicy().faster(SCALE)
+# Nothing here depends on how fast the machine is or on what an earlier run left behind.
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+#: For `make fuzz`: ``--hypothesis-profile=fuzz --hypothesis-seed=N``.
+settings.register_profile(
+    "fuzz", settings.get_profile("ci"), derandomize=False, max_examples=500, print_blob=True
+)
+settings.load_profile("ci")
+
+SCALE = 400.0
+#: The default policy, compressed. Its deadline is a minute of real time: on a busy machine a wait
+#: must not end because of the clock.
+FAST = PollPolicy(deadline=60 * SCALE).faster(SCALE)
 
 
 class _Response(ClientResponse):
@@ -37,7 +54,7 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[mocked_http]:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in which a job of 90 s takes 0.9 s."""
+    """A sandbox in which a job of 90 s takes about 0.2 s."""
     async with Sandbox(seed=1, time_scale=SCALE) as server:
         yield server
 

@@ -10,8 +10,8 @@ import msgspec
 
 from suno_async import GenerateMusic, SunoClient, SunoError
 from suno_async.sandbox import Faults, Sandbox
-from tests.conftest import FAST
-from tests.test_cli import run
+from tests.conftest import FAST, SCALE
+from tests.test_cli import GENEROUS, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,14 @@ async def test_canary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     faults = Faults(error=0.1, reset=0.1, garbage=0.1)
     seen: list[str] = []
-    async with Sandbox(seed=2, time_scale=300, failure_share=0.3, faults=faults) as sandbox:
+    async with Sandbox(
+        # Commands have a budget of their own beside the client's.
+        seed=2,
+        time_scale=SCALE,
+        failure_share=0.3,
+        faults=faults,
+        rate_limit=GENEROUS,
+    ) as sandbox:
         ids = sandbox.add_tasks(15, created_ago=5.0)
         async with SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno:
             async for outcome in suno.as_completed(ids):

@@ -1,4 +1,8 @@
-"""Creates through a proxy that breaks connections: what the caller is told is what happened."""
+"""Creates through a proxy that breaks connections: each result says what really happened.
+
+What is asserted about safety holds for any seed; `make fuzz` tries others (CHAOS_SEED=N). That
+every kind of fate occurs is only asserted for the fixed seed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 import itertools
 import json
 import logging
+import os
 from collections import Counter, defaultdict
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
@@ -21,50 +26,57 @@ from suno_async import (
     NotSentError,
     RateLimitError,
     SunoClient,
+    SunoError,
     TaskHandle,
 )
 from suno_async._limiter import AccountLimiter
 from suno_async.sandbox import Faults, Sandbox
-from tests.chaos_proxy import ChaosProxy, Extent, How, Point
+from tests.chaos_proxy import ChaosProxy, Extent, Fate, How, Point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-#: Draws every fate; what is asserted holds for any.
-SEED = 1
+FIXED_SEED = 1
+SEED = int(os.environ.get("CHAOS_SEED", FIXED_SEED))
 
 #: Seconds. A stalled connection outlives the request, and the longest outage every retry.
-TIMEOUT = 0.5
-STALL = 0.8
-RETRY_FOR = 2.0
-OUTAGE = 2.5
+TIMEOUT = 1.0
+STALL = 1.5
+RETRY_FOR = 1.0
+OUTAGE = 2.0
 
-#: Both are seen in full by the client: the one is final, after the other it tries again.
-REFUSALS = {422: 0.02, 455: 0.02}
+#: Requests per second, more than the vendor would grant.
+RATE = 5000
 
-#: What befalls a request that reached the sandbox.
+#: The client sees each of them in full. 422 is final; it retries after the others. Few are 429,
+#: because each one cuts the rate.
+REFUSALS = {422: 0.02, 429: 0.01, 455: 0.02}
+
+#: Faults of requests that reached the sandbox.
 FAULTS = Faults(error=0.03, garbage=0.02, latency_out=(0.0, 0.05))
 
-#: The song that the running task is creating.
+#: The song that the running task creates.
 _song: ContextVar[str] = ContextVar("song")
 
 
 class Retries(logging.Handler):
-    """Why each song's create was tried again, by the library's log."""
+    """Why each song's create was retried, as the library logged it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.of: defaultdict[str, list[type[object]]] = defaultdict(list)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take the error out of a message about a retry."""
-        if isinstance(record.args, tuple) and record.levelno == logging.INFO:
-            self.of[_song.get()].append(type(record.args[1]))
+        """Keep the error that a message about a retry names."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        errors = [each for each in arguments if isinstance(each, SunoError)]
+        if errors and (song := _song.get(None)) is not None:
+            self.of[song].append(type(errors[-1]))
 
 
 @pytest.fixture
 def retries() -> Iterator[Retries]:
-    """The retries of the test."""
+    """Collect the retries of the test."""
     handler, logger = Retries(), logging.getLogger("suno_async")
     logger.addHandler(handler)
     level = logger.level
@@ -77,18 +89,18 @@ def retries() -> Iterator[Retries]:
 def fast_client(
     url: str,
     sandbox: Sandbox,
-    rate: float,
     *,
     session: aiohttp.ClientSession | None = None,
+    request_timeout: float = TIMEOUT,
     retry_for: float = RETRY_FOR,
 ) -> SunoClient:
-    """A client with a budget that the vendor would not grant."""
+    """Return a client that sends `RATE` requests per second."""
     return SunoClient(
         sandbox.key,
         base_url=url,
         session=session,
-        limiter=AccountLimiter(rate),
-        request_timeout=TIMEOUT,
+        limiter=AccountLimiter(RATE),
+        request_timeout=request_timeout,
         retry_for=retry_for,
     )
 
@@ -96,7 +108,7 @@ def fast_client(
 async def create_all(
     client: SunoClient, songs: Sequence[str], at_once: int
 ) -> dict[str, TaskHandle | BaseException]:
-    """How the create of each song ended."""
+    """Create all songs; return how each create ended."""
     free = asyncio.Semaphore(at_once)
 
     async def create(song: str) -> TaskHandle:
@@ -110,7 +122,7 @@ async def create_all(
 
 
 def song_in(body: bytes) -> str:
-    """The prompt in a CreateTask's body."""
+    """Return the prompt in the body of a CreateTask."""
     return str(json.loads(body)["input"]["prompt"])
 
 
@@ -120,7 +132,7 @@ def check(
     proxy: ChaosProxy,
     retries: Retries,
 ) -> dict[str, set[str]]:
-    """Hold what the caller was told against the server; the songs by how their creates ended."""
+    """Compare the results with the server's tasks; return the songs by how their creates ended."""
     at_server = defaultdict[str, list[str]](list)
     for task_id, job in sandbox.tasks.items():
         at_server[job.body["input"]["prompt"]].append(task_id)
@@ -147,7 +159,7 @@ def check(
     orphans = {song for song, ids in at_server.items() if ids} - verdicts["created"]
     assert orphans <= verdicts["unknown"]
     verdicts["orphaned"] = orphans
-    # A request that was on its way is followed by another only if its refusal came back.
+    # A request that was sent is followed by another one only if its refusal came back.
     for song, times in Counter(map(song_in, proxy.arrived)).items():
         refusals = [why for why in retries.of[song] if why is not NotSentError]
         assert set(refusals) <= {RateLimitError, MaintenanceError}
@@ -156,10 +168,10 @@ def check(
 
 
 async def test_no_song_is_created_twice(retries: Retries) -> None:
-    """1,000 creates over breaking connections: none made twice, each told as what it was."""
+    """No song of 1,000 is created twice over breaking connections, and each result is true."""
     songs = [f"song {number}" for number in range(1000)]
     async with (
-        Sandbox(seed=SEED, rate_limit=100, retry_after=0.1, faults=FAULTS) as sandbox,
+        Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
         ChaosProxy(
             sandbox.url,
             seed=SEED,
@@ -168,20 +180,23 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
             stall=STALL,
             outages={300: 0.2, 600: OUTAGE, 800: 0.2},
         ) as proxy,
-        fast_client(proxy.url, sandbox, rate=1000) as client,
+        fast_client(proxy.url, sandbox) as client,
     ):
         ended = await create_all(client, songs, at_once=50)
     verdicts = check(ended, sandbox, proxy, retries)
+    if SEED != FIXED_SEED:
+        return
     # Every way to break was taken, or the test proves less than it says.
     assert {(fate.point, fate.how) for fate in proxy.broken} == set(itertools.product(Point, How))
     assert {fate.extent for fate in proxy.broken} == set(Extent)
+    assert proxy.refused.keys() == REFUSALS.keys()
     assert all(verdicts[name] for name in ("created", "unknown", "not sent", "refused", "orphaned"))
     for reason in (NotSentError, RateLimitError, MaintenanceError):
         assert any(reason in retries.of[song] for song in verdicts["created"])
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """Over kept connections that break, too, only a refused create leaves again; no song twice."""
+    """Over kept connections that break, only a refused create is sent again; no song twice."""
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -189,22 +204,23 @@ async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> N
             sandbox.url, seed=SEED, breaks=0.2, refusals=REFUSALS, stall=STALL, outages={50: 0.2}
         ) as proxy,
         aiohttp.ClientSession() as session,
-        fast_client(proxy.url, sandbox, rate=1000, session=session) as client,
+        fast_client(proxy.url, sandbox, session=session) as client,
     ):
         ended = await create_all(client, songs, at_once=20)
     verdicts = check(ended, sandbox, proxy, retries)
-    assert proxy.connections < len(proxy.arrived)
-    assert all(verdicts[name] for name in ("created", "unknown", "refused", "orphaned"))
+    if SEED == FIXED_SEED:
+        assert proxy.connections < len(proxy.arrived)
+        assert all(verdicts[name] for name in ("created", "unknown", "refused", "orphaned"))
 
 
 async def test_idle_connections_that_the_server_closes() -> None:
-    """Creates sent just as the server closes the connections of the requests before all succeed."""
+    """Creates sent just as the server closes the connections of earlier requests all succeed."""
     idle, songs = 0.05, [f"song {number}" for number in range(100)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000) as sandbox,
         ChaosProxy(sandbox.url, seed=SEED, idle=idle) as proxy,
-        # Its GETs do ride those connections, and may have to be made again.
-        fast_client(proxy.url, sandbox, rate=1000, retry_for=30.0) as client,
+        # Its GETs do use those connections, and may have to be sent again.
+        fast_client(proxy.url, sandbox, request_timeout=30.0, retry_for=30.0) as client,
     ):
         for start in range(0, len(songs), 5):
             await asyncio.gather(*(client.balance() for _ in range(5)))
@@ -214,3 +230,22 @@ async def test_idle_connections_that_the_server_closes() -> None:
                 *(client.create(GenerateMusic(prompt=song)) for song in songs[start : start + 5])
             )
         assert len(sandbox.tasks) == len(songs)
+
+
+def test_fates_do_not_depend_on_the_order() -> None:
+    """The proxy breaks each exchange in the same way, whatever else it carries before."""
+    numbers = [*range(40), *range(40)]
+    first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
+    assert first == second
+    assert len(set(map(str, first.values()))) > 10
+    assert any(len(set(fates)) > 1 for fates in first.values())
+
+
+def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
+    """Return the fates of each song's requests in their order, carried in the order given."""
+    proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
+    fates = defaultdict[int, list[Fate | None]](list)
+    for number in numbers:
+        request = b"POST / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\nsong %d" % (port, number)
+        fates[number].append(proxy.fate(proxy.draw_for(request)))
+    return fates

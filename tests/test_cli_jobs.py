@@ -21,7 +21,7 @@ from suno_async.cli._tell import tell
 from suno_async.inputs import KINDS
 from suno_async.sandbox import COST, Faults, Sandbox
 from tests.conftest import SCALE
-from tests.test_cli import run, start
+from tests.test_cli import GENEROUS, run, start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,8 +33,8 @@ LENGTH = 2.0
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in which every job succeeds, and a job of 90 s takes 0.9 s."""
-    async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0) as server:
+    """A sandbox in which every job succeeds, and which commands may use one after the other."""
+    async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0, rate_limit=GENEROUS) as server:
         yield server
 
 
@@ -176,6 +176,16 @@ async def test_namesakes(
     )
 
 
+async def journalled(journal: Path, count: int) -> None:
+    """Wait until a journal holds the ids of so many inputs."""
+    async with asyncio.timeout(60):
+        while True:
+            steps = read_steps((await asyncio.to_thread(journal.read_text)).splitlines())
+            if sum(each.state == "created" for each in steps.values()) >= count:
+                return
+            await asyncio.sleep(0.01)
+
+
 def batch(sandbox: Sandbox) -> Counter[str]:
     """How often each prompt is at the server."""
     return Counter(task.body["input"]["prompt"] for task in sandbox.tasks.values())
@@ -183,7 +193,7 @@ def batch(sandbox: Sandbox) -> Counter[str]:
 
 async def created(sandbox: Sandbox, count: int) -> None:
     """Wait until so many tasks were created."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         # Another process has no Event to set.
         while sandbox.statistics.created < count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -192,15 +202,18 @@ async def created(sandbox: Sandbox, count: int) -> None:
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
     """Whatever ends a batch, going on creates nothing twice, loses nothing, and tells the rest."""
-    prompts = [f"song {n}" for n in range(40)]
+    prompts = [f"song {n}" for n in range(20)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--json")
     async with Sandbox(
-        time_scale=1e4, failure_share=0.0, faults=Faults(latency_out=(0.2, 0.2))
+        time_scale=1e4,
+        failure_share=0.0,
+        rate_limit=GENEROUS,
+        faults=Faults(latency_out=(0.2, 0.2)),
     ) as sandbox:
         process = await start(sandbox, *words, cwd=tmp_path)
-        await created(sandbox, 10)
+        await created(sandbox, 5)
         process.send_signal(way)
         told, complaints = await process.communicate()
         if way is not signal.SIGKILL:
@@ -208,8 +221,9 @@ async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
             assert b"--batch in.jsonl --output out.jsonl --resume" in complaints
             assert json.loads(told)["exit_code"] == 128 + way
         before = batch(sandbox)
+        before_it = (tmp_path / "out.jsonl.journal").read_text()
         process = await start(sandbox, *words, "--resume", cwd=tmp_path)
-        steps = read_steps((tmp_path / "out.jsonl.journal").read_text().splitlines())
+        steps = read_steps(before_it.splitlines())
         lost = [each.index for each in steps.values() if each.state in {"sending", "unknown"}]
         # Only an input whose request got its permit may be marked, and those reach the server.
         assert len({prompts[index] for index in lost} - batch(sandbox).keys()) <= 1
@@ -218,9 +232,9 @@ async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
             assert {each.index for each in steps.values() if each.state == "created"} == {
                 prompts.index(each) for each in before
             }
-        await created(sandbox, 40 - len({prompts[index] for index in lost} - before.keys()))
+        await created(sandbox, 20 - len({prompts[index] for index in lost} - before.keys()))
         # Once created, an interrupted run is enough: what is of unknown age is asked about at once.
-        await asyncio.sleep(0.5)
+        await journalled(tmp_path / "out.jsonl.journal", 20 - len(lost))
         process.send_signal(signal.SIGINT)
         await process.communicate()
         code, out, errors = await run(sandbox, *words, "--resume", cwd=tmp_path)
@@ -230,7 +244,7 @@ async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
         assert code == (6 if lost else 0), errors
         rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
         ended = {row["index"]: row for row in rows if row["status"] == "success"}
-        assert sorted(ended) == [n for n in range(40) if n not in lost]
+        assert sorted(ended) == [n for n in range(20) if n not in lost]
         for index, row in ended.items():
             assert sandbox.tasks[row["task_id"]].body["input"]["prompt"] == prompts[index]
         # Nothing is left to do, and nothing is asked.
@@ -239,7 +253,7 @@ async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
         assert sandbox.statistics.requests == asked
         if lost:
             process = await start(sandbox, *words, "--resume", "--resend-unknown", cwd=tmp_path)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not {prompts[n] for n in lost} <= batch(sandbox).keys():  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             process.send_signal(signal.SIGKILL)
@@ -253,7 +267,7 @@ async def test_refused_batch(tmp_path: Path) -> None:
     """What was refused is told by input, and tried again by the next run."""
     (tmp_path / "in.csv").write_text("kind,prompt,instrumental\ngenerate,a,true\nsounds,b,\n")
     words = ("create", "--batch", "in.csv", "--output", "out.jsonl")
-    async with Sandbox(time_scale=1e4, credits=0) as sandbox:
+    async with Sandbox(time_scale=1e4, credits=0, rate_limit=GENEROUS) as sandbox:
         code, _, errors = await run(sandbox, *words, cwd=tmp_path)
         rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
         assert (code, sorted(row["index"] for row in rows)) == (4, [0, 1]), errors

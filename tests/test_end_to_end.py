@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import math
+import time
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -27,9 +29,13 @@ from suno_async import (
 )
 from suno_async.sandbox import Faults, Sandbox
 from tests.conftest import FAST
+from tests.lag import Lag
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+#: A stall of the loop, in seconds, that the budget allows for between a request and its arrival.
+STALL = 0.05
 
 JOB = GenerateMusic(prompt="slow piano, rain outside", instrumental=True)
 
@@ -63,13 +69,15 @@ async def test_download_that_fails(
 async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
     """Every id ends once, with its true outcome, and no second at the server sees 16 requests."""
     ids = sandbox.add_tasks(40, created_ago=1.0)
-    outcomes = [each async for each in suno.as_completed([*ids, ids[0]])]
+    async with Lag() as lag:
+        outcomes = [each async for each in suno.as_completed([*ids, ids[0]])]
     assert sorted(each.task_id for each in outcomes) == sorted(ids)
     for each in outcomes:
         assert each.ok != sandbox.tasks[each.task_id].fails
         assert each.ok or isinstance(each.error, TaskFailedError)
-    assert sandbox.statistics.worst_window <= 15
-    assert sandbox.statistics.rate_limited == 0
+    if lag.worst < STALL:
+        assert sandbox.statistics.worst_window <= 15
+        assert sandbox.statistics.rate_limited == 0
 
 
 async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
@@ -80,33 +88,55 @@ async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
-    """N waiters on one task are one poll, and one that leaves does not stop the others."""
-    (task_id,) = sandbox.add_tasks(1, durations=[100.0])
-    waits = [asyncio.ensure_future(suno.task(task_id).result()) for _ in range(20)]
-    await asyncio.sleep(0.05)
-    waits[0].cancel()
-    infos = await asyncio.gather(*waits, return_exceptions=True)
+    """N waiters on one task cost one poll at a time, and one that leaves does not stop the rest."""
+    (task_id,) = sandbox.add_tasks(1, durations=[1e9])
+    async with Lag() as lag:
+        waits = [asyncio.ensure_future(suno.task(task_id).result()) for _ in range(20)]
+        await polled(sandbox, task_id)
+        waits[0].cancel()
+        await polled(sandbox, task_id, 4)
+        sandbox.tasks[task_id].ends_at = time.time()
+        infos = await asyncio.gather(*waits, return_exceptions=True)
     assert isinstance(infos[0], asyncio.CancelledError)
     assert len({id(info) for info in infos[1:]}) == 1
-    assert len(sandbox.tasks[task_id].polls) <= 8
+    assert shortest_gap(sandbox, task_id) >= FAST.interval - lag.worst
 
 
 async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
     """The server is asked no sooner than one interval after a create, and after each answer."""
-    task = await suno.create(JOB)
-    born = sandbox.tasks[task.id].created_at
-    await suno.results([task])
-    polls = sandbox.tasks[task.id].polls
-    assert all(b - a >= FAST.interval - 0.01 for a, b in itertools.pairwise(polls))
-    assert born is not None
+    async with Lag() as lag:
+        task = await suno.create(JOB)
+        job = sandbox.tasks[task.id]
+        job.ends_at = math.inf
+        created = job.created_at - time.time() + time.monotonic()
+        wait = asyncio.ensure_future(suno.results([task]))
+        await polled(sandbox, task.id, 3)
+        job.ends_at = time.time()
+        await wait
+    assert job.polls[0] >= created + FAST.interval - lag.worst
+    assert shortest_gap(sandbox, task.id) >= FAST.interval - lag.worst
+
+
+async def polled(sandbox: Sandbox, task_id: str, times: int = 1) -> None:
+    """Wait until the server was asked about a task so many times."""
+    async with asyncio.timeout(30):
+        while len(sandbox.tasks[task_id].polls) < times:  # noqa: ASYNC110 (the sandbox has no event)
+            await asyncio.sleep(0.001)
+
+
+def shortest_gap(sandbox: Sandbox, task_id: str) -> float:
+    """Return the shortest time in seconds between two polls of a task."""
+    return min(b - a for a, b in itertools.pairwise(sandbox.tasks[task_id].polls))
 
 
 async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
     """`updates` yields the readings; the last one is terminal."""
-    (task_id,) = sandbox.add_tasks(1, durations=[60.0])
-    statuses = [info.status async for info in suno.task(task_id).updates()]
-    assert len(statuses) > 1
-    assert [status.terminal for status in statuses] == [False] * (len(statuses) - 1) + [True]
+    (task_id,) = sandbox.add_tasks(1, durations=[1e9])
+    statuses: list[TaskStatus] = []
+    async for info in suno.task(task_id).updates():
+        statuses.append(info.status)
+        sandbox.tasks[task_id].ends_at = time.time()
+    assert [status.terminal for status in statuses] == [False, True]
 
 
 async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
@@ -136,8 +166,9 @@ async def test_leaving_early(suno: SunoClient, sandbox: Sandbox) -> None:
         assert isinstance(outcome, Outcome)
         break
     gc.collect()
-    await asyncio.sleep(0.05)
-    assert suno.statistics().watched == 0
+    async with asyncio.timeout(10):
+        while suno.statistics().watched:  # noqa: ASYNC110 (the loop closes the iterator unseen)
+            await asyncio.sleep(0)
 
 
 async def test_closing_ends_waits(sandbox: Sandbox) -> None:
@@ -145,7 +176,7 @@ async def test_closing_ends_waits(sandbox: Sandbox) -> None:
     suno = SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST)
     (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])
     wait = asyncio.ensure_future(suno.task(task_id).result())
-    await asyncio.sleep(0.05)
+    await polled(sandbox, task_id)
     await suno.close()
     with pytest.raises(ClientClosedError):
         await wait
@@ -176,17 +207,18 @@ async def test_nothing_listens() -> None:
 async def test_chaos() -> None:
     """With a fifth of all requests failing, every task still ends with its true outcome."""
     faults = Faults(error=0.06, reset=0.05, stall=0.03, garbage=0.04, slow=0.02, stall_seconds=0.4)
-    policy = PollPolicy(interval=0.1, max_interval=0.3, deadline=30.0, min_price=0.001)
+    policy = PollPolicy(interval=0.1, max_interval=0.3, deadline=60.0, min_price=0.001)
     async with (
         Sandbox(seed=3, time_scale=300, faults=faults, failure_share=0.2) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=policy, request_timeout=0.2) as suno,
     ):
-        ids = sandbox.add_tasks(60)
-        async for outcome in suno.as_completed(ids):
-            assert outcome.ok != sandbox.tasks[outcome.task_id].fails
-            assert outcome.error is None or isinstance(outcome.error, TaskFailedError)
+        ids = sandbox.add_tasks(40)
+        async with Lag() as lag:
+            async for outcome in suno.as_completed(ids):
+                assert outcome.ok != sandbox.tasks[outcome.task_id].fails
+                assert outcome.error is None or isinstance(outcome.error, TaskFailedError)
         assert sum(sandbox.statistics.faults.values()) > 5
-        assert sandbox.statistics.rate_limited == 0
+        assert lag.worst >= STALL or sandbox.statistics.rate_limited == 0
 
 
 async def test_creates_in_chaos() -> None:
@@ -223,5 +255,7 @@ async def test_strict_sandbox(sandbox: Sandbox) -> None:
         assert await code("GET", "job/Nothing", headers=key) == 404
         assert await code("POST", "job/CreateTask", headers=key, data="{}") == 422
         assert await code("POST", "job/CreateTask", headers=key, json={"model": "x"}) == 422
-        assert [await code("GET", "account/balance", headers=key) for _ in range(20)].count(429) > 0
+        async with asyncio.timeout(30):
+            while await code("GET", "account/balance", headers=key) != 429:
+                pass
     assert sandbox.statistics.worst_window > 15

@@ -42,7 +42,7 @@ SONG = GenerateMusic(prompt="slow piano", model="v5.5")
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in which every job succeeds, and a job of 90 s takes 0.9 s."""
+    """A sandbox in which every job succeeds, and a job of 90 s takes about 0.2 s."""
     async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""Whatever the contract forbids stays here; whatever it allows arrives as it was meant."""
+"""The client refuses what the contract forbids, and what it allows arrives as it was meant."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import aiohttp
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from suno_async import (
+    CoverMusic,
     ExtendUpload,
     GeneratePersona,
     InvalidInputError,
@@ -43,7 +44,7 @@ JUNK = st.integers() | st.booleans() | st.floats() | st.text(max_size=3) | st.ju
 
 
 def text(most: int) -> st.SearchStrategy[str]:
-    """Text that is allowed, up to a limit."""
+    """Draw text that is allowed, up to a limit."""
     longest = st.sampled_from([most - 1, most]).map(lambda length: "é" * length)
     return st.text(min_size=1, max_size=20).map(lambda words: f"日本語 {words}"[:most]) | longest
 
@@ -70,7 +71,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "extra": st.sampled_from([{}, {}, {"brand_new": [1]}]),
     "song_duration": st.just(LENGTH),
 }
-# What it forbids, or may.
+# What the contract forbids, or may forbid.
 BAD: dict[str, st.SearchStrategy[Any]] = {
     "mode": st.sampled_from(["simple", "custom", "vocal", "instrumental", "", "other"]),
     "title": st.just("t" * 101),
@@ -85,19 +86,19 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "audio_url": st.sampled_from(["ftp://x", "", "x"]),
 }
 BLANK = st.sampled_from(["", "  ", "\n"])
-# The contract is not sure of some; others are no fields of the contract.
+# The contract is not sure of the first three; the others are not fields of the contract.
 NEVER_BAD = {"loop", "bpm", "key", "extra", "song_duration"}
 
 
 @st.composite
 def inputs(draw: st.DrawFn, kind: type[Input | GeneratePersona]) -> Input | GeneratePersona:
-    """An input of `kind`: mostly good, with bad values and junk strewn in."""
+    """Draw an input of `kind`: mostly good values, with a few bad ones and junk."""
     good = GOOD
     names = set(kind.__struct_fields__)
     if kind is SeparateVocals:
         good = GOOD | {"mode": st.sampled_from(["vocal", "instrumental"])}
     if kind is ExtendUpload:
-        # Of a file elsewhere the sandbox cannot know the length.
+        # The sandbox cannot know the length of a file elsewhere.
         names.discard("song_duration")
     fields: dict[str, Any] = {
         name: draw(good.get(name, text(30)))
@@ -112,7 +113,7 @@ def inputs(draw: st.DrawFn, kind: type[Input | GeneratePersona]) -> Input | Gene
 
 
 class Bench(NamedTuple):
-    """A sandbox, a client of it, and a session that keeps to no budget."""
+    """A sandbox, a client of it, and a session without a budget."""
 
     runner: asyncio.Runner
     sandbox: Sandbox
@@ -120,7 +121,7 @@ class Bench(NamedTuple):
     http: aiohttp.ClientSession
 
     def send(self, request: Request) -> tuple[int, bytes]:
-        """What the sandbox answers."""
+        """Send a request; return the sandbox's status and body."""
         return self.runner.run(self._send(request))
 
     async def _send(self, request: Request) -> tuple[int, bytes]:
@@ -153,7 +154,7 @@ def bench() -> Iterator[Bench]:
 
 
 def refuse(bench: Bench, job: Input | GeneratePersona) -> InvalidInputError:
-    """The client's refusal, after it was seen that no request was made."""
+    """Return the client's refusal; assert that it sent no request."""
     before = bench.sandbox.statistics.requests
     create = bench.suno.create(job) if isinstance(job, Input) else bench.suno.create_persona(job)
     with pytest.raises(InvalidInputError) as caught:
@@ -163,22 +164,21 @@ def refuse(bench: Bench, job: Input | GeneratePersona) -> InvalidInputError:
 
 
 def length_of(task_id: str, song: str) -> float | None:
-    """As the sandbox's."""
+    """Return the length of the sandbox's songs; None for others."""
     return LENGTH if (task_id, song) in SONGS else None
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
-@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_jobs(bench: Bench, kind: type[Input], data: st.DataObject) -> None:
-    """What the sandbox, which checks by itself, forbids is not sent; the rest arrives as it is."""
+    """The client sends what the sandbox accepts, unchanged, and refuses what it forbids."""
     job = cast("Input", data.draw(inputs(kind)))
     body = json.loads(create_request(job, None).body or b"")
     forbidden = broken_rules(body, length_of)
     assert bool(job.problems()) == bool(forbidden) or forbidden == UNKNOWN_SONG
     if job.problems():
-        told = refuse(bench, job).problems
-        assert {each.split(":")[0] for each in told} <= set(kind.__struct_fields__)
+        fields = {each.split(":")[0] for each in refuse(bench, job).problems}
+        assert fields <= set(kind.__struct_fields__)
         return
     status, reply = bench.send(create_request(job, None))
     if forbidden:
@@ -192,10 +192,21 @@ def test_jobs(bench: Bench, kind: type[Input], data: st.DataObject) -> None:
     assert info.param.input.items() >= job.extra.items()
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+@pytest.mark.parametrize("name", ["task_id", "suno_id"])
+def test_a_blank_id_beside_an_url_is_refused(bench: Bench, name: str, blank: str) -> None:
+    """Client and sandbox both refuse a cover whose URL stands beside a blank id."""
+    ids: dict[str, Any] = {name: blank}
+    job = CoverMusic(audio_url="https://x/a.mp3", prompt="x", **ids)
+    assert any(name in each for each in refuse(bench, job).problems)
+    status, reply = bench.send(create_request(job, None))
+    assert status == 422
+    assert name in json.loads(reply)["errors"][0]
+
+
 @given(data=st.data())
 def test_personas(bench: Bench, data: st.DataObject) -> None:
-    """What the sandbox forbids of personas is not sent; the rest gives an id."""
+    """The client refuses the personas that the sandbox forbids; the others give an id."""
     persona = cast("GeneratePersona", data.draw(inputs(GeneratePersona)))
     request = persona_request(persona)
     forbidden = broken_persona_rules(json.loads(request.body or b""), length_of)

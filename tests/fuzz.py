@@ -1,0 +1,104 @@
+"""Search for failures with fresh seeds until the time is up: ``python -m tests.fuzz``.
+
+Each round runs three searches under one seed: the property tests, the creates through a proxy that
+breaks connections, and the readers of replies. The first failure ends the search with exit code 1
+and the command that repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import secrets
+import shlex
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+#: Seconds after which a search that does not end counts as a failure.
+HANGS = 900
+
+#: Seconds that the readers are fuzzed in a round.
+READERS = 20
+
+
+class Search(NamedTuple):
+    """One command that looks for failures.
+
+    Attributes:
+        words: What to run, after the Python interpreter.
+        variables: What to add to the environment.
+    """
+
+    words: tuple[str, ...]
+    variables: dict[str, str]
+
+    def __str__(self) -> str:
+        given = [f"{name}={value}" for name, value in self.variables.items()]
+        return shlex.join([*given, sys.executable, *self.words])
+
+    def fails(self) -> bool:
+        """Run it, and print its output if it fails."""
+        try:
+            ended = subprocess.run(  # noqa: S603 (our own programs)
+                [sys.executable, *self.words],
+                env=os.environ | self.variables,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=HANGS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            print((error.stdout or b"").decode(errors="replace"))
+            print(f"did not end within {HANGS} s")
+            return True
+        if ended.returncode == 0:
+            return False
+        print(ended.stdout.decode(errors="replace"))
+        print(f"exit code {ended.returncode}")
+        return True
+
+
+def searches(seed: int, seconds: float) -> list[Search]:
+    """Return the searches of one round; `seconds` are left for them."""
+    pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
+    properties = (
+        *pytest,
+        *("-n", "2", "--dist", "worksteal", "-m", "hypothesis"),
+        *("--hypothesis-profile=fuzz", f"--hypothesis-seed={seed}"),
+    )
+    found = [
+        Search(properties, {}),
+        Search((*pytest, "tests/test_chaos.py"), {"CHAOS_SEED": str(seed)}),
+    ]
+    if importlib.util.find_spec("tests.fuzz_readers") is not None:
+        length = str(int(max(1, min(READERS, seconds))))
+        words = ("-m", "tests.fuzz_readers", "--seconds", length, "--seed", str(seed))
+        found.append(Search(words, {}))
+    return found
+
+
+def main() -> int:
+    """Search until the time is up; return 1 after the first failure."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, help="Of the first round; later ones count up.")
+    options = parser.parse_args()
+    seed: int = secrets.randbelow(2**31) if options.seed is None else options.seed
+    ends = time.monotonic() + 60 * options.minutes
+    while True:
+        for search in searches(seed, ends - time.monotonic()):
+            if time.monotonic() >= ends:
+                print("no finding")
+                return 0
+            print(f"seed {seed}: {search}", flush=True)
+            if search.fails():
+                print(f"\nFOUND with seed {seed}; repeat it with:\n  {search}")
+                return 1
+        seed += 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""How late an event loop runs its timers, for tests that compare times at a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_TICK = 0.002
+
+
+class Lag:
+    """Measure the longest stall of the running loop within a block.
+
+    A busy machine or a garbage collection stops client and server, which share the loop, anywhere
+    between a request and its arrival. Two arrivals can come closer together by as much.
+
+    Attributes:
+        worst: The longest stall in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.worst = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._measure())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _measure(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(_TICK)
+            # All of it, because a stall may start anywhere within the sleep.
+            self.worst = max(self.worst, loop.time() - before)
