@@ -87,7 +87,7 @@ class Worth:
 
     def due(self, since: float) -> float:
         """The age at which a task last seen running at age `since` is worth a request."""
-        return self._due[min(int(since / self.step), GRID)] * self.step
+        return self._due[int(min(max(since / self.step, 0.0), GRID))] * self.step
 
     def urgency(self, since: float, age: float) -> float:
         """Expected seconds of waiting that one second's postponement of its check costs."""
@@ -106,10 +106,12 @@ class Worth:
 
 
 def _at(values: list[float], position: float) -> float:
-    """Linear interpolation; beyond the grid the last value."""
-    number = int(position)
-    if number >= GRID:
+    """Linear interpolation; outside of the grid the nearest value."""
+    if position >= GRID:
         return values[GRID]
+    if position <= 0.0:
+        return values[0]
+    number = int(position)
     low = values[number]
     return low + (values[number + 1] - low) * (position - number)
 
