@@ -48,14 +48,13 @@ TAIL_FROM = 3.3
 
 #: Once a learnt distribution has only this share of survivors left, only the hazard's floor applies
 #: further on. Otherwise hundreds of tasks that took no time make F exactly 1 in floating point, and
-#: the worth of a request is divided by the survivors. At 1e-9 rounding errors change that worth in
-#: its third digit, at 1e-12 they hide it. At 1e-4 a kind that is known from thousands of tasks
-#: loses the hazards of its last tasks.
-LEAST_SURVIVAL = 1e-6
+#: the worth of a request is divided by the survivors. At 1e-12 rounding errors hide that worth; at
+#: 1e-6 a kind known from hundreds of tasks loses the prior's hazards for its last tasks.
+LEAST_SURVIVAL = 1e-9
 MOST_HAZARD = -math.log(LEAST_SURVIVAL)
 
 #: The bound of the whole integral: at ages of months the floor adds up, too.
-MOST_HAZARD_AT_LAST = 1.5 * MOST_HAZARD
+MOST_HAZARD_AT_LAST = 1.25 * MOST_HAZARD
 
 
 def _edges() -> list[float]:

@@ -91,7 +91,14 @@ class Worth:
 
     def urgency(self, since: float, age: float) -> float:
         """Expected seconds of waiting that one second's postponement of its check costs."""
-        known = _at(self._finished, since / self.step)
+        return self.urgency_knowing(self.known(since), age)
+
+    def known(self, since: float) -> float:
+        """F at the age at which a task was last seen running."""
+        return _at(self._finished, since / self.step)
+
+    def urgency_knowing(self, known: float, age: float) -> float:
+        """The urgency of a task at this age, from what `known` returned for it."""
         return self._weight * (_at(self._gain, age / self.step) - known) / (1.0 - known)
 
     def price(self, since: float, age: float) -> float:
@@ -99,7 +106,7 @@ class Worth:
 
         At most the time since the last one, as where nothing ends any more it has no bound.
         """
-        known, ended = _at(self._finished, since / self.step), _at(self._finished, age / self.step)
+        known, ended = self.known(since), self.known(age)
         soon = _at(self._finished, age / self.step + 1.0)
         scale = 2.0 * (1.0 - ended) * max(soon - ended, 1e-12) / self.step
         return min((ended - known) ** 2 / scale, age - since)
