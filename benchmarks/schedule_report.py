@@ -19,8 +19,8 @@ class Row(TypedDict):
 
     `bound` is the least mean delay of any policy that does not know the draws, by weak duality,
     under this policy's floor, the mean reply delay included. `makespan` is when the last request
-    was sent, so that every task was seen to end or given up. `lost` counts the tasks that finished and
-    were never seen to.
+    was sent, so that every task was seen to end or given up. `lost` counts the tasks that finished
+    and were never seen to.
     """
 
     n: int

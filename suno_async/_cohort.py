@@ -8,6 +8,7 @@ request.
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from collections import deque
@@ -33,6 +34,64 @@ NEAR_END = 256
 #: milliseconds.
 LINE_PIECE = 8192
 
+#: Entries of a queue that Python's collector looks at one by one.
+BLOCK = 64
+
+
+class Fifo(Generic[E]):
+    """A queue that Python's collector does not walk through: most of it is in tuples.
+
+    The collector stops to track a tuple of entries, as it does not track entries. A list or deque
+    of a million would hold the event loop for 20 ms in each full collection.
+    """
+
+    __slots__ = ("_blocks", "_last", "_now", "_taken", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        # The block being read and how much of it was taken, the blocks after it, and the newest
+        # entries.
+        self._now: tuple[E, ...] = ()
+        self._taken = 0
+        self._blocks: deque[tuple[E, ...]] = deque()
+        self._last: list[E] = []
+
+    def append(self, entry: E) -> None:
+        """Put an entry at the end."""
+        self.size += 1
+        self._last.append(entry)
+        if len(self._last) == BLOCK:
+            self._blocks.append(tuple(self._last))
+            self._last = []
+
+    def first(self) -> E | None:
+        """The first entry; None if there is none."""
+        if self._taken == len(self._now):
+            if not self.size:
+                return None
+            if self._blocks:
+                self._now = self._blocks.popleft()
+            else:
+                self._now, self._last = tuple(self._last), []
+            self._taken = 0
+        return self._now[self._taken]
+
+    def drop_first(self) -> None:
+        """Remove what `first` returned."""
+        self.size -= 1
+        self._taken += 1
+        if not self.size:
+            self._now, self._taken = (), 0
+
+    def kept(self, number: int) -> Fifo[E]:
+        """A queue of its entries with this `place`."""
+        queue = Fifo[E]()
+        older = (entry for block in self._blocks for entry in block)
+        for entry in itertools.chain(self._now[self._taken :], older, self._last):
+            if entry.place == number:
+                queue.append(entry)
+        return queue
+
 
 class Cohort(Generic[E]):
     """Tasks of one kind and age: those never seen first, then the one seen longest ago.
@@ -48,7 +107,7 @@ class Cohort(Generic[E]):
         ticket: Marks its one valid place in the heaps.
         head: The first of the queue when it was last placed.
         due: When its head may be asked about.
-        worth: What `urgency` is computed from, set by `rank`.
+        worth: What `urgency` is computed from, set by `rank`; None while nothing is due.
     """
 
     __slots__ = (
@@ -71,7 +130,7 @@ class Cohort(Generic[E]):
         # Entries whose `place` is not this cohort's number were discarded. Those never seen are in
         # the order in which they came, the others in the order of `seen_at`, which is kept apart:
         # a discarded entry may be seen again from another cohort.
-        self._fresh: deque[E] = deque()
+        self._fresh = Fifo[E]()
         self._seen: deque[E] = deque()
         self._seen_at: deque[float] = deque()
         self._stale = 0
@@ -79,14 +138,14 @@ class Cohort(Generic[E]):
     @property
     def size(self) -> int:
         """Its entries, the discarded ones included."""
-        return len(self._fresh) + len(self._seen)
+        return self._fresh.size + len(self._seen)
 
     def join(self, entry: E) -> bool:
         """Take in an entry where it belongs; whether it is the first now."""
         entry.place = self.number
         if entry.seen_at is None:
             self._fresh.append(entry)
-            return self._fresh[0] is entry
+            return self._fresh.first() is entry
         times, high = self._seen_at, len(self._seen_at)
         low = max(0, high - NEAR_END)
         if low and times[low] > entry.seen_at:
@@ -94,27 +153,25 @@ class Cohort(Generic[E]):
         place = bisect_right(times, entry.seen_at, low, high)
         times.insert(place, entry.seen_at)
         self._seen.insert(place, entry)
-        return place == 0 and not self._fresh
+        return place == 0 and not self._fresh.size
 
     def first(self) -> E | None:
         """The first that was not discarded; forgets those before it."""
-        for queue in (self._fresh, self._seen):
-            while queue:
-                if queue[0].place == self.number:
-                    return queue[0]
-                self._drop_first()
-                self._stale -= 1
+        while (entry := self._fresh.first() or (self._seen[0] if self._seen else None)) is not None:
+            if entry.place == self.number:
+                return entry
+            self._drop_first()
+            self._stale -= 1
         return None
 
-    def take(self) -> E:
-        """Take out the first, which was not discarded."""
-        entry = self._drop_first()
-        entry.place = None
-        return entry
+    def take(self) -> None:
+        """Take out what `first` returned."""
+        self._drop_first().place = None
 
     def _drop_first(self) -> E:
-        if self._fresh:
-            return self._fresh.popleft()
+        if (entry := self._fresh.first()) is not None:
+            self._fresh.drop_first()
+            return entry
         self._seen_at.popleft()
         return self._seen.popleft()
 
@@ -123,7 +180,7 @@ class Cohort(Generic[E]):
         self._stale += 1
         if 2 * self._stale > self.size:
             number = self.number
-            self._fresh = deque([each for each in self._fresh if each.place == number])
+            self._fresh = self._fresh.kept(number)
             kept = [each.place == number for each in self._seen]
             self._seen_at = deque(at for at, keep in zip(self._seen_at, kept, strict=True) if keep)
             self._seen = deque([each for each in self._seen if each.place == number])
@@ -229,6 +286,7 @@ class Cohorts(Generic[E]):
         del self._by_age[cohort.key]
         cohort.key = (cohort.kind, cohort.interactive, PAST)
         cohort.over = math.inf
+        cohort.worth = None
         line = self._lines.setdefault(cohort.key, deque())
         line.append(cohort)
         return len(line) == 1
@@ -236,6 +294,7 @@ class Cohorts(Generic[E]):
     def remove(self, cohort: Cohort[E]) -> Cohort[E] | None:
         """Remove an empty cohort that competes; the one that now is the first of its line."""
         del self._numbered[cohort.number]
+        cohort.worth = None
         line = self._lines.get(cohort.key)
         if line is None:
             del self._by_age[cohort.key]

@@ -73,17 +73,19 @@ class Worth:
     ) -> None:
         self.step = horizon / GRID
         self._weight = weight
-        self._finished = law.resampled(self.step, GRID)
+        # Tuples of numbers, as Python's collector does not walk through these.
+        self._finished = tuple(law.resampled(self.step, GRID))
         apart = max(1, round(floor / self.step + 0.499))
-        self._due, _ = _inspect(self._finished, self.step, apart, price / weight)
+        due, _ = _inspect(self._finished, self.step, apart, price / weight)
+        self._due = tuple(due)
         _, cost = _inspect(self._finished, self.step, apart, future_price / weight)
         reach = SLOPE_SPAN // 2
-        self._gain = [
+        self._gain = tuple(
             finished
             + (cost[high := min(n + reach, GRID)] - cost[low := max(n - reach, 0)])
             / ((high - low) * self.step)
             for n, finished in enumerate(self._finished)
-        ]
+        )
 
     def due(self, since: float) -> float:
         """The age at which a task last seen running at age `since` is worth a request."""
@@ -112,7 +114,7 @@ class Worth:
         return min((ended - known) ** 2 / scale, age - since)
 
 
-def _at(values: list[float], position: float) -> float:
+def _at(values: tuple[float, ...], position: float) -> float:
     """Linear interpolation; outside of the grid the nearest value."""
     if position >= GRID:
         return values[GRID]
@@ -124,7 +126,7 @@ def _at(values: list[float], position: float) -> float:
 
 
 def _inspect(
-    finished: list[float], step: float, apart: int, price: float
+    finished: tuple[float, ...], step: float, apart: int, price: float
 ) -> tuple[list[int], list[float]]:
     """Solve the recursion above for one price, from the last age back to the first.
 
