@@ -1,14 +1,15 @@
 """WHEN to poll WHICH task. Pure: every method is told the time and returns at once.
 
 Times are seconds on one monotonic clock of the caller's choosing; an age is the time since a task
-was created. The schedule never sees a request: it is asked for the task most worth one (`pop`), and
-told what came of it (`defer`, `retry`, `settle`, `discard`). What makes a task worth a request is
-in `_worth`; here is how the best of a million is found.
+was created. The schedule sends nothing: `pop` returns the task that a request is worth most for,
+and the caller reports what came of it (`defer`, `retry`, `settle`, `discard`). `_worth` computes
+what a request is worth; this module finds the best of a million tasks.
 
-Tasks of one kind that were created within two seconds of each other have one age, and of these the
-one that was last seen longest ago is the most urgent. So a *cohort* is a queue, and only the head
-of each is looked at. A kind has no more cohorts than the deadline has such spans, 600, and one for
-all tasks past it, however many tasks there are and however old they are.
+Tasks of one kind that were created within two seconds of each other count as one age. Of these,
+the one that was last seen longest ago is the most urgent. So a *cohort* is a queue, ordered by the
+time each request was sent (replies overtake each other), and only the head of each is looked at. A
+kind has one cohort for each two seconds up to the deadline, about 600, and one for all tasks past
+it, however many tasks there are and however old they are.
 """
 
 from __future__ import annotations
