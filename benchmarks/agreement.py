@@ -5,8 +5,9 @@
 
 The tasks of one set of `benchmarks.schedule` (log-normal, p200) come up on the sandbox at their
 times and are polled by one `SunoClient` that knows nothing beforehand, in bulk, at the vendor's 15
-requests a second. Beside its delays stand those of the simulation on the same set. Tasks that
-never finish are polled, too, until all others have been seen.
+requests a second. The sandbox's replies take as long as the simulation's. Beside its delays stand
+those of the simulation on the same set. Tasks that never finish are polled, too, until all others
+have been seen.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from typing import TYPE_CHECKING
 from benchmarks.schedule_policies import make_poller
 from benchmarks.schedule_report import mean
 from benchmarks.schedule_sets import LOG_NORMAL, draw_set
-from benchmarks.schedule_simulation import quantile, simulate
+from benchmarks.schedule_simulation import REPLY_DELAY, quantile, simulate
 from suno_async import SunoClient
-from suno_async.sandbox import Sandbox
+from suno_async.sandbox import Faults, Sandbox
 
 if TYPE_CHECKING:
     from benchmarks.schedule_sets import TaskSet
@@ -38,7 +39,7 @@ async def poll(tasks: TaskSet) -> tuple[list[float], int]:
     """Seconds from each task's end to its being known, and the requests of all this."""
     delays: list[float] = []
     async with (
-        Sandbox(seed=1, failure_share=0.0) as sandbox,
+        Sandbox(seed=1, failure_share=0.0, faults=Faults(latency_out=REPLY_DELAY)) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,
     ):
         begun = time.monotonic()

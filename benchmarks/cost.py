@@ -26,10 +26,14 @@ from benchmarks.cost_server import running_server
 
 #: The most that each figure may be.
 TARGETS = {
-    "cpu_of_aiohttp": 1.25,
+    # A public trace hook of aiohttp reports that a request was sent. It costs 7 to 21 us a request,
+    # and no create can be sent twice without it: safety comes first.
+    "cpu_of_aiohttp": 1.35,
     "cpu_of_httpx": 0.2,
     "decision_growth": 3.0,
     "decision_growth_mean": 3.0,
+    "decision_growth_mean_days": 3.0,
+    "decision_growth_mean_days_endless": 3.0,
     "step_worst_ms": 20.0,
     "hold_ms_add": 20.0,
     "bytes_per_id_as_completed": 600.0,

@@ -1,5 +1,8 @@
 """The yardstick: what the schedule must reach, in ratios of means over the same sets.
 
+Every run has reply delays of 50 to 250 ms, the baselines' too, and every delay and bound includes
+one reply delay.
+
 The bound knows the distribution of durations, so what is judged by it knows it too: it has seen
 5,000 jobs before. Beside each such figure stands that of a schedule that begins with nothing.
 """

@@ -18,8 +18,9 @@ class Row(TypedDict):
     """One policy on one set; the JSON is a list of these. Seconds, but for the counts.
 
     `bound` is the least mean delay of any policy that does not know the draws, by weak duality,
-    under this policy's floor. `makespan` is when the last request was made, so that every task was
-    seen to end or given up. `lost` counts the tasks that finished and were never seen to.
+    under this policy's floor, the mean reply delay included. `makespan` is when the last request
+    was sent, so that every task was seen to end or given up. `lost` counts the tasks that finished
+    and were never seen to.
     """
 
     n: int

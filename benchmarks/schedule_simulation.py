@@ -1,14 +1,22 @@
 """One account, one policy, one set of tasks, in virtual time: exact, event by event.
 
-Requests are at least 1/15 s apart, an unused slot is lost, and an answer is there at once (latency
-0: a constant latency would shift every delay alike). The delay of a task is the time of the answer
-that shows its end, minus its end.
+Requests are at least 1/15 s apart and an unused slot is lost. The server judges a request when it
+is sent; its reply arrives 50 to 250 ms later, so several requests are in flight at once and their
+replies overtake each other. A policy learns a status when the reply arrives, not before.
+
+The delay of a task is the arrival of the reply that shows its end, minus its end: what a user
+waits. It includes one reply delay, whatever the policy, and a reply delay is drawn independently
+of everything a policy can know. So a bound on the mean delay without reply delays plus the mean
+reply delay (`MEAN_REPLY_DELAY`) is a bound with them: a policy that sees every status at once could
+also ignore it for as long as a reply takes.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 from dataclasses import dataclass, field
+from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.schedule_sets import FLOOR, RATE
@@ -17,6 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.schedule_sets import TaskSet
+
+#: Shortest and longest time from a request to its reply, in seconds; uniform between them.
+REPLY_DELAY = (0.05, 0.25)
+
+#: What every policy's mean delay includes.
+MEAN_REPLY_DELAY = sum(REPLY_DELAY) / 2
+
+#: Every reply is there at once.
+AT_ONCE = (0.0, 0.0)
 
 
 class Poller(Protocol):
@@ -35,11 +52,11 @@ class Poller(Protocol):
         ...
 
     def running(self, task: int, now: float) -> None:
-        """It was asked and is still going."""
+        """A reply arrives: the task was still going when it was asked."""
         ...
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """It was asked and has ended."""
+        """A reply arrives: the task had ended when it was asked."""
         ...
 
 
@@ -49,7 +66,7 @@ class Run:
 
     Attributes:
         delays: Of every task seen to end, by its place in the set.
-        seen: When each of these was seen.
+        seen: When the reply that showed each of these ended arrived.
         requests: How many were made.
         makespan: When the last request was made: all were seen to end or given up.
         lost: Tasks that finished and were never seen to.
@@ -76,38 +93,64 @@ class Run:
         return self.requests / len(self.delays) if self.delays else math.inf
 
 
-def simulate(tasks: TaskSet, poller: Poller, *, floor: float = FLOOR, trace: bool = False) -> Run:
+def simulate(
+    tasks: TaskSet,
+    poller: Poller,
+    *,
+    floor: float = FLOOR,
+    trace: bool = False,
+    reply_delay: tuple[float, float] = REPLY_DELAY,
+) -> Run:
     """Let `poller` spend the budget on `tasks` until it has nothing left to ask."""
     run = Run()
-    created, ends, durations = tasks.created, tasks.ends(), tasks.durations
+    created, ends = tasks.created, tasks.ends()
     last_asked = list(created)
-    arrived, free = 0, 0.0
+    draw = Random("reply delays")
+    # A heap of (arrival, number of the request, task, whether it had ended).
+    replies: list[tuple[float, int, int, bool]] = []
+    added, free = 0, 0.0
     while True:
         due = poller.next_due()
         now = math.inf if due is None else max(due, free)
-        if arrived < len(created) and created[arrived] <= now:
-            poller.add(arrived, created[arrived])
-            arrived += 1
-            continue
-        if due is None:
+        creation = created[added] if added < len(created) else math.inf
+        reply = replies[0][0] if replies else math.inf
+        if creation <= min(now, reply) and math.isfinite(creation):
+            poller.add(added, creation)
+            added += 1
+        elif replies and reply <= now:
+            _deliver(heapq.heappop(replies), tasks, poller, ends, run)
+        elif due is None:
             break
-        free = now + 1 / RATE
-        task = poller.pop(now)
-        if task is None:
-            continue
-        run.requests += 1
-        run.makespan = now
-        run.early += now - last_asked[task] < floor - 1e-6
-        last_asked[task] = now
-        if trace:
-            run.asked.append((now, now - created[task]))
-        if ends[task] <= now:
-            run.seen[task], run.delays[task] = now, now - ends[task]
-            poller.ended(task, now, durations[task])
         else:
-            poller.running(task, now)
-    run.lost = sum(map(math.isfinite, durations)) - len(run.delays)
+            free = now + 1 / RATE
+            task = poller.pop(now)
+            if task is None:
+                continue
+            run.requests += 1
+            run.makespan = now
+            run.early += now - last_asked[task] < floor - 1e-6
+            last_asked[task] = now
+            if trace:
+                run.asked.append((now, now - created[task]))
+            arrival = now + draw.uniform(*reply_delay)
+            heapq.heappush(replies, (arrival, run.requests, task, ends[task] <= now))
+    run.lost = sum(map(math.isfinite, tasks.durations)) - len(run.delays)
     return run
+
+
+def _deliver(
+    reply: tuple[float, int, int, bool],
+    tasks: TaskSet,
+    poller: Poller,
+    ends: Sequence[float],
+    run: Run,
+) -> None:
+    now, _, task, ended = reply
+    if ended:
+        run.seen[task], run.delays[task] = now, now - ends[task]
+        poller.ended(task, now, tasks.durations[task])
+    else:
+        poller.running(task, now)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

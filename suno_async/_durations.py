@@ -17,6 +17,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+from typing import Annotated
 
 import msgspec
 
@@ -45,6 +46,17 @@ TAIL = 0.02
 TAIL_FROM = 3.3
 
 
+#: Once a learnt distribution has only this share of survivors left, only the hazard's floor applies
+#: further on. Otherwise hundreds of tasks that took no time make F exactly 1 in floating point, and
+#: the worth of a request is divided by the survivors. At 1e-12 rounding errors hide that worth; at
+#: 1e-6 a kind known from hundreds of tasks loses the prior's hazards for its last tasks.
+LEAST_SURVIVAL = 1e-9
+MOST_HAZARD = -math.log(LEAST_SURVIVAL)
+
+#: The bound of the whole integral: at ages of months the floor adds up, too.
+MOST_HAZARD_AT_LAST = 1.25 * MOST_HAZARD
+
+
 def _edges() -> list[float]:
     edges = [0.0]
     while edges[-1] < LONGEST:
@@ -63,6 +75,8 @@ def bin_of(age: float) -> int:
     """The bin that holds `age`; the last one holds every greater age."""
     if age < EDGES[_LINEAR]:
         return max(0, int(age / BIN_WIDTH))
+    if age >= EDGES[-1]:
+        return _BINS - 1
     number = _LINEAR + int(math.log(age / EDGES[_LINEAR]) / _LOG_STEP)
     # Rounding may put an age that stands on an edge one bin off.
     if number < _BINS and EDGES[min(number + 1, _BINS)] <= age:
@@ -123,8 +137,16 @@ class _Table(msgspec.Struct):
         return [scale * ends for ends in self.ends], times
 
 
+def _least_hazard(high: float) -> float:
+    """The hazard's floor in the bin that ends at this age."""
+    return TAIL / max(high, TAIL_FROM)
+
+
 class Law:
     """The distribution of the age at which tasks of one kind end: hazards constant in each bin.
+
+    F never falls and never reaches 1, whatever the hazards: once `LEAST_SURVIVAL` is reached, the
+    hazard of every later bin is at most its floor (`TAIL`).
 
     Attributes:
         hazard: Ends per task and `unit` of time in each bin.
@@ -134,20 +156,25 @@ class Law:
     """
 
     def __init__(self, hazard: list[float], samples: int, unit: float = PRIOR_MEDIAN) -> None:
-        self.hazard = hazard
         self.samples = samples
         self.unit = unit
-        steps = (
-            rate * (high - low)
-            for rate, (low, high) in zip(hazard, itertools.pairwise(EDGES), strict=True)
-        )
-        self.cumulative = list(itertools.accumulate(steps, initial=0.0))
+        self.hazard: list[float] = []
+        self.cumulative = [0.0]
+        for rate, (low, high) in zip(hazard, itertools.pairwise(EDGES), strict=True):
+            before, width = self.cumulative[-1], high - low
+            most = max((MOST_HAZARD - before) / width, _least_hazard(high))
+            self.hazard.append(min(rate, most))
+            self.cumulative.append(before + self.hazard[-1] * width)
 
     def finished_by(self, age: float) -> float:
         """F: the share of tasks that have ended at `age`, in seconds."""
-        age /= self.unit
-        number = bin_of(age)
-        return -math.expm1(-self.cumulative[number] - self.hazard[number] * (age - EDGES[number]))
+        age = max(0.0, age / self.unit)
+        return self._finished(bin_of(age), age)
+
+    def _finished(self, number: int, age: float) -> float:
+        """F at an age in this bin."""
+        integral = self.cumulative[number] + self.hazard[number] * (age - EDGES[number])
+        return -math.expm1(-min(integral, MOST_HAZARD_AT_LAST))
 
     def quantile(self, share: float) -> float:
         """The age by which `share` of the tasks have ended, in seconds."""
@@ -167,8 +194,7 @@ class Law:
             while age >= edge and number < _BINS - 1:
                 number += 1
                 edge = EDGES[number + 1]
-            integral = self.cumulative[number] + self.hazard[number] * (age - EDGES[number])
-            values.append(-math.expm1(-integral))
+            values.append(self._finished(number, age))
         return values
 
 
@@ -211,16 +237,17 @@ class Durations:
 
     def still_running(self, kind: str, since: float, age: float) -> None:
         """A task that was running at age `since` still runs at `age`; seconds."""
+        longest = LONGEST * self._median
+        age = min(age, longest)
         if 0.0 <= since < age:
-            longest = LONGEST * self._median
-            self._table(kind).watched(since / self._median, min(age, longest) / self._median)
+            self._table(kind).watched(since / self._median, age / self._median)
 
     def ended(self, kind: str, since: float, duration: float) -> None:
         """A task last seen running at age `since` ended at the age `duration`; seconds."""
         if not 0.0 <= duration < LONGEST * self._median:
             return
         table = self._table(kind)
-        if duration > since:
+        if 0.0 <= since < duration:
             table.watched(since / self._median, duration / self._median)
         table.ended(duration / self._median)
 
@@ -234,7 +261,7 @@ class Durations:
         table = self._tables.get(kind) or _Table()
         ends, times = table.normalised()
         hazard = [
-            max((ended + prior_ended) / (watched + prior_watched), TAIL / max(high, TAIL_FROM))
+            max((ended + prior_ended) / (watched + prior_watched), _least_hazard(high))
             for ended, watched, (prior_ended, prior_watched), high in zip(
                 ends, times, _PRIOR, EDGES[1:], strict=True
             )
@@ -264,7 +291,7 @@ class Durations:
         problem: str
         try:
             saved = msgspec.json.decode(data, type=_File)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             problem = str(error)
         else:
             if saved.bins == [BIN_WIDTH, BIN_SHARE, LONGEST]:
@@ -287,10 +314,14 @@ class Durations:
         return table
 
 
+#: What a table may hold: no saved value may overflow a sum, or be negative.
+_Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1e15)]
+
+
 class _Saved(msgspec.Struct):
     samples: int
-    ends: list[float]
-    times: list[float]
+    ends: list[_Weight]
+    times: list[_Weight]
 
     def restored(self) -> _Table:
         return _Table(

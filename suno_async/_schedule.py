@@ -1,14 +1,15 @@
 """WHEN to poll WHICH task. Pure: every method is told the time and returns at once.
 
 Times are seconds on one monotonic clock of the caller's choosing; an age is the time since a task
-was created. The schedule never sees a request: it is asked for the task most worth one (`pop`), and
-told what came of it (`defer`, `retry`, `settle`, `discard`). What makes a task worth a request is
-in `_worth`; here is how the best of a million is found.
+was created. The schedule sends nothing: `pop` returns the task that a request is worth most for,
+and the caller reports what came of it (`defer`, `retry`, `settle`, `discard`). `_worth` computes
+what a request is worth; this module finds the best of a million tasks.
 
-Tasks of one kind that were created within two seconds of each other have one age, and of these the
-one that was last seen longest ago is the most urgent: so a *cohort* is a queue, and only the head
-of each is looked at. A kind has no more cohorts than the deadline has such spans, 600, however many
-tasks there are.
+Tasks of one kind that were created within two seconds of each other count as one age. Of these,
+the one that was last seen longest ago is the most urgent. So a *cohort* is a queue, ordered by the
+time each request was sent (replies overtake each other), and only the head of each is looked at. A
+kind has one cohort for each two seconds up to the deadline, about 600, and one for all tasks past
+it, however many tasks there are and however old they are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Generic
 
-from suno_async._cohort import Cohort, CohortKey
+from suno_async._cohort import PAST, UNKNOWN, Cohort, Cohorts
 from suno_async._policy import BULK_SHARE, E, PollPolicy
 from suno_async._worth import Worth
 
@@ -31,6 +32,12 @@ COHORT_SHARE = 2 / 15
 #: The urgencies of the cohorts that are due are computed anew four times a second, at intervals
 #: of 15 s.
 RERANK_SHARE = 1 / 60
+
+#: Where more cohorts than this are due, that is done less often in proportion, so that a decision
+#: costs the same however many there are. The budget is then so far behind that half a second of
+#: staleness does not show: at twice this number nothing in the benchmark changes, and at half of
+#: it decisions cost a tenth less.
+RERANK_MOST = 200
 
 #: An eager policy's price of a request, in intervals, when it starts; it then follows the load, so
 #: that after this share of the requests nothing is due: the rest is kept for what comes up.
@@ -55,7 +62,8 @@ INTERACTIVE_WEIGHT = 50.0
 #: time, and after this many intervals by as much as the urgency of one that has surely ended.
 PATIENCE = 40.0
 
-#: Ages up to this are told apart where no deadline is set, in seconds.
+#: Ages up to this are told apart where no deadline is set, in seconds. A task still running past it
+#: is asked whenever its age has doubled.
 HORIZON = 3600.0
 
 #: A law is learnt anew, which takes some milliseconds, after this share of its observations came
@@ -67,6 +75,10 @@ REFIT_APART = 2 / 15
 
 #: A new law's cohorts are placed so many at a time, unless nothing else is due: a millisecond.
 PLACED_AT_ONCE = 100
+
+#: Checks that were set apart join their cohorts so many at a time, unless nothing else is due: some
+#: tenths of a millisecond.
+JOINED_AT_ONCE = 100
 
 #: The price shown is the mean over about this many of the last requests.
 PRICE_SPAN = 50.0
@@ -90,13 +102,16 @@ class IndexSchedule(Generic[E]):
         self._span = policy.interval * COHORT_SHARE
         self._floor = policy.eager_interval if policy.eager else policy.interval
         self._durations = durations
-        self._cohorts: dict[CohortKey, Cohort[E]] = {}
+        # Once a cohort is older than this, whatever is in it is due.
+        past_from = self._horizon + self._floor
+        self._cohorts = Cohorts[E](self._span, policy.deadline, past_from)
         self._tickets = itertools.count()
         # Heaps of (due, ticket, cohort), and of (-urgency, ticket, cohort) for [bulk, interactive].
         self._waiting: list[tuple[float, int, Cohort[E]]] = []
         self._ready: tuple[list[tuple[float, int, Cohort[E]]], ...] = ([], [])
-        # A heap of (due, ticket, entry): checks that failed and are tried again.
-        self._failed: list[tuple[float, int, E]] = []
+        # A heap of (due, ticket, entry): checks that failed and are tried again, and those of tasks
+        # past the horizon, whose ages are too different for a common queue.
+        self._parked: list[tuple[float, int, E]] = []
         # The same for those that shall be checked at a definite time.
         self._planned: list[tuple[float, int, E]] = []
         self._passed_over = 0
@@ -129,8 +144,7 @@ class IndexSchedule(Generic[E]):
                 self._place(cohort, now)
                 continue
             self._run = self._run + 1 if cohort.interactive else 0
-            cohort.entries.popleft()
-            entry.place = None
+            cohort.take()
             self._note_price(entry, cohort, now)
             entry.asked_at = now
             self._place(cohort, now)
@@ -147,11 +161,11 @@ class IndexSchedule(Generic[E]):
             for heap in (self._waiting, *self._ready)
             if (cohort := self._head(heap)) is not None
         ]
-        for retries in (self._failed, self._planned):
-            while retries and retries[0][2].place != retries[0][1]:
-                heapq.heappop(retries)
-            if retries:
-                heads.append(retries[0][0])
+        for entries in (self._parked, self._planned):
+            while entries and entries[0][2].place != entries[0][1]:
+                heapq.heappop(entries)
+            if entries:
+                heads.append(entries[0][0])
         return min(heads, default=None)
 
     def defer(self, entry: E, now: float) -> bool:
@@ -174,13 +188,13 @@ class IndexSchedule(Generic[E]):
         entry.failures += 1
         if now >= policy.gives_up_at(entry):
             return False
-        entry.place = ticket = next(self._tickets)
         if at is not None:
+            entry.place = ticket = next(self._tickets)
             heapq.heappush(self._planned, (at, ticket, entry))
             return True
         # The exponent is bounded so that the power cannot overflow.
         grown = policy.interval * policy.growth ** min(entry.failures - 1, 64)
-        heapq.heappush(self._failed, (now + min(grown, policy.max_interval), ticket, entry))
+        self._park(entry, now + min(grown, policy.max_interval))
         return True
 
     def settle(self, entry: E, duration: float | None) -> None:
@@ -190,7 +204,7 @@ class IndexSchedule(Generic[E]):
 
     def discard(self, entry: E) -> None:
         """Nobody wants this entry any more, whether it is in or out."""
-        cohort = self._cohort_of(entry)
+        cohort = self._cohorts.holding(entry)
         entry.place = None
         if cohort is not None:
             cohort.discarded()
@@ -199,7 +213,7 @@ class IndexSchedule(Generic[E]):
         """Somebody now awaits this entry: it is interactive from here on."""
         if entry.interactive:
             return
-        waits = self._cohort_of(entry) is not None
+        waits = self._cohorts.holding(entry) is not None
         if waits:
             self.discard(entry)
         entry.interactive = True
@@ -216,41 +230,45 @@ class IndexSchedule(Generic[E]):
         deadline = self._policy.deadline
         return deadline is not None and when >= entry.known_since + deadline
 
-    def _key(self, entry: E) -> CohortKey:
-        if entry.created_at is None and entry.asked_at is None:
-            return entry.kind, entry.interactive, None
-        return entry.kind, entry.interactive, math.floor(entry.known_since / self._span)
+    def _park(self, entry: E, due: float) -> None:
+        entry.place = ticket = next(self._tickets)
+        heapq.heappush(self._parked, (due, ticket, entry))
 
     def _join(self, entry: E, now: float) -> None:
-        """Put an entry into its cohort, at the end where it belongs."""
-        key = self._key(entry)
-        cohort = self._cohorts.get(key)
-        if cohort is None:
-            cohort = self._cohorts[key] = Cohort[E](key, self._span, next(self._tickets))
-        if cohort.join(entry):
+        """Put an entry into its cohort, or set it apart if it is past the horizon and not due."""
+        born = entry.known_since
+        span: int | str = math.floor(born / self._span)
+        if entry.created_at is None and entry.asked_at is None:
+            span = UNKNOWN
+        elif self._since(entry) >= self._horizon or now >= self._cohorts.over(born):
+            span = PAST
+            due = self._floor_of(entry) if entry.failures else self._latest(entry)
+            if due > now:
+                self._park(entry, due)
+                return
+        if (cohort := self._cohorts.join(entry, span)) is not None:
             self._place(cohort, now)
-
-    def _cohort_of(self, entry: E) -> Cohort[E] | None:
-        """The cohort it stands in, if it stands in one."""
-        if entry.place is None:
-            return None
-        cohort = self._cohorts.get(self._key(entry))
-        return cohort if cohort is not None and cohort.number == entry.place else None
 
     def _place(self, cohort: Cohort[E], now: float) -> None:
         """Put a cohort where its head belongs: among the waiting, the ready, or nowhere."""
-        head = cohort.head = cohort.first()
+        while (head := cohort.first()) is None:
+            cohort.ticket = -1
+            if (after := self._cohorts.remove(cohort)) is None:
+                return
+            cohort = after
+        cohort.head = head
         cohort.ticket = ticket = next(self._tickets)
-        if head is None:
-            del self._cohorts[cohort.key]
+        if now >= cohort.over and not self._cohorts.grow_old(cohort):
             return
-        cohort.due = self._due(cohort, head)
+        cohort.due = self._due(cohort, head, now)
         if self._must_wait_for_the_end(cohort, max(now, cohort.due)):
-            cohort.due = max(self._floor_of(head), self._end(cohort))
+            cohort.due = max(self._floor_of(head), cohort.ends)
         if cohort.due > now:
+            cohort.worth = None
             heapq.heappush(self._waiting, (cohort.due, ticket, cohort))
         else:
-            urgency = self._urgency(cohort, head, now)
+            self._rank(cohort, head)
+            urgency = cohort.urgency(now)
             heapq.heappush(self._ready[cohort.interactive], (-urgency, ticket, cohort))
 
     @staticmethod
@@ -264,48 +282,42 @@ class IndexSchedule(Generic[E]):
             return entry.asked_at + self._floor
         return entry.added_at if entry.created_at is None else entry.created_at + self._floor
 
-    def _due(self, cohort: Cohort[E], entry: E) -> float:
+    def _latest(self, entry: E) -> float:
+        """When a task of known age is due at the latest."""
+        born = entry.known_since
+        if entry.asked_at is None:
+            return born + self._policy.max_interval
+        return entry.asked_at + max(self._policy.max_interval, entry.asked_at - born)
+
+    def _due(self, cohort: Cohort[E], entry: E, now: float) -> float:
         """When a request about the head is worth its least price, within the vendor's frame."""
+        span = cohort.key[2]
+        if span == PAST:
+            return now  # or it would not be here
         floor = self._floor_of(entry)
-        if cohort.born is None:
+        if span == UNKNOWN:
             return floor
-        policy, born = self._policy, entry.known_since
-        last = born if entry.asked_at is None else entry.asked_at
-        latest = last + max(policy.max_interval, last - born)
-        since = self._since(entry)
-        if since >= self._horizon:
-            return latest
-        return max(floor, min(born + self._worth(cohort).due(since), latest))
+        worth = self._worth(cohort)
+        due = entry.known_since + worth.due(self._since(entry))
+        return max(floor, min(due, self._latest(entry)))
 
     @property
     def _horizon(self) -> float:
         return HORIZON if self._policy.deadline is None else self._policy.deadline
 
-    def _end(self, cohort: Cohort[E]) -> float:
-        """When all of a cohort have reached the deadline."""
-        if cohort.born is None or self._policy.deadline is None:
-            return math.inf
-        return cohort.born + self._span + self._policy.deadline
-
     def _must_wait_for_the_end(self, cohort: Cohort[E], now: float) -> bool:
         """Whether a check now would stand too near the last one, at the deadline."""
-        end = self._end(cohort)
-        return end - self._span - self._floor < now < end
+        return cohort.ends - self._span - self._floor < now < cohort.ends
 
-    def _urgency(self, cohort: Cohort[E], entry: E, now: float) -> float:
-        if now >= self._end(cohort):
-            return math.inf
+    def _rank(self, cohort: Cohort[E], head: E) -> None:
         worth = self._worth(cohort)
-        if cohort.born is None:
+        base = head.known_since
+        if cohort.key[2] == UNKNOWN:
             # It may be of any age: most ids kept from before have ended.
-            age = self._typical[cohort.kind] + now - entry.added_at
-        else:
-            age = now - entry.known_since
-        last = entry.added_at if entry.asked_at is None else entry.asked_at
-        return (
-            worth.urgency(self._since(entry), age)
-            + ((now - last) / (PATIENCE * self._policy.interval)) ** 2
-        )
+            base = head.added_at - self._typical[cohort.kind]
+        last = head.added_at if head.asked_at is None else head.asked_at
+        patience = PATIENCE * self._policy.interval
+        cohort.rank(worth, self._since(head), base, last, patience)
 
     def _worth(self, cohort: Cohort[E]) -> Worth:
         key = (cohort.kind, cohort.interactive)
@@ -343,13 +355,13 @@ class IndexSchedule(Generic[E]):
             self._worths.pop((kind, interactive), None)
         # A kind of which nothing is left would be looked at again and again.
         self._refit_at[kind] = self._durations.observations(kind) + REFIT_LEAST
-        self._unplaced = [each for each in self._cohorts.values() if each.kind == kind]
+        self._unplaced = self._cohorts.competing(kind)
 
     def _place_some(self, count: int, now: float) -> None:
         """Place so many of the cohorts that stand where an older law put them."""
         for _ in range(min(count, len(self._unplaced))):
             cohort = self._unplaced.pop()
-            if self._cohorts.get(cohort.key) is cohort:
+            if self._cohorts.competes(cohort):
                 self._place(cohort, now)
 
     def _finish_placing(self, now: float) -> None:
@@ -379,10 +391,14 @@ class IndexSchedule(Generic[E]):
 
     def _wake(self, now: float) -> None:
         """Move what has become due."""
-        while self._failed and self._failed[0][0] <= now:
-            _, ticket, entry = heapq.heappop(self._failed)
+        joined = 0
+        while self._parked and self._parked[0][0] <= now:
+            if joined >= JOINED_AT_ONCE and not self._is_idle():
+                break
+            _, ticket, entry = heapq.heappop(self._parked)
             if entry.place == ticket:
                 self._join(entry, now)
+                joined += 1
         while self._waiting and self._waiting[0][0] <= now:
             _, ticket, cohort = heapq.heappop(self._waiting)
             if cohort.ticket == ticket:
@@ -391,13 +407,14 @@ class IndexSchedule(Generic[E]):
     def _rerank(self, now: float) -> None:
         """Compute the urgencies of the cohorts that are due anew; the rest of a place stays."""
         for heap in self._ready:
-            heap[:] = [
-                (-self._urgency(cohort, cohort.head, now), ticket, cohort)
-                for _, ticket, cohort in heap
-                if cohort.ticket == ticket and cohort.head is not None
-            ]
+            valid = [(ticket, cohort) for _, ticket, cohort in heap if cohort.ticket == ticket]
+            heap[:] = [(-each.urgency(now), ticket, each) for ticket, each in valid]
             heapq.heapify(heap)
-        self._rerank_at = now + RERANK_SHARE * self._policy.interval
+            for _, cohort in valid:
+                if now >= cohort.over:
+                    self._place(cohort, now)
+        many = max(1.0, sum(map(len, self._ready)) / RERANK_MOST)
+        self._rerank_at = now + RERANK_SHARE * self._policy.interval * many
 
     def _head(self, heap: list[tuple[float, int, Cohort[E]]]) -> Cohort[E] | None:
         while heap and heap[0][2].ticket != heap[0][1]:
@@ -412,7 +429,10 @@ class IndexSchedule(Generic[E]):
             return bulk or interactive
         if self._run >= BULK_SHARE - 1:
             return bulk
-        return bulk if self._ready[0][0] < self._ready[1][0] else interactive
+        # Bulk tasks at their deadline are the most urgent of all; yet they are no reason to let an
+        # awaited task wait until thousands of them were asked.
+        first, awaited = self._ready[0][0][0], self._ready[1][0][0]
+        return bulk if -math.inf < first < awaited else interactive
 
     def _follow_load(self) -> None:
         """Dual ascent on the price of a request: up while others are due, down when none is."""
@@ -420,7 +440,7 @@ class IndexSchedule(Generic[E]):
         self._eager_price = max(self._eager_price, EAGER_LEAST * self._policy.interval)
 
     def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:
-        if cohort.born is None or now >= self._end(cohort):
+        if cohort.born is None or now >= cohort.ends:
             return
         price = self._worth(cohort).price(self._since(entry), now - entry.known_since)
         self.price = price if self.price is None else self.price + (price - self.price) / PRICE_SPAN

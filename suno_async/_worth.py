@@ -73,25 +73,34 @@ class Worth:
     ) -> None:
         self.step = horizon / GRID
         self._weight = weight
-        self._finished = law.resampled(self.step, GRID)
+        # Tuples of numbers, as Python's collector does not walk through these.
+        self._finished = tuple(law.resampled(self.step, GRID))
         apart = max(1, round(floor / self.step + 0.499))
-        self._due, _ = _inspect(self._finished, self.step, apart, price / weight)
+        due, _ = _inspect(self._finished, self.step, apart, price / weight)
+        self._due = tuple(due)
         _, cost = _inspect(self._finished, self.step, apart, future_price / weight)
         reach = SLOPE_SPAN // 2
-        self._gain = [
+        self._gain = tuple(
             finished
             + (cost[high := min(n + reach, GRID)] - cost[low := max(n - reach, 0)])
             / ((high - low) * self.step)
             for n, finished in enumerate(self._finished)
-        ]
+        )
 
     def due(self, since: float) -> float:
         """The age at which a task last seen running at age `since` is worth a request."""
-        return self._due[min(int(since / self.step), GRID)] * self.step
+        return self._due[int(min(max(since / self.step, 0.0), GRID))] * self.step
 
     def urgency(self, since: float, age: float) -> float:
         """Expected seconds of waiting that one second's postponement of its check costs."""
-        known = _at(self._finished, since / self.step)
+        return self.urgency_knowing(self.known(since), age)
+
+    def known(self, since: float) -> float:
+        """F at the age at which a task was last seen running."""
+        return _at(self._finished, since / self.step)
+
+    def urgency_knowing(self, known: float, age: float) -> float:
+        """The urgency of a task at this age, from what `known` returned for it."""
         return self._weight * (_at(self._gain, age / self.step) - known) / (1.0 - known)
 
     def price(self, since: float, age: float) -> float:
@@ -99,23 +108,25 @@ class Worth:
 
         At most the time since the last one, as where nothing ends any more it has no bound.
         """
-        known, ended = _at(self._finished, since / self.step), _at(self._finished, age / self.step)
+        known, ended = self.known(since), self.known(age)
         soon = _at(self._finished, age / self.step + 1.0)
         scale = 2.0 * (1.0 - ended) * max(soon - ended, 1e-12) / self.step
         return min((ended - known) ** 2 / scale, age - since)
 
 
-def _at(values: list[float], position: float) -> float:
-    """Linear interpolation; beyond the grid the last value."""
-    number = int(position)
-    if number >= GRID:
+def _at(values: tuple[float, ...], position: float) -> float:
+    """Linear interpolation; outside of the grid the nearest value."""
+    if position >= GRID:
         return values[GRID]
+    if position <= 0.0:
+        return values[0]
+    number = int(position)
     low = values[number]
     return low + (values[number + 1] - low) * (position - number)
 
 
 def _inspect(
-    finished: list[float], step: float, apart: int, price: float
+    finished: tuple[float, ...], step: float, apart: int, price: float
 ) -> tuple[list[int], list[float]]:
     """Solve the recursion above for one price, from the last age back to the first.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Literal, Unpack
@@ -55,6 +56,9 @@ class TaskStatus(enum.StrEnum):
         """The task has ended."""
         return self is TaskStatus.SUCCESS or self is TaskStatus.FAILED
 
+
+#: A duration and two moments, each rounded to seconds, differ by less than this.
+ROUNDING = 2.0
 
 #: Suffixes of the URL of a video.
 _VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm"})
@@ -274,15 +278,26 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds from creation to end, the finest the server tells; None while it goes on."""
-        if self.duration_s is not None:
-            return self.duration_s
+        """Seconds from creation to end; None while the task goes on.
+
+        This is `duration_s`, unless it differs from `complete_at` - `create_at` by more than
+        `ROUNDING`: then it is this difference. A negative number, infinity or NaN counts as absent.
+        """
+        reported = _span(self.duration_s)
         if self.create_at is None or self.complete_at is None:
-            return None
-        return self.complete_at - self.create_at
+            return reported
+        measured = _span(self.complete_at - self.create_at)
+        if reported is None or measured is None:
+            return reported if measured is None else measured
+        return reported if abs(reported - measured) <= ROUNDING else measured
 
     def __repr__(self) -> str:
         return f"<TaskInfo {self.task_id} {self.raw_status}, {len(self.tracks)} tracks>"
+
+
+def _span(seconds: float | None) -> float | None:
+    """The same, unless no duration can be that long."""
+    return seconds if seconds is not None and 0.0 <= seconds < math.inf else None
 
 
 def _names_a_video(url: str) -> bool:

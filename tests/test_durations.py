@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suno_async import ConfigurationError, Durations
+from suno_async import ConfigurationError, Durations, PollPolicy, TaskInfo, TaskStatus
 from suno_async._durations import EDGES, LONGEST, Law, bin_of
+from suno_async._policy import Entry
+from suno_async._schedule import IndexSchedule
 from suno_async._worth import GRID, Worth
 
 
@@ -35,6 +37,109 @@ def test_law_is_a_distribution(durations: list[float]) -> None:
     assert all(a < b < 1.0 for a, b in itertools.pairwise(shares[:400]))
     assert shares[77] == pytest.approx(law.finished_by(77.0))
     assert law.finished_by(law.quantile(0.5)) == pytest.approx(0.5)
+
+
+#: An age: any float, and more often one that occurs.
+ages = st.one_of(
+    st.just(0.0),
+    st.floats(0, 2000),
+    st.sampled_from([-1.0, 1e-300, 14_400.0, 1e6, 1e300, math.inf, math.nan]),
+    st.floats(),
+)
+observations = st.lists(
+    st.tuples(st.sampled_from(["ended", "running"]), ages, ages, st.sampled_from([1, 1, 500])),
+    max_size=20,
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(observed=observations, again=st.booleans(), median=st.floats(0.01, 1e5))
+def test_no_observation_makes_an_end_certain(
+    observed: list[tuple[str, float, float, int]], median: float, *, again: bool
+) -> None:
+    """After any observations 0 <= F < 1, F never falls, and every worth is a finite number."""
+    learner = Durations(median)
+    for what, since, age, times in observed:
+        for _ in range(times):
+            if what == "ended":
+                learner.ended("", since, age)
+            else:
+                learner.still_running("", since, age)
+    if again:
+        learner = Durations.from_json(learner.to_json())
+    law = learner.law("")
+    shares = [law.finished_by(age) for age in (-1.0, 0.0, *(1.3**n for n in range(-20, 2000)))]
+    assert all(0.0 <= a <= b < 1.0 for a, b in itertools.pairwise(shares))
+    assert all(0.0 < law.quantile(share) < math.inf for share in (0.05, 0.5, 0.95))
+    for horizon in (1200.0, 864_000.0):
+        worth = Worth(law, floor=15.0, horizon=horizon, price=0.35, future_price=2.0)
+        for since, age in itertools.product([-1.0, 0.0, 16.0, horizon - 1.0, 1e9], repeat=2):
+            assert math.isfinite(worth.due(since))
+            assert math.isfinite(worth.urgency(since, age))
+            assert math.isfinite(worth.price(since, age))
+
+
+def test_jobs_that_took_no_time() -> None:
+    """After 500 records of jobs that took 0 s, a running task is asked on, to its deadline."""
+    learner = Durations()
+    for _ in range(500):
+        learner.ended("", 0.0, 0.0)
+    plan, asked = IndexSchedule[Entry](PollPolicy(), learner), list[float]()
+    plan.add(Entry("t", added_at=0.0, created_at=0.0), 0.0)
+    while (due := plan.next_due()) is not None:
+        if entry := plan.pop(due):
+            asked.append(due)
+            plan.defer(entry, due)
+    assert asked[0] == pytest.approx(15.0)
+    assert asked[-1] >= 1200.0
+    assert all(b - a <= max(60.0, a) + 2.0 for a, b in itertools.pairwise(asked))
+
+
+def test_tasks_that_run_for_days() -> None:
+    """A task that still runs after ten days takes no watched time away from its kind."""
+    learner, taught = Durations(), Durations()
+    for each in (learner, taught):
+        for _ in range(100):
+            each.ended("", 0.0, 80.0)
+    for _ in range(1000):
+        learner.still_running("", 800_000.0, 864_000.0)
+    assert learner.law("").hazard == taught.law("").hazard
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "create_at", "complete_at", "elapsed"),
+    [
+        (86.0, 1000.0, 1086.0, 86.0),
+        (87.0, 1000.0, 1086.2, 87.0),
+        (0.0, 1000.0, 1086.0, 86.0),
+        (300.0, 1000.0, 1086.0, 86.0),
+        (-5.0, 1000.0, 1086.0, 86.0),
+        (math.nan, 1000.0, 1086.0, 86.0),
+        (None, 1000.0, 1086.0, 86.0),
+        (86.0, 1086.0, 1000.0, 86.0),
+        (86.0, -1e308, 1e308, 86.0),
+        (86.0, None, 1086.0, 86.0),
+        (math.inf, 1000.0, None, None),
+        (None, 1086.0, 1000.0, None),
+        (-1.0, 1000.0, math.nan, None),
+    ],
+)
+def test_elapsed(
+    duration_s: float | None,
+    create_at: float | None,
+    complete_at: float | None,
+    elapsed: float | None,
+) -> None:
+    """The times of a record decide where its duration contradicts them; nonsense never counts."""
+    info = TaskInfo(
+        task_id="t",
+        status=TaskStatus.SUCCESS,
+        raw_status="success",
+        duration_s=duration_s,
+        create_at=create_at,
+        complete_at=complete_at,
+    )
+    assert info.elapsed == elapsed
 
 
 def test_prior_is_outweighed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from suno_async import Durations, PollPolicy
 from suno_async._backoff import BackoffSchedule, choose
+from suno_async._cohort import LINE_PIECE, NEAR_END, Cohort, Fifo
 from suno_async._policy import Entry, Schedule, retry_delay
 from suno_async._schedule import COHORT_SHARE, PLACED_AT_ONCE, IndexSchedule
 
@@ -342,7 +344,198 @@ def test_a_new_law_is_applied_while_nothing_is_due(duration: float) -> None:
     for _ in range(400):
         durations.ended("", 0.0, duration)
     assert plan.pop(now) is not None
-    told = {key: cohort.due for key, cohort in plan._cohorts.items()}  # pyright: ignore[reportPrivateUsage]
-    for cohort in list(plan._cohorts.values()):  # pyright: ignore[reportPrivateUsage]
+    cohorts = plan._cohorts.competing("")  # pyright: ignore[reportPrivateUsage]
+    dues = [cohort.due for cohort in cohorts]
+    for cohort in cohorts:
         plan._place(cohort, now)  # pyright: ignore[reportPrivateUsage]
-    assert told == {key: cohort.due for key, cohort in plan._cohorts.items()}  # pyright: ignore[reportPrivateUsage]
+    assert dues == [cohort.due for cohort in cohorts]
+
+
+def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
+    """An entry that was asked, and known to run, at this time."""
+    entry = Entry(name, added_at=created_at, created_at=created_at)
+    entry.asked_at = entry.seen_at = at
+    return entry
+
+
+def drained(cohort: Cohort[Entry]) -> list[str]:
+    """Its entries in order."""
+    names: list[str] = []
+    while (entry := cohort.first()) is not None:
+        names.append(entry.task_id)
+        cohort.take()
+    return names
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    joins=st.lists(
+        st.tuples(st.one_of(st.none(), st.floats(0, 100)), st.booleans()), max_size=2 * NEAR_END
+    )
+)
+def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | None, bool]]) -> None:
+    """Entries never asked come first, the others in the order of their requests."""
+    cohort, kept = Cohort[Entry](("", False, 0), -1), list[Entry]()
+    for n, (at, stays) in enumerate(joins):
+        entry = seen(str(n), at)
+        cohort.join(entry)
+        if stays:
+            kept.append(entry)
+        else:
+            entry.place = None
+            cohort.discarded()
+            entry.seen_at = 50.0  # from another cohort
+    kept.sort(key=lambda entry: -1.0 if entry.seen_at is None else entry.seen_at)
+    assert drained(cohort) == [entry.task_id for entry in kept]
+
+
+def test_an_early_request_joins_a_long_queue() -> None:
+    """A check that failed for long enough to be out of date goes before a thousand later ones."""
+    cohort = Cohort[Entry](("", False, 0), -1)
+    for n in range(4 * NEAR_END):
+        cohort.join(seen(str(n), float(n)))
+    assert not cohort.join(seen("late", 20.5))
+    assert drained(cohort)[20:22] == ["20", "late"]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(counts=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 150)), max_size=10))
+def test_fifo(counts: list[tuple[int, int]]) -> None:
+    """What is put in comes out in the same order, and no entry that was taken out is kept back."""
+    queue, expected, names = Fifo[Entry](), deque[str](), itertools.count()
+    for put, take in counts:
+        for _ in range(put):
+            entry = seen(str(next(names)), None)
+            entry.place = int(entry.task_id) % 2
+            queue.append(entry)
+            expected.append(entry.task_id)
+        for _ in range(min(take, len(expected))):
+            first = queue.first()
+            assert first is not None
+            assert first.task_id == expected.popleft()
+            queue.drop_first()
+        assert queue.size == len(expected)
+    odd = queue.kept(1)
+    assert odd.size == sum(int(name) % 2 for name in expected)
+
+
+def test_replies_that_overtake_each_other() -> None:
+    """Tasks whose replies swap places are asked again in the order of their requests."""
+    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    for n in range(3):
+        plan.add(Entry(str(n), added_at=0.0, created_at=0.0), 0.0)
+    out = [plan.pop(60.0 + n / 15) for n in range(3)]
+    for n in (0, 2, 1):
+        entry = out[n]
+        assert entry is not None
+        plan.defer(entry, 60.3)
+    again: list[str] = []
+    while len(again) < 3:
+        now = plan.next_due()
+        assert now is not None
+        entry = plan.pop(now)
+        if entry is not None:
+            again.append(entry.task_id)
+    assert again == [entry.task_id for entry in out if entry is not None]
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("deadline", [1200.0, None])
+def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
+    """Ids spread over ten days make one cohort, are due at once, and are asked in order."""
+    plan = IndexSchedule[Entry](PollPolicy(deadline=deadline), Durations())
+    count = 2 * LINE_PIECE + 10
+    for n in range(count):
+        plan.add(Entry(str(n), added_at=0.0, created_at=-DAY * (0.1 + n * 7919 % 100 / 10)), 0.0)
+    assert len(plan._cohorts) == 1  # pyright: ignore[reportPrivateUsage]
+    order = [int(entry.task_id) for _ in range(count) if (entry := plan.pop(0.0))]
+    assert order == list(range(count))
+    assert plan.pop(0.0) is None
+    assert len(plan._cohorts) == 0  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("deadline", [1200.0, None])
+def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
+    """Under a lasting overload the cohorts that compete stay bounded, and none is lost."""
+    plan = IndexSchedule[Entry](PollPolicy(deadline=deadline), Durations())
+    added, most = 0, 0
+    wanted, promoted = dict[str, Entry](), list[Entry]()
+    for second in range(9000):
+        now = float(second)
+        for _ in range(second % 2 + 1):
+            wanted[str(added)] = entry = Entry(str(added), added_at=now, created_at=now)
+            plan.add(entry, now)
+            if added % 50 == 0:
+                promoted.append(entry)
+            added += 1
+        if second % 100 == 0 and promoted:
+            # Long after it was added.
+            plan.promote(promoted.pop(0))
+        if second % 10 == 0 and (popped := plan.pop(now)) is not None:
+            del wanted[popped.task_id]
+        most = max(most, len(plan._cohorts))  # pyright: ignore[reportPrivateUsage]
+    horizon = 3600.0 if deadline is None else deadline
+    assert most <= 2 * ((horizon + 15.0) / SPAN + 3)
+    now = 9060.0
+    while (popped := plan.pop(now)) is not None:
+        del wanted[popped.task_id]
+    assert all(entry.known_since > now - horizon - SPAN for entry in wanted.values())
+
+
+def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
+    """Without a deadline an old task is asked again as soon as its age has doubled."""
+    plan = IndexSchedule[Entry](PollPolicy(deadline=None), Durations())
+    for name, age in (("days", 5 * DAY), ("hours", DAY / 12)):
+        plan.add(Entry(name, added_at=0.0, created_at=-age), 0.0)
+    for _ in range(2):
+        entry = plan.pop(0.0)
+        assert entry is not None
+        assert plan.defer(entry, 0.2)
+    for name, due in (("hours", DAY / 12), ("hours", DAY / 4), ("hours", 7 * DAY / 12)):
+        assert plan.next_due() == pytest.approx(due)
+        entry = plan.pop(due)
+        assert entry is not None
+        assert entry.task_id == name
+        plan.defer(entry, due + 0.2)
+
+
+def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
+    """Without a deadline the check of a task of days that failed is repeated within a minute."""
+    plan = IndexSchedule[Entry](PollPolicy(deadline=None), Durations())
+    plan.add(Entry("t", added_at=0.0, created_at=-5 * DAY), 0.0)
+    for now in (0.0, 5 * DAY):
+        entry = plan.pop(now)
+        assert entry is not None
+        if now:
+            plan.retry(entry, now)
+        else:
+            plan.defer(entry, now)
+    assert plan.pop(5 * DAY + 60.0) is not None
+
+
+@pytest.mark.parametrize("created_at", [None, -DAY])
+def test_discarded_from_a_line(created_at: float | None) -> None:
+    """Of ids of unknown or great age, those discarded are not asked, and a promoted one is once."""
+    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    count = LINE_PIECE + 100
+    entries = [Entry(str(n), added_at=0.0, created_at=created_at) for n in range(count)]
+    for entry in entries:
+        plan.add(entry, 0.0)
+    plan.promote(entries[-5])
+    for entry in entries[1:-10]:
+        plan.discard(entry)
+    order = [popped.task_id for _ in range(20) if (popped := plan.pop(0.0))]
+    left = [entries[-5], entries[0], *entries[-10:-5], *entries[-4:]]
+    assert order == [entry.task_id for entry in left]
+
+
+def test_an_awaited_task_goes_before_thousands_of_old_ids() -> None:
+    """A thousand ids past their deadline do not hold up an awaited task that is due."""
+    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    for n in range(1000):
+        plan.add(Entry(str(n), added_at=0.0, created_at=-DAY), 0.0)
+    plan.add(Entry("awaited", added_at=0.0, created_at=0.0, interactive=True), 0.0)
+    asked = [entry.task_id for n in range(900) if (entry := plan.pop(n / 15))]
+    assert asked.index("awaited") <= 40 * 15
