@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import time
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -117,6 +118,23 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
     outcomes = await suno.results(ids, timeout=0.05)
     assert [type(each.error) for each in outcomes] == [TaskTimeoutError] * 3
     assert suno.statistics().watched == 0
+
+
+async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) -> None:
+    """A timeout of the caller's own says the last status, and when it was seen."""
+    ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
+    outcomes = await suno.results(ids, timeout=1.0)
+    errors = [each.error for each in outcomes]
+    waiting = suno.task(ids[0])
+    watch = asyncio.ensure_future(waiting.result())
+    await asyncio.sleep(0.5)
+    with pytest.raises(TaskTimeoutError) as caught:
+        await waiting.result(timeout=0.01)
+    watch.cancel()
+    for error in (*errors, caught.value):
+        assert isinstance(error, TaskTimeoutError)
+        assert error.last_status in {"pending", "running"}
+        assert 0.0 <= time.time() - (error.seen_at or 0.0) < 10.0
 
 
 async def test_deadline(sandbox: Sandbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,9 @@ async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> lis
     async with asyncio.timeout(ALL_OVER):
         outcomes = [*await asyncio.gather(*waits), *await collecting]
     assert poller.watched == 0
+    for task_id in {task_id for task_id, _ in transport.asked}:
+        asked_at = [when for asked, when in transport.asked if asked == task_id]
+        assert all(b - a >= policy.interval for a, b in itertools.pairwise(asked_at))
     bug.left = 0
     await still_works(poller)
     await poller.close()
