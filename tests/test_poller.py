@@ -217,6 +217,28 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
             assert outcome.error.__cause__ is error
 
 
+@pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["index", "backoff"])
+def test_restart_with_polls_in_flight(policy: PollPolicy) -> None:
+    """A task whose poll is in flight when the schedule restarts is not polled a second time."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, now: "running" if now < 120.0 else "success")
+        transport.delay = 40.0
+        poller = make_poller(transport, policy)
+        waits = [wait_for(poller, f"t{n}") for n in range(10)]
+        await asyncio.sleep(20.0)
+        assert poller.in_flight == len(transport.asked) == 10
+        poller._schedule.fail(TypeError("injected"))
+        assert all(outcome.ok for outcome in await asyncio.gather(*waits))
+        for n in range(10):
+            times = [when for task_id, when in transport.asked if task_id == f"t{n}"]
+            assert all(b - a >= 40.0 for a, b in itertools.pairwise(times))
+            assert len(times) <= 4
+        await poller.close()
+
+    run_virtual(main())
+
+
 def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
     """A waiter that cannot take its outcome does not keep it from the other waiters."""
     error = TypeError("injected")
