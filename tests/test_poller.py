@@ -218,8 +218,10 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
 
 
 @pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["index", "backoff"])
-def test_restart_with_polls_in_flight(policy: PollPolicy) -> None:
+def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task whose poll is in flight when the schedule restarts is not polled a second time."""
+    place = BackoffSchedule if policy is BACKOFF else IndexSchedule
+    bug = Bug(monkeypatch, place, "promote", TypeError("injected"))
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "running" if now < 120.0 else "success")
@@ -228,7 +230,9 @@ def test_restart_with_polls_in_flight(policy: PollPolicy) -> None:
         waits = [wait_for(poller, f"t{n}") for n in range(10)]
         await asyncio.sleep(20.0)
         assert poller.in_flight == len(transport.asked) == 10
-        poller._schedule.fail(TypeError("injected"))
+        bug.left = 1
+        waits.append(wait_for(poller, "t0"))
+        assert bug.raised
         assert all(outcome.ok for outcome in await asyncio.gather(*waits))
         for n in range(10):
             times = [when for task_id, when in transport.asked if task_id == f"t{n}"]
