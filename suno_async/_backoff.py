@@ -43,9 +43,17 @@ class BackoffSchedule(Generic[E]):
         self.price: float | None = None
 
     def add(self, entry: E, now: float) -> None:
-        """Track a new entry: first due one interval after creation, at once if that is unknown."""
-        created = entry.created_at
-        self._place(entry, now if created is None else max(now, created + self._policy.interval))
+        """Track a new entry: due one interval after its last check, or else its creation.
+
+        An entry of unknown age that was never checked is due at once.
+        """
+        if (last := entry.asked_at) is not None:
+            due = self._clamp(entry, max(now, last + self._policy.interval), last)
+        elif entry.created_at is not None:
+            due = max(now, entry.created_at + self._policy.interval)
+        else:
+            due = now
+        self._place(entry, due)
 
     def pop(self, now: float) -> E | None:
         """Take out the entry most worth a request at `now`; None if none is due."""
@@ -98,11 +106,7 @@ class BackoffSchedule(Generic[E]):
         if entry.place is not None:
             # When it was due is known to the heap alone, and a search would cost O(n); one
             # interval after the last check is never later than what it had.
-            last = entry.asked_at
-            if last is None:
-                self.add(entry, entry.added_at)
-            else:
-                self._place(entry, self._clamp(entry, last + self._policy.interval, last))
+            self.add(entry, entry.added_at)
 
     def _place(self, entry: E, due: float) -> None:
         entry.place = ticket = next(self._tickets)

@@ -171,7 +171,7 @@ class Schedule(Protocol[E]):
     price: float | None
 
     def add(self, entry: E, now: float) -> None:
-        """Track a new entry."""
+        """Track an entry that is new to this schedule; it may have been checked before."""
         ...
 
     def pop(self, now: float) -> E | None:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 #: Unix time at loop time 0.
 EPOCH = 1_700_000_000.0
 
-#: Seconds from a request to its reply.
+#: Seconds from a request to its reply, if a test sets nothing else.
 DELAY = 0.1
 
 
@@ -73,6 +73,7 @@ class Scripted:
         asked: Task and loop time of every poll.
         confirmed: Loop time of every request about the key.
         key_code: What requests about the key are answered.
+        delay: Seconds from a request to its reply.
     """
 
     def __init__(self, script: Callable[[str, float], str | int], rate: float = 15.0) -> None:
@@ -83,6 +84,7 @@ class Scripted:
         self.asked: list[tuple[str, float]] = []
         self.confirmed: list[float] = []
         self.key_code = 200
+        self.delay = DELAY
 
     async def once(
         self,
@@ -104,7 +106,7 @@ class Scripted:
             self.confirmed.append(sent_at)
             reply = self.key_code
             data = {"balance": 1}
-        await asyncio.sleep(DELAY)
+        await asyncio.sleep(self.delay)
         code = reply if isinstance(reply, int) else 200
         body = {"code": code, "message": "scripted", "data": data if code == 200 else None}
         try:

@@ -149,6 +149,23 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
     assert suno.statistics().watched == 0
 
 
+async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) -> None:
+    """A timeout of the caller's own says the last status, and when it was seen."""
+    ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
+    outcomes = await suno.results(ids, timeout=1.0)
+    errors = [each.error for each in outcomes]
+    waiting = suno.task(ids[0])
+    watch = asyncio.ensure_future(waiting.result())
+    await asyncio.sleep(0.5)
+    with pytest.raises(TaskTimeoutError) as caught:
+        await waiting.result(timeout=0.01)
+    watch.cancel()
+    for error in (*errors, caught.value):
+        assert isinstance(error, TaskTimeoutError)
+        assert error.last_status in {"pending", "running"}
+        assert 0.0 <= time.time() - (error.seen_at or 0.0) < 10.0
+
+
 async def test_deadline(sandbox: Sandbox) -> None:
     """A task that never ends is asked at its deadline for the last time, and given up."""
     policy = PollPolicy(interval=0.1, max_interval=0.2, deadline=0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +132,9 @@ async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> lis
     async with asyncio.timeout(ALL_OVER):
         outcomes = [*await asyncio.gather(*waits), *await collecting]
     assert poller.watched == 0
+    for task_id in {task_id for task_id, _ in transport.asked}:
+        asked_at = [when for asked, when in transport.asked if asked == task_id]
+        assert all(b - a >= policy.interval for a, b in itertools.pairwise(asked_at))
     bug.left = 0
     await still_works(poller)
     await poller.close()
@@ -211,6 +215,32 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     for outcome in outcomes:
         if isinstance(outcome.error, InternalError):
             assert outcome.error.__cause__ is error
+
+
+@pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["index", "backoff"])
+def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task whose poll is in flight when the schedule restarts is not polled a second time."""
+    place = BackoffSchedule if policy is BACKOFF else IndexSchedule
+    bug = Bug(monkeypatch, place, "promote", TypeError("injected"))
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, now: "running" if now < 120.0 else "success")
+        transport.delay = 40.0
+        poller = make_poller(transport, policy)
+        waits = [wait_for(poller, f"t{n}") for n in range(10)]
+        await asyncio.sleep(20.0)
+        assert poller.in_flight == len(transport.asked) == 10
+        bug.left = 1
+        waits.append(wait_for(poller, "t0"))
+        assert bug.raised
+        assert all(outcome.ok for outcome in await asyncio.gather(*waits))
+        for n in range(10):
+            times = [when for task_id, when in transport.asked if task_id == f"t{n}"]
+            assert all(b - a >= 40.0 for a, b in itertools.pairwise(times))
+            assert len(times) <= 4
+        await poller.close()
+
+    run_virtual(main())
 
 
 def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,113 @@
+"""A refused key ends all waits, but only once it is confirmed. In virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from suno_async import AuthenticationError, Outcome, TaskTimeoutError
+from suno_async._policy import LAST_TRIES
+from suno_async._waiting import QueueWaiter
+from tests.scripted_transport import DELAY, Scripted, make_poller, wait_for
+from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from suno_async._poller import Poller
+
+#: When a wait ends at the latest, after its task's creation.
+GIVEN_UP = 1200.0 + LAST_TRIES * 15.0
+
+
+async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
+    """Wait for 10,000 tasks."""
+    queue = QueueWaiter(interactive=False)
+    for n in range(10_000):
+        poller.watch(f"t{n}", (queue,), None)
+    await asyncio.sleep(2.0)
+    return queue, 10_000
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_one_glitch_ends_nothing(code: int) -> None:
+    """A refusal that one more request does not confirm ends none of 10,000 waits."""
+
+    async def main() -> None:
+        # Replies take longer than the glitch, so several polls in flight are refused.
+        transport = Scripted(lambda _id, now: code if 5.0 < now < 5.3 else "running")
+        poller = make_poller(transport)
+        _, count = await ten_thousand(poller)
+        await asyncio.sleep(10.0)
+        refused = [task_id for task_id, when in transport.asked if 5.0 < when < 5.3]
+        assert len(refused) > 1
+        assert len(transport.confirmed) == 1
+        # No poll is sent until the confirming request returns.
+        (asked_at,) = transport.confirmed
+        assert not [when for _, when in transport.asked if asked_at <= when < asked_at + DELAY]
+        assert poller.watched == count
+        assert transport.asked[-1][1] > 11.0
+        await asyncio.sleep(1500.0)
+        assert refused[0] in [task_id for task_id, when in transport.asked if when > 5.3]
+        await poller.close()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_confirmed_refusal_ends_all(code: int) -> None:
+    """A refusal that is confirmed ends all waits at once, each with its own error."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, now: code if now > 5.0 else "running")
+        transport.key_code = code
+        poller = make_poller(transport)
+        queue, count = await ten_thousand(poller)
+        errors: list[object] = []
+        for _ in range(count):
+            item = await queue.get()
+            assert isinstance(item, Outcome)
+            errors.append(item.error)
+        assert asyncio.get_running_loop().time() < 5.5
+        assert {type(error) for error in errors} == {AuthenticationError}
+        assert len({id(error) for error in errors}) == count
+        assert poller.watched == 0
+        # While the breaker is open, new waits fail at once and without a request.
+        requests = len(transport.asked)
+        assert isinstance((await wait_for(poller, "new")).error, AuthenticationError)
+        assert len(transport.asked) == requests
+        await poller.close()
+
+    run_virtual(main())
+
+
+def test_no_verdict_on_the_key() -> None:
+    """A suspicion that the server neither confirms nor refutes ends nothing."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")
+        transport.key_code = 500
+        poller = make_poller(transport)
+        outcomes = await asyncio.gather(*(wait_for(poller, f"t{n}") for n in range(100)))
+        assert all(outcome.ok for outcome in outcomes)
+        assert len(transport.confirmed) == 1
+        await poller.close()
+
+    run_virtual(main())
+
+
+def test_deadline_while_the_key_is_being_confirmed() -> None:
+    """Waits end on time although the confirming request gets no permit."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, _now: 401)
+        poller = make_poller(transport)
+        wait = wait_for(poller, "t", 0.0)
+        await asyncio.sleep(40.0)
+        assert transport.asked
+        transport.limiter.paused_until = 1e6
+        assert isinstance((await wait).error, TaskTimeoutError)
+        assert asyncio.get_running_loop().time() <= GIVEN_UP + 0.1
+        await poller.close()
+
+    run_virtual(main())
