@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.cost_polls import FREE, client_at, new_ids, poller_of, reset, until
 from suno_async import Durations, PollPolicy
-from suno_async._limiter import RATE_LIMIT
-from suno_async._policy import Entry
-from suno_async._schedule import IndexSchedule
+from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.entry import Entry
+from suno_async.limits.local import RATE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence

@@ -11,7 +11,7 @@ import timeit
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from suno_async._wire import read_task_info
+from suno_async._protocol.task_info import read_task_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from benchmarks.schedule_sets import DEADLINE, EAGER_FLOOR, FLOOR, draw_durations
 from suno_async import Durations as Learner
 from suno_async import PollPolicy
-from suno_async._backoff import BackoffSchedule
-from suno_async._policy import Entry, Schedule
-from suno_async._schedule import IndexSchedule
+from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.backoff import BackoffSchedule
+from suno_async._schedule.entry import Entry, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,7 +1,6 @@
 """Asyncio client for hosted Suno music jobs: thousands of tasks on one request budget."""
 
-from suno_async._durations import Durations
-from suno_async._policy import PollPolicy
+from suno_async._schedule.durations import Durations
 from suno_async.client import SunoClient
 from suno_async.errors import (
     APIError,
@@ -32,7 +31,7 @@ from suno_async.errors import (
     ValidationError,
     WrongEventLoopError,
 )
-from suno_async.handles import TaskHandle
+from suno_async.handles import Creation, TaskHandle
 from suno_async.inputs import (
     CoverMusic,
     ExtendMusic,
@@ -46,12 +45,9 @@ from suno_async.inputs import (
 )
 from suno_async.models import (
     Estimate,
-    Learnt,
     ModelInfo,
     ModelSchema,
-    Outcome,
     Persona,
-    Statistics,
     Stems,
     TaskFailure,
     TaskInfo,
@@ -59,7 +55,9 @@ from suno_async.models import (
     TaskStatus,
     Track,
 )
-from suno_async.pipeline import Creation, JobOutcome
+from suno_async.outcomes import JobOutcome, Outcome
+from suno_async.policy import PollPolicy
+from suno_async.statistics import Learnt, Statistics
 from suno_async.submissions import Submission, SubmissionState
 
 __version__ = "0.1.0"

@@ -9,7 +9,16 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
-from suno_async import _wire, _wire_jobs
+from suno_async._protocol.replies import read_balance, read_created, read_estimate
+from suno_async._protocol.requests import (
+    ESTIMATE_CREDITS,
+    ESTIMATE_TASK,
+    Request,
+    balance_request,
+    create_request,
+    estimate_request,
+    persona_request,
+)
 from suno_async.errors import (
     AuthenticationError,
     ClientClosedError,
@@ -28,8 +37,8 @@ from suno_async.submissions import Submission, SubmissionState
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from suno_async._limiter import Permit
-    from suno_async._transport import Transport
+    from suno_async._transport.exchange import Transport
+    from suno_async.limits.local import Permit
     from suno_async.models import Estimate
 
 logger = logging.getLogger("suno_async")
@@ -67,7 +76,7 @@ class Submitter:
         self._begun: set[Submission] = set()
         self._closed = False
         # The documented path first; where it is not found, the one that the vendor's client calls.
-        self._estimate_paths = [_wire_jobs.ESTIMATE_CREDITS, _wire_jobs.ESTIMATE_TASK]
+        self._estimate_paths = [ESTIMATE_CREDITS, ESTIMATE_TASK]
 
     def submission(
         self, job: Input | GeneratePersona, callback_url: str | None = None, index: int = 0
@@ -132,11 +141,9 @@ class Submitter:
         """
         paths = self._estimate_paths
         for path in tuple(paths):
-            request = _wire_jobs.estimate_request(job, callback_url, path)
+            request = estimate_request(job, callback_url, path)
             try:
-                estimate = await self._transport.get(
-                    request, _wire_jobs.read_estimate, waits_out=waits_out
-                )
+                estimate = await self._transport.get(request, read_estimate, waits_out=waits_out)
             except TaskNotFoundError:
                 if path == paths[-1]:
                     raise
@@ -194,7 +201,7 @@ class Submitter:
         if price.estimated_credits > terms.max_credits:
             raise CreditLimitError(terms.max_credits, price)
 
-    async def _attempts(self, submission: Submission, terms: Terms, request: _wire.Request) -> str:
+    async def _attempts(self, submission: Submission, terms: Terms, request: Request) -> str:
         async def attempts() -> str:
             return await self._transport.retrying(
                 lambda permit: self._attempt(submission, terms, request, permit),
@@ -211,7 +218,7 @@ class Submitter:
         return await terms.credits.attempt(attempts, submission)
 
     async def _attempt(
-        self, submission: Submission, terms: Terms, request: _wire.Request, permit: Permit
+        self, submission: Submission, terms: Terms, request: Request, permit: Permit
     ) -> str:
         try:
             self._transport.gate.check(self._loop.time(), spends=True)
@@ -224,7 +231,7 @@ class Submitter:
             submission.state = SubmissionState.PLANNED
             raise
         try:
-            return await self._transport.once(request, _wire.read_created, permit, spends=True)
+            return await self._transport.once(request, read_created, permit, spends=True)
         except SunoError as error:
             submission.attempt_failed(error)
             if submission.state is SubmissionState.PLANNED:
@@ -266,9 +273,7 @@ class CreditWait:
         while True:
             await asyncio.sleep(BALANCE_EVERY)
             try:
-                balance = await transport.get(
-                    _wire.balance_request(), _wire.read_balance, waits_out=True
-                )
+                balance = await transport.get(balance_request(), read_balance, waits_out=True)
             except (AuthenticationError, ClientClosedError):
                 raise
             except SunoError as error:
@@ -287,14 +292,14 @@ async def call(function: Callable[..., object] | None, *arguments: object) -> No
             await result
 
 
-def _request_for(submission: Submission) -> _wire.Request:
+def _request_for(submission: Submission) -> Request:
     job = submission.job
     if isinstance(job, GeneratePersona):
         if problems := job.problems():
             raise InvalidInputError(problems)
-        return _wire_jobs.persona_request(job)
+        return persona_request(job)
     check_job(job, submission.callback_url)
-    return _wire.create_request(job, submission.callback_url)
+    return create_request(job, submission.callback_url)
 
 
 def check_job(job: object, callback_url: str | None) -> None:

@@ -9,23 +9,33 @@ import os
 import time
 from typing import TYPE_CHECKING, Self, cast
 
-from suno_async import _wire, _wire_jobs
-from suno_async._core import Core
-from suno_async._durations import Durations
-from suno_async._limiter import MAX_PAUSE, RATE_LIMIT
-from suno_async._policy import PollPolicy
+from suno_async._protocol.replies import read_balance, read_models, read_schema, read_upload
+from suno_async._protocol.requests import (
+    balance_request,
+    models_request,
+    schema_request,
+    task_info_request,
+    upload_request,
+)
+from suno_async._protocol.task_info import read_task_info
+from suno_async._runtime import Core
+from suno_async._schedule.durations import Durations
+from suno_async._streams import CreateStream, StreamOptions, pipeline
 from suno_async._submitter import Terms, call, check_job
-from suno_async._transport import Account, Transport
+from suno_async._transport.account import Account
+from suno_async._transport.exchange import Transport
 from suno_async.errors import (
     ClientClosedError,
     ConfigurationError,
     InvalidInputError,
     WrongEventLoopError,
 )
-from suno_async.handles import TaskHandle
+from suno_async.handles import Creation, TaskHandle
 from suno_async.inputs import Input, check_task_id
-from suno_async.models import Persona, Statistics
-from suno_async.pipeline import CreateStream, Creation, JobOutcome, StreamOptions, pipeline
+from suno_async.limits.local import MAX_PAUSE, RATE_LIMIT
+from suno_async.models import Persona
+from suno_async.policy import PollPolicy
+from suno_async.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -42,16 +52,10 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from suno_async._limiter import AccountLimiter
     from suno_async.inputs import GeneratePersona
-    from suno_async.models import (
-        Estimate,
-        ModelInfo,
-        ModelSchema,
-        Outcome,
-        TaskInfo,
-        Track,
-    )
+    from suno_async.limits.local import AccountLimiter
+    from suno_async.models import Estimate, ModelInfo, ModelSchema, TaskInfo, Track
+    from suno_async.outcomes import JobOutcome, Outcome
     from suno_async.submissions import Submission
 
 logger = logging.getLogger("suno_async")
@@ -329,8 +333,8 @@ class SunoClient:
         """
         check_task_id(task_id)
         return await self.core().transport.get(
-            _wire.task_info_request(task_id),
-            lambda status, headers, body: _wire.read_task_info(status, headers, body, task_id),
+            task_info_request(task_id),
+            lambda status, headers, body: read_task_info(status, headers, body, task_id),
         )
 
     async def balance(self) -> float:
@@ -340,7 +344,7 @@ class SunoClient:
             SunoError: The server refused, or could not be asked.
         """
         core = self.core()
-        balance = await core.transport.get(_wire.balance_request(), _wire.read_balance)
+        balance = await core.transport.get(balance_request(), read_balance)
         core.transport.gate.saw_balance(balance)
         return balance
 
@@ -356,8 +360,8 @@ class SunoClient:
         Raises:
             SunoError: The server refused, or could not be asked.
         """
-        request = _wire_jobs.models_request(modality, operation)
-        return await self.core().transport.get(request, _wire_jobs.read_models)
+        request = models_request(modality, operation)
+        return await self.core().transport.get(request, read_models)
 
     async def model_schema(self, model: str) -> ModelSchema:
         """What a model takes, such as ``"suno/music-generate"``, by the server's account.
@@ -368,8 +372,8 @@ class SunoClient:
             SunoError: The server refused, or could not be asked.
         """
         return await self.core().transport.get(
-            _wire_jobs.schema_request(model),
-            lambda status, headers, body: _wire_jobs.read_schema(status, headers, body, model),
+            schema_request(model),
+            lambda status, headers, body: read_schema(status, headers, body, model),
         )
 
     async def upload(self, path: str | PathLike[str], *, content_type: str | None = None) -> str:
@@ -388,8 +392,8 @@ class SunoClient:
         """
         core = self.core()
         file = await core.uploader.inspect(path, content_type)
-        request = _wire_jobs.upload_request(file.content_type, file.suffix)
-        target = await core.transport.get(request, _wire_jobs.read_upload)
+        request = upload_request(file.content_type, file.suffix)
+        target = await core.transport.get(request, read_upload)
         await core.uploader.send(file, target.presigned_url)
         return target.file_url
 

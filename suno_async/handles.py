@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from suno_async._waiting import FutureWaiter, QueueWaiter
-from suno_async.errors import TaskTimeoutError
+import msgspec
+
+from suno_async._polling.waiters import FutureWaiter, QueueWaiter
+from suno_async.errors import (
+    SunoError,
+    TaskTimeoutError,
+)
+from suno_async.inputs import Input
 from suno_async.models import TaskInfo
 
 if TYPE_CHECKING:
@@ -92,3 +98,24 @@ class TaskHandle:
             item.result()
         else:
             yield item.info
+
+
+class Creation(msgspec.Struct, frozen=True):
+    """What became of one create.
+
+    Attributes:
+        index: The position of the input in its stream, from 0; 0 for a single `create`.
+        job: The input.
+        handle: The task; None if it was not created.
+        error: None if it was created. `CreateOutcomeUnknownError` if that is not known.
+    """
+
+    index: int
+    job: Input
+    handle: TaskHandle | None = None
+    error: SunoError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the task was created."""
+        return self.error is None

@@ -12,7 +12,7 @@
     GeneratePersona             the voice of a song, for later songs; no job, but its own endpoint
 
 A new kind is one struct here and one row in `KINDS`; the rules that kinds share are tables in
-`suno_async._rules`. From a finished song, the methods of `Track` fill in the ids.
+`suno_async._input_rules`. From a finished song, the methods of `Track` fill in the ids.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
 import msgspec
 
-from suno_async import _rules
+from suno_async._input_rules import REQUIRED_BY_MODE, broken, missing, task_id_problem
 from suno_async.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def check_task_id(task_id: object) -> str:
     Raises:
         InvalidInputError: It cannot be an id.
     """
-    if (problem := _rules.task_id_problem(task_id)) or not isinstance(task_id, str):
+    if (problem := task_id_problem(task_id)) or not isinstance(task_id, str):
         raise InvalidInputError((problem or "",))
     return task_id
 
@@ -51,8 +51,8 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
         """Every broken rule, as ``field: rule, value``; empty if the input may be sent."""
         fields = msgspec.structs.asdict(self)
         return (
-            *_rules.broken(self, fields, self.REQUIRED),
-            *_rules.missing(fields, self.REQUIRED),
+            *broken(self, fields, self.REQUIRED),
+            *missing(fields, self.REQUIRED),
             *self._relations(fields),
         )
 
@@ -136,12 +136,12 @@ class _Music(Input, frozen=True, kw_only=True):
     def _relations(self, fields: dict[str, Any]) -> Iterator[str]:
         # As text, because a struct takes anything; a wrong type is told by its own rule.
         mode = str(self.effective_mode)
-        required = _rules.REQUIRED_BY_MODE.get(mode, ())
+        required = REQUIRED_BY_MODE.get(mode, ())
         if self.instrumental is True:
             required = tuple(name for name in required if name != "lyrics")
         if mode == "custom":
             required += self.CUSTOM
-        yield from _rules.missing(fields, required, f" in {mode} mode")
+        yield from missing(fields, required, f" in {mode} mode")
 
 
 class GenerateMusic(_Music, frozen=True, kw_only=True):
@@ -236,7 +236,7 @@ class CoverMusic(_Music, frozen=True, kw_only=True):
     def _relations(self, fields: dict[str, Any]) -> Iterator[str]:
         yield from super()._relations(fields)
         if not self.audio_url:
-            yield from _rules.missing(fields, ("task_id", "suno_id"), " without audio_url")
+            yield from missing(fields, ("task_id", "suno_id"), " without audio_url")
 
 
 class MusicVideo(Input, frozen=True, kw_only=True):

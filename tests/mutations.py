@@ -19,9 +19,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from suno_async import SunoError
-from suno_async._retry_after import retry_after
-from suno_async._wire import read_balance, read_created, read_task_info
-from suno_async._wire_jobs import read_estimate, read_models, read_schema, read_upload
+from suno_async._protocol.replies import (
+    read_balance,
+    read_created,
+    read_estimate,
+    read_models,
+    read_schema,
+    read_upload,
+)
+from suno_async._protocol.retry_after import retry_after
+from suno_async._protocol.task_info import read_task_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

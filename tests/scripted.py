@@ -6,15 +6,15 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from suno_async._transport import Transport
+from suno_async._transport.exchange import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-    from suno_async import _wire
-    from suno_async._limiter import Permit
+    from suno_async._protocol.requests import Request
+    from suno_async.limits.local import Permit
 
 Reply = tuple[int, dict[str, str], bytes]
 
@@ -37,7 +37,7 @@ class Server:
 
     def __init__(self, delay: float = 0.05) -> None:
         self.delay = delay
-        self.answer: Callable[[_wire.Request], Reply] = self.usual
+        self.answer: Callable[[Request], Reply] = self.usual
         self.created: dict[str, list[str]] = {}
         self.requests: list[tuple[float, str]] = []
 
@@ -46,7 +46,7 @@ class Server:
         monkeypatch.setattr(Transport, "_exchange", self._exchange_of())
         return self
 
-    def usual(self, request: _wire.Request) -> Reply:
+    def usual(self, request: Request) -> Reply:
         """Create what is asked for; every task runs for ever; the balance is 100."""
         if request.path.endswith("CreateTask"):
             prompt = json.loads(request.body or b"")["input"]["prompt"]
@@ -62,7 +62,7 @@ class Server:
         return sum(each.endswith(path) for _, each in self.requests)
 
     def _exchange_of(self) -> Any:  # noqa: ANN401 (a method)
-        async def exchange(_transport: Transport, request: _wire.Request, permit: Permit) -> Reply:
+        async def exchange(_transport: Transport, request: Request, permit: Permit) -> Reply:
             await asyncio.sleep(0)  # connecting
             permit.sent()
             await asyncio.sleep(self.delay)

@@ -7,17 +7,18 @@ import json
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from suno_async import AuthenticationError, Durations, PollPolicy
-from suno_async._gate import CircuitBreaker
-from suno_async._poller import Poller
-from suno_async._waiting import FutureWaiter
-from suno_async._wire import balance_request, read_balance
+from suno_async._polling.poller import Poller
+from suno_async._polling.waiters import FutureWaiter
+from suno_async._protocol.replies import read_balance
+from suno_async._protocol.requests import balance_request
+from suno_async._transport.breaker import CircuitBreaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from suno_async import Outcome
-    from suno_async._transport import Transport
-    from suno_async._wire import Request
+    from suno_async._protocol.requests import Request
+    from suno_async._transport.exchange import Transport
 
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ from suno_async import (
     SunoError,
     TaskHandle,
 )
-from suno_async._limiter import AccountLimiter
+from suno_async.limits.local import AccountLimiter
 from suno_async.sandbox import Faults, Sandbox
 from tests.chaos_proxy import ChaosProxy, Extent, Fate, How, Point
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from suno_async import AuthenticationError, InsufficientCreditsError
-from suno_async._gate import OPEN_FOR, CircuitBreaker
+from suno_async._transport.breaker import OPEN_FOR, CircuitBreaker
 
 
 def test_without_credits() -> None:

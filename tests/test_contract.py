@@ -15,7 +15,23 @@ import aiohttp
 import pytest
 
 import suno_async
-from suno_async import _wire, _wire_jobs, errors, inputs, models
+from suno_async import errors, inputs, models
+from suno_async._protocol import replies
+from suno_async._protocol import requests as _protocol_requests
+from suno_async._protocol.envelope import Envelope
+from suno_async._protocol.replies import _Balance, _Created, _Estimate, _Models, _Schema, _Upload
+from suno_async._protocol.requests import (
+    ESTIMATE_TASK,
+    balance_request,
+    create_request,
+    estimate_request,
+    models_request,
+    persona_request,
+    schema_request,
+    task_info_request,
+    upload_request,
+)
+from suno_async._protocol.task_info import _MusicItem, _Param, _Record, _Result
 from suno_async.inputs import KINDS, GeneratePersona
 from tests.mutations import SAMPLES
 
@@ -64,7 +80,7 @@ def first(rows: Iterable[Row], column: str) -> set[str]:
 def resolve(reference: str) -> tuple[Any, str]:
     """Return a class and the name of its attribute, from ``Class.attribute``."""
     owner, _, attribute = reference.partition(".")
-    for module in (suno_async, models, _wire_jobs):
+    for module in (suno_async, models, replies):
         if hasattr(module, owner):
             return getattr(module, owner), attribute
     raise AssertionError(f"{reference}: no class of that name")
@@ -92,21 +108,19 @@ def test_endpoints() -> None:
         assert callable(getattr(owner, method)), row
     job = inputs.GenerateMusic(prompt="x")
     requests = {
-        "task_info_request": [_wire.task_info_request("t")],
-        "create_request": [_wire.create_request(job, None)],
-        "balance_request": [_wire.balance_request()],
+        "task_info_request": [task_info_request("t")],
+        "create_request": [create_request(job, None)],
+        "balance_request": [balance_request()],
         "estimate_request": [
-            _wire_jobs.estimate_request(job),
-            _wire_jobs.estimate_request(job, path=_wire_jobs.ESTIMATE_TASK),
+            estimate_request(job),
+            estimate_request(job, path=ESTIMATE_TASK),
         ],
-        "models_request": [_wire_jobs.models_request(None, None)],
-        "schema_request": [_wire_jobs.schema_request("suno/x")],
-        "persona_request": [
-            _wire_jobs.persona_request(GeneratePersona(task_id="t", suno_id="s", name="n"))
-        ],
-        "upload_request": [_wire_jobs.upload_request("audio/mpeg", ".mp3")],
+        "models_request": [models_request(None, None)],
+        "schema_request": [schema_request("suno/x")],
+        "persona_request": [persona_request(GeneratePersona(task_id="t", suno_id="s", name="n"))],
+        "upload_request": [upload_request("audio/mpeg", ".mp3")],
     }
-    names = {name for module in (_wire, _wire_jobs) for name in vars(module)}
+    names = set(vars(_protocol_requests))
     assert {name for name in names if name.endswith("_request")} == set(requests)
     sent = {f"{each.method} {each.path}" for group in requests.values() for each in group}
     assert {each.replace("{model}", "suno/x") for each in first(rows, "endpoint")} == sent
@@ -116,13 +130,13 @@ def test_endpoints() -> None:
 @pytest.mark.parametrize(
     ("heading", "wire"),
     [
-        ("Envelope", [_wire._Envelope]),
-        ("Task record", [_wire._Record]),
-        ("Result", [_wire._Result]),
-        ("Song", [_wire._MusicItem]),
+        ("Envelope", [Envelope]),
+        ("Task record", [_Record]),
+        ("Result", [_Result]),
+        ("Song", [_MusicItem]),
         (
             "Other answers",
-            [_wire_jobs._Estimate, _wire_jobs._Models, _wire_jobs._Schema, _wire_jobs._Upload],
+            [_Estimate, _Models, _Schema, _Upload],
         ),
     ],
 )
@@ -136,14 +150,14 @@ def test_answers(heading: str, wire: list[Any]) -> None:
     documented = {each for each in first(rows, "field") if "." not in each}
     decoded = set[str]().union(*(fields_of(struct) for struct in wire))
     if heading == "Other answers":
-        decoded |= fields_of(_wire._Created) - {"task_id"} | fields_of(_wire._Balance)
+        decoded |= fields_of(_Created) - {"task_id"} | fields_of(_Balance)
     assert documented == decoded
 
 
 def test_param() -> None:
     """Every field of a record's `param` is documented."""
     documented = {each.partition(".")[2] for each in first(TABLES["Task record"], "field")} - {""}
-    assert documented == fields_of(_wire._Param) == fields_of(models.TaskParam)
+    assert documented == fields_of(_Param) == fields_of(models.TaskParam)
 
 
 def test_what_a_user_holds() -> None:

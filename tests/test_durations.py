@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suno_async import ConfigurationError, Durations, PollPolicy, TaskInfo, TaskStatus
-from suno_async._durations import EDGES, LONGEST, Law, bin_of
-from suno_async._policy import Entry
-from suno_async._schedule import IndexSchedule
-from suno_async._worth import GRID, Worth
+from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.durations import EDGES, LONGEST, Law, bin_of
+from suno_async._schedule.entry import Entry
+from suno_async._schedule.inspection import GRID, Worth
 
 
 @given(age=st.floats(0, 10 * LONGEST))

@@ -15,8 +15,16 @@ from suno_async import (
     TaskStatus,
     ValidationError,
 )
-from suno_async._wire import read_balance, read_created, read_task_info
-from suno_async._wire_jobs import UploadTarget, read_estimate, read_models, read_schema, read_upload
+from suno_async._protocol.replies import (
+    UploadTarget,
+    read_balance,
+    read_created,
+    read_estimate,
+    read_models,
+    read_schema,
+    read_upload,
+)
+from suno_async._protocol.task_info import read_task_info
 from tests import fuzz_readers
 from tests.mutations import READERS, REFUSALS, SAMPLES, TASK_ID, Reply, check
 

@@ -20,8 +20,9 @@ from suno_async import (
     SeparateVocals,
     SunoClient,
 )
-from suno_async._wire import create_request, read_created, read_task_info, task_info_request
-from suno_async._wire_jobs import persona_request
+from suno_async._protocol.replies import read_created
+from suno_async._protocol.requests import create_request, persona_request, task_info_request
+from suno_async._protocol.task_info import read_task_info
 from suno_async.inputs import KINDS, Input
 from suno_async.sandbox import Sandbox
 from suno_async.sandbox._rules import broken_persona_rules, broken_rules
@@ -30,7 +31,7 @@ from tests.conftest import SCALE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from suno_async._wire import Request
+    from suno_async._protocol.requests import Request
 
 LENGTH = 2.0
 UNKNOWN_SONG = ["task_id, suno_id: no such song"]

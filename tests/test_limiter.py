@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suno_async import MaintenanceError, NotSentError, RateLimitError
-from suno_async._limiter import JITTER, WINDOW, AccountLimiter, limiter_for
+from suno_async.limits.local import JITTER, WINDOW, AccountLimiter, limiter_for
 from tests.virtual import run_virtual
 
 

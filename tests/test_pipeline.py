@@ -25,8 +25,8 @@ from suno_async import (
     SunoClient,
     TaskFailedError,
 )
-from suno_async._transport import Transport
-from suno_async.pipeline import CREATES_AT_ONCE
+from suno_async._streams import CREATES_AT_ONCE
+from suno_async._transport.exchange import Transport
 from suno_async.sandbox import Faults, Sandbox
 from tests.conftest import FAST, SCALE
 from tests.virtual import run_virtual
@@ -34,8 +34,8 @@ from tests.virtual import run_virtual
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from suno_async import _wire
-    from suno_async._limiter import Permit
+    from suno_async._protocol.requests import Request
+    from suno_async.limits.local import Permit
 
 BAD = GenerateMusic()
 
@@ -354,7 +354,7 @@ def test_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: PLR0915
     most_open = 0
 
     async def exchange(
-        transport: Transport, request: _wire.Request, permit: Permit
+        transport: Transport, request: Request, permit: Permit
     ) -> tuple[int, dict[str, str], bytes]:
         """A server in virtual time: jobs take 40 s, one in ten fails."""
         nonlocal most_open

@@ -16,21 +16,21 @@ from suno_async import (
     PollPolicy,
     TaskFailedError,
     TaskTimeoutError,
-    _wire,
 )
-from suno_async._backoff import BackoffSchedule
-from suno_async._deadlines import DeadlineKeeper
-from suno_async._gate import CircuitBreaker
-from suno_async._policy import LAST_TRIES
-from suno_async._schedule import IndexSchedule
-from suno_async._waiting import FutureWaiter, QueueWaiter
+from suno_async._polling import poller as poller_module
+from suno_async._polling.deadlines import DeadlineKeeper
+from suno_async._polling.waiters import FutureWaiter, QueueWaiter
+from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.backoff import BackoffSchedule
+from suno_async._transport.breaker import CircuitBreaker
+from suno_async.policy import LAST_TRIES
 from tests.scripted_transport import Limiter, Scripted, make_poller, wait_for
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from suno_async._poller import Poller
+    from suno_async._polling.poller import Poller
 
 INDEX = PollPolicy(deadline=200.0)
 BACKOFF = PollPolicy(schedule="backoff", deadline=200.0)
@@ -42,8 +42,8 @@ SCHEDULE_CALLS = [
     *("add", "pop", "next_due", "defer", "retry", "settle", "discard", "promote"),
 ]
 OTHER_CALLS: list[tuple[object, str]] = [
-    (_wire, "task_info_request"),
-    (_wire, "read_task_info"),
+    (poller_module, "task_info_request"),
+    (poller_module, "read_task_info"),
     (Scripted, "once"),
     (Scripted, "confirm_key"),
     (Limiter, "acquire"),

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suno_async import AuthenticationError, Outcome, TaskTimeoutError
-from suno_async._policy import LAST_TRIES
-from suno_async._waiting import QueueWaiter
+from suno_async._polling.waiters import QueueWaiter
+from suno_async.policy import LAST_TRIES
 from tests.scripted_transport import DELAY, Scripted, make_poller, wait_for
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
-    from suno_async._poller import Poller
+    from suno_async._polling.poller import Poller
 
 #: When a wait ends at the latest, after its task's creation.
 GIVEN_UP = 1200.0 + LAST_TRIES * 15.0

@@ -16,8 +16,8 @@ from suno_async import (
     TaskNotFoundError,
     TaskTimeoutError,
 )
-from suno_async._policy import LAST_TRIES
-from suno_async._waiting import QueueWaiter
+from suno_async._polling.waiters import QueueWaiter
+from suno_async.policy import LAST_TRIES
 from tests.scripted_transport import DELAY, EPOCH, Scripted, make_poller, wait_for
 from tests.virtual import run_virtual
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from suno_async import Durations, PollPolicy
-from suno_async._policy import Entry
-from suno_async._safe_schedule import MOST_RESTARTS, RESTART_SPAN, SafeSchedule
-from suno_async._schedule import IndexSchedule
+from suno_async._polling.safe_schedule import MOST_RESTARTS, RESTART_SPAN, SafeSchedule
+from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.entry import Entry
 
 
 class Stage:

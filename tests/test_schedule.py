@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suno_async import Durations, PollPolicy
-from suno_async._backoff import BackoffSchedule, choose
-from suno_async._cohort import LINE_PIECE, NEAR_END, Cohort, Fifo
-from suno_async._policy import Entry, Schedule, retry_delay
-from suno_async._schedule import COHORT_SHARE, PLACED_AT_ONCE, IndexSchedule
+from suno_async._schedule.adaptive import COHORT_SHARE, PLACED_AT_ONCE, IndexSchedule
+from suno_async._schedule.backoff import BackoffSchedule, choose
+from suno_async._schedule.cohorts import LINE_PIECE, NEAR_END, Cohort, Fifo
+from suno_async._schedule.entry import Entry, Schedule
+from suno_async._transport.exchange import retry_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from suno_async import (
     SunoClient,
     TaskHandle,
 )
-from suno_async._limiter import AccountLimiter
+from suno_async.limits.local import AccountLimiter
 from suno_async.sandbox import Faults, Sandbox
 from tests.scripted import Server, reply
 from tests.virtual import run_virtual

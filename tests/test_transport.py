@@ -19,10 +19,12 @@ from suno_async import (
     ResponseError,
     SunoClient,
     ValidationError,
-    _wire,
 )
-from suno_async._limiter import AccountLimiter
-from suno_async._transport import MOST_BYTES, Account, Transport
+from suno_async._protocol.replies import read_balance
+from suno_async._protocol.requests import balance_request
+from suno_async._transport.account import Account
+from suno_async._transport.exchange import MOST_BYTES, Transport
+from suno_async.limits.local import AccountLimiter
 from suno_async.sandbox import KEY, Sandbox
 from tests.hostile import response, serving
 
@@ -54,9 +56,7 @@ async def test_the_hook_fires_when_a_request_leaves() -> None:
             limiter=(limiter := AccountLimiter()),
         )
         permit = await limiter.acquire()
-        asking = asyncio.ensure_future(
-            transport.once(_wire.balance_request(), _wire.read_balance, permit)
-        )
+        asking = asyncio.ensure_future(transport.once(balance_request(), read_balance, permit))
         await arrived.wait()
         assert permit.sent_at is not None
         asking.cancel()

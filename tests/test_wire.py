@@ -21,15 +21,11 @@ from suno_async import (
     SunoError,
     TaskStatus,
 )
-from suno_async._lenient import MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_VALUES, unix_time
-from suno_async._retry_after import LONGEST, retry_after
-from suno_async._wire import (
-    create_request,
-    read_balance,
-    read_created,
-    read_task_info,
-    task_info_request,
-)
+from suno_async._protocol.lenient import MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_VALUES, unix_time
+from suno_async._protocol.replies import read_balance, read_created
+from suno_async._protocol.requests import create_request, task_info_request
+from suno_async._protocol.retry_after import LONGEST, retry_after
+from suno_async._protocol.task_info import read_task_info
 from suno_async.errors import CODES
 from suno_async.models import MODEL_VERSIONS
 

@@ -22,20 +22,23 @@ from suno_async import (
     SeparateVocals,
     Track,
 )
-from suno_async._wire import read_created, read_task_info
-from suno_async._wire_jobs import (
-    ESTIMATE_TASK,
+from suno_async._protocol.replies import (
     UploadTarget,
-    estimate_request,
-    models_request,
-    persona_request,
+    read_created,
     read_estimate,
     read_models,
     read_schema,
     read_upload,
+)
+from suno_async._protocol.requests import (
+    ESTIMATE_TASK,
+    estimate_request,
+    models_request,
+    persona_request,
     schema_request,
     upload_request,
 )
+from suno_async._protocol.task_info import read_task_info
 from suno_async.inputs import KINDS, SongOptions
 from tests.test_wire import envelope
 

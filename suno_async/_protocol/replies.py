@@ -1,31 +1,30 @@
-"""Build requests and read replies of the endpoints around a job: price, models and others. Pure."""
+"""Read every reply but task records. Pure."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from suno_async._lenient import Credits, Price, Reader, bounded
-from suno_async._wire import Request, create_request, read_data
-from suno_async.errors import InvalidInputError, ResponseError
-from suno_async.models import Estimate, ModelInfo, ModelSchema
+from suno_async._input_rules import task_id_problem
+from suno_async._protocol.lenient import (
+    Credits,
+    Reader,
+    bounded,
+)
+from suno_async.errors import ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from suno_async.inputs import GeneratePersona, Input
+from typing import TYPE_CHECKING
 
-#: The documented estimate, and the one that the vendor's own client calls.
-ESTIMATE_CREDITS = "/api/v1/client/job/estimate-credits"
-ESTIMATE_TASK = "/api/v1/client/job/EstimateTask"
-MODELS = "/api/v1/client/job/Models"
-PERSONA = "/api/v1/client/job/suno-persona-generate"
-UPLOAD_URL = "/api/v1/client/files/upload-url"
+from suno_async._protocol.envelope import read_data, unreadable
+from suno_async._protocol.lenient import Price
+from suno_async.models import Estimate, ModelInfo, ModelSchema
 
-# A name becomes part of a path, so it must not hold "..", "?" and the like.
-_MODEL = re.compile(r"[A-Za-z0-9_][\w.\-]*(/[A-Za-z0-9_][\w.\-]*)*", re.ASCII)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class UploadTarget(msgspec.Struct, frozen=True):
@@ -69,49 +68,15 @@ class _Upload(msgspec.Struct):
 
 
 _estimate = Reader(_Estimate)
+
+
 _models = Reader(_Models)
+
+
 _schema = Reader(_Schema)
+
+
 _upload = Reader(_Upload)
-
-
-def estimate_request(
-    job: Input, callback_url: str | None = None, path: str = ESTIMATE_CREDITS
-) -> Request:
-    """POST the body of a create to an estimate endpoint; charges nothing.
-
-    Args:
-        job: The job to estimate.
-        callback_url: As it would be sent to CreateTask.
-        path: `ESTIMATE_CREDITS`, or `ESTIMATE_TASK` where that is not found.
-    """
-    return create_request(job, callback_url, path)
-
-
-def models_request(modality: str | None, operation: str | None) -> Request:
-    """GET the list of models."""
-    given = {"modality": modality, "operation": operation}
-    return Request("GET", MODELS, tuple((name, text) for name, text in given.items() if text))
-
-
-def schema_request(model: str) -> Request:
-    """GET one model's input schema; the slash in its name is sent as it is.
-
-    Raises:
-        InvalidInputError: The text cannot be the name of a model.
-    """
-    if not _MODEL.fullmatch(model):
-        raise InvalidInputError((f"model: must be a name such as 'suno/x', not {model!r}",))
-    return Request("GET", f"{MODELS}/{model}")
-
-
-def persona_request(persona: GeneratePersona) -> Request:
-    """POST a new persona; `suno_async._wire.read_created` reads the reply."""
-    return Request("POST", PERSONA, (), msgspec.json.encode(persona.payload()))
-
-
-def upload_request(content_type: str, suffix: str) -> Request:
-    """GET a URL that accepts a file."""
-    return Request("GET", UPLOAD_URL, (("content_type", content_type), ("ext", suffix)))
 
 
 def read_estimate(status: int, headers: Mapping[str, str], body: bytes) -> Estimate:
@@ -182,3 +147,46 @@ def read_upload(status: int, headers: Mapping[str, str], body: bytes) -> UploadT
         if not url.startswith(("https://", "http://")):
             raise ResponseError(f"{name} is not http(s)", status)
     return UploadTarget(data.presigned_url, data.file_url)
+
+
+class _Created(msgspec.Struct):
+    task_id: str | None = None
+    persona_id: str | None = None
+
+
+class _Balance(msgspec.Struct):
+    balance: Credits | None = None
+
+
+_created = Reader(_Created)
+
+
+_balance = Reader(_Balance)
+
+
+def read_created(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """Decode the reply to a create; return the id of the new task or persona.
+
+    Raises:
+        APIError: The server refused the create.
+        ResponseError: The reply holds no usable id. It is not known whether anything was created.
+    """
+    created = read_data(status, headers, body, _created)
+    new = created.task_id or created.persona_id
+    # U+FFFD stands for bytes that could not be read, so the rest of the id is of no use.
+    if not new or task_id_problem(new) or "\ufffd" in new:
+        raise unreadable("no usable task_id in the reply", status, body)
+    return new
+
+
+def read_balance(status: int, headers: Mapping[str, str], body: bytes) -> float:
+    """Decode the balance, in credits; it may be a fraction.
+
+    Raises:
+        APIError: The server refused; the class depends on the reply's code.
+        ResponseError: The reply holds no balance.
+    """
+    balance = read_data(status, headers, body, _balance).balance
+    if balance is None:
+        raise unreadable("no balance in the reply", status, body)
+    return balance

@@ -7,23 +7,24 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from suno_async._poller import Poller
+from suno_async._polling.poller import Poller
+from suno_async._polling.waiters import CHUNK, QueueWaiter
 from suno_async._submitter import Submitter
-from suno_async._waiting import CHUNK, QueueWaiter
-from suno_async.downloads import Downloader
 from suno_async.errors import TaskTimeoutError
-from suno_async.models import Outcome, Statistics
-from suno_async.uploads import Uploader
+from suno_async.files.downloads import Downloader
+from suno_async.files.uploads import Uploader
+from suno_async.outcomes import Outcome
+from suno_async.statistics import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     import aiohttp
 
-    from suno_async._durations import Durations
-    from suno_async._policy import PollPolicy
-    from suno_async._transport import Transport
+    from suno_async._schedule.durations import Durations
+    from suno_async._transport.exchange import Transport
     from suno_async.handles import TaskHandle
+    from suno_async.policy import PollPolicy
 
 
 class Core:

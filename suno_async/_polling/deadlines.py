@@ -6,16 +6,16 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from suno_async._policy import LAST_TRIES
-from suno_async._waiting import CHUNK
+from suno_async._polling.waiters import CHUNK
+from suno_async.policy import LAST_TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from suno_async._clock import Clock
-    from suno_async._policy import PollPolicy
-    from suno_async._waiting import Watched, WatchList
+    from suno_async._polling.clock import Clock
+    from suno_async._polling.waiters import Watched, WatchList
     from suno_async.errors import SunoError
+    from suno_async.policy import PollPolicy
 
 #: A scan of so many entries is repeated after one interval, of fewer entries sooner in proportion.
 #: So scans take about one percent of the CPU at most, and only while no check is answered.

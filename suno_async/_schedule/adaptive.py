@@ -2,7 +2,7 @@
 
 Times are seconds on one monotonic clock of the caller's choosing; an age is the time since a task
 was created. The schedule sends nothing: `pop` returns the task that a request is worth most for,
-and the caller reports what came of it (`defer`, `retry`, `settle`, `discard`). `_worth` computes
+and the caller reports what came of it (`defer`, `retry`, `settle`, `discard`). `inspection` computes
 what a request is worth; this module finds the best of a million tasks.
 
 Tasks of one kind that were created within two seconds of each other count as one age. Of these,
@@ -19,12 +19,13 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Generic
 
-from suno_async._cohort import PAST, UNKNOWN, Cohort, Cohorts
-from suno_async._policy import BULK_SHARE, E, PollPolicy
-from suno_async._worth import Worth
+from suno_async._schedule.cohorts import PAST, UNKNOWN, Cohort, Cohorts
+from suno_async._schedule.entry import BULK_SHARE, E
+from suno_async._schedule.inspection import Worth
 
 if TYPE_CHECKING:
-    from suno_async._durations import Durations
+    from suno_async._schedule.durations import Durations
+    from suno_async.policy import PollPolicy
 
 #: Tasks created within this share of the shortest interval are taken to have one age: 2 s.
 COHORT_SHARE = 2 / 15
@@ -52,7 +53,7 @@ EAGER_LEAST = 0.01 / 15
 EAGER_FUTURE = 1.5
 
 #: What a later request is taken to save when the due tasks are put in order, in intervals: 2 s. A
-#: moderate price: the budget is sometimes short and sometimes idle (see `_worth`).
+#: moderate price: the budget is sometimes short and sometimes idle (see `inspection`).
 FUTURE_PRICE = 2 / 15
 
 #: A second of a person's waiting counts as so many of a bulk task's.

@@ -15,62 +15,29 @@ from suno_async.errors import (
     ClientClosedError,
     InsufficientCreditsError,
     NotSentError,
-    SunoError,
 )
-from suno_async.handles import TaskHandle
-from suno_async.inputs import Input
-from suno_async.models import Outcome, TaskInfo
+from suno_async.outcomes import Outcome
 from suno_async.submissions import Submission
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
-    from suno_async._core import Core
+    from suno_async._runtime import Core
+    from suno_async.inputs import Input
+    from suno_async.models import TaskInfo
+from suno_async.handles import Creation
+from suno_async.outcomes import JobOutcome
 
 #: Creates in flight at once. The budget is first come, first served, so everyone else who uses the
 #: account waits behind so many requests, half a second, at most.
 CREATES_AT_ONCE = 8
 
+
 #: Errors after which every further input would get the same answer.
 _STOPPING = (AuthenticationError, ClientClosedError, InsufficientCreditsError)
 
+
 T = TypeVar("T")
-
-
-class Creation(msgspec.Struct, frozen=True):
-    """What became of one create.
-
-    Attributes:
-        index: The position of the input in its stream, from 0; 0 for a single `create`.
-        job: The input.
-        handle: The task; None if it was not created.
-        error: None if it was created. `CreateOutcomeUnknownError` if that is not known.
-    """
-
-    index: int
-    job: Input
-    handle: TaskHandle | None = None
-    error: SunoError | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the task was created."""
-        return self.error is None
-
-
-class JobOutcome(Outcome, frozen=True, kw_only=True):
-    """How one job of a pipeline ended: an `Outcome` with its input.
-
-    Attributes:
-        task_id: The task; empty if none was created, or if that is not known.
-        info: Its last record; None if none was read.
-        error: None if the task succeeded.
-        index: The position of the input, from 0.
-        job: The input.
-    """
-
-    index: int
-    job: Input
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,7 +40,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from suno_async._durations import Law
+    from suno_async._schedule.durations import Law
 
 #: Ages on the grid: one second apart for the default deadline of 20 minutes.
 GRID = 1200

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
-from suno_async._policy import E, Schedule
+from suno_async._schedule.entry import E, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

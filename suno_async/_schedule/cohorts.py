@@ -14,10 +14,10 @@ from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Final, Generic
 
-from suno_async._policy import E
+from suno_async._schedule.entry import E
 
 if TYPE_CHECKING:
-    from suno_async._worth import Worth
+    from suno_async._schedule.inspection import Worth
 
 #: In place of the number of a span: the age is unknown; the age is past the horizon.
 UNKNOWN: Final = "unknown"

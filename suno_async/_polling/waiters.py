@@ -8,14 +8,14 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
-from suno_async._policy import Entry
+from suno_async._schedule.entry import Entry
 from suno_async.errors import InternalError
-from suno_async.models import Outcome
+from suno_async.outcomes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from suno_async._safe_schedule import SafeSchedule
+    from suno_async._polling.safe_schedule import SafeSchedule
     from suno_async.errors import SunoError
     from suno_async.models import TaskInfo
 

@@ -22,7 +22,7 @@ from typing import Annotated
 import msgspec
 
 from suno_async.errors import ConfigurationError
-from suno_async.models import Learnt
+from suno_async.statistics import Learnt
 
 #: The prior: log-normal, this wide (standard deviation of the logarithm), worth so many tasks.
 PRIOR_MEDIAN = 90.0

@@ -1,39 +1,23 @@
-"""Every exchange with the API host: permit, send, read, classify, retry.
-
-aiohttp's errors end here. They must not escape: their repr carries the request's headers, and with
-them the key. Ours are raised outside the ``except`` block, so that not even ``__context__`` leads
-back to them.
-"""
+"""Every exchange with the API host: permit, send, read, classify, retry."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import os
 import random
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 from aiohttp import http_exceptions
-from yarl import URL
 
-from suno_async import _wire
-from suno_async._gate import CircuitBreaker
-from suno_async._limiter import (
-    MAX_PAUSE,
-    PAUSE_MAINTENANCE,
-    AccountLimiter,
-    Permit,
-    limiter_for,
-)
-from suno_async._policy import retry_delay
+from suno_async._protocol.replies import read_balance
+from suno_async._protocol.requests import Request, balance_request
+from suno_async._transport.breaker import CircuitBreaker
 from suno_async.errors import (
     APIError,
     AuthenticationError,
     ClientClosedError,
-    ConfigurationError,
     ConnectionLostError,
     InsufficientCreditsError,
     MaintenanceError,
@@ -45,70 +29,34 @@ from suno_async.errors import (
     SunoError,
     TransportError,
 )
+from suno_async.limits.local import (
+    MAX_PAUSE,
+    PAUSE_MAINTENANCE,
+    AccountLimiter,
+    Permit,
+    limiter_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from types import SimpleNamespace
 
+    from yarl import URL
+
+    from suno_async._transport.account import Account
+
 logger = logging.getLogger("suno_async")
 
-BASE_URL = "https://api.crun.ai"
 
 #: Seconds to establish a connection, TLS included.
 CONNECT_TIMEOUT = 10.0
 
+
 #: Most bytes of a reply, after decompression. A task record has a few kB.
 MOST_BYTES = 8 * 1024 * 1024
 
-#: Shortest key that is removed from replies. The vendor's keys have 35 characters.
-SHORTEST_SECRET = 16
 
 T = TypeVar("T")
-
-
-class Account:
-    """A key and its API host. The key leaves this object only in a request header."""
-
-    def __init__(self, api_key: str | None, base_url: str | None) -> None:
-        key = (api_key or _environment("SUNO_API_KEY", "CRUN_API_KEY") or "").strip()
-        if not key:
-            raise ConfigurationError("no API key: set SUNO_API_KEY, or pass api_key=")
-        if not key.isascii() or not key.isprintable():
-            raise ConfigurationError("the API key holds a character that no header may carry")
-        text = base_url or _environment("SUNO_BASE_URL", "CRUN_BASE_URL") or BASE_URL
-        try:
-            self.base_url = URL(text.rstrip("/"))
-        except ValueError:
-            self.base_url = URL()
-        if self.base_url.scheme not in {"http", "https"} or not self.base_url.host:
-            raise ConfigurationError(f"base_url must be an http(s) URL, not {text!r}")
-        if self.base_url.user or self.base_url.password:
-            raise ConfigurationError("base_url must not hold a user or a password")
-        self._secret = key.encode()
-        self.headers = {
-            "x-api-key": key,
-            "Content-Type": "application/json",
-            # Only what can be decompressed in bounded pieces.
-            "Accept-Encoding": "gzip, deflate",
-        }
-        digest = hashlib.blake2b(f"{key}\n{self.base_url}".encode(), digest_size=16)
-        self.digest = digest.hexdigest()
-
-    def __repr__(self) -> str:
-        return f"<Account at {self.base_url}>"
-
-    def redacted(self, body: bytes) -> bytes:
-        """Return a reply's body without the key, should the server repeat it.
-
-        A key shorter than `SHORTEST_SECRET` could be part of ordinary text and is left alone.
-        """
-        if self._secret in body and len(self._secret) >= SHORTEST_SECRET:
-            return body.replace(self._secret, b"[redacted]")
-        return body
-
-
-def _environment(*names: str) -> str | None:
-    return next((value for name in names if (value := os.environ.get(name))), None)
 
 
 class Transport:
@@ -167,7 +115,7 @@ class Transport:
 
     async def once(
         self,
-        request: _wire.Request,
+        request: Request,
         read: Callable[[int, Mapping[str, str], bytes], T],
         permit: Permit,
         *,
@@ -198,7 +146,7 @@ class Transport:
 
     async def get(
         self,
-        request: _wire.Request,
+        request: Request,
         read: Callable[[int, Mapping[str, str], bytes], T],
         *,
         waits_out: bool = False,
@@ -227,7 +175,7 @@ class Transport:
             SunoError: There was no verdict.
         """
         permit = await self.limiter.acquire()
-        await self.once(_wire.balance_request(), _wire.read_balance, permit)
+        await self.once(balance_request(), read_balance, permit)
 
     async def retrying(
         self,
@@ -310,7 +258,7 @@ class Transport:
             self.limiter.pause(PAUSE_MAINTENANCE if wait is None else wait)
 
     async def _exchange(
-        self, request: _wire.Request, permit: Permit
+        self, request: Request, permit: Permit
     ) -> tuple[int, Mapping[str, str], bytes]:
         session = self._session if request.method == "GET" else self._creates
         if session.closed:
@@ -423,3 +371,12 @@ def _is_passing(error: SunoError) -> bool:
         error,
         TransportError | ResponseError | ServerError | RateLimitError | MaintenanceError,
     )
+
+
+def retry_delay(attempt: int, random: float, *, first: float = 1.0, longest: float = 30.0) -> float:
+    """Seconds to wait before trying again, after `attempt` (0, 1, …) failures.
+
+    Exponential backoff with equal jitter: half is certain, half is drawn by `random` in [0, 1).
+    """
+    grown = min(first * 2.0 ** min(attempt, 16), longest)
+    return grown * (0.5 + random / 2)

@@ -6,10 +6,12 @@ import heapq
 import itertools
 from typing import TYPE_CHECKING, Generic
 
-from suno_async._policy import BULK_SHARE, E, PollPolicy
+from suno_async._schedule.entry import BULK_SHARE, E
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from suno_async.policy import PollPolicy
 
 
 def choose(interactive: E | None, bulk: E | None, run: int) -> E | None:

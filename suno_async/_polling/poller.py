@@ -14,13 +14,14 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from suno_async import _wire
-from suno_async._backoff import BackoffSchedule
-from suno_async._clock import Clock
-from suno_async._deadlines import DeadlineKeeper
-from suno_async._safe_schedule import SafeSchedule
-from suno_async._schedule import IndexSchedule
-from suno_async._waiting import CHUNK, Watched, Watcher, WatchList, internal_error, own_copy
+from suno_async._polling.clock import Clock
+from suno_async._polling.deadlines import DeadlineKeeper
+from suno_async._polling.safe_schedule import SafeSchedule
+from suno_async._polling.waiters import CHUNK, Watched, Watcher, WatchList, internal_error, own_copy
+from suno_async._protocol.requests import task_info_request
+from suno_async._protocol.task_info import read_task_info
+from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.backoff import BackoffSchedule
 from suno_async.errors import (
     APIError,
     AuthenticationError,
@@ -32,15 +33,17 @@ from suno_async.errors import (
     TaskTimeoutError,
     ValidationError,
 )
-from suno_async.models import Outcome, TaskInfo, TaskStatus
+from suno_async.models import TaskInfo, TaskStatus
+from suno_async.outcomes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from suno_async._durations import Durations
-    from suno_async._limiter import Permit
-    from suno_async._policy import PollPolicy, Schedule
-    from suno_async._transport import Transport
+    from suno_async._schedule.durations import Durations
+    from suno_async._schedule.entry import Schedule
+    from suno_async._transport.exchange import Transport
+    from suno_async.limits.local import Permit
+    from suno_async.policy import PollPolicy
 
 logger = logging.getLogger("suno_async")
 
@@ -247,8 +250,8 @@ class Poller:
 
     async def _ask(self, task_id: str, permit: Permit) -> TaskInfo:
         return await self._transport.once(
-            _wire.task_info_request(task_id),
-            lambda status, headers, body: _wire.read_task_info(status, headers, body, task_id),
+            task_info_request(task_id),
+            lambda status, headers, body: read_task_info(status, headers, body, task_id),
             permit,
         )
 

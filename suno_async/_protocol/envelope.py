@@ -1,0 +1,101 @@
+"""Read the envelope of a reply: its data, or the error that it stands for. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from suno_async._protocol.lenient import (
+    Reader,
+    bounded,
+    fields_of,
+    parse,
+)
+from suno_async._protocol.retry_after import retry_after
+from suno_async.errors import BODY_START, CODES, APIError, ResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from suno_async._protocol.task_info import T
+
+
+class Envelope(msgspec.Struct):
+    code: int | None = None
+    message: str | None = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    errors: Any = None
+
+
+_envelope = Reader(Envelope)
+
+
+#: Validation errors kept of one refusal.
+_MAX_ERRORS = 100
+
+
+def read_data(status: int, headers: Mapping[str, str], body: bytes, reader: Reader[T]) -> T:
+    """Decode the data in a reply's envelope. Fields that do not fit are left out.
+
+    Raises:
+        APIError: The server refused; the class depends on the reply's code.
+        ResponseError: The data is no object, or lacks a required field.
+    """
+    found = reader.read(data_of(status, headers, body))
+    if found is None:
+        raise unreadable("unexpected data in the reply", status, body)
+    return found
+
+
+def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
+    """Return the envelope's data, as JSON or parsed; raise if the reply is an error."""
+    envelope, data = open_envelope(body)
+    code = envelope.code if envelope is not None else None
+    ok = 200 <= status < 300  # noqa: PLR2004 (HTTP's success range)
+    if ok and envelope is not None and code in (None, 200):
+        return data
+    if ok and envelope is None:
+        raise unreadable("the reply is no JSON envelope", status, body)
+    effective = status if code in (None, 200) else code
+    message = envelope.message if envelope is not None else None
+    raise _class_of(effective)(
+        effective,
+        message or _start(body),
+        status,
+        _texts(envelope.errors) if envelope is not None else (),
+        retry_after(headers),
+        envelope is not None,
+    )
+
+
+def open_envelope(body: bytes) -> tuple[Envelope | None, object]:
+    """Return a reply's envelope, None if there is none, and its data: JSON, or parsed."""
+    envelope = _envelope.typed(body)
+    if envelope is not None:
+        return envelope, envelope.data
+    fields = fields_of(parse(body))
+    data = fields.pop("data", None)
+    if "code" not in fields and data is None:
+        return None, None
+    return _envelope.read(fields), data
+
+
+def _class_of(code: int) -> type[APIError]:
+    return CODES.get(code) or (CODES[500] if 500 <= code < 600 else APIError)  # noqa: PLR2004 (HTTP)
+
+
+def _texts(errors: object) -> tuple[str, ...]:
+    # Copied through `bounded`, because str() of a deep list raises RecursionError.
+    errors = bounded({"errors": errors})["errors"]
+    if isinstance(errors, list):
+        return tuple(str(each) for each in cast("list[object]", errors)[:_MAX_ERRORS])
+    return () if errors is None else (str(errors),)
+
+
+def _start(body: bytes) -> str:
+    return body[:BODY_START].decode("utf-8", "replace")
+
+
+def unreadable(reason: str, status: int, body: bytes) -> ResponseError:
+    return ResponseError(reason, status, _start(body))

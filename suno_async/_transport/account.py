@@ -1,0 +1,63 @@
+"""An account: its key, API host, circuit breaker and limiter."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from yarl import URL
+
+from suno_async.errors import (
+    ConfigurationError,
+)
+
+BASE_URL = "https://api.crun.ai"
+
+
+#: Shortest key that is removed from replies. The vendor's keys have 35 characters.
+SHORTEST_SECRET = 16
+
+
+class Account:
+    """A key and its API host. The key leaves this object only in a request header."""
+
+    def __init__(self, api_key: str | None, base_url: str | None) -> None:
+        key = (api_key or _environment("SUNO_API_KEY", "CRUN_API_KEY") or "").strip()
+        if not key:
+            raise ConfigurationError("no API key: set SUNO_API_KEY, or pass api_key=")
+        if not key.isascii() or not key.isprintable():
+            raise ConfigurationError("the API key holds a character that no header may carry")
+        text = base_url or _environment("SUNO_BASE_URL", "CRUN_BASE_URL") or BASE_URL
+        try:
+            self.base_url = URL(text.rstrip("/"))
+        except ValueError:
+            self.base_url = URL()
+        if self.base_url.scheme not in {"http", "https"} or not self.base_url.host:
+            raise ConfigurationError(f"base_url must be an http(s) URL, not {text!r}")
+        if self.base_url.user or self.base_url.password:
+            raise ConfigurationError("base_url must not hold a user or a password")
+        self._secret = key.encode()
+        self.headers = {
+            "x-api-key": key,
+            "Content-Type": "application/json",
+            # Only what can be decompressed in bounded pieces.
+            "Accept-Encoding": "gzip, deflate",
+        }
+        digest = hashlib.blake2b(f"{key}\n{self.base_url}".encode(), digest_size=16)
+        self.digest = digest.hexdigest()
+
+    def __repr__(self) -> str:
+        return f"<Account at {self.base_url}>"
+
+    def redacted(self, body: bytes) -> bytes:
+        """Return a reply's body without the key, should the server repeat it.
+
+        A key shorter than `SHORTEST_SECRET` could be part of ordinary text and is left alone.
+        """
+        if self._secret in body and len(self._secret) >= SHORTEST_SECRET:
+            return body.replace(self._secret, b"[redacted]")
+        return body
+
+
+def _environment(*names: str) -> str | None:
+    return next((value for name in names if (value := os.environ.get(name))), None)

@@ -1,0 +1,1 @@
+"""Files: downloads of results, uploads of local audio."""

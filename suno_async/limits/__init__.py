@@ -1,0 +1,1 @@
+"""Limiters: the request budget of an account."""
