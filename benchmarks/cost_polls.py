@@ -25,7 +25,7 @@ import msgspec
 
 from benchmarks.cost_server import SUCCESS_EVERY
 from suno_async import SunoClient
-from suno_async._polling import poller
+from suno_async._polling import poller as polling
 from suno_async.limits.local import RATE_LIMIT
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def client_at(base_url: str, *, rate: float = FREE, policy: PollPolicy | None = 
     return client
 
 
-def poller_of(client: SunoClient) -> poller.Poller:
+def poller_of(client: SunoClient) -> polling.Poller:
     """Its counters, which cost nothing to read; a snapshot by `statistics` does."""
     return client.core().poller
 
@@ -63,7 +63,7 @@ def poller_of(client: SunoClient) -> poller.Poller:
 async def suno_async(base_url: str, ids: Sequence[str], in_flight: int) -> int:
     """`SunoClient.as_completed`: one poller for all."""
     # The poller's own bound is 200; all contenders shall have the same.
-    poller.MOST_IN_FLIGHT = in_flight
+    polling.MOST_IN_FLIGHT = in_flight
     async with client_at(base_url) as client:
         ended: list[Outcome] = []
 

@@ -71,7 +71,7 @@ def searches(seed: int, seconds: float) -> list[Search]:
     )
     found = [
         Search(properties, {}),
-        Search((*pytest, "tests/test_chaos.py"), {"CHAOS_SEED": str(seed)}),
+        Search((*pytest, "tests/chaos/test_chaos.py"), {"CHAOS_SEED": str(seed)}),
     ]
     if importlib.util.find_spec("tests.fuzz_readers") is not None:
         length = str(int(max(1, min(READERS, seconds))))

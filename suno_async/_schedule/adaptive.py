@@ -2,7 +2,7 @@
 
 Times are seconds on one monotonic clock of the caller's choosing; an age is the time since a task
 was created. The schedule sends nothing: `pop` returns the task that a request is worth most for,
-and the caller reports what came of it (`defer`, `retry`, `settle`, `discard`). `inspection` computes
+and the caller reports what came of it (`defer`, `retry`, `settle`, `discard`). `inspection` says
 what a request is worth; this module finds the best of a million tasks.
 
 Tasks of one kind that were created within two seconds of each other count as one age. Of these,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suno_async.sandbox import KEY, Sandbox
-from tests.test_cli import environment
+from tests.cli.test_cli import environment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -31,7 +31,7 @@ from suno_async import (
 )
 from suno_async.limits.local import AccountLimiter
 from suno_async.sandbox import Faults, Sandbox
-from tests.chaos_proxy import ChaosProxy, Extent, Fate, How, Point
+from tests.chaos.chaos_proxy import ChaosProxy, Extent, Fate, How, Point
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,8 +10,8 @@ import msgspec
 
 from suno_async import GenerateMusic, SunoClient, SunoError
 from suno_async.sandbox import Faults, Sandbox
+from tests.cli.test_cli import GENEROUS, run
 from tests.conftest import FAST, SCALE
-from tests.test_cli import GENEROUS, run
 
 if TYPE_CHECKING:
     from pathlib import Path

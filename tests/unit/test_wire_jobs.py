@@ -40,7 +40,7 @@ from suno_async._protocol.requests import (
 )
 from suno_async._protocol.task_info import read_task_info
 from suno_async.inputs import KINDS, SongOptions
-from tests.test_wire import envelope
+from tests.unit.test_wire import envelope
 
 READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
 

@@ -20,8 +20,8 @@ from suno_async.cli._jobs import fetched
 from suno_async.cli._tell import tell
 from suno_async.inputs import KINDS
 from suno_async.sandbox import COST, Faults, Sandbox
+from tests.cli.test_cli import GENEROUS, run, start
 from tests.conftest import SCALE
-from tests.test_cli import GENEROUS, run, start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -161,7 +161,7 @@ async def test_namesakes(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files called alike, of two tasks or of one, are all kept; one that fails stops no other."""
-    monkeypatch.setattr("suno_async.downloads.PAUSE", 0.0)
+    monkeypatch.setattr("suno_async.files.downloads.PAUSE", 0.0)
     (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
     url = track.suno_audio_url
     stems = {"lost": f"{sandbox.url}/media/none/x.mp3", "vocals": url, "choir": f"{url}?choir"}

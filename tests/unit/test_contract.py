@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from suno_async.sandbox import Sandbox
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MUSIC = {"GenerateMusic", "ExtendMusic", "ExtendUpload", "CoverMusic"}
 
 Row = dict[str, str]

@@ -1,0 +1,1 @@
+"""Tests with connections that break."""

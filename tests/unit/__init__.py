@@ -1,0 +1,1 @@
+"""Tests without sockets: pure code, and waiting in virtual time."""
