@@ -153,7 +153,7 @@ async def _as_completed(client: SunoClient, ids: list[str]) -> None:
 
 
 async def _results(client: SunoClient, ids: list[str]) -> None:
-    await client.results(ids)
+    await client.outcomes(ids)
 
 
 async def _own_tasks(client: SunoClient, ids: list[str]) -> None:
