@@ -161,7 +161,7 @@ async def test_namesakes(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files called alike, of two tasks or of one, are all kept; one that fails stops no other."""
-    monkeypatch.setattr("suno_async.files.downloads.PAUSE", 0.0)
+    monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
     (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
     url = track.suno_audio_url
     stems = {"lost": f"{sandbox.url}/media/none/x.mp3", "vocals": url, "choir": f"{url}?choir"}
