@@ -37,7 +37,7 @@ class Credentials:
         if not key:
             raise ConfigurationError("no API key: set SUNO_API_KEY, or pass api_key=")
         if not key.isascii() or not key.isprintable():
-            raise ConfigurationError("the API key contains a character that is not allowed in a header")
+            raise ConfigurationError("the API key contains a character that headers forbid")
         text = base_url or _environment("SUNO_BASE_URL", "CRUN_BASE_URL") or BASE_URL
         try:
             self.base_url = URL(text.rstrip("/"))
