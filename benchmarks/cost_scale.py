@@ -42,6 +42,9 @@ ONCE = PollPolicy(interval=3600.0, max_interval=3600.0, deadline=None)
 YOUNG = 600.0
 DAYS = 10 * 86_400.0
 
+#: How often each run is repeated.
+TRIES = 2
+
 #: Ages and policy of each run, by the suffix of its figures.
 SETTINGS = {
     "": (YOUNG, PollPolicy()),
@@ -54,18 +57,23 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
     """Microseconds to choose a task and to take it back, in steady virtual time, and the worst.
 
     Young tasks at every size; ages of up to ten days, with and without a deadline, at the last. A
-    growth is over young tasks at the first size.
+    growth is over young tasks at the first size. Every try does the same, so of two the least
+    counts: the machine can only make a step longer.
     """
     figures: dict[str, float] = {}
     least, most = sizes[0], sizes[-1]
     worst: list[float] = []
     for suffix, (oldest, policy) in SETTINGS.items():
         for size in sizes if not suffix else (most,):
-            steady, step = _decide(size, steps, oldest, policy)
-            figures[f"decision_us{suffix}_{size}"] = statistics.median(steady) * 1e6
-            figures[f"decision_mean_us{suffix}_{size}"] = statistics.mean(steady) * 1e6
-            figures[f"step_worst_ms{suffix}_{size}"] = step * 1e3
-            worst.append(step * 1e3)
+            tries = [_decide(size, steps, oldest, policy) for _ in range(TRIES)]
+            medians, means = (
+                [kind(steady) for steady, _ in tries]
+                for kind in (statistics.median, statistics.mean)
+            )
+            worst.append(min(step for _, step in tries) * 1e3)
+            figures[f"decision_us{suffix}_{size}"] = min(medians) * 1e6
+            figures[f"decision_mean_us{suffix}_{size}"] = min(means) * 1e6
+            figures[f"step_worst_ms{suffix}_{size}"] = worst[-1]
         for kind in ("", "_mean"):
             # Of a thousand old tasks all are soon asked, and little is left to decide.
             few = figures[f"decision{kind}_us_{least}"]
@@ -78,9 +86,9 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
 def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[list[float], float]:
     """Seconds of each steady decision, and of the worst step of all, the first ones included.
 
-    A decision is `pop` and what the replies that arrived since the last one bring: for four tasks
-    in five `defer`; else the task has ended, or came to its deadline, and a new one is added. Replies
-    take 50 to 250 ms and overtake each other.
+    A decision is `pop`, `next_due` and what the replies bring that arrived since the last one: for
+    four tasks in five `defer`; else the task has ended, or came to its deadline, and a new one is
+    added. Replies take 50 to 250 ms and overtake each other.
 
     Times are this thread's CPU time: a step waits for nothing, and time that another process takes
     is not the schedule's. Python's collector stays on, except while the tasks are set up: its
