@@ -218,7 +218,8 @@ class AccountLimiter:
         if before is None or pause.until > before.until + _LOG_STEP:
             logger.warning("account paused for %.1f s: %s", pause.until - now, pause.reason)
         for scope, give_up_at in self._impatient.items():
-            if give_up_at < pause.until:
+            # A scope that has expired is about to end, and refuses a new time.
+            if give_up_at < pause.until and not scope.expired():
                 scope.reschedule(now)
 
     def count_until(self, permit: Permit, when: float) -> None:

@@ -153,7 +153,9 @@ class Transport:
         """End direct calls with `ClientClosedError`, those under way and those to come."""
         self.closed = True
         for scope in self._calls:
-            scope.reschedule(self._loop.time())
+            # A scope that has expired is about to end, and refuses a new time.
+            if not scope.expired():
+                scope.reschedule(self._loop.time())
 
     async def close(self) -> None:
         """End direct calls, and close the sessions unless they were injected."""
