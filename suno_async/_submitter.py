@@ -321,4 +321,4 @@ def _log_abandoned(submission: Submission) -> None:
             "the caller of a create was cancelled, but %s %s was created", kind, submission.task_id
         )
     elif submission.sent:
-        logger.warning("the caller of a create was cancelled: %s", submission.error)
+        logger.warning("a create was given up after it was sent: %s", submission.error)

@@ -483,7 +483,8 @@ class SunoClient:
         if submission.sent:
             try:
                 await call(self._on_creation, creation)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
+                # Cancelled from inside, or by a close that has waited long enough.
                 logger.exception("on_creation failed")
         return creation
 

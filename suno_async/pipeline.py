@@ -147,10 +147,10 @@ class CreateStream:
                 index += 1
         except StopAsyncIteration:
             pass
-        except asyncio.CancelledError:
-            # By `_stop`, which wants the rest to end in order, or by `_leave`.
+        except asyncio.CancelledError as error:
+            # Once stopped: by `_stop` or by `_leave`, which want the rest to end in order.
             if not self._stopped:
-                raise
+                self._failure = self._failure or _unasked("the source of the inputs", error)
         except Exception as error:  # noqa: BLE001 (the source's own, raised at the end of the stream)
             self._failure = self._failure or error
         finally:
@@ -163,8 +163,17 @@ class CreateStream:
     async def _changed(self, submission: Submission) -> None:
         try:
             await call(self._options.on_submission, submission)
+        except asyncio.CancelledError as error:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise
+            self._stop(_unasked("on_submission", error))
+            # Or else it would be tried again, as it was not sent.
+            submission.abandoned = True
+            raise NotSentError("on_submission was cancelled") from error
         except Exception as error:
             self._stop(error)
+            submission.abandoned = True
             raise NotSentError(f"on_submission failed: {error}") from error
 
     async def _ended(self, submission: Submission) -> None:
@@ -175,6 +184,8 @@ class CreateStream:
             await call(self._options.on_creation, creation)
         except Exception as error:  # noqa: BLE001 (the user's own, raised at the end of the stream)
             self._stop(error)
+        except asyncio.CancelledError as error:
+            self._stop(_unasked("on_creation", error))
         self._open.pop(submission, None)
         self._known.put_nowait(creation)
 
@@ -197,6 +208,16 @@ class CreateStream:
             self._core.submitter.abandon(submission)
         while running := [each for each in (reader, *self._open.values()) if not each.done()]:
             await asyncio.wait(running)
+
+
+def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
+    """Return the error for a cancellation that came out of a function of the user's.
+
+    Passed on as it is, it would end the consumer's asyncio task without a word.
+    """
+    failure = RuntimeError(f"{what} was cancelled, but the stream was not")
+    failure.__cause__ = error
+    return failure
 
 
 class _PipelineWaiter:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import asyncio
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
-from suno_async import ClientClosedError, GenerateMusic, RateLimitError, SunoClient
+from suno_async import (
+    ClientClosedError,
+    Creation,
+    GenerateMusic,
+    RateLimitError,
+    Submission,
+    SunoClient,
+)
 from suno_async._limiter import AccountLimiter
 from tests.scripted import Server
 from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 KEY, URL = "ak_test", "http://api.example"
 
@@ -55,5 +67,90 @@ def test_two_closes(turns: int, monkeypatch: pytest.MonkeyPatch) -> None:
         await first
         ended = await asyncio.gather(*calls, waiting, return_exceptions=True)
         assert {type(each) for each in ended} == {ClientClosedError}
+
+    run_virtual(main())
+
+
+async def cancelled(*_: object) -> None:
+    """A callback that awaits something of its own that was cancelled."""
+    raise asyncio.CancelledError
+
+
+async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], BaseException | None]:
+    """Return what a stream yields, and what it raises at last."""
+    taken: list[Creation] = []
+
+    async def take() -> None:
+        async for creation in stream:
+            taken.append(creation)  # noqa: PERF401 (it raises)
+
+    # Over a real clock: a stream that spins would keep virtual time from moving on.
+    async with asyncio.timeout(10):
+        (error,) = await asyncio.gather(take(), return_exceptions=True)
+    return taken, error
+
+
+async def test_a_source_that_is_cancelled_from_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CancelledError of the source ends the stream with an error, after all that it had given."""
+    Server(delay=0.01).install(monkeypatch)
+
+    async def source() -> AsyncIterator[GenerateMusic]:
+        yield songs(1)[0]
+        await cancelled()
+
+    async with SunoClient(KEY, base_url=URL) as suno:
+        taken, error = await take_all(suno.create_many(source()))
+        assert [each.ok for each in taken] == [True]
+        assert isinstance(error, RuntimeError)
+        outcomes = suno.pipeline(source())
+        taking = asyncio.ensure_future(anext(outcomes))
+        await asyncio.sleep(0)
+        await suno.close()
+        async with asyncio.timeout(10):
+            assert isinstance((await taking).error, ClientClosedError)
+            with pytest.raises((RuntimeError, ClientClosedError)):
+                await anext(outcomes)
+
+
+@pytest.mark.parametrize("where", ["client", "on_creation", "on_submission"])
+async def test_a_callback_that_is_cancelled_from_inside(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CancelledError of a callback is an error of that callback, and every stream ends."""
+    server = Server(delay=0.01).install(monkeypatch)
+    of_client = cancelled if where == "client" else None
+    options: dict[str, Any] = {} if where == "client" else {where: cancelled}
+    async with SunoClient(KEY, base_url=URL, on_creation=of_client) as suno:
+        taken, error = await take_all(suno.create_many(songs(3), **options))
+    assert sorted(each.index for each in taken) == list(range(len(taken)))
+    if where == "client":
+        assert error is None
+        assert len(taken) == len(server.created) == 3
+    else:
+        assert isinstance(error, RuntimeError)
+        assert where in str(error)
+        created = sum(each.ok for each in taken)
+        assert created == len(server.created) == (0 if where == "on_submission" else len(taken))
+
+
+def test_a_failed_note_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in `on_submission` ends its create at once, though a second call would succeed."""
+    server = Server().install(monkeypatch)
+    noted: list[int] = []
+
+    def note(submission: Submission) -> None:
+        noted.append(submission.index)
+        if len(noted) == 1:
+            raise OSError("disk full")
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL) as suno:
+            stream = suno.create_many(songs(1), on_submission=note)
+            assert not (await anext(stream)).ok
+            with pytest.raises(OSError, match="disk full"):
+                await anext(stream)
+            assert asyncio.get_running_loop().time() < 1
+        assert noted == [0]
+        assert not server.requests
 
     run_virtual(main())
