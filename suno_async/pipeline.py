@@ -143,6 +143,8 @@ class CreateStream:
                 await self._places.acquire()
                 job = await anext(source)
                 submission = self._core.submitter.submission(job, self._options.callback_url, index)
+                # A source that swallows its cancellation may give one more: it is reported, unsent.
+                submission.abandoned = self._stopped
                 self._open[submission] = self._core.submitter.start(submission, self._terms)
                 index += 1
         except StopAsyncIteration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from typing import TYPE_CHECKING, Any
 
@@ -152,5 +153,29 @@ def test_a_failed_note_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> No
             assert asyncio.get_running_loop().time() < 1
         assert noted == [0]
         assert not server.requests
+
+    run_virtual(main())
+
+
+def test_a_source_that_swallows_its_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a source gives after its stream was left is reported, but not sent."""
+    server = Server().install(monkeypatch)
+    known: list[Creation] = []
+
+    async def source() -> AsyncIterator[GenerateMusic]:
+        first, *rest = songs(3)
+        yield first
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        for job in rest:
+            yield job
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL) as suno:
+            stream = suno.create_many(source(), on_creation=known.append)
+            assert (await anext(stream)).ok
+            await stream.aclose()
+        assert list(server.created) == ["0"]
+        assert [(each.index, each.ok) for each in known] == [(0, True), (1, False)]
 
     run_virtual(main())
