@@ -130,8 +130,9 @@ class Submitter:
         Raises:
             SunoError: The server refused, or could not be asked.
         """
-        paths = self._estimate_paths
-        for path in tuple(paths):
+        # A copy, because another call may change the order meanwhile.
+        paths = tuple(self._estimate_paths)
+        for path in paths:
             request = _wire_jobs.estimate_request(job, callback_url, path)
             try:
                 estimate = await self._transport.get(
@@ -142,7 +143,7 @@ class Submitter:
                     raise
             else:
                 # What was found is asked first from now on.
-                paths.sort(key=lambda each: each != path)
+                self._estimate_paths.sort(key=lambda each: each != path)
                 return estimate
         raise AssertionError("unreachable: the last path raises")
 

@@ -18,11 +18,16 @@ from suno_async import (
     SunoClient,
 )
 from suno_async._limiter import AccountLimiter
-from tests.scripted import Server
+from suno_async._transport import Transport
+from tests.scripted import Server, reply
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from suno_async._limiter import Permit
+    from suno_async._wire import Request
+    from tests.scripted import Reply
 
 KEY, URL = "ak_test", "http://api.example"
 
@@ -177,5 +182,27 @@ def test_a_source_that_swallows_its_cancellation(monkeypatch: pytest.MonkeyPatch
             await stream.aclose()
         assert list(server.created) == ["0"]
         assert [(each.index, each.ok) for each in known] == [(0, True), (1, False)]
+
+    run_virtual(main())
+
+
+def test_estimates_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two estimates at once finds the one endpoint there is, in whatever order they end."""
+    slow = [2.0, 0.0]
+
+    async def exchange(_: Transport, request: Request, permit: Permit) -> Reply:
+        permit.sent()
+        if not request.path.endswith("estimate-credits"):
+            return reply({"estimated_credits": 2, "balance": 50, "affordable": True})
+        await asyncio.sleep(slow.pop(0))
+        return reply(None, 404)
+
+    monkeypatch.setattr(Transport, "_exchange", exchange)
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL) as suno:
+            (job,) = songs(1)
+            prices = await asyncio.gather(suno.estimate(job), suno.estimate(job))
+            assert [each.estimated_credits for each in prices] == [2, 2]
 
     run_virtual(main())
