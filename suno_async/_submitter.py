@@ -214,15 +214,19 @@ class Submitter:
     async def _attempt(
         self, submission: Submission, terms: Terms, request: _wire.Request, permit: Permit
     ) -> str:
+        noted = False
         try:
-            self._transport.gate.check(self._loop.time(), spends=True)
+            self._check_may_leave(submission)
             submission.sending()
             await call(terms.on_change, submission)
-            if submission.abandoned:
-                raise NotSentError("cancelled before it was sent")  # noqa: TRY301 (one place undoes)
+            noted = True
+            # Once more: it may have taken long to note it down.
+            self._check_may_leave(submission)
         except BaseException:
             permit.cancel()
             submission.state = SubmissionState.PLANNED
+            if noted:
+                await call(terms.on_change, submission)
             raise
         try:
             return await self._transport.once(request, _wire.read_created, permit, spends=True)
@@ -231,6 +235,16 @@ class Submitter:
             if submission.state is SubmissionState.PLANNED:
                 await call(terms.on_change, submission)
             raise
+
+
+    def _check_may_leave(self, submission: Submission) -> None:
+        now = self._loop.time()
+        self._transport.gate.check(now, spends=True)
+        self._transport.limiter.refuse_if_paused(now)
+        if self._closed:
+            raise ClientClosedError("the client was closed before the create was sent")
+        if submission.abandoned:
+            raise NotSentError("cancelled before it was sent")
 
 
 class CreditWait:

@@ -13,8 +13,10 @@ from suno_async import (
     ClientClosedError,
     Creation,
     GenerateMusic,
+    InsufficientCreditsError,
     RateLimitError,
     Submission,
+    SubmissionState,
     SunoClient,
 )
 from suno_async._limiter import AccountLimiter
@@ -204,5 +206,73 @@ def test_estimates_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             (job,) = songs(1)
             prices = await asyncio.gather(suno.estimate(job), suno.estimate(job))
             assert [each.estimated_credits for each in prices] == [2, 2]
+
+    run_virtual(main())
+
+
+async def slow_note(submission: Submission) -> None:
+    """Note down what is about to be sent, which takes a second."""
+    if submission.state is SubmissionState.SENDING:
+        await asyncio.sleep(1)
+
+
+def test_close_while_an_intent_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A create whose intent is being noted down when the client is closed is not sent."""
+    server = Server().install(monkeypatch)
+    states: list[str] = []
+
+    async def note(submission: Submission) -> None:
+        states.append(submission.state.value)
+        await slow_note(submission)
+
+    async def main() -> None:
+        suno = SunoClient(KEY, base_url=URL)
+        stream = suno.create_many(songs(1), on_submission=note)
+        taking = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.5)
+        await suno.close()
+        assert isinstance((await taking).error, ClientClosedError)
+        with pytest.raises(ClientClosedError):
+            await anext(stream)
+        assert not server.requests
+        assert states == ["sending", "planned"]
+
+    run_virtual(main())
+
+
+def test_a_pause_while_an_intent_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A create whose intent is being noted down when the account is paused waits the pause out."""
+    server = Server().install(monkeypatch)
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL) as suno:
+            stream = suno.create_many(songs(8), on_submission=slow_note)
+            taking = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0.8)
+            suno.core().transport.limiter.pause(100.0)
+            creations = [await taking, *[each async for each in stream]]
+            assert all(each.ok for each in creations)
+            assert len(server.created) == 8
+            assert min(at for at, _ in server.requests) > 100
+
+    run_virtual(main())
+
+
+def test_a_402_while_an_intent_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A create that is refused locally after its intent was noted down does not count as sent."""
+    server = Server().install(monkeypatch)
+    reported: list[Creation] = []
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL, on_creation=reported.append) as suno:
+            stream = suno.create_many(songs(1), on_submission=slow_note)
+            taking = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0.5)
+            suno.core().transport.gate.credit_refused(asyncio.get_running_loop().time())
+            assert isinstance((await taking).error, InsufficientCreditsError)
+            with pytest.raises(InsufficientCreditsError):
+                await anext(stream)
+        assert not server.requests
+        assert not reported
 
     run_virtual(main())
