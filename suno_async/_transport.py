@@ -257,7 +257,11 @@ class Transport:
         permit_by = None if waits_out else max(give_up_at, started + self.request_timeout)
         number = 0
         while True:
+            asked = self._loop.time()
             permit = await self.limiter.acquire(permit_by)
+            if waits_out:
+                # A pause must not use up the time for retries.
+                give_up_at += self._loop.time() - asked
             try:
                 return await attempt(permit)
             except SunoError as error:

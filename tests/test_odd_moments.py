@@ -14,6 +14,7 @@ from suno_async import (
     Creation,
     GenerateMusic,
     InsufficientCreditsError,
+    NotSentError,
     RateLimitError,
     Submission,
     SubmissionState,
@@ -274,5 +275,27 @@ def test_a_402_while_an_intent_is_noted(monkeypatch: pytest.MonkeyPatch) -> None
                 await anext(stream)
         assert not server.requests
         assert not reported
+
+    run_virtual(main())
+
+
+def test_no_connection_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that a stream waits for the end of a pause does not count against its retries."""
+    server = Server().install(monkeypatch)
+    failures = 3
+
+    def answer(request: Request) -> Reply:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise NotSentError("no connection")
+        return server.usual(request)
+
+    server.answer = answer
+
+    async def main() -> None:
+        async with SunoClient(KEY, base_url=URL, retry_for=30.0) as suno:
+            suno.core().transport.limiter.pause(100.0)
+            assert [each.ok async for each in suno.create_many(songs(2))] == [True, True]
 
     run_virtual(main())
