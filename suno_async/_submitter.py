@@ -37,6 +37,11 @@ logger = logging.getLogger("suno_async")
 #: Seconds between two looks at the balance while creates wait for credits.
 BALANCE_EVERY = 30.0
 
+#: When a close has waited long enough, it cancels what remains so many times, so many seconds apart.
+#: One request and two functions of the user's can be waited for in turn.
+CANCELLATIONS = 3
+GRACE = 2.0
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
@@ -110,17 +115,25 @@ class Submitter:
             _log_abandoned(submission)
 
     async def close(self, timeout: float) -> None:
-        """End planned submissions; wait for those in flight, `timeout` seconds at most."""
+        """End planned submissions; wait for those in flight, `timeout` seconds at most.
+
+        What is still not answered then ends as unknown, which is reported within seconds.
+        """
         self._closed = True
         for submission, task in self._running.items():
             self._cancel_if_planned(submission, task)
         if not self._running:
             return
         _, late = await asyncio.wait(self._running.values(), timeout=timeout)
-        for task in late:
-            task.cancel()
+        # The first cancellation ends the request, the next ones end the user's functions.
+        for _ in range(CANCELLATIONS):
+            if not late:
+                return
+            for task in late:
+                task.cancel()
+            _, late = await asyncio.wait(late, timeout=GRACE)
         if late:
-            await asyncio.wait(late)
+            logger.error("%d creates ended, but on_creation does not return", len(late))
 
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False

@@ -11,6 +11,7 @@ import pytest
 
 from suno_async import (
     ClientClosedError,
+    CreateOutcomeUnknownError,
     Creation,
     GenerateMusic,
     InsufficientCreditsError,
@@ -297,5 +298,35 @@ def test_no_connection_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
         async with SunoClient(KEY, base_url=URL, retry_for=30.0) as suno:
             suno.core().transport.limiter.pause(100.0)
             assert [each.ok async for each in suno.create_many(songs(2))] == [True, True]
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("delay", [0.1, 1e6])
+def test_close_while_callbacks_hang(delay: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A close ends although `on_creation` does not return, whether the server answers or not."""
+    Server(delay=delay).install(monkeypatch)
+    called: list[str] = []
+
+    async def hang(creation: Creation) -> None:
+        called.append(type(creation.error).__name__)
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        suno = SunoClient(KEY, base_url=URL, request_timeout=5.0, on_creation=hang)
+        create = asyncio.ensure_future(suno.create(songs(1)[0]))
+        stream = suno.create_many(songs(1), on_creation=hang)
+        taking = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(1)
+        await suno.close()
+        assert asyncio.get_running_loop().time() < 15
+        if delay > 1:
+            with pytest.raises(CreateOutcomeUnknownError):
+                await create
+            assert isinstance((await taking).error, CreateOutcomeUnknownError)
+        else:
+            assert (await create).id == "task-0"
+            assert (await taking).ok
+        assert len(called) == 3
 
     run_virtual(main())
