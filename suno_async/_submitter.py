@@ -37,8 +37,8 @@ logger = logging.getLogger("suno_async")
 #: Seconds between two looks at the balance while creates wait for credits.
 BALANCE_EVERY = 30.0
 
-#: When a close has waited long enough, it cancels what remains so many times, so many seconds apart.
-#: One request and two functions of the user's can be waited for in turn.
+#: How often a close that has waited long enough cancels what remains, and seconds in between. One
+#: request and two functions of the user's can be waited for in turn.
 CANCELLATIONS = 3
 GRACE = 2.0
 
@@ -248,7 +248,6 @@ class Submitter:
             if submission.state is SubmissionState.PLANNED:
                 await call(terms.on_change, submission)
             raise
-
 
     def _check_may_leave(self, submission: Submission) -> None:
         now = self._loop.time()

@@ -485,7 +485,8 @@ class SunoClient:
                 await call(self._on_creation, creation)
             except (Exception, asyncio.CancelledError):
                 # Cancelled from inside, or by a close that has waited long enough.
-                logger.exception("on_creation failed")
+                what = submission.task_id or submission.error
+                logger.exception("on_creation failed: %s, %s", submission.kind, what)
         return creation
 
 

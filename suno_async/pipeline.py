@@ -166,8 +166,7 @@ class CreateStream:
         try:
             await call(self._options.on_submission, submission)
         except asyncio.CancelledError as error:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
+            if _is_asked_for():
                 raise
             self._stop(_unasked("on_submission", error))
             # Or else it would be tried again, as it was not sent.
@@ -187,7 +186,11 @@ class CreateStream:
         except Exception as error:  # noqa: BLE001 (the user's own, raised at the end of the stream)
             self._stop(error)
         except asyncio.CancelledError as error:
-            self._stop(_unasked("on_creation", error))
+            if _is_asked_for():
+                # A close has waited long enough for it.
+                self._stop(ClientClosedError("the client was closed while on_creation ran"))
+            else:
+                self._stop(_unasked("on_creation", error))
         self._open.pop(submission, None)
         self._known.put_nowait(creation)
 
@@ -210,6 +213,12 @@ class CreateStream:
             self._core.submitter.abandon(submission)
         while running := [each for each in (reader, *self._open.values()) if not each.done()]:
             await asyncio.wait(running)
+
+
+def _is_asked_for() -> bool:
+    """Return whether someone asked to cancel the current asyncio task."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
 
 
 def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
