@@ -184,7 +184,7 @@ class AccountLimiter:
         """
         if give_up_at is None:
             return await self._grant()
-        self._refuse_if_paused(give_up_at)
+        self.refuse_if_paused(give_up_at)
         try:
             async with asyncio.timeout_at(give_up_at) as scope:
                 self._impatient[scope] = give_up_at
@@ -194,8 +194,23 @@ class AccountLimiter:
                     del self._impatient[scope]
         except TimeoutError:
             pass
-        self._refuse_if_paused(give_up_at)
+        self.refuse_if_paused(give_up_at)
         raise NotSentError("no free slot in the request budget within the time given")
+
+    def refuse_if_paused(self, give_up_at: float) -> None:
+        """Raise the reason of a pause that ends after `give_up_at`.
+
+        Raises:
+            RateLimitError: The account is paused so long after a 429.
+            MaintenanceError: The same after a 455.
+        """
+        pause = self.paused
+        if pause is None or pause.until <= give_up_at:
+            return
+        left = pause.until - self.now()
+        message = f"not sent: the account is paused for another {left:.1f} s, {pause.reason}"
+        kind = RateLimitError if pause.code == 429 else MaintenanceError  # noqa: PLR2004 (the contract's code)
+        raise kind(pause.code, message, 0, (), left)
 
     def rate_exceeded(self, retry_after: float | None) -> None:
         """Pause the account and slow down: the server answered 429.
@@ -218,7 +233,8 @@ class AccountLimiter:
         if before is None or pause.until > before.until + _LOG_STEP:
             logger.warning("account paused for %.1f s: %s", pause.until - now, pause.reason)
         for scope, give_up_at in self._impatient.items():
-            if give_up_at < pause.until:
+            # A scope that has expired is about to end, and refuses a new time.
+            if give_up_at < pause.until and not scope.expired():
                 scope.reschedule(now)
 
     def count_until(self, permit: Permit, when: float) -> None:
@@ -261,15 +277,6 @@ class AccountLimiter:
             self._recent.append(self.now())
             self.granted += 1
             return permit
-
-    def _refuse_if_paused(self, give_up_at: float) -> None:
-        pause = self.paused
-        if pause is None or pause.until <= give_up_at:
-            return
-        left = pause.until - self.now()
-        message = f"not sent: the account is paused for another {left:.1f} s, {pause.reason}"
-        kind = RateLimitError if pause.code == 429 else MaintenanceError  # noqa: PLR2004 (the contract's code)
-        raise kind(pause.code, message, 0, (), left)
 
     def _set_rate(self, rate: float) -> None:
         self._rate = rate
