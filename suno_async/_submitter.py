@@ -32,6 +32,7 @@ from suno_async.errors import (
     TaskNotFoundError,
 )
 from suno_async.inputs import GeneratePersona, Input
+from suno_async.limits.base import check_pause
 from suno_async.submissions import Submission, SubmissionState
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ logger = logging.getLogger("suno_async")
 
 #: Seconds between two requests for the balance while creates wait for credits.
 BALANCE_EVERY = 30.0
+
+#: How often `close` cancels submissions that are late, and the seconds it waits after each time.
+#: One submission can wait for a request and then for two functions of the user.
+CANCELLATIONS = 3
+GRACE = 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,17 +129,26 @@ class Submitter:
             _log_abandoned(submission)
 
     async def close(self, timeout: float) -> None:
-        """End planned submissions. Wait at most `timeout` seconds for those in flight."""
+        """End planned submissions. Wait at most `timeout` seconds for those in flight.
+
+        A create that is still not answered then ends with an unknown outcome. That is reported
+        within seconds.
+        """
         self._closed = True
         for submission, task in self._running.items():
             self._cancel_if_planned(submission, task)
         if not self._running:
             return
         _, late = await asyncio.wait(self._running.values(), timeout=timeout)
-        for task in late:
-            task.cancel()
+        # The first cancellation ends the request, the others end functions of the user.
+        for _ in range(CANCELLATIONS):
+            if not late:
+                return
+            for task in late:
+                task.cancel()
+            _, late = await asyncio.wait(late, timeout=GRACE)
         if late:
-            await asyncio.wait(late)
+            logger.error("%d creates ended, but on_creation does not return", len(late))
 
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False
@@ -143,8 +158,9 @@ class Submitter:
         Raises:
             SunoError: The server returned an error, or no usable reply arrived.
         """
-        paths = self._estimate_paths
-        for path in tuple(paths):
+        # A copy, because a concurrent call may change the order.
+        paths = tuple(self._estimate_paths)
+        for path in paths:
             request = estimate_request(job, callback_url, path)
             try:
                 estimate = await self._transport.get(request, read_estimate, waits_out=waits_out)
@@ -153,7 +169,7 @@ class Submitter:
                     raise
             else:
                 # Use the path that exists first from now on.
-                paths.sort(key=lambda each: each != path)
+                self._estimate_paths.sort(key=lambda each: each != path)
                 return estimate
         raise AssertionError("unreachable: the last path raises")
 
@@ -225,15 +241,19 @@ class Submitter:
     async def _attempt(
         self, submission: Submission, terms: Terms, request: Request, permit: Permit
     ) -> str:
+        noted = False
         try:
-            self._transport.breaker.check(self._loop.time(), spends=True)
+            self._check_may_send(submission)
             submission.sending()
             await call(terms.on_change, submission)
-            if submission.abandoned:
-                raise NotSentError("cancelled before it was sent")  # noqa: TRY301 (one place undoes)
+            noted = True
+            # Check again, because `on_change` may have taken a long time.
+            self._check_may_send(submission)
         except BaseException:
             permit.cancel()
             submission.state = SubmissionState.PLANNED
+            if noted:
+                await call(terms.on_change, submission)
             raise
         try:
             return await self._transport.once(request, read_created, permit, spends=True)
@@ -242,6 +262,16 @@ class Submitter:
             if submission.state is SubmissionState.PLANNED:
                 await call(terms.on_change, submission)
             raise
+
+    def _check_may_send(self, submission: Submission) -> None:
+        """Raise if the request must not be sent now."""
+        now = self._loop.time()
+        self._transport.breaker.check(now, spends=True)
+        check_pause(self._transport.limiter.paused, now, now)
+        if self._closed:
+            raise ClientClosedError("the client was closed before the create was sent")
+        if submission.abandoned:
+            raise NotSentError("cancelled before it was sent")
 
 
 class CreditWait:
@@ -315,4 +345,4 @@ def _log_abandoned(submission: Submission) -> None:
             "the caller of a create was cancelled, but %s %s was created", kind, submission.task_id
         )
     elif submission.sent:
-        logger.warning("the caller of a create was cancelled: %s", submission.error)
+        logger.warning("a create was given up after it was sent: %s", submission.error)

@@ -225,7 +225,7 @@ class Stems(Mapping[str, str]):
         return f"<Stems {', '.join(self._urls)}>"
 
 
-class TaskRef(msgspec.Struct, frozen=True):
+class TaskRef(msgspec.Struct, frozen=True, gc=False):
     """A reference to a task, to be stored or passed to another process.
 
     ``msgspec.json.encode(ref)`` turns it into JSON, and

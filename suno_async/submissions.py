@@ -66,8 +66,9 @@ class Submission(msgspec.Struct, eq=False):
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
         sent: Whether at least one request was sent, or may have been sent.
-        abandoned: Whether the caller was cancelled. An abandoned submission is not sent again. If
-            its request is in flight, the client still waits for the reply.
+        abandoned: Whether the caller was cancelled, or `on_submission` raised. An abandoned
+            submission is not sent again. If its request is in flight, the client still waits for
+            the reply.
         task_id: The id of the new task or persona; empty until it is created.
         error: Why nothing was created, or why that is unknown; None otherwise.
     """

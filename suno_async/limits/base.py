@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from suno_async.errors import MaintenanceError, RateLimitError
+
 
 class Pause(NamedTuple):
     """A pause of an account, during which no request is sent.
@@ -20,6 +22,26 @@ class Pause(NamedTuple):
     def reason(self) -> str:
         """The cause of the pause in words."""
         return "rate exceeded (429)" if self.code == 429 else "maintenance (455)"  # noqa: PLR2004 (the contract's code)
+
+
+def check_pause(pause: Pause | None, give_up_at: float, now: float) -> None:
+    """Raise an error if a pause lasts longer than the caller can wait.
+
+    Args:
+        pause: The current pause; None if there is none.
+        give_up_at: Loop time until which the caller can wait.
+        now: The current loop time.
+
+    Raises:
+        RateLimitError: The pause was caused by a 429.
+        MaintenanceError: The pause was caused by a 455.
+    """
+    if pause is None or pause.until <= give_up_at:
+        return
+    left = pause.until - now
+    message = f"not sent: the account is paused for another {left:.1f} s, {pause.reason}"
+    kind = RateLimitError if pause.code == 429 else MaintenanceError  # noqa: PLR2004 (the contract's code)
+    raise kind(pause.code, message, 0, (), left)
 
 
 class Permit(Protocol):
