@@ -119,7 +119,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
             continue_at: Where the new part starts, in seconds from the start of the song. Custom
                 mode requires it.
             audio_weight: How strongly the song influences the result, 0 to 1.
-            options: Further fields of `ExtendMusic`. The model defaults to that of this song.
+            **options: Further fields of `ExtendMusic`. The model defaults to that of this song.
         """
         return ExtendMusic(
             task_id=self.task_id,
@@ -139,7 +139,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             audio_weight: How strongly the song influences the result, 0 to 1.
-            options: Further fields of `CoverMusic`. The model defaults to that of this song.
+            **options: Further fields of `CoverMusic`. The model defaults to that of this song.
         """
         return CoverMusic(
             task_id=self.task_id,
