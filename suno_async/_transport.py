@@ -212,7 +212,7 @@ class Transport:
             SunoError: As by `retrying` and `once`.
         """
         what = f"{request.method} {request.path}"
-        return await self._until_closed(
+        return await self.until_closed(
             self.retrying(
                 lambda permit: self.once(request, read, permit),
                 _is_passing,
@@ -280,7 +280,12 @@ class Transport:
             number += 1
             await asyncio.sleep(delay)
 
-    async def _until_closed(self, work: Coroutine[Any, Any, T]) -> T:
+    async def until_closed(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`, and end it when the client is closed.
+
+        Raises:
+            ClientClosedError: The client was closed before or meanwhile.
+        """
         if self.closed:
             work.close()
             raise ClientClosedError("this SunoClient is closed; make a new one")

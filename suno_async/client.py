@@ -390,7 +390,7 @@ class SunoClient:
         file = await core.uploader.inspect(path, content_type)
         request = _wire_jobs.upload_request(file.content_type, file.suffix)
         target = await core.transport.get(request, _wire_jobs.read_upload)
-        await core.uploader.send(file, target.presigned_url)
+        await core.transport.until_closed(core.uploader.send(file, target.presigned_url))
         return target.file_url
 
     def as_completed(
@@ -435,8 +435,12 @@ class SunoClient:
 
         Raises:
             DownloadError: It could not be fetched whole.
+            ClientClosedError: The client was closed meanwhile.
         """
-        return await self.core().downloader.download(track, directory, overwrite=overwrite)
+        core = self.core()
+        return await core.transport.until_closed(
+            core.downloader.download(track, directory, overwrite=overwrite)
+        )
 
     def statistics(self) -> Statistics:
         """Return a snapshot of what this client does, or did before it was closed."""

@@ -22,11 +22,13 @@ from suno_async import (
 )
 from suno_async._limiter import AccountLimiter
 from suno_async._transport import Transport
+from tests.hostile import response, serving
 from tests.scripted import Server, reply
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from suno_async._limiter import Permit
     from suno_async._wire import Request
@@ -336,3 +338,37 @@ def test_close_while_callbacks_hang(delay: float, monkeypatch: pytest.MonkeyPatc
         assert len(called) == 3
 
     run_virtual(main())
+
+
+async def test_close_ends_downloads_and_uploads(tmp_path: Path) -> None:
+    """A download and an upload that hang end with `ClientClosedError` when the client is closed."""
+    begun: list[bytes] = []
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        if b"/upload-url" in request:
+            target = {"presigned_url": f"{url}/store", "file_url": f"{url}/stored"}
+            writer.write(response(reply(target)[2]))
+            return True
+        begun.append(request)
+        if request.startswith(b"GET"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+        await writer.drain()
+        await asyncio.Event().wait()
+        return False
+
+    song = tmp_path / "song.mp3"
+    song.write_bytes(b"song")
+    async with serving(answer) as url:
+        suno = SunoClient(KEY, base_url=url)
+        works = [
+            asyncio.ensure_future(suno.download(f"{url}/other.mp3", tmp_path)),
+            asyncio.ensure_future(suno.upload(song)),
+        ]
+        async with asyncio.timeout(10):
+            while len(begun) < 2:  # noqa: ASYNC110 (no event to wait for)
+                await asyncio.sleep(0.01)
+            await suno.close()
+            for work in works:
+                with pytest.raises(ClientClosedError):
+                    await work
+    assert [each.name for each in tmp_path.iterdir()] == ["song.mp3"]  # noqa: ASYNC240 (a test)
