@@ -58,7 +58,7 @@ from suno_async.models import (
 )
 from suno_async.outcomes import JobOutcome, Outcome
 from suno_async.policy import PollPolicy
-from suno_async.statistics import Learnt, Statistics
+from suno_async.statistics import DurationSummary, Statistics
 from suno_async.submissions import Submission, SubmissionState
 
 __version__ = "0.1.0"
@@ -74,6 +74,7 @@ __all__ = [
     "Creation",
     "CreditLimitError",
     "DownloadError",
+    "DurationSummary",
     "Durations",
     "Estimate",
     "ExtendMusic",
@@ -88,7 +89,6 @@ __all__ = [
     "InternalError",
     "InvalidInputError",
     "JobOutcome",
-    "Learnt",
     "MaintenanceError",
     "ModelInfo",
     "ModelSchema",
