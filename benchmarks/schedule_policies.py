@@ -3,7 +3,7 @@
 fixed        every task on its own 15 s timer, behind a FIFO limiter
 backoff      15 s, then 30 s with equal jitter (15 to 30 s), behind a FIFO limiter
 edf          suno_async's schedule="backoff": exponential backoff, earliest due first
-index        suno_async's schedule="adaptive", which starts from its prior and learns
+adaptive     suno_async's schedule="adaptive", which starts from its prior and learns
 trained      the same, having seen 5,000 tasks of the same durations before
 eager        trained, and may go down to 2 s while the budget is idle
 clairvoyant  knows every end: one request each, those that never finish last
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from benchmarks.schedule_simulation import Poller
 
 BASELINES = ("fixed", "backoff", "clairvoyant")
-SCHEDULES = ("edf", "index", "trained", "eager")
+SCHEDULES = ("edf", "adaptive", "trained", "eager")
 
 #: Tasks a pre-trained schedule has seen.
 LESSONS = 5000
@@ -199,7 +199,7 @@ def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) ->
             jitter = Random(f"jitter {seed}").random
             schedule = BackoffSchedule[Watched](PollPolicy(schedule="backoff"), jitter)
             return Scheduled(tasks, schedule, Learner())
-        case "index":
+        case "adaptive":
             return _index(tasks)
         case "trained" | "eager":
             poller = _index(tasks, eager=policy == "eager")

@@ -22,9 +22,9 @@ from suno_async._polling.deadlines import DeadlineKeeper
 from suno_async._polling.waiters import FutureWaiter, QueueWaiter
 from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
+from suno_async._schedule.frame import LAST_TRIES
 from suno_async._transport.breaker import CircuitBreaker
-from suno_async.policy import LAST_TRIES
-from tests.scripted_transport import Limiter, Scripted, make_poller, wait_for
+from tests.scripted_transport import Limiter, Scripted, make_poller, wait_for, watch
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> lis
     bug.passes, bug.left = passes, times
     queue = QueueWaiter(interactive=False, readings=True)
     for n in range(20):
-        poller.watch(str(n), (queue,), 0.0)
+        watch(poller, str(n), queue, 0.0)
     waits = [wait_for(poller, str(n), None if n % 4 == 0 else 0.0) for n in range(40)]
     collecting = asyncio.ensure_future(collect(queue, 20))
     async with asyncio.timeout(ALL_OVER):
@@ -217,7 +217,7 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
             assert outcome.error.__cause__ is error
 
 
-@pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["index", "backoff"])
+@pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["adaptive", "backoff"])
 def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task whose poll is in flight when the schedule restarts is not polled a second time."""
     place = BackoffSchedule if policy is BACKOFF else AdaptiveSchedule
@@ -254,7 +254,7 @@ def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
     async def main() -> None:
         poller = make_poller(Scripted(script))
-        poller.watch("0", (Broken(),), None)
+        watch(poller, "0", Broken(), None)
         assert (await wait_for(poller, "0")).ok
         assert poller.watched == 0
         await poller.close()
