@@ -21,15 +21,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.schedule_policies import make_poller
-from benchmarks.schedule_report import mean
-from benchmarks.schedule_sets import LOG_NORMAL, draw_set
-from benchmarks.schedule_simulation import REPLY_DELAY, quantile, simulate
+from benchmarks.schedule.policies import make_poller
+from benchmarks.schedule.report import mean
+from benchmarks.schedule.sets import LOG_NORMAL, draw_set
+from benchmarks.schedule.simulation import REPLY_DELAY, quantile, simulate
 from suno_async import SunoClient
 from suno_async.sandbox import Faults, Sandbox
 
 if TYPE_CHECKING:
-    from benchmarks.schedule_sets import TaskSet
+    from benchmarks.schedule.sets import TaskSet
 
 #: The most by which the means may differ, as a share of the simulation's.
 TOLERANCE = 0.1

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.schedule_simulation import REPLY_DELAY
+from benchmarks.schedule.simulation import REPLY_DELAY
 from suno_async import GenerateMusic, PollPolicy, SunoClient
 from suno_async.sandbox import Faults, Sandbox
 

@@ -16,13 +16,13 @@ pytest.importorskip("matplotlib")
 
 import numpy as np
 
-from benchmarks import schedule
 from benchmarks.bound import mean_delay_bound
-from benchmarks.bound_inspection import Inspection
-from benchmarks.schedule_check import Point, from_rows
-from benchmarks.schedule_policies import Timers, make_poller
-from benchmarks.schedule_report import Row, mean, standard_error
-from benchmarks.schedule_sets import (
+from benchmarks.bound.inspection import Inspection
+from benchmarks.schedule.__main__ import main
+from benchmarks.schedule.check import Point, from_rows
+from benchmarks.schedule.policies import Timers, make_poller
+from benchmarks.schedule.report import Row, mean, standard_error
+from benchmarks.schedule.sets import (
     DEADLINE,
     DURATIONS,
     ENDLESS,
@@ -34,7 +34,7 @@ from benchmarks.schedule_sets import (
     draw_set,
     fixed_requests,
 )
-from benchmarks.schedule_simulation import (
+from benchmarks.schedule.simulation import (
     AT_ONCE,
     MEAN_REPLY_DELAY,
     REPLY_DELAY,
@@ -268,7 +268,7 @@ def test_command_line(
     arguments = "--n 60 --arrivals p90 --durations log-normal --policies fixed,edf --seeds 2"
     monkeypatch.setattr(sys, "argv", ["schedule", *arguments.split(), "--json", str(file)])
     with pytest.raises(SystemExit) as left:
-        schedule.main()
+        main()
     assert left.value.code == 0
     rows = json.loads(file.read_text())
     assert [(each["policy"], each["seed"]) for each in rows] == [

@@ -10,7 +10,7 @@ couples the tasks any more: each is a problem of optimal inspection by itself (B
 Proschan 1963; in price form Keller 1974), solved by dynamic programming over the age at the last
 check. So every price function gives a lower bound; a good one gives a good bound. Where arrivals
 are steady a constant price does (`steady`); elsewhere the prices are the duals of a linear
-programme (`benchmarks.bound_prices`), whose coarseness costs tightness, never validity.
+programme (`benchmarks.bound.prices`), whose coarseness costs tightness, never validity.
 
 Ages lie on a grid. Rounding the checks of any policy up to the grid keeps them a floor apart and
 delays each by less than a step, so the grid's optimum is at most a step above the true one; in
@@ -29,17 +29,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.bound_inspection import Inspection
-from benchmarks.bound_polish import polished
-from benchmarks.bound_prices import LATE, dual_prices
-from benchmarks.schedule_sets import DEADLINE, ENDLESS, FLOOR, RATE, arrival_rate, fixed_requests
+from benchmarks.bound.inspection import Inspection
+from benchmarks.bound.polish import polished
+from benchmarks.bound.prices import LATE, dual_prices
+from benchmarks.schedule.sets import DEADLINE, ENDLESS, FLOOR, RATE, arrival_rate, fixed_requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from benchmarks.schedule_sets import Durations
+    from benchmarks.schedule.sets import Durations
 
     Floats = NDArray[np.float64]
 

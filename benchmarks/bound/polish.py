@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.bound_prices import LATE
-from benchmarks.bound_programme import least
-from benchmarks.schedule_sets import DEADLINE, RATE
+from benchmarks.bound.prices import LATE
+from benchmarks.bound.programme import least
+from benchmarks.schedule.sets import DEADLINE, RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.bound_inspection import Inspection
+    from benchmarks.bound.inspection import Inspection
 
     Floats = NDArray[np.float64]
 

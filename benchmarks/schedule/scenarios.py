@@ -6,19 +6,19 @@ import math
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.schedule_policies import LESSONS, Scheduled, make_poller
-from benchmarks.schedule_report import mean
-from benchmarks.schedule_sets import (
+from benchmarks.schedule.policies import LESSONS, Scheduled, make_poller
+from benchmarks.schedule.report import mean
+from benchmarks.schedule.sets import (
     LOG_NORMAL,
     Durations,
     TaskSet,
     draw_durations,
     draw_set,
 )
-from benchmarks.schedule_simulation import quantile, simulate
+from benchmarks.schedule.simulation import quantile, simulate
 
 if TYPE_CHECKING:
-    from benchmarks.schedule_simulation import Run
+    from benchmarks.schedule.simulation import Run
 
 #: Sets with interactive tasks, and how many are tried in each, one at a time.
 BULKS, PROBES = 4, 15

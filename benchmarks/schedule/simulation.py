@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.schedule_sets import FLOOR, RATE
+from benchmarks.schedule.sets import FLOOR, RATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.schedule_sets import TaskSet
+    from benchmarks.schedule.sets import TaskSet
 
 #: Shortest and longest time from a request to its reply, in seconds; uniform between them.
 REPLY_DELAY = (0.05, 0.25)

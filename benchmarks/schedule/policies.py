@@ -19,7 +19,7 @@ import math
 from random import Random
 from typing import TYPE_CHECKING
 
-from benchmarks.schedule_sets import DEADLINE, EAGER_FLOOR, FLOOR, draw_durations
+from benchmarks.schedule.sets import DEADLINE, EAGER_FLOOR, FLOOR, draw_durations
 from suno_async import Durations as Learner
 from suno_async import PollPolicy
 from suno_async._schedule.adaptive import IndexSchedule
@@ -29,8 +29,8 @@ from suno_async._schedule.entry import Entry, Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.schedule_sets import Durations, TaskSet
-    from benchmarks.schedule_simulation import Poller
+    from benchmarks.schedule.sets import Durations, TaskSet
+    from benchmarks.schedule.simulation import Poller
 
 BASELINES = ("fixed", "backoff", "clairvoyant")
 SCHEDULES = ("edf", "index", "trained", "eager")

@@ -11,7 +11,7 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cost_polls import FREE, client_at, new_ids, poller_of, reset, until
+from benchmarks.cost.polls import FREE, client_at, new_ids, poller_of, reset, until
 from suno_async import Durations, PollPolicy
 from suno_async._schedule.adaptive import IndexSchedule
 from suno_async._schedule.entry import Entry

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import schedule_scenarios as scenarios
-from benchmarks.schedule_policies import make_poller
-from benchmarks.schedule_report import Row, figure, mean, pick
-from benchmarks.schedule_sets import EAGER_FLOOR, LOG_NORMAL, RATE, draw_set
-from benchmarks.schedule_simulation import simulate
+from benchmarks.schedule import scenarios
+from benchmarks.schedule.policies import make_poller
+from benchmarks.schedule.report import Row, figure, mean, pick
+from benchmarks.schedule.sets import EAGER_FLOOR, LOG_NORMAL, RATE, draw_set
+from benchmarks.schedule.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

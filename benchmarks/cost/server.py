@@ -108,7 +108,7 @@ async def _serve() -> None:
 @contextlib.contextmanager
 def running_server() -> Generator[str]:
     """Start the server; its base URL."""
-    command = [sys.executable, "-m", "benchmarks.cost_server"]
+    command = [sys.executable, "-m", "benchmarks.cost.server"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 (this very module)
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the server has no pipes")

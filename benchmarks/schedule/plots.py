@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib import pyplot  # noqa: ICN001 (plt is its untyped name below)
 
-from benchmarks.schedule_policies import floor_of, make_poller
-from benchmarks.schedule_report import Row, mean, pick
-from benchmarks.schedule_report import figure as figure_of
-from benchmarks.schedule_sets import LOG_NORMAL, draw_set
-from benchmarks.schedule_simulation import simulate
+from benchmarks.schedule.policies import floor_of, make_poller
+from benchmarks.schedule.report import Row, mean, pick
+from benchmarks.schedule.report import figure as figure_of
+from benchmarks.schedule.sets import LOG_NORMAL, draw_set
+from benchmarks.schedule.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

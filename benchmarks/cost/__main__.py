@@ -21,8 +21,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import cost_polls, cost_scale
-from benchmarks.cost_server import running_server
+from benchmarks.cost import polls, scale
+from benchmarks.cost.server import running_server
 
 #: The most that each figure may be.
 TARGETS = {
@@ -66,15 +66,15 @@ def measure(size: _Size, *, full: bool) -> dict[str, float]:
     """Every figure, by name."""
     figures: dict[str, float] = {}
     with running_server() as base_url:
-        figures |= cost_polls.measure(base_url, size.polled, size.rounds)
+        figures |= polls.measure(base_url, size.polled, size.rounds)
         if full:
             for in_flight in (1, 20):
-                found = cost_polls.measure(base_url, size.polled, size.rounds, in_flight)
+                found = polls.measure(base_url, size.polled, size.rounds, in_flight)
                 figures |= {f"{name}_of_{in_flight}": value for name, value in found.items()}
-        figures |= asyncio.run(cost_polls.paced(base_url, size.tracked, size.seconds))
-        figures |= cost_scale.decisions(size.decisions, size.steps)
-        figures |= cost_scale.holds(base_url, size.tracked, size.tries)
-        figures |= cost_scale.memory(base_url, size.tracked)
+        figures |= asyncio.run(polls.paced(base_url, size.tracked, size.seconds))
+        figures |= scale.decisions(size.decisions, size.steps)
+        figures |= scale.holds(base_url, size.tracked, size.tries)
+        figures |= scale.memory(base_url, size.tracked)
     return figures
 
 

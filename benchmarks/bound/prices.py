@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.bound_programme import least, sparse
-from benchmarks.schedule_sets import DEADLINE, ENDLESS, RATE
+from benchmarks.bound.programme import least, sparse
+from benchmarks.schedule.sets import DEADLINE, ENDLESS, RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.schedule_sets import Durations
+    from benchmarks.schedule.sets import Durations
 
 #: Seconds after the deadline within which the last check must come, unless all arrive together.
 LATE = 60.0

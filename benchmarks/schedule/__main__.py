@@ -6,7 +6,7 @@
     python -m benchmarks.schedule --n 10000 --arrivals p200 --policies fixed,index --seeds 5
 
 A discrete-event simulation in virtual time drives the very class the client uses. Replies take 50
-to 250 ms and overtake each other; a delay ends when the reply arrives (`schedule_simulation`).
+to 250 ms and overtake each other; a delay ends when the reply arrives (see `simulation`).
 
 "x bound" is the mean delay divided by a mean delay that no policy can beat that knows the
 distribution of durations but not the draws (`benchmarks.bound`). That bound is computed for replies
@@ -23,12 +23,12 @@ import time
 from pathlib import Path
 
 from benchmarks.bound import mean_delay_bound
-from benchmarks.schedule_check import check
-from benchmarks.schedule_plots import draw_plots
-from benchmarks.schedule_policies import BASELINES, SCHEDULES, floor_of, make_poller
-from benchmarks.schedule_report import Row, make_row, table
-from benchmarks.schedule_sets import DURATIONS, draw_set
-from benchmarks.schedule_simulation import MEAN_REPLY_DELAY, simulate
+from benchmarks.schedule.check import check
+from benchmarks.schedule.plots import draw_plots
+from benchmarks.schedule.policies import BASELINES, SCHEDULES, floor_of, make_poller
+from benchmarks.schedule.report import Row, make_row, table
+from benchmarks.schedule.sets import DURATIONS, draw_set
+from benchmarks.schedule.simulation import MEAN_REPLY_DELAY, simulate
 
 ARRIVALS = ("once", "p30", "p90", "p200", "d90")
 

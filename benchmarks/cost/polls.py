@@ -23,7 +23,7 @@ import aiohttp
 import httpx
 import msgspec
 
-from benchmarks.cost_server import SUCCESS_EVERY
+from benchmarks.cost.server import SUCCESS_EVERY
 from suno_async import SunoClient
 from suno_async._polling import poller as polling
 from suno_async.limits.local import RATE_LIMIT

@@ -6,12 +6,12 @@ import math
 import statistics
 from typing import TYPE_CHECKING, TypedDict
 
-from benchmarks.schedule_simulation import quantile
+from benchmarks.schedule.simulation import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.schedule_simulation import Run
+    from benchmarks.schedule.simulation import Run
 
 
 class Row(TypedDict):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.schedule_sets import DEADLINE, ENDLESS
+from benchmarks.schedule.sets import DEADLINE, ENDLESS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.schedule_sets import Durations
+    from benchmarks.schedule.sets import Durations
 
     Floats = NDArray[np.float64]
     Places = NDArray[np.intp]
