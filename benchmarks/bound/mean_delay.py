@@ -164,14 +164,20 @@ def _transient(n: int, arrivals: str, durations: Durations, floor: float) -> Tra
 def mean_delay_bound(
     created: Sequence[float], arrivals: str, durations: Durations, floor: float = FLOOR
 ) -> float:
-    """The least mean delay over the tasks that finish; `created` as drawn for `arrivals`.
+    """Return the lower bound of the mean delay of the tasks that finish, in seconds.
 
-    The clairvoyant may do better; nobody else, beyond the luck of the draw.
+    It is a bound on the expected value: on a single set of tasks a policy may be luckier.
+
+    Args:
+        created: Creation times, as drawn for `arrivals`.
+        arrivals: Name of the arrivals, such as ``p90``.
+        durations: Distribution of the durations.
+        floor: Shortest time between two checks of a task in seconds.
     """
     n, rate = len(created), arrival_rate(arrivals, durations)
     scarce = rate * fixed_requests(durations) > 0.95 * RATE
-    # A floor of 2 s leaves no load unscarce, and its short intervals want the finer grid of a long
-    # run, but where there are fewer than two requests for each task.
+    # With a floor of 2 s, requests are scarce at every load, and the short intervals need the finer
+    # grid of a long run, unless there are fewer than two requests per task.
     long = n / rate >= 5000 or (arrivals.startswith("p") and (floor < FLOOR or not scarce))
     if not long:
         total = _transient(n, arrivals, durations, floor).total(created)
