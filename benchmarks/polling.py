@@ -4,8 +4,8 @@
     python -m benchmarks.polling --tasks 60 --seconds 8   a smoke run
 
 What is measured: delays, requests, 429s, the worst sliding second, CPU, memory and the longest
-stall of the event loop. A delay runs from the end of a task, by the sandbox's clock, to its outcome in
-the client; it includes the reply delay.
+stall of the event loop. A delay runs from the end of a task, by the sandbox's clock, to its outcome
+in the client; it includes the reply delay.
 
 How: the tasks all exist at the start, and the client polls them in real time. Replies take 50 to
 250 ms, so they overtake each other. During the run one more task is created and awaited. Its

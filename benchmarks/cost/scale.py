@@ -1,4 +1,4 @@
-"""What a great many tasks cost: CPU per decision, memory per id, and how long the loop is held."""
+"""The cost of very many tasks: CPU per decision, memory per id, blocks of the event loop."""
 
 from __future__ import annotations
 
@@ -126,10 +126,10 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Bytes per tracked id, by `tracemalloc`, and asyncio tasks, for each way to await many.
+    """Return bytes (`tracemalloc`) and asyncio tasks per tracked id, for each way to await many.
 
-    What the caller holds anyway is not counted: the ids, the handles and, where each handle is
-    awaited by a task of the caller's, as much as that task takes to await a bare future.
+    What the caller holds in any case does not count: the ids, the handles and, if each handle has
+    an asyncio task of its own, the memory of such a task that awaits a bare future.
     """
     figures: dict[str, float] = {}
     for name, wait, rate in (
@@ -181,14 +181,14 @@ async def _bare_tasks(count: int) -> int:
 
 async def _tracked(base_url: str, count: int, wait: Wait, rate: float) -> tuple[int, int]:
     ids = new_ids(count, _draw)
-    # No answer of "success": all shall stay tracked.
+    # No reply is "success", so all tasks stay tracked.
     await reset(base_url, 10 * count)
     async with client_at(base_url, rate=rate, policy=ONCE) as client:
         poller = poller_of(client)
         with _traced() as used:
             async with _cancelled_at_last(wait(client, ids)):
                 await until(lambda: poller.watched >= count, 0.05)
-                # At the lowest rate one may be answered; at this one all shall be, exactly once.
+                # At the low rate at most one poll happens. At this one every task is polled exactly once.
                 if rate == FREE:
                     await until(lambda: poller.polls >= count, 0.05)
                 await asyncio.sleep(0.5)
@@ -222,7 +222,7 @@ async def _cancelled_at_last(work: Coroutine[Any, Any, object]) -> AsyncGenerato
 
 
 class _Watch:
-    """The longest time between two turns of the loop, and the collector's longest pause."""
+    """Record the longest time between two turns of the loop, and the collector's longest pause."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -234,7 +234,7 @@ class _Watch:
         gc.callbacks.append(self._collection)
 
     def lap(self) -> tuple[float, float]:
-        """Both in milliseconds, since the last lap."""
+        """Return both in milliseconds, since the last lap."""
         laps = self.longest * 1e3, self.longest_collection * 1e3
         self.longest = self.longest_collection = 0.0
         return laps
@@ -258,10 +258,10 @@ class _Watch:
 
 
 def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
-    """Milliseconds for which the loop is held when `count` ids come, or go, at once.
+    """Return how many milliseconds the loop is blocked when `count` ids are added or removed.
 
-    The collector is on, and its pauses are part of the holds; the longest is told beside them. Of
-    several tries the least counts: another process can only lengthen a hold.
+    The collector is on, and its pauses are part of the figures. The longest pause is a figure of
+    its own. The least of several tries counts, because other processes can only make it longer.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}
