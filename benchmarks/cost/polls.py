@@ -24,9 +24,10 @@ import httpx
 import msgspec
 
 from benchmarks.cost.server import SUCCESS_EVERY
+from benchmarks.schedule.sets import RATE
 from suno_async import SunoClient
 from suno_async._polling import poller as polling
-from suno_async.limits.local import RATE_LIMIT
+from suno_async.limits import LocalLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -47,23 +48,19 @@ FREE = 1e6
 _draw = random.Random(1)
 
 
-def client_at(base_url: str, *, rate: float = FREE, policy: PollPolicy | None = None) -> SunoClient:
-    """Return a client of the benchmark's server, with a limiter of `rate` requests per second."""
-    client = SunoClient(KEY, base_url=base_url, policy=policy)
-    client._rate_limit = rate  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # refused in public
-    return client
-
-
-def poller_of(client: SunoClient) -> polling.Poller:
-    """Its counters, which cost nothing to read; a snapshot by `statistics` does."""
-    return client._runtime().poller  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+def client_at(
+    base_url: str, limiter: LocalLimiter, *, policy: PollPolicy | None = None
+) -> SunoClient:
+    """Return a client of the benchmark's server."""
+    return SunoClient(KEY, base_url=base_url, policy=policy, limiter=limiter)
 
 
 async def suno_async(base_url: str, ids: Sequence[str], in_flight: int) -> int:
     """Poll with `SunoClient.as_completed`."""
     # The poller allows 200 in flight. All contenders must have the same limit.
     polling.MOST_IN_FLIGHT = in_flight
-    async with client_at(base_url) as client:
+    limiter = LocalLimiter(FREE)
+    async with client_at(base_url, limiter) as client:
         ended: list[Outcome] = []
 
         async def collect() -> None:
@@ -71,13 +68,14 @@ async def suno_async(base_url: str, ids: Sequence[str], in_flight: int) -> int:
                 ended.append(outcome)  # noqa: PERF401 (it is cancelled, and must keep what came)
 
         task = asyncio.ensure_future(collect())
-        poller = poller_of(client)
-        await until(lambda: poller.polls >= len(ids) and not poller.in_flight, 0.005)
+        # Reading the count is free. `statistics` costs CPU, so it comes last.
+        await until(lambda: limiter.granted >= len(ids), 0.005)
+        await until(lambda: not client.statistics().in_flight, 0.005)
         task.cancel()
         await asyncio.wait([task])
         if len(ended) != len(ids) // SUCCESS_EVERY or not all(outcome.ok for outcome in ended):
             raise RuntimeError(f"{len(ended)} of {len(ids)} tasks ended")
-        return poller.polls
+        return limiter.granted
 
 
 async def bare_aiohttp(base_url: str, ids: Sequence[str], in_flight: int) -> int:
@@ -206,21 +204,21 @@ async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)
-    async with client_at(base_url, rate=RATE_LIMIT) as client:
+    limiter = LocalLimiter()
+    async with client_at(base_url, limiter) as client:
         waiting = asyncio.ensure_future(client.outcomes(new_ids(tracked, _draw)))
-        poller = poller_of(client)
-        await until(lambda: poller.watched >= tracked, 0.05)
+        await until(lambda: client.statistics().watched >= tracked, 0.05)
         await reset(base_url)
-        polls, before = poller.polls, time.process_time()
+        polls, before = limiter.granted, time.process_time()
         await asyncio.sleep(seconds)
-        ours = (time.process_time() - before) / (poller.polls - polls)
+        ours = (time.process_time() - before) / (limiter.granted - polls)
         waiting.cancel()
         await asyncio.wait([waiting])
     async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
-        count = int(seconds * RATE_LIMIT)
+        count = int(seconds * RATE)
         before = time.process_time()
         for task_id in new_ids(count, _draw):
-            await asyncio.sleep(1 / RATE_LIMIT)
+            await asyncio.sleep(1 / RATE)
             async with session.get(f"{base_url}{PATH}?task_id={task_id}") as response:
                 json.loads(await response.read())
         bare = (time.process_time() - before) / count
