@@ -172,7 +172,7 @@ async def _loops(
 
 async def ours(sandbox: Sandbox, ids: Sequence[str], scale: float, ends: Ends) -> None:
     """Wait with `SunoClient.as_completed`."""
-    policy = PollPolicy().faster(scale)
+    policy = PollPolicy().scaled(scale)
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno:
         handles = [suno.task(each, created_at=sandbox.tasks[each].created_at) for each in ids]
         async for outcome in suno.as_completed(handles):

@@ -12,7 +12,7 @@ async def main() -> None:
     """Every id ends as one outcome, in the order in which they end."""
     async with (
         Sandbox(seed=1, time_scale=SPEED) as sandbox,
-        SunoClient(sandbox.key, base_url=sandbox.url, policy=PollPolicy().faster(SPEED)) as suno,
+        SunoClient(sandbox.key, base_url=sandbox.url, policy=PollPolicy().scaled(SPEED)) as suno,
     ):
         ids = sandbox.add_tasks(30)
         async for outcome in suno.as_completed(ids):

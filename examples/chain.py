@@ -13,7 +13,7 @@ async def main() -> None:
     async with (
         Sandbox(seed=1, time_scale=SPEED, failure_share=0) as sandbox,
         # For the real service: SunoClient(), with the key in SUNO_API_KEY.
-        SunoClient(sandbox.key, base_url=sandbox.url, policy=PollPolicy().faster(SPEED)) as suno,
+        SunoClient(sandbox.key, base_url=sandbox.url, policy=PollPolicy().scaled(SPEED)) as suno,
     ):
         job = GenerateMusic(prompt="slow piano, rain outside", instrumental=True)
         song, _ = (await (await suno.create(job, max_credits=20))).tracks

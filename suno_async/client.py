@@ -598,4 +598,4 @@ def _default_policy() -> PollPolicy:
         scale = 0.0
     if not 0.0 < scale < math.inf:
         raise ConfigurationError(f"SUNO_TIME_SCALE must be a number above 0, not {text!r}")
-    return PollPolicy().faster(scale)
+    return PollPolicy().scaled(scale)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from benchmarks.schedule.sets import DEADLINE, EAGER_FLOOR, FLOOR, draw_durations
 from suno_async import Durations as Learner
 from suno_async import PollPolicy
-from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
 from suno_async._schedule.entry import Entry, Schedule
 
@@ -180,7 +180,7 @@ class Scheduled:
 
 def _index(tasks: TaskSet, *, eager: bool = False) -> Scheduled:
     learner = Learner()
-    return Scheduled(tasks, IndexSchedule(PollPolicy(eager=eager), learner), learner)
+    return Scheduled(tasks, AdaptiveSchedule(PollPolicy(eager=eager), learner), learner)
 
 
 def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) -> Poller:

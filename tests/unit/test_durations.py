@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suno_async import ConfigurationError, Durations, PollPolicy, TaskInfo, TaskStatus
-from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.durations import EDGES, LONGEST, Law, bin_of
 from suno_async._schedule.entry import Entry
 from suno_async._schedule.inspection import GRID, Worth
@@ -84,7 +84,7 @@ def test_jobs_that_took_no_time() -> None:
     learner = Durations()
     for _ in range(500):
         learner.ended("", 0.0, 0.0)
-    plan, asked = IndexSchedule[Entry](PollPolicy(), learner), list[float]()
+    plan, asked = AdaptiveSchedule[Entry](PollPolicy(), learner), list[float]()
     plan.add(Entry("t", added_at=0.0, created_at=0.0), 0.0)
     while (due := plan.next_due()) is not None:
         if entry := plan.pop(due):

@@ -6,7 +6,7 @@ import pytest
 
 from suno_async import Durations, PollPolicy
 from suno_async._polling.safe_schedule import MOST_RESTARTS, RESTART_SPAN, SafeSchedule
-from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.entry import Entry
 
 
@@ -16,14 +16,14 @@ class Stage:
     def __init__(self) -> None:
         self.is_broken = False
         self.failures: list[Exception] = []
-        self.made: list[IndexSchedule[Entry]] = []
+        self.made: list[AdaptiveSchedule[Entry]] = []
         self.safe = SafeSchedule[Entry](self.make, self.failures.append)
 
-    def make(self) -> IndexSchedule[Entry]:
+    def make(self) -> AdaptiveSchedule[Entry]:
         """A new schedule."""
         if self.is_broken:
             raise MemoryError
-        self.made.append(IndexSchedule(PollPolicy(), Durations()))
+        self.made.append(AdaptiveSchedule(PollPolicy(), Durations()))
         return self.made[-1]
 
 
@@ -49,7 +49,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(IndexSchedule, "add", broken)
+        patch.setattr(AdaptiveSchedule, "add", broken)
         assert not safe.add(entry, 0.0)
     assert [type(each) for each in stage.failures] == [ZeroDivisionError]
     assert safe.add(entry, 0.0)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suno_async import Durations, PollPolicy
-from suno_async._schedule.adaptive import COHORT_SHARE, PLACED_AT_ONCE, IndexSchedule
+from suno_async._schedule.adaptive import COHORT_SHARE, PLACED_AT_ONCE, AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule, choose
 from suno_async._schedule.cohorts import LINE_PIECE, NEAR_END, Cohort, Fifo
 from suno_async._schedule.entry import Entry, Schedule
@@ -28,7 +28,7 @@ def make(policy: PollPolicy, draw: float = 0.0) -> Schedule[Entry]:
     """The schedule a policy asks for; a backoff's jitter always draws `draw`."""
     if policy.schedule == "backoff":
         return BackoffSchedule(policy, lambda: draw)
-    return IndexSchedule(policy, Durations())
+    return AdaptiveSchedule(policy, Durations())
 
 
 #: Seconds within which tasks are taken to have one age.
@@ -79,7 +79,7 @@ def test_index_asks_when_it_is_worth_it() -> None:
     durations = Durations()
     for n in range(500):
         durations.ended("song", 0.0, 180.0 + n % 41)
-    plan = IndexSchedule[Entry](PollPolicy(), durations)
+    plan = AdaptiveSchedule[Entry](PollPolicy(), durations)
     entry = Entry("t", added_at=0.0, created_at=0.0, kind="song")
     times = follow(plan, entry, lambda now: now < 215.0)
     assert sum(time < 175.0 for time in times) <= 3
@@ -96,7 +96,7 @@ def test_index_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
         if n % 25 == 0:
             durations.still_running("", 0.0, 1200.0)
     entry = Entry("t", added_at=0.0, created_at=0.0)
-    times = follow(IndexSchedule(PollPolicy(), durations), entry, lambda _: True)
+    times = follow(AdaptiveSchedule(PollPolicy(), durations), entry, lambda _: True)
     assert 1200.0 <= times[-1] <= 1200.0 + SPAN
     gaps = [b - a for a, b in itertools.pairwise(times) if b > 200.0]
     assert min(gaps[1:]) >= 40.0
@@ -105,7 +105,7 @@ def test_index_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
 
 def test_eager_goes_below_the_advice_while_idle() -> None:
     """An eager policy asks about a lone task every few seconds while its end is near."""
-    plan = IndexSchedule[Entry](PollPolicy(eager=True), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(eager=True), Durations())
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda now: now < 120.0)
     gaps = [b - a for a, b in itertools.pairwise(times) if a > 60.0]
     assert min(gaps) >= 2.0
@@ -145,7 +145,7 @@ def test_promoted(kind: Kind) -> None:
 
 def test_the_likelier_end_goes_first() -> None:
     """Of two tasks not asked before, the budget goes to the one likelier to have ended."""
-    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     plan.add(Entry("young", added_at=0.0, created_at=-50.0), 0.0)
     plan.add(Entry("old", added_at=0.0, created_at=-150.0), 0.0)
     popped = plan.pop(20.0)
@@ -162,7 +162,7 @@ def test_kinds_do_not_blur() -> None:
 
     def asked(kind: str, end: float) -> list[float]:
         entry = Entry("t", added_at=0.0, created_at=0.0, kind=kind)
-        return follow(IndexSchedule(PollPolicy(), durations), entry, lambda now: now < end)
+        return follow(AdaptiveSchedule(PollPolicy(), durations), entry, lambda now: now < end)
 
     quick, slow = asked("quick", 26.0), asked("slow", 401.0)
     assert len(quick) <= 2
@@ -175,7 +175,7 @@ def test_nothing_starves() -> None:
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
-    plan = IndexSchedule[Entry](PollPolicy(deadline=None), durations)
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), durations)
     hopeless = Entry("hopeless", added_at=0.0, created_at=-3000.0)
     hopeless.asked_at = hopeless.seen_at = 0.0
     plan.add(hopeless, 0.0)
@@ -291,7 +291,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
 @given(data=st.data())
 def test_deadline_check_is_kept(data: st.DataObject) -> None:
     """With budget to spare, every task that does not end is asked within 2 s of its deadline."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=300.0), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=300.0), Durations())
     births = data.draw(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted))
     for n, born in enumerate(births):
         plan.add(Entry(str(n), added_at=born, created_at=born), born)
@@ -307,10 +307,10 @@ def test_deadline_check_is_kept(data: st.DataObject) -> None:
 
 def test_price_rises_with_scarcity() -> None:
     """The price shown is higher where the budget is short; before any request there is none."""
-    assert IndexSchedule[Entry](PollPolicy(), Durations()).price is None
+    assert AdaptiveSchedule[Entry](PollPolicy(), Durations()).price is None
     prices: list[float] = []
     for arrivals in (1, 10):  # a second, while 15 requests a second can be made
-        plan = IndexSchedule[Entry](PollPolicy(), Durations())
+        plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
         for slot in range(15 * 300):
             now = slot / 15
             if slot % 15 < arrivals:
@@ -332,7 +332,7 @@ def test_price_rises_with_scarcity() -> None:
 def test_a_new_law_is_applied_while_nothing_is_due(duration: float) -> None:
     """Once a law is learnt anew, no cohort keeps the time an older one gave it for want of pops."""
     durations = Durations()
-    plan = IndexSchedule[Entry](PollPolicy(), durations)
+    plan = AdaptiveSchedule[Entry](PollPolicy(), durations)
     # More cohorts than are placed at once, all asked about a moment ago.
     now = 1000.0
     for n in range(3 * PLACED_AT_ONCE):
@@ -422,7 +422,7 @@ def test_fifo(counts: list[tuple[int, int]]) -> None:
 
 def test_replies_that_overtake_each_other() -> None:
     """Tasks whose replies swap places are asked again in the order of their requests."""
-    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     for n in range(3):
         plan.add(Entry(str(n), added_at=0.0, created_at=0.0), 0.0)
     out = [plan.pop(60.0 + n / 15) for n in range(3)]
@@ -446,7 +446,7 @@ DAY = 86_400.0
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
     """Ids spread over ten days make one cohort, are due at once, and are asked in order."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=deadline), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     count = 2 * LINE_PIECE + 10
     for n in range(count):
         plan.add(Entry(str(n), added_at=0.0, created_at=-DAY * (0.1 + n * 7919 % 100 / 10)), 0.0)
@@ -460,7 +460,7 @@ def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
     """Under a lasting overload the cohorts that compete stay bounded, and none is lost."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=deadline), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     added, most = 0, 0
     wanted, promoted = dict[str, Entry](), list[Entry]()
     for second in range(9000):
@@ -487,7 +487,7 @@ def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
 
 def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
     """Without a deadline an old task is asked again as soon as its age has doubled."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=None), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
     for name, age in (("days", 5 * DAY), ("hours", DAY / 12)):
         plan.add(Entry(name, added_at=0.0, created_at=-age), 0.0)
     for _ in range(2):
@@ -504,7 +504,7 @@ def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
 
 def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
     """Without a deadline the check of a task of days that failed is repeated within a minute."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=None), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
     plan.add(Entry("t", added_at=0.0, created_at=-5 * DAY), 0.0)
     for now in (0.0, 5 * DAY):
         entry = plan.pop(now)
@@ -519,7 +519,7 @@ def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
 @pytest.mark.parametrize("created_at", [None, -DAY])
 def test_discarded_from_a_line(created_at: float | None) -> None:
     """Of ids of unknown or great age, those discarded are not asked, and a promoted one is once."""
-    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     count = LINE_PIECE + 100
     entries = [Entry(str(n), added_at=0.0, created_at=created_at) for n in range(count)]
     for entry in entries:
@@ -534,7 +534,7 @@ def test_discarded_from_a_line(created_at: float | None) -> None:
 
 def test_an_awaited_task_goes_before_thousands_of_old_ids() -> None:
     """A thousand ids past their deadline do not hold up an awaited task that is due."""
-    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     for n in range(1000):
         plan.add(Entry(str(n), added_at=0.0, created_at=-DAY), 0.0)
     plan.add(Entry("awaited", added_at=0.0, created_at=0.0, interactive=True), 0.0)
