@@ -3,7 +3,8 @@
     python -m benchmarks.schedule                     N = 1,000 and 10,000, everything, 3 seeds
     python -m benchmarks.schedule --quick             N = 1,000, one seed, under a minute
     python -m benchmarks.schedule --check             pass or fail for each target
-    python -m benchmarks.schedule --n 10000 --arrivals p200 --policies fixed,index --seeds 5
+    python -m benchmarks.schedule --sensitivity       half and twice each tuned constant
+    python -m benchmarks.schedule --n 10000 --arrivals p200 --policies fixed,adaptive --seeds 5
 
 What is measured: the delay from the end of a task to the moment when the poller knows it, and the
 requests per finished task.
@@ -32,6 +33,7 @@ from benchmarks.schedule.check import check
 from benchmarks.schedule.plots import draw_plots
 from benchmarks.schedule.policies import BASELINES, SCHEDULES, floor_of, make_poller
 from benchmarks.schedule.report import Row, make_row, table
+from benchmarks.schedule.sensitivity import print_sensitivity
 from benchmarks.schedule.sets import DURATIONS, draw_set
 from benchmarks.schedule.simulation import MEAN_REPLY_DELAY, simulate
 
@@ -65,6 +67,10 @@ def main() -> None:
     given = _parse(known)
     started = time.perf_counter()
     seeds = range(1, given.seeds + 1)
+    if given.sensitivity:
+        for n in given.n:
+            print_sensitivity(n, seeds)
+        sys.exit()
     policies: list[str] = given.policies or known
     rows: list[Row] = []
 
@@ -105,9 +111,14 @@ def _parse(known: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=None, help="sets of each kind (default: 3)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plots", type=Path, metavar="DIR")
-    parser.add_argument("--quick", action="store_true", help="1,000 tasks, one seed")
+    parser.add_argument(
+        "--sensitivity", action="store_true", help="vary the tuned constants (see `sensitivity`)"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer tasks, one seed")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     given = parser.parse_args()
+    if given.sensitivity:
+        given.n = given.n or ([200] if given.quick else [1000])
     given.n = given.n or ([1000] if given.quick else [1000, 10_000])
     given.seeds = given.seeds or (1 if given.quick else 3)
     return given

@@ -3,7 +3,7 @@
 fixed        checks every task every 15 s, behind a FIFO limiter
 backoff      checks after 15 s, then every 15 to 30 s (equal jitter), behind a FIFO limiter
 edf          the client with schedule="backoff": exponential backoff, earliest due first
-index        the client with schedule="index": starts with a prior and learns durations
+adaptive     the client with schedule="adaptive": starts with a prior and learns durations
 trained      the same, after it has seen 5,000 tasks of the same durations
 eager        trained, with intervals down to 2 s while the budget is idle
 clairvoyant  knows when every task ends: one request per task, endless tasks last
@@ -25,15 +25,17 @@ from suno_async import PollPolicy
 from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
 from suno_async._schedule.entry import Entry, Schedule
+from suno_async._schedule.tuning import DEFAULT_TUNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.schedule.sets import Durations, TaskSet
     from benchmarks.schedule.simulation import Poller
+    from suno_async._schedule.tuning import Tuning
 
 BASELINES = ("fixed", "backoff", "clairvoyant")
-SCHEDULES = ("edf", "index", "trained", "eager")
+SCHEDULES = ("edf", "adaptive", "trained", "eager")
 
 #: Tasks that a trained schedule has seen.
 LESSONS = 5000
@@ -178,9 +180,13 @@ class Scheduled:
                 self._learner.still_running(kind, 0.0, DEADLINE)
 
 
-def _index(tasks: TaskSet, *, eager: bool = False) -> Scheduled:
+def adaptive_poller(
+    tasks: TaskSet, *, eager: bool = False, tuning: Tuning = DEFAULT_TUNING
+) -> Scheduled:
+    """Return a policy that runs an untrained adaptive schedule."""
     learner = Learner()
-    return Scheduled(tasks, AdaptiveSchedule(PollPolicy(eager=eager), learner), learner)
+    schedule = AdaptiveSchedule[Watched](PollPolicy(eager=eager), learner, tuning)
+    return Scheduled(tasks, schedule, learner)
 
 
 def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) -> Poller:
@@ -201,10 +207,10 @@ def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) ->
             jitter = Random(f"jitter {seed}").random
             schedule = BackoffSchedule[Watched](PollPolicy(schedule="backoff"), jitter)
             return Scheduled(tasks, schedule, Learner())
-        case "index":
-            return _index(tasks)
+        case "adaptive":
+            return adaptive_poller(tasks)
         case "trained" | "eager":
-            poller = _index(tasks, eager=policy == "eager")
+            poller = adaptive_poller(tasks, eager=policy == "eager")
             poller.lessons[0] = [("", draw_durations(LESSONS, durations, f"lessons {seed}"))]
             return poller
         case _:

@@ -22,6 +22,7 @@ from benchmarks.schedule.__main__ import main
 from benchmarks.schedule.check import Point, from_rows
 from benchmarks.schedule.policies import Timers, make_poller
 from benchmarks.schedule.report import Row, mean, standard_error
+from benchmarks.schedule.sensitivity import Figures, changes, print_sensitivity
 from benchmarks.schedule.sets import (
     DEADLINE,
     DURATIONS,
@@ -45,7 +46,7 @@ from benchmarks.schedule.simulation import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-POLICIES = ("fixed", "backoff", "edf", "index", "trained")
+POLICIES = ("fixed", "backoff", "edf", "adaptive", "trained")
 
 
 def run(
@@ -113,7 +114,7 @@ def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None
 
 @pytest.mark.parametrize("policy", [*POLICIES, "clairvoyant"])
 def test_budget_and_floor(policy: str) -> None:
-    """No policy sends requests less than 1/15 s apart, breaks the floor or loses a finished task."""
+    """No policy breaks the rate of 15 per second or the floor, or loses a finished task."""
     seen = run(policy, draw_set(300, "once", LOG_NORMAL, 1))
     assert all(b - a >= 1 / RATE - 1e-9 for (a, _), (b, _) in pairwise(seen.asked))
     assert (seen.early, seen.lost) == (0, 0)
@@ -279,3 +280,28 @@ def test_command_line(
     ]
     assert all(set(each) == set(Row.__annotations__) for each in rows)
     assert "x bound" in capsys.readouterr().out
+
+
+def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
+    """A change gets a star if it exceeds two standard errors, and no change is an equals sign."""
+    before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
+    clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
+    assert changes(before, clear) == ["+10.0 %*", "= "]
+    noisy = [Figures(11.0, 5.0), Figures(17.0, 6.0), Figures(33.0, 5.0)]
+    assert changes(before, noisy) == ["+1.7 % ", "+6.7 % "]
+    assert changes(before[:1], clear[:1]) == ["+10.0 % ", "= "]
+
+
+def test_sensitivity_varies_each_constant(capsys: pytest.CaptureFixture[str]) -> None:
+    """Half and twice a constant each get a line, and one that has an effect changes a figure."""
+    print_sensitivity(60, range(1, 2), ("cohort_span", "price_span"))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [(line[0], float(line[1])) for line in lines[-4:]] == [
+        ("cohort_span", 1.0),
+        ("cohort_span", 4.0),
+        ("price_span", 25.0),
+        ("price_span", 100.0),
+    ]
+    assert any(cell != "=" for cell in lines[-3][2:])
+    # The reported price influences no decision.
+    assert lines[-1][2:] == ["="] * 8
