@@ -1,9 +1,10 @@
-"""Prices of a request by the second, for runs whose load changes: duals of a linear programme.
+"""Find the price of a request for every second of a run with changing load.
 
-Tasks are classes by time of arrival; a plan for a task is a path of checks, each an arc from its
-last age to its next. The programme chooses how many tasks take each arc, to the least sum of
-expected delays, with as many requests in each step of time as the budget has. It lives on a coarse
-grid: its optimum bounds nothing, but its duals are good prices.
+The prices are the duals of a linear programme. It groups tasks into classes by creation time. A
+plan for a task is a path of checks: an arc leads from the age at one check to the age at the next.
+The programme decides how many tasks take each arc. It minimises the sum of expected delays and
+keeps the budget in each step of time. Its grid is coarse, so its optimum is no bound, but its duals
+are good prices.
 """
 
 from __future__ import annotations
@@ -14,34 +15,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.bound_programme import least, sparse
-from benchmarks.schedule_sets import DEADLINE, ENDLESS, RATE
+from benchmarks.bound.programme import least, sparse
+from benchmarks.schedule.sets import DEADLINE, ENDLESS, RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.schedule_sets import Durations
+    from benchmarks.schedule.sets import Durations
 
-#: Seconds after the deadline within which the last check must come, unless all arrive together.
+#: Seconds after the deadline in which the last check must happen, unless all tasks start at once.
 LATE = 60.0
 
-#: Steps of age tried, in seconds, and the most arcs that are solved in reasonable time.
+#: Steps of age to try in seconds, and the most arcs that can be solved in reasonable time.
 STEPS = (5.0, 7.5, 15.0, 30.0, 60.0)
 MOST_ARCS = 120_000
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """How coarse the programme is.
+    """The grid of the programme.
 
     Attributes:
-        step: Of ages, in seconds.
-        width: Of a class of arrivals, and of a bin of the budget, in steps.
-        classes: How many; one and all at 0 if `together`.
-        ages: Steps to the deadline; afterwards a task is not asked again.
-        late: Most steps from an age to the last check.
-        reach: Most steps between two checks, but to the last.
-        bins: Of the budget, before all is free.
+        step: Step of ages in seconds.
+        width: Width of a class of creation times, and of a bin of the budget, in steps.
+        classes: Number of classes; one if `together`.
+        ages: Steps from the creation to the deadline.
+        late: Steps from the creation to the latest last check.
+        reach: Most steps between two checks, except before the last check.
+        bins: Bins of the budget; later requests are free.
+        together: All tasks are created at 0.
     """
 
     step: float
@@ -54,16 +56,16 @@ class _Grid:
     together: bool
 
     def arcs(self, gap: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Ages at the last check and at the next, of every arc of a class."""
+        """Return the ages at the last and at the next check, for every arc of a class."""
         s, t = np.meshgrid(np.arange(self.ages), np.arange(self.late + 1), indexing="ij")
         keep = (t - s >= gap) & ((t - s <= self.reach) | (t >= self.ages))
         return s[keep], t[keep]
 
 
 def dual_prices(n: int, rate: float, durations: Durations, floor: float) -> NDArray[np.float64]:
-    """Seconds of delay that a request is worth, at 0, 1, 2, … s; afterwards nothing.
+    """Return the price of a request at 0, 1, 2, … s, in seconds of delay; later it is 0.
 
-    `n` tasks arrive at `rate` a second from 0 on; an infinite rate is all at once.
+    `n` tasks are created at `rate` per second from 0 on; infinity means all at once.
     """
     for step in STEPS:
         grid = _grid(n, rate, step)
@@ -73,8 +75,8 @@ def dual_prices(n: int, rate: float, durations: Durations, floor: float) -> NDAr
     else:
         raise RuntimeError("no grid is coarse enough for so many tasks")
     prices = _solve(n, durations, grid, gap)
-    # A price holds for a bin: put it at the middle. Budgets of tasks that arrive together are
-    # about their points in time.
+    # A price belongs to the middle of a bin. If all tasks start together, it belongs to a point
+    # in time.
     middle = 0.0 if grid.together else 0.5
     width = grid.width * grid.step
     seconds = np.arange(math.ceil((len(prices) + 1) * width))
@@ -92,7 +94,7 @@ def _grid(n: int, rate: float, step: float) -> _Grid:
     width = math.ceil(max(span / 60, step) / step)
     classes = math.ceil(span / (width * step))
     late = ages + math.ceil(LATE / step)
-    # Requests are further apart where there are more tasks for them; beyond, arcs are not missed.
+    # More tasks mean longer intervals. Longer arcs than these are not needed.
     reach = math.ceil((120 + 60 * rate) / step)
     return _Grid(
         step, width, classes, ages, late, reach, classes + math.ceil(late / width), together=False
@@ -108,14 +110,14 @@ def _solve(n: int, durations: Durations, grid: _Grid, gap: int) -> NDArray[np.fl
     s, t = grid.arcs(gap)
     count = len(s)
     cost = integral[t] - integral[s] - done[s] * (points[t] - points[s])
-    # What leaves an age (the first: all tasks of the class) is what arrived there.
+    # Flow out of an age equals flow into it. All tasks of the class start at the first age.
     inner = np.flatnonzero(t < grid.ages)
     ones = np.concatenate((np.ones(count), -np.ones(len(inner))))
     places = np.concatenate((s, t[inner])), np.concatenate((np.arange(count), inner))
     balance = sparse.coo_array((ones, places), shape=(grid.ages, count))
     supply = np.zeros(grid.ages)
     supply[0] = n / grid.classes
-    # The tasks of a class arrive evenly over a bin: their checks at one age fall into two.
+    # The tasks of a class are created evenly over a bin, so checks at one age fall into two bins.
     bins, part = np.divmod(t, grid.width)
     share = part / grid.width
     use = (1 - done[s]) * np.stack((1 - share, share))
@@ -125,7 +127,7 @@ def _solve(n: int, durations: Durations, grid: _Grid, gap: int) -> NDArray[np.fl
     blocks = [
         sparse.coo_array((use.ravel()[kept], ((rows + first)[kept], arcs[kept])), shape=shape)
         for first in range(grid.classes)
-        # After the last bin there is room for all.
+        # Requests after the last bin are free.
         for kept in [rows + first < grid.bins]
     ]
     capacity: Any = sparse.hstack(blocks, format="csr")

@@ -1,14 +1,15 @@
-"""One account, one policy, one set of tasks, in virtual time: exact, event by event.
+"""Simulate one account, one policy and one set of tasks in virtual time, event by event.
 
-Requests are at least 1/15 s apart and an unused slot is lost. The server judges a request when it
-is sent; its reply arrives 50 to 250 ms later, so several requests are in flight at once and their
-replies overtake each other. A policy learns a status when the reply arrives, not before.
+Requests are at least 1/15 s apart, and an unused slot is lost. The server reads the status of a
+task when the request is sent. The reply arrives 50 to 250 ms later, so several requests are in
+flight at once and their replies overtake each other. A policy learns a status when the reply
+arrives, not before.
 
-The delay of a task is the arrival of the reply that shows its end, minus its end: what a user
-waits. It includes one reply delay, whatever the policy, and a reply delay is drawn independently
-of everything a policy can know. So a bound on the mean delay without reply delays plus the mean
-reply delay (`MEAN_REPLY_DELAY`) is a bound with them: a policy that sees every status at once could
-also ignore it for as long as a reply takes.
+The delay of a task is the time from its end to the arrival of the reply that reports its end. That
+is how long a user waits. It always includes one reply delay. Reply delays are independent of
+everything that a policy can know. Therefore a lower bound for replies without delay, plus the mean
+reply delay (`MEAN_REPLY_DELAY`), is a lower bound with them: a policy that sees a status at once
+could also ignore it for the length of a reply delay.
 """
 
 from __future__ import annotations
@@ -19,59 +20,59 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
-from benchmarks.schedule_sets import FLOOR, RATE
+from benchmarks.schedule.sets import FLOOR, RATE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.schedule_sets import TaskSet
+    from benchmarks.schedule.sets import TaskSet
 
-#: Shortest and longest time from a request to its reply, in seconds; uniform between them.
+#: Shortest and longest time from a request to its reply in seconds, uniformly distributed.
 REPLY_DELAY = (0.05, 0.25)
 
-#: What every policy's mean delay includes.
+#: Mean time from a request to its reply in seconds; part of the mean delay of every policy.
 MEAN_REPLY_DELAY = sum(REPLY_DELAY) / 2
 
-#: Every reply is there at once.
+#: The setting in which replies take no time.
 AT_ONCE = (0.0, 0.0)
 
 
 class Poller(Protocol):
-    """What a policy does. Tasks are their places in the set; times are seconds."""
+    """A polling policy. A task is its index in the set; times are in seconds."""
 
     def add(self, task: int, now: float) -> None:
-        """A task was created."""
+        """Start to poll a task that was created now."""
         ...
 
     def next_due(self) -> float | None:
-        """The earliest time at which `pop` gives a task out."""
+        """Return the earliest time at which `pop` returns a task; None if nothing is left."""
         ...
 
     def pop(self, now: float) -> int | None:
-        """The task to ask at `now`."""
+        """Return the task to check at `now`; None if there is none."""
         ...
 
     def running(self, task: int, now: float) -> None:
-        """A reply arrives: the task was still going when it was asked."""
+        """Take a reply: the task was still running when the request was sent."""
         ...
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """A reply arrives: the task had ended when it was asked."""
+        """Take a reply: the task had ended when the request was sent."""
         ...
 
 
 @dataclass
 class Run:
-    """What came of it.
+    """The result of one simulation.
 
     Attributes:
-        delays: Of every task seen to end, by its place in the set.
-        seen: When the reply that showed each of these ended arrived.
-        requests: How many were made.
-        makespan: When the last request was made: all were seen to end or given up.
-        lost: Tasks that finished and were never seen to.
-        early: Requests nearer than the floor to the task's creation or to its last check.
-        asked: Time and age of every request, where that was wanted.
+        delays: Delay of each task whose end was reported, by its index in the set.
+        seen: Time at which the end of each of these tasks was reported.
+        requests: Number of requests sent.
+        makespan: Time of the last request.
+        lost: Tasks that finished without the policy noticing.
+        early: Requests that broke the floor: too soon after the creation or the last check.
+        asked: Time of every request and age of its task, if `simulate` ran with `trace`.
     """
 
     delays: dict[int, float] = field(default_factory=dict[int, float])
@@ -84,12 +85,12 @@ class Run:
 
     @property
     def mean_delay(self) -> float:
-        """Mean over the tasks seen to end; NaN if there is none."""
+        """Mean of the delays; NaN if there are none."""
         return math.fsum(self.delays.values()) / len(self.delays) if self.delays else math.nan
 
     @property
     def requests_per_finished(self) -> float:
-        """All requests, those for tasks that never finish too, per task seen to end."""
+        """Requests for all tasks, endless ones included, per task whose end was reported."""
         return self.requests / len(self.delays) if self.delays else math.inf
 
 
@@ -101,7 +102,7 @@ def simulate(
     trace: bool = False,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> Run:
-    """Let `poller` spend the budget on `tasks` until it has nothing left to ask."""
+    """Let `poller` poll `tasks` until it has nothing left to check."""
     run = Run()
     created, ends = tasks.created, tasks.ends()
     last_asked = list(created)
@@ -154,7 +155,7 @@ def _deliver(
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value with at least `share` of them at or below it; NaN of none."""
+    """Return the smallest value that at least `share` of the values do not exceed; NaN of none."""
     if not values:
         return math.nan
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

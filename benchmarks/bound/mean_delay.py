@@ -1,24 +1,26 @@
-"""A mean delay that no policy can beat which knows the distribution of durations, not the draws.
+"""A lower bound of the mean delay, for policies that know the distribution of durations only.
 
-Weak duality. Drop "at most 15 requests a second" and charge p(u) >= 0 for a request at time u
-instead. For every policy that keeps the limit, the sum of delays is at least
+The bound follows from weak duality. Replace the limit of 15 requests a second by a price: a request
+at time u costs p(u) >= 0 seconds. For every policy that keeps the limit, the sum of delays is at
+least
 
     E[sum of delays + charges] - (15 * integral of p + sum of the rises of p),
 
-because requests 1/15 s apart cannot be charged more than the bracket. In the first term nothing
-couples the tasks any more: each is a problem of optimal inspection by itself (Barlow, Hunter and
-Proschan 1963; in price form Keller 1974), solved by dynamic programming over the age at the last
-check. So every price function gives a lower bound; a good one gives a good bound. Where arrivals
-are steady a constant price does (`steady`); elsewhere the prices are the duals of a linear
-programme (`benchmarks.bound_prices`), whose coarseness costs tightness, never validity.
+because requests 1/15 s apart cannot cost more than the bracket. The first term is a sum over
+independent tasks. Each task is a problem of optimal inspection (Barlow, Hunter and Proschan 1963;
+with prices Keller 1974), solved by dynamic programming over the age at the last check. So every
+price function gives a lower bound, and a good one gives a tight bound. For steady arrivals a
+constant price is enough (`Steady`). For other arrivals the prices are the duals of a linear
+programme (`benchmarks.bound.prices`). Its coarse grid makes the bound less tight but never invalid.
 
 Ages lie on a grid. Rounding the checks of any policy up to the grid keeps them a floor apart and
-delays each by less than a step, so the grid's optimum is at most a step above the true one; in
-practice the error is of second order: halving the step moves no figure here by 0.1 %.
+delays each by less than a step. So the optimum on the grid is at most a step above the true
+optimum. In practice the error is of second order: half the step changes no figure by 0.1 %.
 
-Every policy is held to the floor, and to a last check of each unfinished task at the deadline or up
-to a minute later (all at once: or any time later, as no budget could keep that). That a policy
-knows the arrivals to come is allowed.
+The bound holds for policies that keep the floor and check each unfinished task for the last time
+between the deadline and a minute later. If all tasks are created at once, the last check may come
+at any later time, because no budget allows all of them at the deadline. A policy may know future
+arrivals.
 """
 
 from __future__ import annotations
@@ -29,35 +31,35 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.bound_inspection import Inspection
-from benchmarks.bound_polish import polished
-from benchmarks.bound_prices import LATE, dual_prices
-from benchmarks.schedule_sets import DEADLINE, ENDLESS, FLOOR, RATE, arrival_rate, fixed_requests
+from benchmarks.bound.inspection import Inspection
+from benchmarks.bound.polish import polished
+from benchmarks.bound.prices import LATE, dual_prices
+from benchmarks.schedule.sets import DEADLINE, ENDLESS, FLOOR, RATE, arrival_rate, fixed_requests
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from benchmarks.schedule_sets import Durations
+    from benchmarks.schedule.sets import Durations
 
     Floats = NDArray[np.float64]
 
-#: Arrivals this close to the end of a steady run are told apart by this many seconds.
+#: Width in seconds of the classes of arrivals near the end of a steady run.
 EDGE = 40.0
 
-#: Arrivals valued in one go, in seconds.
+#: Seconds of arrivals whose values are computed together.
 BLOCK = 32
 
-#: Prices tried for steady runs: 0, then a geometric grid, in seconds per request.
+#: Prices to try for steady runs, in seconds per request: 0, then a geometric grid.
 PRICES = (0.0, *(0.02 * 1.15**k for k in range(66)))
 
 
 class Steady:
-    """The bound of a long run: one price until some time after the last arrival, then none."""
+    """The bound of a long run: a constant price until some time after the last arrival, then 0."""
 
     def __init__(self, durations: Durations, floor: float) -> None:
-        # The shorter the intervals, the finer the grid that tells them apart.
+        # Shorter intervals need a finer grid.
         self._inspection = Inspection(durations, floor, min(1.0, floor / 8))
         self._floor = floor
 
@@ -73,7 +75,7 @@ class Steady:
 
     @cache  # noqa: B019 (a handful of instances, kept anyway)
     def _edge(self, price: float) -> Floats:
-        """Values where the price ends at age 0, `EDGE`, 2 `EDGE`, … and beyond the deadline."""
+        """Return the values if the price ends at age 0, `EDGE`, 2 `EDGE`, … or never."""
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
         ends = np.append(np.arange(0.0, DEADLINE, EDGE), math.inf)
@@ -85,7 +87,7 @@ class Steady:
         )
 
     def total(self, created: Sequence[float]) -> float:
-        """At least this is the sum of delays of tasks created then (in order)."""
+        """Return a lower bound of the sum of delays, for tasks created at these times in order."""
         arrivals = np.array(created)
         budget = RATE * (created[-1] + 150.0) / len(created)
         near = int(np.argmax(self._plain - np.array(PRICES) * budget))
@@ -98,30 +100,30 @@ class Steady:
     def _total(self, arrivals: Floats, price: float, extra: float) -> float:
         end = float(arrivals[-1]) + extra
         values = self._edge(price)
-        # The value rises with the age at which the price ends: round that down.
+        # The value grows with the age at which the price ends, so rounding down is safe.
         which = np.minimum((end - arrivals) // EDGE, len(values) - 1).astype(int)
-        # Nobody can be asked before the first task is a floor old: no charge is needed there.
+        # No request is possible before the first task is a floor old, so the price is 0 there.
         charged = RATE * max(0.0, end - float(arrivals[0]) - self._floor) + 1
         return float(values[which].sum()) - price * charged
 
 
 class Transient:
-    """The bound of a short run: prices by the second, from a linear programme."""
+    """The bound of a short run: a price for every second, from a linear programme."""
 
     def __init__(self, n: int, rate: float, durations: Durations, floor: float) -> None:
-        """`n` tasks arriving at `rate` a second; an infinite rate is all at once."""
+        """Prepare for `n` tasks created at `rate` per second; infinity means all at once."""
         self._inspection = Inspection(durations, floor, 1.0)
         self._prices = dual_prices(n, rate, durations, floor)
         if math.isfinite(rate):
             self._prices = polished(self._prices, self._inspection, n, rate)
-        # All at once, a last check may come when the budget allows.
+        # If all tasks are created at once, their last checks may come late.
         self._reach = max(DEADLINE + LATE, len(self._prices) if math.isinf(rate) else 0.0)
         rises = np.diff(self._prices, prepend=0.0)
         self._charged = RATE * float(np.trapezoid(self._prices)) + float(rises[rises > 0].sum())
 
     @cache  # noqa: B019 (a handful of instances, kept anyway)
     def _values(self, block: int) -> Floats:
-        """Of tasks arriving in the whole seconds of this block."""
+        """Return the values of tasks created in the whole seconds of this block."""
         first = block * BLOCK
         reach = int(self._reach) + 1
         padded = np.zeros(first + BLOCK + reach)
@@ -132,10 +134,10 @@ class Transient:
         )
 
     def total(self, created: Sequence[float]) -> float:
-        """At least this is the sum of delays of tasks created then (in order).
+        """Return a lower bound of the sum of delays, for tasks created at these times in order.
 
-        The prices are linear between whole seconds and a value is concave in the prices, so
-        between whole seconds it is at least the line through its neighbours.
+        Prices are linear between whole seconds, and a value is concave in the prices. So a value
+        between two whole seconds is at least the linear interpolation.
         """
         total = 0.0
         for at in created:
@@ -162,14 +164,20 @@ def _transient(n: int, arrivals: str, durations: Durations, floor: float) -> Tra
 def mean_delay_bound(
     created: Sequence[float], arrivals: str, durations: Durations, floor: float = FLOOR
 ) -> float:
-    """The least mean delay over the tasks that finish; `created` as drawn for `arrivals`.
+    """Return the lower bound of the mean delay of the tasks that finish, in seconds.
 
-    The clairvoyant may do better; nobody else, beyond the luck of the draw.
+    It is a bound on the expected value: on a single set of tasks a policy may be luckier.
+
+    Args:
+        created: Creation times, as drawn for `arrivals`.
+        arrivals: Name of the arrivals, such as ``p90``.
+        durations: Distribution of the durations.
+        floor: Shortest time between two checks of a task in seconds.
     """
     n, rate = len(created), arrival_rate(arrivals, durations)
     scarce = rate * fixed_requests(durations) > 0.95 * RATE
-    # A floor of 2 s leaves no load unscarce, and its short intervals want the finer grid of a long
-    # run, but where there are fewer than two requests for each task.
+    # With a floor of 2 s, requests are scarce at every load, and the short intervals need the finer
+    # grid of a long run, unless there are fewer than two requests per task.
     long = n / rate >= 5000 or (arrivals.startswith("p") and (floor < FLOOR or not scarce))
     if not long:
         total = _transient(n, arrivals, durations, floor).total(created)

@@ -1,7 +1,7 @@
-"""The work of the schedule's benchmark: how long tasks take, when they arrive, drawn by seed.
+"""Draw the tasks of a simulation: when each is created and how long it takes.
 
-Seconds throughout. A set is the same for every policy: it depends on its size, arrivals, durations
-and seed alone.
+All times are in seconds. A set depends only on its size, arrivals, durations and seed, so every
+policy gets the same set.
 """
 
 from __future__ import annotations
@@ -11,42 +11,42 @@ import math
 from dataclasses import dataclass, field
 from random import Random
 
-#: Requests a second of one account, one each 1/15 s: no burst, and an unused one is lost.
+#: Requests per second of one account: one every 1/15 s. An unused slot is lost.
 RATE = 15.0
 
-#: Earliest first check of a task, and shortest time between two checks of it.
+#: Earliest age at the first check of a task, and shortest time between two checks of it.
 FLOOR = 15.0
 
-#: The same where `PollPolicy.eager` may spend an idle budget.
+#: The same for `PollPolicy(eager=True)`, which may check more often while the budget is idle.
 EAGER_FLOOR = 2.0
 
-#: Age at which a task is asked for the last time.
+#: Age of a task at its last check.
 DEADLINE = 1200.0
 
-#: Share of the tasks that never finish.
+#: Share of tasks that never finish.
 ENDLESS = 0.03
 
 
 @dataclass(frozen=True)
 class Durations:
-    """How long the tasks that finish take: a mixture of log-normals.
+    """The distribution of durations of the tasks that finish: a mixture of log-normals.
 
     Attributes:
-        name: As the command line calls it.
-        humps: Of each, its share, its median and the sigma of its logarithm.
+        name: Its name on the command line.
+        humps: Share, median and sigma (of the logarithm) of each log-normal.
     """
 
     name: str
     humps: tuple[tuple[float, float, float], ...]
 
     def draw(self, random: Random) -> float:
-        """The duration of one task."""
+        """Draw the duration of one task."""
         shares = [share for share, _, _ in self.humps]
         _, median, sigma = random.choices(self.humps, shares)[0]
         return median * math.exp(random.gauss(0.0, sigma))
 
     def cdf(self, age: float) -> float:
-        """Share of the tasks that finish which have finished at `age`."""
+        """Return the share of durations that are at most `age`."""
         if age <= 0:
             return 0.0
         return sum(
@@ -55,7 +55,7 @@ class Durations:
         )
 
     def scaled(self, factor: float) -> Durations:
-        """The same shape, every duration `factor` times as long."""
+        """Return the same distribution with every duration multiplied by `factor`."""
         humps = tuple((share, median * factor, sigma) for share, median, sigma in self.humps)
         return Durations(f"{self.name}*{factor:g}", humps)
 
@@ -67,13 +67,13 @@ DURATIONS = {each.name: each for each in (LOG_NORMAL, TWO_HUMPED)}
 
 @dataclass
 class TaskSet:
-    """Tasks in the order of their arrival.
+    """Tasks in the order of their creation.
 
     Attributes:
-        created: When each was created; its tracking begins then.
-        durations: How long each takes; infinite if it never finishes.
-        kinds: The kind of job of each.
-        interactive: Those somebody awaits by themselves.
+        created: Creation time of each task. A policy gets the task at this time.
+        durations: Duration of each task; infinite if it never finishes.
+        kinds: Kind of job of each task.
+        interactive: Indexes of the tasks that a user awaits one by one.
     """
 
     created: list[float]
@@ -88,26 +88,27 @@ class TaskSet:
         return len(self.created)
 
     def ends(self) -> list[float]:
-        """When each finishes; infinite if never."""
+        """Return the time at which each task finishes; infinite if it never does."""
         return [a + b for a, b in zip(self.created, self.durations, strict=True)]
 
 
 def fixed_requests(durations: Durations) -> float:
-    """Mean requests per task of the unhurried fixed poller.
+    """Return the mean requests per task of a fixed poller with enough budget.
 
-    A task is asked at 15, 30, … s until it has finished, at the latest at the deadline.
+    It checks a task at 15, 30, … s until the task has finished, for the last time at the deadline.
     """
     rounds = math.ceil(DEADLINE / FLOOR)
     return sum(ENDLESS + (1 - ENDLESS) * (1 - durations.cdf(k * FLOOR)) for k in range(rounds))
 
 
 def arrival_rate(arrivals: str, durations: Durations) -> float:
-    """Tasks a second: infinite for ``once``.
+    """Return the tasks created per second: infinite for ``once``.
 
-    ``p90`` is 90 % of what the fixed poller can bear, ``d90`` is 90 % of one request per task.
+    ``p90`` loads the fixed poller with 90 % of the request rate; at ``d90`` one request per task
+    would use 90 % of it.
 
     Raises:
-        ValueError: no such arrivals.
+        ValueError: There are no arrivals of this name.
     """
     if arrivals == "once":
         return math.inf
@@ -118,7 +119,7 @@ def arrival_rate(arrivals: str, durations: Durations) -> float:
 
 
 def draw_durations(n: int, durations: Durations, seed: str) -> list[float]:
-    """The durations of `n` tasks, `ENDLESS` of them infinite."""
+    """Draw the durations of `n` tasks; a share of `ENDLESS` is infinite."""
     random = Random(seed)
     drawn: list[float] = []
     for _ in range(n):
@@ -129,7 +130,7 @@ def draw_durations(n: int, durations: Durations, seed: str) -> list[float]:
 
 
 def draw_set(n: int, arrivals: str, durations: Durations, seed: int) -> TaskSet:
-    """`n` tasks, all at 0 or as a Poisson process from 0 on."""
+    """Draw `n` tasks, created all at 0 or as a Poisson process that starts at 0."""
     rate = arrival_rate(arrivals, durations)
     random = Random(f"arrivals {seed}")
     gaps = (random.expovariate(1.0) / rate for _ in range(n))

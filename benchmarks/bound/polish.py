@@ -1,10 +1,10 @@
-"""Better prices for the bound, by cutting planes on the exact problem.
+"""Improve the prices of the bound by cutting planes on the exact problem.
 
-The bound is concave in the prices. At given prices each task's best plan is a tangent: what it
-costs at any other prices is at least what the best plan there does. A linear programme over all
-tangents so far finds the next prices to try, within a box around the best (Kelley 1960, with a
-trust region). Tasks are represented by a sample of arrival times; that the result is a bound does
-not rest on it.
+The bound is concave in the prices. The best plan of a task at given prices gives a tangent: at any
+other prices this plan costs at least as much as the best plan there. A linear programme over all
+tangents found so far gives the next prices to try, within a box around the best ones (Kelley 1960,
+with a trust region). A sample of creation times represents the tasks. The sample affects how tight
+the bound is, not whether it holds.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.bound_prices import LATE
-from benchmarks.bound_programme import least
-from benchmarks.schedule_sets import DEADLINE, RATE
+from benchmarks.bound.prices import LATE
+from benchmarks.bound.programme import least
+from benchmarks.schedule.sets import DEADLINE, RATE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.bound_inspection import Inspection
+    from benchmarks.bound.inspection import Inspection
 
     Floats = NDArray[np.float64]
 
@@ -31,8 +31,8 @@ KNOTS = 80
 
 
 def polished(prices: Floats, inspection: Inspection, n: int, rate: float) -> Floats:
-    """Prices by the second at least as good as these, for `n` tasks arriving at `rate` a second."""
-    # Later, requests are free.
+    """Return improved prices for every second, for `n` tasks created at `rate` per second."""
+    # Later requests are free.
     paid = np.flatnonzero(prices > 0)
     end = 60 + max(math.ceil(n / rate), int(paid[-1]) if len(paid) else 0)
     prices = np.append(prices, np.zeros(end))[:end]
@@ -40,7 +40,7 @@ def polished(prices: Floats, inspection: Inspection, n: int, rate: float) -> Flo
     arrivals = ((np.arange(SAMPLE) + 0.5) * n / rate / SAMPLE).astype(int)
     weight = n / SAMPLE
     knots = np.linspace(0.0, len(prices) - 1.0, KNOTS, dtype=np.float64)
-    # How much of each second's price is each knot's.
+    # Weight of each knot in the price of each second.
     hats = np.stack([np.interp(seconds, knots, row) for row in np.eye(KNOTS)], axis=1)
     budget = RATE * hats.sum(axis=0)
     reach = int(DEADLINE + LATE) + 1
@@ -74,9 +74,9 @@ def _next(
     best: Floats,
     width: float,
 ) -> Floats:
-    """The prices at which the tangents promise most, each within `width` of the best so far."""
+    """Return the prices with the highest value on the tangents, within `width` of the best."""
     uses = np.stack([use for _, _, use in cuts])
-    # A value is at most each of its tangents: z - use p <= cost without charges.
+    # Each tangent is an upper limit of a value: z - use p <= cost without charges.
     values = np.eye(SAMPLE)[[k for k, _, _ in cuts]]
     found, _ = least(
         np.concatenate((budget, np.full(SAMPLE, -weight))),

@@ -1,4 +1,4 @@
-"""Plots of the schedule's benchmark, as SVG files."""
+"""Plots of the results, as SVG files."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib import pyplot  # noqa: ICN001 (plt is its untyped name below)
 
-from benchmarks.schedule_policies import floor_of, make_poller
-from benchmarks.schedule_report import Row, mean, pick
-from benchmarks.schedule_report import figure as figure_of
-from benchmarks.schedule_sets import LOG_NORMAL, draw_set
-from benchmarks.schedule_simulation import simulate
+from benchmarks.schedule.policies import floor_of, make_poller
+from benchmarks.schedule.report import Row, mean, pick
+from benchmarks.schedule.report import figure as figure_of
+from benchmarks.schedule.sets import LOG_NORMAL, draw_set
+from benchmarks.schedule.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-# Files, no windows. Its stubs leave much unknown.
+# Draw into files, not into windows.
 mpl.use("Agg")
+# The type stubs of matplotlib leave much unknown.
 plt: Any = pyplot
 
 LOADS = (10, 30, 60, 90, 120, 160, 200, 250)
@@ -31,7 +32,7 @@ def draw_plots(
     policies: Sequence[str],
     measure: Callable[[tuple[int, str, str], list[str]], list[Row]],
 ) -> None:
-    """Delay and requests against load; and whom the budget goes to over time."""
+    """Draw delay and requests against load, and the use of the budget over time."""
     directory.mkdir(parents=True, exist_ok=True)
     shown = [each for each in policies if each not in {"clairvoyant", "eager", "trained"}]
     rows: list[Row] = []
@@ -74,7 +75,7 @@ def _mean(rows: Sequence[Row], load: int, policy: str, column: str) -> float:
 
 
 def _budget(file: Path, policies: Sequence[str]) -> None:
-    """Share of the requests that goes to each band of ages, by the minute."""
+    """Draw the share of requests for each band of task ages, minute by minute."""
     tasks = draw_set(SIZE, "p200", LOG_NORMAL, 1)
     figure, panels = plt.subplots(
         1,

@@ -1,10 +1,10 @@
-"""CPU of one poll, end to end: the client's poller beside what one would write without it.
+"""CPU per poll, end to end: the client beside code without it.
 
-Every contender asks the same server, in another process, once about each of the same number of
-tasks, keeps the records of those that ended, and never has more requests on their way than the
-others. For the client that includes taking up each task, and dropping it again if it goes on.
-CPU is this process's own (`time.process_time`), sessions and connections included, divided by the
-requests made. Contenders take turns, round after round, and ratios are taken within a round.
+Each contender sends one request for each task to a server in another process, and keeps the records
+of the tasks that ended. All contenders have the same number of requests in flight. For the client
+the figure includes adding each task, and removing it if it is still running. CPU is the time of
+this process (`time.process_time`), sessions and connections included, divided by the requests.
+Contenders take turns, and each ratio compares figures of the same round.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ import aiohttp
 import httpx
 import msgspec
 
-from benchmarks.cost_server import SUCCESS_EVERY
+from benchmarks.cost.server import SUCCESS_EVERY
+from benchmarks.schedule.sets import RATE
 from suno_async import SunoClient
 from suno_async._polling import poller as polling
-from suno_async.limits.local import RATE_LIMIT
+from suno_async.limits import LocalLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,35 +37,30 @@ if TYPE_CHECKING:
 KEY = "not-a-secret"
 PATH = "/api/v1/client/job/TaskInfo"
 
-#: Requests on their way at once: 15 a second with replies that take half a second. More make httpx
-#: look worse (its pool looks at every connection for every request), one alone makes us look worse
-#: (nobody shares a turn of the event loop); the full run tells both.
+#: Requests in flight at once: 15 a second with replies that take half a second. With more, httpx
+#: gets slower, because its pool checks every connection for each request. With one, this client
+#: gets slower, because requests do not share turns of the event loop. The full run reports both.
 IN_FLIGHT = 8
 
-#: Requests a second: more than can be made, so that the limiter is passed through, step by step,
-#: but never waited for.
+#: Requests per second: more than possible, so a request passes the whole limiter without waiting.
 FREE = 1e6
 
 _draw = random.Random(1)
 
 
-def client_at(base_url: str, *, rate: float = FREE, policy: PollPolicy | None = None) -> SunoClient:
-    """A client with a budget that the vendor would not grant, for the benchmark's own server."""
-    client = SunoClient(KEY, base_url=base_url, policy=policy)
-    client._rate_limit = rate  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # refused in public
-    return client
-
-
-def poller_of(client: SunoClient) -> polling.Poller:
-    """Its counters, which cost nothing to read; a snapshot by `statistics` does."""
-    return client._runtime().poller  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+def client_at(
+    base_url: str, limiter: LocalLimiter, *, policy: PollPolicy | None = None
+) -> SunoClient:
+    """Return a client of the benchmark's server."""
+    return SunoClient(KEY, base_url=base_url, policy=policy, limiter=limiter)
 
 
 async def suno_async(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """`SunoClient.as_completed`: one poller for all."""
-    # The poller's own bound is 200; all contenders shall have the same.
+    """Poll with `SunoClient.as_completed`."""
+    # The poller allows 200 in flight. All contenders must have the same limit.
     polling.MOST_IN_FLIGHT = in_flight
-    async with client_at(base_url) as client:
+    limiter = LocalLimiter(FREE)
+    async with client_at(base_url, limiter) as client:
         ended: list[Outcome] = []
 
         async def collect() -> None:
@@ -72,17 +68,18 @@ async def suno_async(base_url: str, ids: Sequence[str], in_flight: int) -> int:
                 ended.append(outcome)  # noqa: PERF401 (it is cancelled, and must keep what came)
 
         task = asyncio.ensure_future(collect())
-        poller = poller_of(client)
-        await until(lambda: poller.polls >= len(ids) and not poller.in_flight, 0.005)
+        # Reading the count is free. `statistics` costs CPU, so it comes last.
+        await until(lambda: limiter.granted >= len(ids), 0.005)
+        await until(lambda: not client.statistics().in_flight, 0.005)
         task.cancel()
         await asyncio.wait([task])
         if len(ended) != len(ids) // SUCCESS_EVERY or not all(outcome.ok for outcome in ended):
             raise RuntimeError(f"{len(ended)} of {len(ids)} tasks ended")
-        return poller.polls
+        return limiter.granted
 
 
 async def bare_aiohttp(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """`session.get` and `json.loads`, in as many loops as may be in flight; nothing else."""
+    """Poll with `session.get` and `json.loads` only, in `in_flight` loops."""
     async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
 
         async def ask(task_id: str) -> Any:  # noqa: ANN401 (JSON)
@@ -93,7 +90,7 @@ async def bare_aiohttp(base_url: str, ids: Sequence[str], in_flight: int) -> int
 
 
 async def bare_httpx(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """`client.get` and ``.json()``, in as many loops as may be in flight."""
+    """Poll with `client.get` and ``.json()`` only, in `in_flight` loops."""
     limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
     async with httpx.AsyncClient(headers={"x-api-key": KEY}, limits=limits) as client:
 
@@ -104,8 +101,8 @@ async def bare_httpx(base_url: str, ids: Sequence[str], in_flight: int) -> int:
 
 
 async def task_per_id(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """One asyncio task per id, all behind one semaphore."""
-    polls, told = 0, dict[str, Any]()
+    """Poll with one asyncio task per id, all behind one semaphore."""
+    polls, finished = 0, dict[str, Any]()
     free = asyncio.Semaphore(in_flight)
     async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
 
@@ -115,7 +112,7 @@ async def task_per_id(base_url: str, ids: Sequence[str], in_flight: int) -> int:
                 reply = json.loads(await response.read())
             polls += 1
             if reply["data"]["status"] == "success":
-                told[task_id] = reply
+                finished[task_id] = reply
 
         async with asyncio.TaskGroup() as group:
             for task_id in ids:
@@ -126,7 +123,7 @@ async def task_per_id(base_url: str, ids: Sequence[str], in_flight: int) -> int:
 async def _in_loops(
     ids: Sequence[str], in_flight: int, ask: Callable[[str], Awaitable[Any]]
 ) -> int:
-    polls, told, open_ids = 0, dict[str, Any](), deque(ids)
+    polls, finished, open_ids = 0, dict[str, Any](), deque(ids)
 
     async def work() -> None:
         nonlocal polls
@@ -135,7 +132,7 @@ async def _in_loops(
             reply = await ask(task_id)
             polls += 1
             if reply["data"]["status"] == "success":
-                told[task_id] = reply
+                finished[task_id] = reply
 
     async with asyncio.TaskGroup() as group:
         for _ in range(in_flight):
@@ -152,7 +149,7 @@ CONTENDERS: dict[str, Callable[[str, Sequence[str], int], Awaitable[int]]] = {
 
 
 def new_ids(count: int, draw: random.Random) -> list[str]:
-    """Ids as the server makes them."""
+    """Return random ids in the format of the server."""
     return [str(uuid.UUID(int=draw.getrandbits(128))) for _ in range(count)]
 
 
@@ -163,14 +160,14 @@ def measure(
     in_flight: int = IN_FLIGHT,
     names: Sequence[str] = tuple(CONTENDERS),
 ) -> dict[str, float]:
-    """Microseconds of CPU per poll, and the ratios; medians over the rounds, and their range."""
+    """Return microseconds of CPU per poll and the ratios: medians over the rounds, and ranges."""
     table: dict[str, list[float]] = {name: [] for name in names}
     for name in names:
-        # Imports, caches and branch predictors: not what is asked for.
+        # Warm up: imports and caches are not part of the figures.
         asyncio.run(_cpu_per_poll(base_url, name, 50, in_flight))
     for number in range(rounds):
         first = number % len(names)
-        # Nobody always comes after the same one.
+        # The order changes, so no contender always runs after the same other one.
         for name in (*names[first:], *names[:first]):
             table[name].append(asyncio.run(_cpu_per_poll(base_url, name, ids, in_flight)))
     figures = {f"cpu_us_{name}": statistics.median(each) * 1e6 for name, each in table.items()}
@@ -193,34 +190,35 @@ async def _cpu_per_poll(base_url: str, name: str, count: int, in_flight: int) ->
     counted = await reset(base_url)
     if not polls == counted["requests"] == count:
         raise RuntimeError(f"{name}: {polls} polls, {counted} counted, {count} expected")
-    # One more connection is the question for the count.
+    # The request for the counts opens one more connection.
     if counted["most_connections"] > in_flight + 1:
         raise RuntimeError(f"{name}: {counted['most_connections']} connections")
     return cpu / polls
 
 
 async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]:
-    """Milliseconds of CPU per poll at the vendor's 15 a second, everything on, waiting included.
+    """Return microseconds of CPU per poll at 15 requests per second, waiting included.
 
-    The client's, while it tracks so many tasks; and those of a loop that sleeps, asks and decodes.
+    The client tracks `tracked` tasks meanwhile. A loop that sleeps, asks and decodes is measured
+    beside it.
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)
-    async with client_at(base_url, rate=RATE_LIMIT) as client:
+    limiter = LocalLimiter()
+    async with client_at(base_url, limiter) as client:
         waiting = asyncio.ensure_future(client.outcomes(new_ids(tracked, _draw)))
-        poller = poller_of(client)
-        await until(lambda: poller.watched >= tracked, 0.05)
+        await until(lambda: client.statistics().watched >= tracked, 0.05)
         await reset(base_url)
-        polls, before = poller.polls, time.process_time()
+        polls, before = limiter.granted, time.process_time()
         await asyncio.sleep(seconds)
-        ours = (time.process_time() - before) / (poller.polls - polls)
+        ours = (time.process_time() - before) / (limiter.granted - polls)
         waiting.cancel()
         await asyncio.wait([waiting])
     async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
-        count = int(seconds * RATE_LIMIT)
+        count = int(seconds * RATE)
         before = time.process_time()
         for task_id in new_ids(count, _draw):
-            await asyncio.sleep(1 / RATE_LIMIT)
+            await asyncio.sleep(1 / RATE)
             async with session.get(f"{base_url}{PATH}?task_id={task_id}") as response:
                 json.loads(await response.read())
         bare = (time.process_time() - before) / count
@@ -232,16 +230,16 @@ async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]
 
 
 async def until(holds: Callable[[], bool], every: float) -> None:
-    """Wait, looking again after so many seconds; RuntimeError after five minutes."""
+    """Check a condition every so many seconds until it holds; RuntimeError after five minutes."""
     give_up_at = time.monotonic() + 300
     while not holds():
         if time.monotonic() > give_up_at:
-            raise RuntimeError("the client does not get there")
+            raise RuntimeError("the client did not reach the expected state in five minutes")
         await asyncio.sleep(every)
 
 
 async def reset(base_url: str, success_every: int = SUCCESS_EVERY) -> dict[str, int]:
-    """Set how often the server answers "success"; what it counted before."""
+    """Reset the server's counts, set how often it replies "success", and return the old counts."""
     url = f"{base_url}/reset?success_every={success_every}"
     async with aiohttp.ClientSession() as session, session.get(url) as reply:
         return msgspec.json.decode(await reply.read(), type=dict[str, int])

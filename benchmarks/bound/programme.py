@@ -1,4 +1,4 @@
-"""Linear programmes, typed: scipy has no stubs."""
+"""Solve linear programmes: a typed layer over scipy, which has no type stubs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-# Imported in a way that asks for no stubs.
+# `import_module` needs no stubs.
 _optimize: Any = import_module("scipy.optimize")
 sparse: Any = import_module("scipy.sparse")
 
@@ -28,12 +28,17 @@ def least(
     bounds: Sequence[tuple[float | None, float | None]] | tuple[float, None] = (0, None),
     method: str = "highs",
 ) -> tuple[Floats, Floats]:
-    """The x of least `cost` with `limits` (rows, at most) and `balance` (rows, exactly).
+    """Return the x with the least `cost`, and the dual value of each limit (never negative).
 
-    Also what one more of each limit would save; never negative.
+    Args:
+        cost: Cost of each variable.
+        limits: Rows, and the most that each may be.
+        balance: Rows, and what each must be exactly.
+        bounds: Least and most of the variables.
+        method: Method of `scipy.optimize.linprog`.
 
     Raises:
-        RuntimeError: it was not solved.
+        RuntimeError: No solution was found.
     """
     rows, equal = balance or (None, None)
     solved = _optimize.linprog(

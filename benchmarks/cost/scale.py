@@ -1,4 +1,4 @@
-"""What a great many tasks cost: CPU per decision, memory per id, and how long the loop is held."""
+"""The cost of very many tasks: CPU per decision, memory per id, blocks of the event loop."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import time
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cost_polls import FREE, client_at, new_ids, poller_of, reset, until
-from benchmarks.schedule_simulation import REPLY_DELAY
+from benchmarks.cost.polls import FREE, client_at, new_ids, reset, until
+from benchmarks.schedule.simulation import REPLY_DELAY
 from suno_async import Durations, PollPolicy
 from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.entry import Entry
-from suno_async.limits.local import RATE_LIMIT
+from suno_async.limits import LocalLimiter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
     Wait = Callable[[SunoClient, list[str]], Coroutine[Any, Any, object]]
 
-#: Seconds of virtual time between two decisions: the vendor's limit.
+#: Seconds of virtual time between two decisions: the request rate of an account.
 SLOT = 1 / 15
 
-#: The chance that a task which was asked about has ended; a new one then takes its place.
+#: Probability that a checked task has ended. A new task then takes its place.
 ENDED = 0.2
 
 _draw = random.Random(2)
 
-#: No second check of a task while memory is measured.
+#: A policy without a second check, for measuring memory.
 ONCE = PollPolicy(interval=3600.0, max_interval=3600.0, deadline=None)
 
 
-#: How old the tasks are at first: at most so many seconds.
+#: Greatest age of the tasks at the start, in seconds.
 YOUNG = 600.0
 DAYS = 10 * 86_400.0
 
-#: How often each run is repeated.
+#: Number of runs of each kind.
 TRIES = 2
 
-#: Ages and policy of each run, by the suffix of its figures.
+#: Greatest age and policy of each kind of run, by the suffix of its figures.
 SETTINGS = {
     "": (YOUNG, PollPolicy()),
     "_days": (DAYS, PollPolicy()),
@@ -54,11 +54,11 @@ SETTINGS = {
 
 
 def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
-    """Microseconds to choose a task and to take it back, in steady virtual time, and the worst.
+    """Return microseconds per decision in steady virtual time, the growths, and the worst step.
 
-    Young tasks at every size; ages of up to ten days, with and without a deadline, at the last. A
-    growth is over young tasks at the first size. Every try does the same, so of two the least
-    counts: the machine can only make a step longer.
+    Young tasks run at every size. Tasks of up to ten days, with and without a deadline, run at the
+    last size. A growth compares with young tasks at the first size. All tries do the same work, so
+    the least counts: the machine can only make a step longer.
     """
     figures: dict[str, float] = {}
     least, most = sizes[0], sizes[-1]
@@ -75,7 +75,7 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
             figures[f"decision_mean_us{suffix}_{size}"] = min(means) * 1e6
             figures[f"step_worst_ms{suffix}_{size}"] = worst[-1]
         for kind in ("", "_mean"):
-            # Of a thousand old tasks all are soon asked, and little is left to decide.
+            # A thousand old tasks are soon all checked, and then there is little to decide.
             few = figures[f"decision{kind}_us_{least}"]
             growth = figures[f"decision{kind}_us{suffix}_{most}"] / few
             figures[f"decision_growth{kind}{suffix}"] = growth
@@ -84,16 +84,16 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
 
 
 def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[list[float], float]:
-    """Seconds of each steady decision, and of the worst step of all, the first ones included.
+    """Return the seconds of each steady decision, and of the worst step from the start on.
 
-    A decision is `pop`, `next_due` and what the replies bring that arrived since the last one: for
-    four tasks in five `defer`; else the task has ended, or came to its deadline, and a new one is
-    added. Replies take 50 to 250 ms and overtake each other.
+    A decision handles the replies since the last decision, and calls `pop` and `next_due`. For four
+    replies in five, handling is `defer`. For the others, the task has ended or reached its
+    deadline, and a new task is added. Replies take 50 to 250 ms and overtake each other.
 
-    Times are this thread's CPU time: a step waits for nothing, and time that another process takes
-    is not the schedule's. Python's collector stays on, except while the tasks are set up: its
-    pauses then are those of a program that makes a million objects. Its pauses later are part of
-    the steps, as far as they come from the schedule: what the benchmark imported is left out.
+    Times are CPU time of this thread, so the work of other processes does not count. Python's
+    collector is off while the tasks are set up, because its pauses then come from creating a
+    million objects. Later it is on, and its pauses are part of the steps. Objects that the
+    benchmark itself imported are frozen, so they do not add to the pauses.
     """
     draw = random.Random(1)
     gc.collect()
@@ -110,7 +110,7 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
         before = time.thread_time()
         schedule.add(each, now)
         worst = max(worst, time.thread_time() - before)
-    # Or the first decisions would pay for looking through the million.
+    # Otherwise the first decisions would include a collection over all these objects.
     gc.collect()
     gc.enable()
     del entries
@@ -145,10 +145,10 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Bytes per tracked id, by `tracemalloc`, and asyncio tasks, for each way to await many.
+    """Return bytes (`tracemalloc`) and asyncio tasks per tracked id, for each way to await many.
 
-    What the caller holds anyway is not counted: the ids, the handles and, where each handle is
-    awaited by a task of the caller's, as much as that task takes to await a bare future.
+    What the caller holds in any case does not count: the ids, the handles and, if each handle has
+    an asyncio task of its own, the memory of such a task that awaits a bare future.
     """
     figures: dict[str, float] = {}
     for name, wait, rate in (
@@ -200,16 +200,16 @@ async def _bare_tasks(count: int) -> int:
 
 async def _tracked(base_url: str, count: int, wait: Wait, rate: float) -> tuple[int, int]:
     ids = new_ids(count, _draw)
-    # No answer of "success": all shall stay tracked.
+    # No reply is "success", so all tasks stay tracked.
     await reset(base_url, 10 * count)
-    async with client_at(base_url, rate=rate, policy=ONCE) as client:
-        poller = poller_of(client)
+    limiter = LocalLimiter(rate)
+    async with client_at(base_url, limiter, policy=ONCE) as client:
         with _traced() as used:
             async with _cancelled_at_last(wait(client, ids)):
-                await until(lambda: poller.watched >= count, 0.05)
-                # At the lowest rate one may be answered; at this one all shall be, exactly once.
+                await until(lambda: client.statistics().watched >= count, 0.05)
+                # At the low rate at most one poll happens. At this one, every task is polled once.
                 if rate == FREE:
-                    await until(lambda: poller.polls >= count, 0.05)
+                    await until(lambda: limiter.granted >= count, 0.05)
                 await asyncio.sleep(0.5)
                 return used(), len(asyncio.all_tasks()) - 1
 
@@ -241,7 +241,7 @@ async def _cancelled_at_last(work: Coroutine[Any, Any, object]) -> AsyncGenerato
 
 
 class _Watch:
-    """The longest time between two turns of the loop, and the collector's longest pause."""
+    """Record the longest time between two turns of the loop, and the collector's longest pause."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -253,7 +253,7 @@ class _Watch:
         gc.callbacks.append(self._collection)
 
     def lap(self) -> tuple[float, float]:
-        """Both in milliseconds, since the last lap."""
+        """Return both in milliseconds, since the last lap."""
         laps = self.longest * 1e3, self.longest_collection * 1e3
         self.longest = self.longest_collection = 0.0
         return laps
@@ -277,10 +277,10 @@ class _Watch:
 
 
 def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
-    """Milliseconds for which the loop is held when `count` ids come, or go, at once.
+    """Return how many milliseconds the loop is blocked when `count` ids are added or removed.
 
-    The collector is on, and its pauses are part of the holds; the longest is told beside them. Of
-    several tries the least counts: another process can only lengthen a hold.
+    The collector is on, and its pauses are part of the figures. The longest pause is a figure of
+    its own. The least of several tries counts, because other processes can only make it longer.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}
@@ -292,13 +292,12 @@ async def _hold(base_url: str, count: int) -> dict[str, float]:
     await reset(base_url, 10 * count)
     gc.collect()
     watch = _Watch()
-    async with client_at(base_url, rate=RATE_LIMIT, policy=PollPolicy()) as client:
-        poller = poller_of(client)
+    async with client_at(base_url, LocalLimiter(), policy=PollPolicy()) as client:
         for leaving in ("leave", "close"):
             await asyncio.sleep(0.05)
             watch.lap()
             task = asyncio.ensure_future(_as_completed(client, ids))
-            await until(lambda: poller.watched >= count, 0.0)
+            await until(lambda: client.statistics().watched >= count, 0.0)
             figures["hold_ms_add"], figures["hold_ms_add_collector"] = watch.lap()
             if leaving == "leave":
                 task.cancel()

@@ -1,8 +1,8 @@
-"""The other end of `benchmarks.cost`, in a process of its own: TaskInfo replies made in advance.
+"""The server of `benchmarks.cost`, in a process of its own: it sends prepared TaskInfo replies.
 
-It is as cheap as a server can be, so that the client is what waits for the processor and not the
-other way round. The records are `benchmarks.decode`'s; one answer in so many is ``success``, the
-others are ``running``. ``/reset?success_every=N`` tells what it counted, starts anew, and sets N.
+It does as little work as possible, so that it never slows the client down. The records come from
+`benchmarks.decode`. Every N-th reply is ``success`` and the others are ``running``. A request for
+``/reset?success_every=N`` returns the counts, resets them, and sets N.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from benchmarks.decode import RECORD, RUNNING
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-#: One answer in so many is "success": the poller spends about so many requests on a task.
+#: Every so many replies one is "success". The poller needs about as many requests per task.
 SUCCESS_EVERY = 5
 
 _ID = str(RECORD["task_id"])
 
 
 class _Replies:
-    """The two replies, split where the id goes."""
+    """The two replies, split at the place of the id."""
 
     def __init__(self) -> None:
-        # Created just now, or the client would take every task to be past its deadline.
+        # Older tasks would be past their deadline.
         created = time.time() - 100
         self._running = _split(RUNNING | {"create_at": created})
         self._success = _split(RECORD | {"create_at": created, "complete_at": created + 86})
@@ -40,7 +40,7 @@ class _Replies:
         self.most_connections = 0
 
     def to(self, head: bytes) -> bytes:
-        """The reply to one request."""
+        """Return the reply to one request."""
         target = head.split(b" ", 2)[1]
         _, found, task_id = target.partition(b"task_id=")
         if not found:
@@ -100,15 +100,15 @@ async def _serve() -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(replies), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
-    # The parent holds the other end of stdin: when it goes, for whatever reason, so do we.
+    # The parent holds the other end of stdin. If the parent ends for any reason, read() returns.
     await loop.run_in_executor(None, sys.stdin.buffer.read)
     server.close()
 
 
 @contextlib.contextmanager
 def running_server() -> Generator[str]:
-    """Start the server; its base URL."""
-    command = [sys.executable, "-m", "benchmarks.cost_server"]
+    """Run the server and yield its base URL."""
+    command = [sys.executable, "-m", "benchmarks.cost.server"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 (this very module)
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the server has no pipes")

@@ -1,4 +1,4 @@
-"""Rows of the schedule's benchmark, and tables of them."""
+"""Rows and tables of results."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import math
 import statistics
 from typing import TYPE_CHECKING, TypedDict
 
-from benchmarks.schedule_simulation import quantile
+from benchmarks.schedule.simulation import quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.schedule_simulation import Run
+    from benchmarks.schedule.simulation import Run
 
 
 class Row(TypedDict):
-    """One policy on one set; the JSON is a list of these. Seconds, but for the counts.
+    """One policy on one set. The JSON file is a list of rows. Times are in seconds.
 
-    `bound` is the least mean delay of any policy that does not know the draws, by weak duality,
-    under this policy's floor, the mean reply delay included. `makespan` is when the last request
-    was sent, so that every task was seen to end or given up. `lost` counts the tasks that finished
-    and were never seen to.
+    `bound` is the lower bound of the mean delay for the floor of this policy, mean reply delay
+    included. `makespan` is the time of the last request. `lost` counts the tasks that finished
+    without the policy noticing.
     """
 
     n: int
@@ -40,7 +39,7 @@ class Row(TypedDict):
 
 
 def make_row(where: tuple[int, str, str], policy: str, seed: int, run: Run, bound: float) -> Row:
-    """The figures of one run; `where` is its size, arrivals and durations."""
+    """Return the figures of one run; `where` is its size, arrivals and durations."""
     delays = sorted(run.delays.values())
     return Row(
         n=where[0],
@@ -61,26 +60,26 @@ def make_row(where: tuple[int, str, str], policy: str, seed: int, run: Run, boun
 
 
 def figure(row: Row, column: str) -> float:
-    """The number in a column of this name."""
+    """Return the number in a column."""
     value = dict(row)[column]
     if not isinstance(value, int | float):
-        raise TypeError(f"{column} is no number")
+        raise TypeError(f"the column {column} holds no numbers")
     return value
 
 
 def mean(values: Iterable[float]) -> float:
-    """Their mean; NaN of none."""
+    """Return the mean; NaN of no values."""
     given = list(values)
     return statistics.fmean(given) if given else math.nan
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Of their mean; NaN of fewer than two."""
+    """Return the standard error of the mean; NaN of fewer than two values."""
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
 def pick(rows: Iterable[Row], where: tuple[int, str, str], policy: str) -> list[Row]:
-    """The rows of one policy on all sets of a kind."""
+    """Return the rows of one policy on the sets of one kind."""
     return [
         row
         for row in rows
@@ -95,7 +94,7 @@ HEAD = (
 
 
 def table(rows: Sequence[Row], where: tuple[int, str, str]) -> str:
-    """One kind of set: a line per policy, means over the seeds."""
+    """Return a table for one kind of set: a line per policy, means over the seeds."""
     n, arrivals, durations = where
     lines = ["", f"N = {n:,}, {arrivals}, {durations}", HEAD]
     for policy in dict.fromkeys(row["policy"] for row in rows):

@@ -1,15 +1,17 @@
-"""What polling costs: CPU per poll, CPU per decision, memory per task, holds of the event loop.
+"""Measure what polling costs: CPU per poll and per decision, memory, blocks of the event loop.
 
     python -m benchmarks.cost              all of it, a few minutes
     python -m benchmarks.cost --quick      fewer tasks and rounds, under 20 s
-    python -m benchmarks.cost --check      exit 1 if a target is missed
+    python -m benchmarks.cost --check      exit with 1 if a target is missed
 
-The server runs in a process of its own and answers at once from replies made in advance. The
-client is the one users have, poller, limiter and all, with one difference: its budget is a million
-requests a second, as 15 would make a benchmark of thousands of polls take minutes. So each request
-passes every step of the limiter, but waits at none. What waiting costs, and what the schedule does
-by the clock and not by the request, is in the ``paced`` figures: the real budget, with thousands
-tracked, beside a loop that sleeps and asks. TLS is in none, for any contender.
+How: the server runs in another process and answers at once with prepared replies. The client is an
+ordinary `SunoClient` with a limiter of a million requests per second, because thousands of polls at
+15 per second would take minutes. Each request passes every step of the limiter without waiting. The
+``paced`` figures use the real rate of 15 per second, with thousands of tracked tasks, beside a loop
+that sleeps and asks. They include waiting and the work that the schedule does over time.
+
+What it does not show: TLS, for any contender; networks; and the delay of results (see
+`benchmarks.polling` and `benchmarks.schedule`).
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import cost_polls, cost_scale
-from benchmarks.cost_server import running_server
+from benchmarks.cost import polls, scale
+from benchmarks.cost.server import running_server
 
-#: The most that each figure may be.
+#: Largest allowed value of each figure.
 TARGETS = {
-    # A public trace hook of aiohttp reports that a request was sent. It costs 7 to 21 us a request,
-    # and no create can be sent twice without it: safety comes first.
+    # A public trace hook of aiohttp reports that a request was sent. It costs 7 to 21 us a request.
+    # Without it a create could be sent twice, so the cost is accepted.
     "cpu_of_aiohttp": 1.35,
     "cpu_of_httpx": 0.2,
     "decision_growth": 3.0,
@@ -40,7 +42,7 @@ TARGETS = {
     "bytes_per_id_results": 600.0,
     "bytes_per_id_answered_once": 600.0,
     "bytes_per_id_own_tasks": 600.0,
-    # The consumer, the dispatcher, and what is in flight: a constant, not one per id.
+    # The consumer, the dispatcher and the requests in flight: a constant, not one task per id.
     "asyncio_tasks_as_completed": 20.0,
     "asyncio_tasks_results": 20.0,
     "asyncio_tasks_answered_once": 20.0,
@@ -63,32 +65,32 @@ _QUICK = _Size(400, 3, (1_000, 10_000, 100_000), 4_000, 5_000, 2, 1.5)
 
 
 def measure(size: _Size, *, full: bool) -> dict[str, float]:
-    """Every figure, by name."""
+    """Return every figure by its name."""
     figures: dict[str, float] = {}
     with running_server() as base_url:
-        figures |= cost_polls.measure(base_url, size.polled, size.rounds)
+        figures |= polls.measure(base_url, size.polled, size.rounds)
         if full:
             for in_flight in (1, 20):
-                found = cost_polls.measure(base_url, size.polled, size.rounds, in_flight)
+                found = polls.measure(base_url, size.polled, size.rounds, in_flight)
                 figures |= {f"{name}_of_{in_flight}": value for name, value in found.items()}
-        figures |= asyncio.run(cost_polls.paced(base_url, size.tracked, size.seconds))
-        figures |= cost_scale.decisions(size.decisions, size.steps)
-        figures |= cost_scale.holds(base_url, size.tracked, size.tries)
-        figures |= cost_scale.memory(base_url, size.tracked)
+        figures |= asyncio.run(polls.paced(base_url, size.tracked, size.seconds))
+        figures |= scale.decisions(size.decisions, size.steps)
+        figures |= scale.holds(base_url, size.tracked, size.tries)
+        figures |= scale.memory(base_url, size.tracked)
     return figures
 
 
 def missed(figures: dict[str, float]) -> list[str]:
-    """The names of the figures that miss their targets."""
+    """Return the names of the figures that miss their targets."""
     return [name for name, most in TARGETS.items() if not figures[name] <= most]
 
 
 def main() -> None:
-    """Measure, print, write, judge."""
+    """Measure, print, write, and compare with the targets."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost")
     parser.add_argument("--quick", action="store_true", help="fewer tasks and rounds")
-    parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to it")
     given = parser.parse_args()
     figures = measure(_QUICK if given.quick else _FULL, full=not given.quick)
     wrong = missed(figures)

@@ -1,4 +1,4 @@
-"""What the tables do not show: an interactive task among bulk, wrong priors, change, two kinds."""
+"""Special cases: an interactive task among many, wrong priors, changing durations, two kinds."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import math
 from random import Random
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.schedule_policies import LESSONS, Scheduled, make_poller
-from benchmarks.schedule_report import mean
-from benchmarks.schedule_sets import (
+from benchmarks.schedule.policies import LESSONS, Scheduled, make_poller
+from benchmarks.schedule.report import mean
+from benchmarks.schedule.sets import (
     LOG_NORMAL,
     Durations,
     TaskSet,
     draw_durations,
     draw_set,
 )
-from benchmarks.schedule_simulation import quantile, simulate
+from benchmarks.schedule.simulation import quantile, simulate
 
 if TYPE_CHECKING:
-    from benchmarks.schedule_simulation import Run
+    from benchmarks.schedule.simulation import Run
 
-#: Sets with interactive tasks, and how many are tried in each, one at a time.
+#: Bulk sets, and interactive tasks tried in each, one at a time.
 BULKS, PROBES = 4, 15
 
-#: Tasks of a run that learns, and how many of them finish before it is judged.
+#: Tasks of a run that learns, and how many of them finish before delays count.
 LEARNERS, LEARNT = 5000, 1000
 
 SHORT = Durations("short", ((1.0, 30.0, 0.3),))
@@ -31,11 +31,11 @@ LONG = Durations("long", ((1.0, 240.0, 0.3),))
 
 
 class Interactive(NamedTuple):
-    """What interactive tasks met.
+    """The cost and the benefit of interactive tasks among bulk tasks.
 
     Attributes:
-        delays: Of each, in seconds.
-        growth: Of the mean delay of the bulk, as a share of it, mean over all.
+        delays: Delay of each interactive task in seconds.
+        growth: Mean relative growth of the mean delay of the bulk tasks.
     """
 
     delays: list[float]
@@ -43,7 +43,7 @@ class Interactive(NamedTuple):
 
 
 def interactive(policy: str, n: int = 10_000) -> Interactive:
-    """One interactive task arrives while `n` bulk ones, all created at 0, are under way."""
+    """Measure interactive tasks: each joins `n` bulk tasks that were created at 0."""
     delays: list[float] = []
     growths: list[float] = []
     for seed in range(1, BULKS + 1):
@@ -63,7 +63,10 @@ def interactive(policy: str, n: int = 10_000) -> Interactive:
 
 
 def untaught(policy: str, truth: Durations, seeds: range) -> float:
-    """Mean delay once `LEARNT` have finished, over that of a schedule that knew `truth`."""
+    """Return the mean delay of an untrained schedule, relative to one that knew `truth`.
+
+    The first `LEARNT` tasks to finish do not count.
+    """
     cold, taught = list[float](), list[float]()
     for seed in seeds:
         tasks = draw_set(LEARNERS, "p200", truth, seed)
@@ -74,9 +77,10 @@ def untaught(policy: str, truth: Durations, seeds: range) -> float:
 
 
 def doubled(policy: str, seeds: range) -> float:
-    """The same where the tasks of the second half take twice as long, judged by these.
+    """Return the same ratio for the second half of a set, in which tasks take twice as long.
 
-    The other schedule knew the first half's, and is told the second half's as it begins.
+    The other schedule knew the durations of the first half, and learns those of the second half
+    when it begins.
     """
     cold, taught = list[float](), list[float]()
     half = LEARNERS // 2
@@ -93,7 +97,7 @@ def doubled(policy: str, seeds: range) -> float:
 
 
 def two_kinds(policy: str, seeds: range) -> float:
-    """The same with two kinds of job in one run, of very different durations."""
+    """Return the same ratio for a set with two kinds of job of very different durations."""
     cold, taught = list[float](), list[float]()
     truth = Durations("both", tuple((0.5, *each.humps[0][1:]) for each in (SHORT, LONG)))
     for seed in seeds:
@@ -123,11 +127,11 @@ def _run(
 
 
 def _later(run: Run, first: int) -> float:
-    """Mean delay of the tasks from `first` on but the `LEARNT` seen earliest."""
+    """Return the mean delay of the tasks from `first` on, without the first `LEARNT` to finish."""
     seen = sorted((at, task) for task, at in run.seen.items() if task >= first)
     return mean(run.delays[task] for _, task in seen[LEARNT:])
 
 
 def interactive_p95(met: Interactive) -> float:
-    """Seconds within which 95 % of the interactive tasks are seen."""
+    """Return the 95th percentile of the delays of interactive tasks in seconds."""
     return quantile(met.delays, 0.95)

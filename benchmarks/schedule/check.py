@@ -1,26 +1,25 @@
-"""The yardstick: what the schedule must reach, in ratios of means over the same sets.
+"""The targets that the adaptive schedule must reach, as ratios of means over the same sets.
 
-Every run has reply delays of 50 to 250 ms, the baselines' too, and every delay and bound includes
-one reply delay.
+Replies take 50 to 250 ms in every run, and every delay and bound includes one reply delay.
 
-The bound knows the distribution of durations, so what is judged by it knows it too: it has seen
-5,000 jobs before. Beside each such figure stands that of a schedule that begins with nothing.
+The bound assumes that the distribution of durations is known. So the schedule compared with it is
+trained: it has seen 5,000 jobs. The figure of an untrained schedule is printed beside it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import schedule_scenarios as scenarios
-from benchmarks.schedule_policies import make_poller
-from benchmarks.schedule_report import Row, figure, mean, pick
-from benchmarks.schedule_sets import EAGER_FLOOR, LOG_NORMAL, RATE, draw_set
-from benchmarks.schedule_simulation import simulate
+from benchmarks.schedule import scenarios
+from benchmarks.schedule.policies import make_poller
+from benchmarks.schedule.report import Row, figure, mean, pick
+from benchmarks.schedule.sets import EAGER_FLOOR, LOG_NORMAL, RATE, draw_set
+from benchmarks.schedule.simulation import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-#: The sets the points are about, and the policies that run on them.
+#: The sets of the check, and the policies that run on each.
 SETS: dict[tuple[int, str, str], tuple[str, ...]] = {
     (10_000, "p30", "log-normal"): ("fixed", "backoff", "adaptive", "trained", "eager"),
     (10_000, "p90", "log-normal"): ("fixed", "backoff", "adaptive", "trained", "eager"),
@@ -35,7 +34,7 @@ SETS: dict[tuple[int, str, str], tuple[str, ...]] = {
 
 
 class Point(NamedTuple):
-    """One thing to reach: a figure, the most it may be, and the figure of one that knew nothing."""
+    """A figure, its limit, and the figure of an untrained schedule."""
 
     number: int
     what: str
@@ -45,12 +44,12 @@ class Point(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """NaN is a fail."""
+        """The figure is within the limit; NaN is not."""
         return self.figure <= self.limit
 
     def __str__(self) -> str:
         verdict = "pass" if self.passed else "FAIL"
-        cold = "" if self.cold is None else f"   untaught {self.cold:.4f}"
+        cold = "" if self.cold is None else f"   untrained {self.cold:.4f}"
         return (
             f"{verdict}  {self.number}  {self.what:<62}{self.figure:>9.4f}"
             f"  (<= {self.limit:g}){cold}"
@@ -58,7 +57,7 @@ class Point(NamedTuple):
 
 
 def from_rows(rows: Sequence[Row]) -> Iterator[Point]:
-    """The points that the tables answer."""
+    """Yield the points that follow from the rows of the tables."""
     for durations in ("log-normal", "two-humped"):
         plain = durations == "log-normal"
         p90, p200, d90, once = (
@@ -84,7 +83,7 @@ def from_rows(rows: Sequence[Row]) -> Iterator[Point]:
 
 
 def from_scenarios(seeds: range) -> Iterator[Point]:
-    """The points that need runs of their own."""
+    """Run the special cases and yield their points."""
     yield Point(5, "p90 log-normal: eager, most requests in a second", _busiest("eager"), RATE)
     met = scenarios.interactive("adaptive")
     late = scenarios.interactive_p95(met)
@@ -100,7 +99,7 @@ def from_scenarios(seeds: range) -> Iterator[Point]:
 
 
 def check(measure: Callable[[tuple[int, str, str], list[str]], list[Row]], seeds: range) -> bool:
-    """Run everything, print a line per point as it is known; whether all passed."""
+    """Run everything, print a line for each point, and return whether all passed."""
     rows: list[Row] = []
     for where, policies in SETS.items():
         rows += measure(where, list(policies))
@@ -113,13 +112,13 @@ def check(measure: Callable[[tuple[int, str, str], list[str]], list[Row]], seeds
 
 
 class _Ratios:
-    """Of means over the seeds, on one kind of set."""
+    """Ratios of means over the seeds, on one kind of set."""
 
     def __init__(self, rows: Sequence[Row], where: tuple[int, str, str]) -> None:
         self._rows, self._where = rows, where
 
     def ratio(self, column: str, other: str, policy: str) -> float:
-        """Of a policy's mean to another's, or to its own bound's."""
+        """Return the mean of `policy` divided by the mean of `other`, which may be the bound."""
         own = pick(self._rows, self._where, policy)
         if other == "bound":
             against = mean(row["bound"] for row in own)
@@ -128,7 +127,7 @@ class _Ratios:
         return mean(figure(row, column) for row in own) / against
 
     def point(self, number: int, other: str, column: str, limit: float) -> Point:
-        """One who knew the distribution against `other`."""
+        """Compare the trained schedule with `other`."""
         _, arrivals, durations = self._where
         what = f"{arrivals} {durations}: {column.replace('_', ' ')} / {other}"
         taught, cold = (self.ratio(column, other, each) for each in ("trained", "adaptive"))
@@ -136,13 +135,13 @@ class _Ratios:
 
 
 def _busiest(policy: str) -> float:
-    """Most requests in any second of a run."""
+    """Return the most requests in any second of a run."""
     tasks = draw_set(10_000, "p90", LOG_NORMAL, 1)
     poller = make_poller(policy, tasks, LOG_NORMAL, 1)
     times = [at for at, _ in simulate(tasks, poller, floor=EAGER_FLOOR, trace=True).asked]
     most, oldest = 0, 0
     for newest, at in enumerate(times):
-        # The sums of fifteenths of a second round.
+        # Sums of fifteenths of a second have rounding errors.
         while at - times[oldest] >= 1 - 1e-6:
             oldest += 1
         most = max(most, newest - oldest + 1)

@@ -1,7 +1,7 @@
-"""One task by itself: when to ask, if each request has a price.
+"""Optimal inspection of a single task: when to check it if each request has a price.
 
-Optimal inspection (Barlow, Hunter and Proschan 1963; in price form Keller 1974) by dynamic
-programming over the age at the last check.
+The method (Barlow, Hunter and Proschan 1963; with prices Keller 1974) is dynamic programming over
+the age at the last check.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.schedule_sets import DEADLINE, ENDLESS
+from benchmarks.schedule.sets import DEADLINE, ENDLESS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from benchmarks.schedule_sets import Durations
+    from benchmarks.schedule.sets import Durations
 
     Floats = NDArray[np.float64]
     Places = NDArray[np.intp]
 
 
 class Inspection:
-    """Optimal inspection of one task, ages on a grid."""
+    """Optimal inspection of one task with ages on a grid."""
 
     def __init__(self, durations: Durations, floor: float, step: float) -> None:
-        """`floor` and `step` are seconds; the one is a multiple of the other."""
+        """Prepare the grid; `floor` and `step` are seconds, and `floor` is a multiple of `step`."""
         self.step = step
         self.gap = round(floor / step)
         self.last = round(DEADLINE / step)
@@ -34,7 +34,7 @@ class Inspection:
 
     @cache  # noqa: B019 (a handful of instances, kept anyway)
     def tables(self, ages: int) -> tuple[Floats, Floats, Floats]:
-        """F, its integral, and the chance that the task is not known to have ended, by age."""
+        """Return F, its integral, and the chance that a check at an age finds no end, by age."""
         grid = np.arange(ages) * self.step
         fine = np.array([self._durations.cdf(a) for a in grid])
         middle = np.array([self._durations.cdf(a + self.step / 2) for a in grid[:-1]])
@@ -45,19 +45,19 @@ class Inspection:
         return finishing * fine, finishing * integral, 1 - finishing * fine
 
     def values(self, prices: Floats) -> Floats:
-        """Least expected delay plus charges of one task, for each row of prices by age.
+        """Return the least expected delay plus charges of a task, for each row of prices by age.
 
-        A row reaches to the latest age of a last check, at least to the deadline.
+        A row extends to the latest age of a last check, at least to the deadline.
         """
         return self.solve(prices)[0]
 
     def solve(self, prices: Floats) -> tuple[Floats, Places]:
-        """The values, and for each row the best next check after one at each age, on the grid."""
+        """Return the values, and for each row the best age of the check after one at each age."""
         rows, ages = prices.shape
         done, integral, unseen = self.tables(ages)
         grid = np.arange(ages, dtype=np.float64) * self.step
         best = np.zeros((rows, ages))
-        # Where no later check fits, no plan leads.
+        # An age without room for a later check cannot be part of a plan.
         best[:, : self.last] = np.inf
         after = np.zeros((rows, self.last), dtype=np.intp)
         every = np.arange(rows, dtype=np.intp)
@@ -73,7 +73,7 @@ class Inspection:
         return best[:, 0], after
 
     def plan(self, after: Places) -> tuple[Places, Floats]:
-        """The ages of the checks of one row's best plan, and the chance that each is needed."""
+        """Return the ages of the checks in the best plan, and the chance that each is needed."""
         _, _, unseen = self.tables(self.last + 1)
         ages, chances, age = list[int](), list[float](), 0
         while age < self.last:
