@@ -76,7 +76,9 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog=exit_codes_help(1, 2, 3, 4, 5, 6) + HIGHEST + " --resume includes earlier ones."
+    epilog=exit_codes_help(1, 2, 3, 4, 5, 6)
+    + HIGHEST
+    + " With --resume, earlier results count too."
 )
 @with_parameters(
     field_options(GenerateMusic, arguments=("prompt",)), CREATE_OPTIONS, _BATCH_OPTIONS

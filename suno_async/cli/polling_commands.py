@@ -74,7 +74,9 @@ def wait(
     raise typer.Exit(run(work()))
 
 
-@commands.command(epilog=exit_codes_help(1, 2, 3, 5) + HIGHEST + " --resume includes earlier ones.")
+@commands.command(
+    epilog=exit_codes_help(1, 2, 3, 5) + HIGHEST + " With --resume, earlier results count too."
+)
 def poll(
     file: Annotated[str, typer.Argument(help="Ids as text, CSV or JSONL; - for stdin.")],
     output: Annotated[

@@ -95,7 +95,7 @@ async def test_usage_errors(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert errors.startswith("error: ")
     assert "--help" in errors
     code, out, errors = await run(None, *words, "--json", cwd=tmp_path)
-    assert (code, out, [each.keys() for each in errors_in(errors)]) == (2, "", [{"error"}])
+    assert (code, out, [list(each) for each in errors_in(errors)]) == (2, "", [["error"]])
 
 
 async def test_no_command(tmp_path: Path) -> None:
