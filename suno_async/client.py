@@ -583,8 +583,10 @@ class SunoClient:
         if submission.sent:
             try:
                 await call(self._on_creation, creation)
-            except Exception:
-                logger.exception("on_creation failed")
+            except (Exception, asyncio.CancelledError):
+                # Cancelled from inside, or by a close that has waited long enough.
+                what = submission.task_id or submission.error
+                logger.exception("on_creation failed: %s, %s", submission.kind, what)
         return creation
 
 
