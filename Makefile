@@ -24,6 +24,8 @@ fuzz: .venv/.test
 lint: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/shape.py
 
 types: .venv/.dev
 	$(BIN)/mypy
