@@ -65,7 +65,7 @@ async def one_song(suno: SunoClient) -> None:
         assert_type(await suno.download(track, "music/"), Path)
 
     await suno.create("slow piano")  # type: ignore[arg-type]
-    GenerateMusic("slow piano", "custom")  # type: ignore[misc]
+    GenerateMusic("slow piano", "custom")  # type: ignore[arg-type, call-arg]
 
 
 def references(suno: SunoClient, handle: TaskHandle) -> None:
