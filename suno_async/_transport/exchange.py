@@ -65,7 +65,9 @@ class Transport:
         """End direct calls with `ClientClosedError`, those under way and those to come."""
         self.closed = True
         for scope in self._calls:
-            scope.reschedule(self._loop.time())
+            # A scope that has expired is about to end, and refuses a new time.
+            if not scope.expired():
+                scope.reschedule(self._loop.time())
 
     async def close(self) -> None:
         """End direct calls, and close the sender."""
@@ -164,7 +166,11 @@ class Transport:
         permit_by = None if waits_out else max(give_up_at, started + self.request_timeout)
         number = 0
         while True:
+            asked = self._loop.time()
             permit = await self.limiter.acquire(permit_by)
+            if waits_out:
+                # A pause must not use up the time for retries.
+                give_up_at += self._loop.time() - asked
             try:
                 return await attempt(permit)
             except SunoError as error:
