@@ -33,7 +33,7 @@ async def run_demo(songs: int, directory: Path, seed: int) -> dict[str, Any]:
         directory: Where the results file and the audio files are written.
         seed: Seed of the sandbox.
     """
-    policy = PollPolicy().faster(TIME_SCALE)
+    policy = PollPolicy().scaled(TIME_SCALE)
     Console(stderr=True).print(
         f"{songs} songs on the built-in sandbox. The limit of 15 requests a second is real. "
         f"The jobs and the polling intervals are {TIME_SCALE:g} times faster than real ones."
