@@ -5,7 +5,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 MINUTES ?= 10
 
-.PHONY: demo test test-all fuzz lint types bench check clean
+.PHONY: demo test test-all fuzz lint types docs bench check clean
 
 demo: .venv/.demo
 	$(BIN)/suno-async demo
@@ -28,6 +28,10 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(BIN)/python -m tests.docs.typecheck
+
+docs: .venv/.dev
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks.polling
