@@ -1,5 +1,6 @@
 """Asyncio client for hosted Suno music jobs: thousands of tasks on one request budget."""
 
+from suno_async._checks import check_task_id
 from suno_async._schedule.durations import Durations
 from suno_async.client import SunoClient
 from suno_async.errors import (
@@ -120,4 +121,5 @@ __all__ = [
     "UploadError",
     "ValidationError",
     "WrongEventLoopError",
+    "check_task_id",
 ]

@@ -9,6 +9,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING
 
+from suno_async._checks import check_job, check_persona
 from suno_async._protocol.replies import read_balance, read_created, read_estimate
 from suno_async._protocol.requests import (
     ESTIMATE_CREDITS,
@@ -26,7 +27,6 @@ from suno_async.errors import (
     CreditLimitError,
     InsufficientCreditsError,
     InternalError,
-    InvalidInputError,
     NotSentError,
     SunoError,
     TaskNotFoundError,
@@ -295,27 +295,10 @@ async def call(function: Callable[..., object] | None, *arguments: object) -> No
 def _request_for(submission: Submission) -> Request:
     job = submission.job
     if isinstance(job, GeneratePersona):
-        if problems := job.problems():
-            raise InvalidInputError(problems)
+        check_persona(job)
         return persona_request(job)
     check_job(job, submission.callback_url)
     return create_request(job, submission.callback_url)
-
-
-def check_job(job: object, callback_url: str | None) -> None:
-    """Check what is about to be sent.
-
-    Raises:
-        InvalidInputError: One or more rules are broken; the error lists every problem.
-    """
-    if not isinstance(job, Input):
-        what = f"must be an input such as GenerateMusic, not {type(job).__name__}"
-        raise InvalidInputError((f"job: {what}",))
-    problems = job.problems()
-    if callback_url and not callback_url.startswith(("https://", "http://")):
-        problems += (f"callback_url: must be http(s), not {callback_url!r}",)
-    if problems:
-        raise InvalidInputError(problems)
 
 
 def _log_abandoned(submission: Submission) -> None:

@@ -9,6 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Self, cast
 
+from suno_async._checks import check_job, check_max_credits, check_persona, check_task_id
 from suno_async._protocol.replies import read_balance, read_models, read_schema, read_upload
 from suno_async._protocol.requests import (
     balance_request,
@@ -21,7 +22,7 @@ from suno_async._protocol.task_info import read_task_info
 from suno_async._runtime import Core
 from suno_async._schedule.durations import Durations
 from suno_async._streams import CreateStream, StreamOptions, pipeline
-from suno_async._submitter import Terms, call, check_job
+from suno_async._submitter import Terms, call
 from suno_async._transport.account import Account
 from suno_async._transport.exchange import Transport
 from suno_async.errors import (
@@ -31,7 +32,6 @@ from suno_async.errors import (
     WrongEventLoopError,
 )
 from suno_async.handles import Creation, TaskHandle
-from suno_async.inputs import Input, check_task_id
 from suno_async.limits.local import MAX_PAUSE, RATE_LIMIT
 from suno_async.models import Persona
 from suno_async.policy import PollPolicy
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from suno_async.inputs import GeneratePersona
+    from suno_async.inputs import GeneratePersona, Input
     from suno_async.limits.local import AccountLimiter
     from suno_async.models import Estimate, ModelInfo, ModelSchema, TaskInfo, Track
     from suno_async.outcomes import JobOutcome, Outcome
@@ -184,7 +184,7 @@ class SunoClient:
         """
         core = self.core()
         check_job(job, callback_url)
-        _check_credits(max_credits)
+        check_max_credits(max_credits)
         submission = core.submitter.submission(job, callback_url)
         terms = Terms(max_credits=max_credits, on_end=self._conclude)
         task_id = await core.submitter.run(submission, terms)
@@ -202,7 +202,7 @@ class SunoClient:
             SunoError: It was refused, or could not be sent.
         """
         core = self.core()
-        persona.check()
+        check_persona(persona)
         submission = core.submitter.submission(persona)
         return Persona(await core.submitter.run(submission, Terms()), persona.name)
 
@@ -255,7 +255,7 @@ class SunoClient:
         """
         options = StreamOptions(
             callback_url=callback_url,
-            max_credits=_check_credits(max_credits),
+            max_credits=check_max_credits(max_credits),
             wait_for_credits=wait_for_credits,
             on_creation=on_creation,
             on_submission=on_submission,
@@ -300,7 +300,7 @@ class SunoClient:
         core = self.core()
         options = StreamOptions(
             callback_url=callback_url,
-            max_credits=_check_credits(max_credits),
+            max_credits=check_max_credits(max_credits),
             wait_for_credits=wait_for_credits,
             on_creation=on_creation,
             on_submission=on_submission,
@@ -509,9 +509,3 @@ def _default_policy() -> PollPolicy:
     if not 0.0 < scale < math.inf:
         raise ConfigurationError(f"SUNO_TIME_SCALE must be a number above 0, not {text!r}")
     return PollPolicy().faster(scale)
-
-
-def _check_credits(max_credits: float | None) -> float | None:
-    if max_credits is not None and not max_credits >= 0:
-        raise InvalidInputError((f"max_credits: must not be below 0, not {max_credits!r}",))
-    return max_credits

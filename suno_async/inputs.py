@@ -21,22 +21,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
 import msgspec
 
-from suno_async._input_rules import REQUIRED_BY_MODE, broken, missing, task_id_problem
-from suno_async.errors import InvalidInputError
+from suno_async._input_rules import REQUIRED_BY_MODE, broken, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-def check_task_id(task_id: object) -> str:
-    """Return a task id that may be asked about; the server judges whether it is one.
-
-    Raises:
-        InvalidInputError: It cannot be an id.
-    """
-    if (problem := task_id_problem(task_id)) or not isinstance(task_id, str):
-        raise InvalidInputError((problem or "",))
-    return task_id
 
 
 class _Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,11 +43,6 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
             *missing(fields, self.REQUIRED),
             *self._relations(fields),
         )
-
-    def check(self) -> None:
-        """Raise `InvalidInputError`, telling all broken rules at once, unless there is none."""
-        if found := self.problems():
-            raise InvalidInputError(found)
 
     def payload(self) -> dict[str, Any]:
         """The contract's ``input`` object: every field that was given, then `extra` over them."""
@@ -144,7 +127,7 @@ class _Music(Input, frozen=True, kw_only=True):
         yield from missing(fields, required, f" in {mode} mode")
 
 
-class GenerateMusic(_Music, frozen=True, kw_only=True):
+class GenerateMusic(_Music, frozen=True):
     """A song from a prompt (``mode="simple"``) or from title, tags and lyrics (``"custom"``).
 
     Attributes:
@@ -164,6 +147,9 @@ class GenerateMusic(_Music, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "suno/music-generate"
+
+    # Declared again, because this one may be given by position.
+    prompt: str | None = None
 
 
 class ExtendMusic(_Music, frozen=True, kw_only=True):
@@ -276,13 +262,20 @@ class SeparateVocals(Input, frozen=True, kw_only=True):
     mode: Literal["vocal", "instrumental"] = "vocal"
 
 
-class GenerateSounds(Input, frozen=True, kw_only=True):
-    """Sounds from a prompt.
+class _Sounds(Input, frozen=True, kw_only=True):
+    loop: Any = None
+    bpm: Any = None
+    key: Any = None
+
+
+class GenerateSounds(_Sounds, frozen=True):
+    """Sounds made from a prompt.
 
     Attributes:
-        prompt: What should sound.
-        loop: Whether it should loop. Unsure, as are the next two: passed on as given.
-        bpm: Beats a minute.
+        prompt: Description of the sounds; may be given by position.
+        loop: Whether the sound loops. The API does not document this field, nor the next two: they
+            are sent as given.
+        bpm: Beats per minute.
         key: Musical key.
     """
 
@@ -290,9 +283,6 @@ class GenerateSounds(Input, frozen=True, kw_only=True):
     REQUIRED: ClassVar[tuple[str, ...]] = ("prompt",)
 
     prompt: str
-    loop: Any = None
-    bpm: Any = None
-    key: Any = None
 
 
 class GeneratePersona(_Checked, frozen=True, kw_only=True):

@@ -7,8 +7,7 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from suno_async import InvalidInputError
-from suno_async.inputs import check_task_id
+from suno_async import InvalidInputError, check_task_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

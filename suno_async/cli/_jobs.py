@@ -19,6 +19,7 @@ from suno_async import (
     GeneratePersona,
     GenerateSounds,
     Input,
+    InvalidInputError,
     MusicVideo,
     SeparateVocals,
     SunoClient,
@@ -271,7 +272,8 @@ async def fetched(suno: SunoClient, info: TaskInfo, directory: Path) -> AsyncGen
 
 
 async def _with_audio(suno: SunoClient, job: Input, file: str | None) -> Input:
-    job.check()
+    if problems := job.problems():
+        raise InvalidInputError(problems)
     return msgspec.structs.replace(job, audio_url=await suno.upload(file or ""))
 
 

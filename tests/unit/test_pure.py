@@ -10,8 +10,8 @@ import pytest
 
 import suno_async
 from suno_async import ConfigurationError, GenerateMusic, InvalidInputError, PollPolicy, SunoError
+from suno_async._checks import check_job, check_task_id
 from suno_async.cli._ids import decided_ids, read_ids
-from suno_async.inputs import check_task_id
 
 ERRORS = [
     each
@@ -42,10 +42,10 @@ def test_bad_ids(bad: object) -> None:
 
 
 def test_all_rules_at_once() -> None:
-    """Every broken rule of an input is told at once, each naming its field."""
+    """One error lists every broken rule of an input, each with its field."""
     job = GenerateMusic(mode="custom", title="t" * 101, style_weight=1.5)
     with pytest.raises(InvalidInputError) as caught:
-        job.check()
+        check_job(job)
     text = str(caught.value)
     assert all(name in text for name in ("title", "tags", "lyrics", "style_weight"))
 

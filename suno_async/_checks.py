@@ -1,0 +1,55 @@
+"""Checks of what is about to be sent. They raise before a request or a credit is spent. Pure."""
+
+from __future__ import annotations
+
+from suno_async._input_rules import task_id_problem
+from suno_async.errors import InvalidInputError
+from suno_async.inputs import GeneratePersona, Input
+
+
+def check_task_id(task_id: object) -> str:
+    """Return a task id that may be sent. The server decides whether the task exists.
+
+    Raises:
+        InvalidInputError: It cannot be a task id.
+    """
+    if (problem := task_id_problem(task_id)) or not isinstance(task_id, str):
+        raise InvalidInputError((problem or "",))
+    return task_id
+
+
+def check_job(job: object, callback_url: str | None = None) -> None:
+    """Check an input.
+
+    Raises:
+        InvalidInputError: One or more rules are broken. The error lists every problem.
+    """
+    if not isinstance(job, Input):
+        what = f"must be an input such as GenerateMusic, not {type(job).__name__}"
+        raise InvalidInputError((f"job: {what}",))
+    problems = job.problems()
+    if callback_url and not callback_url.startswith(("https://", "http://")):
+        problems += (f"callback_url: must be http(s), not {callback_url!r}",)
+    if problems:
+        raise InvalidInputError(problems)
+
+
+def check_persona(persona: GeneratePersona) -> None:
+    """Check the input of `SunoClient.create_persona`.
+
+    Raises:
+        InvalidInputError: One or more rules are broken. The error lists every problem.
+    """
+    if problems := persona.problems():
+        raise InvalidInputError(problems)
+
+
+def check_max_credits(max_credits: float | None) -> float | None:
+    """Return a limit of credits that makes sense.
+
+    Raises:
+        InvalidInputError: It is below 0 or no number.
+    """
+    if max_credits is not None and not max_credits >= 0:
+        raise InvalidInputError((f"max_credits: must not be below 0, not {max_credits!r}",))
+    return max_credits
