@@ -57,7 +57,7 @@ def client_at(base_url: str, *, rate: float = FREE, policy: PollPolicy | None = 
 
 def poller_of(client: SunoClient) -> polling.Poller:
     """Its counters, which cost nothing to read; a snapshot by `statistics` does."""
-    return client.core().poller
+    return client._runtime().poller  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 async def suno_async(base_url: str, ids: Sequence[str], in_flight: int) -> int:
@@ -207,7 +207,7 @@ async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)
     async with client_at(base_url, rate=RATE_LIMIT) as client:
-        waiting = asyncio.ensure_future(client.results(new_ids(tracked, _draw)))
+        waiting = asyncio.ensure_future(client.outcomes(new_ids(tracked, _draw)))
         poller = poller_of(client)
         await until(lambda: poller.watched >= tracked, 0.05)
         await reset(base_url)

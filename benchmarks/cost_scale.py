@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import heapq
 import random
 import statistics
 import time
@@ -12,6 +13,7 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.cost_polls import FREE, client_at, new_ids, poller_of, reset, until
+from benchmarks.schedule_simulation import REPLY_DELAY
 from suno_async import Durations, PollPolicy
 from suno_async._schedule.adaptive import IndexSchedule
 from suno_async._schedule.entry import Entry
@@ -40,6 +42,9 @@ ONCE = PollPolicy(interval=3600.0, max_interval=3600.0, deadline=None)
 YOUNG = 600.0
 DAYS = 10 * 86_400.0
 
+#: How often each run is repeated.
+TRIES = 2
+
 #: Ages and policy of each run, by the suffix of its figures.
 SETTINGS = {
     "": (YOUNG, PollPolicy()),
@@ -52,18 +57,23 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
     """Microseconds to choose a task and to take it back, in steady virtual time, and the worst.
 
     Young tasks at every size; ages of up to ten days, with and without a deadline, at the last. A
-    growth is over young tasks at the first size.
+    growth is over young tasks at the first size. Every try does the same, so of two the least
+    counts: the machine can only make a step longer.
     """
     figures: dict[str, float] = {}
     least, most = sizes[0], sizes[-1]
     worst: list[float] = []
     for suffix, (oldest, policy) in SETTINGS.items():
         for size in sizes if not suffix else (most,):
-            steady, step = _decide(size, steps, oldest, policy)
-            figures[f"decision_us{suffix}_{size}"] = statistics.median(steady) * 1e6
-            figures[f"decision_mean_us{suffix}_{size}"] = statistics.mean(steady) * 1e6
-            figures[f"step_worst_ms{suffix}_{size}"] = step * 1e3
-            worst.append(step * 1e3)
+            tries = [_decide(size, steps, oldest, policy) for _ in range(TRIES)]
+            medians, means = (
+                [kind(steady) for steady, _ in tries]
+                for kind in (statistics.median, statistics.mean)
+            )
+            worst.append(min(step for _, step in tries) * 1e3)
+            figures[f"decision_us{suffix}_{size}"] = min(medians) * 1e6
+            figures[f"decision_mean_us{suffix}_{size}"] = min(means) * 1e6
+            figures[f"step_worst_ms{suffix}_{size}"] = worst[-1]
         for kind in ("", "_mean"):
             # Of a thousand old tasks all are soon asked, and little is left to decide.
             few = figures[f"decision{kind}_us_{least}"]
@@ -76,8 +86,9 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
 def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[list[float], float]:
     """Seconds of each steady decision, and of the worst step of all, the first ones included.
 
-    A decision is `pop` and, for four tasks in five, `defer`; else the task has ended, or came to
-    its deadline, and a new one is added. Looking up when something is due is a step, too.
+    A decision is `pop`, `next_due` and what the replies bring that arrived since the last one: for
+    four tasks in five `defer`; else the task has ended, or came to its deadline, and a new one is
+    added. Replies take 50 to 250 ms and overtake each other.
 
     Times are this thread's CPU time: a step waits for nothing, and time that another process takes
     is not the schedule's. Python's collector stays on, except while the tasks are set up: its
@@ -104,23 +115,31 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
     gc.enable()
     del entries
     now = 20.0
+    replies: list[tuple[float, int, Entry, bool]] = []
     for step in range(2 * steps):
         now += SLOT
-        ended = draw.random() < ENDED
-        fresh = Entry(f"new {step}", added_at=now, created_at=now)
+        fresh = [
+            Entry(f"new {step} {n}", added_at=now, created_at=now) for n in range(len(replies))
+        ]
+        arrival, ended = now + draw.uniform(*REPLY_DELAY), draw.random() < ENDED
         before = time.thread_time()
+        while replies and replies[0][0] <= now:
+            _, _, asked, has_ended = heapq.heappop(replies)
+            if has_ended:
+                schedule.settle(asked, now - asked.known_since)
+            if has_ended or not schedule.defer(asked, now):
+                schedule.add(fresh.pop(), now)
         entry = schedule.pop(now)
-        if entry is None:
-            now = max(now, schedule.next_due() or now)
-        elif ended:
-            schedule.settle(entry, now - entry.known_since)
-            schedule.add(fresh, now)
-        elif not schedule.defer(entry, now):
-            schedule.add(fresh, now)
+        due = schedule.next_due()
         spent = time.thread_time() - before
         worst = max(worst, spent)
-        if step >= steps and entry is not None:
-            steady.append(spent)
+        if entry is not None:
+            heapq.heappush(replies, (arrival, step, entry, ended))
+            if step >= steps:
+                steady.append(spent)
+        else:
+            events = [due] if due is not None else []
+            now = max(now, min([*events, *(arrival for arrival, *_ in replies[:1])], default=now))
     gc.unfreeze()
     return steady, worst
 
@@ -153,7 +172,7 @@ async def _as_completed(client: SunoClient, ids: list[str]) -> None:
 
 
 async def _results(client: SunoClient, ids: list[str]) -> None:
-    await client.results(ids)
+    await client.outcomes(ids)
 
 
 async def _own_tasks(client: SunoClient, ids: list[str]) -> None:

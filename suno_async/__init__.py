@@ -32,7 +32,7 @@ from suno_async.errors import (
     ValidationError,
     WrongEventLoopError,
 )
-from suno_async.handles import Creation, TaskHandle
+from suno_async.handles import Created, Creation, NotCreated, TaskHandle
 from suno_async.inputs import (
     CoverMusic,
     ExtendMusic,
@@ -44,6 +44,7 @@ from suno_async.inputs import (
     MusicVideo,
     SeparateVocals,
 )
+from suno_async.limits import Limiter, LocalLimiter, Pause, Permit
 from suno_async.models import (
     Estimate,
     ModelInfo,
@@ -53,13 +54,15 @@ from suno_async.models import (
     TaskFailure,
     TaskInfo,
     TaskParam,
+    TaskRef,
     TaskStatus,
     Track,
 )
-from suno_async.outcomes import JobOutcome, Outcome
+from suno_async.outcomes import Failure, JobFailure, JobOutcome, JobSuccess, Outcome, Success
 from suno_async.policy import PollPolicy
 from suno_async.statistics import Learnt, Statistics
 from suno_async.submissions import Submission, SubmissionState
+from suno_async.telemetry import NullObserver, Observer
 
 __version__ = "0.1.0"
 
@@ -71,6 +74,7 @@ __all__ = [
     "ConnectionLostError",
     "CoverMusic",
     "CreateOutcomeUnknownError",
+    "Created",
     "Creation",
     "CreditLimitError",
     "DownloadError",
@@ -78,6 +82,7 @@ __all__ = [
     "Estimate",
     "ExtendMusic",
     "ExtendUpload",
+    "Failure",
     "FeatureDisabledError",
     "GenerateMusic",
     "GeneratePersona",
@@ -87,14 +92,23 @@ __all__ = [
     "InsufficientCreditsError",
     "InternalError",
     "InvalidInputError",
+    "JobFailure",
     "JobOutcome",
+    "JobSuccess",
     "Learnt",
+    "Limiter",
+    "LocalLimiter",
     "MaintenanceError",
     "ModelInfo",
     "ModelSchema",
     "MusicVideo",
+    "NotCreated",
     "NotSentError",
+    "NullObserver",
+    "Observer",
     "Outcome",
+    "Pause",
+    "Permit",
     "Persona",
     "PollPolicy",
     "RateLimitError",
@@ -106,6 +120,7 @@ __all__ = [
     "Stems",
     "Submission",
     "SubmissionState",
+    "Success",
     "SunoClient",
     "SunoError",
     "TaskFailedError",
@@ -114,6 +129,7 @@ __all__ = [
     "TaskInfo",
     "TaskNotFoundError",
     "TaskParam",
+    "TaskRef",
     "TaskStatus",
     "TaskTimeoutError",
     "Track",

@@ -4,48 +4,74 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
+from collections import deque
 from typing import TYPE_CHECKING
 
+from suno_async._checks import check_task_id
 from suno_async._polling.poller import Poller
-from suno_async._polling.waiters import CHUNK, QueueWaiter
+from suno_async._protocol.requests import task_info_request
+from suno_async._protocol.task_info import read_task_info
 from suno_async._submitter import Submitter
-from suno_async.errors import TaskTimeoutError
 from suno_async.files.downloads import Downloader
 from suno_async.files.uploads import Uploader
-from suno_async.outcomes import Outcome
 from suno_async.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
-
     import aiohttp
 
+    from suno_async._clock import Clock
     from suno_async._schedule.durations import Durations
+    from suno_async._transport.account import Account
     from suno_async._transport.exchange import Transport
-    from suno_async.handles import TaskHandle
+    from suno_async.models import TaskInfo, TaskRef
     from suno_async.policy import PollPolicy
+    from suno_async.telemetry import Observer
+
+#: Tasks created by the client that it remembers, and how many of them may have ended.
+MOST_REMEMBERED = 100_000
+ENDED_REMEMBERED = 1_000
 
 
-class Core:
-    """Transport, poller, downloads and uploads of one client."""
+class Runtime:
+    """What one client opens in its event loop.
 
-    def __init__(
+    Attributes:
+        loop: The event loop.
+        clock: Converts between loop time and Unix time.
+        account: Limiter and circuit breaker, shared by all clients of the account in this loop.
+        transport: The exchanges with the API.
+        submitter: The creates.
+        poller: The waits.
+        downloader: Result files.
+        uploader: Local audio files.
+    """
+
+    def __init__(  # noqa: PLR0913 (all named)
         self,
+        *,
+        account: Account,
         transport: Transport,
         policy: PollPolicy,
         durations: Durations,
         session: aiohttp.ClientSession | None,
+        clock: Clock,
+        observer: Observer,
     ) -> None:
-        """Open them; needs a running event loop."""
+        """Open it; needs a running event loop."""
         self.loop = asyncio.get_running_loop()
+        self.clock = clock
+        self.account = account
         self.transport = transport
-        self.durations = durations
-        self.submitter = Submitter(transport)
-        # Jitter, not secrets.
-        self.poller = Poller(transport, policy, random.random, durations)
+        self.submitter = Submitter(transport, observer)
+        # The randomness is jitter, no secret depends on it.
+        self.poller = Poller(
+            transport, policy, random.random, durations, clock, observer, self._forget_later
+        )
         self.downloader = Downloader(session)
         self.uploader = Uploader(session)
+        self._durations = durations
+        self._refs: dict[str, TaskRef] = {}
+        self._ended: deque[str] = deque()
 
     async def close(self) -> None:
         """End every wait, finish the creates in flight, and close what was opened.
@@ -59,9 +85,41 @@ class Core:
         await self.uploader.close()
         await self.transport.close()
 
+    async def task_info(self, task_id: str) -> TaskInfo:
+        """Read one task's record.
+
+        Raises:
+            InvalidInputError: That cannot be a task id.
+            SunoError: The server refused, or did not answer.
+        """
+        check_task_id(task_id)
+        return await self.transport.get(
+            task_info_request(task_id),
+            lambda status, headers, body: read_task_info(status, headers, body, task_id),
+        )
+
+    def remember(self, ref: TaskRef) -> None:
+        """Remember a task that was created."""
+        self._refs[ref.task_id] = ref
+        if len(self._refs) > MOST_REMEMBERED:
+            del self._refs[next(iter(self._refs))]
+
+    def recall(self, ref: TaskRef) -> TaskRef:
+        """Return what is remembered about a task, if the reference itself says nothing."""
+        if ref.created_at is not None:
+            return ref
+        return self._refs.get(ref.task_id, ref)
+
+    def _forget_later(self, task_id: str) -> None:
+        """Keep only the last of the tasks that have ended."""
+        if task_id in self._refs:
+            self._ended.append(task_id)
+            if len(self._ended) > ENDED_REMEMBERED:
+                self._refs.pop(self._ended.popleft(), None)
+
     def statistics(self) -> Statistics:
-        """A snapshot."""
-        limiter, poller = self.transport.limiter, self.poller
+        """Return a snapshot."""
+        limiter, poller, durations = self.account.limiter, self.poller, self._durations
         delays = sorted(poller.delays)
         pause = limiter.paused
         return Statistics(
@@ -74,82 +132,10 @@ class Core:
             rate=limiter.recent_rate,
             rate_limit=limiter.rate,
             rate_limited=limiter.rate_limited,
-            paused_until=None if pause is None else time.time() + pause.until - limiter.now(),
+            paused_until=None if pause is None else self.clock.to_unix(pause.until),
             pause_reason="" if pause is None else pause.reason,
             delay_mean=sum(delays) / len(delays) if delays else None,
             delay_p95=delays[int(0.95 * (len(delays) - 1))] if delays else None,
             price=poller.price,
-            learnt={kind: self.durations.summary(kind) for kind in self.durations.kinds()},
+            learnt={kind: durations.summary(kind) for kind in durations.kinds()},
         )
-
-    async def completions(
-        self, tasks: Iterable[tuple[str, TaskHandle | None]], timeout: float | None
-    ) -> AsyncIterator[Outcome]:
-        """Yield what `SunoClient.as_completed` yields. An error of `tasks` is raised first."""
-        queue = QueueWaiter(interactive=False)
-        watchers = (queue,)
-        pending = set[str]()
-        ends_at = None if timeout is None else self.loop.time() + timeout
-        try:
-            given = await _read(tasks)
-            for number, (task_id, handle) in enumerate(given.items(), 1):
-                pending.add(task_id)
-                if handle is None:
-                    self.poller.watch(task_id, watchers, None)
-                else:
-                    self.poller.watch(task_id, watchers, handle.born, handle.kind)
-                if number % CHUNK == 0:
-                    await asyncio.sleep(0)
-            given.clear()
-            while pending:
-                outcome = await _next_outcome(queue, ends_at)
-                if outcome is None:
-                    break
-                if outcome.task_id not in pending:
-                    continue
-                pending.remove(outcome.task_id)
-                if len(pending) % CHUNK == 0:
-                    # Outcomes that have arrived are yielded without a turn of the loop.
-                    await asyncio.sleep(0)
-                yield outcome
-            async for outcome in self._timeouts(pending, queue, timeout):
-                yield outcome
-        finally:
-            self.poller.leave(pending, queue)
-
-    async def _timeouts(
-        self, pending: set[str], queue: QueueWaiter, timeout: float | None
-    ) -> AsyncIterator[Outcome]:
-        """Unwatch all of `pending`, then yield the timeout of each."""
-        late: list[tuple[str, tuple[str, float | None]]] = []
-        while pending:
-            task_id = pending.pop()
-            late.append((task_id, self.poller.last_seen(task_id)))
-            self.poller.unwatch(task_id, queue)
-            if len(late) % CHUNK == 0:
-                await asyncio.sleep(0)
-        for number, (task_id, seen) in enumerate(late, 1):
-            if number % CHUNK == 0:
-                await asyncio.sleep(0)
-            reason = f"not finished within the timeout of {timeout:g} s"
-            yield Outcome(task_id, None, TaskTimeoutError(task_id, reason, *seen))
-
-
-async def _read(
-    tasks: Iterable[tuple[str, TaskHandle | None]],
-) -> dict[str, TaskHandle | None]:
-    given: dict[str, TaskHandle | None] = {}
-    for number, (task_id, handle) in enumerate(tasks, 1):
-        given[task_id] = handle
-        if number % CHUNK == 0:
-            await asyncio.sleep(0)
-    return given
-
-
-async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | None:
-    try:
-        async with asyncio.timeout_at(ends_at):
-            item = await queue.get()
-    except TimeoutError:
-        return None
-    return item if isinstance(item, Outcome) else None

@@ -1,4 +1,4 @@
-"""Streams of jobs: many inputs in, what was created or what came of it out, bounded."""
+"""Streams: outcomes as tasks end, and many inputs in with what became of them out, bounded."""
 
 from __future__ import annotations
 
@@ -9,35 +9,116 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from suno_async._polling.waiters import CHUNK, QueueWaiter
 from suno_async._submitter import CreditWait, Terms, call
 from suno_async.errors import (
     AuthenticationError,
     ClientClosedError,
     InsufficientCreditsError,
     NotSentError,
+    TaskTimeoutError,
 )
-from suno_async.outcomes import Outcome
+from suno_async.handles import Created, Creation
+from suno_async.outcomes import (
+    Failure,
+    JobFailure,
+    JobOutcome,
+    Outcome,
+    Success,
+    with_job,
+)
 from suno_async.submissions import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
-    from suno_async._runtime import Core
+    from suno_async._runtime import Runtime
     from suno_async.inputs import Input
-    from suno_async.models import TaskInfo
-from suno_async.handles import Creation
-from suno_async.outcomes import JobOutcome
+    from suno_async.models import TaskInfo, TaskRef
 
 #: Creates in flight at once. The budget is first come, first served, so everyone else who uses the
 #: account waits behind so many requests, half a second, at most.
 CREATES_AT_ONCE = 8
 
-
 #: Errors after which every further input would get the same answer.
 _STOPPING = (AuthenticationError, ClientClosedError, InsufficientCreditsError)
 
-
 T = TypeVar("T")
+
+
+async def completions(
+    runtime: Runtime,
+    tasks: Iterable[TaskRef] | AsyncIterable[TaskRef],
+    timeout: float | None,
+) -> AsyncIterator[Outcome]:
+    """Yield what `SunoClient.as_completed` yields. An error of `tasks` is raised first."""
+    poller = runtime.poller
+    queue = QueueWaiter(interactive=False)
+    watchers = (queue,)
+    pending = set[str]()
+    ends_at = None if timeout is None else runtime.loop.time() + timeout
+    try:
+        given = await _collected(tasks)
+        for number, ref in enumerate(given.values(), 1):
+            pending.add(ref.task_id)
+            poller.watch(ref, watchers)
+            if number % CHUNK == 0:
+                await asyncio.sleep(0)
+        given.clear()
+        while pending:
+            outcome = await _next_outcome(queue, ends_at)
+            if outcome is None:
+                break
+            if outcome.task_id not in pending:
+                continue
+            pending.remove(outcome.task_id)
+            if len(pending) % CHUNK == 0:
+                # Outcomes that have arrived are yielded without a turn of the loop.
+                await asyncio.sleep(0)
+            yield outcome
+        async for outcome in _timeouts(runtime, pending, queue, timeout):
+            yield outcome
+    finally:
+        poller.leave(pending, queue)
+
+
+async def _timeouts(
+    runtime: Runtime, pending: set[str], queue: QueueWaiter, timeout: float | None
+) -> AsyncIterator[Outcome]:
+    """Unwatch all of `pending`, then yield the timeout of each."""
+    poller = runtime.poller
+    late: list[tuple[str, tuple[str, float | None]]] = []
+    while pending:
+        task_id = pending.pop()
+        late.append((task_id, poller.last_seen(task_id)))
+        poller.unwatch(task_id, queue)
+        if len(late) % CHUNK == 0:
+            await asyncio.sleep(0)
+    for number, (task_id, seen) in enumerate(late, 1):
+        if number % CHUNK == 0:
+            await asyncio.sleep(0)
+        reason = f"not finished within the timeout of {timeout:g} s"
+        yield Failure(task_id, TaskTimeoutError(task_id, reason, *seen))
+
+
+async def _collected(tasks: Iterable[TaskRef] | AsyncIterable[TaskRef]) -> dict[str, TaskRef]:
+    given: dict[str, TaskRef] = {}
+    number = 0
+    async for ref in iterate(tasks):
+        given[ref.task_id] = ref
+        number += 1
+        if number % CHUNK == 0:
+            await asyncio.sleep(0)
+    return given
+
+
+async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | None:
+    try:
+        async with asyncio.timeout_at(ends_at):
+            item = await queue.get()
+    except TimeoutError:
+        return None
+    return item if isinstance(item, Success | Failure) else None
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,17 +145,17 @@ class CreateStream:
 
     def __init__(
         self,
-        core: Core,
+        runtime: Runtime,
         options: StreamOptions,
         conclude: Callable[[Submission], Awaitable[Creation]],
     ) -> None:
-        self._core = core
+        self._runtime = runtime
         self._conclude = conclude
         self._options = options
         self._terms = Terms(
             max_credits=options.max_credits,
             waits_out=True,
-            credits=CreditWait(core.transport) if options.wait_for_credits else None,
+            credits=CreditWait(runtime.transport) if options.wait_for_credits else None,
             on_change=self._changed if options.on_submission is not None else None,
             on_end=self._ended,
         )
@@ -109,8 +190,10 @@ class CreateStream:
             while not self._stopped:
                 await self._places.acquire()
                 job = await anext(source)
-                submission = self._core.submitter.submission(job, self._options.callback_url, index)
-                self._open[submission] = self._core.submitter.start(submission, self._terms)
+                submission = self._runtime.submitter.submission(
+                    job, self._options.callback_url, index
+                )
+                self._open[submission] = self._runtime.submitter.start(submission, self._terms)
                 index += 1
         except StopAsyncIteration:
             pass
@@ -161,7 +244,7 @@ class CreateStream:
         self._stopped = True
         reader.cancel()
         for submission in list(self._open):
-            self._core.submitter.abandon(submission)
+            self._runtime.submitter.abandon(submission)
         while running := [each for each in (reader, *self._open.values()) if not each.done()]:
             await asyncio.wait(running)
 
@@ -169,75 +252,99 @@ class CreateStream:
 class _PipelineWaiter:
     """Waits for the task of one job."""
 
-    __slots__ = ("_creation", "_outcomes", "task_id")
+    __slots__ = ("_created", "_outcomes")
     interactive = False
 
-    def __init__(
-        self, creation: Creation, task_id: str, outcomes: asyncio.Queue[JobOutcome | None]
-    ) -> None:
-        self._creation = creation
+    def __init__(self, created: Created, outcomes: asyncio.Queue[JobOutcome | None]) -> None:
+        self._created = created
         self._outcomes = outcomes
-        self.task_id = task_id
+
+    @property
+    def task_id(self) -> str:
+        """The task."""
+        return self._created.handle.id
 
     def read(self, info: TaskInfo) -> None:
-        """Ignore readings of a task that goes on."""
+        """Ignore the record of a task that is not finished."""
 
     def settled(self, outcome: Outcome) -> None:
         """Pass the outcome on."""
-        self._outcomes.put_nowait(_joined(self._creation, outcome))
+        self._outcomes.put_nowait(with_job(outcome, self._created.index, self._created.job))
 
 
-def _joined(creation: Creation, outcome: Outcome) -> JobOutcome:
-    return JobOutcome(
-        outcome.task_id, outcome.info, outcome.error, index=creation.index, job=creation.job
-    )
+class Pipeline:
+    """One `SunoClient.pipeline`: creates jobs, waits for their tasks, collects the outcomes.
 
+    Args:
+        runtime: Of the client.
+        stream: Creates the jobs.
+        max_pending: Most inputs that are read and not yet taken as outcomes.
+        timeout: Seconds per task, from its creation; None waits until the policy's deadline.
+    """
 
-async def pipeline(
-    core: Core,
-    jobs: Iterable[Input] | AsyncIterable[Input],
-    max_pending: int,
-    stream: CreateStream,
-) -> AsyncGenerator[JobOutcome]:
-    """Yield what `SunoClient.pipeline` yields."""
-    places = asyncio.Semaphore(max_pending)
-    outcomes: asyncio.Queue[JobOutcome | None] = asyncio.Queue()
-    pending: dict[int, _PipelineWaiter] = {}
+    def __init__(
+        self, runtime: Runtime, stream: CreateStream, max_pending: int, timeout: float | None
+    ) -> None:
+        self._runtime = runtime
+        self._stream = stream
+        self._timeout = timeout
+        self._places = asyncio.Semaphore(max_pending)
+        self._outcomes: asyncio.Queue[JobOutcome | None] = asyncio.Queue()
+        self._pending: dict[int, _PipelineWaiter] = {}
 
-    def take(creation: Creation) -> None:
-        if creation.handle is None:
-            outcomes.put_nowait(_joined(creation, Outcome("", None, creation.error)))
-            return
-        handle = creation.handle
-        waiter = pending[creation.index] = _PipelineWaiter(creation, handle.id, outcomes)
-        core.poller.watch(handle.id, (waiter,), handle.born, handle.kind)
+    async def outcomes(
+        self, jobs: Iterable[Input] | AsyncIterable[Input]
+    ) -> AsyncGenerator[JobOutcome]:
+        """Yield what `SunoClient.pipeline` yields."""
+        feeding = asyncio.create_task(self._feed(jobs), name="suno_async pipeline")
+        reading = True
+        try:
+            while reading or self._pending:
+                outcome = await self._outcomes.get()
+                if outcome is None:
+                    reading = False
+                    continue
+                waited = self._pending.pop(outcome.index, None) is not None
+                if outcome.task_id and not waited:
+                    continue  # handed over twice
+                self._places.release()
+                yield outcome
+            await feeding
+        finally:
+            for waiter in self._pending.values():
+                self._runtime.poller.unwatch(waiter.task_id, waiter)
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
 
-    async def feed() -> None:
-        creations = stream.creations(_bounded(iterate(jobs), places))
+    async def _feed(self, jobs: Iterable[Input] | AsyncIterable[Input]) -> None:
+        creations = self._stream.creations(_bounded(iterate(jobs), self._places))
         try:
             async with contextlib.aclosing(creations):
                 async for creation in creations:
-                    take(creation)
+                    self._take(creation)
         finally:
-            outcomes.put_nowait(None)
+            self._outcomes.put_nowait(None)
 
-    feeding = asyncio.create_task(feed(), name="suno_async pipeline")
-    reading = True
-    try:
-        while reading or pending:
-            outcome = await outcomes.get()
-            if outcome is None:
-                reading = False
-                continue
-            pending.pop(outcome.index, None)
-            places.release()
-            yield outcome
-        await feeding
-    finally:
-        for waiter in pending.values():
-            core.poller.unwatch(waiter.task_id, waiter)
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
+    def _take(self, creation: Creation) -> None:
+        if creation.error is not None:
+            self._outcomes.put_nowait(
+                JobFailure("", creation.error, index=creation.index, job=creation.job)
+            )
+            return
+        waiter = self._pending[creation.index] = _PipelineWaiter(creation, self._outcomes)
+        self._runtime.poller.watch(creation.handle.ref, (waiter,))
+        if self._timeout is not None:
+            self._runtime.loop.call_later(self._timeout, self._time_out, creation)
+
+    def _time_out(self, created: Created) -> None:
+        waiter = self._pending.get(created.index)
+        if waiter is None:
+            return
+        poller, task_id = self._runtime.poller, created.handle.id
+        seen = poller.last_seen(task_id)
+        poller.unwatch(task_id, waiter)
+        reason = f"not finished within the timeout of {self._timeout:g} s"
+        waiter.settled(Failure(task_id, TaskTimeoutError(task_id, reason, *seen)))
 
 
 async def iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:

@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from suno_async._transport.exchange import Transport
-    from suno_async.limits.local import Permit
+    from suno_async.limits.base import Permit
     from suno_async.models import Estimate
+    from suno_async.telemetry import Observer
 
 logger = logging.getLogger("suno_async")
 
@@ -69,8 +70,9 @@ class Terms:
 class Submitter:
     """Makes creates. Each runs to its end, whatever happens to its caller."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, observer: Observer) -> None:
         self._transport = transport
+        self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._running: dict[Submission, asyncio.Task[None]] = {}
         self._begun: set[Submission] = set()
@@ -175,6 +177,7 @@ class Submitter:
         except Exception as error:
             # A bug of this library, or an error in a function of the caller's.
             logger.exception("unforeseen error while creating %s", submission.kind)
+            self._observer.internal_error(error)
             bug = InternalError(f"creating {submission.kind}")
             bug.__cause__ = error
             submission.failed(bug, body)
@@ -221,7 +224,7 @@ class Submitter:
         self, submission: Submission, terms: Terms, request: Request, permit: Permit
     ) -> str:
         try:
-            self._transport.gate.check(self._loop.time(), spends=True)
+            self._transport.breaker.check(self._loop.time(), spends=True)
             submission.sending()
             await call(terms.on_change, submission)
             if submission.abandoned:
@@ -264,7 +267,7 @@ class CreditWait:
 
     async def _until_topped_up(self) -> None:
         transport = self._transport
-        if not transport.gate.lacks_credits(asyncio.get_running_loop().time()):
+        if not transport.breaker.lacks_credits(asyncio.get_running_loop().time()):
             return
         logger.warning(
             "out of credits: creates are held back, the balance is asked for every %g s",
@@ -279,7 +282,7 @@ class CreditWait:
             except SunoError as error:
                 logger.warning("cannot read the balance: %s", error)
                 continue
-            transport.gate.saw_balance(balance)
+            transport.breaker.saw_balance(balance)
             if balance > 0:
                 return
 

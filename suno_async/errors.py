@@ -277,7 +277,7 @@ class TaskTimeoutError(SunoError, TimeoutError):
     """A wait ended before the job did. The job continues at the server and can be awaited again.
 
     Attributes:
-        task_id: The task.
+        task_id: The task; empty if the timeout passed before it was created.
         reason: What ended the wait: the caller's timeout or the polling deadline.
         last_status: The server's word for the last status seen; empty if none was seen.
         seen_at: When that status was seen, in Unix seconds; None if none was seen.
@@ -293,6 +293,8 @@ class TaskTimeoutError(SunoError, TimeoutError):
         self.seen_at = seen_at
 
     def __str__(self) -> str:
+        if not self.task_id:
+            return self.reason
         text = f"task {self.task_id}: {self.reason}"
         if self.seen_at is None:
             return f"{text}; no status was seen"

@@ -1,44 +1,35 @@
-"""The live reference to one task."""
+"""The reference to one task, and what became of a create."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from suno_async._polling.waiters import FutureWaiter, QueueWaiter
-from suno_async.errors import (
-    SunoError,
-    TaskTimeoutError,
-)
+from suno_async.errors import SunoError, TaskTimeoutError
 from suno_async.inputs import Input
-from suno_async.models import TaskInfo
+from suno_async.models import TaskInfo, TaskRef
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator
+    from collections.abc import AsyncIterator, Callable, Generator
 
-    from suno_async.client import SunoClient
+    from suno_async._runtime import Runtime
 
 
 class TaskHandle:
-    """The live reference to one task: await it, or ask it.
+    """The reference to one task of a client: await it, or read its record now.
 
     Attributes:
-        id: The server's id; keep it, and `SunoClient.task` gives the handle back.
-        born: Loop time of the creation; None if unknown.
-        kind: The kind of job; empty if unknown.
+        ref: The task as plain data. Save it, and `SunoClient.task` returns the handle again.
     """
 
-    __slots__ = ("_client", "born", "id", "kind")
+    __slots__ = ("__weakref__", "_runtime", "ref")
 
-    def __init__(
-        self, client: SunoClient, task_id: str, born: float | None, kind: str = ""
-    ) -> None:
-        self._client = client
-        self.id = task_id
-        self.born = born
-        self.kind = kind
+    def __init__(self, runtime: Callable[[], Runtime], ref: TaskRef) -> None:
+        self._runtime = runtime
+        self.ref = ref
 
     def __repr__(self) -> str:
         return f"<TaskHandle {self.id}>"
@@ -46,8 +37,25 @@ class TaskHandle:
     def __await__(self) -> Generator[object, None, TaskInfo]:
         return self.result().__await__()
 
+    @property
+    def id(self) -> str:
+        """The server's id of the task."""
+        return self.ref.task_id
+
+    @property
+    def created_at(self) -> float | None:
+        """When the task was created, in Unix seconds; None if unknown."""
+        return self.ref.created_at
+
+    @property
+    def kind(self) -> str:
+        """The kind of job by the API's name; empty if unknown."""
+        return self.ref.kind
+
     async def result(self, *, timeout: float | None = None) -> TaskInfo:
-        """Wait for the task to succeed. Cancelling the wait stops neither the job nor other waits.
+        """Wait until the task has succeeded, and return its record.
+
+        Cancelling this call stops neither the job nor other waits for the task.
 
         Args:
             timeout: Seconds; None waits until the policy's deadline.
@@ -57,18 +65,16 @@ class TaskHandle:
             TaskTimeoutError: The timeout or the deadline passed; the job continues.
             SunoError: The outcome cannot be known for another reason.
         """
-        poller = self._client.core().poller
+        runtime = self._runtime()
+        poller = runtime.poller
         waiter = FutureWaiter()
-        poller.watch(self.id, (waiter,), self.born, self.kind)
+        poller.watch(self.ref, (waiter,))
         late: TaskTimeoutError | None = None
         try:
-            if timeout is None:
+            async with asyncio.timeout(timeout):
                 await waiter.outcome
-            else:
-                async with asyncio.timeout(timeout):
-                    await waiter.outcome
         except TimeoutError:
-            reason = f"not finished within the timeout of {timeout:g} s"
+            reason = f"not finished within the timeout of {timeout or 0:g} s"
             late = TaskTimeoutError(self.id, reason, *poller.last_seen(self.id))
         finally:
             poller.unwatch(self.id, waiter)
@@ -77,8 +83,12 @@ class TaskHandle:
         return waiter.outcome.result().result()
 
     async def info(self) -> TaskInfo:
-        """Ask now: `SunoClient.task_info`."""
-        return await self._client.task_info(self.id)
+        """Read the record of the task now, as `SunoClient.task_info` does.
+
+        Raises:
+            SunoError: The server refused, or did not answer.
+        """
+        return await self._runtime().task_info(self.id)
 
     async def updates(self) -> AsyncIterator[TaskInfo]:
         """Yield the record of every poll; the last one is terminal.
@@ -86,9 +96,9 @@ class TaskHandle:
         Raises:
             SunoError: While iterating, if the outcome cannot be known.
         """
-        poller = self._client.core().poller
+        poller = self._runtime().poller
         queue = QueueWaiter(interactive=True, readings=True)
-        poller.watch(self.id, (queue,), self.born, self.kind)
+        poller.watch(self.ref, (queue,))
         try:
             while isinstance(item := await queue.get(), TaskInfo):
                 yield item
@@ -100,22 +110,46 @@ class TaskHandle:
             yield item.info
 
 
-class Creation(msgspec.Struct, frozen=True):
-    """What became of one create.
+class Created(msgspec.Struct, frozen=True):
+    """The task was created.
 
     Attributes:
         index: The position of the input in its stream, from 0; 0 for a single `create`.
         job: The input.
-        handle: The task; None if it was not created.
-        error: None if it was created. `CreateOutcomeUnknownError` if that is not known.
+        handle: The task.
+        error: Always None.
     """
 
     index: int
     job: Input
-    handle: TaskHandle | None = None
-    error: SunoError | None = None
+    handle: TaskHandle
+    error: None = None
 
     @property
     def ok(self) -> bool:
-        """Whether the task was created."""
-        return self.error is None
+        """Always True."""
+        return True
+
+
+class NotCreated(msgspec.Struct, frozen=True):
+    """The task was not created, or that is not known.
+
+    Attributes:
+        index: The position of the input in its stream, from 0; 0 for a single `create`.
+        job: The input.
+        error: Why. With `CreateOutcomeUnknownError` the task may exist.
+        handle: Always None.
+    """
+
+    index: int
+    job: Input
+    error: SunoError
+    handle: None = None
+
+    @property
+    def ok(self) -> bool:
+        """Always False."""
+        return False
+
+
+Creation: TypeAlias = Created | NotCreated

@@ -194,6 +194,23 @@ class Stems(Mapping[str, str]):
         return f"<Stems {', '.join(self._urls)}>"
 
 
+class TaskRef(msgspec.Struct, frozen=True):
+    """Identifies a task anywhere: in another process, in a file, in a queue.
+
+    ``msgspec.json.encode(ref)`` and ``msgspec.json.decode(text, type=TaskRef)`` convert it.
+
+    Attributes:
+        task_id: The server's id.
+        created_at: When the task was created, in Unix seconds; None if unknown. Without it the task
+            may be polled at once.
+        kind: The kind of job by the API's name; empty if unknown.
+    """
+
+    task_id: str
+    created_at: float | None = None
+    kind: str = ""
+
+
 class TaskFailure(msgspec.Struct, frozen=True):
     """Why a task failed.
 

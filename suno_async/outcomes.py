@@ -1,57 +1,115 @@
-"""How a wait ended. Pure."""
+"""How a wait ended: for a task, and for a job of a pipeline. Pure.
+
+`Outcome` is `Success` or `Failure`, and `JobOutcome` is `JobSuccess` or `JobFailure`. Type checkers
+narrow them by ``match``, by ``isinstance`` and by ``if outcome.error is None:``.
+"""
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
-from suno_async.errors import (
-    SunoError,
-)
+from suno_async.errors import SunoError
 from suno_async.inputs import Input
 from suno_async.models import TaskInfo
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """How waiting for one task ended: with its record, with an error, or with both.
+class Success(msgspec.Struct, frozen=True):
+    """The task succeeded.
 
     Attributes:
-        task_id: Which task.
-        info: Its last record; None if none was read.
-        error: None if the task succeeded.
+        task_id: The task.
+        info: Its record.
+        error: Always None.
     """
 
     task_id: str
-    info: TaskInfo | None = None
-    error: SunoError | None = None
+    info: TaskInfo
+    error: None = None
 
     @property
     def ok(self) -> bool:
-        """The task succeeded."""
-        return self.error is None
+        """Always True."""
+        return True
 
     def result(self) -> TaskInfo:
-        """The record of a task that succeeded.
-
-        Raises:
-            SunoError: The outcome's own error.
-        """
-        if self.error is not None:
-            raise self.error
-        if self.info is None:
-            raise SunoError(f"task {self.task_id} has no record")
+        """Return the record."""
         return self.info
 
 
-class JobOutcome(Outcome, frozen=True, kw_only=True):
-    """How one job of a pipeline ended: an `Outcome` with its input.
+class Failure(msgspec.Struct, frozen=True):
+    """The task failed, or its outcome is not known.
 
     Attributes:
         task_id: The task; empty if none was created, or if that is not known.
-        info: Its last record; None if none was read.
-        error: None if the task succeeded.
-        index: The position of the input, from 0.
+        error: `TaskFailedError` if the task failed; other classes say why the outcome is unknown.
+        info: The last record of the task; None if none was read.
+    """
+
+    task_id: str
+    error: SunoError
+    info: TaskInfo | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Always False."""
+        return False
+
+    def result(self) -> TaskInfo:
+        """Raise the error.
+
+        Raises:
+            SunoError: `error`.
+        """
+        raise self.error
+
+
+class JobSuccess(Success, frozen=True, kw_only=True):
+    """A job of a pipeline succeeded.
+
+    Attributes:
+        task_id: The task.
+        info: Its record.
+        error: Always None.
+        index: The position of the input in the source, from 0.
         job: The input.
     """
 
     index: int
     job: Input
+
+
+class JobFailure(Failure, frozen=True, kw_only=True):
+    """A job of a pipeline failed, was not created, or its outcome is not known.
+
+    Attributes:
+        task_id: The task; empty if none was created, or if that is not known.
+        error: Why.
+        info: The last record of the task; None if none was read.
+        index: The position of the input in the source, from 0.
+        job: The input.
+    """
+
+    index: int
+    job: Input
+
+
+Outcome: TypeAlias = Success | Failure
+JobOutcome: TypeAlias = JobSuccess | JobFailure
+
+
+def outcome_of(task_id: str, info: TaskInfo | None, error: SunoError | None) -> Outcome:
+    """Return the outcome of a task: a success needs a record and no error."""
+    if error is not None:
+        return Failure(task_id, error, info)
+    if info is None:
+        return Failure(task_id, SunoError(f"task {task_id} has no record"))
+    return Success(task_id, info)
+
+
+def with_job(outcome: Outcome, index: int, job: Input) -> JobOutcome:
+    """Return the outcome of a job by the outcome of its task."""
+    if outcome.error is None:
+        return JobSuccess(outcome.task_id, outcome.info, index=index, job=job)
+    return JobFailure(outcome.task_id, outcome.error, outcome.info, index=index, job=job)

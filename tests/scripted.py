@@ -1,4 +1,4 @@
-"""A server in virtual time, in place of the exchanges of a transport."""
+"""A server in virtual time: the sender of a client, without sockets."""
 
 from __future__ import annotations
 
@@ -6,27 +6,52 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from suno_async._transport.exchange import Transport
+from suno_async import SunoClient
+from suno_async._clock import Clock
+from suno_async._transport.http import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
-
     from suno_async._protocol.requests import Request
-    from suno_async.limits.local import Permit
+    from suno_async._transport.account import Account
+    from suno_async._transport.http import Sender
+    from suno_async.limits import Permit
 
-Reply = tuple[int, dict[str, str], bytes]
+#: Unix time at loop time 0.
+EPOCH = 1_700_000_000.0
+
+KEY, URL = "ak_test", "http://api.example"
 
 
 def reply(data: object, code: int = 200, **headers: str) -> Reply:
-    """A reply in the API's envelope, with the code as its HTTP status as well."""
+    """Return a reply in the API's envelope, with the code as its HTTP status as well."""
     body = {"code": code, "message": "success" if code == 200 else "refused", "data": data}
-    return code, headers, json.dumps(body).encode()
+    return Reply(code, headers, json.dumps(body).encode())
+
+
+def virtual_clock() -> Clock:
+    """Return a clock whose Unix time runs with the loop's time."""
+    loop = asyncio.get_running_loop()
+    return Clock(lambda: EPOCH + loop.time())
+
+
+class ScriptedClient(SunoClient):
+    """A client whose requests go to a scripted sender."""
+
+    def __init__(self, sender: Sender, **options: Any) -> None:  # noqa: ANN401 (passed on)
+        super().__init__(KEY, base_url=URL, **options)
+        self._sender = sender
+
+    def _open_sender(self, account: Account) -> Sender:  # noqa: ARG002 (the base's signature)
+        return self._sender
+
+    def _open_clock(self) -> Clock:
+        return virtual_clock()
 
 
 class Server:
-    """Answers every request of every transport, a moment after it was sent.
+    """Answers every request a moment after it was sent.
 
     Attributes:
         answer: Returns the reply to a request, or raises what the exchange raises.
@@ -41,10 +66,9 @@ class Server:
         self.created: dict[str, list[str]] = {}
         self.requests: list[tuple[float, str]] = []
 
-    def install(self, monkeypatch: pytest.MonkeyPatch) -> Server:
-        """Replace the exchanges of all transports."""
-        monkeypatch.setattr(Transport, "_exchange", self._exchange_of())
-        return self
+    def client(self, **options: Any) -> ScriptedClient:  # noqa: ANN401 (passed on)
+        """Return a client of this server."""
+        return ScriptedClient(self, **options)
 
     def usual(self, request: Request) -> Reply:
         """Create what is asked for; every task runs for ever; the balance is 100."""
@@ -58,18 +82,19 @@ class Server:
         return reply({"balance": 100})
 
     def count(self, path: str) -> int:
-        """The number of requests whose path ends so."""
+        """Return the number of requests whose path ends so."""
         return sum(each.endswith(path) for _, each in self.requests)
 
-    def _exchange_of(self) -> Any:  # noqa: ANN401 (a method)
-        async def exchange(_transport: Transport, request: Request, permit: Permit) -> Reply:
-            await asyncio.sleep(0)  # connecting
-            permit.sent()
-            await asyncio.sleep(self.delay)
-            self.requests.append((asyncio.get_running_loop().time(), request.path))
-            answer = self.answer(request)
-            await asyncio.sleep(self.delay)
-            permit.answered()
-            return answer
+    async def send(self, request: Request, permit: Permit) -> Reply:
+        """Answer a request."""
+        await asyncio.sleep(0)  # connecting
+        permit.sent()
+        await asyncio.sleep(self.delay)
+        self.requests.append((asyncio.get_running_loop().time(), request.path))
+        answer = self.answer(request)
+        await asyncio.sleep(self.delay)
+        permit.answered()
+        return answer
 
-        return exchange
+    async def close(self) -> None:
+        """Close nothing."""

@@ -6,12 +6,13 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from suno_async import AuthenticationError, Durations, PollPolicy
+from suno_async import AuthenticationError, Durations, NullObserver, PollPolicy, TaskRef
 from suno_async._polling.poller import Poller
-from suno_async._polling.waiters import FutureWaiter
+from suno_async._polling.waiters import FutureWaiter, Watcher
 from suno_async._protocol.replies import read_balance
 from suno_async._protocol.requests import balance_request
 from suno_async._transport.breaker import CircuitBreaker
+from tests.scripted import EPOCH, virtual_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from suno_async._transport.exchange import Transport
 
 T = TypeVar("T")
-
-#: Unix time at loop time 0.
-EPOCH = 1_700_000_000.0
 
 #: Seconds from a request to its reply, if a test sets nothing else.
 DELAY = 0.1
@@ -81,7 +79,7 @@ class Scripted:
         self._script = script
         self._loop = asyncio.get_running_loop()
         self.limiter = Limiter(rate)
-        self.gate = CircuitBreaker()
+        self.breaker = CircuitBreaker()
         self.asked: list[tuple[str, float]] = []
         self.confirmed: list[float] = []
         self.key_code = 200
@@ -95,7 +93,7 @@ class Scripted:
     ) -> T:
         """Make one exchange."""
         permit = permit or await self.limiter.acquire()
-        self.gate.check(self._loop.time(), spends=False)
+        self.breaker.check(self._loop.time(), spends=False)
         permit.use()
         sent_at = self._loop.time()
         if request.params:
@@ -113,9 +111,9 @@ class Scripted:
         try:
             value = read(code, {}, json.dumps(body).encode())
         except AuthenticationError:
-            self.gate.key_refused(sent_at, self._loop.time())
+            self.breaker.key_refused(sent_at, self._loop.time())
             raise
-        self.gate.key_accepted(sent_at)
+        self.breaker.key_accepted(sent_at)
         return value
 
     async def confirm_key(self) -> None:
@@ -125,14 +123,20 @@ class Scripted:
 
 def make_poller(transport: Scripted, policy: PollPolicy | None = None) -> Poller:
     """A poller on a scripted transport; jitter is always a half."""
-    loop = asyncio.get_running_loop()
     return Poller(
         cast("Transport", transport),
         policy or PollPolicy(),
         lambda: 0.5,
         Durations(),
-        lambda: EPOCH + loop.time(),
+        virtual_clock(),
+        NullObserver(),
     )
+
+
+def watch(poller: Poller, task_id: str, watcher: Watcher, created_at: float | None = None) -> None:
+    """Watch a task that was created at a loop time."""
+    unix = None if created_at is None else EPOCH + created_at
+    poller.watch(TaskRef(task_id, unix), (watcher,))
 
 
 def wait_for(
@@ -140,5 +144,5 @@ def wait_for(
 ) -> asyncio.Future[Outcome]:
     """Watch a task; return the future of its outcome."""
     waiter = FutureWaiter()
-    poller.watch(task_id, (waiter,), created_at)
+    watch(poller, task_id, waiter, created_at)
     return waiter.outcome

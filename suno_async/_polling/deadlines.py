@@ -12,7 +12,7 @@ from suno_async.policy import LAST_TRIES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from suno_async._polling.clock import Clock
+    from suno_async._clock import Clock
     from suno_async._polling.waiters import Watched, WatchList
     from suno_async.errors import SunoError
     from suno_async.policy import PollPolicy

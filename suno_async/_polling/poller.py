@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from suno_async._polling.clock import Clock
 from suno_async._polling.deadlines import DeadlineKeeper
 from suno_async._polling.safe_schedule import SafeSchedule
 from suno_async._polling.waiters import CHUNK, Watched, Watcher, WatchList, internal_error, own_copy
@@ -33,17 +31,19 @@ from suno_async.errors import (
     TaskTimeoutError,
     ValidationError,
 )
-from suno_async.models import TaskInfo, TaskStatus
-from suno_async.outcomes import Outcome
+from suno_async.models import TaskInfo, TaskRef, TaskStatus
+from suno_async.outcomes import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from suno_async._clock import Clock
     from suno_async._schedule.durations import Durations
     from suno_async._schedule.entry import Schedule
     from suno_async._transport.exchange import Transport
-    from suno_async.limits.local import Permit
+    from suno_async.limits.base import Permit
     from suno_async.policy import PollPolicy
+    from suno_async.telemetry import Observer
 
 logger = logging.getLogger("suno_async")
 
@@ -54,13 +54,15 @@ MOST_IN_FLIGHT = 200
 class Poller:
     """Polls tasks until they end, for any number of waiters, with one request budget."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 (its collaborators)
         self,
         transport: Transport,
         policy: PollPolicy,
         random: Callable[[], float],
         durations: Durations,
-        wall: Callable[[], float] = time.time,
+        clock: Clock,
+        observer: Observer,
+        on_ended: Callable[[str], None] = lambda _: None,
     ) -> None:
         def make() -> Schedule[Watched]:
             if policy.schedule == "backoff":
@@ -71,9 +73,11 @@ class Poller:
         self._policy = policy
         self._has_deadlines = policy.deadline is not None
         self._loop = asyncio.get_running_loop()
-        self._clock = Clock(wall)
+        self._clock = clock
+        self._observer = observer
+        self._on_ended = on_ended
         self._schedule = SafeSchedule(make, self._schedule_failed)
-        self._watches = WatchList(self._schedule)
+        self._watches = WatchList(self._schedule, observer)
         self._deadlines = DeadlineKeeper(self._watches, policy, self._clock, self._timeout)
         self._in_flight: dict[asyncio.Task[TaskInfo], tuple[Watched, Permit]] = {}
         self._dispatcher: asyncio.Task[None] | None = None
@@ -101,20 +105,17 @@ class Poller:
         """Status requests in flight."""
         return len(self._in_flight)
 
-    def watch(
-        self, task_id: str, watchers: tuple[Watcher], created_at: float | None, kind: str = ""
-    ) -> None:
+    def watch(self, task: TaskRef, watchers: tuple[Watcher]) -> None:
         """Report every status of a task, and its outcome, to a waiter.
 
         Args:
-            task_id: The task.
+            task: The task.
             watchers: The waiter alone, in a tuple that all the tasks it waits for can share.
-            created_at: Loop time; None if unknown.
-            kind: Of the job; may be empty.
         """
+        task_id = task.task_id
         (watcher,) = watchers
         if self._closed:
-            watcher.settled(Outcome(task_id, None, _closed(task_id)))
+            watcher.settled(Failure(task_id, _closed(task_id)))
             return
         now = self._loop.time()
         entry = self._watches.get(task_id)
@@ -127,8 +128,8 @@ class Poller:
         entry = Watched(
             task_id,
             added_at=now,
-            created_at=created_at,
-            kind=kind,
+            created_at=None if task.created_at is None else self._clock.to_mono(task.created_at),
+            kind=task.kind,
             interactive=watcher.interactive,
             watchers=watchers,
         )
@@ -197,6 +198,7 @@ class Poller:
             self._watches.end(entry, internal_error("polling", entry.task_id, error))
         if entries or not task.cancelled():
             logger.error("bug: %s died; all waits end", task.get_name(), exc_info=error)
+            self._observer.internal_error(error)
 
     async def _dispatch(self) -> None:
         while True:
@@ -238,7 +240,7 @@ class Poller:
 
     def _start(self, permit: Permit) -> None:
         """Poll the most urgent task, unless the wait for the permit has changed the situation."""
-        suspected = self._transport.gate.suspected
+        suspected = self._transport.breaker.suspected
         entry = None if suspected else self._schedule.pop(self._loop.time())
         if entry is None:
             permit.cancel()
@@ -264,9 +266,9 @@ class Poller:
 
     async def _is_key_good(self) -> bool:
         """Confirm a suspicion that the key is refused. End all waits if it is."""
-        gate = self._transport.gate
-        if not gate.suspected:
-            refusal = gate.refusal(self._loop.time())
+        breaker = self._transport.breaker
+        if not breaker.suspected:
+            refusal = breaker.refusal(self._loop.time())
             if refusal is None:
                 return True
         else:
@@ -275,17 +277,18 @@ class Poller:
             except SunoError as error:
                 if not isinstance(error, AuthenticationError) or not error.understood:
                     logger.info("whether the key is refused is not known: %s; polling on", error)
-                    gate.clear_suspicion()
+                    breaker.clear_suspicion()
                     return False
                 refusal = error
             else:
-                gate.clear_suspicion()
+                breaker.clear_suspicion()
                 return False
         await self._end_all_by(refusal)
         return False
 
     def _schedule_failed(self, error: Exception) -> None:
         logger.error("bug: polling failed; it starts again", exc_info=error)
+        self._observer.internal_error(error)
         self._wake.set()
 
     async def _restart(self, failure: Exception) -> None:
@@ -328,6 +331,7 @@ class Poller:
 
     def _take(self, entry: Watched, info: TaskInfo) -> None:
         self._deadlines.answered_at = self._loop.time()
+        self._observer.task_polled(info)
         if not self._watches.holds(entry):
             return  # the last waiter left while the request was in flight
         entry.missing_since = None
@@ -345,6 +349,7 @@ class Poller:
                 reason = info.failure.message if info.failure is not None else ""
                 error = TaskFailedError(entry.task_id, reason, info)
             self._watches.end(entry, error, info)
+            self._on_ended(entry.task_id)
             self._schedule.settle(entry, info.elapsed)
             if info.complete_at is not None:
                 self.delays.append(max(0.0, self._clock.unix() - info.complete_at))
@@ -376,6 +381,8 @@ class Poller:
             logger.info("task %s: %s; asking again later", entry.task_id, error)
 
     def _is_final(self, entry: Watched, error: SunoError) -> bool:
+        if isinstance(error, ClientClosedError):
+            return True  # the owner of the aiohttp session closed it
         if not isinstance(error, APIError) or not error.understood:
             return False
         if isinstance(error, TaskNotFoundError):
@@ -391,6 +398,7 @@ class Poller:
 
     def _end_by_bug(self, entry: Watched, bug: BaseException, what: str) -> None:
         self._watches.end(entry, internal_error(what, entry.task_id, bug))
+        self._observer.internal_error(bug)
         logger.error("bug while %s (task %s)", what, entry.task_id, exc_info=bug)
 
     async def _end_all_by(self, error: SunoError) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from suno_async._schedule.entry import Entry
 from suno_async.errors import InternalError
-from suno_async.outcomes import Outcome
+from suno_async.outcomes import Failure, Outcome, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from suno_async._polling.safe_schedule import SafeSchedule
     from suno_async.errors import SunoError
     from suno_async.models import TaskInfo
+    from suno_async.telemetry import Observer
 
 logger = logging.getLogger("suno_async")
 
@@ -114,9 +115,10 @@ class WatchList:
     in the schedule cannot keep it here.
     """
 
-    def __init__(self, schedule: SafeSchedule[Watched]) -> None:
+    def __init__(self, schedule: SafeSchedule[Watched], observer: Observer) -> None:
         """Discard entries that end from `schedule`."""
         self._schedule = schedule
+        self._observer = observer
         self._entries: dict[str, Watched] = {}
 
     def __len__(self) -> int:
@@ -155,10 +157,11 @@ class WatchList:
         del self._entries[entry.task_id]
         watchers, entry.watchers = entry.watchers, ()
         self._schedule.discard(entry)
+        self._observer.task_ended(entry.task_id, error)
         for watcher in watchers:
             # A shared instance would collect the traceback of every waiter that raises it.
             own = error if error is None or len(watchers) == 1 else own_copy(error)
-            _settle(watcher, Outcome(entry.task_id, info, own))
+            _settle(watcher, outcome_of(entry.task_id, info, own))
 
     async def end_all(self, error_of: Callable[[str], SunoError]) -> None:
         """End every wait that there is now. A cancellation does not leave any of them behind."""
@@ -197,7 +200,7 @@ def _settle(watcher: Watcher, outcome: Outcome) -> None:
         logger.exception("bug: the outcome of task %s could not be handed over", task_id)
         try:
             watcher.settled(
-                Outcome(task_id, None, internal_error("handing over its outcome", task_id, bug))
+                Failure(task_id, internal_error("handing over its outcome", task_id, bug))
             )
         except Exception:
             logger.exception("bug: the waiter of task %s cannot be reached", task_id)

@@ -1,24 +1,29 @@
-"""An account: its key, API host, circuit breaker and limiter."""
+"""An account: its credentials, its circuit breaker and its limiter."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import weakref
+from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from suno_async.errors import (
-    ConfigurationError,
-)
+from suno_async._transport.breaker import CircuitBreaker
+from suno_async.errors import ConfigurationError
+from suno_async.limits.local import LocalLimiter
+
+if TYPE_CHECKING:
+    from suno_async.limits.base import Limiter
 
 BASE_URL = "https://api.crun.ai"
-
 
 #: Shortest key that is removed from replies. The vendor's keys have 35 characters.
 SHORTEST_SECRET = 16
 
 
-class Account:
+class Credentials:
     """A key and its API host. The key leaves this object only in a request header."""
 
     def __init__(self, api_key: str | None, base_url: str | None) -> None:
@@ -44,10 +49,11 @@ class Account:
             "Accept-Encoding": "gzip, deflate",
         }
         digest = hashlib.blake2b(f"{key}\n{self.base_url}".encode(), digest_size=16)
+        #: Identifies key and host without revealing the key.
         self.digest = digest.hexdigest()
 
     def __repr__(self) -> str:
-        return f"<Account at {self.base_url}>"
+        return f"<Credentials at {self.base_url}>"
 
     def redacted(self, body: bytes) -> bytes:
         """Return a reply's body without the key, should the server repeat it.
@@ -57,6 +63,43 @@ class Account:
         if self._secret in body and len(self._secret) >= SHORTEST_SECRET:
             return body.replace(self._secret, b"[redacted]")
         return body
+
+
+class Account:
+    """What all clients with the same credentials in one event loop share.
+
+    Attributes:
+        credentials: Key and API host.
+        limiter: The request budget.
+        breaker: Fails requests locally after a refused key or a lack of credits.
+    """
+
+    def __init__(self, credentials: Credentials, limiter: Limiter) -> None:
+        self.credentials = credentials
+        self.limiter = limiter
+        self.breaker = CircuitBreaker()
+
+
+_accounts: weakref.WeakKeyDictionary[
+    asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, Account]
+] = weakref.WeakKeyDictionary()
+
+
+def account_for(credentials: Credentials, rate: float, max_pause: float) -> Account:
+    """Return the account that all clients with these credentials in this event loop share.
+
+    Args:
+        credentials: Key and API host.
+        rate: Requests per second. The lowest of the account's clients holds.
+        max_pause: Longest pause in seconds. The shortest of the account's clients holds.
+    """
+    in_loop = _accounts.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
+    account = in_loop.get(credentials.digest)
+    if account is None:
+        account = in_loop[credentials.digest] = Account(credentials, LocalLimiter(rate, max_pause))
+    if isinstance(account.limiter, LocalLimiter):
+        account.limiter.tighten(rate, max_pause)
+    return account
 
 
 def _environment(*names: str) -> str | None:

@@ -1,60 +1,37 @@
-"""Every exchange with the API host: permit, send, read, classify, retry."""
+"""Every exchange with the API: permit, send, read, classify, retry."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import aiohttp
-from aiohttp import http_exceptions
 
 from suno_async._protocol.replies import read_balance
 from suno_async._protocol.requests import Request, balance_request
-from suno_async._transport.breaker import CircuitBreaker
 from suno_async.errors import (
     APIError,
     AuthenticationError,
     ClientClosedError,
-    ConnectionLostError,
     InsufficientCreditsError,
     MaintenanceError,
-    NotSentError,
     RateLimitError,
-    RequestTimeoutError,
     ResponseError,
     ServerError,
     SunoError,
     TransportError,
 )
-from suno_async.limits.local import (
-    MAX_PAUSE,
-    PAUSE_MAINTENANCE,
-    AccountLimiter,
-    Permit,
-    limiter_for,
-)
+from suno_async.limits.local import PAUSE_MAINTENANCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
-    from types import SimpleNamespace
-
-    from yarl import URL
 
     from suno_async._transport.account import Account
+    from suno_async._transport.http import Sender
+    from suno_async.limits.base import Permit
+    from suno_async.telemetry import Observer
 
 logger = logging.getLogger("suno_async")
-
-
-#: Seconds to establish a connection, TLS included.
-CONNECT_TIMEOUT = 10.0
-
-
-#: Most bytes of a reply, after decompression. A task record has a few kB.
-MOST_BYTES = 8 * 1024 * 1024
-
 
 T = TypeVar("T")
 
@@ -62,40 +39,27 @@ T = TypeVar("T")
 class Transport:
     """The exchanges of one client with the API host."""
 
-    def __init__(  # noqa: PLR0913 (all named)
+    def __init__(
         self,
         account: Account,
+        sender: Sender,
         *,
-        session: aiohttp.ClientSession | None,
-        rate: float,
-        timeout: float,
+        observer: Observer,
+        request_timeout: float,
         retry_for: float,
-        max_pause: float = MAX_PAUSE,
-        limiter: AccountLimiter | None = None,
     ) -> None:
-        """Open the sessions; needs a running event loop."""
-        self._account = account
-        self._injected = session is not None
-        # Our own sessions have the headers for good: merging them in would cost at each request.
-        self._headers = account.headers if self._injected else None
-        self._urls: dict[str, URL] = {}
-        self.request_timeout = timeout
-        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout))
+        """Need a running event loop."""
+        self._sender = sender
+        self._observer = observer
+        self.request_timeout = request_timeout
         self._retry_for = retry_for
         self._loop = asyncio.get_running_loop()
         # The scopes of direct calls: closing ends them.
         self._calls: set[asyncio.Timeout] = set()
         self._no_calls = asyncio.Event()
         self.closed = False
-        self.gate = CircuitBreaker()
-        self.limiter: AccountLimiter = limiter or limiter_for(account.digest, rate, max_pause)
-        # The limiter bounds the requests, so the pools need no limits of their own.
-        self._session = session or self._open_session(aiohttp.TCPConnector(limit=0))
-        # A create must not use a kept connection that the server may just be closing: nobody could
-        # say whether it was accepted. So each one opens its own.
-        self._creates = session or self._open_session(
-            aiohttp.TCPConnector(limit=0, force_close=True)
-        )
+        self.breaker = account.breaker
+        self.limiter = account.limiter
 
     def end_calls(self) -> None:
         """End direct calls with `ClientClosedError`, those under way and those to come."""
@@ -104,14 +68,12 @@ class Transport:
             scope.reschedule(self._loop.time())
 
     async def close(self) -> None:
-        """End direct calls, and close the sessions unless they were injected."""
+        """End direct calls, and close the sender."""
         self.end_calls()
         while self._calls:
             self._no_calls.clear()
             await self._no_calls.wait()
-        if not self._injected:
-            await self._session.close()
-            await self._creates.close()
+        await self._sender.close()
 
     async def once(
         self,
@@ -130,18 +92,17 @@ class Transport:
         """
         try:
             # Not earlier: while it waited for its permit, others may have been refused.
-            self.gate.check(self._loop.time(), spends=spends)
+            self.breaker.check(self._loop.time(), spends=spends)
             started = self._loop.time()
-            reply = await self._exchange(request, permit)
+            self._observer.request_sent(request.method, request.path)
+            try:
+                result = read(*await self._sender.send(request, permit))
+            except SunoError as error:
+                self._finished(request, started, error)
+                raise
         finally:
             permit.cancel()
-        try:
-            result = read(*reply)
-        except APIError as error:
-            self._heed(error, started)
-            raise
-        if self.gate.suspected:
-            self.gate.key_accepted(started)
+        self._finished(request, started, None)
         return result
 
     async def get(
@@ -240,130 +201,35 @@ class Transport:
             self._no_calls.set()
         raise ClientClosedError("the client was closed during this call")
 
+    def _finished(self, request: Request, started: float, error: SunoError | None) -> None:
+        """Report the end of an exchange, and draw its consequences for the whole account."""
+        seconds = self._loop.time() - started
+        self._observer.request_finished(request.method, request.path, seconds, error)
+        if isinstance(error, APIError):
+            self._heed(error, started)
+        elif error is None and self.breaker.suspected:
+            self.breaker.key_accepted(started)
+
     def _heed(self, error: APIError, started: float) -> None:
-        """Draw the consequences of a refusal for the whole account."""
         now = self._loop.time()
         if isinstance(error, AuthenticationError):
             if error.understood:
-                self.gate.key_refused(started, now)
+                self.breaker.key_refused(started, now)
             return
-        if error.understood and self.gate.suspected:
-            self.gate.key_accepted(started)
+        if error.understood and self.breaker.suspected:
+            self.breaker.key_accepted(started)
         if isinstance(error, InsufficientCreditsError):
-            self.gate.credit_refused(now)
+            self.breaker.credit_refused(now)
         elif isinstance(error, RateLimitError):
+            self._observer.rate_limited(error.retry_after)
             self.limiter.rate_exceeded(error.retry_after)
         elif isinstance(error, MaintenanceError):
             wait = error.retry_after
             self.limiter.pause(PAUSE_MAINTENANCE if wait is None else wait)
-
-    async def _exchange(
-        self, request: Request, permit: Permit
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        session = self._session if request.method == "GET" else self._creates
-        if session.closed:
-            raise ClientClosedError("the aiohttp session of this SunoClient is closed")
-        url = self._urls.get(request.path)
-        if url is None:
-            url = self._account.base_url.joinpath(request.path.lstrip("/"))
-            self._urls[request.path] = url
-        if self._injected:
-            # No hook of ours is called on it, so the request counts from here.
-            permit.sent()
-        failure: SunoError
-        try:
-            async with session.request(
-                request.method,
-                url.with_query(request.params) if request.params else url,
-                data=request.body,
-                headers=self._headers,
-                # The key must not follow a redirect to another host.
-                allow_redirects=False,
-                timeout=self._timeout,
-                # Weak, because aioresponses makes a deep copy of it.
-                trace_request_ctx=weakref.ref(permit),
-            ) as response:
-                permit.sent()
-                permit.answered()
-                body = await _read(response)
-                logger.debug("%s %s: HTTP %d", request.method, request.path, response.status)
-                return response.status, response.headers, self._account.redacted(body)
-        except (TimeoutError, OSError, aiohttp.ClientError) as error:
-            failure = _translate(error, self._account.base_url.authority)
-        except (http_exceptions.HttpProcessingError, EOFError, ValueError) as error:
-            failure = ResponseError(f"no HTTP reply ({type(error).__name__})")
-        except BaseException:
-            permit.sent()
-            raise
-        if not isinstance(failure, NotSentError):
-            # In doubt it was sent, even if the hook stayed silent.
-            permit.sent()
-        logger.debug("%s %s: %s", request.method, request.path, failure)
-        raise failure
-
-    def _open_session(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-        trace = aiohttp.TraceConfig()
-        trace.on_request_headers_sent.append(self._on_headers)
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=self._account.headers,
-            trace_configs=[trace],
-        )
-
-    async def _on_headers(
-        self,
-        _session: aiohttp.ClientSession,
-        context: SimpleNamespace,
-        _params: aiohttp.TraceRequestHeadersSentParams,
-    ) -> None:
-        """Count a request. aiohttp awaits this before it writes the request's first byte."""
-        reference: weakref.ref[Permit] = context.trace_request_ctx
-        permit = reference()
-        if permit is not None and permit.sent_at is None:
-            permit.sent()
         else:
-            # aiohttp sends a GET again by itself when a kept connection breaks: that is another
-            # request to the server.
-            (await self.limiter.acquire()).sent()
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body, decompressed.
-
-    Raises:
-        ResponseError: It has more than `MOST_BYTES` bytes.
-    """
-    length = response.content_length
-    if length is not None and length <= MOST_BYTES and "Content-Encoding" not in response.headers:
-        return await response.read()
-    parts: list[bytes] = []
-    size = length or 0
-    if size <= MOST_BYTES:
-        size = 0
-        async for part in response.content.iter_any():
-            size += len(part)
-            if size > MOST_BYTES:
-                break
-            parts.append(part)
-    if size <= MOST_BYTES:
-        return b"".join(parts)
-    raise ResponseError(f"the reply has more than {MOST_BYTES} bytes", response.status)
-
-
-def _translate(error: Exception, host: str) -> SunoError:
-    """Return our error for one of aiohttp's. `NotSentError` means that the server saw nothing.
-
-    Only a connector error proves that. A hook that stayed silent proves nothing.
-    """
-    what = type(error).__name__
-    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return NotSentError(f"could not connect to {host} ({what})")
-    if isinstance(error, TimeoutError):
-        return RequestTimeoutError(f"no reply from {host} in time ({what})")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return ResponseError(f"no HTTP reply ({what})", error.status)
-    return ConnectionLostError(f"the connection to {host} broke ({what})")
+            return
+        if not isinstance(error, InsufficientCreditsError) and (pause := self.limiter.paused):
+            self._observer.paused(pause.until - now, pause.reason)
 
 
 def _is_passing(error: SunoError) -> bool:

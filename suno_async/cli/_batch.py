@@ -13,7 +13,9 @@ import msgspec
 from suno_async import (
     CreateOutcomeUnknownError,
     Creation,
+    JobFailure,
     JobOutcome,
+    JobSuccess,
     SubmissionState,
     SunoError,
 )
@@ -205,7 +207,10 @@ class Batch:
         async for each in self._suno.as_completed(tasks):
             index = tasks[each.task_id]
             job = self._jobs[index]
-            yield JobOutcome(each.task_id, each.info, each.error, index=index, job=job)
+            if each.error is None:
+                yield JobSuccess(each.task_id, each.info, index=index, job=job)
+            else:
+                yield JobFailure(each.task_id, each.error, each.info, index=index, job=job)
 
     def _noted(self, indices: Sequence[int], submission: Submission) -> None:
         """Note down that a request may leave now, or that one was certainly not accepted."""

@@ -13,13 +13,12 @@ import heapq
 import itertools
 import logging
 import math
-import weakref
 from collections import deque
-from typing import NamedTuple
 
 from aiolimiter import AsyncLimiter
 
 from suno_async.errors import MaintenanceError, NotSentError, RateLimitError
+from suno_async.limits.base import Pause
 
 logger = logging.getLogger("suno_async")
 
@@ -52,27 +51,10 @@ _RATE_SPAN = 10.0
 _LOG_STEP = 1.0
 
 
-class Pause(NamedTuple):
-    """A pause of the whole account.
-
-    Attributes:
-        until: Loop time at which it ends.
-        code: The code that caused it: 429 or 455.
-    """
-
-    until: float
-    code: int
-
-    @property
-    def reason(self) -> str:
-        """The cause in words."""
-        return "rate exceeded (429)" if self.code == 429 else "maintenance (455)"  # noqa: PLR2004 (the contract's code)
-
-
 _NO_PAUSE = Pause(-math.inf, 0)
 
 
-class Permit:
+class LocalPermit:
     """The right to send one request now. The sender reports to it what became of the request.
 
     Where a request is on its way cannot be seen. It reaches the server after it was sent and before
@@ -86,7 +68,7 @@ class Permit:
 
     __slots__ = ("__weakref__", "_limiter", "_used", "counts_until", "sent_at")
 
-    def __init__(self, limiter: AccountLimiter) -> None:
+    def __init__(self, limiter: LocalLimiter) -> None:
         self._limiter = limiter
         self._used = True
         self.sent_at: float | None = None
@@ -111,11 +93,20 @@ class Permit:
             self._limiter.returned()
 
 
-class AccountLimiter:
-    """One account's request budget in one event loop. See `limiter_for`."""
+class LocalLimiter:
+    """One account's request budget in one event loop.
+
+    Args:
+        rate: Requests per second. Above 15 only a server other than the vendor's accepts it.
+        max_pause: Longest pause in seconds, whatever the server asks for.
+
+    Attributes:
+        granted: Permits granted so far, without those given back.
+        rate_limited: Answers of 429 so far.
+    """
 
     def __init__(self, rate: float = RATE_LIMIT, max_pause: float = MAX_PAUSE) -> None:
-        """Start a budget of `rate` requests a second; needs a running event loop."""
+        """Start the budget; needs a running event loop."""
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         self._limit = rate
@@ -127,7 +118,7 @@ class AccountLimiter:
         # How many permits count now, and a heap of (time, tie-breaker, permit): when they stop. A
         # time that is no longer its permit's `counts_until` is dropped when it surfaces.
         self._counted = 0
-        self._ends: list[tuple[float, int, Permit]] = []
+        self._ends: list[tuple[float, int, LocalPermit]] = []
         self._tickets = itertools.count()
         self._pause = _NO_PAUSE
         self._recover_at = math.inf
@@ -171,7 +162,7 @@ class AccountLimiter:
             if rate < self._rate:
                 self._set_rate(rate)
 
-    async def acquire(self, give_up_at: float | None = None) -> Permit:
+    async def acquire(self, give_up_at: float | None = None) -> LocalPermit:
         """Wait for the right to send one request. A cancelled wait costs no permit.
 
         Args:
@@ -215,13 +206,14 @@ class AccountLimiter:
         if pause.until <= self._pause.until:
             return
         self._pause = pause
-        if before is None or pause.until > before.until + _LOG_STEP:
+        is_later = pause.until > (now if before is None else before.until + _LOG_STEP)
+        if is_later:
             logger.warning("account paused for %.1f s: %s", pause.until - now, pause.reason)
         for scope, give_up_at in self._impatient.items():
             if give_up_at < pause.until:
                 scope.reschedule(now)
 
-    def count_until(self, permit: Permit, when: float) -> None:
+    def count_until(self, permit: LocalPermit, when: float) -> None:
         """Stop counting a permit at `when`, unless it stops earlier."""
         if when >= permit.counts_until:
             return
@@ -238,7 +230,7 @@ class AccountLimiter:
             self._recent.pop()
         self._wake()
 
-    async def _grant(self) -> Permit:
+    async def _grant(self) -> LocalPermit:
         async with self._turn:
             if self.now() >= self._recover_at:
                 self._recover()
@@ -256,7 +248,7 @@ class AccountLimiter:
                 # this caller and the next would go together.
                 if bucket is self._bucket and self._ready_at() <= self.now():
                     break
-            permit = Permit(self)
+            permit = LocalPermit(self)
             self._counted += 1
             self._recent.append(self.now())
             self.granted += 1
@@ -307,24 +299,3 @@ class AccountLimiter:
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
-
-
-_limiters: weakref.WeakKeyDictionary[
-    asyncio.AbstractEventLoop, weakref.WeakValueDictionary[str, AccountLimiter]
-] = weakref.WeakKeyDictionary()
-
-
-def limiter_for(account: str, rate: float, max_pause: float = MAX_PAUSE) -> AccountLimiter:
-    """Return the limiter that all clients of `account` in this event loop share.
-
-    Args:
-        account: A digest of key and host; never the key.
-        rate: Requests per second. The lowest of the account's clients holds.
-        max_pause: Longest pause in seconds. The shortest of the account's clients holds.
-    """
-    in_loop = _limiters.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
-    limiter = in_loop.get(account)
-    if limiter is None:
-        limiter = in_loop[account] = AccountLimiter(rate, max_pause)
-    limiter.tighten(rate, max_pause)
-    return limiter

@@ -29,7 +29,7 @@ from suno_async import (
     SunoError,
     TaskHandle,
 )
-from suno_async.limits.local import AccountLimiter
+from suno_async.limits.local import LocalLimiter
 from suno_async.sandbox import Faults, Sandbox
 from tests.chaos.chaos_proxy import ChaosProxy, Extent, Fate, How, Point
 
@@ -99,7 +99,7 @@ def fast_client(
         sandbox.key,
         base_url=url,
         session=session,
-        limiter=AccountLimiter(RATE),
+        limiter=LocalLimiter(RATE),
         request_timeout=request_timeout,
         retry_for=retry_for,
     )

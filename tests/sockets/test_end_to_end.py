@@ -83,7 +83,7 @@ async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
 async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
     """`results` keeps the order given, handles and ids and repetitions alike."""
     a, b = sandbox.add_tasks(2, created_ago=10.0)
-    outcomes = await suno.results([b, suno.task(a), b])
+    outcomes = await suno.outcomes([b, suno.task(a), b])
     assert [each.task_id for each in outcomes] == [b, a, b]
 
 
@@ -109,7 +109,7 @@ async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
         job = sandbox.tasks[task.id]
         job.ends_at = math.inf
         created = job.created_at - time.time() + time.monotonic()
-        wait = asyncio.ensure_future(suno.results([task]))
+        wait = asyncio.ensure_future(suno.outcomes([task]))
         await polled(sandbox, task.id, 3)
         job.ends_at = time.time()
         await wait
@@ -144,7 +144,7 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     with pytest.raises(TaskTimeoutError):
         await suno.task(ids[0]).result(timeout=0.05)
-    outcomes = await suno.results(ids, timeout=0.05)
+    outcomes = await suno.outcomes(ids, timeout=0.05)
     assert [type(each.error) for each in outcomes] == [TaskTimeoutError] * 3
     assert suno.statistics().watched == 0
 
@@ -152,7 +152,7 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
 async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) -> None:
     """A timeout of the caller's own says the last status, and when it was seen."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
-    outcomes = await suno.results(ids, timeout=1.0)
+    outcomes = await suno.outcomes(ids, timeout=1.0)
     errors = [each.error for each in outcomes]
     waiting = suno.task(ids[0])
     watch = asyncio.ensure_future(waiting.result())
@@ -171,7 +171,7 @@ async def test_deadline(sandbox: Sandbox) -> None:
     policy = PollPolicy(interval=0.1, max_interval=0.2, deadline=0.5)
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno:
         (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])
-        (outcome,) = await suno.results([task_id])
+        (outcome,) = await suno.outcomes([task_id])
     assert isinstance(outcome.error, TaskTimeoutError)
     assert outcome.info is not None
 
@@ -203,7 +203,7 @@ async def test_wrong_key(sandbox: Sandbox) -> None:
     """A refused key ends all waits with one clear error."""
     ids = sandbox.add_tasks(20)
     async with SunoClient("ak_wrong", base_url=sandbox.url, policy=FAST) as suno:
-        outcomes = await suno.results(ids)
+        outcomes = await suno.outcomes(ids)
     assert {type(each.error) for each in outcomes} == {AuthenticationError}
     assert sandbox.statistics.requests < 10
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import itertools
-import json
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -26,16 +25,16 @@ from suno_async import (
     TaskFailedError,
 )
 from suno_async._streams import CREATES_AT_ONCE
-from suno_async._transport.exchange import Transport
 from suno_async.sandbox import Faults, Sandbox
 from tests.conftest import FAST, SCALE
+from tests.scripted import Server, reply
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from suno_async._protocol.requests import Request
-    from suno_async.limits.local import Permit
+    from suno_async._transport.http import Reply
 
 BAD = GenerateMusic()
 
@@ -346,22 +345,17 @@ async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
     assert sandbox.statistics.requests == 0
 
 
-def test_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: PLR0915 (a server, a source, a consumer)
+def test_ten_thousand() -> None:
     """10,000 inputs hold at most `max_pending` tasks, and no more memory at the end than early."""
     count, bound = 10_000, 100
     ids = itertools.count()
     born: dict[str, float] = {}
     most_open = 0
 
-    async def exchange(
-        transport: Transport, request: Request, permit: Permit
-    ) -> tuple[int, dict[str, str], bytes]:
-        """A server in virtual time: jobs take 40 s, one in ten fails."""
+    def answer(request: Request) -> Reply:
+        """Jobs take 40 s, one in ten fails."""
         nonlocal most_open
-        permit.sent()
-        await asyncio.sleep(0.05)
-        permit.answered()
-        now = transport.limiter.now()
+        now = asyncio.get_running_loop().time()
         if request.method == "POST":
             task_id = f"t{next(ids)}"
             born[task_id] = now
@@ -374,9 +368,10 @@ def test_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: PLR0915
             if ended:
                 del born[task_id]
         most_open = max(most_open, len(born))
-        return 200, {}, json.dumps({"code": 200, "data": data}).encode()
+        return reply(data)
 
-    monkeypatch.setattr(Transport, "_exchange", exchange)
+    server = Server(delay=0.025)
+    server.answer = answer
 
     async def main() -> None:
         read = taken = 0
@@ -389,7 +384,7 @@ def test_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: PLR0915
 
         seen = bytearray(count)
         early = 0
-        async with SunoClient("key", base_url="http://sandbox.example") as suno:
+        async with server.client() as suno:
             async for outcome in suno.pipeline(source(), max_pending=bound):
                 taken += 1
                 seen[outcome.index] += 1

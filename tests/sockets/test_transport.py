@@ -20,11 +20,10 @@ from suno_async import (
     SunoClient,
     ValidationError,
 )
-from suno_async._protocol.replies import read_balance
 from suno_async._protocol.requests import balance_request
-from suno_async._transport.account import Account
-from suno_async._transport.exchange import MOST_BYTES, Transport
-from suno_async.limits.local import AccountLimiter
+from suno_async._transport.account import Credentials
+from suno_async._transport.http import MOST_BYTES, HttpSender
+from suno_async.limits.local import LocalLimiter
 from suno_async.sandbox import KEY, Sandbox
 from tests.hostile import response, serving
 
@@ -34,7 +33,7 @@ BALANCE = response(b'{"code": 200, "data": {"balance": 7}}')
 
 def client(url: str) -> SunoClient:
     """A client that hardly waits for its budget and retries nothing."""
-    return SunoClient(KEY, base_url=url, limiter=AccountLimiter(1000), retry_for=0)
+    return SunoClient(KEY, base_url=url, limiter=LocalLimiter(1000), retry_for=0)
 
 
 async def test_the_hook_fires_when_a_request_leaves() -> None:
@@ -47,21 +46,15 @@ async def test_the_hook_fires_when_a_request_leaves() -> None:
         return False
 
     async with serving(answer) as url:
-        transport = Transport(
-            Account(KEY, url),
-            session=None,
-            rate=15.0,
-            timeout=5.0,
-            retry_for=0.0,
-            limiter=(limiter := AccountLimiter()),
-        )
+        credentials = Credentials(KEY, url)
+        sender = HttpSender(credentials, limiter := LocalLimiter(), None, 5.0)
         permit = await limiter.acquire()
-        asking = asyncio.ensure_future(transport.once(balance_request(), read_balance, permit))
+        asking = asyncio.ensure_future(sender.send(balance_request(), permit))
         await arrived.wait()
         assert permit.sent_at is not None
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        await transport.close()
+        await sender.close()
 
 
 async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
@@ -92,7 +85,7 @@ async def test_a_silent_hook_does_not_prove_anything(
     async def silent(*_: object) -> None:
         pass
 
-    monkeypatch.setattr(Transport, "_on_headers", silent)
+    monkeypatch.setattr(HttpSender, "_on_headers", silent)
     requests = 0
 
     async def answer(_request: bytes, _writer: asyncio.StreamWriter) -> bool:

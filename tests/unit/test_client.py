@@ -215,7 +215,7 @@ async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: ai
         while not client.statistics().watched:  # noqa: ASYNC110 (no event tells)
             await asyncio.sleep(0)
         assert client.statistics().watched < len(handles)
-        poller = client.core().poller
+        poller = client._runtime().poller
         await client.close()
         outcomes = await listening
     assert {outcome.task_id for outcome in outcomes} == {handle.id for handle in handles}

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suno_async import MaintenanceError, NotSentError, RateLimitError
-from suno_async.limits.local import JITTER, WINDOW, AccountLimiter, limiter_for
+from suno_async._transport.account import Credentials, account_for
+from suno_async.limits.local import JITTER, WINDOW, LocalLimiter
 from tests.virtual import run_virtual
 
 
@@ -29,7 +30,7 @@ def worst_window(arrivals: list[float]) -> int:
 
 async def traffic(seed: int, count: int, handshake: float, low: float, high: float) -> list[float]:
     """Send `count` requests over a link with jitter; when each arrived at the server."""
-    limiter = AccountLimiter()
+    limiter = LocalLimiter()
     draw = random.Random(seed)
     arrivals: list[float] = []
     loop = asyncio.get_running_loop()
@@ -72,7 +73,7 @@ def test_first_come_first_served_and_no_burst() -> None:
     """Callers are served in their order, a slot apart, from the first request on."""
 
     async def work() -> None:
-        limiter, served, times = AccountLimiter(), list[int](), list[float]()
+        limiter, served, times = LocalLimiter(), list[int](), list[float]()
 
         async def one(number: int) -> None:
             permit = await limiter.acquire()
@@ -92,7 +93,7 @@ def test_a_cancelled_wait_costs_nothing() -> None:
     """Waiters that leave cost no permit, and the next in line is not held up by them."""
 
     async def work() -> None:
-        limiter = AccountLimiter()
+        limiter = LocalLimiter()
         (await limiter.acquire()).sent()
         leaving = [asyncio.ensure_future(limiter.acquire()) for _ in range(50)]
         staying = asyncio.ensure_future(limiter.acquire())
@@ -111,7 +112,7 @@ def test_an_unused_permit_is_given_back() -> None:
     """A permit that sent nothing does not count in the window."""
 
     async def work() -> None:
-        limiter = AccountLimiter()
+        limiter = LocalLimiter()
         for _ in range(40):
             (await limiter.acquire()).cancel()
         assert limiter.granted == 0
@@ -124,7 +125,7 @@ def test_a_permit_counts_once() -> None:
     """Whatever a permit is told, and however often, it takes one place in one window."""
 
     async def work() -> None:
-        limiter = AccountLimiter()
+        limiter = LocalLimiter()
         for number in range(90):
             permit = await limiter.acquire()
             if number % 2:
@@ -152,7 +153,7 @@ def test_rate_exceeded() -> None:
     """A 429 pauses everyone, cuts the rate by a fifth, once a pause, and is won back slowly."""
 
     async def work() -> None:
-        limiter = AccountLimiter()
+        limiter = LocalLimiter()
         limiter.rate_exceeded(30.0)
         limiter.rate_exceeded(5.0)
         assert limiter.rate == pytest.approx(12.0)
@@ -172,7 +173,7 @@ def test_two_requests_never_leave_together() -> None:
     """After every pause and rate change, any two requests are a slot apart."""
 
     async def work() -> None:
-        limiter, times = AccountLimiter(), list[float]()
+        limiter, times = LocalLimiter(), list[float]()
         rates = list[float]()
 
         async def one() -> None:
@@ -206,7 +207,7 @@ def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     """An account pauses for `max_pause` at most, whatever the server asks for, and logs it."""
 
     async def work() -> None:
-        limiter = AccountLimiter(max_pause=50.0)
+        limiter = LocalLimiter(max_pause=50.0)
         limiter.rate_exceeded(1e9)
         limiter.rate_exceeded(1e9)
         assert limiter.paused is not None
@@ -229,7 +230,7 @@ def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
     """Such a caller gets the reason of the pause at once, before it waits and while it waits."""
 
     async def work() -> None:
-        limiter = AccountLimiter()
+        limiter = LocalLimiter()
         for _ in range(15):
             (await limiter.acquire()).sent()
         waiting = [asyncio.ensure_future(limiter.acquire(20.0 + n)) for n in range(5)]
@@ -255,7 +256,7 @@ def test_no_slot_in_time() -> None:
     """A caller that gives up before its turn comes costs no permit."""
 
     async def work() -> None:
-        limiter = AccountLimiter()
+        limiter = LocalLimiter()
         (await limiter.acquire()).sent()
         others = [asyncio.ensure_future(limiter.acquire()) for _ in range(5)]
         await asyncio.sleep(0)
@@ -271,12 +272,14 @@ def test_a_client_that_joins_does_not_undo_a_cut() -> None:
     """A lower `rate_limit` of a second client leaves the rate after a 429 as low as it is."""
 
     async def work() -> None:
-        limiter = limiter_for("a", 15.0)
+        credentials = Credentials("ak_one", "http://a")
+        account = account_for(credentials, 15.0, 120.0)
+        limiter = account.limiter
         for _ in range(6):
             limiter.rate_exceeded(0.0)
         cut = limiter.rate
         assert cut < 5.0
-        assert limiter_for("a", 10.0) is limiter
+        assert account_for(credentials, 10.0, 120.0) is account
         assert limiter.rate == cut
         for _ in range(2000):
             permit = await limiter.acquire()
@@ -291,13 +294,15 @@ def test_one_budget_per_account() -> None:
     """Clients of one account in one loop share a limiter, at the lowest rate asked for."""
 
     async def work() -> None:
-        one = limiter_for("a", 15.0)
-        assert limiter_for("a", 10.0) is one
+        first, second = Credentials("ak_one", "http://a"), Credentials("ak_two", "http://a")
+        account = account_for(first, 15.0, 120.0)
+        one = account.limiter
+        assert account_for(Credentials("ak_one", "http://a"), 10.0, 120.0) is account
         assert one.rate == 10.0
-        limiter_for("a", 15.0, max_pause=5.0)
+        account_for(first, 15.0, 5.0)
         one.pause(100.0)
         assert one.paused is not None
         assert one.paused.until == pytest.approx(5.0)
-        assert limiter_for("b", 15.0) is not one
+        assert account_for(second, 15.0, 120.0).limiter is not one
 
     run_virtual(work())

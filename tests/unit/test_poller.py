@@ -24,7 +24,7 @@ from suno_async._schedule.adaptive import IndexSchedule
 from suno_async._schedule.backoff import BackoffSchedule
 from suno_async._transport.breaker import CircuitBreaker
 from suno_async.policy import LAST_TRIES
-from tests.scripted_transport import Limiter, Scripted, make_poller, wait_for
+from tests.scripted_transport import Limiter, Scripted, make_poller, wait_for, watch
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> lis
     bug.passes, bug.left = passes, times
     queue = QueueWaiter(interactive=False, readings=True)
     for n in range(20):
-        poller.watch(str(n), (queue,), 0.0)
+        watch(poller, str(n), queue, 0.0)
     waits = [wait_for(poller, str(n), None if n % 4 == 0 else 0.0) for n in range(40)]
     collecting = asyncio.ensure_future(collect(queue, 20))
     async with asyncio.timeout(ALL_OVER):
@@ -254,7 +254,7 @@ def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
     async def main() -> None:
         poller = make_poller(Scripted(script))
-        poller.watch("0", (Broken(),), None)
+        watch(poller, "0", Broken(), None)
         assert (await wait_for(poller, "0")).ok
         assert poller.watched == 0
         await poller.close()

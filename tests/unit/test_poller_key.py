@@ -10,7 +10,7 @@ import pytest
 from suno_async import AuthenticationError, Outcome, TaskTimeoutError
 from suno_async._polling.waiters import QueueWaiter
 from suno_async.policy import LAST_TRIES
-from tests.scripted_transport import DELAY, Scripted, make_poller, wait_for
+from tests.scripted_transport import DELAY, Scripted, make_poller, wait_for, watch
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
     """Wait for 10,000 tasks."""
     queue = QueueWaiter(interactive=False)
     for n in range(10_000):
-        poller.watch(f"t{n}", (queue,), None)
+        watch(poller, f"t{n}", queue, None)
     await asyncio.sleep(2.0)
     return queue, 10_000
 

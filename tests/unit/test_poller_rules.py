@@ -18,7 +18,8 @@ from suno_async import (
 )
 from suno_async._polling.waiters import QueueWaiter
 from suno_async.policy import LAST_TRIES
-from tests.scripted_transport import DELAY, EPOCH, Scripted, make_poller, wait_for
+from tests.scripted import EPOCH
+from tests.scripted_transport import DELAY, Scripted, make_poller, wait_for, watch
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.Monke
         poller = make_poller(transport)
         queue = QueueWaiter(interactive=False)
         for n in range(count):
-            poller.watch(f"t{n}", (queue,), 0.0)
+            watch(poller, f"t{n}", queue, 0.0)
         await asyncio.sleep(20.0)
         looks = 0
         await asyncio.sleep(100.0)

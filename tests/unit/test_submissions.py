@@ -22,7 +22,7 @@ from suno_async import (
     SunoClient,
     TaskHandle,
 )
-from suno_async.limits.local import AccountLimiter
+from suno_async.limits.local import LocalLimiter
 from suno_async.sandbox import Faults, Sandbox
 from tests.scripted import Server, reply
 from tests.virtual import run_virtual
@@ -30,9 +30,7 @@ from tests.virtual import run_virtual
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
-    from tests.scripted import Reply
-
-KEY, URL = "ak_test", "http://api.example"
+    from suno_async._transport.http import Reply
 
 
 class Lost(Exception):  # noqa: N818 (no error of the library's)
@@ -101,11 +99,9 @@ async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) ->
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_cancelled_create_is_accounted_for(
-    seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
     """2,000 creates cancelled at every await: each task of the server is reported by its id."""
-    server = Server().install(monkeypatch)
+    server = Server()
     reported: list[Creation] = []
 
     async def report(creation: Creation) -> None:
@@ -113,9 +109,7 @@ def test_every_cancelled_create_is_accounted_for(
         reported.append(creation)
 
     async def main() -> None:
-        async with SunoClient(
-            KEY, base_url=URL, limiter=AccountLimiter(100), on_creation=report
-        ) as suno:
+        async with server.client(limiter=LocalLimiter(100), on_creation=report) as suno:
             received = await cancel_all(suno, seed, 2000, longest=20.0)
         ids = [each.handle.id for each in reported if each.handle is not None]
         at_server = [task_id for ids in server.created.values() for task_id in ids]
@@ -136,7 +130,7 @@ async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) 
         async with SunoClient(
             sandbox.key,
             base_url=sandbox.url,
-            limiter=AccountLimiter(2000),
+            limiter=LocalLimiter(2000),
             on_creation=reported.append,
         ) as suno:
             await cancel_all(suno, 1, 500, longest=1.0)
@@ -145,13 +139,13 @@ async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) 
         assert ids
 
 
-def test_cancelled_while_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancelled_while_planned() -> None:
     """A create that waits for its permit and is cancelled is never sent and costs no permit."""
-    server = Server().install(monkeypatch)
+    server = Server()
     reported: list[Creation] = []
 
     async def main() -> None:
-        async with SunoClient(KEY, base_url=URL, on_creation=reported.append) as suno:
+        async with server.client(on_creation=reported.append) as suno:
             waiting = [
                 asyncio.ensure_future(suno.create(GenerateMusic(prompt=str(n)))) for n in range(30)
             ]
@@ -167,15 +161,13 @@ def test_cancelled_while_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     run_virtual(main())
 
 
-def test_cancelled_in_flight(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
     """A create cancelled in flight ends in the background, reported once and logged."""
-    server = Server(delay=1.0).install(monkeypatch)
+    server = Server(delay=1.0)
     reported: list[Creation] = []
 
     async def main() -> None:
-        async with SunoClient(KEY, base_url=URL, on_creation=reported.append) as suno:
+        async with server.client(on_creation=reported.append) as suno:
             with pytest.raises(TimeoutError):
                 await by_timeout(suno.create(GenerateMusic(prompt="rain")), 0.5)
             assert not reported
@@ -191,14 +183,14 @@ def test_cancelled_in_flight(
 
 
 @pytest.mark.parametrize("code", [429, 455])
-def test_an_abandoned_create_is_not_retried(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_abandoned_create_is_not_retried(code: int) -> None:
     """A create cancelled in flight and then refused for the rate is not sent again."""
-    server = Server(delay=1.0).install(monkeypatch)
+    server = Server(delay=1.0)
     reported: list[Creation] = []
     server.answer = lambda _: reply(None, code)
 
     async def main() -> None:
-        async with SunoClient(KEY, base_url=URL, on_creation=reported.append) as suno:
+        async with server.client(on_creation=reported.append) as suno:
             with pytest.raises(TimeoutError):
                 await by_timeout(suno.create(GenerateMusic(prompt="rain")), 0.5)
             await asyncio.sleep(300)
@@ -209,13 +201,13 @@ def test_an_abandoned_create_is_not_retried(code: int, monkeypatch: pytest.Monke
     run_virtual(main())
 
 
-def test_close_waits_for_creates_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_waits_for_creates_in_flight() -> None:
     """Closing ends planned creates, waits for those in flight, and reports each one sent."""
-    server = Server(delay=4.0).install(monkeypatch)
+    server = Server(delay=4.0)
     reported: list[Creation] = []
 
     async def main() -> None:
-        suno = SunoClient(KEY, base_url=URL, on_creation=reported.append)
+        suno = server.client(on_creation=reported.append)
         creates = [
             asyncio.ensure_future(suno.create(GenerateMusic(prompt=str(n)))) for n in range(30)
         ]
@@ -232,13 +224,13 @@ def test_close_waits_for_creates_in_flight(monkeypatch: pytest.MonkeyPatch) -> N
     run_virtual(main())
 
 
-def test_close_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_close_does_not_wait_for_ever() -> None:
     """A create whose reply does not come within the request timeout ends as unknown."""
-    Server(delay=1e6).install(monkeypatch)
+    server = Server(delay=1e6)
     reported: list[Creation] = []
 
     async def main() -> None:
-        suno = SunoClient(KEY, base_url=URL, request_timeout=5.0, on_creation=reported.append)
+        suno = server.client(request_timeout=5.0, on_creation=reported.append)
         create = asyncio.ensure_future(suno.create(GenerateMusic(prompt="rain")))
         await asyncio.sleep(0.3)
         await suno.close()
@@ -252,13 +244,13 @@ def test_close_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     run_virtual(main())
 
 
-def test_a_cancelled_close_can_be_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_close_can_be_completed() -> None:
     """After a cancelled close a second one finishes, with every create reported."""
-    Server(delay=4.0).install(monkeypatch)
+    server = Server(delay=4.0)
     reported: list[Creation] = []
 
     async def main() -> None:
-        suno = SunoClient(KEY, base_url=URL, on_creation=reported.append)
+        suno = server.client(on_creation=reported.append)
         create = asyncio.ensure_future(suno.create(GenerateMusic(prompt="rain")))
         waiting = asyncio.ensure_future(suno.task("other").result())
         await asyncio.sleep(0.3)
@@ -276,12 +268,12 @@ def test_a_cancelled_close_can_be_completed(monkeypatch: pytest.MonkeyPatch) -> 
     run_virtual(main())
 
 
-def test_calls_that_wait_for_the_budget_end_at_close(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_that_wait_for_the_budget_end_at_close() -> None:
     """Closing ends every direct call with `ClientClosedError`, in whatever it waits."""
-    Server(delay=0.5).install(monkeypatch)
+    server = Server(delay=0.5)
 
     async def main() -> None:
-        suno = SunoClient(KEY, base_url=URL)
+        suno = server.client()
         calls = [asyncio.ensure_future(suno.balance()) for _ in range(73)]
         await asyncio.sleep(2.0)
         await suno.close()
@@ -296,9 +288,9 @@ def test_calls_that_wait_for_the_budget_end_at_close(monkeypatch: pytest.MonkeyP
     run_virtual(main())
 
 
-def test_a_pause_fails_no_input_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_fails_no_input_of_a_stream() -> None:
     """Streams wait pauses out; a direct create with less patience raises at once."""
-    server = Server().install(monkeypatch)
+    server = Server()
     down = True
 
     def answer(request: Any) -> Reply:  # noqa: ANN401 (a request)
@@ -309,7 +301,7 @@ def test_a_pause_fails_no_input_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> 
     async def main() -> None:
         nonlocal down
         loop = asyncio.get_running_loop()
-        async with SunoClient(KEY, base_url=URL, retry_for=30.0) as suno:
+        async with server.client(retry_for=30.0) as suno:
             jobs = [GenerateMusic(prompt=str(n)) for n in range(20)]
             stream = suno.create_many(jobs)
             first = asyncio.ensure_future(anext(stream))
@@ -334,9 +326,9 @@ def test_a_pause_fails_no_input_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> 
     run_virtual(main())
 
 
-def test_wait_for_credits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_for_credits() -> None:
     """Out of credits, creates are held and the balance is asked every 30 s, until a top-up."""
-    server = Server().install(monkeypatch)
+    server = Server()
     credit = 5
 
     def answer(request: Any) -> Reply:  # noqa: ANN401 (a request)
@@ -352,7 +344,7 @@ def test_wait_for_credits(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def main() -> None:
         nonlocal credit
-        async with SunoClient(KEY, base_url=URL) as suno:
+        async with server.client() as suno:
             jobs = [GenerateMusic(prompt=str(n)) for n in range(40)]
             stream = suno.create_many(jobs, wait_for_credits=True)
             taken = [await anext(stream) for _ in range(5)]
@@ -370,27 +362,25 @@ def test_wait_for_credits(monkeypatch: pytest.MonkeyPatch) -> None:
     run_virtual(main())
 
 
-def test_on_creation_that_fails(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_on_creation_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     """An error in the client's `on_creation` is logged, and the task is returned all the same."""
-    Server().install(monkeypatch)
+    server = Server()
 
     async def fail(_: Creation) -> None:
         await asyncio.sleep(0)
         raise OSError("disk full")
 
     async def main() -> None:
-        async with SunoClient(KEY, base_url=URL, on_creation=fail) as suno:
+        async with server.client(on_creation=fail) as suno:
             assert (await suno.create(GenerateMusic(prompt="rain"))).id == "task-0"
 
     run_virtual(main())
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
-def test_on_creation_of_a_stream_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_creation_of_a_stream_is_awaited() -> None:
     """A coroutine function is awaited before its creation is yielded; its error ends the stream."""
-    Server().install(monkeypatch)
+    server = Server()
     saved: list[int] = []
 
     async def save(creation: Creation) -> None:
@@ -400,7 +390,7 @@ def test_on_creation_of_a_stream_is_awaited(monkeypatch: pytest.MonkeyPatch) -> 
             raise OSError("disk full")
 
     async def main() -> None:
-        async with SunoClient(KEY, base_url=URL) as suno:
+        async with server.client() as suno:
             taken: list[int] = []
 
             async def take() -> None:
@@ -418,9 +408,9 @@ def test_on_creation_of_a_stream_is_awaited(monkeypatch: pytest.MonkeyPatch) -> 
     run_virtual(main())
 
 
-def test_on_submission(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_submission() -> None:
     """It is called before each request leaves, and again when a request was not accepted."""
-    server = Server().install(monkeypatch)
+    server = Server()
     refusals = [429, 455]
 
     def answer(request: Any) -> Reply:  # noqa: ANN401 (a request)
@@ -434,7 +424,7 @@ def test_on_submission(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append((submission.index, submission.state.value, server.count("CreateTask")))
 
     async def main() -> None:
-        async with SunoClient(KEY, base_url=URL) as suno:
+        async with server.client() as suno:
             jobs = [GenerateMusic(prompt="a")]
             async for creation in suno.create_many(jobs, on_submission=note):
                 assert creation.ok
@@ -445,15 +435,15 @@ def test_on_submission(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [requests for _, state, requests in seen if state == "sending"] == [0, 1, 2]
 
 
-def test_on_submission_that_fails_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_submission_that_fails_sends_nothing() -> None:
     """If the intent cannot be noted down, the request is not sent and the stream ends with that."""
-    server = Server().install(monkeypatch)
+    server = Server()
 
     def fail(_: Submission) -> None:
         raise OSError("disk full")
 
     async def main() -> None:
-        async with SunoClient(KEY, base_url=URL) as suno:
+        async with server.client() as suno:
             jobs = [GenerateMusic(prompt=str(n)) for n in range(100)]
             ended: list[Creation] = []
 
@@ -470,15 +460,13 @@ def test_on_submission_that_fails_sends_nothing(monkeypatch: pytest.MonkeyPatch)
     run_virtual(main())
 
 
-def test_a_persona_is_not_lost_either(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
     """A persona whose caller is cancelled in flight is logged by its id; bad input is refused."""
-    server = Server(delay=1.0).install(monkeypatch)
+    server = Server(delay=1.0)
     server.answer = lambda _: reply({"persona_id": "voice-1"})
 
     async def main() -> None:
-        async with SunoClient(KEY, base_url=URL) as suno:
+        async with server.client() as suno:
             persona = GeneratePersona(task_id="t", suno_id="s", name="Ann")
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.5):
@@ -493,13 +481,13 @@ def test_a_persona_is_not_lost_either(
 
 
 @pytest.mark.parametrize("code", [0, 418, 500, 503])
-def test_a_code_that_proves_nothing(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_that_proves_nothing(code: int) -> None:
     """A code outside the contract, or a server error, leaves the outcome of a create unknown."""
-    server = Server().install(monkeypatch)
-    server.answer = lambda _: (200, *reply(None, code)[1:])
+    server = Server()
+    server.answer = lambda _: reply(None, code)._replace(status=200)
 
     async def main() -> None:
-        async with SunoClient(KEY, base_url=URL) as suno:
+        async with server.client() as suno:
             with pytest.raises(CreateOutcomeUnknownError):
                 await suno.create(GenerateMusic(prompt="rain"))
         assert server.count("CreateTask") == 1

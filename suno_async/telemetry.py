@@ -1,0 +1,131 @@
+"""What happens in a client, reported to an observer. Pass one as `SunoClient(observer=)`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from suno_async.errors import SunoError
+    from suno_async.models import TaskInfo, TaskRef
+
+logger = logging.getLogger("suno_async")
+
+
+class Observer(Protocol):
+    """Receives the events of a client. Derive from `NullObserver` to implement only some.
+
+    The methods are plain functions that must not block: they are called in the event loop, between
+    two steps of the library. What they raise is logged and ignored.
+    """
+
+    def request_sent(self, method: str, path: str) -> None:
+        """Handle that a request got its permit and is about to be sent."""
+        ...
+
+    def request_finished(
+        self, method: str, path: str, seconds: float, error: SunoError | None
+    ) -> None:
+        """Handle the end of a request, `seconds` after it was sent; `error` is None on success."""
+        ...
+
+    def task_created(self, task: TaskRef) -> None:
+        """Handle that the server accepted a create."""
+        ...
+
+    def task_polled(self, info: TaskInfo) -> None:
+        """Handle a record that a poll returned."""
+        ...
+
+    def task_ended(self, task_id: str, error: SunoError | None) -> None:
+        """Handle the end of all waits for a task; `error` is None if the task succeeded."""
+        ...
+
+    def rate_limited(self, retry_after: float | None) -> None:
+        """Handle a 429; `retry_after` is in seconds, None if the server did not send it."""
+        ...
+
+    def paused(self, seconds: float, reason: str) -> None:
+        """Handle that the account pauses for `seconds` from now."""
+        ...
+
+    def internal_error(self, error: BaseException) -> None:
+        """Handle a bug in this library that was survived. Its traceback is in the log, too."""
+        ...
+
+
+class NullObserver:
+    """Ignores every event."""
+
+    def request_sent(self, method: str, path: str) -> None:
+        """Ignore it."""
+
+    def request_finished(
+        self, method: str, path: str, seconds: float, error: SunoError | None
+    ) -> None:
+        """Ignore it."""
+
+    def task_created(self, task: TaskRef) -> None:
+        """Ignore it."""
+
+    def task_polled(self, info: TaskInfo) -> None:
+        """Ignore it."""
+
+    def task_ended(self, task_id: str, error: SunoError | None) -> None:
+        """Ignore it."""
+
+    def rate_limited(self, retry_after: float | None) -> None:
+        """Ignore it."""
+
+    def paused(self, seconds: float, reason: str) -> None:
+        """Ignore it."""
+
+    def internal_error(self, error: BaseException) -> None:
+        """Ignore it."""
+
+
+class SafeObserver:
+    """Passes events on to an observer, and logs what it raises."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def request_sent(self, method: str, path: str) -> None:
+        """Pass it on."""
+        self._call("request_sent", method, path)
+
+    def request_finished(
+        self, method: str, path: str, seconds: float, error: SunoError | None
+    ) -> None:
+        """Pass it on."""
+        self._call("request_finished", method, path, seconds, error)
+
+    def task_created(self, task: TaskRef) -> None:
+        """Pass it on."""
+        self._call("task_created", task)
+
+    def task_polled(self, info: TaskInfo) -> None:
+        """Pass it on."""
+        self._call("task_polled", info)
+
+    def task_ended(self, task_id: str, error: SunoError | None) -> None:
+        """Pass it on."""
+        self._call("task_ended", task_id, error)
+
+    def rate_limited(self, retry_after: float | None) -> None:
+        """Pass it on."""
+        self._call("rate_limited", retry_after)
+
+    def paused(self, seconds: float, reason: str) -> None:
+        """Pass it on."""
+        self._call("paused", seconds, reason)
+
+    def internal_error(self, error: BaseException) -> None:
+        """Pass it on."""
+        self._call("internal_error", error)
+
+    def _call(self, name: str, *arguments: object) -> None:
+        try:
+            getattr(self._observer, name)(*arguments)
+        except Exception:
+            logger.exception("the observer's %s raised", name)
