@@ -99,12 +99,12 @@ async def _probe(
     task = await suno.create(GenerateMusic(prompt="a probe among thousands"))
     created = time.monotonic()
     with contextlib.suppress(TimeoutError):
-        await task.result(timeout=policy.interval + 1.0)
+        await task.result(timeout=4 * policy.interval)
     polls = sandbox.tasks[task.id].polls
-    late = polls[0] - created - policy.interval if polls else math.inf
     return {
         "create_took_ms": round((created - asked) * 1000, 1),
-        "await_asked_late_ms": round(late * 1000, 1),
+        # One interval after its creation at the earliest; later if few such jobs end so early.
+        "await_first_check_s": round(polls[0] - created, 2) if polls else math.inf,
     }
 
 
