@@ -139,6 +139,8 @@ class SunoClient:
         self._retry_for = retry_for
         self._opened: Runtime | None = None
         self._closed = False
+        # One bound method for all handles instead of one each.
+        self._runtime_of = self._runtime
 
     def __repr__(self) -> str:
         return f"<SunoClient {self._credentials.base_url}{' closed' if self._closed else ''}>"
@@ -344,7 +346,7 @@ class SunoClient:
         check_task_id(ref.task_id)
         if ref.created_at is None and self._opened is not None:
             ref = self._opened.recall(ref)
-        return TaskHandle(self._runtime, ref)
+        return TaskHandle(self._runtime_of, ref)
 
     async def task_info(self, task_id: str) -> TaskInfo:
         """Read the record of one task now: one request, and more only for passing failures.
@@ -574,7 +576,7 @@ class SunoClient:
             ref = TaskRef(submission.task_id, runtime.clock.unix(), submission.kind)
             runtime.remember(ref)
             self._observer.task_created(ref)
-            creation = Created(submission.index, job, TaskHandle(self._runtime, ref))
+            creation = Created(submission.index, job, TaskHandle(self._runtime_of, ref))
         else:
             error = submission.error or ClientClosedError("this SunoClient was never opened")
             creation = NotCreated(submission.index, job, error)
