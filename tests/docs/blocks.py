@@ -58,7 +58,7 @@ def _run_block(example: Example) -> None:
         return
     file = Path("test_block.py")
     file.write_text(example.parsed, "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own command)
     assert done.returncode == 0, done.stdout + done.stderr
 
