@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 
-class Learnt(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one kind of job takes, in seconds.
+class DurationSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about how long one kind of job takes.
 
     Attributes:
-        samples: How many durations this is based on. With few samples the values are mostly the
-            initial assumption.
-        median: The median duration.
-        p95: The 95th percentile of the durations.
+        samples: Number of jobs that were seen to end. If it is small, the times below are mostly
+            assumptions.
+        median: Median of the duration, in seconds.
+        p95: 95th percentile of the duration, in seconds.
     """
 
     samples: int
@@ -62,4 +62,4 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     delay_mean: float | None = None
     delay_p95: float | None = None
     price: float | None = None
-    learnt: dict[str, Learnt] = msgspec.field(default_factory=dict[str, Learnt])
+    learnt: dict[str, DurationSummary] = msgspec.field(default_factory=dict[str, DurationSummary])

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from suno_async._polling.waiters import CHUNK, timeout_error
-from suno_async.policy import LAST_TRIES
+from suno_async._schedule.frame import LAST_TRIES, Frame
 
 if TYPE_CHECKING:
     from suno_async._clock import Clock
@@ -34,6 +34,7 @@ class DeadlineKeeper:
     def __init__(self, watches: WatchList, policy: PollPolicy, clock: Clock) -> None:
         self._watches = watches
         self._policy = policy
+        self._frame = Frame(policy)
         self._clock = clock
         self.answered_at = clock.mono()
 
@@ -56,7 +57,7 @@ class DeadlineKeeper:
         # No task that is added from now on is overdue before this time.
         earliest = now + LAST_TRIES * policy.interval
         for number, entry in enumerate(entries, 1):
-            overdue_at = policy.gives_up_at(entry)
+            overdue_at = self._frame.gives_up_at(entry)
             if overdue_at > now:
                 earliest = min(earliest, overdue_at)
             elif self._watches.holds(entry):

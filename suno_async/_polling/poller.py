@@ -26,7 +26,7 @@ from suno_async._polling.waiters import (
 )
 from suno_async._protocol.requests import task_info_request
 from suno_async._protocol.task_info import read_task_info
-from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
 from suno_async.errors import AuthenticationError, ClientClosedError, SunoError
 from suno_async.outcomes import Failure
@@ -73,7 +73,7 @@ class Poller:
         def make() -> Schedule[Watched]:
             if policy.schedule == "backoff":
                 return BackoffSchedule(policy, random)
-            return IndexSchedule(policy, durations)
+            return AdaptiveSchedule(policy, durations)
 
         self._transport = transport
         self._has_deadlines = policy.deadline is not None
