@@ -139,6 +139,8 @@ class SunoClient:
         self._retry_for = retry_for
         self._opened: Runtime | None = None
         self._closed = False
+        # One bound method for all handles instead of one each.
+        self._runtime_of = self._runtime
 
     def __repr__(self) -> str:
         return f"<SunoClient {self._credentials.base_url}{' closed' if self._closed else ''}>"
@@ -344,7 +346,7 @@ class SunoClient:
         check_task_id(ref.task_id)
         if ref.created_at is None and self._opened is not None:
             ref = self._opened.recall(ref)
-        return TaskHandle(self._runtime, ref)
+        return TaskHandle(self._runtime_of, ref)
 
     async def task_info(self, task_id: str) -> TaskInfo:
         """Read the record of one task now: one request, and more only for passing failures.
@@ -407,8 +409,12 @@ class SunoClient:
 
         Raises:
             DownloadError: It could not be downloaded completely.
+            ClientClosedError: The client was closed meanwhile.
         """
-        return await self._runtime().downloader.download(track, directory, overwrite=overwrite)
+        runtime = self._runtime()
+        return await runtime.transport.until_closed(
+            runtime.downloader.download(track, directory, overwrite=overwrite)
+        )
 
     async def upload(self, path: str | PathLike[str], *, content_type: str | None = None) -> str:
         """Upload a local audio file; return the URL to give as an input's ``audio_url``.
@@ -428,7 +434,8 @@ class SunoClient:
         file = await runtime.uploader.inspect(path, content_type)
         request = upload_request(file.content_type, file.suffix)
         target = await runtime.transport.get(request, read_upload)
-        await runtime.uploader.send(file, target.presigned_url)
+        sending = runtime.uploader.send(file, target.presigned_url)
+        await runtime.transport.until_closed(sending)
         return target.file_url
 
     async def create_persona(self, persona: GeneratePersona) -> Persona:
@@ -574,15 +581,17 @@ class SunoClient:
             ref = TaskRef(submission.task_id, runtime.clock.unix(), submission.kind)
             runtime.remember(ref)
             self._observer.task_created(ref)
-            creation = Created(submission.index, job, TaskHandle(self._runtime, ref))
+            creation = Created(submission.index, job, TaskHandle(self._runtime_of, ref))
         else:
             error = submission.error or ClientClosedError("this SunoClient was never opened")
             creation = NotCreated(submission.index, job, error)
         if submission.sent:
             try:
                 await call(self._on_creation, creation)
-            except Exception:
-                logger.exception("on_creation failed")
+            except (Exception, asyncio.CancelledError):
+                # Cancelled from inside, or by a close that has waited long enough.
+                what = submission.task_id or submission.error
+                logger.exception("on_creation failed: %s, %s", submission.kind, what)
         return creation
 
 

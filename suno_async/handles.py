@@ -25,7 +25,7 @@ class TaskHandle:
         ref: The task as plain data. Save it, and `SunoClient.task` returns the handle again.
     """
 
-    __slots__ = ("__weakref__", "_runtime", "ref")
+    __slots__ = ("_runtime", "ref")
 
     def __init__(self, runtime: Callable[[], Runtime], ref: TaskRef) -> None:
         self._runtime = runtime
@@ -65,16 +65,19 @@ class TaskHandle:
             TaskTimeoutError: The timeout or the deadline passed; the job continues.
             SunoError: The outcome cannot be known for another reason.
         """
-        runtime = self._runtime()
-        poller = runtime.poller
+        poller = self._runtime().poller
         waiter = FutureWaiter()
         poller.watch(self.ref, (waiter,))
         late: TaskTimeoutError | None = None
         try:
-            async with asyncio.timeout(timeout):
+            if timeout is None:
+                # A hundred thousand waits may be open: each scope would take 200 bytes.
                 await waiter.outcome
+            else:
+                async with asyncio.timeout(timeout):
+                    await waiter.outcome
         except TimeoutError:
-            reason = f"not finished within the timeout of {timeout or 0:g} s"
+            reason = f"not finished within the timeout of {timeout:g} s"
             late = TaskTimeoutError(self.id, reason, *poller.last_seen(self.id))
         finally:
             poller.unwatch(self.id, waiter)

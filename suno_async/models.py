@@ -194,7 +194,7 @@ class Stems(Mapping[str, str]):
         return f"<Stems {', '.join(self._urls)}>"
 
 
-class TaskRef(msgspec.Struct, frozen=True):
+class TaskRef(msgspec.Struct, frozen=True, gc=False):
     """Identifies a task anywhere: in another process, in a file, in a queue.
 
     ``msgspec.json.encode(ref)`` and ``msgspec.json.decode(text, type=TaskRef)`` convert it.
