@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import msgspec
@@ -92,7 +93,12 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """Return the same policy for a server on which time runs `time_scale` times as fast.
 
         Every time is divided by `time_scale`, including the grace period for 404s.
+
+        Raises:
+            ConfigurationError: `time_scale` is not a number above 0.
         """
+        if not 0.0 < time_scale < math.inf:
+            raise ConfigurationError(f"time_scale must be a number above 0, not {time_scale!r}")
         return msgspec.structs.replace(
             self,
             interval=self.interval / time_scale,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from functools import partial
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suno_async import Durations, PollPolicy
+from suno_async import ConfigurationError, Durations, PollPolicy
 from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
 from suno_async._schedule.entry import Entry, Schedule
@@ -76,10 +75,6 @@ def test_tuning_is_used() -> None:
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
-def _key_of(keys: dict[int, float], item: Item) -> float:
-    return keys[id(item)]
-
-
 @given(
     steps=st.lists(
         st.tuples(
@@ -104,9 +99,9 @@ def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
             items[number].place = None
             model.pop(number, None)
         elif what == "rekey":
-            keys = {id(items[n]): -old for n, (old, _) in model.items()}
-            assert len(heap.rekey(partial(_key_of, keys))) == len(model)
             model = {n: (-old, pushed) for n, (old, pushed) in model.items()}
+            keys = {items[n]: new for n, (new, _) in model.items()}
+            assert set(heap.rekey(keys.__getitem__)) == set(keys)
         first = min(model, key=lambda n: model[n], default=None)
         assert heap.first() is (None if first is None else items[first])
         assert heap.first_key() == (None if first is None else model[first][0])
@@ -114,7 +109,7 @@ def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
             popped = heap.pop_up_to(key)
             if first is not None and model[first][0] <= key:
                 assert popped is items[first]
-                assert popped.place is None
+                assert items[first].place is None
                 del model[first]
             else:
                 assert popped is None
@@ -195,6 +190,24 @@ def test_price_of_an_eager_policy() -> None:
         price.adjust(is_idle=True)
     assert price.least == Tuning().eager_saving_least
     assert price.future == Tuning().eager_future_factor * price.least
+
+
+@pytest.mark.parametrize("time_scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_scale_is_checked(time_scale: float) -> None:
+    """A time scale that is not a number above 0 raises `ConfigurationError`."""
+    with pytest.raises(ConfigurationError):
+        PollPolicy().scaled(time_scale)
+
+
+def test_scaled_times() -> None:
+    """Every time of a scaled policy is divided by the scale, including the grace for 404s."""
+    policy, scaled = PollPolicy(eager=True), PollPolicy(eager=True).scaled(10.0)
+    times = {"interval", "max_interval", "deadline", "min_saving", "eager_interval"}
+    for name in PollPolicy.__struct_fields__:
+        value = getattr(policy, name)
+        assert getattr(scaled, name) == (value / 10.0 if name in times else value)
+    assert scaled.not_found_grace == policy.not_found_grace / 10.0
+    assert PollPolicy(deadline=None).scaled(10.0).deadline is None
 
 
 @pytest.mark.parametrize("deadline", [600.0, None])
