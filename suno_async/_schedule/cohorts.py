@@ -72,9 +72,9 @@ class Cohort(Generic[E]):
         self.due = math.inf
         self.plan: InspectionPlan | None = None
         self._finished = self._base = self._last = self._impatience = 0.0
-        # An entry whose `place` is not this cohort's number was discarded. The times in the order of
-        # the seen entries are stored separately, because the `seen_at` of a discarded entry may
-        # change in another cohort.
+        # An entry whose `place` is not this cohort's number was discarded. The times of the seen
+        # entries are stored separately, because the `seen_at` of a discarded entry may change in
+        # another cohort.
         self._fresh = Fifo[E]()
         self._seen: deque[E] = deque()
         self._seen_at: deque[float] = deque()

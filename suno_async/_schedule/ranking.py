@@ -85,7 +85,8 @@ class Ranking(Generic[E]):
             kinds = self._plans.revised_since(self._revision)
             self._revision = self._plans.revision
             self._unplaced = [each for kind in kinds for each in self._cohorts.competing(kind)]
-        self._place_some(self._tuning.placed_at_once, now)
+        if self._unplaced:
+            self._place_some(self._tuning.placed_at_once, now)
 
     def finish_placing(self, now: float) -> None:
         """Place the rest as well if nothing is due, because the next call may then come too late.

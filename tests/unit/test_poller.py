@@ -22,8 +22,8 @@ from suno_async._polling.deadlines import DeadlineKeeper
 from suno_async._polling.waiters import FutureWaiter, QueueWaiter
 from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
+from suno_async._schedule.frame import LAST_TRIES
 from suno_async._transport.breaker import CircuitBreaker
-from suno_async.policy import LAST_TRIES
 from tests.scripted_transport import Limiter, Scripted, make_poller, wait_for, watch
 from tests.virtual import run_virtual
 
@@ -217,7 +217,7 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
             assert outcome.error.__cause__ is error
 
 
-@pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["index", "backoff"])
+@pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["adaptive", "backoff"])
 def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task whose poll is in flight when the schedule restarts is not polled a second time."""
     place = BackoffSchedule if policy is BACKOFF else AdaptiveSchedule
