@@ -1,10 +1,10 @@
-"""The models that the sandbox lists, and what each of them takes. Pure."""
+"""The models that the sandbox lists, and the schemas of their inputs. Pure."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
-from suno_async.sandbox._rules import (
+from suno_async.sandbox._input_rules import (
     COVER,
     EXTEND,
     EXTEND_UPLOAD,
@@ -42,45 +42,45 @@ _LONGER: _Fields = {"continue_at": _SECONDS, "audio_weight": _SHARE}
 _STEMS = {"type": "string", "enum": ["vocal", "instrumental"], "default": "vocal"}
 
 
-class Entry(NamedTuple):
-    """How the vendor's catalogue describes a model, and the fields of its input."""
+class Model(NamedTuple):
+    """One model: modality and operations as in the vendor's catalogue, and its input fields."""
 
     modality: str
     operations: tuple[str, ...]
     fields: _Fields
 
 
-CATALOGUE = {
-    GENERATE: Entry("audio", ("music-generate", "text-to-music"), _MUSIC),
-    EXTEND: Entry("audio", ("music-extend", "music-generate"), _MUSIC | _IDS | _LONGER),
-    EXTEND_UPLOAD: Entry(
+MODELS = {
+    GENERATE: Model("audio", ("music-generate", "text-to-music"), _MUSIC),
+    EXTEND: Model("audio", ("music-extend", "music-generate"), _MUSIC | _IDS | _LONGER),
+    EXTEND_UPLOAD: Model(
         "audio",
         ("music-extend", "music-extend-upload", "music-generate"),
         _MUSIC | _LONGER | {"audio_url": _URL},
     ),
-    COVER: Entry(
+    COVER: Model(
         "audio",
         ("music-cover", "music-generate"),
         _MUSIC | _IDS | {"audio_url": _URL, "audio_weight": _SHARE},
     ),
-    VIDEO: Entry("video", ("music-video",), _IDS | {"author": _TEXT, "brand": _TEXT}),
-    SEPARATE: Entry("audio", ("vocal-separation",), _IDS | {"mode": _STEMS}),
-    SOUNDS: Entry("audio", ("sound-effects",), {"prompt": _TEXT, "loop": {}, "bpm": {}, "key": {}}),
+    VIDEO: Model("video", ("music-video",), _IDS | {"author": _TEXT, "brand": _TEXT}),
+    SEPARATE: Model("audio", ("vocal-separation",), _IDS | {"mode": _STEMS}),
+    SOUNDS: Model("audio", ("sound-effects",), {"prompt": _TEXT, "loop": {}, "bpm": {}, "key": {}}),
 }
 
 
-def listed(modality: str | None, operation: str | None) -> list[dict[str, Any]]:
-    """Return the entries of the list of models; an empty filter lets all pass."""
+def list_models(modality: str | None, operation: str | None) -> list[dict[str, Any]]:
+    """Return the list of models. An empty filter matches every model."""
     return [
-        {"model": kind, "modality": entry.modality, "operations": list(entry.operations)}
-        for kind, entry in CATALOGUE.items()
-        if (not modality or modality == entry.modality)
-        and (not operation or operation in entry.operations)
+        {"model": kind, "modality": model.modality, "operations": list(model.operations)}
+        for kind, model in MODELS.items()
+        if (not modality or modality == model.modality)
+        and (not operation or operation in model.operations)
     ]
 
 
-def described(kind: str) -> dict[str, Any]:
-    """Return the description of one model, with a JSON Schema of its input."""
+def describe_model(kind: str) -> dict[str, Any]:
+    """Return the description of a model, with the JSON Schema of its input."""
     required = [*(("mode", "model") if kind in MUSIC else ()), *REQUIRED.get(kind, ())]
-    schema = {"type": "object", "properties": CATALOGUE[kind].fields, "required": required}
+    schema = {"type": "object", "properties": MODELS[kind].fields, "required": required}
     return {"model": kind, "input_schema": schema, "required_input_fields": required}

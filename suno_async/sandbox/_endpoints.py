@@ -1,4 +1,4 @@
-"""What the API answers, endpoint by endpoint. Pure: no sockets, no faults, no clock."""
+"""The endpoints of the API: a request in, the data of the answer out. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from suno_async.sandbox._catalogue import CATALOGUE, described, listed
+from suno_async.sandbox._input_rules import broken_persona_rules, broken_rules
 from suno_async.sandbox._jobs import price_of
+from suno_async.sandbox._models import MODELS, describe_model, list_models
 from suno_async.sandbox._refusals import Refusal
-from suno_async.sandbox._rules import broken_persona_rules, broken_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,13 +23,23 @@ if TYPE_CHECKING:
 _PREFIX = "/api/v1/client/"
 _SCHEMAS = "job/Models/"
 
-#: The endpoints that estimate a price: the documented one, and the one that the vendor's client
-#: calls.
+#: The endpoints that estimate a price: the documented one, and the one of the vendor's client.
 ESTIMATE_PATHS = ("estimate-credits", "EstimateTask")
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. `now` in Unix seconds, `arrived` in monotonic ones."""
+    """One request.
+
+    Attributes:
+        method: HTTP method.
+        path: Path of the URL.
+        query: Query of the URL.
+        content_type: Media type of the body.
+        body: The body.
+        key: The API key; empty if there is none.
+        now: Time of arrival in Unix seconds.
+        arrived: Time of arrival in monotonic seconds.
+    """
 
     method: str
     path: str
@@ -41,34 +51,34 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     arrived: float
 
 
-class Api:
-    """The endpoints, and the jobs behind them.
+class Endpoints:
+    """The endpoints of the API.
 
     Args:
-        jobs: Where jobs are kept.
+        jobs: The jobs.
         accounts: The keys and their credits.
-        started: Called with each new job.
+        on_create: Called with each new job.
         whole_seconds: Times in records are integers.
         estimate_paths: Which of `ESTIMATE_PATHS` exist.
 
     Attributes:
-        url: Where the sandbox listens.
+        url: Base URL of the sandbox.
         created: Tasks created over HTTP.
-        uploads: The announced content type of each upload, by the name in its URL.
+        uploads: Announced content type of each upload, by the name in its URL.
     """
 
     def __init__(
         self,
         jobs: Jobs,
         accounts: Accounts,
-        started: Callable[[Job], None],
+        on_create: Callable[[Job], None],
         *,
         whole_seconds: bool,
         estimate_paths: Iterable[str] = ESTIMATE_PATHS,
     ) -> None:
         self._jobs = jobs
         self._accounts = accounts
-        self._started = started
+        self._on_create = on_create
         self._whole_seconds = whole_seconds
         self.url = ""
         self.created = 0
@@ -81,12 +91,12 @@ class Api:
             ("GET", "job/Models"): _models,
             ("GET", "files/upload-url"): self._upload_url,
         }
-        estimates = {"estimate-credits": self._estimate, "EstimateTask": self._afford}
+        estimates = {"estimate-credits": self._estimate, "EstimateTask": self._estimate_task}
         for path in estimate_paths:
             self._endpoints["POST", f"job/{path}"] = estimates[path]
 
     def answer(self, call: Call) -> object:
-        """Return the ``data`` of the answer.
+        """Return the ``data`` of the answer to a request.
 
         Raises:
             Refusal: The answer is an error.
@@ -95,16 +105,16 @@ class Api:
         path = call.path.removeprefix(_PREFIX)
         if call.method == "GET" and path.startswith(_SCHEMAS):
             kind = path.removeprefix(_SCHEMAS)
-            if kind not in CATALOGUE:
+            if kind not in MODELS:
                 raise Refusal(404, "Model not found")
-            return described(kind)
+            return describe_model(kind)
         endpoint = self._endpoints.get((call.method, path))
         if endpoint is None:
             raise Refusal(404, "No such endpoint")
         return endpoint(call)
 
     def record(self, job: Job, now: float) -> dict[str, Any]:
-        """Return a task's record at `now`."""
+        """Return the record of a task at `now` (Unix seconds)."""
         return job.record(now, self.url, whole_seconds=self._whole_seconds)
 
     def _task_info(self, call: Call) -> object:
@@ -125,13 +135,13 @@ class Api:
         job = self._jobs.create(call.now, body)
         if job.fails:
             self._accounts.refund(call.key, job.ends_at, price)
-        self._started(job)
+        self._on_create(job)
         return {"task_id": job.task_id}
 
     def _estimate(self, call: Call) -> object:
         return {"credits": price_of(self._job_body(call)), "estimated": False}
 
-    def _afford(self, call: Call) -> object:
+    def _estimate_task(self, call: Call) -> object:
         price = price_of(self._job_body(call))
         balance = self._accounts.balance(call.key, call.now)
         return {"estimated_credits": price, "balance": balance, "affordable": price <= balance}
@@ -175,9 +185,9 @@ def _invalid(errors: list[str], kind: str = "") -> Refusal:
 
 
 def _kind_of(body: object) -> str:
-    """Return the kind of job in a body that breaks rules; empty if there is none."""
+    """Return the kind of job in a body that may be invalid; empty if there is none."""
     kind = cast("dict[str, Any]", body).get("model") if isinstance(body, dict) else None
-    return kind if isinstance(kind, str) and kind in CATALOGUE else ""
+    return kind if isinstance(kind, str) and kind in MODELS else ""
 
 
 def _json(call: Call) -> Any:  # noqa: ANN401 (JSON)
@@ -190,4 +200,4 @@ def _json(call: Call) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _models(call: Call) -> object:
-    return {"models": listed(call.query.get("modality"), call.query.get("operation"))}
+    return {"models": list_models(call.query.get("modality"), call.query.get("operation"))}

@@ -1,6 +1,7 @@
-"""What the API refuses (422). Pure, and written from the contract alone.
+"""The inputs that the API refuses with 422. Pure.
 
-It shares nothing with the client's own checks, so it does not repeat their mistakes.
+The rules are written from the contract alone. They share no code with the checks of the client, so
+that they do not repeat its mistakes.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ VIDEO = "suno/music-video"
 SEPARATE = "suno/vocal-separatio"
 SOUNDS = "suno/sounds-generate"
 
-#: Kinds whose result is songs.
+#: Kinds that make songs.
 MUSIC = (GENERATE, EXTEND, EXTEND_UPLOAD, COVER)
 KINDS = (*MUSIC, VIDEO, SEPARATE, SOUNDS)
 
 _LENGTHS = {"title": 100, "tags": 1000, "lyrics": 5000}
 _ID_LENGTH = 128
-#: Fields that a kind always requires; the mode of a song adds more.
+#: Fields that a kind always requires. Songs require more, which depend on their mode.
 REQUIRED = {
     EXTEND: ("task_id", "suno_id"),
     EXTEND_UPLOAD: ("audio_url",),
@@ -36,10 +37,12 @@ REQUIRED = {
 
 
 def broken_rules(body: object, length_of: Callable[[str, str], float | None]) -> list[str]:
-    """Return a text for every rule of CreateTask that `body` breaks.
+    """Return one text for each rule of CreateTask that a body breaks.
 
-    `length_of` returns the seconds of a song from its task id and song id, or None if there is no
-    such song.
+    Args:
+        body: The decoded body.
+        length_of: Returns the length of a song in seconds from its task id and song id; None if
+            there is no such song.
     """
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]
@@ -62,7 +65,12 @@ def broken_rules(body: object, length_of: Callable[[str, str], float | None]) ->
 
 
 def broken_persona_rules(body: object, length_of: Callable[[str, str], float | None]) -> list[str]:
-    """Return a text for every rule of the persona endpoint that `body` breaks."""
+    """Return one text for each rule of the persona endpoint that a body breaks.
+
+    Args:
+        body: The decoded body.
+        length_of: As in `broken_rules`.
+    """
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]
     given = cast("dict[str, Any]", body)

@@ -1,4 +1,4 @@
-"""Reading task ids, and what an earlier run has written. Pure."""
+"""Read task ids, and the results of an earlier run. Pure."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from suno_async import InvalidInputError, check_task_id
+from suno_async.cli.outcome_rows import FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: States in a results file that need no further polling.
-DECIDED = frozenset({"success", "failed"})
-
 
 def read_ids(lines: Iterable[str]) -> list[str]:
-    """Task ids from lines of text, CSV or JSONL, each once, in order.
+    """Return the task ids in lines of text, CSV or JSONL, in order and without duplicates.
 
-    JSONL lines are objects with ``task_id`` or ``id``, or strings. In CSV the column ``task_id``
-    or ``id`` counts if the first record names one, else the first column; a quoted cell may hold
-    line breaks. ``#`` starts a comment.
+    A JSONL line is a string, or an object with ``task_id`` or ``id``. In CSV the ids are in the
+    column ``task_id`` or ``id`` if the first record names one, otherwise in the first column. A
+    quoted cell may contain line breaks. Lines that start with ``#`` are comments.
 
     Raises:
-        InvalidInputError: Records that hold no id, all told at once by their first line.
+        InvalidInputError: Some records have no valid id. The error lists all of them, each with
+            the number of its first line.
     """
     ids: dict[str, None] = {}
     problems: list[str] = []
@@ -40,7 +39,7 @@ def read_ids(lines: Iterable[str]) -> list[str]:
                 continue
             cells = csv_record(text + "\n", (more for _, more in numbered))
             if column is None:
-                column = _header(cells)
+                column = _id_column(cells)
                 if column is not None:
                     continue
                 column = 0
@@ -53,16 +52,40 @@ def read_ids(lines: Iterable[str]) -> list[str]:
 
 
 def csv_record(first: str, rest: Iterator[str]) -> list[str]:
-    """One CSV record; takes lines from `rest` only while a quoted cell is open.
+    """Return the cells of one CSV record. Take more lines only while a quoted cell is open.
+
+    Args:
+        first: The first line of the record.
+        rest: The lines after it.
 
     Raises:
-        csv.Error: It is none.
+        csv.Error: It is not a CSV record.
     """
     cells = next(csv.reader(itertools.chain([first], rest), strict=True))
     return [cell.strip() for cell in cells]
 
 
-def _header(cells: list[str]) -> int | None:
+def final_statuses(lines: Iterable[str]) -> dict[str, str]:
+    """Return the tasks in a results file that have ended: task id → status.
+
+    Lines that are not complete rows are skipped.
+    """
+    statuses: dict[str, str] = {}
+    for line in lines:
+        try:
+            value: Any = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            fields = cast("dict[str, object]", value)
+            task_id, status = fields.get("task_id"), fields.get("status")
+            if isinstance(task_id, str) and isinstance(status, str) and status in FINAL:
+                statuses[task_id] = status
+    return statuses
+
+
+def _id_column(cells: list[str]) -> int | None:
+    """Return the column of the ids if this record is a header; None if it is not."""
     return next((cells.index(name) for name in ("task_id", "id") if name in cells), None)
 
 
@@ -77,22 +100,3 @@ def _id_of(value: object) -> object:
         fields = cast("dict[str, object]", value)
         return fields.get("task_id", fields.get("id"))
     return value
-
-
-def decided_ids(lines: Iterable[str]) -> dict[str, str]:
-    """Ids that a results file holds with a final state, and that state.
-
-    A line cut short is passed over.
-    """
-    states: dict[str, str] = {}
-    for line in lines:
-        try:
-            value: Any = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            fields = cast("dict[str, object]", value)
-            task_id, state = fields.get("task_id"), fields.get("status")
-            if isinstance(task_id, str) and isinstance(state, str) and state in DECIDED:
-                states[task_id] = state
-    return states

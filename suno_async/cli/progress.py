@@ -1,4 +1,4 @@
-"""Polling thousands of tasks with a live display, results written as they come."""
+"""Progress of many tasks on stderr, and their outcomes written as they arrive."""
 
 from __future__ import annotations
 
@@ -10,66 +10,40 @@ import time
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any
 
-import msgspec
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from suno_async import CreateOutcomeUnknownError, JobOutcome, TaskFailedError
-from suno_async.cli._exits import exit_code
+from suno_async.cli.exit_codes import exit_code
+from suno_async.cli.outcome_rows import outcome_row, outcome_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-    from suno_async import Outcome, SunoClient
+    from suno_async import JobOutcome, Outcome, SunoClient
 
-#: Seconds between two looks of the live display.
+#: Seconds between two updates of the live display.
 LIVE_EVERY = 0.25
 
-#: Seconds between two plain progress lines when the output is no terminal.
+#: Seconds between two progress lines when stderr is not a terminal.
 PLAIN_EVERY = 10.0
 
 
-def row(outcome: Outcome) -> dict[str, Any]:
-    """One outcome as the JSON object that results files hold."""
-    info = outcome.info
-    which: dict[str, Any] = {}
-    if isinstance(outcome, JobOutcome):
-        which = {"index": outcome.index, "model": outcome.job.KIND}
-    return {
-        **which,
-        "task_id": outcome.task_id,
-        "status": _status(outcome),
-        "error": None if outcome.error is None else str(outcome.error),
-        "create_at": info.create_at if info else None,
-        "complete_at": info.complete_at if info else None,
-        "duration_s": info.duration_s if info else None,
-        "tracks": [msgspec.to_builtins(track) for track in info.tracks] if info else [],
-        "stems": dict(info.stems) if info else {},
-        "media_urls": list(info.media_urls) if info else [],
-    }
-
-
-def _status(outcome: Outcome) -> str:
-    if outcome.error is None:
-        return "success"
-    if isinstance(outcome.error, TaskFailedError):
-        return "failed"
-    if isinstance(outcome.error, CreateOutcomeUnknownError):
-        return "unknown"
-    return "undecided" if outcome.task_id else "not_created"
-
-
-class Tally:
-    """Counts by state, shown live on a terminal and as plain lines elsewhere.
+class Progress:
+    """Counts outcomes by status. Shows the counts live on a terminal, and as lines elsewhere.
 
     Args:
-        total: How many outcomes will come.
-        client: Whose request rate is shown.
-        label: What is going on.
-        plain: No live display, because something else writes to the terminal.
+        total: Number of outcomes to expect.
+        client: The client whose request rate is shown.
+        label: The word in front of the counts.
+        plain: Print lines on a terminal too, because other output goes there.
+
+    Attributes:
+        total: Number of outcomes to expect.
+        states: Number of outcomes so far, by status.
+        worst: The highest exit code of the outcomes so far.
     """
 
     def __init__(
@@ -86,7 +60,7 @@ class Tally:
 
     @property
     def done(self) -> int:
-        """Tasks that have ended, one way or another."""
+        """Number of outcomes so far."""
         return sum(self.states.values())
 
     @property
@@ -94,14 +68,21 @@ class Tally:
         """Seconds since the start."""
         return time.monotonic() - self._started
 
-    def count(self, outcome: Outcome) -> None:
-        """Count an outcome."""
-        status = _status(outcome)
+    def record(self, outcome: Outcome | JobOutcome, out: IO[str]) -> None:
+        """Write an outcome to a results file at once, and count it."""
+        out.write(json.dumps(outcome_row(outcome)) + "\n")
+        out.flush()
+        status = outcome_status(outcome)
         self.states[status] = self.states.get(status, 0) + 1
         self.worst = max(self.worst, exit_code(outcome.error))
 
+    async def record_all(self, outcomes: AsyncIterator[Outcome], out: IO[str]) -> None:
+        """Record each outcome as it arrives."""
+        async for outcome in outcomes:
+            self.record(outcome, out)
+
     def summary(self) -> dict[str, Any]:
-        """The figures of the run so far, as ``--json`` prints them; times in seconds."""
+        """Return the figures of the run so far, as ``--json`` prints them. Times are in seconds."""
         numbers = self._client.statistics()
         return {
             "tasks": self.total,
@@ -115,7 +96,7 @@ class Tally:
 
     @contextlib.asynccontextmanager
     async def shown(self) -> AsyncGenerator[None]:
-        """Show the counts on a timer, whether outcomes come or not, until the block ends."""
+        """Show the counts until the block ends. A timer updates them, also without outcomes."""
         if not self._live:
             async with _every(PLAIN_EVERY, self._print_line):
                 yield
@@ -139,9 +120,9 @@ class Tally:
             f"{self.done}/{self.total}",
             _clock(self.elapsed),
         )
-        return Group(line, Text(self._text(), no_wrap=True, overflow="ellipsis"))
+        return Group(line, Text(self._counts(), no_wrap=True, overflow="ellipsis"))
 
-    def _text(self) -> str:
+    def _counts(self) -> str:
         numbers = self._client.statistics()
         states = ", ".join(f"{count} {state}" for state, count in self.states.items())
         left = self.total - self.done
@@ -149,24 +130,14 @@ class Tally:
         return f"{states}; {numbers.rate:.1f} of {numbers.rate_limit:.3g} requests/s; ETA {eta}"
 
     def _print_line(self) -> None:
-        print(f"{self._label}: {self.done}/{self.total}; {self._text()}", file=sys.stderr)  # noqa: T201 (a command prints)
-
-
-def record(outcome: Outcome, tally: Tally, out: IO[str]) -> None:
-    """Write an outcome as a line, now, and count it."""
-    out.write(json.dumps(row(outcome)) + "\n")
-    out.flush()
-    tally.count(outcome)
-
-
-async def drain(outcomes: AsyncIterator[Outcome], tally: Tally, out: IO[str]) -> None:
-    """Record each outcome the moment it comes."""
-    async for outcome in outcomes:
-        record(outcome, tally, out)
+        line = f"{self._label}: {self.done}/{self.total}; {self._counts()}"
+        print(line, file=sys.stderr)  # noqa: T201 (a command prints)
 
 
 @contextlib.asynccontextmanager
 async def _every(seconds: float, do: Callable[[], None]) -> AsyncGenerator[None]:
+    """Call `do` every so many seconds until the block ends."""
+
     async def tick() -> None:
         while True:
             await asyncio.sleep(seconds)

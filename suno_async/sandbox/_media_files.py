@@ -1,12 +1,12 @@
-"""Small files to fetch: two seconds of silence as MP3, one pixel as PNG, a bare MP4 header."""
+"""Small media files: two seconds of silence as MP3, one pixel as PNG, a bare MP4 header."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 
-# One MPEG-1 layer III frame, 32 kbit/s, 44.1 kHz, mono: 104 bytes (ISO/IEC 11172-3, 2.4.3.1). Side
-# information of zeros decodes to silence.
+# One MPEG-1 layer III frame, 32 kbit/s, 44.1 kHz, mono: 104 bytes (ISO/IEC 11172-3, 2.4.3.1). Zeros
+# decode to silence.
 _FRAME = b"\xff\xfb\x10\xc0" + bytes(100)
 
 #: 77 frames of 1152 samples.
@@ -24,5 +24,5 @@ PNG = (
     + _chunk(b"IEND", b"")
 )
 
-# A file type box and nothing in it (ISO/IEC 14496-12, 4.3).
+# A file type box only (ISO/IEC 14496-12, 4.3).
 MP4 = struct.pack(">I", 24) + b"ftypisom\x00\x00\x02\x00isommp42"

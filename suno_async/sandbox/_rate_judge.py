@@ -1,16 +1,16 @@
-"""The strict judge of the request rate, and a count of every window. Pure."""
+"""The strict rate limit of the sandbox. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
 
 
-class Judge:
-    """At most `limit` requests in any sliding second; a refused request counts as well.
+class RateJudge:
+    """Allows at most `limit` requests in any sliding second. Refused requests count as well.
 
     Attributes:
-        worst_window: The most requests seen in any one sliding second.
-        refused: Requests answered 429.
+        worst_window: The most requests in any sliding second so far.
+        refused: Requests refused so far.
     """
 
     def __init__(self, limit: int) -> None:
@@ -20,7 +20,7 @@ class Judge:
         self.refused = 0
 
     def allows(self, now: float) -> bool:
-        """Count a request that arrives at `now` (seconds, monotonic), and judge it."""
+        """Count a request at `now` (monotonic seconds), and return whether it is allowed."""
         arrivals = self._arrivals
         while arrivals and arrivals[0] <= now - 1.0:
             arrivals.popleft()

@@ -1,4 +1,4 @@
-"""The object store beside the API: finished media, and uploads. It must never see a key."""
+"""The file store of the sandbox: finished media and uploads. It must never receive a key."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from suno_async.sandbox._media import MP3, MP4, PNG
+from suno_async.sandbox._media_files import MP3, MP4, PNG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Store:
-    """Serves media, takes uploads and serves them.
+class FileStore:
+    """Serves media, and accepts and serves uploads.
 
     Args:
-        announced: The content type of each upload, by the name in its URL.
+        announced: Announced content type of each upload, by the name in its URL.
 
     Attributes:
-        key_leaks: Requests that carried a key.
+        key_leaks: Requests with a key.
     """
 
     def __init__(self, announced: Mapping[str, str]) -> None:
@@ -28,7 +28,7 @@ class Store:
         self.key_leaks = 0
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Add the paths of media and uploads."""
+        """Add the routes of media and uploads."""
         router.add_get("/media/{name}", self._media)
         router.add_put("/store/{name}", self._put)
         router.add_get("/store/{name}", self._get)
@@ -44,14 +44,14 @@ class Store:
         return web.Response(body=MP3, content_type="audio/mpeg")
 
     async def _put(self, request: web.Request) -> web.Response:
-        """Accept an upload only if it is exactly what was announced, as object stores do."""
+        """Accept an upload only if its Content-Type is the announced one, as object stores do."""
         name = request.match_info["name"]
         if refused := self._key_leak(request):
             return refused
         if request.query.get("signature") != "sandbox" or name not in self._announced:
             return web.Response(status=403, text="signature mismatch")
         if request.headers.get("Content-Type") != self._announced[name]:
-            return web.Response(status=403, text="not the Content-Type that was signed")
+            return web.Response(status=403, text="the Content-Type differs from the signed one")
         if request.content_length is None:
             return web.Response(status=411, text="Content-Length required")
         self._files[name] = b"".join([chunk async for chunk in request.content.iter_any()])
@@ -69,4 +69,4 @@ class Store:
         if "x-api-key" not in request.headers:
             return None
         self.key_leaks += 1
-        return web.Response(status=400, text="the key must never be sent here")
+        return web.Response(status=400, text="never send the key to this host")
