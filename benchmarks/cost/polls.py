@@ -68,14 +68,23 @@ async def suno_async(base_url: str, ids: Sequence[str], in_flight: int) -> int:
                 ended.append(outcome)  # noqa: PERF401 (it is cancelled, and must keep what came)
 
         task = asyncio.ensure_future(collect())
-        # Reading the count is free. `statistics` costs CPU, so it comes last.
+        # Reading the count of permits is free, and `statistics` costs CPU, so it comes last. It is
+        # needed: a permit is granted before its request is in flight.
         await until(lambda: limiter.granted >= len(ids), 0.005)
-        await until(lambda: not client.statistics().in_flight, 0.005)
+        await until(lambda: _all_polled(client, len(ids)), 0.005)
+        # The last outcome may still be on its way from the poller to the consumer.
+        await until(lambda: len(ended) >= len(ids) // SUCCESS_EVERY, 0.0)
+        polls = client.statistics().polls
         task.cancel()
         await asyncio.wait([task])
         if len(ended) != len(ids) // SUCCESS_EVERY or not all(outcome.ok for outcome in ended):
             raise RuntimeError(f"{len(ended)} of {len(ids)} tasks ended")
-        return limiter.granted
+        return polls
+
+
+def _all_polled(client: SunoClient, count: int) -> bool:
+    snapshot = client.statistics()
+    return snapshot.polls >= count and not snapshot.in_flight
 
 
 async def bare_aiohttp(base_url: str, ids: Sequence[str], in_flight: int) -> int:

@@ -98,7 +98,7 @@ def print_sensitivity(
     for name in names:
         for factor in FACTORS:
             tuning = DEFAULT_TUNING.varied(name, factor)
-            cells = []
+            cells = list[str]()
             for scenario, before in zip(SCENARIOS, usual, strict=True):
                 after = [measure(scenario, n, seed, tuning) for seed in seeds]
                 cells += changes(before, after)
