@@ -18,7 +18,7 @@ from suno_async.errors import BODY_START, CODES, APIError, ResponseError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from suno_async._protocol.task_info import T
+    from suno_async._protocol.lenient import T
 
 
 class Envelope(msgspec.Struct):
