@@ -5,7 +5,7 @@ BIN := .venv/bin
 WORKERS ?= 2
 MINUTES ?= 10
 
-.PHONY: demo test test-lowest test-all coverage fuzz lint types dist bench check clean
+.PHONY: demo test test-lowest test-all coverage fuzz lint types docs dist bench check clean
 
 demo: .venv/.demo
 	$(BIN)/suno-async demo
@@ -40,6 +40,10 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy
 	$(BIN)/pyright
+	$(BIN)/python -m tests.docs.typecheck
+
+docs: .venv/.dev
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 dist: .venv/.build
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""Poll many task ids together. Runs on the built-in sandbox; no key, no network."""
+"""Poll many tasks together. Runs on the built-in sandbox, without a key or a network."""
 
 import asyncio
 
@@ -9,14 +9,17 @@ SPEED = 60  # times as fast as the service
 
 
 async def main() -> None:
-    """Every id ends as one outcome, in the order in which they end."""
+    """Print the outcome of each task as soon as it is known."""
     async with (
         Sandbox(seed=1, time_scale=SPEED) as sandbox,
-        SunoClient(sandbox.key, base_url=sandbox.url, policy=PollPolicy().faster(SPEED)) as suno,
+        SunoClient(sandbox.key, base_url=sandbox.url, policy=PollPolicy().scaled(SPEED)) as suno,
     ):
         ids = sandbox.add_tasks(30)
         async for outcome in suno.as_completed(ids):
-            print(outcome.task_id, "ok" if outcome.ok else outcome.error)
+            if outcome.error is None:
+                print(outcome.task_id, outcome.info.tracks[0].suno_audio_url)
+            else:
+                print(outcome.task_id, outcome.error)
         print(suno.statistics())
 
 

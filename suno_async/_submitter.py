@@ -53,6 +53,9 @@ BALANCE_EVERY = 30.0
 CANCELLATIONS = 3
 GRACE = 2.0
 
+#: Seconds after which a permit that was not used yet is replaced: less than one slot of 15/s.
+STALE_PERMIT = 0.05
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
@@ -242,8 +245,16 @@ class Submitter:
         try:
             self._check_may_leave(submission)
             submission.sending()
+            began = self._loop.time()
             await call(terms.on_change, submission)
             noted = True
+            if self._loop.time() - began > STALE_PERMIT:
+                # Several that were held up would be sent together.
+                permit.cancel()
+                by = (
+                    None if terms.waits_out else self._loop.time() + self._transport.request_timeout
+                )
+                permit = await self._transport.limiter.acquire(by)
             # Once more: it may have taken long to note it down.
             self._check_may_leave(submission)
         except BaseException:

@@ -155,6 +155,10 @@ class LocalLimiter:
     def tighten(self, rate: float, max_pause: float) -> None:
         """Apply another client's settings. The lowest of an account's clients hold."""
         self._max_pause = min(self._max_pause, max_pause)
+        latest = self.now() + self._max_pause
+        if self._pause.until > latest:
+            self._pause = self._pause._replace(until=latest)
+            self._wake()
         if rate < self._limit:
             self._limit = rate
             self._most = max(1, math.floor(rate))

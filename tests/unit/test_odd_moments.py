@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,7 @@ from suno_async import (
     Creation,
     GenerateMusic,
     InsufficientCreditsError,
+    MaintenanceError,
     NotSentError,
     RateLimitError,
     Submission,
@@ -338,5 +341,74 @@ def test_close_while_callbacks_hang(delay: float) -> None:
         with pytest.raises(ClientClosedError):
             await anext(stream)
         assert len(called) == 3
+
+    run_virtual(main())
+
+
+def test_a_client_that_follows_respects_the_budget() -> None:
+    """A pause and the requests just sent still count for a client that is opened afterwards."""
+    server = Server()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with server.client() as first:
+            await asyncio.gather(*(first.balance() for _ in range(15)))
+            account_of(first).limiter.pause(50.0)
+        gc.collect()
+        async with server.client() as second:
+            await second.balance()
+            assert loop.time() >= 50.0
+
+    run_virtual(main())
+
+
+def test_permits_do_not_pile_up_behind_a_slow_note() -> None:
+    """Creates whose intents take long to note down are still sent a slot apart."""
+    server = Server()
+    gate = asyncio.Event()
+
+    async def note(_: Submission) -> None:
+        await gate.wait()
+
+    async def main() -> None:
+        async with server.client() as suno:
+            stream = suno.create_many(songs(8), on_submission=note)
+            first = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(5.0)
+            gate.set()
+            await first
+            assert len([each async for each in stream]) == 7
+        times = [at for at, _ in server.requests]
+        assert len(times) == 8
+        assert min(b - a for a, b in itertools.pairwise(times)) > 1 / 15 - 1e-6
+
+    run_virtual(main())
+
+
+def test_a_client_that_joins_shortens_a_pause() -> None:
+    """The smallest `max_pause` of an account's clients holds, also for a pause in force."""
+
+    async def main() -> None:
+        limiter = LocalLimiter()
+        limiter.pause(120.0)
+        waiting = asyncio.ensure_future(limiter.acquire())
+        await asyncio.sleep(1.0)
+        limiter.tighten(15.0, 5.0)
+        await waiting
+        assert 6.0 <= limiter.now() < 6.2
+
+    run_virtual(main())
+
+
+def test_a_pause_longer_than_the_retries() -> None:
+    """A direct call whose retries end before a pause raises at once."""
+    server = Server()
+
+    async def main() -> None:
+        async with server.client(retry_for=5.0, request_timeout=30.0) as suno:
+            account_of(suno).limiter.pause(25.0)
+            with pytest.raises(MaintenanceError):
+                await suno.balance()
+            assert asyncio.get_running_loop().time() < 0.1
 
     run_virtual(main())

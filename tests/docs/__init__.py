@@ -1,0 +1,1 @@
+"""Tests that run, type-check and complete the documentation."""

@@ -1,0 +1,58 @@
+"""Check the Python blocks of the README and the documentation with mypy and pyright, both strict.
+
+Run it as ``python -m tests.docs.typecheck``. Every block becomes a file of its own, in which the
+lines have the numbers that they have in the page.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.docs.blocks import ROOT, Block, blocks
+
+#: Modules that pages mention and that this project does not install.
+NOT_INSTALLED = ("fastapi",)
+
+
+def main() -> int:
+    """Write the blocks into a temporary folder and check them. Return the exit code."""
+    checked = [block for block in blocks() if not _uses(block, NOT_INSTALLED)]
+    with tempfile.TemporaryDirectory() as folder:
+        for block in checked:
+            (Path(folder) / _file_name(block)).write_text(block.source, "utf-8")
+        configuration = {
+            "typeCheckingMode": "strict",
+            "include": ["."],
+            "extraPaths": [str(ROOT)],
+            "venvPath": str(ROOT),
+            "venv": ".venv",
+        }
+        (Path(folder) / "pyrightconfig.json").write_text(json.dumps(configuration), "utf-8")
+        results = [
+            subprocess.run([sys.executable, "-m", *command], cwd=folder, check=False).returncode  # noqa: S603 (our own commands)
+            for command in (
+                ("mypy", "--strict", "--config-file=", "."),
+                ("pyright", "--project", "."),
+            )
+        ]
+    print(f"{len(checked)} blocks of the documentation checked")
+    return max(results)
+
+
+def _uses(block: Block, modules: tuple[str, ...]) -> bool:
+    return any(
+        f"import {module}" in block.source or f"from {module}" in block.source for module in modules
+    )
+
+
+def _file_name(block: Block) -> str:
+    page = block.page.removesuffix(".md").replace("/", "_").replace("-", "_").lower()
+    return f"{page}_{block.line}.py"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
