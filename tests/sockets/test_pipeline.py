@@ -175,7 +175,7 @@ async def test_leaving_loses_nothing(way: str) -> None:
 
         consuming = asyncio.ensure_future(consume())
         async with asyncio.timeout(10):
-            while len(created) < 10:  # noqa: ASYNC110 (no event tells)
+            while len(created) < 10:  # noqa: ASYNC110 (no event to wait for)
                 await asyncio.sleep(0.01)
         if way == "cancel":
             consuming.cancel()

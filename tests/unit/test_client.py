@@ -187,7 +187,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
     for leave in (True, False):
         listening = asyncio.ensure_future(listen())
         async with asyncio.timeout(10):
-            while client.statistics().watched < len(handles):  # noqa: ASYNC110 (no event tells)
+            while client.statistics().watched < len(handles):  # noqa: ASYNC110 (no event to wait for)
                 await asyncio.sleep(0)
         if leave:
             listening.cancel()
@@ -212,7 +212,7 @@ async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: ai
 
     listening = asyncio.ensure_future(listen())
     async with asyncio.timeout(10):
-        while not client.statistics().watched:  # noqa: ASYNC110 (no event tells)
+        while not client.statistics().watched:  # noqa: ASYNC110 (no event to wait for)
             await asyncio.sleep(0)
         assert client.statistics().watched < len(handles)
         poller = client._runtime().poller

@@ -86,7 +86,7 @@ def test_read_ids() -> None:
 
 
 def test_final_statuses() -> None:
-    """A results file cut short still tells what was decided, and only that."""
+    """A truncated results file still gives what was decided, and only that."""
     lines = [
         '{"task_id": "a", "status": "success"}',
         '{"task_id": "b", "status": "undecided"}',
