@@ -1,4 +1,4 @@
-"""Loop time and Unix time: the one place where the poller converts between them."""
+"""Conversion between loop time and Unix time. No other module converts between them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """The running loop's clock, and how it relates to Unix time."""
+    """The clock of the running event loop, and its relation to Unix time.
+
+    Attributes:
+        mono: Returns the loop time.
+        unix: Returns the Unix time.
+    """
 
     __slots__ = ("mono", "unix")
 
     def __init__(self, unix: Callable[[], float] = time.time) -> None:
-        """Need a running event loop; `unix` returns the Unix time."""
-        #: Return the loop's time.
+        """Use the running event loop. `unix` must return the Unix time."""
         self.mono = asyncio.get_running_loop().time
-        #: Return the Unix time.
         self.unix = unix
 
     def to_mono(self, unix: float) -> float:
-        """Return the loop time of a moment in Unix seconds. The future counts as now."""
+        """Convert Unix seconds to loop time. A time in the future becomes the current time."""
         return self.mono() - max(0.0, self.unix() - unix)
 
     def to_unix(self, mono: float) -> float:
-        """Return the Unix seconds of a moment in loop time."""
+        """Convert loop time to Unix seconds."""
         return self.unix() - (self.mono() - mono)

@@ -1,7 +1,7 @@
-"""The contract's rules for what is sent, as tables that every kind of job shares. Pure.
+"""The API's rules for inputs, as tables that all kinds of jobs share. Pure.
 
-A rule belongs to a field's name, as the contract's fields mean the same in every kind. Only what
-the contract forbids is refused: a field it is unsure of is passed on, and the server judges.
+Each rule applies to a field name, because a name has the same meaning in every kind of job. Only
+values that the API contract forbids are rejected. The server decides about everything else.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-#: Most characters a field may have, by model; ``""`` stands for every model without a row.
-#: These are the lengths that public callers cut to (API contract, "CreateTask").
+#: Most characters of a field, by model. The row ``""`` applies to all models without a row.
+#: Public callers of the API cut to these lengths (API contract, "CreateTask").
 LENGTHS: dict[str, dict[str, int]] = {"": {"title": 100, "tags": 1000, "lyrics": 5000}}
 
-#: Fields that must lie in 0 to 1.
+#: Fields with values from 0 to 1.
 SHARES = frozenset({"style_weight", "weirdness_constraint", "audio_weight"})
 
-#: Fields that are a moment of a song, in seconds from its start.
+#: Fields that are a position in a song, in seconds from its start.
 MOMENTS = frozenset({"continue_at", "vocal_start", "vocal_end"})
 
-#: What each mode of a music kind requires; lyrics only of a song that is sung.
+#: The fields that each mode of a song requires. Lyrics are only required for songs with vocals.
 REQUIRED_BY_MODE = {"simple": ("prompt",), "custom": ("title", "tags", "lyrics")}
 
-#: Longest task id that is not refused here.
+#: Most characters of a task id. The documented ids have 36.
 TASK_ID_LENGTH = 128
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -40,10 +40,11 @@ _WORDS = {bool: "True or False", str: "text", float: "a number", dict: "a mappin
 
 
 def task_id_problem(task_id: object) -> str | None:
-    """Why this cannot be a task id; None if it may be one.
+    """Return why a value cannot be a task id; None if it may be one.
 
-    The contract says 36 characters but shows shorter examples, so this refuses only what cannot be
-    an id (empty, over `TASK_ID_LENGTH` characters, control characters, no string).
+    The API documents 36 characters, but its examples also show shorter ids. So this check rejects
+    only what is certainly wrong: a value that is not a string, is empty, has more than
+    `TASK_ID_LENGTH` characters or contains control characters.
     """
     if not isinstance(task_id, str):
         return f"task_id: must be a string, not {type(task_id).__name__}"
@@ -52,12 +53,12 @@ def task_id_problem(task_id: object) -> str | None:
     if len(task_id) > TASK_ID_LENGTH:
         return f"task_id: at most {TASK_ID_LENGTH} characters, this one has {len(task_id)}"
     if _CONTROL.search(task_id):
-        return f"task_id: must not hold control characters: {task_id!r}"
+        return f"task_id: must not contain control characters: {task_id!r}"
     return None
 
 
 def missing(fields: Mapping[str, Any], required: Iterable[str], why: str = "") -> Iterator[str]:
-    """One problem for each required field that is absent or blank."""
+    """Yield a problem for each required field that is missing or blank."""
     for name in required:
         if _absent(value := fields.get(name)):
             yield f"{name}: required{why}, not {value!r}"
@@ -69,14 +70,20 @@ def _absent(value: object) -> bool:
 
 @functools.cache
 def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    # Resolving annotations anew would be most of a check's time.
+    # Cached, because resolving the annotations takes most of the time of a check.
     return msgspec.structs.fields(kind)
 
 
 def broken(
     job: msgspec.Struct, fields: Mapping[str, Any], required: Iterable[str]
 ) -> Iterator[str]:
-    """Every rule of one field that `fields`, the values of `job`, break; absence is `missing`'s."""
+    """Yield the problems of single fields. `missing` reports required fields without a value.
+
+    Args:
+        job: The input.
+        fields: The values of its fields.
+        required: The names of its required fields.
+    """
     lengths = LENGTHS.get(str(fields.get("model")), LENGTHS[""])
     for field in _fields_of(type(job)):
         value = fields[field.name]
@@ -89,10 +96,10 @@ def broken(
 
 
 def _wrong_type(value: object, kind: Any) -> str:  # noqa: ANN401 (an annotation)
-    # A struct does not check its own constructor; a round trip through msgspec does.
+    # The constructor of a struct does not check types. Converting its values does.
     try:
         msgspec.convert(msgspec.to_builtins(value), kind)
-        # What JSON cannot say (a lone surrogate) cannot be sent.
+        # Some text, such as a lone surrogate, cannot be encoded as JSON.
         msgspec.json.encode(value)
     except (msgspec.ValidationError, TypeError, ValueError, RecursionError):
         return _in_words(kind)
@@ -105,7 +112,7 @@ def _in_words(kind: Any) -> str:  # noqa: ANN401 (an annotation)
         return "one of " + ", ".join(map(repr, arguments))
     if origin in {Union, types.UnionType}:
         return _in_words(arguments[0])
-    return _WORDS.get(origin or kind, "a value that JSON can carry")
+    return _WORDS.get(origin or kind, "a value that JSON can represent")
 
 
 def _is_finite(value: object) -> bool:
@@ -124,7 +131,7 @@ def _out_of_bounds(
     if name in SHARES and not 0 <= value <= 1:
         yield f"{name}: must lie in 0 to 1, not {value!r}"
     if name in MOMENTS and value < 0:
-        yield f"{name}: must not lie before the song's start, not {value!r}"
+        yield f"{name}: must not be before the start of the song, not {value!r}"
     if name in MOMENTS and isinstance(song_duration, int | float) and value > song_duration:
         yield f"{name}: must lie within the song's {song_duration:g} s, not {value!r}"
     if name == "suno_id" and not value.strip():

@@ -121,13 +121,13 @@ class Runtime:
     def statistics(self) -> Statistics:
         """Return a snapshot."""
         limiter, poller, durations = self.account.limiter, self.poller, self._durations
-        delays = sorted(poller.delays)
+        delays = sorted(poller.replies.delays)
         pause = limiter.paused
         return Statistics(
             watched=poller.watched,
             in_flight=poller.in_flight,
-            finished=poller.finished,
-            failed=poller.failed,
+            finished=poller.replies.finished,
+            failed=poller.replies.failed,
             requests=limiter.granted,
             polls=poller.polls,
             rate=limiter.recent_rate,

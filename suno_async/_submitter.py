@@ -1,4 +1,4 @@
-"""Drives submissions: one supervised asyncio task for each, owned by the client."""
+"""Creates: the client runs each submission in its own supervised asyncio task."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Seconds between two looks at the balance while creates wait for credits.
+#: Seconds between two requests for the balance while creates wait for credits.
 BALANCE_EVERY = 30.0
 
-#: How often a close that has waited long enough cancels what remains, and seconds in between. One
-#: request and two functions of the user's can be waited for in turn.
+#: How often `close` cancels submissions that are late, and the seconds it waits after each time.
+#: One submission can wait for a request and then for two functions of the user.
 CANCELLATIONS = 3
 GRACE = 2.0
 
@@ -59,14 +59,16 @@ STALE_PERMIT = 0.05
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How a submission is made.
+    """The options of a submission.
 
     Attributes:
-        max_credits: Ask for the price first and create nothing that costs more; None: do not ask.
+        max_credits: Request an estimate first, and create nothing that costs more. None skips the
+            estimate.
         waits_out: Wait for the end of every pause of the account, however long.
-        credits: Wait here for a top-up after a 402; None ends the submission with the 402.
-        on_change: Called before the request may leave, and when a refused request is planned again.
-        on_end: Called at the end, whatever it is. It must not raise.
+        credits: Waits for credits after a 402. None ends the submission with the error.
+        on_change: Called before the request may be sent, and when a request that the server did not
+            accept is planned again.
+        on_end: Called once the submission has ended. It must not raise.
     """
 
     max_credits: float | None = None
@@ -77,7 +79,7 @@ class Terms:
 
 
 class Submitter:
-    """Makes creates. Each runs to its end, whatever happens to its caller."""
+    """Runs submissions. A submission whose request was sent completes even without its caller."""
 
     def __init__(self, transport: Transport, observer: Observer) -> None:
         self._transport = transport
@@ -86,23 +88,23 @@ class Submitter:
         self._running: dict[Submission, asyncio.Task[None]] = {}
         self._begun: set[Submission] = set()
         self._closed = False
-        # The documented path first; where it is not found, the one that the vendor's client calls.
+        # The documented path comes first. The vendor's own client calls the second one.
         self._estimate_paths = [ESTIMATE_CREDITS, ESTIMATE_TASK]
 
     def submission(
         self, job: Input | GeneratePersona, callback_url: str | None = None, index: int = 0
     ) -> Submission:
-        """Return a planned submission with an id of its own."""
+        """Return a planned submission with a new unique id."""
         return Submission(uuid.uuid4().hex, job, index, callback_url)
 
     async def run(self, submission: Submission, terms: Terms) -> str:
-        """Make a submission. Return the id of what was created.
+        """Run a submission. Return the id of the new task or persona.
 
-        If this is cancelled before the request left, it never leaves. If it is cancelled later, the
-        submission ends in the background.
+        If this call is cancelled before the request was sent, the request is never sent. If it is
+        cancelled later, the submission completes in the background.
 
         Raises:
-            SunoError: It was not created, or that is not known.
+            SunoError: Nothing was created, or the outcome is unknown.
         """
         task = self.start(submission, terms)
         try:
@@ -115,14 +117,14 @@ class Submitter:
         return submission.task_id
 
     def start(self, submission: Submission, terms: Terms) -> asyncio.Task[None]:
-        """Make a submission in a background task; return the task, which never fails."""
+        """Start a submission in a background task. Return the task, which never raises."""
         task = self._loop.create_task(self._drive(submission, terms), name="suno_async create")
         self._running[submission] = task
         task.add_done_callback(lambda _: self._running.pop(submission, None))
         return task
 
     def abandon(self, submission: Submission) -> None:
-        """Drop a planned submission. Let one in flight end in the background, without a retry."""
+        """Stop a planned submission. Let one in flight complete without further retries."""
         submission.abandoned = True
         if (task := self._running.get(submission)) is not None:
             self._cancel_if_planned(submission, task)
@@ -130,9 +132,10 @@ class Submitter:
             _log_abandoned(submission)
 
     async def close(self, timeout: float) -> None:
-        """End planned submissions; wait for those in flight, `timeout` seconds at most.
+        """End planned submissions. Wait at most `timeout` seconds for those in flight.
 
-        What is still not answered then ends as unknown, which is reported within seconds.
+        A create that is still not answered then ends with an unknown outcome. That is reported
+        within seconds.
         """
         self._closed = True
         for submission, task in self._running.items():
@@ -140,7 +143,7 @@ class Submitter:
         if not self._running:
             return
         _, late = await asyncio.wait(self._running.values(), timeout=timeout)
-        # The first cancellation ends the request, the next ones end the user's functions.
+        # The first cancellation ends the request, the others end functions of the user.
         for _ in range(CANCELLATIONS):
             if not late:
                 return
@@ -153,12 +156,12 @@ class Submitter:
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False
     ) -> Estimate:
-        """Return the price of a job.
+        """Return the estimated cost of a job.
 
         Raises:
-            SunoError: The server refused, or could not be asked.
+            SunoError: The server returned an error, or no usable reply arrived.
         """
-        # A copy, because another call may change the order meanwhile.
+        # A copy, because a concurrent call may change the order.
         paths = tuple(self._estimate_paths)
         for path in paths:
             request = estimate_request(job, callback_url, path)
@@ -168,13 +171,13 @@ class Submitter:
                 if path == paths[-1]:
                     raise
             else:
-                # What was found is asked first from now on.
+                # Use the path that exists first from now on.
                 self._estimate_paths.sort(key=lambda each: each != path)
                 return estimate
         raise AssertionError("unreachable: the last path raises")
 
     def _cancel_if_planned(self, submission: Submission, task: asyncio.Task[None]) -> None:
-        # A task that is cancelled before its first step would end without a word.
+        # An asyncio task cancelled before its first step would never run `on_end`.
         if submission.state is SubmissionState.PLANNED and submission in self._begun:
             task.cancel()
 
@@ -193,7 +196,7 @@ class Submitter:
         except asyncio.CancelledError:
             submission.failed(self._why_cancelled(submission), body)
         except Exception as error:
-            # A bug of this library, or an error in a function of the caller's.
+            # A bug in this library, or an error in a callback of the user.
             logger.exception("unforeseen error while creating %s", submission.kind)
             self._observer.internal_error(error)
             bug = InternalError(f"creating {submission.kind}")
@@ -243,20 +246,20 @@ class Submitter:
     ) -> str:
         noted = False
         try:
-            self._check_may_leave(submission)
+            self._check_may_send(submission)
             submission.sending()
             began = self._loop.time()
             await call(terms.on_change, submission)
             noted = True
             if self._loop.time() - began > STALE_PERMIT:
-                # Several that were held up would be sent together.
+                # Otherwise several delayed creates could be sent at the same time.
                 permit.cancel()
                 by = (
                     None if terms.waits_out else self._loop.time() + self._transport.request_timeout
                 )
                 permit = await self._transport.limiter.acquire(by)
-            # Once more: it may have taken long to note it down.
-            self._check_may_leave(submission)
+            # Check again, because `on_change` may have taken a long time.
+            self._check_may_send(submission)
         except BaseException:
             permit.cancel()
             submission.state = SubmissionState.PLANNED
@@ -271,7 +274,8 @@ class Submitter:
                 await call(terms.on_change, submission)
             raise
 
-    def _check_may_leave(self, submission: Submission) -> None:
+    def _check_may_send(self, submission: Submission) -> None:
+        """Raise if the request must not be sent now."""
         now = self._loop.time()
         self._transport.breaker.check(now, spends=True)
         check_pause(self._transport.limiter.paused, now, now)
@@ -282,18 +286,19 @@ class Submitter:
 
 
 class CreditWait:
-    """Holds the creates of a stream back after a 402, until the account has credits again."""
+    """Holds back the creates of a stream after a 402 until the account has credits again."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        # One create at a time tries whether the credits suffice.
+        # Only one create at a time tries whether the credits are sufficient.
         self._turn = asyncio.Lock()
 
     async def attempt(self, create: Callable[[], Awaitable[str]], submission: Submission) -> str:
-        """Call `create` once there are credits, again after each 402; return the new id.
+        """Wait for credits and call `create`. Repeat this after each 402. Return the new id.
 
         Raises:
-            SunoError: What else `create` raised, or a refused key.
+            AuthenticationError: The key was refused.
+            SunoError: `create` raised an error other than a 402.
         """
         async with self._turn:
             while True:
@@ -309,7 +314,7 @@ class CreditWait:
         if not transport.breaker.lacks_credits(asyncio.get_running_loop().time()):
             return
         logger.warning(
-            "out of credits: creates are held back, the balance is asked for every %g s",
+            "out of credits: creates wait, and the balance is checked every %g s",
             BALANCE_EVERY,
         )
         while True:
@@ -327,7 +332,7 @@ class CreditWait:
 
 
 async def call(function: Callable[..., object] | None, *arguments: object) -> None:
-    """Call a function of the user's, if there is one; await it if it is a coroutine function."""
+    """Call a function of the user, if there is one. Await the result of a coroutine function."""
     if function is not None:
         result = function(*arguments)
         if inspect.isawaitable(result):
@@ -344,7 +349,7 @@ def _request_for(submission: Submission) -> Request:
 
 
 def _log_abandoned(submission: Submission) -> None:
-    """Report what became of a create whose caller was cancelled."""
+    """Log the outcome of a create whose caller was cancelled."""
     kind = submission.kind
     if submission.state is SubmissionState.CREATED:
         logger.warning(

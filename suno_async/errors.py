@@ -1,17 +1,19 @@
-"""Every error this library raises, as one tree.
+"""All errors that this library raises.
+
+The tree of classes::
 
     SunoError
-    ├── ConfigurationError          no key, a key that cannot stand in a header, a bad URL or option
-    │   └── WrongEventLoopError     a client used in a second event loop
-    ├── InvalidInputError           an input breaks a rule; nothing was sent (also a ValueError)
-    ├── CreditLimitError            a job would cost more than the caller allowed; nothing was spent
-    ├── ClientClosedError           the client was closed while, or before, it was asked
-    ├── TransportError              no reply came
-    │   ├── NotSentError            no connection: the server certainly saw nothing
-    │   ├── RequestTimeoutError     no reply in time (also a TimeoutError)
-    │   └── ConnectionLostError     the connection broke after the request left
-    ├── ResponseError               a reply came that cannot be understood
-    ├── APIError                    the server refused; see `CODES`
+    ├── ConfigurationError          no usable API key, or an invalid URL or option
+    │   └── WrongEventLoopError     the client was used in a second event loop
+    ├── InvalidInputError           an input is invalid; nothing was sent (also a ValueError)
+    ├── CreditLimitError            the job would cost more than max_credits; nothing was spent
+    ├── ClientClosedError           the client is closed, or was closed during the call
+    ├── TransportError              no reply arrived
+    │   ├── NotSentError            the request did not reach the server
+    │   ├── RequestTimeoutError     no reply arrived in time (also a TimeoutError)
+    │   └── ConnectionLostError     the connection broke after the request was sent
+    ├── ResponseError               the reply could not be decoded
+    ├── APIError                    the server returned an error code; see CODES
     │   ├── AuthenticationError     401, 403
     │   ├── InsufficientCreditsError 402
     │   ├── TaskNotFoundError       404
@@ -21,14 +23,14 @@
     │   ├── ServerError             500, 408, 502, 503, 504
     │   ├── GenerationFailedError   501
     │   └── FeatureDisabledError    505
-    ├── CreateOutcomeUnknownError   a create may or may not have been accepted, and paid
-    ├── TaskFailedError             the job ended in failure
-    ├── TaskTimeoutError            a wait ended before the job did (also a TimeoutError)
-    ├── DownloadError               a file could not be fetched whole
-    ├── UploadError                 a file could not be sent whole
-    └── InternalError               a bug in this library; the original error is its cause
+    ├── CreateOutcomeUnknownError   a task may or may not have been created and charged
+    ├── TaskFailedError             the task failed
+    ├── TaskTimeoutError            the wait ended before the task did (also a TimeoutError)
+    ├── DownloadError               a file could not be downloaded
+    ├── UploadError                 a file could not be uploaded
+    └── InternalError               a bug in this library; its cause is the original error
 
-All arguments are positional, so that every error survives pickle and copy.
+Every error can be pickled and copied.
 """
 
 from __future__ import annotations
@@ -39,27 +41,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from suno_async.models import Estimate, TaskInfo
 
-#: How much of an unreadable body an error keeps, in bytes.
+#: How many bytes of an undecodable body an error keeps.
 BODY_START = 200
 
 
 class SunoError(Exception):
-    """Base of every error raised by suno_async."""
+    """Base class of all errors raised by suno_async."""
 
 
 class ConfigurationError(SunoError):
-    """The client cannot work as configured; the message says what to set."""
+    """The client cannot work with this configuration. The message says what to change."""
 
 
 class WrongEventLoopError(ConfigurationError):
-    """A client belongs to the event loop it was first used in: make one client per loop."""
+    """The client was used in a second event loop. Create one client for each event loop."""
 
 
 class InvalidInputError(SunoError, ValueError):
-    """An input breaks the contract. Nothing was sent and nothing was charged.
+    """An input is invalid. Nothing was sent and nothing was charged.
 
     Attributes:
-        problems: Every broken rule, each naming its field, rule and value.
+        problems: All problems found. Each names the field, the rule and the value.
     """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -71,11 +73,11 @@ class InvalidInputError(SunoError, ValueError):
 
 
 class CreditLimitError(SunoError):
-    """A job would cost more than its ``max_credits``. It was not created, and nothing was spent.
+    """A job would cost more than ``max_credits``. No task was created and nothing was spent.
 
     Attributes:
-        limit: What the caller allowed, in credits.
-        estimate: The server's price.
+        limit: The value of ``max_credits``.
+        estimate: The estimate that the server returned; None if there is none.
     """
 
     def __init__(self, limit: float, estimate: Estimate | None = None) -> None:
@@ -85,35 +87,36 @@ class CreditLimitError(SunoError):
 
     def __str__(self) -> str:
         price = "more" if self.estimate is None else f"{self.estimate.estimated_credits:g}"
-        return f"at most {self.limit:g} credits were allowed, the job would cost {price}"
+        return f"the job would cost {price} credits, but max_credits is {self.limit:g}"
 
 
 class ClientClosedError(SunoError):
-    """The client is closed; the task, if there is one, goes on at the server."""
+    """The client is closed, or was closed during the call. Tasks continue at the server."""
 
 
 class TransportError(SunoError):
-    """No reply came to a request."""
+    """No reply to a request arrived."""
 
 
 class NotSentError(TransportError):
-    """No connection could be made: the server certainly did not see the request."""
+    """The request did not reach the server: there was no connection, or it was never sent."""
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
-    """No reply came in time; the server may have acted on the request."""
+    """No reply arrived in time. The server may have processed the request."""
 
 
 class ConnectionLostError(TransportError):
-    """The connection broke after the request left; the server may have acted on it."""
+    """The connection broke after the request was sent. The server may have processed it."""
 
 
 class ResponseError(SunoError):
-    """A reply came that is not what the contract says.
+    """A reply arrived, but it does not have the documented form.
 
     Attributes:
-        status: HTTP status.
-        body_start: The first `BODY_START` bytes, as text.
+        reason: What is wrong with the reply.
+        status: The HTTP status; 0 if the reply was not valid HTTP.
+        body_start: The first 200 bytes of the body, as text.
     """
 
     def __init__(self, reason: str, status: int = 0, body_start: str = "") -> None:
@@ -127,15 +130,17 @@ class ResponseError(SunoError):
 
 
 class APIError(SunoError):
-    """The server answered with an error code.
+    """The server returned an error code. `CODES` maps each code to a subclass.
 
     Attributes:
-        code: The contract's code: the envelope's if it is an error, else the HTTP status.
-        message: The server's words, or the start of an unreadable body.
-        status: HTTP status.
-        errors: The server's list of validation errors, if it gave one.
-        retry_after: Seconds the server asked to wait; None if it did not say.
-        understood: The code came in the API's own envelope, not from something in front of it.
+        code: The error code in the reply's JSON envelope. Without such a code, the HTTP status.
+        message: The server's message, or the start of a body that could not be decoded.
+        status: The HTTP status; 0 if no request was sent.
+        errors: The validation errors that the server listed.
+        retry_after: Seconds to wait before another request, as the server asked for; None if it
+            did not say.
+        understood: True if the reply was a JSON envelope of the API. False if it came from
+            something else, such as a proxy.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (one value for each thing a caller may act on)
@@ -155,7 +160,7 @@ class APIError(SunoError):
         self.retry_after = retry_after
         self.understood = understood
 
-    #: What to do about it.
+    #: What to do about the error; empty if there is no general advice.
     remedy = ""
 
     def __str__(self) -> str:
@@ -170,7 +175,7 @@ class AuthenticationError(APIError):
 
 
 class InsufficientCreditsError(APIError):
-    """The account has not enough credits (402). Polling goes on; creating must stop."""
+    """The account does not have enough credits (402). Existing tasks are not affected."""
 
     remedy = "top up the account"
 
@@ -178,42 +183,42 @@ class InsufficientCreditsError(APIError):
 class TaskNotFoundError(APIError):
     """The task or the endpoint does not exist (404)."""
 
-    remedy = "check the task id, the base URL and whose key it is"
+    remedy = "check the task id, the base URL and that the key belongs to the same account"
 
 
 class ValidationError(APIError):
-    """The server refused the parameters (422); see `errors`."""
+    """The server rejected the parameters (422). `errors` lists what is wrong."""
 
     remedy = "fix the input"
 
 
 class RateLimitError(APIError):
-    """The account's rate is exceeded (429); see `retry_after`."""
+    """The account sent too many requests (429). `retry_after` may say how long to wait."""
 
-    remedy = "is another process using the same key?"
+    remedy = "lower rate_limit if other processes use the same key"
 
 
 class MaintenanceError(APIError):
     """The service is under maintenance (455)."""
 
-    remedy = "try again in some minutes"
+    remedy = "try again in a few minutes"
 
 
 class ServerError(APIError):
-    """The server, or what stands in front of it, failed (500, 408, 502, 503, 504)."""
+    """The server, or a proxy in front of it, failed (500, 408, 502, 503, 504)."""
 
     remedy = "try again in a few minutes"
 
 
 class GenerationFailedError(APIError):
-    """The generation failed (501): final for its task."""
+    """The generation failed (501). This is final for the task."""
 
 
 class FeatureDisabledError(APIError):
-    """The feature is disabled (505): permanent."""
+    """The feature is disabled (505). Retrying does not help."""
 
 
-#: The contract's codes, and HTTP's from what stands in front of the API.
+#: The error class for each code of the API, and for the HTTP statuses of proxies in front of it.
 CODES: dict[int, type[APIError]] = {
     401: AuthenticationError,
     403: AuthenticationError,
@@ -233,12 +238,14 @@ CODES: dict[int, type[APIError]] = {
 
 
 class CreateOutcomeUnknownError(SunoError):
-    """A create left, and whether it was accepted, and paid, is not known. It was not sent again.
+    """A create was sent, but its outcome is unknown. A task may exist and may have been charged.
+
+    The create was not sent again, because that could charge twice.
 
     Attributes:
-        cause: What went wrong, in words.
-        kind: The kind of job.
-        body: The JSON body that was sent, for whoever settles it.
+        cause: What went wrong, as text.
+        kind: The kind of job, such as ``"suno/music-generate"``.
+        body: The JSON body that was sent. It helps to find the task later.
     """
 
     def __init__(self, cause: str, kind: str = "", body: bytes = b"") -> None:
@@ -250,17 +257,17 @@ class CreateOutcomeUnknownError(SunoError):
     def __str__(self) -> str:
         return (
             f"{self.kind} may or may not have been created and charged: {self.cause}. "
-            "It was not sent again; compare the balance, or wait for its callback."
+            "It was not sent again. Compare the balance, or wait for the callback."
         )
 
 
 class TaskFailedError(SunoError):
-    """The job ended in failure.
+    """The task failed at the server.
 
     Attributes:
-        task_id: Which task.
-        info: The task's last record; None if the failure came without one.
-        reason: The server's words.
+        task_id: The id of the task.
+        reason: The server's message; empty if it gave none.
+        info: The last record of the task; None if none was read.
     """
 
     def __init__(self, task_id: str, reason: str = "", info: TaskInfo | None = None) -> None:
@@ -274,12 +281,12 @@ class TaskFailedError(SunoError):
 
 
 class TaskTimeoutError(SunoError, TimeoutError):
-    """A wait ended before the job did. The job continues at the server and can be awaited again.
+    """The wait ended before the task did. The task continues and can be awaited again.
 
     Attributes:
-        task_id: The task; empty if the timeout passed before it was created.
-        reason: What ended the wait: the caller's timeout or the polling deadline.
-        last_status: The server's word for the last status seen; empty if none was seen.
+        task_id: The id of the task; empty if the timeout passed before the task was created.
+        reason: What ended the wait: the caller's timeout or the policy's deadline.
+        last_status: The last status seen, in the server's spelling; empty if none was seen.
         seen_at: When that status was seen, in Unix seconds; None if none was seen.
     """
 
@@ -303,21 +310,21 @@ class TaskTimeoutError(SunoError, TimeoutError):
 
 
 class DownloadError(SunoError):
-    """A result file could not be fetched whole; no partial file is left under its final name."""
+    """A file could not be downloaded. No incomplete file exists under its final name."""
 
 
 class UploadError(SunoError):
-    """A local file could not be read, or could not be sent whole."""
+    """A local file could not be read or uploaded."""
 
 
 class InternalError(SunoError):
     """A bug in this library. ``__cause__`` is the original exception.
 
-    The traceback is in the log of ``suno_async``; please report it.
+    The log of ``suno_async`` contains the traceback. Please report it.
 
     Attributes:
         what: What the library was doing.
-        task_id: The task whose wait ended; empty if it is not about one task.
+        task_id: The id of the task whose wait ended; empty if no single task is concerned.
     """
 
     def __init__(self, what: str, task_id: str = "") -> None:
@@ -327,4 +334,4 @@ class InternalError(SunoError):
 
     def __str__(self) -> str:
         about = f" (task {self.task_id})" if self.task_id else ""
-        return f"bug in suno_async while {self.what}{about}; the log has the traceback"
+        return f"bug in suno_async while {self.what}{about}; the log contains the traceback"

@@ -1,18 +1,20 @@
-"""What a user sends: one struct per kind of job, checked before anything is spent.
+"""The jobs that the service can run, with one struct for each kind.
+
+The classes::
 
     Input
-    ├── (music)                 what all songs have in common
-    │   ├── GenerateMusic       a song
-    │   ├── ExtendMusic         a song, longer
-    │   ├── ExtendUpload        an audio file of the user's own, longer
-    │   └── CoverMusic          a song or an audio file, in a new style or voice
-    ├── MusicVideo              a song's video
-    ├── SeparateVocals          a song's stems
-    └── GenerateSounds          sounds
-    GeneratePersona             the voice of a song, for later songs; no job, but its own endpoint
+    ├── (music)                 the fields that all songs share
+    │   ├── GenerateMusic       create a song
+    │   ├── ExtendMusic         extend a song
+    │   ├── ExtendUpload        extend an audio file
+    │   └── CoverMusic          recreate a song or an audio file in a new style or voice
+    ├── MusicVideo              make a video of a song
+    ├── SeparateVocals          separate a song into stems
+    └── GenerateSounds          create sounds
+    GeneratePersona             learn the voice of a song; not a job, but an endpoint of its own
 
-A new kind is one struct here and one row in `KINDS`; the rules that kinds share are tables in
-`suno_async._input_rules`. From a finished song, the methods of `Track` fill in the ids.
+The methods of `Track` return inputs that refer to a finished song. To add a kind, add a struct here
+and a row in `KINDS`. The rules that several kinds share are tables in `suno_async._input_rules`.
 """
 
 from __future__ import annotations
@@ -28,15 +30,15 @@ if TYPE_CHECKING:
 
 
 class _Checked(msgspec.Struct, frozen=True, kw_only=True):
-    #: Fields that are never left out.
+    #: Fields that must be given.
     REQUIRED: ClassVar[tuple[str, ...]] = ()
-    #: Fields that stay here.
+    #: Attributes that are not fields of the request.
     NOT_SENT: ClassVar[tuple[str, ...]] = ("extra", "song_duration")
 
     extra: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def problems(self) -> tuple[str, ...]:
-        """Every broken rule, as ``field: rule, value``; empty if the input may be sent."""
+        """Return all problems as ``field: rule, value``; empty if the input is valid."""
         fields = msgspec.structs.asdict(self)
         return (
             *broken(self, fields, self.REQUIRED),
@@ -45,7 +47,7 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def payload(self) -> dict[str, Any]:
-        """The contract's ``input`` object: every field that was given, then `extra` over them."""
+        """Return the API's ``input`` object: the fields that were given, overridden by `extra`."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         kept = {
             name: value
@@ -55,22 +57,22 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
         return kept | self.extra
 
     def _relations(self, _fields: dict[str, Any]) -> Iterator[str]:
-        """Broken rules between fields."""
+        """Yield the problems that concern more than one field."""
         yield from ()
 
 
 class Input(_Checked, frozen=True, kw_only=True):
-    """Base of every kind of job. Use the kinds themselves.
+    """Base class of all jobs. Use its subclasses.
 
     Attributes:
-        extra: Fields newer than this library, sent as they are.
+        extra: Additional fields that this library does not know. They are sent unchanged.
     """
 
     KIND: ClassVar[str] = ""
 
 
 class SongOptions(TypedDict, total=False):
-    """What all kinds of songs take, as keyword arguments; told at `GenerateMusic`."""
+    """The fields that all song jobs share, as keyword arguments. See `GenerateMusic`."""
 
     mode: Literal["simple", "custom"]
     model: str
@@ -107,17 +109,20 @@ class _Music(Input, frozen=True, kw_only=True):
 
     @property
     def effective_mode(self) -> str:
-        """The mode that is sent: custom if none was given but title, tags or lyrics were."""
+        """The mode that is sent: `mode`, or a default that depends on the other fields.
+
+        The default is ``"custom"`` if title, tags or lyrics are given, otherwise ``"simple"``.
+        """
         if self.mode is not None:
             return self.mode
         return "custom" if self.title or self.tags or self.lyrics else "simple"
 
     def payload(self) -> dict[str, Any]:
-        """The contract's ``input`` object: every field that was given, then `extra` over them."""
+        """Return the API's ``input`` object: the fields that were given, overridden by `extra`."""
         return {"mode": self.effective_mode} | super().payload()
 
     def _relations(self, fields: dict[str, Any]) -> Iterator[str]:
-        # As text, because a struct takes anything; a wrong type is told by its own rule.
+        # A struct accepts values of any type. Another rule reports a mode that is not text.
         mode = str(self.effective_mode)
         required = REQUIRED_BY_MODE.get(mode, ())
         if self.instrumental is True:
@@ -128,42 +133,49 @@ class _Music(Input, frozen=True, kw_only=True):
 
 
 class GenerateMusic(_Music, frozen=True):
-    """A song from a prompt (``mode="simple"``) or from title, tags and lyrics (``"custom"``).
+    """Create a song.
+
+    In simple mode the prompt describes the song. In custom mode title, tags and lyrics do. The
+    length limits are those that public callers of the API use; the API does not document them.
 
     Attributes:
-        mode: ``"custom"`` if None and title, tags or lyrics are given, else ``"simple"``.
-        model: ``"v5.5"``, ``"v5"``, ``"v4.5all"``, …; a newer one than this library knows passes.
-        prompt: What the song should be; simple mode requires it.
-        instrumental: No vocals, so no lyrics.
-        title: At most 100 characters; custom mode requires it.
-        tags: Style tags, at most 1000 characters; custom mode requires them.
-        lyrics: At most 5000 characters; custom mode requires them unless `instrumental`.
+        prompt: A description of the song; may be positional. Simple mode requires it.
+        mode: ``"simple"`` or ``"custom"``. None means custom if title, tags or lyrics are given,
+            otherwise simple.
+        model: The model version, such as ``"v5.5"``, ``"v5"`` or ``"v4.5all"``. Versions that this
+            library does not know are sent unchanged.
+        instrumental: Make a song without vocals. Lyrics are then not required.
+        title: The title, at most 100 characters. Custom mode requires it.
+        tags: Style tags, at most 1000 characters. Custom mode requires them.
+        lyrics: The lyrics, at most 5000 characters. Custom mode requires them for songs with
+            vocals.
         vocal_gender: ``"m"`` or ``"f"``.
         style_weight: How closely to follow the style, 0 to 1.
-        weirdness_constraint: How far to stray, 0 to 1.
-        negative_tags: Styles to keep away from.
-        persona_id: A persona made before (`SunoClient.create_persona`).
-        extra: Fields newer than this library, sent as they are.
+        weirdness_constraint: How unusual the song may be, 0 to 1.
+        negative_tags: Styles to avoid.
+        persona_id: The id of a persona (`SunoClient.create_persona`) to sing the song.
+        extra: Additional fields that this library does not know. They are sent unchanged.
     """
 
     KIND: ClassVar[str] = "suno/music-generate"
 
-    # Declared again, because this one may be given by position.
+    # Declared again to make it positional.
     prompt: str | None = None
 
 
 class ExtendMusic(_Music, frozen=True, kw_only=True):
-    """A song made longer; `Track.extend` fills in the ids.
+    """Extend a song. `Track.extend` fills in the ids.
+
+    `GenerateMusic` describes the other fields.
 
     Attributes:
-        task_id: The task that made the song.
-        suno_id: Which of its songs.
-        continue_at: Where to go on, in seconds from the song's start; custom mode requires it.
-        audio_weight: Weight of the given audio, 0 to 1.
-        song_duration: Length of the song in seconds, if known: `continue_at` must lie within. Not
-            sent.
-
-    The others are those of `GenerateMusic`.
+        task_id: The id of the task that made the song.
+        suno_id: Suno's id of the song.
+        continue_at: Where the new part starts, in seconds from the start of the song. Custom mode
+            requires it.
+        audio_weight: How strongly the song influences the result, 0 to 1.
+        song_duration: Length of the song in seconds; None if unknown. It is only used to check
+            `continue_at`, and is not sent.
     """
 
     KIND: ClassVar[str] = "suno/music-extend"
@@ -178,16 +190,17 @@ class ExtendMusic(_Music, frozen=True, kw_only=True):
 
 
 class ExtendUpload(_Music, frozen=True, kw_only=True):
-    """An audio file made longer.
+    """Extend an audio file.
+
+    `GenerateMusic` describes the other fields.
 
     Attributes:
-        audio_url: Where it is: what `SunoClient.upload` returned, or any public URL.
-        continue_at: Where to go on, in seconds from the file's start; custom mode requires it.
-        audio_weight: Weight of the given audio, 0 to 1.
-        song_duration: Length of the file in seconds, if known: `continue_at` must lie within. Not
-            sent.
-
-    The others are those of `GenerateMusic`.
+        audio_url: The file: the result of `SunoClient.upload`, or any public URL.
+        continue_at: Where the new part starts, in seconds from the start of the file. Custom mode
+            requires it.
+        audio_weight: How strongly the file influences the result, 0 to 1.
+        song_duration: Length of the file in seconds; None if unknown. It is only used to check
+            `continue_at`, and is not sent.
     """
 
     KIND: ClassVar[str] = "suno/music-extend-upload"
@@ -201,15 +214,15 @@ class ExtendUpload(_Music, frozen=True, kw_only=True):
 
 
 class CoverMusic(_Music, frozen=True, kw_only=True):
-    """A song or an audio file in a new style or voice; `Track.cover` fills in the ids.
+    """Recreate a song or an audio file in a new style or voice. `Track.cover` fills in the ids.
+
+    Give either `task_id` and `suno_id`, or `audio_url`. `GenerateMusic` describes the other fields.
 
     Attributes:
-        task_id: The task that made the song, with `suno_id`; or else `audio_url`.
-        suno_id: Which of its songs.
-        audio_url: Where the audio is: what `SunoClient.upload` returned, or any public URL.
-        audio_weight: Weight of the given audio, 0 to 1.
-
-    The others are those of `GenerateMusic`.
+        task_id: The id of the task that made the song.
+        suno_id: Suno's id of the song.
+        audio_url: The audio file: the result of `SunoClient.upload`, or any public URL.
+        audio_weight: How strongly the audio influences the result, 0 to 1.
     """
 
     KIND: ClassVar[str] = "suno/music-cover"
@@ -226,13 +239,13 @@ class CoverMusic(_Music, frozen=True, kw_only=True):
 
 
 class MusicVideo(Input, frozen=True, kw_only=True):
-    """A video of a song; `Track.video` fills in the ids.
+    """Make a video of a song. `Track.video` fills in the ids.
 
     Attributes:
-        task_id: The task that made the song.
-        suno_id: Which of its songs.
-        author: A name to show.
-        brand: A brand to show.
+        task_id: The id of the task that made the song.
+        suno_id: Suno's id of the song.
+        author: The author's name to show in the video.
+        brand: The brand name to show in the video.
     """
 
     KIND: ClassVar[str] = "suno/music-video"
@@ -245,15 +258,15 @@ class MusicVideo(Input, frozen=True, kw_only=True):
 
 
 class SeparateVocals(Input, frozen=True, kw_only=True):
-    """A song taken apart into stems; `Track.separate` fills in the ids.
+    """Separate a song into stems. `Track.separate` fills in the ids.
 
     Attributes:
-        task_id: The task that made the song.
-        suno_id: Which of its songs.
-        mode: ``"vocal"``: 2 stems; ``"instrumental"``: up to 12.
+        task_id: The id of the task that made the song.
+        suno_id: Suno's id of the song.
+        mode: ``"vocal"`` makes 2 stems, ``"instrumental"`` up to 12.
     """
 
-    # The vendor spells it so.
+    # The API spells it without the final n.
     KIND: ClassVar[str] = "suno/vocal-separatio"
     REQUIRED: ClassVar[tuple[str, ...]] = ("task_id", "suno_id")
 
@@ -269,14 +282,15 @@ class _Sounds(Input, frozen=True, kw_only=True):
 
 
 class GenerateSounds(_Sounds, frozen=True):
-    """Sounds made from a prompt.
+    """Create sounds from a prompt.
+
+    The API does not document `loop`, `bpm` and `key`. They are sent unchanged.
 
     Attributes:
-        prompt: Description of the sounds; may be given by position.
-        loop: Whether the sound loops. The API does not document this field, nor the next two: they
-            are sent as given.
+        prompt: A description of the sounds; may be positional.
+        loop: Whether the sound loops.
         bpm: Beats per minute.
-        key: Musical key.
+        key: The musical key.
     """
 
     KIND: ClassVar[str] = "suno/sounds-generate"
@@ -286,18 +300,19 @@ class GenerateSounds(_Sounds, frozen=True):
 
 
 class GeneratePersona(_Checked, frozen=True, kw_only=True):
-    """The voice of a song, to sing later songs; `Track.persona` fills in the ids.
+    """Learn the voice of a song as a persona for later songs. `Track.persona` fills in the ids.
 
     Attributes:
-        task_id: The task that made the song.
-        suno_id: Which of its songs.
-        name: What to call the persona.
-        description: In words.
-        vocal_start: Where the singing to learn from begins, in seconds from the song's start.
-        vocal_end: Where it ends.
-        style: Its style.
-        song_duration: Length of the song in seconds, if known: the span must lie within. Not sent.
-        extra: Fields newer than this library, sent as they are.
+        task_id: The id of the task that made the song.
+        suno_id: Suno's id of the song.
+        name: The name of the persona.
+        description: A description in words.
+        vocal_start: Where the vocals to learn from start, in seconds from the start of the song.
+        vocal_end: Where they end, in seconds from the start of the song.
+        style: The style of the persona.
+        song_duration: Length of the song in seconds; None if unknown. It is only used to check
+            `vocal_start` and `vocal_end`, and is not sent.
+        extra: Additional fields that this library does not know. They are sent unchanged.
     """
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("task_id", "suno_id", "name")
@@ -314,10 +329,10 @@ class GeneratePersona(_Checked, frozen=True, kw_only=True):
     def _relations(self, _fields: dict[str, Any]) -> Iterator[str]:
         start, end = self.vocal_start, self.vocal_end
         if isinstance(start, int | float) and isinstance(end, int | float) and not start < end:
-            yield f"vocal_end: must lie after vocal_start ({start!r}), not {end!r}"
+            yield f"vocal_end: must be after vocal_start ({start!r}), not {end!r}"
 
 
-#: Every kind of job this library can create, by the contract's name.
+#: All kinds of jobs, by the name that the API uses.
 KINDS: dict[str, type[Input]] = {
     kind.KIND: kind
     for kind in (

@@ -1,4 +1,4 @@
-"""What the server returns: frozen structs, decoded from its replies. Pure."""
+"""The data that the server returns, as frozen structs. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from suno_async.inputs import (
     SongOptions,
 )
 
-#: Suno's model names and the versions they stand for (API contract, "Model names").
+#: The version of each Suno model name (API contract, "Model names").
 MODEL_VERSIONS = {
     "chirp-fenix": "v5.5",
     "chirp-crow": "v5",
@@ -34,7 +34,7 @@ MODEL_VERSIONS = {
 
 
 class TaskStatus(enum.StrEnum):
-    """The status of a task. An unknown word is `UNKNOWN`, which is not terminal."""
+    """The status of a task. An unknown status becomes `UNKNOWN`, which is not terminal."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -45,43 +45,46 @@ class TaskStatus(enum.StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> TaskStatus:
         word = str(value).strip().lower()
-        # Public callers of the live service also guard against "error".
+        # Public code that calls the live service also handles "error".
         if word == "error":
             return cls.FAILED
         return next((member for member in cls if member.value == word), cls.UNKNOWN)
 
     @property
     def terminal(self) -> bool:
-        """The task has ended."""
+        """Whether the task has ended: the status is `SUCCESS` or `FAILED`."""
         return self is TaskStatus.SUCCESS or self is TaskStatus.FAILED
 
 
-#: A duration and two moments, each rounded to seconds, differ by less than this.
+#: Largest difference, in seconds, between a duration and the difference of two times that rounding
+#: explains. The server rounds all three to whole seconds.
 ROUNDING = 2.0
 
 
-#: Suffixes of the URL of a video.
+#: Suffixes of video URLs.
 _VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm"})
 
 
 class Track(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished song (the API's SunoMusicItem).
+    """One finished song (``SunoMusicItem`` in the API).
 
-    Its methods return the input of another job, with the ids filled in:
+    The methods return the input of a job that uses this song:
     ``await suno.create(track.cover(prompt="as a bossa nova"))``.
 
+    Text fields are empty if the server did not send them.
+
     Attributes:
-        task_id: The task that made the song.
+        task_id: The id of the task that made the song.
         suno_id: Suno's id of the song.
-        title: Music title.
-        prompt: Lyrics or prompt used to generate the music.
-        tags: Music style tags, separated by commas.
-        suno_audio_url: The audio file.
-        suno_image_url: Cover image.
-        suno_image_large_url: High-resolution cover image.
+        title: The title.
+        prompt: The lyrics or the prompt that the song was made from.
+        tags: Style tags, separated by commas.
+        suno_audio_url: URL of the audio file. It may expire after some days.
+        suno_image_url: URL of the cover image.
+        suno_image_large_url: URL of the high-resolution cover image.
         model_name: Suno's model name, such as ``"chirp-crow"``.
-        duration: Length of the audio in seconds.
-        create_at: Creation time, in Unix seconds.
+        duration: Length of the audio in seconds; None if unknown.
+        create_at: When the song was created, in Unix seconds; None if unknown.
     """
 
     task_id: str = ""
@@ -98,7 +101,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def model_version(self) -> str | None:
-        """The version, such as ``"v5"``; None for a name that is not in `MODEL_VERSIONS`."""
+        """The model version, such as ``"v5"``; None if `MODEL_VERSIONS` does not list the model."""
         return MODEL_VERSIONS.get(self.model_name)
 
     def extend(
@@ -108,9 +111,15 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         audio_weight: float | None = None,
         **options: Unpack[SongOptions],
     ) -> ExtendMusic:
-        """Return a job that makes the song longer, from `continue_at` seconds on.
+        """Return a job that extends the song.
 
-        The model and, in custom mode, the title default to those of this song.
+        In custom mode, the title defaults to that of this song.
+
+        Args:
+            continue_at: Where the new part starts, in seconds from the start of the song. Custom
+                mode requires it.
+            audio_weight: How strongly the song influences the result, 0 to 1.
+            **options: Further fields of `ExtendMusic`. The model defaults to that of this song.
         """
         return ExtendMusic(
             task_id=self.task_id,
@@ -124,9 +133,13 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     def cover(
         self, *, audio_weight: float | None = None, **options: Unpack[SongOptions]
     ) -> CoverMusic:
-        """Return a job that makes the song again in a new style or voice.
+        """Return a job that recreates the song in a new style or voice.
 
-        The model and, in custom mode, the title default to those of this song.
+        In custom mode, the title defaults to that of this song.
+
+        Args:
+            audio_weight: How strongly the song influences the result, 0 to 1.
+            **options: Further fields of `CoverMusic`. The model defaults to that of this song.
         """
         return CoverMusic(
             task_id=self.task_id,
@@ -136,11 +149,20 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def video(self, *, author: str | None = None, brand: str | None = None) -> MusicVideo:
-        """Return a job that makes a video of the song."""
+        """Return a job that makes a video of the song.
+
+        Args:
+            author: The author's name to show in the video.
+            brand: The brand name to show in the video.
+        """
         return MusicVideo(task_id=self.task_id, suno_id=self.suno_id, author=author, brand=brand)
 
     def separate(self, mode: Literal["vocal", "instrumental"] = "vocal") -> SeparateVocals:
-        """Return a job that makes the song's stems: 2, or up to 12 with ``"instrumental"``."""
+        """Return a job that separates the song into stems.
+
+        Args:
+            mode: ``"vocal"`` makes 2 stems, ``"instrumental"`` up to 12.
+        """
         return SeparateVocals(task_id=self.task_id, suno_id=self.suno_id, mode=mode)
 
     def persona(
@@ -152,9 +174,15 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         vocal_end: float | None = None,
         style: str | None = None,
     ) -> GeneratePersona:
-        """Return the input of `SunoClient.create_persona` for the song's voice.
+        """Return the input for `SunoClient.create_persona`: a persona with the voice of this song.
 
-        `vocal_start` and `vocal_end` are seconds within the song.
+        Args:
+            name: The name of the persona.
+            description: A description in words.
+            vocal_start: Where the vocals to learn from start, in seconds from the start of the
+                song.
+            vocal_end: Where they end, in seconds from the start of the song.
+            style: The style of the persona.
         """
         return GeneratePersona(
             task_id=self.task_id,
@@ -176,7 +204,10 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stems(Mapping[str, str]):
-    """The stems of a song: name → URL. The server chooses the names; they depend on the mode."""
+    """The stems of a song, as a mapping from name to URL.
+
+    The server chooses the names. They depend on the mode of the separation.
+    """
 
     def __init__(self, urls: Mapping[str, str]) -> None:
         self._urls = dict(urls)
@@ -195,15 +226,16 @@ class Stems(Mapping[str, str]):
 
 
 class TaskRef(msgspec.Struct, frozen=True, gc=False):
-    """Identifies a task anywhere: in another process, in a file, in a queue.
+    """A reference to a task, to be stored or passed to another process.
 
-    ``msgspec.json.encode(ref)`` and ``msgspec.json.decode(text, type=TaskRef)`` convert it.
+    ``msgspec.json.encode(ref)`` turns it into JSON, and
+    ``msgspec.json.decode(data, type=TaskRef)`` reads it back.
 
     Attributes:
-        task_id: The server's id.
-        created_at: When the task was created, in Unix seconds; None if unknown. Without it the task
-            may be polled at once.
-        kind: The kind of job by the API's name; empty if unknown.
+        task_id: The id of the task.
+        created_at: When the task was created, in Unix seconds; None if unknown. If it is unknown,
+            the first check of the task may take place at once.
+        kind: The kind of job, such as ``"suno/music-generate"``; empty if unknown.
     """
 
     task_id: str
@@ -215,8 +247,8 @@ class TaskFailure(msgspec.Struct, frozen=True):
     """Why a task failed.
 
     Attributes:
-        code: The code of the result, such as 501; None if the server gave none.
-        message: The server's words.
+        code: The error code, such as 501; None if the server gave none.
+        message: The server's message; empty if it gave none.
     """
 
     code: int | None
@@ -224,12 +256,12 @@ class TaskFailure(msgspec.Struct, frozen=True):
 
 
 class TaskParam(msgspec.Struct, frozen=True):
-    """The server's echo of what CreateTask was sent.
+    """The parameters that the task was created with, as the server returns them.
 
     Attributes:
         model: The kind of job, such as ``"suno/music-generate"``.
-        callback_url: As it was sent; None without one.
-        input: As it was sent.
+        callback_url: The URL that receives a POST when the task ends; None if there is none.
+        input: The input of the job.
     """
 
     model: str = ""
@@ -238,29 +270,30 @@ class TaskParam(msgspec.Struct, frozen=True):
 
 
 class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A task's record, as the server returned it once.
+    """The record of a task at the time of one reply.
 
-    Times lie within the years 2000 to 2099 and numbers are finite; anything else is None.
+    A time outside the years 2000 to 2099 and a number that is not finite are read as None.
 
     Attributes:
-        task_id: The server's id.
+        task_id: The id of the task.
         status: The status.
-        raw_status: The server's word for it.
-        provider: Informative, like `model_version` and `source`.
-        model_version: Such as ``"sunov5"``.
-        source: ``"api"`` or ``"playground"``.
-        param: The input of the task.
-        create_at: When the task was created, in Unix seconds.
-        complete_at: When the task ended, in Unix seconds; None before.
-        duration_s: Seconds that the job took, as the server reports it; None before it ended.
-        credits: Reserved while the task is pending or running; what it cost once it has ended.
-            None if the server does not say.
-        tracks: The finished songs, normally two.
-        media_urls: URLs of the results, of every kind of job.
-        media_info: Stem name → URL; empty except for vocal separation.
-        usage: Whatever the server reports about usage.
-        failure: Why the task failed; None unless it did.
-        raw: The whole reply, byte by byte.
+        raw_status: The status in the server's spelling.
+        provider: The provider that the server names, such as ``"Suno"``. For information only.
+        model_version: The server's model version, such as ``"sunov5"``. For information only.
+        source: Where the task was created: ``"api"`` or ``"playground"``. For information only.
+        param: The parameters that the task was created with.
+        create_at: When the task was created, in Unix seconds; None if unknown.
+        complete_at: When the task ended, in Unix seconds; None if it has not ended.
+        duration_s: How many seconds the task took, as the server reports it; None if it has not
+            ended. `elapsed` also uses the two times.
+        credits: The credits reserved for the task, or its cost once it has ended; None if the
+            server did not say.
+        tracks: The finished songs, normally two. Empty for videos, stems and sounds.
+        media_urls: URLs of the result files. Empty for vocal separation.
+        media_info: The stems of a vocal separation, from name to URL; otherwise empty.
+        usage: What the server reports about resource usage; None if it reports nothing.
+        failure: Why the task failed; None if it did not.
+        raw: The reply as received, as bytes.
     """
 
     task_id: str
@@ -283,22 +316,22 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def stems(self) -> Stems:
-        """The stems that vocal separation made; empty for other kinds."""
+        """The stems of a vocal separation; empty for other kinds of jobs."""
         return Stems(self.media_info)
 
     @property
     def video_url(self) -> str | None:
-        """The video that `MusicVideo` made; None for other kinds."""
+        """URL of the video that a `MusicVideo` job made; None for other kinds of jobs."""
         if self.param.model == MusicVideo.KIND:
             return next(iter(self.media_urls), None)
         return next((url for url in self.media_urls if _names_a_video(url)), None)
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds from creation to end; None while the task goes on.
+        """Seconds from the creation of the task to its end; None if it has not ended.
 
-        This is `duration_s`, unless it differs from `complete_at` - `create_at` by more than
-        `ROUNDING`: then it is this difference. A negative number, infinity or NaN counts as absent.
+        The value is `duration_s`. If that is missing, or differs from `complete_at` - `create_at`
+        by more than 2 s, the value is this difference. Negative values are ignored.
         """
         reported = _span(self.duration_s)
         if self.create_at is None or self.complete_at is None:
@@ -313,7 +346,7 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _span(seconds: float | None) -> float | None:
-    """The same, unless no duration can be that long."""
+    """Return a duration unchanged; None if it is negative or not finite."""
     return seconds if seconds is not None and 0.0 <= seconds < math.inf else None
 
 
@@ -325,21 +358,26 @@ def _names_a_video(url: str) -> bool:
 
 
 class Persona(msgspec.Struct, frozen=True):
-    """A voice for later songs: pass its id as their ``persona_id``."""
+    """A persona: a voice that later songs can use.
+
+    Attributes:
+        persona_id: Pass it as the ``persona_id`` of a song.
+        name: The name that the persona was created with.
+    """
 
     persona_id: str
     name: str = ""
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job would cost, in credits. Numbers may be fractions.
+    """The cost of a job in credits. The values may be fractions.
 
     Attributes:
-        estimated_credits: The price (`credits` in the documented endpoint).
-        balance: The account's balance; None if the server did not say.
-        affordable: Whether the balance covers the price; None if the balance is not known.
-        estimated: True: the final charge is settled when the task ends. False:
-            `estimated_credits` is what will be charged. None: the server did not say.
+        estimated_credits: The cost of the job.
+        balance: The balance of the account; None if the server did not say.
+        affordable: Whether the balance covers the cost; None if the balance is unknown.
+        estimated: True if the final charge is only known when the task ends. False if exactly
+            `estimated_credits` will be charged. None if the server did not say.
     """
 
     estimated_credits: float
@@ -349,11 +387,11 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """One entry of the list of models.
+    """A model that the service offers.
 
     Attributes:
-        model: The name, such as ``"suno/music-generate"``; equals `Input.KIND`.
-        details: All fields of the entry.
+        model: The name, such as ``"suno/music-generate"``. `Input.KIND` contains the same name.
+        details: Everything that the server reports about the model.
     """
 
     model: str
@@ -361,12 +399,12 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
 
 class ModelSchema(msgspec.Struct, frozen=True, kw_only=True):
-    """The input of a model, as the server describes it.
+    """The server's description of a model's input.
 
     Attributes:
-        model: The name.
-        input_schema: A JSON Schema of ``input``.
-        required_input_fields: Names of the required fields.
+        model: The name of the model.
+        input_schema: A JSON Schema of the input.
+        required_input_fields: The names of the required fields.
     """
 
     model: str

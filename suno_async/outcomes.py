@@ -1,7 +1,8 @@
-"""How a wait ended: for a task, and for a job of a pipeline. Pure.
+"""The result of waiting for a task, and of a job in a pipeline. Pure.
 
-`Outcome` is `Success` or `Failure`, and `JobOutcome` is `JobSuccess` or `JobFailure`. Type checkers
-narrow them by ``match``, by ``isinstance`` and by ``if outcome.error is None:``.
+An `Outcome` is a `Success` or a `Failure`. A `JobOutcome` is a `JobSuccess` or a `JobFailure`. To
+distinguish them, use ``match``, ``isinstance`` or ``if outcome.error is None:``. Type checkers
+understand all three.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ class Success(msgspec.Struct, frozen=True):
     """The task succeeded.
 
     Attributes:
-        task_id: The task.
-        info: Its record.
+        task_id: The id of the task.
+        info: The final record of the task.
         error: Always None.
     """
 
@@ -34,16 +35,17 @@ class Success(msgspec.Struct, frozen=True):
         return True
 
     def result(self) -> TaskInfo:
-        """Return the record."""
+        """Return the final record of the task."""
         return self.info
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The task failed, or its outcome is not known.
+    """The task failed, or the wait ended before the task did.
 
     Attributes:
-        task_id: The task; empty if none was created, or if that is not known.
-        error: `TaskFailedError` if the task failed; other classes say why the outcome is unknown.
+        task_id: The id of the task; empty if no task is known to exist.
+        error: A `TaskFailedError` if the task failed. Any other error means that the outcome of
+            the task is unknown, and says why.
         info: The last record of the task; None if none was read.
     """
 
@@ -57,10 +59,10 @@ class Failure(msgspec.Struct, frozen=True):
         return False
 
     def result(self) -> TaskInfo:
-        """Raise the error.
+        """Raise `error`.
 
         Raises:
-            SunoError: `error`.
+            SunoError: The error of this outcome.
         """
         raise self.error
 
@@ -69,11 +71,11 @@ class JobSuccess(Success, frozen=True, kw_only=True):
     """A job of a pipeline succeeded.
 
     Attributes:
-        task_id: The task.
-        info: Its record.
+        task_id: The id of the task.
+        info: The final record of the task.
         error: Always None.
-        index: The position of the input in the source, from 0.
-        job: The input.
+        index: The position of the job in the source, starting at 0.
+        job: The job.
     """
 
     index: int
@@ -81,14 +83,14 @@ class JobSuccess(Success, frozen=True, kw_only=True):
 
 
 class JobFailure(Failure, frozen=True, kw_only=True):
-    """A job of a pipeline failed, was not created, or its outcome is not known.
+    """A job of a pipeline failed, was not created, or its outcome is unknown.
 
     Attributes:
-        task_id: The task; empty if none was created, or if that is not known.
-        error: Why.
+        task_id: The id of the task; empty if no task is known to exist.
+        error: Why the job did not succeed.
         info: The last record of the task; None if none was read.
-        index: The position of the input in the source, from 0.
-        job: The input.
+        index: The position of the job in the source, starting at 0.
+        job: The job.
     """
 
     index: int
@@ -100,7 +102,7 @@ JobOutcome: TypeAlias = JobSuccess | JobFailure
 
 
 def outcome_of(task_id: str, info: TaskInfo | None, error: SunoError | None) -> Outcome:
-    """Return the outcome of a task: a success needs a record and no error."""
+    """Return a `Success` if there is a record and no error, otherwise a `Failure`."""
     if error is not None:
         return Failure(task_id, error, info)
     if info is None:
@@ -109,7 +111,7 @@ def outcome_of(task_id: str, info: TaskInfo | None, error: SunoError | None) -> 
 
 
 def with_job(outcome: Outcome, index: int, job: Input) -> JobOutcome:
-    """Return the outcome of a job by the outcome of its task."""
+    """Return the outcome of a task together with its job."""
     if outcome.error is None:
         return JobSuccess(outcome.task_id, outcome.info, index=index, job=job)
     return JobFailure(outcome.task_id, outcome.error, outcome.info, index=index, job=job)

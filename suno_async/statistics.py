@@ -1,4 +1,4 @@
-"""Snapshots of a client. Pure."""
+"""Statistics of a client. Pure."""
 
 from __future__ import annotations
 
@@ -23,23 +23,29 @@ class DurationSummary(msgspec.Struct, frozen=True, kw_only=True):
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot of a client.
 
+    Clients with the same key and host in one event loop share an account. The values "of the
+    account" cover all of these clients.
+
     Attributes:
-        watched: Tasks being polled.
-        in_flight: Status requests on their way.
-        finished: Tasks seen to succeed.
-        failed: Tasks seen to fail.
-        requests: Requests granted by the account's budget, creates, polls and retries together.
-        polls: Status requests sent by the scheduler.
-        rate: Requests a second over the last ten seconds, of the whole account.
-        rate_limit: The most requests a second the account now allows itself.
-        rate_limited: Answers of 429.
-        paused_until: When the pause of the whole account ends, Unix seconds; None if there is none.
-        pause_reason: Why the account is paused; empty if it is not.
-        delay_mean: Seconds from a task's end to its being noticed, mean of the last thousand.
-        delay_p95: The same, 95th percentile.
-        price: Seconds of waiting that a poll saves, mean of the last ones: how scarce the budget
-            is. None before the first, and with ``schedule="backoff"``.
-        learnt: Kind of job → how long it takes.
+        watched: Tasks that are being polled.
+        in_flight: Status requests that wait for their reply.
+        finished: Tasks that the client saw succeed.
+        failed: Tasks that the client saw fail.
+        requests: Requests of the account so far: creates, status requests, retries and all others.
+        polls: Status requests that the client sent for its waits.
+        rate: Requests per second of the account, over the last ten seconds.
+        rate_limit: Requests per second that the account currently allows. It is lower for a while
+            after a 429.
+        rate_limited: How many requests of the account were answered with 429.
+        paused_until: When the pause of the account ends, in Unix seconds; None if it is not paused.
+        pause_reason: Why the account is paused; empty if it is not paused.
+        delay_mean: Mean time in seconds from the end of a task until the client saw it, over the
+            last thousand tasks; None if there are none.
+        delay_p95: The 95th percentile of the same times; None if there are none.
+        price: How many seconds of waiting a status request saves, averaged over the most recent
+            ones. A high value means that the request budget is scarce. None before the first
+            request, and with ``schedule="backoff"``.
+        learnt: How long each kind of job takes, by kind.
     """
 
     watched: int = 0

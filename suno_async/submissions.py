@@ -1,13 +1,14 @@
 """The state of one create. Pure.
 
+The states and their transitions::
+
     planned ──► sending ──► created     the server accepted it and returned a task id
-       ▲           │   ├──► refused     the server answered that it did not accept it
+       ▲           │   ├──► refused     the server replied that it did not accept it
        └───────────┤   └──► unknown     it may or may not have been accepted: never sent again
-    (429, 455,     └──────► not sent    the server certainly saw nothing, and it is not tried again
+    (429, 455,     └──────► not sent    the server did not see it, and it is not sent again
      no connection)
 
-A create costs credits and has no idempotency key, so the state says at each moment whether it may
-be sent again: only a planned one may.
+A create costs credits, and the API has no idempotency key. So only a planned create may be sent.
 """
 
 from __future__ import annotations
@@ -30,12 +31,17 @@ from suno_async.errors import (
 )
 from suno_async.inputs import GeneratePersona, Input
 
-#: Errors that prove that the server did not accept the request, though it may do so later.
+#: Errors that prove that the server did not accept the request. A later attempt may succeed.
 _NOT_ACCEPTED = (NotSentError, RateLimitError, MaintenanceError)
 
 
 class SubmissionState(enum.StrEnum):
-    """Where a create stands; the module's docstring draws the transitions."""
+    """The state of a create.
+
+    ``planned`` → ``sending`` → ``created``, ``refused`` or ``unknown``. A request that the server
+    did not accept for now (429, 455, no connection) is ``planned`` again. A create that was never
+    sent ends as ``not_sent``.
+    """
 
     PLANNED = "planned"
     SENDING = "sending"
@@ -46,24 +52,25 @@ class SubmissionState(enum.StrEnum):
 
     @property
     def ended(self) -> bool:
-        """No further transition follows."""
+        """Whether the state is final."""
         return self not in {SubmissionState.PLANNED, SubmissionState.SENDING}
 
 
 class Submission(msgspec.Struct, eq=False):
-    """One create: what is to be made, and how far it got.
+    """One create: the job, and the state of its request.
 
     Attributes:
-        id: Identifies the submission before a task id exists; unique.
-        job: What to make.
-        index: The position of the input in its stream, from 0; 0 for a single create.
-        callback_url: Where the server reports the end of the task.
-        state: How far it got.
-        sent: A request left, or may have left, at least once.
-        abandoned: Its caller was cancelled, or its intent could not be noted down. It is not sent
-            any more; if its request is in flight, the reply is still awaited.
-        task_id: The id of the task (of a persona: of the persona) once created, else empty.
-        error: Why it ended without being created.
+        id: A unique id. It identifies the submission before a task id exists.
+        job: The job, or the persona.
+        index: The position of the job in its stream, starting at 0; 0 for a single create.
+        callback_url: The URL that receives a POST when the task ends; None for no callback.
+        state: The state of the create.
+        sent: Whether at least one request was sent, or may have been sent.
+        abandoned: Whether the caller was cancelled, or `on_submission` raised. An abandoned
+            submission is not sent again. If its request is in flight, the client still waits for
+            the reply.
+        task_id: The id of the new task or persona; empty until it is created.
+        error: Why nothing was created, or why that is unknown; None otherwise.
     """
 
     id: str
@@ -78,39 +85,39 @@ class Submission(msgspec.Struct, eq=False):
 
     @property
     def kind(self) -> str:
-        """The kind of job by the contract's name."""
+        """The kind of job, such as ``"suno/music-generate"``, or ``"persona"``."""
         kind: Any = getattr(self.job, "KIND", "persona")
         return str(kind)
 
     def sending(self) -> None:
-        """Record that the request may leave from now on."""
+        """Record that the request may be sent from now on."""
         self.state = SubmissionState.SENDING
 
     def attempt_failed(self, error: SunoError) -> None:
-        """Record the error of one attempt. A request that was not accepted is planned again."""
+        """Record the error of one attempt. Plan the request again if it was not accepted."""
         self.sent = self.sent or not isinstance(error, NotSentError)
         if isinstance(error, (*_NOT_ACCEPTED, InsufficientCreditsError)):
             self.state = SubmissionState.PLANNED
 
     def may_retry(self, error: SunoError) -> bool:
-        """Return whether the request may be sent again by itself.
+        """Return whether the request may be retried.
 
-        Only one that the server certainly did not accept: it found no connection, or it was
-        refused for the rate (429) or for maintenance (455).
+        This requires proof that the server did not accept it: there was no connection, or the reply
+        was 429 (rate exceeded) or 455 (maintenance).
         """
         planned = self.state is SubmissionState.PLANNED
         return planned and not self.abandoned and isinstance(error, _NOT_ACCEPTED)
 
     def created(self, new_id: str) -> None:
-        """Record that the server accepted it."""
+        """Record that the server accepted the request."""
         self.state, self.sent, self.task_id = SubmissionState.CREATED, True, new_id
 
     def failed(self, error: SunoError, body: bytes = b"") -> None:
-        """Record the error that ends it.
+        """Record the error that ends the submission.
 
         Args:
             error: What the last attempt raised.
-            body: The JSON body of the request, needed to settle an unknown outcome.
+            body: The JSON body of the request. An error about an unknown outcome includes it.
         """
         if self.state is SubmissionState.PLANNED or _proves_nothing_was_accepted(error):
             self.error = error
@@ -126,8 +133,8 @@ class Submission(msgspec.Struct, eq=False):
 def _proves_nothing_was_accepted(error: SunoError) -> bool:
     if isinstance(error, (*_NOT_ACCEPTED, ClientClosedError)):
         return True
-    # What stands in front of the API does not know what the API did, a 500 may come after the
-    # charge, and a code that is not in the contract (the plain class) says nothing.
+    # Three kinds of errors prove nothing: a proxy does not know what the API did, a 500 may follow
+    # the charge, and a code outside the contract (a plain APIError) has no known meaning.
     if not isinstance(error, APIError) or isinstance(error, ServerError):
         return False
     return error.understood and type(error) is not APIError

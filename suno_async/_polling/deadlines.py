@@ -1,4 +1,4 @@
-"""Ends waits on time while no task can be checked."""
+"""Deadlines while no task can be checked, because the account is paused or the server is silent."""
 
 from __future__ import annotations
 
@@ -6,49 +6,40 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from suno_async._polling.waiters import CHUNK
+from suno_async._polling.waiters import CHUNK, timeout_error
 from suno_async._schedule.frame import LAST_TRIES, Frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from suno_async._clock import Clock
-    from suno_async._polling.waiters import Watched, WatchList
-    from suno_async.errors import SunoError
+    from suno_async._polling.waiters import WatchList
     from suno_async.policy import PollPolicy
 
-#: A scan of so many entries is repeated after one interval, of fewer entries sooner in proportion.
-#: So scans take about one percent of the CPU at most, and only while no check is answered.
+#: A scan of this many entries is repeated after one interval. A scan of fewer entries is repeated
+#: proportionally sooner. So scans use at most about 1 % of the CPU, and only while no check is
+#: answered.
 ENTRIES_PER_INTERVAL = 1_000_000
 
 
 class DeadlineKeeper:
     """Ends waits whose deadline passes while the account is paused or the server is silent.
 
-    Normally the last check of a task ends its waits. Here the waits end that cannot get it: no
-    check was answered for an interval, and the time for the last check and its retries is over. One
-    asyncio task looks through all entries, instead of one timer for each.
+    Normally the last check of a task ends its waits. This class ends the waits of tasks that cannot
+    get a last check: no check was answered for one interval, and the time for the last check and
+    its retries is over. One asyncio task scans all entries, instead of one timer for each.
 
     Attributes:
-        answered_at: Loop time of the last answer about a task, a 404 included. The poller sets it.
+        answered_at: Loop time of the last reply about a task. A 404 counts as a reply.
     """
 
-    def __init__(
-        self,
-        watches: WatchList,
-        policy: PollPolicy,
-        clock: Clock,
-        timeout_of: Callable[[Watched, str], SunoError],
-    ) -> None:
+    def __init__(self, watches: WatchList, policy: PollPolicy, clock: Clock) -> None:
         self._watches = watches
         self._policy = policy
         self._frame = Frame(policy)
         self._clock = clock
-        self._timeout_of = timeout_of
         self.answered_at = clock.mono()
 
     async def run(self) -> None:
-        """End overdue waits until nobody waits any more, or for ever without a deadline."""
+        """End overdue waits. Return once no task is watched."""
         scanned_at, scan_at = -math.inf, 0.0
         self.answered_at = self._clock.mono()
         while self._watches:
@@ -61,9 +52,9 @@ class DeadlineKeeper:
                 scan_at = await self._end_overdue(scanned_at)
 
     async def _end_overdue(self, now: float) -> float:
-        """End what is overdue; return when to look again."""
+        """End the waits that are overdue. Return the loop time of the next scan."""
         policy, entries = self._policy, self._watches.snapshot()
-        # A task that is added from now on is not overdue before this.
+        # No task that is added from now on is overdue before this time.
         earliest = now + LAST_TRIES * policy.interval
         for number, entry in enumerate(entries, 1):
             overdue_at = self._frame.gives_up_at(entry)
@@ -72,7 +63,7 @@ class DeadlineKeeper:
             elif self._watches.holds(entry):
                 why = "last checks failed" if entry.failures else "last check could not be made"
                 reason = f"past its deadline, and its {why}"
-                self._watches.end(entry, self._timeout_of(entry, reason))
+                self._watches.end(entry, timeout_error(entry, reason, self._clock))
             if number % CHUNK == 0:
                 await asyncio.sleep(0)
         share = min(1.0, len(entries) / ENTRIES_PER_INTERVAL)

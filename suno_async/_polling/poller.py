@@ -1,37 +1,34 @@
-"""One dispatcher that polls every watched task; there is no asyncio task for each id.
+"""The dispatcher: one asyncio task that polls every watched task.
 
-Nothing dies silently here. An exception that nobody foresaw ends the waits of the one task that was
-being handled (`_landed`), makes the dispatcher start a new schedule (`_restart`), or, if neither
-helps, ends all waits (`_died`). Each is logged at ERROR with its traceback.
+`suno_async._polling.replies` applies the replies. Nothing fails silently here. An unforeseen
+exception has one of three effects: it ends the waits for the one task being handled (`_landed`); it
+makes the dispatcher start a new schedule (`_restart`); or it ends all waits (`_died`). Each
+exception is logged at ERROR with its traceback.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from collections import deque
 from typing import TYPE_CHECKING
 
 from suno_async._polling.deadlines import DeadlineKeeper
+from suno_async._polling.replies import ReplyHandler
 from suno_async._polling.safe_schedule import SafeSchedule
-from suno_async._polling.waiters import CHUNK, Watched, Watcher, WatchList, internal_error, own_copy
+from suno_async._polling.waiters import (
+    CHUNK,
+    Watched,
+    Watcher,
+    WatchList,
+    internal_error,
+    last_seen,
+    own_copy,
+)
 from suno_async._protocol.requests import task_info_request
 from suno_async._protocol.task_info import read_task_info
 from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
-from suno_async.errors import (
-    APIError,
-    AuthenticationError,
-    ClientClosedError,
-    FeatureDisabledError,
-    SunoError,
-    TaskFailedError,
-    TaskNotFoundError,
-    TaskTimeoutError,
-    ValidationError,
-)
-from suno_async.models import TaskInfo, TaskRef, TaskStatus
+from suno_async.errors import AuthenticationError, ClientClosedError, SunoError
 from suno_async.outcomes import Failure
 
 if TYPE_CHECKING:
@@ -42,17 +39,26 @@ if TYPE_CHECKING:
     from suno_async._schedule.entry import Schedule
     from suno_async._transport.exchange import Transport
     from suno_async.limits.base import Permit
+    from suno_async.models import TaskInfo, TaskRef
     from suno_async.policy import PollPolicy
     from suno_async.telemetry import Observer
 
 logger = logging.getLogger("suno_async")
 
-#: Most status requests in flight at once. It bounds the cost of a server that answers nothing.
+#: Most status requests in flight. The bound matters when the server stops answering.
 MOST_IN_FLIGHT = 200
 
 
 class Poller:
-    """Polls tasks until they end, for any number of waiters, with one request budget."""
+    """Polls tasks until they end, for any number of waiters, within one request budget.
+
+    The class has more than 15 methods because starting waits, dispatching, restarting and closing
+    all change the same state: the watched tasks and the requests in flight.
+
+    Attributes:
+        polls: Status requests started.
+        replies: Applies the replies, and counts the tasks that ended.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 (its collaborators)
         self,
@@ -70,25 +76,22 @@ class Poller:
             return AdaptiveSchedule(policy, durations)
 
         self._transport = transport
-        self._policy = policy
         self._has_deadlines = policy.deadline is not None
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._observer = observer
-        self._on_ended = on_ended
         self._schedule = SafeSchedule(make, self._schedule_failed)
         self._watches = WatchList(self._schedule, observer)
-        self._deadlines = DeadlineKeeper(self._watches, policy, self._clock, self._timeout)
+        self._deadlines = DeadlineKeeper(self._watches, policy, clock)
+        self.replies = ReplyHandler(
+            self._watches, self._schedule, self._deadlines, policy, clock, observer, on_ended
+        )
         self._in_flight: dict[asyncio.Task[TaskInfo], tuple[Watched, Permit]] = {}
         self._dispatcher: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closed = False
         self._wake = asyncio.Event()
-        self._unknown_words: set[str] = set()
-        self.delays: deque[float] = deque(maxlen=1000)
         self.polls = 0
-        self.finished = 0
-        self.failed = 0
 
     @property
     def watched(self) -> int:
@@ -97,7 +100,7 @@ class Poller:
 
     @property
     def price(self) -> float | None:
-        """Seconds of waiting that a request saves now; None while unknown, or by a backoff."""
+        """Seconds of waiting that a request saves now; None if unknown or with a backoff."""
         return self._schedule.price
 
     @property
@@ -110,7 +113,8 @@ class Poller:
 
         Args:
             task: The task.
-            watchers: The waiter alone, in a tuple that all the tasks it waits for can share.
+            watchers: A tuple that contains only the waiter. All tasks of one waiter can share it,
+                which saves memory.
         """
         task_id = task.task_id
         (watcher,) = watchers
@@ -142,19 +146,20 @@ class Poller:
             if self._has_deadlines and (self._keeper is None or self._keeper.done()):
                 self._keeper = self._supervised(self._deadlines.run(), "suno_async deadlines")
         except Exception as bug:  # noqa: BLE001 (a bug of any kind ends this wait)
-            self._end_by_bug(entry, bug, "starting to poll")
+            self.replies.end_by_bug(entry, bug, "starting to poll")
         else:
             if not added and self._schedule.failure is not None:
-                self._end_by_bug(entry, self._schedule.failure, "scheduling a new task")
+                self.replies.end_by_bug(entry, self._schedule.failure, "scheduling a new task")
 
     def unwatch(self, task_id: str, watcher: Watcher) -> None:
-        """Forget a waiter; a task that nobody waits for is no longer polled."""
+        """Remove a waiter. A task without waiters is no longer polled."""
         self._watches.remove(task_id, watcher)
 
     def leave(self, task_ids: set[str], watcher: Watcher) -> None:
-        """Unwatch them all, and empty the set: some at once, the rest in the loop's next turns.
+        """Remove a waiter from many tasks, and empty the set.
 
-        Not by awaiting, so that no second cancellation can leave tasks behind that nobody wants.
+        The first `CHUNK` tasks are handled at once, the rest in the next turns of the loop. Nothing
+        is awaited, so a second cancellation cannot stop the removal halfway.
         """
         for _ in range(min(CHUNK, len(task_ids))):
             self.unwatch(task_ids.pop(), watcher)
@@ -162,16 +167,13 @@ class Poller:
             self._loop.call_soon(self.leave, task_ids, watcher)
 
     def last_seen(self, task_id: str) -> tuple[str, float | None]:
-        """Return the last status seen of a watched task, and when it was seen, in Unix seconds."""
-        entry = self._watches.get(task_id)
-        if entry is None or entry.seen_at is None:
-            return "", None
-        return entry.last_status, self._clock.to_unix(entry.seen_at)
+        """Return the last status seen of a watched task, and when it was seen (Unix seconds)."""
+        return last_seen(self._watches.get(task_id), self._clock)
 
     async def close(self) -> None:
-        """End every wait with `ClientClosedError`, and every background task.
+        """End every wait with `ClientClosedError`, and stop every background task.
 
-        A close that was cancelled has ended the waits too; a second one completes the rest.
+        All waits end even if this call is cancelled. A second call then completes the close.
         """
         self._closed = True
         running = [
@@ -189,7 +191,7 @@ class Poller:
         return task
 
     def _died(self, task: asyncio.Task[None]) -> None:
-        """End all waits if a background task died; the next `watch` starts it again."""
+        """End all waits if a background task died. The next `watch` starts it again."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None or self._closed:
             return
@@ -207,7 +209,7 @@ class Poller:
             try:
                 await self._poll_what_is_due()
             except SunoError as error:
-                logger.warning("no request can be made: %s; all waits end", error)
+                logger.warning("no request can be sent: %s; all waits end", error)
                 await self._end_all_by(error)
             except Exception as bug:  # noqa: BLE001 (a bug of any kind: logged by `fail`)
                 self._schedule.fail(bug)
@@ -230,7 +232,8 @@ class Poller:
             if due > self._loop.time():
                 await self._sleep_until(due)
                 continue
-            # Permit first, id second: no choice grows stale in the limiter's queue.
+            # Take the permit first. A task chosen earlier could be the wrong one by the time the
+            # limiter grants the permit.
             permit = await self._transport.limiter.acquire()
             try:
                 self._start(permit)
@@ -239,7 +242,7 @@ class Poller:
                 raise
 
     def _start(self, permit: Permit) -> None:
-        """Poll the most urgent task, unless the wait for the permit has changed the situation."""
+        """Poll the most urgent task, if one is still due now that the permit was granted."""
         suspected = self._transport.breaker.suspected
         entry = None if suspected else self._schedule.pop(self._loop.time())
         if entry is None:
@@ -265,7 +268,10 @@ class Poller:
             timer.cancel()
 
     async def _is_key_good(self) -> bool:
-        """Confirm a suspicion that the key is refused. End all waits if it is."""
+        """Return whether requests may be sent. End all waits if the key is confirmed as refused.
+
+        A single 401 or 403 can be a passing fault of the server, so one more request confirms it.
+        """
         breaker = self._transport.breaker
         if not breaker.suspected:
             refusal = breaker.refusal(self._loop.time())
@@ -276,7 +282,7 @@ class Poller:
                 await self._transport.confirm_key()
             except SunoError as error:
                 if not isinstance(error, AuthenticationError) or not error.understood:
-                    logger.info("whether the key is refused is not known: %s; polling on", error)
+                    logger.info("could not confirm the key: %s; polling continues", error)
                     breaker.clear_suspicion()
                     return False
                 refusal = error
@@ -287,12 +293,12 @@ class Poller:
         return False
 
     def _schedule_failed(self, error: Exception) -> None:
-        logger.error("bug: polling failed; it starts again", exc_info=error)
+        logger.error("bug: polling failed; it is restarted", exc_info=error)
         self._observer.internal_error(error)
         self._wake.set()
 
     async def _restart(self, failure: Exception) -> None:
-        """Start a new schedule with all watched tasks; end all waits if that is no use."""
+        """Start a new schedule with all watched tasks, or end all waits after too many restarts."""
         if not self._schedule.restart(self._loop.time()):
             logger.error("bug: polling failed again; all waits end", exc_info=failure)
             await self._watches.end_all(
@@ -302,7 +308,7 @@ class Poller:
         entries = self._watches.snapshot()
         for entry in entries:
             entry.place = None
-        # These come back when they are answered.
+        # Tasks with a request in flight return to the schedule with its reply.
         out = {entry for entry, _ in self._in_flight.values()}
         for number, entry in enumerate(entries, 1):
             if entry not in out and self._watches.holds(entry):
@@ -311,98 +317,26 @@ class Poller:
                 await asyncio.sleep(0)
 
     def _landed(self, task: asyncio.Task[TaskInfo]) -> None:
-        """Handle an answered, failed or cancelled poll."""
+        """Handle a status request that was answered, failed or cancelled."""
         entry, permit = self._in_flight.pop(task)
         self._wake.set()
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         try:
-            # Its coroutine may have been cancelled before it could use the permit or return it.
+            # A coroutine cancelled before its first step neither uses nor returns its permit.
             permit.cancel()
             if self._closed:
                 self._watches.end(entry, _closed(entry.task_id))
             elif error is None:
-                self._take(entry, task.result())
+                self.replies.handle_record(entry, task.result())
             elif isinstance(error, SunoError):
-                self._take_failure(entry, error)
+                self.replies.handle_error(entry, error)
             else:
-                self._end_by_bug(entry, error, "polling")
+                self.replies.end_by_bug(entry, error, "polling")
         except Exception as bug:  # noqa: BLE001 (a bug of any kind ends the waits of this task)
-            self._end_by_bug(entry, bug, "handling a reply")
-
-    def _take(self, entry: Watched, info: TaskInfo) -> None:
-        self._deadlines.answered_at = self._loop.time()
-        self._observer.task_polled(info)
-        if not self._watches.holds(entry):
-            return  # the last waiter left while the request was in flight
-        entry.missing_since = None
-        if entry.created_at is None and info.create_at is not None:
-            entry.created_at = self._clock.to_mono(info.create_at)
-        entry.kind = entry.kind or sys.intern(info.param.model)
-        if not info.status.terminal:
-            self._go_on(entry, info)
-        else:
-            error = None
-            if info.status is TaskStatus.SUCCESS:
-                self.finished += 1
-            else:
-                self.failed += 1
-                reason = info.failure.message if info.failure is not None else ""
-                error = TaskFailedError(entry.task_id, reason, info)
-            self._watches.end(entry, error, info)
-            self._on_ended(entry.task_id)
-            self._schedule.settle(entry, info.elapsed)
-            if info.complete_at is not None:
-                self.delays.append(max(0.0, self._clock.unix() - info.complete_at))
-        self._schedule.prove()
-
-    def _go_on(self, entry: Watched, info: TaskInfo) -> None:
-        if info.status is TaskStatus.UNKNOWN and info.raw_status not in self._unknown_words:
-            self._unknown_words.add(info.raw_status)
-            logger.warning("unknown task status %r: polling on", info.raw_status)
-        entry.last_status = sys.intern(info.raw_status)
-        for watcher in entry.watchers:
-            watcher.read(info)
-        if not self._schedule.defer(entry, self._loop.time()):
-            self._watches.end(entry, self._timeout(entry, "not finished at its deadline"), info)
-
-    def _take_failure(self, entry: Watched, error: SunoError) -> None:
-        if not self._watches.holds(entry):
-            return
-        now = self._loop.time()
-        if self._is_final(entry, error):
-            self._watches.end(entry, error)
-            return
-        since = entry.missing_since
-        at = None if since is None else self._policy.next_not_found_check(since, now)
-        if not self._schedule.retry(entry, now, at):
-            reason = f"past its deadline, and its last checks failed: {error}"
-            self._watches.end(entry, self._timeout(entry, reason))
-        else:
-            logger.info("task %s: %s; asking again later", entry.task_id, error)
-
-    def _is_final(self, entry: Watched, error: SunoError) -> bool:
-        if isinstance(error, ClientClosedError):
-            return True  # the owner of the aiohttp session closed it
-        if not isinstance(error, APIError) or not error.understood:
-            return False
-        if isinstance(error, TaskNotFoundError):
-            self._deadlines.answered_at = now = self._loop.time()
-            asked_at = now if entry.asked_at is None else entry.asked_at
-            if entry.missing_since is None:
-                entry.missing_since = asked_at
-            return asked_at >= entry.missing_since + self._policy.not_found_grace
-        return isinstance(error, ValidationError | FeatureDisabledError)
-
-    def _timeout(self, entry: Watched, reason: str) -> TaskTimeoutError:
-        return TaskTimeoutError(entry.task_id, reason, *self.last_seen(entry.task_id))
-
-    def _end_by_bug(self, entry: Watched, bug: BaseException, what: str) -> None:
-        self._watches.end(entry, internal_error(what, entry.task_id, bug))
-        self._observer.internal_error(bug)
-        logger.error("bug while %s (task %s)", what, entry.task_id, exc_info=bug)
+            self.replies.end_by_bug(entry, bug, "handling a reply")
 
     async def _end_all_by(self, error: SunoError) -> None:
-        """End every wait with an instance of its own of `error`."""
+        """End every wait with its own copy of `error`."""
         await self._watches.end_all(lambda _: own_copy(error))
 
 

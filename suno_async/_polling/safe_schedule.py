@@ -1,6 +1,6 @@
-"""A schedule whose bugs cannot stop the polling. Pure.
+"""A wrapper that keeps polling alive when the schedule raises. Pure.
 
-Times are seconds on one monotonic clock of the caller's choice.
+Times are seconds on any monotonic clock, as long as the caller always uses the same one.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from suno_async._schedule.entry import E, Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: At most this many restarts in this many seconds. A schedule that breaks more often than that does
-#: more harm than an error that ends the waits.
+#: Most restarts within `RESTART_SPAN` seconds. If a schedule breaks more often, ending the waits
+#: with an error is better than polling erratically.
 MOST_RESTARTS = 3
 RESTART_SPAN = 60.0
 
@@ -23,20 +23,20 @@ R = TypeVar("R")
 
 
 class SafeSchedule(Generic[E]):
-    """Passes calls on to a schedule, and survives every exception that it raises.
+    """Forwards calls to a schedule and catches every exception that it raises.
 
-    After the first exception the broken schedule is not called any more. Until `restart` every
-    method does nothing and returns what changes nothing: no entry is due, and each entry stays
-    tracked. The caller then restarts it and adds its entries again.
+    After an exception the schedule is not called again until `restart`. In the meantime the methods
+    return neutral values: no entry is due, and no entry has reached its deadline. After a restart
+    the caller must add its entries again.
 
     Attributes:
-        failure: Why the schedule is not called any more; None while it works.
+        failure: The exception that stopped the schedule; None while it works.
     """
 
     def __init__(
         self, make: Callable[[], Schedule[E]], on_failure: Callable[[Exception], None]
     ) -> None:
-        """Start with a schedule of `make`; report each exception to `on_failure`."""
+        """Start with the schedule that `make` returns. Pass each exception to `on_failure`."""
         self._make = make
         self._on_failure = on_failure
         self._schedule = make()
@@ -46,60 +46,60 @@ class SafeSchedule(Generic[E]):
 
     @property
     def price(self) -> float | None:
-        """`Schedule.price`."""
+        """The value of `Schedule.price`."""
         return self._call(None, lambda: self._schedule.price)
 
     def add(self, entry: E, now: float) -> bool:
-        """`Schedule.add`. Return False if it raised."""
+        """Forward to `Schedule.add`. Return False if it raised."""
         if self.failure is None:
             self._call(None, self._schedule.add, entry, now)
             return self.failure is None
         return True
 
     def pop(self, now: float) -> E | None:
-        """`Schedule.pop`."""
+        """Forward to `Schedule.pop`."""
         return self._call(None, self._schedule.pop, now)
 
     def next_due(self) -> float | None:
-        """`Schedule.next_due`."""
+        """Forward to `Schedule.next_due`."""
         return self._call(None, self._schedule.next_due)
 
     def defer(self, entry: E, now: float) -> bool:
-        """`Schedule.defer`."""
+        """Forward to `Schedule.defer`."""
         return self._call(True, self._schedule.defer, entry, now)  # noqa: FBT003 (what it returns)
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """`Schedule.retry`."""
+        """Forward to `Schedule.retry`."""
         return self._call(True, self._schedule.retry, entry, now, at)  # noqa: FBT003 (as above)
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """`Schedule.settle`."""
+        """Forward to `Schedule.settle`."""
         self._call(None, self._schedule.settle, entry, duration)
 
     def discard(self, entry: E) -> None:
-        """`Schedule.discard`."""
+        """Forward to `Schedule.discard`."""
         self._call(None, self._schedule.discard, entry)
 
     def promote(self, entry: E) -> None:
-        """`Schedule.promote`. The entry is interactive afterwards in any case."""
+        """Forward to `Schedule.promote`. The entry becomes interactive even if that raises."""
         self._call(None, self._schedule.promote, entry)
         entry.interactive = True
 
     def fail(self, error: Exception) -> None:
-        """Stop calling the schedule because of `error`."""
+        """Stop calling the schedule. Record `error` as the reason."""
         self.failure = error
         self._on_failure(error)
 
     def prove(self) -> None:
-        """Record that a poll was handled, unless the schedule failed meanwhile."""
+        """Record that the schedule handled a poll, unless it has failed since its restart."""
         if self.failure is None:
             self._proven = True
 
     def restart(self, now: float) -> bool:
-        """Start with a new, empty schedule.
+        """Replace the schedule with a new, empty one. Return whether that was done.
 
-        Return False if the last restarts did not help: there was one since the last poll that was
-        handled, or there were `MOST_RESTARTS` within `RESTART_SPAN`. The next call restarts again.
+        Return False if earlier restarts did not help: no poll was handled since the last one, or
+        there were `MOST_RESTARTS` within `RESTART_SPAN`. The next call then restarts again.
         """
         restarts = self._restarts
         too_many = len(restarts) == MOST_RESTARTS and now - restarts[0] < RESTART_SPAN

@@ -1,4 +1,4 @@
-"""The tasks that are waited for, and their waiters: a future for one task, a queue for many."""
+"""The watched tasks and their waiters: a future for one task, a queue for many."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from suno_async._schedule.entry import Entry
-from suno_async.errors import InternalError
+from suno_async.errors import InternalError, TaskTimeoutError
 from suno_async.outcomes import Failure, Outcome, outcome_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from suno_async._clock import Clock
     from suno_async._polling.safe_schedule import SafeSchedule
     from suno_async.errors import SunoError
     from suno_async.models import TaskInfo
@@ -22,25 +23,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Ids added or removed between two turns of the event loop, so that thousands do not stall it.
+#: Most entries handled in one turn of the event loop, so that thousands of them do not stall it.
 CHUNK = 256
 
 
 class Watcher(Protocol):
-    """Waits for tasks. Its methods must not block.
+    """Receives the records and outcomes of tasks. The methods must not block.
 
     Attributes:
-        interactive: A person waits for this very task.
+        interactive: The caller awaits this one task, not a stream of many tasks.
     """
 
     interactive: bool
 
     def read(self, info: TaskInfo) -> None:
-        """Take the record of a task that is not finished."""
+        """Receive the record of a task that has not ended."""
         ...
 
     def settled(self, outcome: Outcome) -> None:
-        """Take the outcome. Called once for each task."""
+        """Receive the outcome of a task. Called once for each task."""
         ...
 
 
@@ -48,9 +49,10 @@ class Watched(Entry, eq=False, gc=False):
     """An entry and its waiters.
 
     Attributes:
-        watchers: Who waits for it.
-        last_status: The server's word for the last status seen; empty if none was seen.
-        missing_since: When the first 404 of an unbroken row was asked for; None without one.
+        watchers: The waiters of the task.
+        last_status: The last status seen, in the server's spelling; empty if none was seen.
+        missing_since: Loop time of the request that got the first of several 404s in a row; None
+            after any other reply.
     """
 
     watchers: tuple[Watcher, ...] = ()
@@ -61,18 +63,18 @@ class Watched(Entry, eq=False, gc=False):
 class FutureWaiter:
     """One await of one task.
 
-    There may be a hundred thousand of them, so this is a bare future and nothing more.
+    A client may have a hundred thousand of them, so each is only a future.
     """
 
     __slots__ = ("outcome",)
     interactive = True
 
     def __init__(self) -> None:
-        """Need a running event loop."""
+        """Create the future. A running event loop is required."""
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def read(self, info: TaskInfo) -> None:
-        """Ignore it."""
+        """Ignore the record."""
 
     def settled(self, outcome: Outcome) -> None:
         """End the wait, unless it was cancelled."""
@@ -81,7 +83,12 @@ class FutureWaiter:
 
 
 class QueueWaiter:
-    """Collects records and outcomes for one consumer."""
+    """Collects outcomes, and optionally records, for one consumer.
+
+    Args:
+        interactive: The caller awaits one task, not a stream of many.
+        readings: Also collect the records of tasks that have not ended.
+    """
 
     def __init__(self, *, interactive: bool, readings: bool = False) -> None:
         self.interactive = interactive
@@ -90,18 +97,18 @@ class QueueWaiter:
         self._arrived = asyncio.Event()
 
     def read(self, info: TaskInfo) -> None:
-        """Keep a record if the consumer wants them."""
+        """Add a record to the queue if the consumer asked for records."""
         if self._readings:
             self._items.append(info)
             self._arrived.set()
 
     def settled(self, outcome: Outcome) -> None:
-        """Keep an outcome."""
+        """Add an outcome to the queue."""
         self._items.append(outcome)
         self._arrived.set()
 
     async def get(self) -> Outcome | TaskInfo:
-        """Wait for the next item. A cancelled wait loses none."""
+        """Wait for the next item. A cancelled wait loses no item."""
         while not self._items:
             self._arrived.clear()
             await self._arrived.wait()
@@ -109,14 +116,14 @@ class QueueWaiter:
 
 
 class WatchList:
-    """All tasks that someone waits for.
+    """All watched tasks.
 
-    An entry leaves the list before anything else happens at its end, so an exception in a waiter or
-    in the schedule cannot keep it here.
+    When a task ends, its entry is removed before anything else happens. So an exception in a waiter
+    or in the schedule cannot keep it here.
     """
 
     def __init__(self, schedule: SafeSchedule[Watched], observer: Observer) -> None:
-        """Discard entries that end from `schedule`."""
+        """Start empty. Entries that end are also removed from `schedule`."""
         self._schedule = schedule
         self._observer = observer
         self._entries: dict[str, Watched] = {}
@@ -125,11 +132,11 @@ class WatchList:
         return len(self._entries)
 
     def get(self, task_id: str) -> Watched | None:
-        """Return the entry of a task; None if nobody waits for it."""
+        """Return the entry of a task; None if the task is not watched."""
         return self._entries.get(task_id)
 
     def holds(self, entry: Watched) -> bool:
-        """Return whether someone still waits for this entry."""
+        """Return whether this entry is still watched."""
         return self._entries.get(entry.task_id) is entry
 
     def snapshot(self) -> list[Watched]:
@@ -141,7 +148,7 @@ class WatchList:
         self._entries[entry.task_id] = entry
 
     def remove(self, task_id: str, watcher: Watcher) -> None:
-        """Remove a waiter, and with its last waiter the entry."""
+        """Remove a waiter. Remove the entry with its last waiter."""
         entry = self._entries.get(task_id)
         if entry is None:
             return
@@ -151,7 +158,7 @@ class WatchList:
             self._schedule.discard(entry)
 
     def end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
-        """End all waits for an entry, each with its own instance of `error`."""
+        """End all waits for an entry, each with its own copy of `error`."""
         if not self.holds(entry):
             return
         del self._entries[entry.task_id]
@@ -159,12 +166,12 @@ class WatchList:
         self._schedule.discard(entry)
         self._observer.task_ended(entry.task_id, error)
         for watcher in watchers:
-            # A shared instance would collect the traceback of every waiter that raises it.
+            # Every waiter that raises a shared instance would add to its traceback.
             own = error if error is None or len(watchers) == 1 else own_copy(error)
             _settle(watcher, outcome_of(entry.task_id, info, own))
 
     async def end_all(self, error_of: Callable[[str], SunoError]) -> None:
-        """End every wait that there is now. A cancellation does not leave any of them behind."""
+        """End all current waits, even if this call is cancelled."""
         entries = self.snapshot()
         try:
             for number, entry in enumerate(entries, 1):
@@ -191,16 +198,28 @@ def internal_error(what: str, task_id: str, cause: BaseException) -> InternalErr
     return error
 
 
+def last_seen(entry: Watched | None, clock: Clock) -> tuple[str, float | None]:
+    """Return the last status seen of a task, and when it was seen (Unix seconds)."""
+    if entry is None or entry.seen_at is None:
+        return "", None
+    return entry.last_status, clock.to_unix(entry.seen_at)
+
+
+def timeout_error(entry: Watched, reason: str, clock: Clock) -> TaskTimeoutError:
+    """Return the error of a wait that ended at the deadline of its task."""
+    return TaskTimeoutError(entry.task_id, reason, *last_seen(entry, clock))
+
+
 def _settle(watcher: Watcher, outcome: Outcome) -> None:
-    """Hand over an outcome. If that raises, try once more with the error of the bug."""
+    """Give a waiter its outcome. If that raises, give it an `InternalError` instead."""
     task_id = outcome.task_id
     try:
         watcher.settled(outcome)
     except Exception as bug:
-        logger.exception("bug: the outcome of task %s could not be handed over", task_id)
+        logger.exception("bug: the outcome of task %s could not be delivered", task_id)
         try:
             watcher.settled(
-                Failure(task_id, internal_error("handing over its outcome", task_id, bug))
+                Failure(task_id, internal_error("delivering its outcome", task_id, bug))
             )
         except Exception:
-            logger.exception("bug: the waiter of task %s cannot be reached", task_id)
+            logger.exception("bug: the wait for task %s could not be ended", task_id)

@@ -1,4 +1,4 @@
-"""Read the envelope of a reply: its data, or the error that it stands for. Pure."""
+"""Decode the envelope of a reply: its data, or the error that it reports. Pure."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from suno_async._protocol.lenient import (
-    Reader,
-    bounded,
-    fields_of,
-    parse,
-)
+from suno_async._protocol.lenient import Reader, T, bounded, fields_of, parse
 from suno_async._protocol.retry_after import retry_after
 from suno_async.errors import BODY_START, CODES, APIError, ResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from suno_async._protocol.lenient import T
-
 
 class Envelope(msgspec.Struct):
+    """The envelope of every reply: a code, a message, and the data as undecoded JSON."""
+
     code: int | None = None
     message: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
@@ -31,16 +26,16 @@ class Envelope(msgspec.Struct):
 _envelope = Reader(Envelope)
 
 
-#: Validation errors kept of one refusal.
+#: Most validation errors that one error keeps.
 _MAX_ERRORS = 100
 
 
 def read_data(status: int, headers: Mapping[str, str], body: bytes, reader: Reader[T]) -> T:
-    """Decode the data in a reply's envelope. Fields that do not fit are left out.
+    """Decode the data in the envelope of a reply. Skip fields of an unexpected type.
 
     Raises:
-        APIError: The server refused; the class depends on the reply's code.
-        ResponseError: The data is no object, or lacks a required field.
+        APIError: The reply is an error. The class depends on its code.
+        ResponseError: The data is not a JSON object, or a required field is missing.
     """
     found = reader.read(data_of(status, headers, body))
     if found is None:
@@ -49,14 +44,19 @@ def read_data(status: int, headers: Mapping[str, str], body: bytes, reader: Read
 
 
 def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
-    """Return the envelope's data, as JSON or parsed; raise if the reply is an error."""
+    """Return the data in the envelope of a reply, either as JSON or already parsed.
+
+    Raises:
+        APIError: The reply is an error. The class depends on its code.
+        ResponseError: The reply has no envelope.
+    """
     envelope, data = open_envelope(body)
     code = envelope.code if envelope is not None else None
     ok = 200 <= status < 300  # noqa: PLR2004 (HTTP's success range)
     if ok and envelope is not None and code in (None, 200):
         return data
     if ok and envelope is None:
-        raise unreadable("the reply is no JSON envelope", status, body)
+        raise unreadable("the reply is not a JSON envelope", status, body)
     effective = status if code in (None, 200) else code
     message = envelope.message if envelope is not None else None
     raise _class_of(effective)(
@@ -70,7 +70,10 @@ def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
 
 
 def open_envelope(body: bytes) -> tuple[Envelope | None, object]:
-    """Return a reply's envelope, None if there is none, and its data: JSON, or parsed."""
+    """Return the envelope of a reply and its data, either as JSON or already parsed.
+
+    Both are None if the reply has no envelope.
+    """
     envelope = _envelope.typed(body)
     if envelope is not None:
         return envelope, envelope.data
@@ -86,7 +89,7 @@ def _class_of(code: int) -> type[APIError]:
 
 
 def _texts(errors: object) -> tuple[str, ...]:
-    # Copied through `bounded`, because str() of a deep list raises RecursionError.
+    # `bounded` limits the nesting, because str() of a deeply nested list raises RecursionError.
     errors = bounded({"errors": errors})["errors"]
     if isinstance(errors, list):
         return tuple(str(each) for each in cast("list[object]", errors)[:_MAX_ERRORS])
@@ -98,4 +101,5 @@ def _start(body: bytes) -> str:
 
 
 def unreadable(reason: str, status: int, body: bytes) -> ResponseError:
+    """Return the error for a reply that could not be decoded, with the start of its body."""
     return ResponseError(reason, status, _start(body))

@@ -1,7 +1,7 @@
-"""Decode JSON from an untrusted server: any bytes give a struct or None, never an exception. Pure.
+"""Lenient decoding of JSON: any bytes give a struct or None, never an exception. Pure.
 
-msgspec decodes nearly every reply in one typed pass. A reply that does not fit is parsed again by
-the standard library, with the hooks below, and each field that fits is kept.
+msgspec decodes almost every reply in one typed pass. If a reply does not match the types, the
+standard library parses it again with the hooks below, and every field of the right type is kept.
 """
 
 from __future__ import annotations
@@ -34,41 +34,40 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Everything that msgspec and json raise for bytes, among them msgspec.DecodeError, and
-# UnicodeDecodeError for a byte that is not UTF-8: both are ValueErrors. RecursionError is not.
+# Everything that msgspec and json raise for arbitrary bytes. msgspec.DecodeError and
+# UnicodeDecodeError are subclasses of ValueError. RecursionError is not.
 _UNREADABLE = (ValueError, OverflowError, RecursionError)
 
-#: Levels of lists and objects kept in fields of free form. JSON Schemas need about 20, and
-#: copy.deepcopy raises RecursionError somewhere above 300.
+#: Most nesting levels kept in free-form fields. JSON Schemas need about 20. copy.deepcopy raises
+#: RecursionError somewhere above 300.
 MAX_DEPTH = 64
 _NESTED = (dict, list)
 _NUMBERS = (int, float)  # and not bool
 
-# Real replies have some kilobytes. These bounds keep a hostile one from blocking the event loop for
-# more than a second or two (8 MiB took up to 40 s).
-#: Bytes of a reply that is parsed leniently.
+# Real replies have a few kilobytes. Without these bounds, a malicious reply of 8 MiB blocked the
+# event loop for up to 40 s. With them it is at most a second or two.
+#: Most bytes of a reply that is parsed leniently.
 MAX_BYTES = 2**20
-#: Items of a list that are kept, one by one, if the list does not fit as a whole.
+#: Most items that are kept of a list that does not match its type as a whole.
 MAX_ITEMS = 1_000
-#: Values kept in a field of free form, if it nests at all.
+#: Most values kept in nested free-form fields.
 MAX_VALUES = 100_000
 
-#: Digits of an integer that still fit a float: `float(int)` overflows above.
+#: Most digits of an integer. `float(int)` overflows above.
 _MAX_DIGITS = 308
 
-#: Unix times of 2000-01-01 and 2100-01-01: a time outside is a mistake.
+#: Unix times of 2000-01-01 and 2100-01-01. A time outside this range is a mistake.
 _EARLIEST, _LATEST = 946_684_800.0, 4_102_444_800.0
 
-# Bounds in types cost nothing: msgspec checks them while it decodes. They exclude nan and inf.
-#: A length of time in seconds, at most a year.
+# msgspec checks these bounds while it decodes, at no extra cost. They exclude NaN and infinity.
+#: A duration in seconds, at most a year.
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=31_536_000)]
-#: An amount of credits; a balance may be negative.
+#: An amount of credits. A balance may be negative.
 Credits = Annotated[float, msgspec.Meta(ge=-1e15, le=1e15)]
-#: The price of something, in credits.
+#: A price in credits.
 Price = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 
-# Escapes in a JSON string: escaped backslashes, a surrogate pair, or (group 1) a surrogate without
-# its other half.
+# Escapes in a JSON string: escaped backslashes, a surrogate pair, or a lone surrogate (group 1).
 _ESCAPE = re.compile(
     r"(?:\\\\)+"
     r"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -77,23 +76,23 @@ _ESCAPE = re.compile(
 
 
 class Reader(Generic[T]):
-    """Decodes JSON to one kind of struct."""
+    """Decodes JSON into one type of struct."""
 
     def __init__(self, kind: type[T]) -> None:
         self._kind = kind
         self._decoder = msgspec.json.Decoder(kind, strict=False)
 
     def typed(self, data: bytes | msgspec.Raw) -> T | None:
-        """Decode in one typed pass; None if the data does not fit."""
+        """Decode in one typed pass. Return None if the data does not match the type."""
         try:
             return self._decoder.decode(data)
         except _UNREADABLE:
             return None
 
     def read(self, data: object) -> T | None:
-        """Decode JSON, or convert parsed JSON, and drop the fields that do not fit.
+        """Decode JSON, or convert parsed JSON. Skip fields of an unexpected type.
 
-        None if the data is no JSON object or lacks a required field.
+        Return None if the data is not a JSON object, or if a required field is missing.
         """
         if isinstance(data, bytes | msgspec.Raw):
             found = self.typed(data)
@@ -104,10 +103,10 @@ class Reader(Generic[T]):
 
 
 def parse(data: bytes) -> object:
-    """Parse JSON that may be damaged; None if that fails, or for more than `MAX_BYTES`.
+    """Parse JSON that may be damaged. Return None if that fails, or above `MAX_BYTES` bytes.
 
-    Bytes that are not UTF-8, and surrogates without their other half, become U+FFFD. A number that
-    is not finite or has too many digits becomes None.
+    Bytes that are not UTF-8 and lone surrogates become U+FFFD. A number that is not finite or has
+    too many digits becomes None.
     """
     if len(data) > MAX_BYTES:
         return None
@@ -119,19 +118,19 @@ def parse(data: bytes) -> object:
     except _UNREADABLE:
         pass
     try:
-        # The second byte of a GBK character may be a backslash, which escapes what follows it.
+        # The second byte of a GBK character may be a backslash. It would escape the next character.
         return cast("object", _PARSER.decode(text.replace("\ufffd\\", "\ufffd\ufffd")))
     except _UNREADABLE:
         return None
 
 
 def fields_of(value: object) -> dict[str, Any]:
-    """Return a JSON object's fields; none if `value` is something else."""
+    """Return the fields of a JSON object, or an empty dict for any other value."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def bounded(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields, with None beyond `MAX_DEPTH` levels and after `MAX_VALUES` values."""
+    """Return the fields. Replace everything beyond `MAX_DEPTH` and `MAX_VALUES` with None."""
     for value in fields.values():
         if type(value) in _NESTED:
             budget = itertools.repeat(object(), MAX_VALUES)
@@ -140,9 +139,9 @@ def bounded(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def unix_time(when: float | str | None) -> float | None:
-    """Return Unix seconds from seconds, milliseconds or ISO 8601 text.
+    """Convert seconds, milliseconds or ISO 8601 text to Unix seconds.
 
-    None if it is none of them, or outside the years 2000 to 2099.
+    Return None for other text, and for times outside the years 2000 to 2099.
     """
     if when is None:
         return None
@@ -155,7 +154,7 @@ def unix_time(when: float | str | None) -> float | None:
 
 
 def _time_in_text(text: str) -> float | None:
-    # Digits come first: many digits also read as a date of ISO 8601's basic form.
+    # Try a number first, because many numbers are also valid dates in the basic form of ISO 8601.
     try:
         found = unix_time(float(text))
     except ValueError:
@@ -178,7 +177,7 @@ def _float(digits: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-# strict=False admits raw line breaks and tabs inside strings.
+# strict=False allows line breaks and tabs inside strings.
 _PARSER = json.JSONDecoder(
     strict=False, parse_int=_integer, parse_float=_float, parse_constant=lambda _name: None
 )
@@ -190,7 +189,10 @@ def _fields(kind: Any) -> tuple[FieldInfo, ...]:  # noqa: ANN401 (one of our str
 
 
 def _salvage(value: object, kind: type[T]) -> T | None:
-    """Build a struct from the fields that fit; None without an object or a required field."""
+    """Build a struct from the fields of the right type.
+
+    Return None if the value is not an object, or if a required field is missing.
+    """
     if not isinstance(value, dict):
         return None
     given: Mapping[str, object] = fields_of(cast("object", value))
@@ -199,7 +201,7 @@ def _salvage(value: object, kind: type[T]) -> T | None:
         found = given.get(field.name)
         fitted = _fit(found, field.type)
         if fitted is None and type(found) in _NUMBERS and field.type == str | None:
-            fitted = str(found)  # an id, say
+            fitted = str(found)  # for example an id
         if fitted is not None:
             kept[field.name] = fitted
         elif field.required:
@@ -208,7 +210,7 @@ def _salvage(value: object, kind: type[T]) -> T | None:
 
 
 def _fit(value: object, kind: Any) -> Any:  # noqa: ANN401 (JSON in, a field of any type out)
-    """Convert a value to a field's type, or as much of it as fits; None if nothing does."""
+    """Convert a value to the type of a field, or the parts of it that match; None if none do."""
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Read every reply but task records. Pure."""
+"""Decode all replies except task records. Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from suno_async._input_rules import task_id_problem
-from suno_async._protocol.lenient import (
-    Credits,
-    Reader,
-    bounded,
-)
-from suno_async.errors import ResponseError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-from typing import TYPE_CHECKING
-
 from suno_async._protocol.envelope import read_data, unreadable
-from suno_async._protocol.lenient import Price
+from suno_async._protocol.lenient import Credits, Price, Reader, bounded
+from suno_async.errors import ResponseError
 from suno_async.models import Estimate, ModelInfo, ModelSchema
 
 if TYPE_CHECKING:
@@ -28,11 +17,12 @@ if TYPE_CHECKING:
 
 
 class UploadTarget(msgspec.Struct, frozen=True):
-    """Where to send a file, and its URL afterwards.
+    """The URLs of an upload.
 
     Attributes:
-        presigned_url: Accepts one PUT, without the key. Secret: it lets anyone write.
-        file_url: The value for an input's ``audio_url``.
+        presigned_url: Accepts the file as a PUT without the API key. It is secret, because anyone
+            can write to it.
+        file_url: The URL of the uploaded file, for the ``audio_url`` of an input.
     """
 
     presigned_url: str
@@ -43,10 +33,10 @@ class UploadTarget(msgspec.Struct, frozen=True):
 
 
 class _Estimate(msgspec.Struct):
-    # The documented endpoint returns these two,
+    # The documented endpoint returns these two.
     credits: Price | None = None
     estimated: bool | None = None
-    # the vendor's client reads these three from EstimateTask.
+    # The vendor's client reads these three from EstimateTask.
     estimated_credits: Price | None = None
     balance: Credits | None = None
     affordable: bool | None = None
@@ -69,12 +59,9 @@ class _Upload(msgspec.Struct):
 
 _estimate = Reader(_Estimate)
 
-
 _models = Reader(_Models)
 
-
 _schema = Reader(_Schema)
-
 
 _upload = Reader(_Upload)
 
@@ -83,8 +70,8 @@ def read_estimate(status: int, headers: Mapping[str, str], body: bytes) -> Estim
     """Decode the reply of either estimate endpoint.
 
     Raises:
-        APIError: The server refused; the class depends on the reply's code.
-        ResponseError: The reply holds no price.
+        APIError: The reply is an error. The class depends on its code.
+        ResponseError: The reply contains no price.
     """
     data = read_data(status, headers, body, _estimate)
     price = data.credits if data.estimated_credits is None else data.estimated_credits
@@ -102,11 +89,11 @@ def read_estimate(status: int, headers: Mapping[str, str], body: bytes) -> Estim
 
 
 def read_models(status: int, headers: Mapping[str, str], body: bytes) -> tuple[ModelInfo, ...]:
-    """Decode the list of models; entries without a name are left out.
+    """Decode the list of models. Skip entries without a name.
 
     Raises:
-        APIError: The server refused; the class depends on the reply's code.
-        ResponseError: The reply holds no list.
+        APIError: The reply is an error. The class depends on its code.
+        ResponseError: The reply contains no list.
     """
     entries = read_data(status, headers, body, _models).models
     details: list[dict[str, Any]] = [
@@ -120,11 +107,11 @@ def read_models(status: int, headers: Mapping[str, str], body: bytes) -> tuple[M
 def read_schema(
     status: int, headers: Mapping[str, str], body: bytes, model: str = ""
 ) -> ModelSchema:
-    """Decode one model's schema.
+    """Decode the schema of a model.
 
     Raises:
-        APIError: The server refused; the class depends on the reply's code.
-        ResponseError: The reply holds no schema.
+        APIError: The reply is an error. The class depends on its code.
+        ResponseError: The reply contains no schema.
     """
     data = read_data(status, headers, body, _schema)
     return ModelSchema(
@@ -135,14 +122,14 @@ def read_schema(
 
 
 def read_upload(status: int, headers: Mapping[str, str], body: bytes) -> UploadTarget:
-    """Decode where to send a file.
+    """Decode the URLs of an upload.
 
     Raises:
-        APIError: The server refused; the class depends on the reply's code.
-        ResponseError: The reply lacks a URL, or one is not http(s).
+        APIError: The reply is an error. The class depends on its code.
+        ResponseError: A URL is missing or is not an http(s) URL.
     """
     data = read_data(status, headers, body, _upload)
-    # The body is not quoted: the presigned URL is secret.
+    # The error does not quote the body, because the presigned URL is secret.
     for name, url in (("presigned_url", data.presigned_url), ("file_url", data.file_url)):
         if not url.startswith(("https://", "http://")):
             raise ResponseError(f"{name} is not http(s)", status)
@@ -160,31 +147,30 @@ class _Balance(msgspec.Struct):
 
 _created = Reader(_Created)
 
-
 _balance = Reader(_Balance)
 
 
 def read_created(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """Decode the reply to a create; return the id of the new task or persona.
+    """Decode the reply to a create. Return the id of the new task or persona.
 
     Raises:
-        APIError: The server refused the create.
-        ResponseError: The reply holds no usable id. It is not known whether anything was created.
+        APIError: The reply is an error. The class depends on its code.
+        ResponseError: The reply contains no usable id, so the outcome of the create is unknown.
     """
     created = read_data(status, headers, body, _created)
     new = created.task_id or created.persona_id
-    # U+FFFD stands for bytes that could not be read, so the rest of the id is of no use.
+    # U+FFFD replaces bytes that could not be decoded. An id that contains it is not usable.
     if not new or task_id_problem(new) or "\ufffd" in new:
         raise unreadable("no usable task_id in the reply", status, body)
     return new
 
 
 def read_balance(status: int, headers: Mapping[str, str], body: bytes) -> float:
-    """Decode the balance, in credits; it may be a fraction.
+    """Decode the balance in credits. It may be a fraction.
 
     Raises:
-        APIError: The server refused; the class depends on the reply's code.
-        ResponseError: The reply holds no balance.
+        APIError: The reply is an error. The class depends on its code.
+        ResponseError: The reply contains no balance.
     """
     balance = read_data(status, headers, body, _balance).balance
     if balance is None:

@@ -1,4 +1,4 @@
-"""Build requests as `docs/contract.md` describes them. Pure."""
+"""Build the requests that `docs/contract.md` describes. Pure."""
 
 from __future__ import annotations
 
@@ -12,23 +12,32 @@ from suno_async.errors import InvalidInputError
 if TYPE_CHECKING:
     from suno_async.inputs import GeneratePersona, Input
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from suno_async.inputs import Input
-
-
 TASK_INFO = "/api/v1/client/job/TaskInfo"
-
-
 CREATE_TASK = "/api/v1/client/job/CreateTask"
-
-
 BALANCE = "/api/v1/client/account/balance"
+MODELS = "/api/v1/client/job/Models"
+PERSONA = "/api/v1/client/job/suno-persona-generate"
+UPLOAD_URL = "/api/v1/client/files/upload-url"
+
+#: The documented path for estimates.
+ESTIMATE_CREDITS = "/api/v1/client/job/estimate-credits"
+
+#: The path for estimates that the vendor's own client calls.
+ESTIMATE_TASK = "/api/v1/client/job/EstimateTask"
+
+# A model name becomes part of a path, so it must not contain "..", "?" and the like.
+_MODEL = re.compile(r"[A-Za-z0-9_][\w.\-]*(/[A-Za-z0-9_][\w.\-]*)*", re.ASCII)
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One request to send. `params` and `body` hold no secret."""
+    """A request to the API. It contains no secret.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path on the API host.
+        params: The query parameters.
+        body: The JSON body; None if there is none.
+    """
 
     method: str
     path: str
@@ -37,12 +46,12 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def task_info_request(task_id: str) -> Request:
-    """GET one task's record (contract, "Endpoints")."""
+    """Return the GET request for the record of a task."""
     return Request("GET", TASK_INFO, (("task_id", task_id),))
 
 
 def create_request(job: Input, callback_url: str | None, path: str = CREATE_TASK) -> Request:
-    """POST a new task, which charges credits (contract, "Endpoints")."""
+    """Return the POST request that creates a task. It charges credits."""
     body: dict[str, Any] = {"model": job.KIND, "input": job.payload()}
     if callback_url:
         body["callback_url"] = callback_url
@@ -50,54 +59,36 @@ def create_request(job: Input, callback_url: str | None, path: str = CREATE_TASK
 
 
 def balance_request() -> Request:
-    """GET the account's balance (contract, "Endpoints")."""
+    """Return the GET request for the balance of the account."""
     return Request("GET", BALANCE)
-
-
-#: The documented estimate, and the one that the vendor's own client calls.
-ESTIMATE_CREDITS = "/api/v1/client/job/estimate-credits"
-
-
-ESTIMATE_TASK = "/api/v1/client/job/EstimateTask"
-
-
-MODELS = "/api/v1/client/job/Models"
-
-
-PERSONA = "/api/v1/client/job/suno-persona-generate"
-
-
-UPLOAD_URL = "/api/v1/client/files/upload-url"
-
-
-# A name becomes part of a path, so it must not hold "..", "?" and the like.
-_MODEL = re.compile(r"[A-Za-z0-9_][\w.\-]*(/[A-Za-z0-9_][\w.\-]*)*", re.ASCII)
 
 
 def estimate_request(
     job: Input, callback_url: str | None = None, path: str = ESTIMATE_CREDITS
 ) -> Request:
-    """POST the body of a create to an estimate endpoint; charges nothing.
+    """Return the POST request for an estimate. It charges nothing.
 
     Args:
         job: The job to estimate.
-        callback_url: As it would be sent to CreateTask.
-        path: `ESTIMATE_CREDITS`, or `ESTIMATE_TASK` where that is not found.
+        callback_url: The callback URL that the create would send.
+        path: `ESTIMATE_CREDITS` or `ESTIMATE_TASK`.
     """
     return create_request(job, callback_url, path)
 
 
 def models_request(modality: str | None, operation: str | None) -> Request:
-    """GET the list of models."""
+    """Return the GET request for the list of models."""
     given = {"modality": modality, "operation": operation}
     return Request("GET", MODELS, tuple((name, text) for name, text in given.items() if text))
 
 
 def schema_request(model: str) -> Request:
-    """GET one model's input schema; the slash in its name is sent as it is.
+    """Return the GET request for the input schema of a model.
+
+    The slash in the name of the model is not escaped.
 
     Raises:
-        InvalidInputError: The text cannot be the name of a model.
+        InvalidInputError: The value cannot be the name of a model.
     """
     if not _MODEL.fullmatch(model):
         raise InvalidInputError((f"model: must be a name such as 'suno/x', not {model!r}",))
@@ -105,10 +96,10 @@ def schema_request(model: str) -> Request:
 
 
 def persona_request(persona: GeneratePersona) -> Request:
-    """POST a new persona; `suno_async._protocol.replies.read_created` reads the reply."""
+    """Return the POST request that creates a persona. `read_created` decodes the reply."""
     return Request("POST", PERSONA, (), msgspec.json.encode(persona.payload()))
 
 
 def upload_request(content_type: str, suffix: str) -> Request:
-    """GET a URL that accepts a file."""
+    """Return the GET request for the URLs of an upload."""
     return Request("GET", UPLOAD_URL, (("content_type", content_type), ("ext", suffix)))

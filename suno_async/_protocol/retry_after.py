@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The longest wait that is reported, in seconds: 317 years. It keeps absurd numbers finite.
+#: The longest delay returned, in seconds (317 years). It keeps absurd numbers finite.
 LONGEST = 1e10
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Return the seconds that a Retry-After header asks for (RFC 9110, section 10.2.3).
+    """Return the delay in seconds that a Retry-After header asks for (RFC 9110, section 10.2.3).
 
-    The header holds a number or a date. A date is compared with the reply's own Date header, so
-    this machine's clock does not matter; without Date and without `now` it is ignored.
+    The header contains a number or a date. A date is compared with the Date header of the same
+    reply, so the clock of this machine does not matter. A date is ignored if there is neither a
+    Date header nor `now`.
 
-    The result is finite, not negative, and at most `LONGEST`. None if the header makes no sense.
+    Args:
+        headers: The headers of the reply.
+        now: The current time, to use instead of the Date header.
+
+    Returns:
+        A number from 0 to `LONGEST`. None if the header is missing or invalid.
     """
     text = headers.get("Retry-After", "").strip()
     number = text.replace(".", "", 1)

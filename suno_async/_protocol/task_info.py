@@ -1,14 +1,15 @@
-"""Read task records. Pure.
+"""Decode task records. Pure.
 
-Nearly every reply is one, so a single typed pass decodes most of them.
+Almost every reply is a task record, so most of them are decoded in a single typed pass.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from suno_async._protocol.envelope import data_of, open_envelope, unreadable
 from suno_async._protocol.lenient import (
     MAX_ITEMS,
     Credits,
@@ -22,10 +23,6 @@ from suno_async.models import TaskFailure, TaskInfo, TaskParam, TaskStatus, Trac
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-from suno_async._protocol.envelope import data_of, open_envelope, unreadable
-
-T = TypeVar("T")
 
 
 class _MusicItem(msgspec.Struct):
@@ -80,14 +77,13 @@ class _Record(msgspec.Struct):
 
 
 class _InfoReply(msgspec.Struct):
-    """Envelope and record together, so that one pass decodes nearly every reply."""
+    """Envelope and record together, so that one pass decodes almost every reply."""
 
     code: int | None = None
     data: _Record | None = None
 
 
 _record = Reader(_Record)
-
 
 _info_reply = Reader(_InfoReply)
 
@@ -96,21 +92,21 @@ _NO_RESULT, _NO_PARAM = _Result(), _Param()
 _FAILED = TaskStatus.FAILED
 
 
-#: A lookup here takes a tenth of the time of a call of the enum.
+#: A lookup in this dict takes a tenth of the time of calling the enum.
 _STATUSES = {status.value: status for status in TaskStatus}
 
 
 def read_task_info(
     status: int, headers: Mapping[str, str], body: bytes, task_id: str = ""
 ) -> TaskInfo:
-    """Decode one TaskInfo reply.
+    """Decode the reply to a TaskInfo request.
 
-    Code 501 is final for a task, so it gives a failed record, even if the reply holds none. A
-    record without an id counts as the record of `task_id`.
+    Code 501 means that the task has failed. It gives a record with that status, even if the reply
+    contains no record. A record without an id is taken as the record of `task_id`.
 
     Raises:
-        APIError: The server refused; the class depends on the reply's code.
-        ResponseError: The reply holds no record, or the record of another task.
+        APIError: The reply is another error. The class depends on its code.
+        ResponseError: The reply contains no record, or the record of another task.
     """
     try:
         record = _read_record(status, headers, body)
@@ -121,12 +117,12 @@ def read_task_info(
     if record is None or record.status is None:
         raise unreadable("no task record in the reply", status, body)
     if task_id and record.task_id and record.task_id != task_id:
-        raise unreadable(f"asked for task {task_id}, got another task", status, body)
+        raise unreadable(f"requested task {task_id}, received another task", status, body)
     return _task_info(record, task_id or record.task_id or "", body)
 
 
 def _read_record(status: int, headers: Mapping[str, str], body: bytes) -> _Record | None:
-    """Return the record in a TaskInfo reply, if there is one."""
+    """Return the record in a TaskInfo reply; None if there is none."""
     if status == 200:  # noqa: PLR2004 (HTTP's OK)
         reply = _info_reply.typed(body)
         if reply is not None and reply.code in (None, 200):

@@ -1,4 +1,4 @@
-"""An account: its credentials, its circuit breaker and its limiter."""
+"""Accounts: credentials, circuit breaker and limiter."""
 
 from __future__ import annotations
 
@@ -23,19 +23,25 @@ BASE_URL = "https://api.crun.ai"
 #: Seconds for which an account stays known after one of its clients was closed (`MAX_PAUSE`).
 LINGER = 120.0
 
-#: Shortest key that is removed from replies. The vendor's keys have 35 characters.
+#: Length of the shortest key that is removed from replies. The vendor's keys have 35 characters.
 SHORTEST_SECRET = 16
 
 
 class Credentials:
-    """A key and its API host. The key leaves this object only in a request header."""
+    """An API key and its host. The key is only ever used in a request header.
+
+    Attributes:
+        base_url: The URL of the API host.
+        headers: The headers of every request, with the key.
+        digest: Identifies key and host without revealing the key.
+    """
 
     def __init__(self, api_key: str | None, base_url: str | None) -> None:
         key = (api_key or _environment("SUNO_API_KEY", "CRUN_API_KEY") or "").strip()
         if not key:
             raise ConfigurationError("no API key: set SUNO_API_KEY, or pass api_key=")
         if not key.isascii() or not key.isprintable():
-            raise ConfigurationError("the API key holds a character that no header may carry")
+            raise ConfigurationError("the API key contains a character that headers forbid")
         text = base_url or _environment("SUNO_BASE_URL", "CRUN_BASE_URL") or BASE_URL
         try:
             self.base_url = URL(text.rstrip("/"))
@@ -44,25 +50,24 @@ class Credentials:
         if self.base_url.scheme not in {"http", "https"} or not self.base_url.host:
             raise ConfigurationError(f"base_url must be an http(s) URL, not {text!r}")
         if self.base_url.user or self.base_url.password:
-            raise ConfigurationError("base_url must not hold a user or a password")
+            raise ConfigurationError("base_url must not contain a user or a password")
         self._secret = key.encode()
         self.headers = {
             "x-api-key": key,
             "Content-Type": "application/json",
-            # Only what can be decompressed in bounded pieces.
+            # Only encodings that can be decompressed in bounded pieces.
             "Accept-Encoding": "gzip, deflate",
         }
         digest = hashlib.blake2b(f"{key}\n{self.base_url}".encode(), digest_size=16)
-        #: Identifies key and host without revealing the key.
         self.digest = digest.hexdigest()
 
     def __repr__(self) -> str:
         return f"<Credentials at {self.base_url}>"
 
     def redacted(self, body: bytes) -> bytes:
-        """Return a reply's body without the key, should the server repeat it.
+        """Return the body of a reply, with the key replaced if the server repeated it.
 
-        A key shorter than `SHORTEST_SECRET` could be part of ordinary text and is left alone.
+        A key shorter than `SHORTEST_SECRET` is not replaced, because it could be ordinary text.
         """
         if self._secret in body and len(self._secret) >= SHORTEST_SECRET:
             return body.replace(self._secret, b"[redacted]")
@@ -70,12 +75,12 @@ class Credentials:
 
 
 class Account:
-    """What all clients with the same credentials in one event loop share.
+    """The state that all clients with the same credentials share in one event loop.
 
     Attributes:
-        credentials: Key and API host.
+        credentials: The API key and its host.
         limiter: The request budget.
-        breaker: Fails requests locally after a refused key or a lack of credits.
+        breaker: Fails requests without sending them after a refused key or a lack of credits.
     """
 
     def __init__(self, credentials: Credentials, limiter: Limiter) -> None:
@@ -107,9 +112,9 @@ def account_for(credentials: Credentials, rate: float, max_pause: float) -> Acco
     """Return the account that all clients with these credentials in this event loop share.
 
     Args:
-        credentials: Key and API host.
-        rate: Requests per second. The lowest of the account's clients holds.
-        max_pause: Longest pause in seconds. The shortest of the account's clients holds.
+        credentials: The API key and its host.
+        rate: Requests per second. The lowest value of the account's clients takes effect.
+        max_pause: Longest pause in seconds. The lowest value of the account's clients takes effect.
     """
     in_loop = _accounts.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
     account = in_loop.get(credentials.digest)

@@ -1,6 +1,6 @@
 """Circuit breaker of an account: fail fast for a while after a 401, 403 or 402. Pure.
 
-Times are seconds on one monotonic clock of the caller's choice.
+Times are seconds on any monotonic clock, as long as the caller always uses the same one.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ import math
 
 from suno_async.errors import AuthenticationError, InsufficientCreditsError
 
-#: Seconds for which requests fail locally after a confirmed refusal. Long enough to spare the
-#: request budget, short enough that a topped-up account or a repaired key is noticed by itself.
+#: Seconds for which requests fail locally after a refusal. This is long enough to save the request
+#: budget, and short enough that a user with a new key or new credits need not restart anything.
 OPEN_FOR = 30.0
 
 
 class CircuitBreaker:
     """Fails requests locally that the server would refuse.
 
-    One 401 or 403 can be a passing fault of the server, so it only makes the key *suspected*. The
-    breaker opens when a second request, sent after the first refusal arrived, is refused as well.
-    It closes by itself after `OPEN_FOR` seconds. A 402 concerns creates alone.
+    A single 401 or 403 can be a passing fault of the server, so it only makes the key *suspected*.
+    The breaker opens when a second request is refused too, if it was sent after the first refusal
+    arrived. It closes after `OPEN_FOR` seconds. A 402 opens it at once, but only for creates.
     """
 
     def __init__(self) -> None:
@@ -30,19 +30,19 @@ class CircuitBreaker:
 
     @property
     def suspected(self) -> bool:
-        """One request was refused, and no later one has confirmed or refuted it."""
+        """Whether one request was refused and no later one has confirmed or disproved that."""
         return self._suspected_at is not None
 
     def check(self, now: float, *, spends: bool) -> None:
-        """Raise what the server would answer while the breaker is open.
+        """Raise the expected error if the breaker is open.
 
         Args:
             now: The current time.
-            spends: The request costs credits.
+            spends: Whether the request costs credits.
 
         Raises:
-            AuthenticationError: Two requests in a row were refused for the key.
-            InsufficientCreditsError: A create was refused for lack of credits.
+            AuthenticationError: Two requests in a row were refused because of the key.
+            InsufficientCreditsError: A create was refused because of a lack of credits.
         """
         if (refusal := self.refusal(now)) is not None:
             raise refusal
@@ -50,13 +50,13 @@ class CircuitBreaker:
             raise InsufficientCreditsError(402, _not_sent(self._credit_open_until - now))
 
     def refusal(self, now: float) -> AuthenticationError | None:
-        """Return the error of every request while the key is confirmed as refused, else None."""
+        """Return the error for all requests while the key is confirmed as refused, else None."""
         if now >= self._key_open_until:
             return None
         return AuthenticationError(401, _not_sent(self._key_open_until - now))
 
     def key_refused(self, sent_at: float, now: float) -> None:
-        """Record that a request sent at `sent_at` was answered with 401 or 403."""
+        """Record that the reply to a request sent at `sent_at` was a 401 or 403."""
         if sent_at < self._accepted_at:
             return  # outdated: a request sent later was accepted
         if self._suspected_at is None:
@@ -73,22 +73,22 @@ class CircuitBreaker:
             self._suspected_at = None
 
     def clear_suspicion(self) -> None:
-        """Forget a single refusal that could not be confirmed."""
+        """Ignore a single refusal that was not confirmed."""
         self._suspected_at = None
 
     def credit_refused(self, now: float) -> None:
-        """Record that a create was refused for lack of credits."""
+        """Record that a create was refused because of a lack of credits."""
         self._credit_open_until = now + OPEN_FOR
 
     def lacks_credits(self, now: float) -> bool:
-        """Return whether creates fail locally for lack of credits."""
+        """Return whether creates currently fail locally because of a lack of credits."""
         return now < self._credit_open_until
 
     def saw_balance(self, balance: float) -> None:
-        """Record the account's balance in credits. Creates are sent again if it is above 0."""
+        """Record the balance in credits. If it is above 0, creates are sent again."""
         if balance > 0:
             self._credit_open_until = -math.inf
 
 
 def _not_sent(seconds: float) -> str:
-    return f"refused a moment ago, so not sent for another {seconds:.0f} s"
+    return f"not sent: refused a moment ago; requests are sent again in {seconds:.0f} s"

@@ -1,4 +1,4 @@
-"""Every exchange with the API: permit, send, read, classify, retry."""
+"""Exchanges with the API: take a permit, send, decode, classify errors, retry."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Transport:
         request_timeout: float,
         retry_for: float,
     ) -> None:
-        """Need a running event loop."""
+        """Use the running event loop."""
         self._sender = sender
         self._observer = observer
         self.request_timeout = request_timeout
         self._retry_for = retry_for
         self._loop = asyncio.get_running_loop()
-        # The scopes of direct calls: closing ends them.
+        # The timeout scopes of direct calls. Closing the client reschedules them.
         self._calls: set[asyncio.Timeout] = set()
         self._no_calls = asyncio.Event()
         self.closed = False
@@ -62,15 +62,15 @@ class Transport:
         self.limiter = account.limiter
 
     def end_calls(self) -> None:
-        """End direct calls with `ClientClosedError`, those under way and those to come."""
+        """End current and future direct calls with `ClientClosedError`."""
         self.closed = True
         for scope in self._calls:
-            # A scope that has expired is about to end, and refuses a new time.
+            # An expired scope ends on its own, and raises if it is rescheduled.
             if not scope.expired():
                 scope.reschedule(self._loop.time())
 
     async def close(self) -> None:
-        """End direct calls, and close the sender."""
+        """End direct calls and close the sender."""
         self.end_calls()
         while self._calls:
             self._no_calls.clear()
@@ -85,15 +85,22 @@ class Transport:
         *,
         spends: bool = False,
     ) -> T:
-        """Make one exchange with `permit`; `spends` if it costs credits.
+        """Make one exchange. Return the decoded reply.
+
+        Args:
+            request: The request.
+            read: Decodes the reply.
+            permit: The permit for this request.
+            spends: Whether the request costs credits.
 
         Raises:
-            TransportError: No reply came.
-            ResponseError: A reply came that cannot be decoded.
-            APIError: The server refused.
+            TransportError: No reply arrived.
+            ResponseError: The reply could not be decoded.
+            APIError: The server returned an error, or the circuit breaker is open.
         """
         try:
-            # Not earlier: while it waited for its permit, others may have been refused.
+            # Check only now: other requests may have been refused while this one waited for its
+            # permit.
             self.breaker.check(self._loop.time(), spends=spends)
             started = self._loop.time()
             self._observer.request_sent(request.method, request.path)
@@ -114,11 +121,11 @@ class Transport:
         *,
         waits_out: bool = False,
     ) -> T:
-        """Make one exchange that changes nothing. Retry it while it fails for passing reasons.
+        """Make an exchange that changes nothing at the server. Retry temporary errors.
 
         Raises:
-            ClientClosedError: The client was closed meanwhile.
-            SunoError: As by `retrying` and `once`.
+            ClientClosedError: The client was closed during the call.
+            SunoError: See `retrying` and `once`.
         """
         what = f"{request.method} {request.path}"
         return await self.until_closed(
@@ -131,11 +138,11 @@ class Transport:
         )
 
     async def confirm_key(self) -> None:
-        """Ask for the balance once, to learn whether the key is really refused.
+        """Request the balance once, to find out whether the server really refuses the key.
 
         Raises:
-            AuthenticationError: It is.
-            SunoError: There was no verdict.
+            AuthenticationError: The server refuses the key.
+            SunoError: The request failed for another reason, which proves nothing.
         """
         permit = await self.limiter.acquire()
         await self.once(balance_request(), read_balance, permit)
@@ -148,18 +155,18 @@ class Transport:
         *,
         waits_out: bool = False,
     ) -> T:
-        """Call `attempt` with a permit, again after each error that `is_worth_it` accepts.
+        """Call `attempt` with a permit. Retry after each error that `is_worth_it` accepts.
 
         Args:
             attempt: Makes one exchange.
-            is_worth_it: Decides whether another attempt may help and does no harm.
+            is_worth_it: Returns whether another attempt is safe and may succeed.
             what: The name of the exchange in the log.
-            waits_out: Wait for the end of every pause of the account, however long. Otherwise
-                pauses, and waiting for a permit, count against ``retry_for``. Where retries are
-                switched off, the one attempt waits ``request_timeout`` for its permit.
+            waits_out: Wait for the end of every pause of the account, however long. If False,
+                pauses and the wait for a permit count against ``retry_for``. With ``retry_for=0``
+                the only attempt waits at most ``request_timeout`` for its permit.
 
         Raises:
-            SunoError: The last error, or the reason of a pause that ends too late.
+            SunoError: The error of the last attempt, or of a pause that ends too late.
         """
         started = self._loop.time()
         give_up_at = started + self._retry_for
@@ -179,7 +186,7 @@ class Transport:
                 if not is_worth_it(error):
                     raise
                 if isinstance(error, RateLimitError | MaintenanceError):
-                    # The limiter holds the whole account back.
+                    # The limiter already delays all requests of the account.
                     delay = 0.0
                     if waits_out:
                         give_up_at = self._loop.time() + self._retry_for
@@ -192,10 +199,10 @@ class Transport:
             await asyncio.sleep(delay)
 
     async def until_closed(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work`, and end it when the client is closed.
+        """Await `work`. Cancel it if the client is closed.
 
         Raises:
-            ClientClosedError: The client was closed before or meanwhile.
+            ClientClosedError: The client was closed before or during the call.
         """
         if self.closed:
             work.close()
@@ -206,7 +213,7 @@ class Transport:
                 self._calls.add(scope)
                 return await work
         except TimeoutError:
-            # `RequestTimeoutError` is one, too.
+            # It may also be a `RequestTimeoutError` of the call itself.
             if not scope.expired():
                 raise
         finally:
@@ -215,7 +222,7 @@ class Transport:
         raise ClientClosedError("the client was closed during this call")
 
     def _finished(self, request: Request, started: float, error: SunoError | None) -> None:
-        """Report the end of an exchange, and draw its consequences for the whole account."""
+        """Report the end of an exchange. Update limiter and circuit breaker."""
         seconds = self._loop.time() - started
         self._observer.request_finished(request.method, request.path, seconds, error)
         if isinstance(error, APIError):
@@ -253,9 +260,15 @@ def _is_passing(error: SunoError) -> bool:
 
 
 def retry_delay(attempt: int, random: float, *, first: float = 1.0, longest: float = 30.0) -> float:
-    """Seconds to wait before trying again, after `attempt` (0, 1, …) failures.
+    """Return the seconds to wait before the next attempt: exponential backoff with equal jitter.
 
-    Exponential backoff with equal jitter: half is certain, half is drawn by `random` in [0, 1).
+    Half of the delay is fixed. The other half is random, so that clients do not retry together.
+
+    Args:
+        attempt: The number of the failed attempt, starting at 0.
+        random: A random number in [0, 1).
+        first: The longest delay after the first attempt, in seconds. It doubles each time.
+        longest: The upper bound of the delay, in seconds.
     """
     grown = min(first * 2.0 ** min(attempt, 16), longest)
     return grown * (0.5 + random / 2)

@@ -1,8 +1,8 @@
-"""The sender on aiohttp: the only place where a request to the API is made.
+"""Sends requests with aiohttp. No other module sends requests to the API.
 
-aiohttp's errors end here. They must not escape: their repr carries the request's headers, and with
-them the key. Ours are raised outside the ``except`` block, so that not even ``__context__`` leads
-back to them.
+Errors of aiohttp must not leave this module, because their repr contains the request headers and so
+the key. Our own errors are raised outside the ``except`` block. Otherwise their ``__context__``
+would refer to the errors of aiohttp.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Seconds to establish a connection, TLS included.
+#: Longest time in seconds to establish a connection, including TLS.
 CONNECT_TIMEOUT = 10.0
 
-#: Most bytes of a reply, after decompression. A task record has a few kB.
+#: Most bytes of a reply after decompression. A task record has a few kilobytes.
 MOST_BYTES = 8 * 1024 * 1024
 
 
 class Reply(NamedTuple):
-    """What the server answered."""
+    """A reply of the server, with its decompressed body."""
 
     status: int
     headers: Mapping[str, str]
@@ -51,21 +51,21 @@ class Reply(NamedTuple):
 
 
 class Sender(Protocol):
-    """Makes one exchange with the server. Tests replace the implementation on aiohttp."""
+    """Sends requests to the server. Tests use their own implementation instead of `HttpSender`."""
 
     async def send(self, request: Request, permit: Permit) -> Reply:
         """Send a request and return the reply.
 
-        Calls `Permit.sent` when the request leaves and `Permit.answered` when the reply arrives.
+        Call `Permit.sent` when the request is sent, and `Permit.answered` when the reply arrives.
 
         Raises:
-            NotSentError: The server certainly did not see the request.
-            SunoError: No reply, or no reply that can be read.
+            NotSentError: The request certainly did not reach the server.
+            SunoError: No reply arrived, or the reply could not be read.
         """
         ...
 
     async def close(self) -> None:
-        """Close what was opened."""
+        """Close what this sender opened."""
         ...
 
 
@@ -73,9 +73,9 @@ class HttpSender:
     """Sends requests with aiohttp.
 
     Args:
-        credentials: Key and API host.
-        limiter: Grants the permit of a request that aiohttp sends again by itself.
-        session: A session of the caller's, which stays open; None opens our own.
+        credentials: The API key and its host.
+        limiter: Grants permits for requests that aiohttp repeats on its own.
+        session: The aiohttp session to use. It stays open. None opens new sessions.
         timeout: Seconds for one request.
     """
 
@@ -89,14 +89,14 @@ class HttpSender:
         self._credentials = credentials
         self._limiter = limiter
         self._injected = session is not None
-        # Our own sessions have the headers for good: merging them in would cost at each request.
+        # Sessions opened here already have the headers, which saves merging them for each request.
         self._headers = credentials.headers if self._injected else None
         self._urls: dict[str, URL] = {}
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout))
-        # The limiter bounds the requests, so the pools need no limits of their own.
+        # The limiter bounds the number of requests, so the connection pools need no limit.
         self._session = session or self._open_session(aiohttp.TCPConnector(limit=0))
-        # A create must not use a kept connection that the server may just be closing: nobody could
-        # say whether it was accepted. So each one opens its own.
+        # Each create opens a new connection. On a kept connection that the server is closing, it
+        # would be unknown whether the create was accepted.
         self._creates = session or self._open_session(
             aiohttp.TCPConnector(limit=0, force_close=True)
         )
@@ -117,7 +117,7 @@ class HttpSender:
             url = self._credentials.base_url.joinpath(request.path.lstrip("/"))
             self._urls[request.path] = url
         if self._injected:
-            # No hook of ours is called on it, so the request counts from here.
+            # An injected session does not call our hook, so the request counts as sent from here.
             permit.sent()
         failure: SunoError
         try:
@@ -140,12 +140,12 @@ class HttpSender:
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
             failure = _translate(error, self._credentials.base_url.authority)
         except (http_exceptions.HttpProcessingError, EOFError, ValueError) as error:
-            failure = ResponseError(f"no HTTP reply ({type(error).__name__})")
+            failure = ResponseError(f"the reply is not valid HTTP ({type(error).__name__})")
         except BaseException:
             permit.sent()
             raise
         if not isinstance(failure, NotSentError):
-            # In doubt it was sent, even if the hook stayed silent.
+            # If it is unknown whether the request was sent, it counts as sent.
             permit.sent()
         logger.debug("%s %s: %s", request.method, request.path, failure)
         raise failure
@@ -166,22 +166,22 @@ class HttpSender:
         context: SimpleNamespace,
         _params: aiohttp.TraceRequestHeadersSentParams,
     ) -> None:
-        """Count a request. aiohttp awaits this before it writes the request's first byte."""
+        """Count a request. aiohttp awaits this before it writes the first byte of the request."""
         reference: weakref.ref[Permit] = context.trace_request_ctx
         permit = reference()
         if permit is not None and permit.sent_at is None:
             permit.sent()
         else:
-            # aiohttp sends a GET again by itself when a kept connection breaks: that is another
-            # request to the server.
+            # aiohttp repeats a GET on its own when a kept connection breaks. The server counts that
+            # as another request.
             (await self._limiter.acquire()).sent()
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body, decompressed.
+    """Return the decompressed body.
 
     Raises:
-        ResponseError: It has more than `MOST_BYTES` bytes.
+        ResponseError: The body has more than `MOST_BYTES` bytes.
     """
     length = response.content_length
     if length is not None and length <= MOST_BYTES and "Content-Encoding" not in response.headers:
@@ -201,9 +201,9 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _translate(error: Exception, host: str) -> SunoError:
-    """Return our error for one of aiohttp's. `NotSentError` means that the server saw nothing.
+    """Translate an aiohttp error. `NotSentError` means that the server saw nothing.
 
-    Only a connector error proves that. A hook that stayed silent proves nothing.
+    Only a connector error proves that. A trace hook that was not called does not.
     """
     what = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
@@ -211,5 +211,5 @@ def _translate(error: Exception, host: str) -> SunoError:
     if isinstance(error, TimeoutError):
         return RequestTimeoutError(f"no reply from {host} in time ({what})")
     if isinstance(error, aiohttp.ClientResponseError):
-        return ResponseError(f"no HTTP reply ({what})", error.status)
+        return ResponseError(f"the reply is not valid HTTP ({what})", error.status)
     return ConnectionLostError(f"the connection to {host} broke ({what})")

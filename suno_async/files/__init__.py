@@ -1,1 +1,1 @@
-"""Files: downloads of results, uploads of local audio."""
+"""File transfers: downloads of results, uploads of local audio."""

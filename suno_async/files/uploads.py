@@ -1,4 +1,4 @@
-"""A local file in the API's store. What is sent there carries no key."""
+"""Upload local audio files to the storage that the API names. No request carries the key."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import aiohttp
-
 from suno_async.errors import InvalidInputError, UploadError
+from suno_async.files.transfers import TIMEOUT, AttemptFailedError, Transfers
 
 if TYPE_CHECKING:
     from os import PathLike
 
-#: Uploads at once, and tries of each. A PUT may be repeated: the same bytes go to the same place.
+    import aiohttp
+
+#: Most uploads at the same time.
 PARALLEL = 4
-TRIES = 3
 
-#: Seconds before the second try; the third waits twice as long.
-PAUSE = 2.0
-
-#: Media types of audio files; the standard library's table differs from machine to machine.
+#: Media types of audio files. The standard library's table depends on the machine.
 CONTENT_TYPES = {
     ".aac": "audio/aac",
     ".aif": "audio/aiff",
@@ -39,7 +36,13 @@ CONTENT_TYPES = {
 
 
 class LocalFile(NamedTuple):
-    """A file that can be sent. `size` in bytes."""
+    """A file that can be uploaded.
+
+    Attributes:
+        path: Where it is.
+        content_type: Its media type.
+        size: Its length in bytes.
+    """
 
     path: Path
     content_type: str
@@ -47,85 +50,81 @@ class LocalFile(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """What its name ends with, or would by its media type; empty if nothing tells."""
+        """The suffix of its name, or a suffix for its media type; empty if neither exists."""
         of_type = (suffix for suffix, kind in CONTENT_TYPES.items() if kind == self.content_type)
         return self.path.suffix.lower() or next(of_type, "")
 
 
 class Uploader:
-    """Sends files with requests that never carry the key."""
+    """Uploads files with requests that never carry the API key."""
 
     def __init__(self, session: aiohttp.ClientSession | None) -> None:
-        self._injected = session
-        self._session: aiohttp.ClientSession | None = session
-        self._places = asyncio.Semaphore(PARALLEL)
+        self._transfers = Transfers(session, PARALLEL)
 
     async def close(self) -> None:
         """Close the session, unless it was injected."""
-        if self._session is not None and self._session is not self._injected:
-            await self._session.close()
+        await self._transfers.close()
 
     async def inspect(self, path: str | PathLike[str], content_type: str | None) -> LocalFile:
-        """What is to be sent, before anything is.
+        """Check a file before anything is sent.
+
+        Args:
+            path: The file.
+            content_type: Its media type. None derives it from the suffix.
 
         Raises:
-            InvalidInputError: Its suffix tells no audio type, and none was given.
-            UploadError: It cannot be read, is no file, or is empty.
+            InvalidInputError: The suffix is not that of an audio file, and no media type was given.
+            UploadError: The path is not a readable, regular file, or the file is empty.
         """
         return await asyncio.to_thread(_inspect, Path(path), content_type)
 
     async def send(self, file: LocalFile, presigned_url: str) -> None:
-        """PUT the file, streamed.
+        """Stream a file to a presigned URL.
 
         Raises:
-            UploadError: It could not be sent whole.
+            UploadError: The complete file could not be sent.
         """
-        async with self._places:
-            problem = ""
-            for attempt in range(TRIES):
-                if attempt:
-                    await asyncio.sleep(PAUSE * attempt)
-                problem, again = await self._try(file, presigned_url)
-                if not problem:
-                    return
-                if not again:
-                    break
-        # Without the URL: whoever reads it may write there.
-        raise UploadError(f"{file.path}: {problem}")
 
-    async def _try(self, file: LocalFile, presigned_url: str) -> tuple[str, bool]:
-        """What went wrong, and whether it may go better the next time."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        async def attempt(session: aiohttp.ClientSession) -> None:
+            await _put(session, file, presigned_url)
+
         try:
-            # aiohttp reads the file in a thread, piece by piece, and closes it.
-            data = await asyncio.to_thread(file.path.open, "rb")
-        except OSError as error:
-            return f"{type(error).__name__}", False
-        try:
-            async with self._session.put(
-                presigned_url,
-                data=data,
-                headers={"Content-Type": file.content_type, "Content-Length": str(file.size)},
-                # A store that sends a file elsewhere is not the one that the API named.
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_read=60),
-            ) as response:
-                if 200 <= response.status < 300:  # noqa: PLR2004 (HTTP's success range)
-                    return "", False
-                again = response.status >= 500 or response.status in {408, 429}  # noqa: PLR2004 (HTTP)
-                return f"HTTP {response.status}", again
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return f"{type(error).__name__}", True
-        finally:
-            data.close()
+            await self._transfers.run(attempt, str(file.path))
+        except AttemptFailedError as error:
+            # Not the URL: it lets anyone write.
+            raise UploadError(f"{file.path}: {error.problem}") from None
+
+
+async def _put(session: aiohttp.ClientSession, file: LocalFile, presigned_url: str) -> None:
+    try:
+        # aiohttp reads the file piece by piece in a thread.
+        data = await asyncio.to_thread(file.path.open, "rb")
+    except OSError as error:
+        raise AttemptFailedError(type(error).__name__, retryable=False) from None
+    try:
+        async with session.put(
+            presigned_url,
+            data=data,
+            headers={"Content-Type": file.content_type, "Content-Length": str(file.size)},
+            # Send the file only to the host that the API named.
+            allow_redirects=False,
+            timeout=TIMEOUT,
+        ) as response:
+            status = response.status
+            if not 200 <= status < 300:  # noqa: PLR2004 (HTTP's success range)
+                retryable = status >= 500 or status in {408, 429}  # noqa: PLR2004 (HTTP)
+                raise AttemptFailedError(f"HTTP {status}", retryable=retryable)
+    finally:
+        data.close()
 
 
 def _inspect(path: Path, content_type: str | None) -> LocalFile:
     suffix = path.suffix.lower()
     kind = content_type or CONTENT_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "")
     if not content_type and not kind.startswith("audio/"):
-        raise InvalidInputError((f"path: no audio file by its suffix {suffix!r}: {str(path)!r}",))
+        raise InvalidInputError(
+            (f"path: the suffix must be that of an audio file, not {suffix!r}: {str(path)!r}",)
+        )
     if not kind.isprintable() or not kind.isascii():
         raise InvalidInputError((f"content_type: must be a media type, not {kind!r}",))
     try:
@@ -135,5 +134,6 @@ def _inspect(path: Path, content_type: str | None) -> LocalFile:
     except OSError as error:
         raise UploadError(f"{path}: {error.strerror or type(error).__name__}") from None
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
-        raise UploadError(f"{path}: {'empty' if stat.S_ISREG(status.st_mode) else 'no file'}")
+        is_file = stat.S_ISREG(status.st_mode)
+        raise UploadError(f"{path}: {'the file is empty' if is_file else 'not a regular file'}")
     return LocalFile(path, kind, status.st_size)

@@ -1,4 +1,4 @@
-"""What every limiter offers: the request budget of one account."""
+"""The interface of rate limiters."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from suno_async.errors import MaintenanceError, RateLimitError
 
 
 class Pause(NamedTuple):
-    """A pause of the whole account.
+    """A pause of an account, during which no request is sent.
 
     Attributes:
-        until: Loop time at which it ends.
-        code: The code that caused it: 429 or 455.
+        until: Loop time at which the pause ends.
+        code: The error code that caused the pause: 429 or 455.
     """
 
     until: float
@@ -20,16 +20,21 @@ class Pause(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """The cause in words."""
+        """The cause of the pause in words."""
         return "rate exceeded (429)" if self.code == 429 else "maintenance (455)"  # noqa: PLR2004 (the contract's code)
 
 
 def check_pause(pause: Pause | None, give_up_at: float, now: float) -> None:
-    """Raise the reason of a pause that ends after `give_up_at`; all times are loop times.
+    """Raise an error if a pause lasts longer than the caller can wait.
+
+    Args:
+        pause: The current pause; None if there is none.
+        give_up_at: Loop time until which the caller can wait.
+        now: The current loop time.
 
     Raises:
-        RateLimitError: The account is paused for that long after a 429.
-        MaintenanceError: The same after a 455.
+        RateLimitError: The pause was caused by a 429.
+        MaintenanceError: The pause was caused by a 455.
     """
     if pause is None or pause.until <= give_up_at:
         return
@@ -40,36 +45,39 @@ def check_pause(pause: Pause | None, give_up_at: float, now: float) -> None:
 
 
 class Permit(Protocol):
-    """The right to send one request now. The sender reports what became of the request."""
+    """Permission to send one request now.
+
+    The sender calls `sent` and `answered`, or `cancel` if it does not send the request.
+    """
 
     @property
     def sent_at(self) -> float | None:
-        """Loop time at which the request was sent; None before."""
+        """Loop time at which the request was sent; None if it was not sent yet."""
         ...
 
     def sent(self) -> None:
-        """Record that the request is on its way. Only the first call counts."""
+        """Record that the request is being sent. Further calls have no effect."""
         ...
 
     def answered(self) -> None:
-        """Record that the reply's headers arrived."""
+        """Record that the headers of the reply arrived."""
         ...
 
     def cancel(self) -> None:
-        """Give the permit back, unless its request was sent."""
+        """Return the permit to the limiter, unless its request was sent."""
         ...
 
 
 class Limiter(Protocol):
-    """Grants permits in the order in which they are asked for.
+    """Limits the requests of an account. Permits are granted in the order of the calls.
 
-    At most so many requests reach the server in any sliding second, whatever their kind. The local
-    implementation is `LocalLimiter`; one that several processes share can be passed as
-    `SunoClient(limiter=)`.
+    The limit applies to every sliding second, as the server counts it, and to all kinds of requests
+    together. By default a client uses a `LocalLimiter`. Pass another implementation, such as one
+    that several processes share, as ``SunoClient(limiter=...)``.
 
     Attributes:
-        granted: Permits granted so far, without those given back.
-        rate_limited: Answers of 429 so far.
+        granted: Permits granted so far, except those that were returned.
+        rate_limited: How many replies were a 429.
     """
 
     granted: int
@@ -77,36 +85,42 @@ class Limiter(Protocol):
 
     @property
     def rate(self) -> float:
-        """Requests per second allowed now."""
+        """Requests per second that are currently allowed."""
         ...
 
     @property
     def recent_rate(self) -> float:
-        """Requests granted per second, over the last ten seconds."""
+        """Permits granted per second, over the last ten seconds."""
         ...
 
     @property
     def paused(self) -> Pause | None:
-        """The pause in force, if there is one."""
+        """The current pause; None if there is none."""
         ...
 
     async def acquire(self, give_up_at: float | None = None) -> Permit:
-        """Wait for the right to send one request. A cancelled wait costs no permit.
+        """Wait for permission to send one request. A cancelled wait uses no permit.
 
         Args:
-            give_up_at: Loop time until which to wait; None waits without limit, pauses included.
+            give_up_at: Loop time at which to stop waiting. None waits without a limit, even through
+                pauses.
 
         Raises:
-            RateLimitError: The account is paused beyond `give_up_at` after a 429. Raised at once.
-            MaintenanceError: The same after a 455.
-            NotSentError: `give_up_at` came before a free slot.
+            RateLimitError: A 429 has paused the account until after `give_up_at`. This is raised
+                without waiting.
+            MaintenanceError: The same for a pause after a 455.
+            NotSentError: No permit was available before `give_up_at`.
         """
         ...
 
     def rate_exceeded(self, retry_after: float | None) -> None:
-        """Pause the account and slow down: the server answered 429."""
+        """Pause the account and reduce the rate after a 429.
+
+        Args:
+            retry_after: Seconds to wait, as the server asked for; None if it did not say.
+        """
         ...
 
     def pause(self, seconds: float, code: int = 455) -> None:
-        """Grant nothing for `seconds` from now. Never shortens a pause."""
+        """Grant no permits for `seconds` from now. A longer current pause stays in effect."""
         ...

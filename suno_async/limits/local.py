@@ -1,9 +1,12 @@
-"""The account's request budget: at most 15 requests in any sliding second, counted at the server.
+"""The limiter for one event loop: at most 15 requests in any sliding second at the server.
 
-A caller passes three gates before it gets a permit. The *turn* serves callers in their order, which
-aiolimiter alone does not. The *window* never lets a sixteenth request into one second at the
-server, wherever in that second the requests arrive. The *bucket* of aiolimiter, of size one,
-prevents bursts: the next caller waits one slot and not a second.
+Three mechanisms decide when a caller gets a permit:
+
+- The *turn* is a lock that serves callers in order. aiolimiter alone does not.
+- The *window* counts the requests that may arrive at the server within the same second. It never
+  allows a sixteenth.
+- The *bucket* of aiolimiter has size one and prevents bursts. Permits are spread evenly over the
+  second.
 """
 
 from __future__ import annotations
@@ -25,29 +28,32 @@ logger = logging.getLogger("suno_async")
 #: Most requests an account may send in any one-second window (API contract, "Limits and advice").
 RATE_LIMIT = 15.0
 
-#: Longest delay on the way to the server that is allowed for, in seconds. It caps what one slow
-#: reply costs: with every request that slow, 15 of them take 1.06 s, which is 94 % of the budget.
+#: Longest delay in seconds that a request is assumed to have on its way to the server. It also
+#: bounds the cost of slow replies: if all of them are slow, 15 requests take 1.06 s, which is 94 %
+#: of the budget.
 JITTER = 0.06
 
-#: The window in seconds: the server's second, and 2 ms for the clocks.
+#: Length of the window in seconds: one second, and 2 ms for differences between the clocks.
 WINDOW = 1.002
 
-#: A 429 cuts the rate by a fifth. Each quiet period wins a part of it back.
+#: A 429 reduces the rate by a fifth. Each `RECOVERY_PERIOD` (seconds) without a 429 raises it by
+#: `RECOVERY_FACTOR`.
 CUT = 0.8
 RECOVERY_FACTOR = 1.05
 RECOVERY_PERIOD = 10.0
 LOWEST_RATE = 1.0
 
-#: Seconds of pause after a 429 without Retry-After, and during maintenance (455: "wait, minutes").
+#: Seconds of pause after a 429 without Retry-After, and after a 455. For a 455 the API contract
+#: says "wait, minutes".
 PAUSE_429 = 1.0
 PAUSE_MAINTENANCE = 60.0
 
-#: Longest pause in seconds by default, whatever the server asks for.
+#: Default for the longest pause in seconds. It applies even if the server asks for more.
 MAX_PAUSE = 120.0
 
 _RATE_SPAN = 10.0
 
-#: A pause that moves later by less than this many seconds is not logged again.
+#: A pause that becomes longer by less than this many seconds is not logged again.
 _LOG_STEP = 1.0
 
 
@@ -55,15 +61,17 @@ _NO_PAUSE = Pause(-math.inf, 0)
 
 
 class LocalPermit:
-    """The right to send one request now. The sender reports to it what became of the request.
+    """Permission to send one request now.
 
-    Where a request is on its way cannot be seen. It reaches the server after it was sent and before
-    its reply arrived. So it counts from its reply, or from `JITTER` after it was sent, whichever is
-    earlier, and opening a connection delays the moment it is sent: neither a handshake nor a link
-    whose delay varies pushes two seconds' requests into one.
+    The client cannot see when a request arrives at the server. It knows two bounds: the request
+    arrives after it was sent and before its reply arrived. So the request occupies the window until
+    `WINDOW` seconds after its reply, or after `JITTER` has passed since it was sent, whichever is
+    earlier. A request counts as sent only once its connection is open. So neither a slow handshake
+    nor a varying network delay can make too many requests arrive within one second.
 
-    Counting from the reply minus the shortest round trip seen would cost less, but that estimate is
-    too long while traffic is young, and a strict server then sees a sixteenth request.
+    Subtracting the shortest round trip seen from the time of the reply would waste less of the
+    budget. That was rejected: the estimate is too long at the start of the traffic, and a strict
+    server then sees a sixteenth request.
     """
 
     __slots__ = ("__weakref__", "_limiter", "_used", "counts_until", "sent_at")
@@ -75,18 +83,18 @@ class LocalPermit:
         self.counts_until = math.inf
 
     def sent(self) -> None:
-        """Record that the request is on its way."""
+        """Record that the request is being sent."""
         if self.sent_at is None:
             self.sent_at = self._limiter.now()
             self._limiter.count_until(self, self.sent_at + JITTER + WINDOW)
 
     def answered(self) -> None:
-        """Record that the reply's headers arrived."""
+        """Record that the headers of the reply arrived."""
         if self.sent_at is not None:
             self._limiter.count_until(self, self._limiter.now() + WINDOW)
 
     def cancel(self) -> None:
-        """Give the permit back, unless its request was sent."""
+        """Return the permit to the limiter, unless its request was sent."""
         if self.sent_at is None and self._used:
             self._used = False
             self.counts_until = -math.inf
@@ -94,19 +102,20 @@ class LocalPermit:
 
 
 class LocalLimiter:
-    """One account's request budget in one event loop.
+    """The request budget of one account in one event loop.
 
     Args:
-        rate: Requests per second. Above 15 only a server other than the vendor's accepts it.
-        max_pause: Longest pause in seconds, whatever the server asks for.
+        rate: Requests per second. The vendor allows 15 (API contract, "Limits and advice"). A
+            higher rate is only useful for other servers, such as a test server.
+        max_pause: Longest pause in seconds, even if the server asks for more.
 
     Attributes:
-        granted: Permits granted so far, without those given back.
-        rate_limited: Answers of 429 so far.
+        granted: Permits granted so far, except those that were returned.
+        rate_limited: How many replies were a 429.
     """
 
     def __init__(self, rate: float = RATE_LIMIT, max_pause: float = MAX_PAUSE) -> None:
-        """Start the budget; needs a running event loop."""
+        """Start the budget in the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         self._limit = rate
@@ -115,8 +124,9 @@ class LocalLimiter:
         self._rate = rate
         self._bucket = AsyncLimiter(1, 1 / rate)
         self._bucket_is_new = False
-        # How many permits count now, and a heap of (time, tie-breaker, permit): when they stop. A
-        # time that is no longer its permit's `counts_until` is dropped when it surfaces.
+        # The number of permits in the window, and a heap of (time, tie-breaker, permit) with the
+        # time at which each leaves it. An entry whose time differs from its permit's `counts_until`
+        # is outdated, and is dropped once it is at the top.
         self._counted = 0
         self._ends: list[tuple[float, int, LocalPermit]] = []
         self._tickets = itertools.count()
@@ -124,7 +134,7 @@ class LocalLimiter:
         self._recover_at = math.inf
         self._waiting: asyncio.Future[None] | None = None
         self._waiting_until = -math.inf
-        # Callers that wait no longer than to a moment of their own.
+        # Callers with a `give_up_at`.
         self._impatient: dict[asyncio.Timeout, float] = {}
         self._recent: deque[float] = deque(maxlen=math.ceil(rate * _RATE_SPAN))
         self._started = self._loop.time()
@@ -133,27 +143,27 @@ class LocalLimiter:
 
     @property
     def rate(self) -> float:
-        """Requests per second allowed now; below the limit for a while after a 429."""
+        """Requests per second that are currently allowed. It is lower for a while after a 429."""
         return self._rate
 
     @property
     def paused(self) -> Pause | None:
-        """The pause in force, if there is one."""
+        """The current pause; None if there is none."""
         return self._pause if self._pause.until > self.now() else None
 
     @property
     def recent_rate(self) -> float:
-        """Requests granted per second, over the last ten seconds."""
+        """Permits granted per second, over the last ten seconds."""
         now = self.now()
         span = max(1.0, min(_RATE_SPAN, now - self._started))
         return sum(1 for granted in self._recent if granted > now - span) / span
 
     def now(self) -> float:
-        """Return the loop's time."""
+        """Return the loop time."""
         return self._loop.time()
 
     def tighten(self, rate: float, max_pause: float) -> None:
-        """Apply another client's settings. The lowest of an account's clients hold."""
+        """Apply the settings of another client of the account. The lower values take effect."""
         self._max_pause = min(self._max_pause, max_pause)
         latest = self.now() + self._max_pause
         if self._pause.until > latest:
@@ -167,15 +177,17 @@ class LocalLimiter:
                 self._set_rate(rate)
 
     async def acquire(self, give_up_at: float | None = None) -> LocalPermit:
-        """Wait for the right to send one request. A cancelled wait costs no permit.
+        """Wait for permission to send one request. A cancelled wait uses no permit.
 
         Args:
-            give_up_at: Loop time until which to wait; None waits without limit, pauses included.
+            give_up_at: Loop time at which to stop waiting. None waits without a limit, even through
+                pauses.
 
         Raises:
-            RateLimitError: The account is paused beyond `give_up_at` after a 429. Raised at once.
-            MaintenanceError: The same after a 455.
-            NotSentError: `give_up_at` came before a free slot.
+            RateLimitError: A 429 has paused the account until after `give_up_at`. This is raised
+                without waiting.
+            MaintenanceError: The same for a pause after a 455.
+            NotSentError: No permit was available before `give_up_at`.
         """
         if give_up_at is None:
             return await self._grant()
@@ -190,12 +202,15 @@ class LocalLimiter:
         except TimeoutError:
             pass
         check_pause(self.paused, give_up_at, self.now())
-        raise NotSentError("no free slot in the request budget within the time given")
+        raise NotSentError("no permit was available in the request budget within the time limit")
 
     def rate_exceeded(self, retry_after: float | None) -> None:
-        """Pause the account and slow down: the server answered 429.
+        """Pause the account and reduce the rate after a 429.
 
-        Replies to requests sent before the pause extend it, but cut the rate only once.
+        Further 429s during the pause may extend it, but do not reduce the rate again.
+
+        Args:
+            retry_after: Seconds to wait, as the server asked for; None if it did not say.
         """
         self.rate_limited += 1
         if self.paused is None:
@@ -204,7 +219,10 @@ class LocalLimiter:
         self._recover_at = self._pause.until + RECOVERY_PERIOD
 
     def pause(self, seconds: float, code: int = 455) -> None:
-        """Grant nothing for `seconds` from now, at most `max_pause`. Never shortens a pause."""
+        """Grant no permits for `seconds` from now, at most `max_pause`.
+
+        A longer current pause stays in effect.
+        """
         before, now = self.paused, self.now()
         pause = Pause(now + min(seconds, self._max_pause), code)
         if pause.until <= self._pause.until:
@@ -214,12 +232,12 @@ class LocalLimiter:
         if is_later:
             logger.warning("account paused for %.1f s: %s", pause.until - now, pause.reason)
         for scope, give_up_at in self._impatient.items():
-            # A scope that has expired is about to end, and refuses a new time.
+            # An expired scope ends on its own, and raises if it is rescheduled.
             if give_up_at < pause.until and not scope.expired():
                 scope.reschedule(now)
 
     def count_until(self, permit: LocalPermit, when: float) -> None:
-        """Stop counting a permit at `when`, unless it stops earlier."""
+        """Remove a permit from the window at `when`, unless it leaves the window earlier."""
         if when >= permit.counts_until:
             return
         permit.counts_until = when
@@ -228,7 +246,7 @@ class LocalLimiter:
             self._wake()
 
     def returned(self) -> None:
-        """Take back a permit that was not used."""
+        """Take back an unused permit."""
         self._counted -= 1
         self.granted -= 1
         if self._recent:
@@ -244,13 +262,13 @@ class LocalLimiter:
                     await self._sleep_until(ready)
                 bucket = self._bucket
                 if self._bucket_is_new:
-                    # A new bucket is empty and would let the next caller go at once, however short
-                    # ago the last request was sent. Fill it.
+                    # Fill the new bucket. An empty one would grant a permit at once, even right
+                    # after the last request.
                     self._bucket_is_new = False
                     await bucket.acquire()
                 await bucket.acquire()
-                # A slot taken before a pause, or in a bucket that was replaced meanwhile, is stale:
-                # this caller and the next would go together.
+                # Take another slot if a pause began, or if the bucket was replaced. Otherwise this
+                # caller and the next one would send at the same time.
                 if bucket is self._bucket and self._ready_at() <= self.now():
                     break
             permit = LocalPermit(self)

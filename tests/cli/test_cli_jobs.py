@@ -166,7 +166,7 @@ async def test_namesakes(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Files with the same name are all kept, and one failed download does not stop the others."""
-    monkeypatch.setattr("suno_async.files.downloads.PAUSE", 0.0)
+    monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
     (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
     url = track.suno_audio_url
     stems = {"lost": f"{sandbox.url}/media/none/x.mp3", "vocals": url, "choir": f"{url}?choir"}

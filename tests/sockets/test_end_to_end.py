@@ -56,7 +56,7 @@ async def test_download_that_fails(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failed download leaves no file behind."""
-    monkeypatch.setattr("suno_async.files.downloads.PAUSE", 0.0)
+    monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
     with pytest.raises(DownloadError):
         await suno.download("", tmp_path)
     with pytest.raises(DownloadError, match="no URL"):

@@ -173,7 +173,7 @@ async def test_upload_refused(store: Store, tmp_path: Path, status: int) -> None
 
 async def test_upload_again(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a temporary failure of the store, the whole file is sent again."""
-    monkeypatch.setattr("suno_async.files.uploads.PAUSE", 0.0)
+    monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
     (tmp_path / "a.flac").write_bytes(b"x" * 10)
     store.answers = [web.Response(status=503), web.Response(status=200)]
     async with SunoClient("ak_canary", base_url=store.url) as suno:
