@@ -1,1 +1,1 @@
-"""The suite: pure parts by value, the rest over real sockets against the sandbox."""
+"""The test suite: pure code by value, everything else against a sandbox."""

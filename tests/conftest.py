@@ -1,4 +1,4 @@
-"""Shared fixtures: a sandbox, a client of it, and aioresponses made to work."""
+"""Shared fixtures: a sandbox, a client for it, and a repaired aioresponses."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Response(ClientResponse):
 
 @pytest.fixture
 def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[mocked_http]:
-    """Replies without sockets."""
+    """Mock HTTP replies, without sockets."""
     monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
     with mocked_http() as mocked:
         yield mocked
@@ -54,13 +54,13 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[mocked_http]:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in which a job of 90 s takes about 0.2 s."""
+    """Start a sandbox in which a job of 90 s takes about 0.2 s."""
     async with Sandbox(seed=1, time_scale=SCALE) as server:
         yield server
 
 
 @pytest.fixture
 async def suno(sandbox: Sandbox) -> AsyncIterator[SunoClient]:
-    """A client of the sandbox, with intervals as compressed as its jobs."""
+    """Open a client for the sandbox, with intervals as short as its jobs."""
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as client:
         yield client

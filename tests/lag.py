@@ -1,4 +1,4 @@
-"""How late an event loop runs its timers, for tests that compare times at a real server."""
+"""Measure how late an event loop runs its timers, for tests that compare times at a server."""
 
 from __future__ import annotations
 

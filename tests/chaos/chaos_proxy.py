@@ -34,7 +34,7 @@ class Point(enum.Enum):
 
 
 class Extent(enum.Enum):
-    """How much of that message was passed on."""
+    """How much of that message was forwarded."""
 
     NONE = 0
     PART = 1
@@ -58,7 +58,7 @@ class Fate(NamedTuple):
 
 
 class _End:
-    """One side's connection."""
+    """The connection of one side."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader

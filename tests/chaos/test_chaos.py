@@ -168,7 +168,7 @@ def check(
 
 
 async def test_no_song_is_created_twice(retries: Retries) -> None:
-    """No song of 1,000 is created twice over breaking connections, and each result is true."""
+    """Over breaking connections none of 1,000 songs is created twice, and each result is true."""
     songs = [f"song {number}" for number in range(1000)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -196,7 +196,7 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """Over kept connections that break, only a refused create is sent again; no song twice."""
+    """With an injected session only a refused create is sent again, and no song is made twice."""
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -214,7 +214,7 @@ async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> N
 
 
 async def test_idle_connections_that_the_server_closes() -> None:
-    """Creates sent just as the server closes the connections of earlier requests all succeed."""
+    """Creates that are sent while the server closes idle connections all succeed."""
     idle, songs = 0.05, [f"song {number}" for number in range(100)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000) as sandbox,
@@ -233,7 +233,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """The proxy breaks each exchange in the same way, whatever else it carries before."""
+    """The proxy breaks each exchange in the same way, whatever came before."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second

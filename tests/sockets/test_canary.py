@@ -1,4 +1,4 @@
-"""The key is nowhere but in the request header."""
+"""The key appears only in the request header."""
 
 from __future__ import annotations
 

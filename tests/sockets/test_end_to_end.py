@@ -41,7 +41,7 @@ JOB = GenerateMusic(prompt="slow piano, rain outside", instrumental=True)
 
 
 async def test_create_await_download(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A song is created, awaited and fetched, and the key does not go to where the file lies."""
+    """A song is created, awaited and downloaded, and the key is not sent to the file's host."""
     info = await (await suno.create(JOB)).result(timeout=10)
     assert info.status is TaskStatus.SUCCESS
     assert [track.model_version for track in info.tracks] == ["v5", "v5"]
@@ -55,7 +55,7 @@ async def test_create_await_download(suno: SunoClient, sandbox: Sandbox, tmp_pat
 async def test_download_that_fails(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that cannot be fetched leaves nothing behind."""
+    """A failed download leaves no file behind."""
     monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
     with pytest.raises(DownloadError):
         await suno.download("", tmp_path)
@@ -67,7 +67,7 @@ async def test_download_that_fails(
 
 
 async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Every id ends once, with its true outcome, and no second at the server sees 16 requests."""
+    """Every id ends once with its true outcome, and no second has 16 requests at the server."""
     ids = sandbox.add_tasks(40, created_ago=1.0)
     async with Lag() as lag:
         outcomes = [each async for each in suno.as_completed([*ids, ids[0]])]
@@ -81,14 +81,14 @@ async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
-    """`results` keeps the order given, handles and ids and repetitions alike."""
+    """`outcomes` keeps the given order, for handles, ids and repetitions."""
     a, b = sandbox.add_tasks(2, created_ago=10.0)
     outcomes = await suno.outcomes([b, suno.task(a), b])
     assert [each.task_id for each in outcomes] == [b, a, b]
 
 
 async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
-    """N waiters on one task cost one poll at a time, and one that leaves does not stop the rest."""
+    """N waiters on one task cost one poll at a time, and the rest continue if one leaves."""
     (task_id,) = sandbox.add_tasks(1, durations=[1e9])
     async with Lag() as lag:
         waits = [asyncio.ensure_future(suno.task(task_id).result()) for _ in range(20)]
@@ -103,7 +103,7 @@ async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
-    """The server is asked no sooner than one interval after a create, and after each answer."""
+    """A task is polled at least one interval after its create and after each reply."""
     async with Lag() as lag:
         task = await suno.create(JOB)
         job = sandbox.tasks[task.id]
@@ -118,7 +118,7 @@ async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def polled(sandbox: Sandbox, task_id: str, times: int = 1) -> None:
-    """Wait until the server was asked about a task so many times."""
+    """Wait until the server got so many polls of a task."""
     async with asyncio.timeout(30):
         while len(sandbox.tasks[task_id].polls) < times:  # noqa: ASYNC110 (the sandbox has no event)
             await asyncio.sleep(0.001)
@@ -130,7 +130,7 @@ def shortest_gap(sandbox: Sandbox, task_id: str) -> float:
 
 
 async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
-    """`updates` yields the readings; the last one is terminal."""
+    """`updates` yields the record of each poll; the last one is terminal."""
     (task_id,) = sandbox.add_tasks(1, durations=[1e9])
     statuses: list[TaskStatus] = []
     async for info in suno.task(task_id).updates():
@@ -140,7 +140,7 @@ async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A wait that runs out says so, in both forms, and leaves nothing watched."""
+    """A wait whose timeout passes raises `TaskTimeoutError` in both forms and stops the polling."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     with pytest.raises(TaskTimeoutError):
         await suno.task(ids[0]).result(timeout=0.05)
@@ -150,7 +150,7 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A timeout of the caller's own says the last status, and when it was seen."""
+    """The error of a caller's timeout has the last status and its time."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     outcomes = await suno.outcomes(ids, timeout=1.0)
     errors = [each.error for each in outcomes]
@@ -167,7 +167,7 @@ async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) ->
 
 
 async def test_deadline(sandbox: Sandbox) -> None:
-    """A task that never ends is asked at its deadline for the last time, and given up."""
+    """A task that never ends is polled for the last time at its deadline; then its wait ends."""
     policy = PollPolicy(interval=0.1, max_interval=0.2, deadline=0.5)
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno:
         (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])
@@ -177,7 +177,7 @@ async def test_deadline(sandbox: Sandbox) -> None:
 
 
 async def test_leaving_early(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Breaking out of `as_completed` stops the polling of the rest, and prints nothing."""
+    """Leaving the loop over `as_completed` stops the polling of the rest and prints nothing."""
     ids = sandbox.add_tasks(30, created_ago=5.0)
     async for outcome in suno.as_completed(ids):
         assert isinstance(outcome, Outcome)
@@ -209,13 +209,13 @@ async def test_wrong_key(sandbox: Sandbox) -> None:
 
 
 async def test_unknown_task(suno: SunoClient) -> None:
-    """An id the server does not know is an error of its own."""
+    """An id that the server does not know raises its own class of error."""
     with pytest.raises(TaskNotFoundError):
         await suno.task_info("no-such-task")
 
 
 async def test_nothing_listens() -> None:
-    """A create that found no server was not sent, and says so."""
+    """A create that reaches no server raises an error that says it was not sent."""
     async with SunoClient("k", base_url="http://127.0.0.1:1", retry_for=0) as suno:
         with pytest.raises(NotSentError):
             await suno.create(JOB)
@@ -239,7 +239,7 @@ async def test_chaos() -> None:
 
 
 async def test_creates_in_chaos() -> None:
-    """With requests cut, stalled and garbled at random, no song is created twice."""
+    """With connections cut, stalled and garbled at random, no song is created twice."""
     faults = Faults(error=0.1, reset=0.1, stall=0.05, garbage=0.1, stall_seconds=0.4)
     async with (
         Sandbox(seed=4, faults=faults) as sandbox,
@@ -255,7 +255,7 @@ async def test_creates_in_chaos() -> None:
 
 
 async def test_strict_sandbox(sandbox: Sandbox) -> None:
-    """The sandbox refuses what the API would refuse, with the contract's codes."""
+    """The sandbox refuses what the API refuses, with the codes of the contract."""
     url = f"{sandbox.url}/api/v1/client"
     key = {"x-api-key": sandbox.key}
     async with aiohttp.ClientSession() as http:

@@ -49,13 +49,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def track(suno: SunoClient, sandbox: Sandbox) -> Track:
-    """A finished song."""
+    """Return a finished song."""
     (task_id,) = sandbox.add_tasks(1, created_ago=100.0)
     return (await suno.task_info(task_id)).tracks[0]
 
 
 async def made(suno: SunoClient, job: Input) -> TaskInfo:
-    """What a job made."""
+    """Return what a job made."""
     return await (await suno.create(job)).result(timeout=10)
 
 
@@ -86,7 +86,7 @@ async def test_chain(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None
 
 
 async def test_upload(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A file arrives whole, announced by its suffix, without the key, and can be worked on."""
+    """A file arrives complete and without the key, and jobs can use it."""
     file = tmp_path / "my song.MP3"
     file.write_bytes(bytes(range(256)) * 5000)
     url = await suno.upload(file)
@@ -99,14 +99,14 @@ async def test_upload(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> Non
 
 
 async def test_upload_without_a_suffix(suno: SunoClient, tmp_path: Path) -> None:
-    """A file whose name tells nothing is announced by its media type."""
+    """A file without an audio suffix is announced by its media type."""
     (tmp_path / "recording").write_bytes(b"RIFF")
     url = await suno.upload(tmp_path / "recording", content_type="audio/wav")
     assert url.endswith(".wav")
 
 
 async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """What cannot be sent is refused before any request, saying why."""
+    """An invalid file raises an error that says why, before any request."""
     (tmp_path / "empty.mp3").touch()
     (tmp_path / "dir.mp3").mkdir()
     (tmp_path / "text.txt").write_text("x")
@@ -122,7 +122,7 @@ async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: P
 
 
 class Store:
-    """A store that answers as it is told, and keeps what it was asked."""
+    """A storage server with scripted replies, which keeps the requests."""
 
     def __init__(self) -> None:
         self.answers: list[web.Response] = []
@@ -130,20 +130,20 @@ class Store:
         self.url = ""
 
     async def put(self, request: web.Request) -> web.Response:
-        """Take anything, answer with the next answer."""
+        """Accept anything, and send the next reply."""
         self.puts.append({name.lower(): value for name, value in request.headers.items()})
         await request.read()
         return self.answers.pop(0)
 
     async def named(self, _request: web.Request) -> web.Response:
-        """Name this store."""
+        """Return the address of this storage server."""
         target = {"presigned_url": f"{self.url}/put?sig=secret", "file_url": "https://f/x"}
         return web.json_response({"code": 200, "data": target})
 
 
 @pytest.fixture
 async def store() -> AsyncIterator[Store]:
-    """A store on a free port, and the endpoint that names it."""
+    """Start a storage server, and let the API name it."""
     store = Store()
     app = web.Application()
     app.router.add_route("*", "/put", store.put)
@@ -158,7 +158,7 @@ async def store() -> AsyncIterator[Store]:
 
 @pytest.mark.parametrize("status", [301, 307, 308, 403])
 async def test_upload_refused(store: Store, tmp_path: Path, status: int) -> None:
-    """A store that refuses, or sends elsewhere, gets one try; no error shows the presigned URL."""
+    """A store that refuses or redirects gets one request, and no error shows the presigned URL."""
     (tmp_path / "a.wav").write_bytes(b"x" * 10)
     store.answers = [web.Response(status=status, headers={"Location": f"{store.url}/put"})]
     async with SunoClient("ak_canary", base_url=store.url) as suno:
@@ -172,7 +172,7 @@ async def test_upload_refused(store: Store, tmp_path: Path, status: int) -> None
 
 
 async def test_upload_again(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that fails for a passing reason is tried again, with the whole file."""
+    """After a temporary failure of the store, the whole file is sent again."""
     monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
     (tmp_path / "a.flac").write_bytes(b"x" * 10)
     store.answers = [web.Response(status=503), web.Response(status=200)]
@@ -182,7 +182,7 @@ async def test_upload_again(store: Store, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
-    """An estimate costs nothing; a job above `max_credits` is not created."""
+    """An estimate costs no credits, and a job above `max_credits` is not created."""
     before = await suno.balance()
     price = await suno.estimate(SONG)
     assert (price.estimated_credits, price.estimated) == (COST, False)
@@ -198,7 +198,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """After a 402 creates fail without a request, polling goes on, and a balance lifts it."""
+    """After a 402 creates fail without a request and polling continues, until a balance is read."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,
@@ -217,7 +217,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_models(suno: SunoClient) -> None:
-    """The models are listed and filtered, and each schema names what the kind takes."""
+    """Models are listed and filtered, and each schema has the fields of its kind."""
     assert {each.model for each in await suno.models()} == set(KINDS)
     (video,) = await suno.models(modality="video")
     assert video.model == MusicVideo.KIND
@@ -234,7 +234,7 @@ async def test_models(suno: SunoClient) -> None:
 
 
 async def test_unknown_songs(suno: SunoClient, sandbox: Sandbox, track: Track) -> None:
-    """A job on a song that is not there is refused by the server, told which fields."""
+    """The server refuses a job on an unknown song and names the wrong fields."""
     (unfinished,) = sandbox.add_tasks(1, durations=[1e6])
     for task_id, suno_id in (
         ("nowhere", track.suno_id),
@@ -249,7 +249,7 @@ async def test_unknown_songs(suno: SunoClient, sandbox: Sandbox, track: Track) -
 
 
 async def test_persona_is_not_made_twice() -> None:
-    """A persona whose answer is lost is not asked for again, and the caller is told."""
+    """A persona whose reply is lost is not sent again, and the caller gets an error."""
     faults = Faults(reset=1.0, after=1.0)
     async with (
         Sandbox(time_scale=SCALE, faults=faults) as sandbox,
@@ -262,7 +262,7 @@ async def test_persona_is_not_made_twice() -> None:
 
 @pytest.mark.parametrize("shape", ["record", "envelope"])
 async def test_callbacks(shape: str) -> None:
-    """The sandbox tells a callback URL of a job's end, once, with its record."""
+    """The sandbox sends one callback at the end of a job, with its record."""
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def listen(request: web.Request) -> web.Response:
@@ -288,7 +288,7 @@ async def test_callbacks(shape: str) -> None:
 
 
 async def test_store_of_the_sandbox(sandbox: Sandbox) -> None:
-    """The sandbox's store takes only what was announced, and never with a key."""
+    """The sandbox's store accepts only announced files, and no request with a key."""
     async with aiohttp.ClientSession() as http:
         ask = http.get(
             f"{sandbox.url}/api/v1/client/files/upload-url",

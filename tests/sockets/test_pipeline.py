@@ -40,26 +40,26 @@ BAD = GenerateMusic()
 
 
 def songs(count: int) -> list[GenerateMusic]:
-    """Inputs that can be told apart."""
+    """Return inputs with different prompts."""
     return [GenerateMusic(prompt=f"song {n}", instrumental=True) for n in range(count)]
 
 
 async def slowly(jobs: list[GenerateMusic]) -> AsyncIterator[GenerateMusic]:
-    """An async source."""
+    """Yield items from an async source."""
     for job in jobs:
         await asyncio.sleep(0)
         yield job
 
 
 def prompts(sandbox: Sandbox) -> dict[str, str]:
-    """The prompts of the tasks at the server, by id."""
+    """Return the prompts of the tasks at the server, by id."""
     return {task_id: task.body["input"]["prompt"] for task_id, task in sandbox.tasks.items()}
 
 
 async def until_it_raises(
     stream: AsyncIterator[JobOutcome],
 ) -> tuple[list[JobOutcome], Exception | None]:
-    """What a stream yields, and what it raises at last."""
+    """Return the items of a stream, and the error that it raises at the end."""
     outcomes: list[JobOutcome] = []
     try:
         async for outcome in stream:
@@ -71,7 +71,7 @@ async def until_it_raises(
 
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
-    """Every input ends once, told apart, whatever became of the others."""
+    """Every input has exactly one outcome with its own index, whatever happens to the others."""
     jobs = songs(12)
     jobs[3] = jobs[7] = BAD
     async with (
@@ -103,7 +103,7 @@ async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
 
 
 async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Creations come with their input, and the source is read no faster than they are taken."""
+    """Creations carry their input, and the source is read only as fast as they are taken."""
     jobs, read = songs(30), 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -124,7 +124,7 @@ async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """What the source raises is raised once all that it had given have ended."""
+    """An error of the source is raised after all of its earlier inputs have ended."""
 
     def source() -> Iterator[GenerateMusic]:
         yield from songs(3)
@@ -136,7 +136,7 @@ async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """What `on_creation` raises ends the reading, and loses nothing that was paid for."""
+    """An error in `on_creation` stops the reading, and no paid task is lost."""
 
     def tell(creation: Creation) -> None:
         if creation.index == 1:
@@ -150,7 +150,7 @@ async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("way", ["cancel", "close"])
 async def test_leaving_loses_nothing(way: str) -> None:
-    """Whoever leaves while creates are on their way is told of every task that was created."""
+    """If the loop is left while creates are in flight, `on_creation` gets every created task."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(time_scale=SCALE, faults=faults) as sandbox,
@@ -175,7 +175,7 @@ async def test_leaving_loses_nothing(way: str) -> None:
 
         consuming = asyncio.ensure_future(consume())
         async with asyncio.timeout(10):
-            while len(created) < 10:  # noqa: ASYNC110 (no event tells)
+            while len(created) < 10:  # noqa: ASYNC110 (no event to wait for)
                 await asyncio.sleep(0.01)
         if way == "cancel":
             consuming.cancel()
@@ -192,7 +192,7 @@ async def test_leaving_loses_nothing(way: str) -> None:
 
 
 async def test_cancelled_twice() -> None:
-    """Creates in flight whose stream is not waited for end in the background, all reported."""
+    """Creates in flight end in the background and are reported, also if cancelled twice."""
     faults = Faults(latency_out=(0.3, 0.3))
     created: list[Creation] = []
     async with Sandbox(faults=faults) as sandbox:
@@ -213,7 +213,7 @@ async def test_cancelled_twice() -> None:
 
 
 async def test_left_creates_are_not_tried_again() -> None:
-    """A create that is refused for its rate while its stream is left is not sent again."""
+    """A create that gets a 429 after its stream was left is not retried."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(faults=faults, rate_limit=1, retry_after=0) as sandbox,
@@ -231,7 +231,7 @@ async def test_left_creates_are_not_tried_again() -> None:
 
 
 async def test_refused_key() -> None:
-    """One clear error: what was created ends with it, nothing else is read, little is asked."""
+    """A refused key raises one clear error, ends the created tasks and stops the reading."""
     async with (
         Sandbox(time_scale=1.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,
@@ -263,7 +263,7 @@ async def test_refused_key() -> None:
 
 
 async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sandbox) -> None:
-    """The error is raised though the source would wait for its next input for ever."""
+    """The error of a refused key is raised even if the source never yields its next input."""
     waits = asyncio.Event()
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -282,7 +282,7 @@ async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sa
 async def test_leaving_a_source_that_failed(
     suno: SunoClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error that nobody waits for any more is no complaint of asyncio's."""
+    """After the stream was left, an error of the source causes no warning from asyncio."""
 
     def source() -> Iterator[GenerateMusic]:
         yield BAD
@@ -299,7 +299,7 @@ async def test_leaving_a_source_that_failed(
 
 
 async def test_out_of_credits() -> None:
-    """A 402 ends the reading of the source; what was created is finished, then it is raised."""
+    """A 402 stops the reading, and is raised after the created tasks have ended."""
     read = 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -319,7 +319,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_closed_client(suno: SunoClient) -> None:
-    """Closing the client ends a pipeline with one error, each outcome included."""
+    """Closing the client ends a pipeline and all its outcomes with `ClientClosedError`."""
     stream = suno.pipeline(songs(100), max_pending=4)
     assert (await anext(stream)).ok
     await suno.close()
@@ -331,14 +331,14 @@ async def test_closed_client(suno: SunoClient) -> None:
 
 
 async def test_bad_bound(suno: SunoClient) -> None:
-    """A pipeline of nothing is over at once; one without places is refused."""
+    """A pipeline without inputs ends at once; a `max_pending` below 1 raises an error."""
     assert [outcome async for outcome in suno.pipeline([])] == []
     with pytest.raises(ConfigurationError):
         suno.pipeline([], max_pending=0)
 
 
 async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
-    """What is no input at all ends as one, too."""
+    """An object that is not an input yields a failure as well."""
     anything: Any = ["a prompt", None]
     outcomes = [outcome async for outcome in suno.pipeline(anything)]
     assert {type(outcome.error) for outcome in outcomes} == {InvalidInputError}
@@ -346,14 +346,14 @@ async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 def test_ten_thousand() -> None:
-    """10,000 inputs hold at most `max_pending` tasks, and no more memory at the end than early."""
+    """With 10,000 inputs, at most `max_pending` tasks are open and memory does not grow."""
     count, bound = 10_000, 100
     ids = itertools.count()
     born: dict[str, float] = {}
     most_open = 0
 
     def answer(request: Request) -> Reply:
-        """Jobs take 40 s, one in ten fails."""
+        """Answer for jobs that take 40 s; one in ten fails."""
         nonlocal most_open
         server.requests.clear()  # or they would be what grows
         now = asyncio.get_running_loop().time()

@@ -36,12 +36,12 @@ BALANCE = response(b'{"code": 200, "data": {"balance": 7}}')
 
 
 def client(url: str) -> SunoClient:
-    """A client that hardly waits for its budget and retries nothing."""
+    """Return a client that hardly waits for its budget and does not retry."""
     return SunoClient(KEY, base_url=url, limiter=LocalLimiter(1000), retry_for=0)
 
 
 async def test_the_hook_fires_when_a_request_leaves() -> None:
-    """A permit knows that its request was sent as soon as the server has it, before any reply."""
+    """A permit is marked as sent as soon as the server has the request, before any reply."""
     arrived = asyncio.Event()
 
     async def answer(_request: bytes, _writer: asyncio.StreamWriter) -> bool:
@@ -62,7 +62,7 @@ async def test_the_hook_fires_when_a_request_leaves() -> None:
 
 
 async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
-    """When a kept connection breaks and aiohttp resends a GET, that takes a permit of its own."""
+    """A GET that aiohttp resends after a broken connection takes a permit of its own."""
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -84,7 +84,7 @@ async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
 async def test_a_silent_hook_does_not_prove_anything(
     *, injected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the hook never fires, a create whose reply is lost is unknown, and is not sent again."""
+    """If the hook never fires, a create with a lost reply is unknown and is not sent again."""
 
     async def silent(*_: object) -> None:
         pass
@@ -109,7 +109,7 @@ async def test_a_silent_hook_does_not_prove_anything(
 
 
 async def test_no_connection() -> None:
-    """A connector's error names the host, proves that nothing was sent, and costs no permit."""
+    """A connector error names the host, proves that nothing was sent, and costs no permit."""
     async with client("http://127.0.0.1:9") as suno:
         with pytest.raises(NotSentError, match=r"127\.0\.0\.1:9"):
             await suno.create(SONG)
@@ -125,7 +125,7 @@ def gzip_bomb() -> bytes:
 
 
 async def endless(_request: bytes, writer: asyncio.StreamWriter) -> bool:
-    """Answer with a body that has no end."""
+    """Send a body that never ends."""
     head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     writer.write(head.encode())
     piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
@@ -135,7 +135,7 @@ async def endless(_request: bytes, writer: asyncio.StreamWriter) -> bool:
 
 
 async def test_bodies_are_bounded() -> None:
-    """A gzip bomb, an endless body and an announced giant end as `ResponseError`."""
+    """A gzip bomb, an endless body and an oversized Content-Length raise `ResponseError`."""
     bomb = gzip_bomb()
 
     async def explode(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -156,7 +156,7 @@ async def test_bodies_are_bounded() -> None:
 
 
 async def test_a_compressed_reply() -> None:
-    """An ordinary reply may be compressed."""
+    """A reply may be compressed."""
     body = gzip.compress(b'{"code": 200, "data": {"balance": 7}}')
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -197,7 +197,7 @@ async def test_a_server_that_repeats_the_key(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_a_session_that_its_owner_closed() -> None:
-    """A client whose injected session was closed says so, and creates count as not sent."""
+    """If the injected session is closed, the error says so and creates count as not sent."""
     async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
         suno = SunoClient(sandbox.key, base_url=sandbox.url, session=session)
         await session.close()
@@ -209,7 +209,7 @@ async def test_a_session_that_its_owner_closed() -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_refused_create_raises_at_once(code: int) -> None:
-    """A create's own 401 or 403 is raised at once, and opens the breaker only when confirmed."""
+    """A 401 or 403 on a create is raised at once; the breaker opens only if it is confirmed."""
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -230,7 +230,7 @@ async def test_a_refused_create_raises_at_once(code: int) -> None:
 
 @pytest.mark.parametrize("missing", ["estimate-credits", "EstimateTask"])
 async def test_the_estimate_that_is_found_is_remembered(missing: str) -> None:
-    """Where one of the two estimate endpoints is not found the other is asked, also next time."""
+    """If one estimate endpoint is missing, the other one is used, also for later estimates."""
     paths: list[str] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:

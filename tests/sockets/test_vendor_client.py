@@ -51,7 +51,7 @@ class Vendor(NamedTuple):
         body: dict[str, Any] | None = None,
         key: str | None = None,
     ) -> tuple[int, Any]:
-        """Send an API request; return the HTTP status and the decoded answer."""
+        """Send an API request; return the HTTP status and the decoded reply."""
         headers = {
             "Accept": "application/json",
             "Content-Type": "application/json",

@@ -1,4 +1,4 @@
-"""The circuit breaker. Time is an argument."""
+"""The circuit breaker. The tests pass the time as an argument."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from suno_async._transport.breaker import OPEN_FOR, CircuitBreaker
 
 
 def test_no_credits() -> None:
-    """After a 402 creates fail until the breaker closes or credits are seen, and polls do not."""
+    """After a 402 creates fail until the breaker closes or a balance shows credits; polls go on."""
     gate = CircuitBreaker()
     gate.check(0.0, spends=True)
     gate.credit_refused(10.0)
@@ -24,7 +24,7 @@ def test_no_credits() -> None:
 
 
 def test_key_refused_twice() -> None:
-    """A second refusal of a request sent after the first arrived opens the breaker for a while."""
+    """The breaker opens for a while if a request sent after the first refusal is refused, too."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=9.0, now=10.0)
     gate.check(10.0, spends=True)

@@ -1,4 +1,4 @@
-"""One exchange at a time, without sockets: what is sent, what comes back, what leaks."""
+"""One exchange at a time, without sockets: what is sent, what comes back, what stays secret."""
 
 # aioresponses ships no types for its requests; the policy of a client is private.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportPrivateUsage=false
@@ -44,13 +44,13 @@ JOB = GenerateMusic(prompt="x")
 
 @pytest.fixture
 async def client() -> AsyncIterator[SunoClient]:
-    """A client that gives up at once instead of trying again."""
+    """Return a client that gives up at once instead of retrying."""
     async with SunoClient(CANARY, base_url=BASE, retry_for=0) as suno:
         yield suno
 
 
 async def test_create(client: SunoClient, http: aioresponses) -> None:
-    """A create posts its body, the key in the header, follows no redirect, gives a handle."""
+    """A create posts its body, with the key in a header, and follows no redirect."""
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     task = await client.create(JOB)
     assert task.id == "t1"
@@ -74,7 +74,7 @@ async def test_create(client: SunoClient, http: aioresponses) -> None:
 async def test_create_is_never_sent_twice(
     http: aioresponses, reply: dict[str, Any], error: type[SunoError]
 ) -> None:
-    """A create that may have been accepted, or was refused for good, is sent once."""
+    """A create is sent once if the server may have accepted it or refused it for good."""
     http.post(CREATE, repeat=True, **reply)
     async with SunoClient(CANARY, base_url=BASE) as suno:
         with pytest.raises(error):
@@ -83,7 +83,7 @@ async def test_create_is_never_sent_twice(
 
 
 async def test_create_again_after_429(http: aioresponses) -> None:
-    """A create refused for its rate is sent again when the server says."""
+    """A create that gets a 429 is retried at the time that the server names."""
     http.post(CREATE, status=429, headers={"Retry-After": "0"})
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     async with SunoClient(CANARY, base_url=BASE) as suno:
@@ -92,7 +92,7 @@ async def test_create_again_after_429(http: aioresponses) -> None:
 
 
 async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -> None:
-    """Bad input raises before any request."""
+    """An invalid input raises before any request."""
     with pytest.raises(InvalidInputError):
         await client.create(GenerateMusic())
     with pytest.raises(InvalidInputError):
@@ -109,7 +109,7 @@ async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -
 async def test_aiohttp_errors_do_not_escape(
     client: SunoClient, http: aioresponses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever aiohttp raises becomes ours, and the key is in none of what can be printed."""
+    """Every aiohttp error becomes a `SunoError`, and no printable form of it contains the key."""
     caplog.set_level(logging.DEBUG)
     info = SunoClient(CANARY, base_url=BASE)
     seen = [repr(client), repr(info), str(vars(info).get("_account"))]
@@ -136,7 +136,7 @@ async def test_aiohttp_errors_do_not_escape(
 
 @pytest.mark.parametrize("key", ["", " ", "a\nb", "clé"])
 async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is missing or cannot stand in a header is refused, and not shown."""
+    """A key that is missing or invalid in a header raises an error that does not show it."""
     monkeypatch.delenv("SUNO_API_KEY", raising=False)
     monkeypatch.delenv("CRUN_API_KEY", raising=False)
     with pytest.raises(ConfigurationError) as caught:
@@ -145,7 +145,7 @@ async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Key and base URL come from the environment, SUNO_ before CRUN_."""
+    """The key and the base URL come from the environment; SUNO_ variables win over CRUN_."""
     monkeypatch.setenv("CRUN_API_KEY", "second")
     monkeypatch.setenv("SUNO_API_KEY", "first")
     monkeypatch.setenv("CRUN_BASE_URL", BASE)
@@ -158,7 +158,7 @@ async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_bad_options() -> None:
-    """Options that cannot work are refused."""
+    """Invalid options raise an error."""
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, base_url="ftp://x")
     with pytest.raises(ConfigurationError):
@@ -168,7 +168,7 @@ async def test_bad_options() -> None:
 
 
 async def test_closed() -> None:
-    """A closed client says so, and closing twice is fine."""
+    """A closed client raises `ClientClosedError`, and closing it twice is allowed."""
     suno = SunoClient(CANARY, base_url=BASE)
     await suno.close()
     await suno.close()
@@ -177,7 +177,7 @@ async def test_closed() -> None:
 
 
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
-    """Whoever stops listening to thousands leaves none behind, and closing ends every wait."""
+    """Leaving a loop over thousands of tasks unwatches all of them, and closing ends every wait."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
 
@@ -187,7 +187,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
     for leave in (True, False):
         listening = asyncio.ensure_future(listen())
         async with asyncio.timeout(10):
-            while client.statistics().watched < len(handles):  # noqa: ASYNC110 (no event tells)
+            while client.statistics().watched < len(handles):  # noqa: ASYNC110 (no event to wait for)
                 await asyncio.sleep(0)
         if leave:
             listening.cancel()
@@ -203,7 +203,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
 
 
 async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: aioresponses) -> None:
-    """Ids that come up once the client is closed end as those before them, and nothing is asked."""
+    """Ids that are read after the client was closed end with the same error, without a poll."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(5000)]
 
@@ -212,7 +212,7 @@ async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: ai
 
     listening = asyncio.ensure_future(listen())
     async with asyncio.timeout(10):
-        while not client.statistics().watched:  # noqa: ASYNC110 (no event tells)
+        while not client.statistics().watched:  # noqa: ASYNC110 (no event to wait for)
             await asyncio.sleep(0)
         assert client.statistics().watched < len(handles)
         poller = client._runtime().poller
@@ -226,7 +226,7 @@ async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: ai
 
 
 async def test_injected_session_stays_open(http: aioresponses) -> None:
-    """A session that was given is used, and left open."""
+    """The client uses an injected session and leaves it open."""
     http.get(f"{API}/account/balance", payload={"code": 200, "data": {"balance": 1}})
     async with aiohttp.ClientSession() as session:
         async with SunoClient(CANARY, base_url=BASE, session=session) as suno:
@@ -235,7 +235,7 @@ async def test_injected_session_stays_open(http: aioresponses) -> None:
 
 
 def test_second_event_loop() -> None:
-    """A client used in a second event loop says so."""
+    """A client that is used in a second event loop raises an error."""
     suno = SunoClient(CANARY, base_url=BASE)
 
     async def use() -> None:
@@ -252,7 +252,7 @@ def test_second_event_loop() -> None:
 
 
 def test_time_scale_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SUNO_TIME_SCALE makes the default policy faster; what is not a number above 0 is refused."""
+    """SUNO_TIME_SCALE scales the default policy; anything but a positive number is an error."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "30")
     assert SunoClient(CANARY, base_url=BASE)._policy == PollPolicy().scaled(30)
     own = PollPolicy(interval=20.0)

@@ -1,4 +1,4 @@
-"""docs/contract.md and the code say the same."""
+"""The documented HTTP contract and the code agree."""
 
 # The structs of the wire are private, and what is compared.
 # pyright: reportPrivateUsage=false
@@ -92,7 +92,7 @@ def fields_of(struct: Any) -> set[str]:  # noqa: ANN401 (any struct)
 
 
 def test_every_row_says_how_sure_it_is() -> None:
-    """Every row of every table carries one of the marks that the page explains."""
+    """Every row of every table has one of the certainty marks that the page explains."""
     assert {row["mark"] for row in TABLES["The HTTP contract"]} == set(MARKS[:-1])
     for heading, rows in TABLES.items():
         for row in rows:
@@ -101,7 +101,7 @@ def test_every_row_says_how_sure_it_is() -> None:
 
 
 def test_endpoints() -> None:
-    """Every endpoint has a client method and a request, and every request an endpoint."""
+    """Every endpoint has a client method and a request, and every request has an endpoint."""
     rows = TABLES["Endpoints"]
     for row in rows:
         owner, method = resolve(words(row["method"])[0])
@@ -141,7 +141,7 @@ def test_endpoints() -> None:
     ],
 )
 def test_answers(heading: str, wire: list[Any]) -> None:
-    """Every field of an answer is decoded and kept, and every decoded field is documented."""
+    """Every field of a reply is decoded, and every decoded field is documented."""
     rows = TABLES[heading]
     places = [resolve(place) for row in rows for place in words(row["where"])]
     for owner, name in places:
@@ -245,7 +245,7 @@ def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
 
 
 def test_links() -> None:
-    """Every link of the page leads into the repository or to the vendor."""
+    """Every link on the page leads into the repository or to the vendor."""
     page = (ROOT / "docs/contract.md").read_text("utf-8")
     for link in re.findall(r"\]\(([^)]+)\)", page):
         assert (ROOT / "docs" / link).exists(), link

@@ -1,4 +1,4 @@
-"""Whole replies and damaged ones: the readers take any bytes."""
+"""Complete and damaged replies: the readers accept any bytes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from tests.mutations import READERS, REFUSALS, SAMPLES, TASK_ID, Reply, check
 
 @pytest.mark.parametrize("seed", range(10))
 def test_damaged_replies(seed: int) -> None:
-    """1,000 damaged replies give sound values or our own errors, whichever reader gets them."""
+    """1,000 damaged replies give valid values or our own errors, with every reader."""
     assert fuzz_readers.find(seed, 1_000) is None
 
 
 def test_the_check_finds_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader that lets an exception of another library pass is found, with its seed."""
+    """The check finds a reader that raises an error of another library, and names its seed."""
     monkeypatch.setitem(READERS, "balance", _strict)
     assert "UnicodeDecodeError" in (fuzz_readers.find(0) or "")
 
@@ -47,7 +47,7 @@ def _strict(_status: int, _headers: object, body: bytes) -> str:
 
 @pytest.mark.parametrize("case", sorted(SAMPLES))
 def test_whole_replies(case: str) -> None:
-    """Every sample is sound for every reader."""
+    """Every reader accepts every sample."""
     check(Reply(case, SAMPLES[case], REFUSALS.get(case, 200)))
 
 
@@ -64,7 +64,7 @@ def test_whole_replies(case: str) -> None:
     ],
 )
 def test_records(case: str, status: TaskStatus) -> None:
-    """Each sample of a task gives its status and id, and what the kind of job makes."""
+    """Each sample of a task gives its status, its id and the results of its kind."""
     info = read_task_info(200, {}, SAMPLES[case], TASK_ID)
     assert (info.status, info.task_id, info.raw) == (status, TASK_ID, SAMPLES[case])
     assert len(info.tracks) == (2 if case == "success" else 0)
@@ -74,7 +74,7 @@ def test_records(case: str, status: TaskStatus) -> None:
 
 
 def test_other_answers() -> None:
-    """Each sample of another endpoint gives what its reader is for."""
+    """Each sample of another endpoint gives the value of its reader."""
     assert read_created(200, {}, SAMPLES["created"]) == TASK_ID
     assert read_created(200, {}, SAMPLES["persona"]) == "7c1b9f0e-6a2d-4c53-8f4e-0d1c2b3a4f5e"
     assert read_balance(200, {}, SAMPLES["balance"]) == 987.5
@@ -103,7 +103,7 @@ def test_other_answers() -> None:
     ],
 )
 def test_refusals(case: str, kind: type[APIError]) -> None:
-    """Each sample of a refusal is its error, under its own HTTP status and under 200."""
+    """Each sample of a refusal gives its error, with its own HTTP status and with 200."""
     for status in {REFUSALS[case], 200}:
         with pytest.raises(kind) as caught:
             read_task_info(status, {}, SAMPLES[case], TASK_ID)
@@ -111,7 +111,7 @@ def test_refusals(case: str, kind: type[APIError]) -> None:
 
 
 def test_validation_errors() -> None:
-    """A refused input gives the server's message and each of its errors."""
+    """A refused input gives the message of the server and each of its errors."""
     with pytest.raises(ValidationError) as caught:
         read_created(422, {}, SAMPLES["invalid"])
     assert caught.value.message == "Missing Params or Type Error"

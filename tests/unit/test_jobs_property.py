@@ -1,4 +1,4 @@
-"""The client refuses what the contract forbids, and what it allows arrives as it was meant."""
+"""The client refuses what the contract forbids, and sends everything else unchanged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ JUNK = st.integers() | st.booleans() | st.floats() | st.text(max_size=3) | st.ju
 
 
 def text(most: int) -> st.SearchStrategy[str]:
-    """Draw text that is allowed, up to a limit."""
+    """Draw valid text, up to a limit."""
     longest = st.sampled_from([most - 1, most]).map(lambda length: "é" * length)
     return st.text(min_size=1, max_size=20).map(lambda words: f"日本語 {words}"[:most]) | longest
 
@@ -155,7 +155,7 @@ def bench() -> Iterator[Bench]:
 
 
 def refuse(bench: Bench, job: Input | GeneratePersona) -> InvalidInputError:
-    """Return the client's refusal; assert that it sent no request."""
+    """Return the error of the client; assert that it sent no request."""
     before = bench.sandbox.statistics.requests
     create = bench.suno.create(job) if isinstance(job, Input) else bench.suno.create_persona(job)
     with pytest.raises(InvalidInputError) as caught:
@@ -165,14 +165,14 @@ def refuse(bench: Bench, job: Input | GeneratePersona) -> InvalidInputError:
 
 
 def length_of(task_id: str, song: str) -> float | None:
-    """Return the length of the sandbox's songs; None for others."""
+    """Return the length of one of the sandbox's songs; None for other ids."""
     return LENGTH if (task_id, song) in SONGS else None
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
 @given(data=st.data())
 def test_jobs(bench: Bench, kind: type[Input], data: st.DataObject) -> None:
-    """The client sends what the sandbox accepts, unchanged, and refuses what it forbids."""
+    """The client sends unchanged what the sandbox accepts, and refuses what the sandbox forbids."""
     job = cast("Input", data.draw(inputs(kind)))
     body = json.loads(create_request(job, None).body or b"")
     forbidden = broken_rules(body, length_of)
@@ -196,7 +196,7 @@ def test_jobs(bench: Bench, kind: type[Input], data: st.DataObject) -> None:
 @pytest.mark.parametrize("blank", ["", " ", "\n"])
 @pytest.mark.parametrize("name", ["task_id", "suno_id"])
 def test_a_blank_id_beside_an_url_is_refused(bench: Bench, name: str, blank: str) -> None:
-    """Client and sandbox both refuse a cover whose URL stands beside a blank id."""
+    """Client and sandbox both refuse a cover with a URL and a blank id."""
     ids: dict[str, Any] = {name: blank}
     job = CoverMusic(audio_url="https://x/a.mp3", prompt="x", **ids)
     assert any(name in each for each in refuse(bench, job).problems)
@@ -207,7 +207,7 @@ def test_a_blank_id_beside_an_url_is_refused(bench: Bench, name: str, blank: str
 
 @given(data=st.data())
 def test_personas(bench: Bench, data: st.DataObject) -> None:
-    """The client refuses the personas that the sandbox forbids; the others give an id."""
+    """The client refuses the personas that the sandbox forbids; each other persona gets an id."""
     persona = cast("GeneratePersona", data.draw(inputs(GeneratePersona)))
     request = persona_request(persona)
     forbidden = broken_persona_rules(json.loads(request.body or b""), length_of)

@@ -1,4 +1,4 @@
-"""The budget, in virtual time."""
+"""The request budget, in virtual time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.virtual import run_virtual
 
 
 def worst_window(arrivals: list[float]) -> int:
-    """The most arrivals in any sliding second."""
+    """Return the largest number of arrivals in any sliding second."""
     times = sorted(arrivals)
     worst = start = 0
     for end, at in enumerate(times):
@@ -29,7 +29,7 @@ def worst_window(arrivals: list[float]) -> int:
 
 
 async def traffic(seed: int, count: int, handshake: float, low: float, high: float) -> list[float]:
-    """Send `count` requests over a link with jitter; when each arrived at the server."""
+    """Send `count` requests over a link with jitter; return when each one reached the server."""
     limiter = LocalLimiter()
     draw = random.Random(seed)
     arrivals: list[float] = []
@@ -58,19 +58,19 @@ async def traffic(seed: int, count: int, handshake: float, low: float, high: flo
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), low=st.floats(0, 0.2), handshake=st.floats(0, 0.5))
 def test_no_sixteenth_request_in_a_second(seed: int, low: float, handshake: float) -> None:
-    """Behind 0 to 50 ms of jitter, a base delay and handshakes, no second at the server sees 16."""
+    """With jitter, a base delay and handshakes, the server never gets 16 requests in a second."""
     arrivals = run_virtual(traffic(seed, 120, handshake, low, low + 0.05))
     assert worst_window(arrivals) <= 15
 
 
 def test_uses_the_budget() -> None:
-    """Behind 0 to 50 ms of jitter each way at least 93 % of the budget is used."""
+    """With 0 to 50 ms of jitter each way, the client uses at least 93 % of the budget."""
     arrivals = run_virtual(traffic(1, 1500, 0.0, 0.0, 0.05))
     assert 1500 / (max(arrivals) - min(arrivals)) >= 0.93 * 15
 
 
 def test_first_come_first_served_and_no_burst() -> None:
-    """Callers are served in their order, a slot apart, from the first request on."""
+    """Permits are granted in the order of the calls, one slot apart, from the first one on."""
 
     async def work() -> None:
         limiter, served, times = LocalLimiter(), list[int](), list[float]()
@@ -90,7 +90,7 @@ def test_first_come_first_served_and_no_burst() -> None:
 
 
 def test_a_cancelled_wait_costs_nothing() -> None:
-    """Waiters that leave cost no permit, and the next in line is not held up by them."""
+    """A cancelled wait costs no permit and does not delay the next caller."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -109,7 +109,7 @@ def test_a_cancelled_wait_costs_nothing() -> None:
 
 
 def test_an_unused_permit_is_given_back() -> None:
-    """A permit that sent nothing does not count in the window."""
+    """A permit whose request was not sent does not count in the window."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -122,7 +122,7 @@ def test_an_unused_permit_is_given_back() -> None:
 
 
 def test_a_permit_counts_once() -> None:
-    """Whatever a permit is told, and however often, it takes one place in one window."""
+    """A permit takes exactly one place in one window, whatever is reported to it and how often."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -150,7 +150,7 @@ def test_a_permit_counts_once() -> None:
 
 
 def test_rate_exceeded() -> None:
-    """A 429 pauses everyone, cuts the rate by a fifth, once a pause, and is won back slowly."""
+    """A 429 pauses all callers, cuts the rate by a fifth once per pause, and it recovers slowly."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -170,7 +170,7 @@ def test_rate_exceeded() -> None:
 
 
 def test_two_requests_never_leave_together() -> None:
-    """After every pause and rate change, any two requests are a slot apart."""
+    """After every pause and every change of the rate, requests are at least one slot apart."""
 
     async def work() -> None:
         limiter, times = LocalLimiter(), list[float]()
@@ -204,7 +204,7 @@ def test_two_requests_never_leave_together() -> None:
 
 
 def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """An account pauses for `max_pause` at most, whatever the server asks for, and logs it."""
+    """A pause lasts at most `max_pause`, whatever the server asks for, and is logged."""
 
     async def work() -> None:
         limiter = LocalLimiter(max_pause=50.0)
@@ -227,7 +227,7 @@ def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
-    """Such a caller gets the reason of the pause at once, before it waits and while it waits."""
+    """A caller with less patience than the pause gets its reason at once, waiting or not."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -253,7 +253,7 @@ def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
 
 
 def test_no_slot_in_time() -> None:
-    """A caller that gives up before its turn comes costs no permit."""
+    """A caller that gives up before its turn costs no permit."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -269,7 +269,7 @@ def test_no_slot_in_time() -> None:
 
 
 def test_a_client_that_joins_does_not_undo_a_cut() -> None:
-    """A lower `rate_limit` of a second client leaves the rate after a 429 as low as it is."""
+    """A second client with a lower `rate_limit` does not raise the rate that a 429 has cut."""
 
     async def work() -> None:
         credentials = Credentials("ak_one", "http://a")
@@ -291,7 +291,7 @@ def test_a_client_that_joins_does_not_undo_a_cut() -> None:
 
 
 def test_one_budget_per_account() -> None:
-    """Clients of one account in one loop share a limiter, at the lowest rate asked for."""
+    """Clients of one account in one loop share a limiter, with the lowest rate of them."""
 
     async def work() -> None:
         first, second = Credentials("ak_one", "http://a"), Credentials("ak_two", "http://a")

@@ -1,4 +1,4 @@
-"""Refusals, closing and cancellations that meet at an odd moment."""
+"""Refusals, closing and cancellations at awkward moments."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def account_of(suno: SunoClient) -> Account:
 
 
 def songs(count: int) -> list[GenerateMusic]:
-    """Inputs that can be told apart."""
+    """Return inputs with different prompts."""
     return [GenerateMusic(prompt=str(number)) for number in range(count)]
 
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """A second 429 right behind the first raises nothing, while waiting callers are ending."""
+    """A second 429 raises nothing while callers are giving up because of the first."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -91,12 +91,12 @@ def test_two_closes(turns: int) -> None:
 
 
 async def cancelled(*_: object) -> None:
-    """A callback that awaits something of its own that was cancelled."""
+    """Await a future that is cancelled."""
     raise asyncio.CancelledError
 
 
 async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exception | None]:
-    """Return what a stream yields, and what it raises at last."""
+    """Return the items of a stream, and the error that it raises at the end."""
     taken: list[Creation] = []
 
     async def take() -> None:
@@ -113,7 +113,7 @@ async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exc
 
 
 async def test_a_source_that_is_cancelled_from_inside() -> None:
-    """A CancelledError of the source ends the stream with an error, after all that it had given."""
+    """A CancelledError of the source ends the stream with an error, after all earlier items."""
     server = Server(delay=0.01)
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -154,7 +154,7 @@ async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
 
 
 def test_a_failed_note_is_not_tried_again() -> None:
-    """An error in `on_submission` ends its create at once, though a second call would succeed."""
+    """An error in `on_submission` ends its create at once, without a second call."""
     server = Server()
     noted: list[int] = []
 
@@ -177,7 +177,7 @@ def test_a_failed_note_is_not_tried_again() -> None:
 
 
 def test_a_source_that_swallows_its_cancellation() -> None:
-    """What a source gives after its stream was left is reported, but not sent."""
+    """An input that the source yields after the stream was left is reported, but not sent."""
     server = Server()
     known: list[Creation] = []
 
@@ -201,7 +201,7 @@ def test_a_source_that_swallows_its_cancellation() -> None:
 
 
 def test_estimates_at_once() -> None:
-    """Each of two estimates at once finds the one endpoint there is, in whatever order they end."""
+    """Two estimates at the same time both find the one endpoint that exists, in any order."""
     slow = [2.0, 0.0]
 
     class Slow(Server):
@@ -224,13 +224,13 @@ def test_estimates_at_once() -> None:
 
 
 async def slow_note(submission: Submission) -> None:
-    """Note down what is about to be sent, which takes a second."""
+    """Take a second to record what is about to be sent."""
     if submission.state is SubmissionState.SENDING:
         await asyncio.sleep(1)
 
 
 def test_close_while_an_intent_is_noted() -> None:
-    """A create whose intent is being noted down when the client is closed is not sent."""
+    """A create is not sent if the client is closed while `on_submission` is running."""
     server = Server()
     states: list[str] = []
 
@@ -254,7 +254,7 @@ def test_close_while_an_intent_is_noted() -> None:
 
 
 def test_a_pause_while_an_intent_is_noted() -> None:
-    """A create whose intent is being noted down when the account is paused waits the pause out."""
+    """A create waits for the end of a pause that starts while `on_submission` is running."""
     server = Server()
 
     async def main() -> None:
@@ -272,7 +272,7 @@ def test_a_pause_while_an_intent_is_noted() -> None:
 
 
 def test_a_402_while_an_intent_is_noted() -> None:
-    """A create that is refused locally after its intent was noted down does not count as sent."""
+    """A create that is refused locally after `on_submission` does not count as sent."""
     server = Server()
     reported: list[Creation] = []
 
@@ -292,7 +292,7 @@ def test_a_402_while_an_intent_is_noted() -> None:
 
 
 def test_no_connection_after_a_pause() -> None:
-    """The time that a stream waits for the end of a pause does not count against its retries."""
+    """The time that a stream waits for the end of a pause does not shorten its retries."""
     server = Server()
     failures = 3
 

@@ -1,4 +1,4 @@
-"""Nothing dies silently: bugs injected at every call of the poller, in virtual time."""
+"""Nothing fails silently: bugs injected at every call of the poller, in virtual time."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ LASTING = [each for each in CALLS if each[1] != "settled"]
 
 
 def name_of(call: tuple[object, str, PollPolicy]) -> str:
-    """The class or module, and the function."""
+    """Return the class or module, and the function."""
     return f"{getattr(call[0], '__name__', '')}.{call[1]}"
 
 
@@ -73,7 +73,7 @@ each_error = pytest.mark.parametrize("kind", [MemoryError, ZeroDivisionError, Ty
 
 
 class Bug:
-    """Raises instead of a method, from its nth call on, so many times."""
+    """Raises in place of a method, from the nth call on, a number of times."""
 
     def __init__(
         self, patch: pytest.MonkeyPatch, place: object, name: str, error: Exception
@@ -97,7 +97,7 @@ class Bug:
 
 
 def script(task_id: str, now: float) -> str | int:
-    """Three in four tasks succeed, others fail or never end; the server has its bad moments."""
+    """Let three in four tasks succeed and the others fail or never end, on an unreliable server."""
     number = int(task_id)
     if number % 10 == 3 and now < 60.0:
         return 500
@@ -111,7 +111,7 @@ def script(task_id: str, now: float) -> str | int:
 
 
 async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
-    """The next outcomes of a queue, without the records between them."""
+    """Return the next outcomes of a queue, without the records between them."""
     outcomes: list[Outcome] = []
     while len(outcomes) < count:
         if isinstance(item := await queue.get(), Outcome):
@@ -120,7 +120,7 @@ async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
 
 
 async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> list[Outcome]:
-    """Wait for 40 tasks, most of them twice; afterwards the bug is gone, and new waits succeed."""
+    """Wait for 40 tasks, most of them twice; then check that new waits succeed without the bug."""
     transport = Scripted(script)
     poller = make_poller(transport, policy)
     bug.passes, bug.left = passes, times
@@ -144,7 +144,7 @@ async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> lis
 
 
 async def still_works(poller: Poller) -> None:
-    """New waits succeed."""
+    """Assert that new waits succeed."""
     loop = asyncio.get_running_loop()
     await asyncio.sleep(max(0.0, 400.0 - loop.time()))
     async with asyncio.timeout(60.0):
@@ -153,7 +153,7 @@ async def still_works(poller: Poller) -> None:
 
 
 def is_logged(caplog: pytest.LogCaptureFixture, error: Exception) -> bool:
-    """Whether the log has the error at ERROR, with its traceback."""
+    """Return whether the log has the error at ERROR, with its traceback."""
     return any(
         record.levelno == logging.ERROR
         and record.exc_info is not None
@@ -175,7 +175,7 @@ def test_one_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One exception costs one task at most; all waits end in time, and new ones succeed."""
+    """One exception costs at most one task; all waits end in time, and new ones succeed."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, passes, times=1))
@@ -206,7 +206,7 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """An exception at every call ends all waits in time; once it is gone, new waits succeed."""
+    """An exception at every call ends all waits in time; without it, new waits succeed again."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, 0, times=1_000_000))
@@ -244,7 +244,7 @@ def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.Mo
 
 
 def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """A waiter that cannot take its outcome does not keep it from the other waiters."""
+    """A waiter that raises on its outcome does not keep the outcome from the other waiters."""
     error = TypeError("injected")
 
     class Broken(FutureWaiter):
@@ -265,7 +265,7 @@ def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("name", ["suno_async poller", "suno_async deadlines", "poll"])
 def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """A background task that someone else cancels ends the waits it served, not silently."""
+    """If other code cancels a background task, the waits that it served end with an error."""
 
     async def main() -> None:
         poller = make_poller(Scripted(script))
@@ -288,7 +288,7 @@ def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_closed_client_in_the_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `SunoError` of the limiter ends every wait as it is, with an instance for each."""
+    """A `SunoError` of the limiter ends every wait with the same error, one instance for each."""
     error = ClientClosedError("closed")
     bug = Bug(monkeypatch, Limiter, "acquire", error)
     bug.left = 1

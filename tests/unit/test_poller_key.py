@@ -1,4 +1,4 @@
-"""A refused key ends all waits, but only once it is confirmed. In virtual time."""
+"""A refused key ends all waits, but only after a second refusal. In virtual time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_one_glitch_ends_nothing(code: int) -> None:
-    """A refusal that one more request does not confirm ends none of 10,000 waits."""
+    """A refusal that the next request does not confirm ends none of 10,000 waits."""
 
     async def main() -> None:
         # Replies take longer than the glitch, so several polls in flight are refused.
@@ -56,7 +56,7 @@ def test_one_glitch_ends_nothing(code: int) -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_confirmed_refusal_ends_all(code: int) -> None:
-    """A refusal that is confirmed ends all waits at once, each with its own error."""
+    """A confirmed refusal ends all waits at once, each with its own error."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: code if now > 5.0 else "running")
@@ -82,7 +82,7 @@ def test_confirmed_refusal_ends_all(code: int) -> None:
 
 
 def test_no_verdict_on_the_key() -> None:
-    """A suspicion that the server neither confirms nor refutes ends nothing."""
+    """A refusal that the server neither confirms nor refutes ends no wait."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")
@@ -97,7 +97,7 @@ def test_no_verdict_on_the_key() -> None:
 
 
 def test_deadline_while_the_key_is_being_confirmed() -> None:
-    """Waits end on time although the confirming request gets no permit."""
+    """Waits end in time although the confirming request gets no permit."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: 401)

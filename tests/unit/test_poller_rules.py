@@ -1,4 +1,4 @@
-"""How waits end: deadlines, 404s, errors, closing. In virtual time."""
+"""How waits end: deadlines, 404s, errors and closing. In virtual time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GIVEN_UP = 1200.0 + LAST_TRIES * 15.0
 
 
 async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
-    """An outcome, and when it came."""
+    """Return an outcome and when it arrived."""
     return await wait, asyncio.get_running_loop().time()
 
 
@@ -45,7 +45,7 @@ async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
 
 @each_kind
 def test_deadline_during_a_pause(kind: Kind) -> None:
-    """Waits end on time while no permit can be had, and say when their task was last seen."""
+    """Waits end in time during a pause, and their errors say when their task was last seen."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
@@ -69,7 +69,7 @@ def test_deadline_during_a_pause(kind: Kind) -> None:
 
 
 def test_pause_that_ends_in_time() -> None:
-    """A pause shorter than the deadline ends no wait, and old ids get their chance too."""
+    """A pause shorter than the deadline ends no wait, and old ids are still polled."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "running" if now < 50.0 else "success")
@@ -84,7 +84,7 @@ def test_pause_that_ends_in_time() -> None:
 
 
 def test_own_timeout_during_a_pause() -> None:
-    """A waiter's own timeout holds during a pause, and disturbs no other waiter."""
+    """The timeout of one waiter holds during a pause, and does not disturb other waiters."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "success")
@@ -103,7 +103,7 @@ def test_own_timeout_during_a_pause() -> None:
 
 @pytest.mark.parametrize("count", [1, 20_000])
 def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The entries are looked through only while no check is answered, and then at a low rate."""
+    """Entries are scanned only while no check is answered, and then rarely."""
     looks = 0
     original = Frame.gives_up_at
 
@@ -135,7 +135,7 @@ def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.Monke
 
 
 def test_old_id_survives_a_failure() -> None:
-    """One failing check does not end the wait for an id that is past its deadline already."""
+    """One failed check does not end the wait for an id that is already past its deadline."""
 
     async def main() -> None:
         for kind in ("adaptive", "backoff"):
@@ -154,7 +154,7 @@ def test_old_id_survives_a_failure() -> None:
 def watch_missing(
     script: Callable[[float], str | int], created_at: float | None, kind: Kind = "adaptive"
 ) -> tuple[Outcome, float, list[float]]:
-    """The outcome of one task, when it came, and when the task was checked."""
+    """Return the outcome of one task, when it arrived, and when the task was polled."""
 
     async def main() -> tuple[Outcome, float, list[float]]:
         transport = Scripted(lambda _id, now: script(now))
@@ -169,7 +169,7 @@ def watch_missing(
 @each_kind
 @pytest.mark.parametrize("created_at", [None, -1.0, -100.0, -1e6])
 def test_unknown_id(kind: Kind, created_at: float | None) -> None:
-    """With an idle budget an unknown id is reported a minute after its first 404, and no later."""
+    """With an idle budget, the wait for an unknown id ends a minute after its first 404."""
     outcome, now, asked = watch_missing(lambda _: 404, created_at, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert asked[0] + 60.0 <= asked[-1] <= asked[0] + 60.1
@@ -182,14 +182,14 @@ def test_unknown_id(kind: Kind, created_at: float | None) -> None:
 
 @each_kind
 def test_lag_after_a_create(kind: Kind) -> None:
-    """404s for less than a minute end nothing."""
+    """404s for less than a minute end no wait."""
     outcome, _, _ = watch_missing(lambda now: 404 if now < 70.0 else "success", 0.0, kind)
     assert outcome.ok
 
 
 @each_kind
 def test_running_resets_the_row(kind: Kind) -> None:
-    """Only an unbroken row of 404s counts, and one that follows an answer starts anew."""
+    """A reply that finds the task resets the minute of 404s."""
 
     def script(now: float) -> str | int:
         return "running" if 44.0 < now < 47.0 or now < 10.0 else 404
@@ -208,7 +208,7 @@ def test_running_resets_the_row(kind: Kind) -> None:
 
 @each_kind
 def test_passing_failures_in_the_row(kind: Kind) -> None:
-    """Passing failures neither count as 404s nor break the row."""
+    """Temporary failures do not count as 404s and do not reset the minute."""
     outcome, now, _ = watch_missing(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert 60.0 <= now <= 62.0
@@ -219,7 +219,7 @@ def test_passing_failures_in_the_row(kind: Kind) -> None:
 
 
 def test_unknown_ids_under_load() -> None:
-    """Under load unknown ids take a share of the budget and end; known ones do not starve."""
+    """Under load, unknown ids get a share of the budget and end; known ids do not starve."""
 
     async def main() -> None:
         transport = Scripted(
@@ -248,7 +248,7 @@ def test_unknown_ids_under_load() -> None:
 
 
 def test_each_waiter_its_own_error() -> None:
-    """Of 5,000 waiters on one failed task each raises its own instance, with a short traceback."""
+    """Each of 5,000 waiters of a failed task raises its own instance, with a short traceback."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "failed")
@@ -275,7 +275,7 @@ def test_each_waiter_its_own_error() -> None:
 
 @each_kind
 def test_timeout_says_what_was_seen(kind: Kind) -> None:
-    """A wait that ends at its deadline says the last status, and when it was seen."""
+    """The error of a wait that ends at its deadline has the last status and its time."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "pending" if now < 100.0 else 500)
@@ -299,7 +299,7 @@ def test_timeout_says_what_was_seen(kind: Kind) -> None:
 
 @pytest.mark.parametrize("step", range(12))
 def test_close_that_is_cancelled(step: int) -> None:
-    """A close that is cancelled at any step can be completed by a second one."""
+    """A second close can complete one that was cancelled at any step."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
@@ -324,7 +324,7 @@ def test_close_that_is_cancelled(step: int) -> None:
 
 
 def test_close_cancelled_once_ends_waits() -> None:
-    """A close that is cancelled and not repeated has still ended every wait."""
+    """A cancelled close that is not repeated has still ended every wait."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")

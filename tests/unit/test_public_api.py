@@ -103,7 +103,7 @@ def test_run_times_out(timeout: float, *, created: bool) -> None:
 
 
 def test_run_keeps_other_timeouts_apart() -> None:
-    """An error of the create that is a TimeoutError itself is raised as it is."""
+    """A create error that is a `TimeoutError` is raised unchanged."""
     server = Jobs(1.0)
 
     def refuse(_: Request) -> Reply:
@@ -120,7 +120,7 @@ def test_run_keeps_other_timeouts_apart() -> None:
 
 
 def test_outcomes_in_order() -> None:
-    """`outcomes` gives one outcome per task in the order given, from any kind of source."""
+    """`outcomes` returns one outcome for each task, in the given order, from any kind of source."""
     server = Jobs(60.0)
 
     async def source() -> AsyncIterator[str | TaskRef]:
@@ -143,7 +143,7 @@ def test_outcomes_in_order() -> None:
 
 
 def test_task_remembers_what_was_created() -> None:
-    """The handle of a created task knows its kind and creation; so it is not polled too early."""
+    """The handle of a created task knows its kind and creation time, so no poll is too early."""
     server = Jobs(60.0)
 
     async def main() -> None:
@@ -197,7 +197,7 @@ def test_pipeline_timeout() -> None:
 
 
 def test_narrowing() -> None:
-    """Outcomes and creations are told apart by class and by their error."""
+    """The class and the error of an outcome or a creation tell success from failure."""
 
     async def main() -> None:
         async with Jobs(30.0).client() as suno:
@@ -287,7 +287,7 @@ def test_observer() -> None:
 
 
 def test_an_observer_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """What an observer raises is logged and disturbs nothing."""
+    """An exception of an observer is logged and has no other effect."""
 
     class Broken:
         def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (a method)

@@ -30,13 +30,13 @@ def test_errors_survive(kind: type[SunoError]) -> None:
 
 
 def test_public_names() -> None:
-    """The public names are sorted and there."""
+    """The public names are sorted, and all of them exist."""
     assert sorted(suno_async.__all__) == suno_async.__all__
 
 
 @pytest.mark.parametrize("bad", ["", "  ", "a\nb", "a\x7f", "x" * 129, 7, None, b"id"])
 def test_bad_ids(bad: object) -> None:
-    """What cannot be an id is refused, saying why."""
+    """An invalid id raises an error that says why."""
     with pytest.raises(InvalidInputError, match="task_id"):
         check_task_id(bad)
 
@@ -51,7 +51,7 @@ def test_all_rules_at_once() -> None:
 
 
 def test_extra_fields() -> None:
-    """A field newer than this library is sent as it is."""
+    """A field that this library does not know is sent unchanged."""
     job = GenerateMusic(prompt="x", extra={"brand_new": 1})
     assert job.payload()["brand_new"] == 1
     assert "extra" not in job.payload()
@@ -71,13 +71,13 @@ def test_extra_fields() -> None:
     ],
 )
 def test_policy_rules(wrong: dict[str, Any]) -> None:
-    """A policy that cannot work is refused."""
+    """A policy with impossible values raises an error."""
     with pytest.raises(ConfigurationError):
         PollPolicy(**wrong)
 
 
 def test_read_ids() -> None:
-    """Ids are read from text, CSV and JSONL, once each; comments and blanks are skipped."""
+    """Ids are read from text, CSV and JSONL, each once; comments and blank lines are skipped."""
     assert read_ids(["a", "", "# no", "b", "a"]) == ["a", "b"]
     assert read_ids(["title,task_id", "x,1", '"y, z",2']) == ["1", "2"]
     assert read_ids(['{"task_id": "a"}', '{"id": "b"}', '"c"']) == ["a", "b", "c"]
@@ -86,7 +86,7 @@ def test_read_ids() -> None:
 
 
 def test_final_statuses() -> None:
-    """A results file cut short still tells what was decided, and only that."""
+    """A truncated results file still gives what was decided, and only that."""
     lines = [
         '{"task_id": "a", "status": "success"}',
         '{"task_id": "b", "status": "undecided"}',

@@ -83,7 +83,7 @@ WAYS: list[Callable[[Coroutine[Any, Any, TaskHandle], float], Awaitable[TaskHand
 
 
 async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) -> set[str]:
-    """Create `count` songs and cancel each at a random moment; the ids that callers received."""
+    """Create `count` songs, cancel each at a random moment, and return the ids that callers got."""
     draw = random.Random(seed)
 
     async def one(number: int) -> TaskHandle:
@@ -100,7 +100,7 @@ async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) ->
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
-    """2,000 creates cancelled at every await: each task of the server is reported by its id."""
+    """Of 2,000 creates cancelled at every await, each task at the server is reported."""
     server = Server()
     reported: list[Creation] = []
 
@@ -123,7 +123,7 @@ def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
 
 
 async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
-    """Over real connections as well, each task at the sandbox is reported by its id."""
+    """Over real connections, too, each task at the sandbox is reported by its id."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
     reported: list[Creation] = []
     async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
@@ -162,7 +162,7 @@ def test_cancelled_while_planned() -> None:
 
 
 def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
-    """A create cancelled in flight ends in the background, reported once and logged."""
+    """A create that is cancelled in flight ends in the background, is reported once and logged."""
     server = Server(delay=1.0)
     reported: list[Creation] = []
 
@@ -184,7 +184,7 @@ def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("code", [429, 455])
 def test_an_abandoned_create_is_not_retried(code: int) -> None:
-    """A create cancelled in flight and then refused for the rate is not sent again."""
+    """A create that is cancelled in flight and then gets a 429 is not retried."""
     server = Server(delay=1.0)
     reported: list[Creation] = []
     server.answer = lambda _: reply(None, code)
@@ -202,7 +202,7 @@ def test_an_abandoned_create_is_not_retried(code: int) -> None:
 
 
 def test_close_waits_for_creates_in_flight() -> None:
-    """Closing ends planned creates, waits for those in flight, and reports each one sent."""
+    """Closing drops planned creates, waits for those in flight, and reports each one sent."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -245,7 +245,7 @@ def test_close_does_not_wait_for_ever() -> None:
 
 
 def test_a_cancelled_close_can_be_completed() -> None:
-    """After a cancelled close a second one finishes, with every create reported."""
+    """A second close completes a cancelled one, and every create is reported."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -269,7 +269,7 @@ def test_a_cancelled_close_can_be_completed() -> None:
 
 
 def test_calls_that_wait_for_the_budget_end_at_close() -> None:
-    """Closing ends every direct call with `ClientClosedError`, in whatever it waits."""
+    """Closing ends every direct call with `ClientClosedError`, wherever it waits."""
     server = Server(delay=0.5)
 
     async def main() -> None:
@@ -289,7 +289,7 @@ def test_calls_that_wait_for_the_budget_end_at_close() -> None:
 
 
 def test_a_pause_fails_no_input_of_a_stream() -> None:
-    """Streams wait pauses out; a direct create with less patience raises at once."""
+    """Streams wait for the end of a pause; a direct create with less patience raises at once."""
     server = Server()
     down = True
 
@@ -327,7 +327,7 @@ def test_a_pause_fails_no_input_of_a_stream() -> None:
 
 
 def test_wait_for_credits() -> None:
-    """Out of credits, creates are held and the balance is asked every 30 s, until a top-up."""
+    """Without credits, creates wait and the balance is read every 30 s, until a top-up."""
     server = Server()
     credit = 5
 
@@ -363,7 +363,7 @@ def test_wait_for_credits() -> None:
 
 
 def test_on_creation_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    """An error in the client's `on_creation` is logged, and the task is returned all the same."""
+    """An error in the client's `on_creation` is logged, and the task is still returned."""
     server = Server()
 
     async def fail(_: Creation) -> None:
@@ -410,7 +410,7 @@ def test_on_creation_of_a_stream_is_awaited() -> None:
 
 
 def test_on_submission() -> None:
-    """It is called before each request leaves, and again when a request was not accepted."""
+    """It is called before each request is sent, and again when a request was not accepted."""
     server = Server()
     refusals = [429, 455]
 
@@ -437,7 +437,7 @@ def test_on_submission() -> None:
 
 
 def test_on_submission_that_fails_sends_nothing() -> None:
-    """If the intent cannot be noted down, the request is not sent and the stream ends with that."""
+    """If `on_submission` raises, the request is not sent and the stream ends with that error."""
     server = Server()
 
     def fail(_: Submission) -> None:
@@ -462,7 +462,7 @@ def test_on_submission_that_fails_sends_nothing() -> None:
 
 
 def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
-    """A persona whose caller is cancelled in flight is logged by its id; bad input is refused."""
+    """If a persona's caller is cancelled in flight, its id is logged; bad input is refused."""
     server = Server(delay=1.0)
     server.answer = lambda _: reply({"persona_id": "voice-1"})
 

@@ -68,12 +68,12 @@ RECORD: dict[str, Any] = {
 
 
 def envelope(data: object, code: object = 200, **more: object) -> bytes:
-    """A reply's body."""
+    """Return the body of a reply."""
     return json.dumps({"code": code, "message": "m", "data": data, **more}).encode()
 
 
 def test_whole_record() -> None:
-    """Every field of the record and of a song is decoded, under its other names too."""
+    """Every field of the record and of a song is decoded, also under its other names."""
     info = read_task_info(200, {}, envelope(RECORD), "t1")
     assert (info.status, info.create_at, info.elapsed) == (TaskStatus.SUCCESS, 1768900378.0, 86.0)
     assert (info.provider, info.model_version, info.source) == ("Suno", "sunov5", "api")
@@ -96,7 +96,7 @@ def test_whole_record() -> None:
 
 
 def test_model_names() -> None:
-    """Each of the contract's eight model names has its version, an unknown one has none."""
+    """Each of the contract's eight model names has its version; an unknown name has none."""
     assert len(MODEL_VERSIONS) == 8
     assert MODEL_VERSIONS["chirp-fenix"] == "v5.5"
     item = ITEM | {"suno_model_name": "chirp-next"}
@@ -125,7 +125,7 @@ def test_creation_times(when: object) -> None:
 
 
 def test_digits_are_no_date() -> None:
-    """Milliseconds as text are a number, even where the digits also read as a date of 1712."""
+    """Milliseconds as text are a number, even if the digits look like a date in 1712."""
     assert unix_time("1712010112300") == 1712010112.3
 
 
@@ -137,7 +137,7 @@ ABSURD: list[Any] = [
 
 @pytest.mark.parametrize("number", ABSURD, ids=lambda number: repr(number)[:12])
 def test_absurd_numbers(number: Any) -> None:  # noqa: ANN401 (any JSON)
-    """A time, a length or an amount that cannot be one reads as None, and costs nothing else."""
+    """An impossible time, length or amount is None, and no other field is lost."""
     names = ("create_at", "complete_at", "duration_s")
     song = ITEM | {"duration": number, "created_at": number}
     wrong = dict.fromkeys(names, number) | {"result": RECORD["result"] | {"suno_data": [song]}}
@@ -154,7 +154,7 @@ def test_absurd_numbers(number: Any) -> None:  # noqa: ANN401 (any JSON)
 
 @pytest.mark.parametrize("when", [0, 1, 946684799, 4102444800, 4102444800000, 1e11])
 def test_times_outside_the_century(when: float) -> None:
-    """A time before 2000 or after 2099 reads as None."""
+    """A time before 2000 or after 2099 is None."""
     info = read_task_info(200, {}, envelope(RECORD | {"create_at": when}))
     assert info.create_at is None
 
@@ -162,7 +162,7 @@ def test_times_outside_the_century(when: float) -> None:
 @pytest.mark.parametrize("token", [b"1e400", b"-1e400", b"9" * 4301, b"NaN", b"-Infinity"])
 @pytest.mark.parametrize("name", ["create_at", "credits", "never_heard_of", "task_id", "code"])
 def test_numbers_that_do_not_fit(token: bytes, name: str) -> None:
-    """A number that no float holds costs its own field, wherever it is."""
+    """A number that no float can hold costs only its own field, wherever it is."""
     body = envelope(RECORD | {name: "@"}) if name != "code" else envelope(RECORD, "@")
     info = read_task_info(200, {}, body.replace(b'"@"', token), "t1")
     assert (info.status, info.task_id, len(info.tracks)) == (TaskStatus.SUCCESS, "t1", 1)
@@ -182,7 +182,7 @@ def test_numbers_that_do_not_fit(token: bytes, name: str) -> None:
     ],
 )
 def test_damaged_title(damage: bytes, title: str) -> None:
-    """A title with bytes that are no UTF-8, or no JSON, still gives the finished task."""
+    """A title that is not valid UTF-8 or JSON does not hide the finished task."""
     body = envelope(RECORD).replace(b"Rain", damage)
     info = read_task_info(200, {}, body, "t1")
     assert (info.status, info.duration_s, info.raw) == (TaskStatus.SUCCESS, 86.0, body)
@@ -199,7 +199,7 @@ def test_byte_order_mark() -> None:
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 400, 900])
 def test_deep_nesting(depth: int) -> None:
-    """Fields of free form are cut where they nest so deep that copying them would fail."""
+    """Free-form fields are cut where their nesting is too deep to copy."""
     deep = b"[" * depth + b"]" * depth
     record = RECORD | {"param": {"model": "m", "input": {"a": 1, "deep": "@"}}}
     record |= {"result": RECORD["result"] | {"usage": {"b": 2, "deep": "@"}}}
@@ -215,7 +215,7 @@ def test_deep_nesting(depth: int) -> None:
 
 
 def test_nesting_that_is_kept() -> None:
-    """What nests no deeper than a JSON Schema does is kept as it is."""
+    """Nesting as deep as in a JSON Schema is kept unchanged."""
     value: object = 1
     for _ in range(MAX_DEPTH - 1):
         value = [value]
@@ -224,7 +224,7 @@ def test_nesting_that_is_kept() -> None:
 
 
 def test_hostile_sizes() -> None:
-    """A huge reply is cut to what a real one could hold, and is not parsed a second time."""
+    """A huge reply is cut to a realistic size and is not parsed a second time."""
     record: dict[str, Any] = RECORD | {
         "result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}
     }
@@ -244,7 +244,7 @@ def test_hostile_sizes() -> None:
 
 
 def test_damaged_create() -> None:
-    """The id of a paid task is read out of a damaged reply; one that is damaged itself is not."""
+    """The id of a paid task is read from a damaged reply, unless the id itself is damaged."""
     body = envelope({"task_id": "t1", "x": "@"})
     assert read_created(200, {}, body.replace(b'"m"', b'"\xff"')) == "t1"
     assert read_created(200, {}, body.replace(b'"@"', b"1e400")) == "t1"
@@ -267,20 +267,20 @@ def test_damaged_create() -> None:
 
 @pytest.mark.parametrize("word", [7, 2.5, 10**30])
 def test_status_that_is_a_number(word: float) -> None:
-    """A status that is a number is unknown, so the task is not over."""
+    """A numeric status is unknown, so the task has not ended."""
     info = read_task_info(200, {}, envelope(RECORD | {"status": word}))
     assert (info.status, info.raw_status) == (TaskStatus.UNKNOWN, str(word))
 
 
 @pytest.mark.parametrize("data", [[RECORD], "text", 7, RECORD | {"status": [1]}])
 def test_no_record(data: object) -> None:
-    """A list of records, or a record without a status, is no record."""
+    """A list of records, or a record without a status, is not a record."""
     with pytest.raises(ResponseError):
         read_task_info(200, {}, envelope(data), "t1")
 
 
 def test_repeated_keys() -> None:
-    """Of a key that occurs twice the last one counts."""
+    """If a key occurs twice, the last one counts."""
     body = envelope(RECORD).replace(b'"status"', b'"status": "running", "status"')
     assert read_task_info(200, {}, body, "t1").status is TaskStatus.SUCCESS
 
@@ -289,7 +289,7 @@ def test_repeated_keys() -> None:
     "result", [None, [], "text", 7, {"suno_data": 3}, {"suno_data": [None, 5]}]
 )
 def test_result_of_another_shape(result: object) -> None:
-    """A result of another shape costs no other field."""
+    """A result with an unexpected shape costs no other field."""
     info = read_task_info(200, {}, envelope(RECORD | {"result": result}))
     assert (info.status, info.tracks, info.create_at) == (TaskStatus.SUCCESS, (), 1768900378.0)
 
@@ -313,7 +313,7 @@ def test_status_words(word: str, status: str) -> None:
 @pytest.mark.parametrize("code", sorted(CODES))
 @pytest.mark.parametrize("style", ["status", "envelope", "both", "text"])
 def test_every_code(code: int, style: str) -> None:
-    """Each code is its class, as HTTP status, as envelope code, as both, or as a numeric string."""
+    """Each code has its class, as HTTP status, envelope code, both, or a numeric string."""
     status = 200 if style in {"envelope", "text"} else code
     sent = {"status": 200, "text": str(code)}.get(style, code)
     body = b"<html>no</html>" if style == "status" else envelope(None, sent, errors=["e"])
@@ -326,7 +326,7 @@ def test_every_code(code: int, style: str) -> None:
 
 
 def test_generation_failed_is_a_record() -> None:
-    """Code 501 on a status request ends that task, with the server's words."""
+    """Code 501 on a status request ends that task, with the message of the server."""
     for body in (
         envelope(None, 501),
         envelope(None, 501).replace(b'"data": null', b'"data": 1e400'),
@@ -340,7 +340,7 @@ def test_generation_failed_is_a_record() -> None:
 
 
 def test_failure_reason() -> None:
-    """A failed record gives the reason in its result."""
+    """A failed record gives the reason that is in its result."""
     failed = RECORD | {"status": "failed", "result": {"code": 501, "message": "copyright"}}
     info = read_task_info(200, {}, envelope(failed))
     assert info.failure is not None
@@ -362,7 +362,7 @@ def test_failure_reason() -> None:
     ],
 )
 def test_unreadable(body: bytes) -> None:
-    """A body that is no reply raises a `ResponseError` with the start of the body."""
+    """A body that is not a reply raises a `ResponseError` with the start of the body."""
     with pytest.raises(ResponseError) as caught:
         read_task_info(200, {}, body, "t1")
     assert len(caught.value.body_start) <= 200
@@ -400,7 +400,7 @@ def test_any_json(data: object, code: object, status: int) -> None:
     )
 )
 def test_any_field_of_any_shape(record: dict[str, Any]) -> None:
-    """Fields of any shape never cost a record its status."""
+    """A field of any shape never costs a record its status."""
     record["status"] = "running"
     assert read_task_info(200, {}, envelope(record), "").status is TaskStatus.RUNNING
 
@@ -413,7 +413,7 @@ def test_any_bytes(body: bytes, status: int) -> None:
 
 
 def test_retry_after() -> None:
-    """Retry-After is a number or a date; nonsense is ignored."""
+    """Retry-After is a number or a date; anything else is ignored."""
     date, later = "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:30 GMT"
     assert retry_after({"Retry-After": "2.5"}) == 2.5
     assert retry_after({"Retry-After": later, "Date": date}) == 30.0
@@ -425,7 +425,7 @@ def test_retry_after() -> None:
 
 
 def test_absurd_retry_after() -> None:
-    """A huge Retry-After is finite, and a date that no clock shows is ignored."""
+    """A huge Retry-After stays finite, and an impossible date is ignored."""
     date = "Wed, 21 Oct 2026 07:28:00 GMT"
     for huge in ("9" * 400, "9" * 5000, "." + "9" * 400 + "9", "1000000000"):
         assert 0 < (retry_after({"Retry-After": huge, "Date": date}) or 0) <= LONGEST

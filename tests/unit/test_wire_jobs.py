@@ -64,20 +64,20 @@ READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
     ],
 )
 def test_estimate(data: object, estimate: Estimate) -> None:
-    """Both endpoints' replies give a price; `affordable` is computed where it is absent."""
+    """The replies of both endpoints give a price; a missing `affordable` is computed."""
     assert read_estimate(200, {}, envelope(data)) == estimate
 
 
 @pytest.mark.parametrize("price", [None, -1, "nan", "inf", True, [], 10**400])
 def test_no_price(price: object) -> None:
-    """A price that is no amount is an error: a negative one would pass every limit."""
+    """An invalid price is an error, because a negative one would pass every limit."""
     for name in ("credits", "estimated_credits"):
         with pytest.raises(ResponseError):
             read_estimate(200, {}, envelope({name: price, "balance": 50}))
 
 
 def test_models() -> None:
-    """The list keeps all fields of each model, and leaves out entries without a name."""
+    """The list keeps all fields of each model and drops entries without a name."""
     entries = [{"model": "suno/x", "modality": "audio"}, "suno/y", {"modality": "audio"}, 7]
     assert read_models(200, {}, envelope({"models": entries})) == (
         ModelInfo("suno/x", {"model": "suno/x", "modality": "audio"}),
@@ -86,7 +86,7 @@ def test_models() -> None:
 
 
 def test_schema() -> None:
-    """A schema keeps what the server says, and the name that was asked for if it says none."""
+    """A schema keeps what the server sends; a missing name is the name that was asked for."""
     data = {"input_schema": {"type": "object"}, "required_input_fields": ["prompt"]}
     schema = read_schema(200, {}, envelope(data), "suno/x")
     assert (schema.model, schema.input_schema) == ("suno/x", {"type": "object"})
@@ -94,7 +94,7 @@ def test_schema() -> None:
 
 
 def test_upload_target() -> None:
-    """Both URLs are read. The secret one is in no repr and in no error."""
+    """Both URLs are read, and the secret one appears in no repr and no error."""
     data = {"presigned_url": "https://store/secret", "file_url": "https://cdn/f.mp3"}
     target = read_upload(200, {}, envelope(data))
     assert target == UploadTarget("https://store/secret", "https://cdn/f.mp3")
@@ -110,7 +110,7 @@ def test_upload_target() -> None:
     "body", [b"", b"{", envelope(None), envelope([]), envelope("x"), envelope({"models": 1})]
 )
 def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader of many types)
-    """A body without an answer is a `ResponseError`."""
+    """A body without data raises a `ResponseError`."""
     if read is read_schema and body == envelope({"models": 1}):
         return  # every field of a schema is optional
     with pytest.raises(ResponseError):
@@ -120,7 +120,7 @@ def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader o
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("code", [401, 402, 404, 422, 429, 455, 500, 505])
 def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of many types)
-    """Every endpoint's refusals are the contract's errors, by HTTP status and by envelope."""
+    """The refusals of every endpoint give the contract's errors, by HTTP status and by envelope."""
     for status in (200, code):
         with pytest.raises(APIError) as caught:
             read(status, {}, envelope(None, code))
@@ -158,20 +158,20 @@ def test_model_names(name: str) -> None:
 
 
 def info_of(kind: str, **result: object) -> Any:  # noqa: ANN401 (shortens the tests below)
-    """A finished task's info."""
+    """Return the record of a finished task."""
     record = {"task_id": "t1", "status": "success", "param": {"model": kind}, "result": result}
     return read_task_info(200, {}, envelope(record), "t1")
 
 
 def test_stems() -> None:
-    """Vocal separation gives stems under the server's own names."""
+    """A vocal separation gives stems with the names of the server."""
     info = info_of(SeparateVocals.KIND, media_info={"vocals": "https://v", "odd one": "https://o"})
     assert dict(info.stems) == {"vocals": "https://v", "odd one": "https://o"}
     assert (info.tracks, info.video_url, len(info.stems)) == ((), None, 2)
 
 
 def test_video() -> None:
-    """A video's URL is found by the kind of the task, or by its suffix if the kind is absent."""
+    """The URL of a video is found by the kind of the task, or else by its suffix."""
     assert info_of(MusicVideo.KIND, media_urls=["https://x/v"]).video_url == "https://x/v"
     assert info_of("", media_url="https://x/v.mp4?sig=1").video_url == "https://x/v.mp4?sig=1"
     assert info_of(GenerateMusic.KIND, media_urls=["https://x/a.mp3"]).video_url is None
@@ -181,7 +181,7 @@ def test_video() -> None:
 @pytest.mark.parametrize("name", ["media_urls", "media_url"])
 @pytest.mark.parametrize("urls", ["https://x/v.mp4", ["https://x/v.mp4"], ["https://x/v.mp4", 7]])
 def test_media_urls(name: str, urls: object) -> None:
-    """The URLs of the results may be a list or a bare string, under either name."""
+    """The URLs of results may be a list or a single string, under either name."""
     info = info_of(MusicVideo.KIND, **{name: urls})
     assert info.media_urls == ("https://x/v.mp4",)
     assert info.video_url == "https://x/v.mp4"
@@ -216,7 +216,7 @@ def test_song_options() -> None:
 
 
 def test_every_kind_names_what_it_lacks() -> None:
-    """An input of blanks is refused, with a problem for each field that its kind requires."""
+    """An input of blanks is refused, with one problem for each field that its kind requires."""
     for kind in KINDS.values():
         blanks: dict[str, Any] = dict.fromkeys(kind.REQUIRED, " ")
         problems = kind(**blanks).problems()
