@@ -9,7 +9,7 @@ import pytest
 
 from suno_async import AuthenticationError, Outcome, TaskTimeoutError
 from suno_async._polling.waiters import QueueWaiter
-from suno_async.policy import LAST_TRIES
+from suno_async._schedule.frame import LAST_TRIES
 from tests.scripted_transport import DELAY, Scripted, make_poller, wait_for, watch
 from tests.virtual import run_virtual
 
