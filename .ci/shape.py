@@ -21,6 +21,8 @@ METHODS = 15
 #: Classes that may have more methods, and why.
 LARGE = {
     "SunoClient": "the public API: one method for each thing that a user does",
+    "Poller": "one dispatcher and its supervision, which share one state; replies are elsewhere",
+    "LocalLimiter": "the protocol takes nine methods, the three gates to a permit the others",
     "Sandbox": "the public API of the sandbox, with the handlers of its routes",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import msgspec
 import pytest
@@ -75,6 +76,10 @@ def test_tuning_is_used() -> None:
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
+def _key_of(keys: dict[int, float], item: Item) -> float:
+    return keys[id(item)]
+
+
 @given(
     steps=st.lists(
         st.tuples(
@@ -100,7 +105,7 @@ def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
             model.pop(number, None)
         elif what == "rekey":
             keys = {id(items[n]): -old for n, (old, _) in model.items()}
-            assert len(heap.rekey(lambda item, keys=keys: keys[id(item)])) == len(model)
+            assert len(heap.rekey(partial(_key_of, keys))) == len(model)
             model = {n: (-old, pushed) for n, (old, pushed) in model.items()}
         first = min(model, key=lambda n: model[n], default=None)
         assert heap.first() is (None if first is None else items[first])
