@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
     tasks = draw_set(given.tasks, "p200", LOG_NORMAL, 1)
-    simulated = simulate(tasks, make_poller("index", tasks, LOG_NORMAL, 1))
+    simulated = simulate(tasks, make_poller("adaptive", tasks, LOG_NORMAL, 1))
     expected = list(simulated.delays.values())
     measured, requests = asyncio.run(poll(tasks))
     ratio = mean(measured) / mean(expected)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.cost_polls import FREE, client_at, new_ids, poller_of, reset, until
 from benchmarks.schedule_simulation import REPLY_DELAY
 from suno_async import Durations, PollPolicy
-from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.entry import Entry
 from suno_async.limits.local import RATE_LIMIT
 
@@ -98,7 +98,7 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
     draw = random.Random(1)
     gc.collect()
     gc.freeze()
-    schedule = IndexSchedule[Entry](policy, Durations())
+    schedule = AdaptiveSchedule[Entry](policy, Durations())
     entries = [
         Entry(str(number), added_at=0.0, created_at=-draw.uniform(0, oldest))
         for number in range(size)

@@ -38,7 +38,7 @@ async def measure(
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> dict[str, float | int]:
     """Run one polling session; its figures."""
-    policy = PollPolicy().faster(time_scale)
+    policy = PollPolicy().scaled(time_scale)
     faults = Faults(latency_in=(0.0, jitter), latency_out=reply_delay)
     async with (
         Sandbox(seed=1, endless_share=0.03, time_scale=time_scale, faults=faults) as sandbox,

@@ -3,7 +3,7 @@
     python -m benchmarks.schedule                     N = 1,000 and 10,000, everything, 3 seeds
     python -m benchmarks.schedule --quick             N <= 1,000, one seed, under a minute
     python -m benchmarks.schedule --check             the yardstick's points, pass or fail
-    python -m benchmarks.schedule --n 10000 --arrivals p200 --policies fixed,index --seeds 5
+    python -m benchmarks.schedule --n 10000 --arrivals p200 --policies fixed,adaptive --seeds 5
 
 A discrete-event simulation in virtual time drives the very class the client uses. Replies take 50
 to 250 ms and overtake each other; a delay ends when the reply arrives (`schedule_simulation`).

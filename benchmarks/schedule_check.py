@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 #: The sets the points are about, and the policies that run on them.
 SETS: dict[tuple[int, str, str], tuple[str, ...]] = {
-    (10_000, "p30", "log-normal"): ("fixed", "backoff", "index", "trained", "eager"),
-    (10_000, "p90", "log-normal"): ("fixed", "backoff", "index", "trained", "eager"),
-    (10_000, "p90", "two-humped"): ("fixed", "backoff", "index", "trained"),
-    (10_000, "p200", "log-normal"): ("fixed", "backoff", "index", "trained"),
-    (10_000, "p200", "two-humped"): ("fixed", "backoff", "index", "trained"),
-    (1000, "d90", "log-normal"): ("fixed", "backoff", "index", "trained"),
-    (1000, "d90", "two-humped"): ("fixed", "backoff", "index", "trained"),
-    (10_000, "once", "log-normal"): ("fixed", "backoff", "index", "trained", "clairvoyant"),
-    (10_000, "once", "two-humped"): ("fixed", "backoff", "index", "trained", "clairvoyant"),
+    (10_000, "p30", "log-normal"): ("fixed", "backoff", "adaptive", "trained", "eager"),
+    (10_000, "p90", "log-normal"): ("fixed", "backoff", "adaptive", "trained", "eager"),
+    (10_000, "p90", "two-humped"): ("fixed", "backoff", "adaptive", "trained"),
+    (10_000, "p200", "log-normal"): ("fixed", "backoff", "adaptive", "trained"),
+    (10_000, "p200", "two-humped"): ("fixed", "backoff", "adaptive", "trained"),
+    (1000, "d90", "log-normal"): ("fixed", "backoff", "adaptive", "trained"),
+    (1000, "d90", "two-humped"): ("fixed", "backoff", "adaptive", "trained"),
+    (10_000, "once", "log-normal"): ("fixed", "backoff", "adaptive", "trained", "clairvoyant"),
+    (10_000, "once", "two-humped"): ("fixed", "backoff", "adaptive", "trained", "clairvoyant"),
 }
 
 
@@ -86,16 +86,16 @@ def from_rows(rows: Sequence[Row]) -> Iterator[Point]:
 def from_scenarios(seeds: range) -> Iterator[Point]:
     """The points that need runs of their own."""
     yield Point(5, "p90 log-normal: eager, most requests in a second", _busiest("eager"), RATE)
-    met = scenarios.interactive("index")
+    met = scenarios.interactive("adaptive")
     late = scenarios.interactive_p95(met)
     yield Point(6, "an interactive task among 10,000: p95 of its delay, s", late, 20.0)
     yield Point(6, "the same: growth of the bulk's mean delay", met.growth, 0.01)
     for median in (300.0, 20.0):
-        ratio = scenarios.untaught("index", LOG_NORMAL.scaled(median / 90.0), seeds)
+        ratio = scenarios.untaught("adaptive", LOG_NORMAL.scaled(median / 90.0), seeds)
         yield Point(7, f"true median {median:g} s: mean delay / distribution known", ratio, 1.1)
-    ratio = scenarios.doubled("index", seeds)
+    ratio = scenarios.doubled("adaptive", seeds)
     yield Point(7, "durations double mid-run: mean delay / known", ratio, 1.1)
-    ratio = scenarios.two_kinds("index", seeds)
+    ratio = scenarios.two_kinds("adaptive", seeds)
     yield Point(7, "two kinds, 30 s and 240 s: mean delay / known", ratio, 1.1)
 
 
@@ -131,7 +131,7 @@ class _Ratios:
         """One who knew the distribution against `other`."""
         _, arrivals, durations = self._where
         what = f"{arrivals} {durations}: {column.replace('_', ' ')} / {other}"
-        taught, cold = (self.ratio(column, other, each) for each in ("trained", "index"))
+        taught, cold = (self.ratio(column, other, each) for each in ("trained", "adaptive"))
         return Point(number, what, taught, limit, cold)
 
 

@@ -3,7 +3,7 @@
 fixed        every task on its own 15 s timer, behind a FIFO limiter
 backoff      15 s, then 30 s with equal jitter (15 to 30 s), behind a FIFO limiter
 edf          suno_async's schedule="backoff": exponential backoff, earliest due first
-index        suno_async's schedule="index", which starts from its prior and learns
+adaptive     suno_async's schedule="adaptive", which starts from its prior and learns
 trained      the same, having seen 5,000 tasks of the same durations before
 eager        trained, and may go down to 2 s while the budget is idle
 clairvoyant  knows every end: one request each, those that never finish last
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from benchmarks.schedule_sets import DEADLINE, EAGER_FLOOR, FLOOR, draw_durations
 from suno_async import Durations as Learner
 from suno_async import PollPolicy
-from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
 from suno_async._schedule.entry import Entry, Schedule
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from benchmarks.schedule_simulation import Poller
 
 BASELINES = ("fixed", "backoff", "clairvoyant")
-SCHEDULES = ("edf", "index", "trained", "eager")
+SCHEDULES = ("edf", "adaptive", "trained", "eager")
 
 #: Tasks a pre-trained schedule has seen.
 LESSONS = 5000
@@ -178,7 +178,7 @@ class Scheduled:
 
 def _index(tasks: TaskSet, *, eager: bool = False) -> Scheduled:
     learner = Learner()
-    return Scheduled(tasks, IndexSchedule(PollPolicy(eager=eager), learner), learner)
+    return Scheduled(tasks, AdaptiveSchedule(PollPolicy(eager=eager), learner), learner)
 
 
 def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) -> Poller:
@@ -199,7 +199,7 @@ def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) ->
             jitter = Random(f"jitter {seed}").random
             schedule = BackoffSchedule[Watched](PollPolicy(schedule="backoff"), jitter)
             return Scheduled(tasks, schedule, Learner())
-        case "index":
+        case "adaptive":
             return _index(tasks)
         case "trained" | "eager":
             poller = _index(tasks, eager=policy == "eager")

@@ -60,7 +60,7 @@ from suno_async.models import (
 )
 from suno_async.outcomes import Failure, JobFailure, JobOutcome, JobSuccess, Outcome, Success
 from suno_async.policy import PollPolicy
-from suno_async.statistics import Learnt, Statistics
+from suno_async.statistics import DurationSummary, Statistics
 from suno_async.submissions import Submission, SubmissionState
 from suno_async.telemetry import NullObserver, Observer
 
@@ -78,6 +78,7 @@ __all__ = [
     "Creation",
     "CreditLimitError",
     "DownloadError",
+    "DurationSummary",
     "Durations",
     "Estimate",
     "ExtendMusic",
@@ -95,7 +96,6 @@ __all__ = [
     "JobFailure",
     "JobOutcome",
     "JobSuccess",
-    "Learnt",
     "Limiter",
     "LocalLimiter",
     "MaintenanceError",

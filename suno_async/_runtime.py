@@ -84,6 +84,7 @@ class Runtime:
         await self.downloader.close()
         await self.uploader.close()
         await self.transport.close()
+        self.account.linger()
 
     async def task_info(self, task_id: str) -> TaskInfo:
         """Read one task's record.

@@ -193,14 +193,16 @@ class CreateStream:
                 submission = self._runtime.submitter.submission(
                     job, self._options.callback_url, index
                 )
+                # A source that swallows its cancellation may give one more: it is reported, unsent.
+                submission.abandoned = self._stopped
                 self._open[submission] = self._runtime.submitter.start(submission, self._terms)
                 index += 1
         except StopAsyncIteration:
             pass
-        except asyncio.CancelledError:
-            # By `_stop`, which wants the rest to end in order, or by `_leave`.
+        except asyncio.CancelledError as error:
+            # Once stopped: by `_stop` or by `_leave`, which want the rest to end in order.
             if not self._stopped:
-                raise
+                self._failure = self._failure or _unasked("the source of the inputs", error)
         except Exception as error:  # noqa: BLE001 (the source's own, raised at the end of the stream)
             self._failure = self._failure or error
         finally:
@@ -213,8 +215,16 @@ class CreateStream:
     async def _changed(self, submission: Submission) -> None:
         try:
             await call(self._options.on_submission, submission)
+        except asyncio.CancelledError as error:
+            if _is_asked_for():
+                raise
+            self._stop(_unasked("on_submission", error))
+            # Or else it would be tried again, as it was not sent.
+            submission.abandoned = True
+            raise NotSentError("on_submission was cancelled") from error
         except Exception as error:
             self._stop(error)
+            submission.abandoned = True
             raise NotSentError(f"on_submission failed: {error}") from error
 
     async def _ended(self, submission: Submission) -> None:
@@ -225,6 +235,12 @@ class CreateStream:
             await call(self._options.on_creation, creation)
         except Exception as error:  # noqa: BLE001 (the user's own, raised at the end of the stream)
             self._stop(error)
+        except asyncio.CancelledError as error:
+            if _is_asked_for():
+                # A close has waited long enough for it.
+                self._stop(ClientClosedError("the client was closed while on_creation ran"))
+            else:
+                self._stop(_unasked("on_creation", error))
         self._open.pop(submission, None)
         self._known.put_nowait(creation)
 
@@ -247,6 +263,22 @@ class CreateStream:
             self._runtime.submitter.abandon(submission)
         while running := [each for each in (reader, *self._open.values()) if not each.done()]:
             await asyncio.wait(running)
+
+
+def _is_asked_for() -> bool:
+    """Return whether someone asked to cancel the current asyncio task."""
+    current = asyncio.current_task()
+    return current is not None and current.cancelling() > 0
+
+
+def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
+    """Return the error for a cancellation that came out of a function of the user's.
+
+    Passed on as it is, it would end the consumer's asyncio task without a word.
+    """
+    failure = RuntimeError(f"{what} was cancelled, but the stream was not")
+    failure.__cause__ = error
+    return failure
 
 
 class _PipelineWaiter:

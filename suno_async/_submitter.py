@@ -32,6 +32,7 @@ from suno_async.errors import (
     TaskNotFoundError,
 )
 from suno_async.inputs import GeneratePersona, Input
+from suno_async.limits.base import check_pause
 from suno_async.submissions import Submission, SubmissionState
 
 if TYPE_CHECKING:
@@ -46,6 +47,14 @@ logger = logging.getLogger("suno_async")
 
 #: Seconds between two looks at the balance while creates wait for credits.
 BALANCE_EVERY = 30.0
+
+#: How often a close that has waited long enough cancels what remains, and seconds in between. One
+#: request and two functions of the user's can be waited for in turn.
+CANCELLATIONS = 3
+GRACE = 2.0
+
+#: Seconds after which a permit that was not used yet is replaced: less than one slot of 15/s.
+STALE_PERMIT = 0.05
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +130,25 @@ class Submitter:
             _log_abandoned(submission)
 
     async def close(self, timeout: float) -> None:
-        """End planned submissions; wait for those in flight, `timeout` seconds at most."""
+        """End planned submissions; wait for those in flight, `timeout` seconds at most.
+
+        What is still not answered then ends as unknown, which is reported within seconds.
+        """
         self._closed = True
         for submission, task in self._running.items():
             self._cancel_if_planned(submission, task)
         if not self._running:
             return
         _, late = await asyncio.wait(self._running.values(), timeout=timeout)
-        for task in late:
-            task.cancel()
+        # The first cancellation ends the request, the next ones end the user's functions.
+        for _ in range(CANCELLATIONS):
+            if not late:
+                return
+            for task in late:
+                task.cancel()
+            _, late = await asyncio.wait(late, timeout=GRACE)
         if late:
-            await asyncio.wait(late)
+            logger.error("%d creates ended, but on_creation does not return", len(late))
 
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False
@@ -141,8 +158,9 @@ class Submitter:
         Raises:
             SunoError: The server refused, or could not be asked.
         """
-        paths = self._estimate_paths
-        for path in tuple(paths):
+        # A copy, because another call may change the order meanwhile.
+        paths = tuple(self._estimate_paths)
+        for path in paths:
             request = estimate_request(job, callback_url, path)
             try:
                 estimate = await self._transport.get(request, read_estimate, waits_out=waits_out)
@@ -151,7 +169,7 @@ class Submitter:
                     raise
             else:
                 # What was found is asked first from now on.
-                paths.sort(key=lambda each: each != path)
+                self._estimate_paths.sort(key=lambda each: each != path)
                 return estimate
         raise AssertionError("unreachable: the last path raises")
 
@@ -223,15 +241,27 @@ class Submitter:
     async def _attempt(
         self, submission: Submission, terms: Terms, request: Request, permit: Permit
     ) -> str:
+        noted = False
         try:
-            self._transport.breaker.check(self._loop.time(), spends=True)
+            self._check_may_leave(submission)
             submission.sending()
+            began = self._loop.time()
             await call(terms.on_change, submission)
-            if submission.abandoned:
-                raise NotSentError("cancelled before it was sent")  # noqa: TRY301 (one place undoes)
+            noted = True
+            if self._loop.time() - began > STALE_PERMIT:
+                # Several that were held up would be sent together.
+                permit.cancel()
+                by = (
+                    None if terms.waits_out else self._loop.time() + self._transport.request_timeout
+                )
+                permit = await self._transport.limiter.acquire(by)
+            # Once more: it may have taken long to note it down.
+            self._check_may_leave(submission)
         except BaseException:
             permit.cancel()
             submission.state = SubmissionState.PLANNED
+            if noted:
+                await call(terms.on_change, submission)
             raise
         try:
             return await self._transport.once(request, read_created, permit, spends=True)
@@ -240,6 +270,15 @@ class Submitter:
             if submission.state is SubmissionState.PLANNED:
                 await call(terms.on_change, submission)
             raise
+
+    def _check_may_leave(self, submission: Submission) -> None:
+        now = self._loop.time()
+        self._transport.breaker.check(now, spends=True)
+        check_pause(self._transport.limiter.paused, now, now)
+        if self._closed:
+            raise ClientClosedError("the client was closed before the create was sent")
+        if submission.abandoned:
+            raise NotSentError("cancelled before it was sent")
 
 
 class CreditWait:
@@ -312,4 +351,4 @@ def _log_abandoned(submission: Submission) -> None:
             "the caller of a create was cancelled, but %s %s was created", kind, submission.task_id
         )
     elif submission.sent:
-        logger.warning("the caller of a create was cancelled: %s", submission.error)
+        logger.warning("a create was given up after it was sent: %s", submission.error)

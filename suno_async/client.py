@@ -409,8 +409,12 @@ class SunoClient:
 
         Raises:
             DownloadError: It could not be downloaded completely.
+            ClientClosedError: The client was closed meanwhile.
         """
-        return await self._runtime().downloader.download(track, directory, overwrite=overwrite)
+        runtime = self._runtime()
+        return await runtime.transport.until_closed(
+            runtime.downloader.download(track, directory, overwrite=overwrite)
+        )
 
     async def upload(self, path: str | PathLike[str], *, content_type: str | None = None) -> str:
         """Upload a local audio file; return the URL to give as an input's ``audio_url``.
@@ -430,7 +434,8 @@ class SunoClient:
         file = await runtime.uploader.inspect(path, content_type)
         request = upload_request(file.content_type, file.suffix)
         target = await runtime.transport.get(request, read_upload)
-        await runtime.uploader.send(file, target.presigned_url)
+        sending = runtime.uploader.send(file, target.presigned_url)
+        await runtime.transport.until_closed(sending)
         return target.file_url
 
     async def create_persona(self, persona: GeneratePersona) -> Persona:
@@ -583,8 +588,10 @@ class SunoClient:
         if submission.sent:
             try:
                 await call(self._on_creation, creation)
-            except Exception:
-                logger.exception("on_creation failed")
+            except (Exception, asyncio.CancelledError):
+                # Cancelled from inside, or by a close that has waited long enough.
+                what = submission.task_id or submission.error
+                logger.exception("on_creation failed: %s, %s", submission.kind, what)
         return creation
 
 
@@ -596,4 +603,4 @@ def _default_policy() -> PollPolicy:
         scale = 0.0
     if not 0.0 < scale < math.inf:
         raise ConfigurationError(f"SUNO_TIME_SCALE must be a number above 0, not {text!r}")
-    return PollPolicy().faster(scale)
+    return PollPolicy().scaled(scale)

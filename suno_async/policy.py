@@ -2,114 +2,102 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from suno_async.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from suno_async._schedule.entry import Entry
-
-#: How long a last check that fails is tried again, in intervals past the deadline.
-LAST_TRIES = 4
-
-
-#: How long 404s must persist before a task counts as unknown, in intervals: a minute by default.
-#: A 404 can be lag after a create ("for a short while", API contract, "Codes").
+#: A task counts as unknown after 404s for this many intervals, a minute by default. A 404 can also
+#: mean that a new task is not visible yet ("for a short while", API contract, "Codes").
 NOT_FOUND_INTERVALS = 4
 
 
 class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a task is asked about. The defaults are the vendor's advice; seconds throughout.
+    """How often the status of a task is checked. The defaults follow the vendor's advice.
 
-    The budget of 15 requests a second is shared by all tasks, so with thousands of them the real
-    intervals are longer: these are the shortest.
+    All times are in seconds. All tasks share the budget of 15 requests a second. So with thousands
+    of tasks, the actual intervals are longer than these, which are the shortest.
 
     Attributes:
-        schedule: ``"index"`` learns how long jobs take and gives each request to the task where it
-            saves most waiting; ``"backoff"`` is plain exponential backoff, earliest due first.
+        schedule: ``"adaptive"`` learns how long jobs take, and gives each request to the task where
+            it saves the most waiting. ``"backoff"`` is exponential backoff: the task that is due
+            first is checked first.
         interval: Shortest time from a task's creation to its first check, and between two checks
-            of it (vendor advice: 15 to 30 s).
-        growth: Backoff only: factor by which the interval grows from one check to the next.
-        max_interval: Where a backoff's interval stops growing. Index: with budget to spare no task
-            goes unasked for longer than this, or than its own age if that is longer.
-        jitter: Backoff only: largest share of an interval added at random, so that tasks created
-            together do not stay together. Never subtracted.
-        deadline: Age at which a task is asked for the last time and then given up with
-            `TaskTimeoutError` (vendor advice: stop after 15 to 20 minutes). None: never.
-        min_price: Index only: seconds of expected waiting that a request must save to be made,
-            however idle the budget. Less asks more often, for results seen little sooner.
-        eager: Index only: while there is budget to spare, go below the vendor's advice, down to
-            `eager_interval` between two checks of a task, and use the whole budget.
-        eager_interval: See `eager`.
+            (vendor's advice: 15 to 30 s).
+        growth: Factor by which the interval grows from one check to the next. Only for
+            ``"backoff"``.
+        max_interval: Longest interval of ``"backoff"``. ``"adaptive"`` checks each task at least
+            this often, or each time its age has doubled if that is later, as far as the budget
+            allows.
+        jitter: Largest share of an interval that is added to it at random, so that tasks created
+            together are not checked together. Never subtracted. Only for ``"backoff"``.
+        deadline: Age of a task at its last check. If it still runs then, waiting for it ends with
+            `TaskTimeoutError` (vendor's advice: stop after 15 to 20 minutes). None means no limit.
+        min_saving: A request is sent only if it saves this much expected waiting, even if the
+            budget is idle. A smaller value means more requests, and results that are seen a little
+            sooner. Only for ``"adaptive"``.
+        eager: Use the whole budget: while there is budget to spare, check tasks more often than the
+            vendor advises, down to `eager_interval`. Only for ``"adaptive"``.
+        eager_interval: Replaces `interval` if `eager` is set.
     """
 
-    schedule: Literal["index", "backoff"] = "index"
+    schedule: Literal["adaptive", "backoff"] = "adaptive"
     interval: float = 15.0
     growth: float = 1.25
     max_interval: float = 60.0
     jitter: float = 0.1
     deadline: float | None = 1200.0
-    min_price: float = 0.35
+    min_saving: float = 0.35
     eager: bool = False
     eager_interval: float = 2.0
 
     def __post_init__(self) -> None:
         rules = {
-            'schedule must be "index" or "backoff"': self.schedule in {"index", "backoff"},
+            'schedule must be "adaptive" or "backoff"': self.schedule in {"adaptive", "backoff"},
             "interval must be above 0": self.interval > 0,
             "growth must be at least 1": self.growth >= 1,
             "max_interval must be at least interval": self.max_interval >= self.interval,
             "jitter must not be negative": self.jitter >= 0,
             "deadline must be at least interval": self.deadline is None
             or self.deadline >= self.interval,
-            "min_price must not be negative": self.min_price >= 0,
+            "min_saving must not be negative": self.min_saving >= 0,
             "eager_interval must be above 0": self.eager_interval > 0,
             "eager_interval must be at most interval": not self.eager
             or self.eager_interval <= self.interval,
-            'eager needs schedule="index"': not self.eager or self.schedule == "index",
+            'eager needs schedule="adaptive"': not self.eager or self.schedule == "adaptive",
         }
         if broken := [rule for rule, holds in rules.items() if not holds]:
             raise ConfigurationError("PollPolicy: " + "; ".join(broken))
 
     @property
     def not_found_grace(self) -> float:
-        """Seconds for which 404s must persist before they end a wait."""
+        """A wait ends after 404s for this long, in seconds. It grows with `interval`."""
         return NOT_FOUND_INTERVALS * self.interval
 
     def next_not_found_check(self, since: float, now: float) -> float:
-        """Return when to check a task again that was not found.
+        """Return when to check a task again for which the server answered 404.
 
-        One check falls on the end of the grace, so that an unknown id is reported right then. No
-        check comes earlier than one interval from now.
+        One check takes place at the end of the grace period, so that an unknown id is reported
+        right then. No check takes place earlier than one interval from now.
 
         Args:
-            since: When the first of the 404s was asked for.
+            since: Time of the request that got the first of these 404s.
             now: The current time.
         """
         end, following = since + self.not_found_grace, now + self.interval
         return end if end - self.interval < following <= end else following
 
-    def gives_up_at(self, entry: Entry) -> float:
-        """Return when the wait for a task ends even if its last check could not be made.
+    def scaled(self, time_scale: float) -> PollPolicy:
+        """Return the same policy for a server on which time runs `time_scale` times as fast.
 
-        That is `LAST_TRIES` intervals after the deadline. A task that was older when tracking began
-        gets one interval more, counted from then, so that it can also be found to be unknown.
+        Every time is divided by `time_scale`, including the grace period for 404s.
         """
-        if self.deadline is None:
-            return math.inf
-        last_check = max(entry.known_since + self.deadline, entry.added_at + self.interval)
-        return last_check + LAST_TRIES * self.interval
-
-    def faster(self, by: float) -> PollPolicy:
-        """The same policy where everything runs so many times faster, as in a sandbox."""
         return msgspec.structs.replace(
             self,
-            interval=self.interval / by,
-            max_interval=self.max_interval / by,
-            deadline=None if self.deadline is None else self.deadline / by,
-            min_price=self.min_price / by,
-            eager_interval=self.eager_interval / by,
+            interval=self.interval / time_scale,
+            max_interval=self.max_interval / time_scale,
+            deadline=None if self.deadline is None else self.deadline / time_scale,
+            min_saving=self.min_saving / time_scale,
+            eager_interval=self.eager_interval / time_scale,
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import msgspec
 
 
-class Learnt(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of how long one kind of job takes, in seconds.
+class DurationSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about how long one kind of job takes.
 
     Attributes:
-        samples: Jobs seen to end; with few of them the rest is mostly a guess.
-        median: Half of the jobs have ended by this age.
-        p95: 95 of 100 have.
+        samples: Number of jobs that were seen to end. If it is small, the times below are mostly
+            assumptions.
+        median: Median of the duration, in seconds.
+        p95: 95th percentile of the duration, in seconds.
     """
 
     samples: int
@@ -55,4 +56,4 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     delay_mean: float | None = None
     delay_p95: float | None = None
     price: float | None = None
-    learnt: dict[str, Learnt] = msgspec.field(default_factory=dict[str, Learnt])
+    learnt: dict[str, DurationSummary] = msgspec.field(default_factory=dict[str, DurationSummary])

@@ -60,8 +60,8 @@ class Submission(msgspec.Struct, eq=False):
         callback_url: Where the server reports the end of the task.
         state: How far it got.
         sent: A request left, or may have left, at least once.
-        abandoned: Its caller was cancelled. It is not sent any more; if its request is in flight,
-            the reply is still awaited.
+        abandoned: Its caller was cancelled, or its intent could not be noted down. It is not sent
+            any more; if its request is in flight, the reply is still awaited.
         task_id: The id of the task (of a persona: of the persona) once created, else empty.
         error: Why it ended without being created.
     """

@@ -34,7 +34,7 @@ settings.load_profile("ci")
 SCALE = 400.0
 #: The default policy, compressed. Its deadline is a minute of real time: on a busy machine a wait
 #: must not end because of the clock.
-FAST = PollPolicy(deadline=60 * SCALE).faster(SCALE)
+FAST = PollPolicy(deadline=60 * SCALE).scaled(SCALE)
 
 
 class _Response(ClientResponse):

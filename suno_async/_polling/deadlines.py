@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from suno_async._polling.waiters import CHUNK
-from suno_async.policy import LAST_TRIES
+from suno_async._schedule.frame import LAST_TRIES, Frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,7 @@ class DeadlineKeeper:
     ) -> None:
         self._watches = watches
         self._policy = policy
+        self._frame = Frame(policy)
         self._clock = clock
         self._timeout_of = timeout_of
         self.answered_at = clock.mono()
@@ -65,7 +66,7 @@ class DeadlineKeeper:
         # A task that is added from now on is not overdue before this.
         earliest = now + LAST_TRIES * policy.interval
         for number, entry in enumerate(entries, 1):
-            overdue_at = policy.gives_up_at(entry)
+            overdue_at = self._frame.gives_up_at(entry)
             if overdue_at > now:
                 earliest = min(earliest, overdue_at)
             elif self._watches.holds(entry):

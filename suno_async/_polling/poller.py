@@ -18,7 +18,7 @@ from suno_async._polling.safe_schedule import SafeSchedule
 from suno_async._polling.waiters import CHUNK, Watched, Watcher, WatchList, internal_error, own_copy
 from suno_async._protocol.requests import task_info_request
 from suno_async._protocol.task_info import read_task_info
-from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
 from suno_async.errors import (
     APIError,
@@ -67,7 +67,7 @@ class Poller:
         def make() -> Schedule[Watched]:
             if policy.schedule == "backoff":
                 return BackoffSchedule(policy, random)
-            return IndexSchedule(policy, durations)
+            return AdaptiveSchedule(policy, durations)
 
         self._transport = transport
         self._policy = policy

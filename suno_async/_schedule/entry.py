@@ -1,6 +1,6 @@
-"""One tracked task as a schedule sees it, and what every schedule offers. Pure.
+"""A tracked task as a schedule sees it, and the interface of every schedule. Pure.
 
-Times are seconds on one monotonic clock of the caller's choice; an age is the time since a task was
+Times are seconds on one monotonic clock of the caller's choice. An age is the time since a task was
 created.
 """
 
@@ -10,28 +10,26 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-#: Of this many requests while both kinds are due, one goes to a task nobody awaits by itself.
-BULK_SHARE = 4
-
 
 class Entry(msgspec.Struct, eq=False, gc=False):
-    """One tracked task as the schedule sees it.
+    """One tracked task.
 
-    Python's collector does not look at entries, as a hundred thousand of them would hold the event
-    loop for a tenth of a second each time it did: so an entry must not be part of a cycle.
+    Python's garbage collector does not look at entries. Looking at a hundred thousand of them would
+    block the event loop for a tenth of a second each time. So an entry must not be part of a
+    reference cycle.
 
     Attributes:
         task_id: The server's id.
         added_at: When tracking began.
-        created_at: When it was created; None while unknown. The caller may set it while the entry
-            is out.
+        created_at: When the task was created; None while unknown. The caller may set it while the
+            entry is out.
         kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
-        interactive: Someone awaits this very task.
-        asked_at: When `pop` last gave it out; None before the first time.
-        seen_at: When it was last asked and known to be running; None before the first time.
+        interactive: Whether somebody awaits this very task.
+        asked_at: When `pop` last returned the entry; None before the first time.
+        seen_at: When the last request was sent that found the task running; None before the first.
         checks: Checks answered so far.
         failures: Checks that failed since the last answer.
-        place: The number of where it stands in its schedule; None while it is out.
+        place: Number of the entry's place in its schedule; None while the entry is out.
     """
 
     task_id: str
@@ -47,60 +45,78 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
     @property
     def known_since(self) -> float:
-        """Its creation, or the start of tracking while that is unknown."""
+        """The task's creation, or the start of tracking while the creation is unknown."""
         return self.added_at if self.created_at is None else self.created_at
+
+    @property
+    def seen_age(self) -> float:
+        """The age at which the task was last known to run; 0 if that is unknown."""
+        if self.seen_at is None or self.created_at is None:
+            return 0.0
+        return max(0.0, self.seen_at - self.created_at)
+
+    def answered(self, now: float) -> float:
+        """Record that the last check found the task running. Return when that check was sent."""
+        self.seen_at = asked = now if self.asked_at is None else self.asked_at
+        self.failures = 0
+        self.checks += 1
+        return asked
 
 
 E = TypeVar("E", bound=Entry)
 
 
 class Schedule(Protocol[E]):
-    """Which task is worth the next request.
+    """Decides which task gets the next request.
 
-    An entry is *in* from `add` until `pop` gives it out, and again after a `defer` or `retry` that
+    An entry is *in* from `add` until `pop` returns it, and again after a `defer` or `retry` that
     returns True.
 
     Attributes:
-        price: Seconds of waiting that a request saves, by the last ones; None if not known.
+        price: Seconds of waiting that a request saves, a mean over the last requests; None if
+            unknown.
     """
 
     price: float | None
 
     def add(self, entry: E, now: float) -> None:
-        """Track an entry that is new to this schedule; it may have been checked before."""
+        """Track an entry that is new to this schedule. It may have been checked before."""
         ...
 
     def pop(self, now: float) -> E | None:
-        """Take out the entry most worth a request at `now`; None if none is due."""
+        """Take out the entry that is most worth a request at `now`; None if none is due."""
         ...
 
     def next_due(self) -> float | None:
-        """The earliest time at which `pop` may give an entry out; None if nothing is in."""
+        """Return the earliest time at which `pop` may return an entry; None if it holds none."""
         ...
 
     def defer(self, entry: E, now: float) -> bool:
-        """The popped entry was answered: still going. False if that was its last check."""
+        """Take back a popped entry: it is still running. Return False if that was its last check.
+
+        Call this when the reply has arrived.
+        """
         ...
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Take back the popped entry, whose check failed. Return False if there is no other check.
+        """Take back a popped entry whose check failed. Return False if it gets no other check.
 
         Args:
             entry: The entry.
             now: The current time.
-            at: Check it again at this time, or soon after while the budget is short. By default
-                the schedule decides.
+            at: Check the entry again at this time, or soon after while the budget is short. By
+                default the schedule decides.
         """
         ...
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """The popped entry was answered: it ended, at this age if that is known."""
+        """Learn from a popped entry that ended, at the age `duration` if that is known."""
         ...
 
     def discard(self, entry: E) -> None:
-        """Nobody wants this entry any more, whether it is in or out."""
+        """Forget an entry, whether it is in or out."""
         ...
 
     def promote(self, entry: E) -> None:
-        """Somebody now awaits this entry: it is interactive from here on."""
+        """Make an entry interactive: somebody now awaits this very task."""
         ...

@@ -1,38 +1,41 @@
-"""How much a request about a task is worth now. Pure mathematics, no clock.
+"""What a check of a task is worth now. Pure mathematics, without a clock.
 
-A task of one kind ends at an age with distribution F (S = 1 - F, f its density). Its end cannot be
-seen without asking. Let s be the age at which it was last known to run, and t its age now.
+A task of one kind ends at an age with distribution function F. Let S = 1 - F, and let f be the
+density. Only a check shows whether a task has ended. Let s be the age at which the task was last
+known to run, and let t be its age now.
 
-*The problem.* Choose the ages of the checks, at least `floor` apart, so that the expected wait
-between end and detection, plus a price for each request, is least: the optimal inspection of
-R. E. Barlow, L. C. Hunter and F. Proschan ("Optimum checking procedures", J. SIAM 11, 1963,
-1078-1095), with J. B. Keller's price form ("Optimum checking schedules for systems subject to
-random failure", Management Science 21, 1974, 256-260). The price stands for the shared budget: by
-Lagrangian duality the limit of 15 requests a second splits into one such problem per task.
+*The problem.* Choose the ages of the checks so that two of them are at least `floor` apart, and so
+that the expected wait between end and detection plus a price for each check is as small as
+possible. This is the optimal inspection of R. E. Barlow, L. C. Hunter and F. Proschan ("Optimum
+checking procedures", J. SIAM 11, 1963, 1078-1095), in the form with a price of J. B. Keller
+("Optimum checking schedules for systems subject to random failure", Management Science 21, 1974,
+256-260). The price stands for the shared budget: by Lagrangian duality, the limit of 15 requests a
+second splits into one such problem for each task.
 
 *Its solution.* Let J(t) be the least future cost just after a check at age t, weighted with the
-chance S(t) of getting there:
+probability S(t) that the task gets there:
 
     J(t) = min over u of  ∫_t^u (F(x) - F(t)) dx + price · S(t) + J(u)
 
-With A the integral of F, the minimum is that of the lines A(u) + J(u) - F(t)·u at the abscissa
-F(t): a lower envelope, kept by a convex-hull stack, so that one pass over the ages gives J and the
-best next check u*(s), in O(n). Two humps, where a first-order condition has several roots, are
-handled like any other law.
+Let A be the integral of F. Then the minimum is that of the lines A(u) + J(u) - F(t)·u at the
+abscissa F(t). This is a lower envelope, and a convex-hull stack maintains it. So one pass over the
+ages gives J and the best next check u*(s), in O(n). A distribution with two peaks, for which a
+first-order condition has several roots, needs no special treatment.
 
-*Two prices.* Whether a request is worth making at all is decided at the lowest price at which one
-is spent: a task is due at u*(s) for that price. Which of the due ones goes first is decided by what
-it costs to leave it another second:
+*Two prices.* The lowest price at which a request is ever sent decides whether a task is due: it is
+due at u*(s) for that price. The order of the due tasks depends on the cost of waiting one more
+second with the check:
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
-that is, the chance that it has ended and waits, less what knowing later saves in later checks.
+This is the probability that the task has ended and waits, minus what a later detection would save
+in later checks.
 
-Why not the price itself as the index, (F(t) - F(s))² / (2·S(t)·f(t)), as one would by Whittle's
-rule? It presumes that the price stays what it is; but the budget comes and goes (thousands are
-created at once, then nothing), and a slot that is not used is lost. Valuing the future at one
-moderate price served as well under steady overload, and better under bursts; and it needs no
-density but f's integral, so an estimate's noise harms it less.
+*Why the index is not the price itself.* Whittle's rule would use (F(t) - F(s))² / (2·S(t)·f(t)).
+That rule assumes that the price stays constant. But the budget varies: thousands of tasks are
+created at once, then none, and an unused slot is lost. One moderate price for the future gave the
+same results under steady overload, and better ones under bursts. It also needs only the integral of
+f instead of f itself, so the noise of an estimate does less harm.
 """
 
 from __future__ import annotations
@@ -40,84 +43,95 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from suno_async._schedule.durations import Law
-
-#: Ages on the grid: one second apart for the default deadline of 20 minutes.
-GRID = 1200
-
-#: The slope of J is taken over so many of the grid's steps, which smooths an estimate's noise.
-SLOPE_SPAN = 6
+    from suno_async._schedule.distribution import DurationDistribution
 
 
-class Worth:
-    """The due ages and urgencies of the tasks of one kind, for one law.
+class InspectionPlan:
+    """The due ages and urgencies of the tasks of one kind, for one distribution.
 
     Args:
-        law: How long they take.
-        floor: Least seconds between two checks.
+        distribution: How long the tasks run.
+        floor: Shortest time between two checks, in seconds.
         horizon: Age of the last check, in seconds.
-        price: Seconds of waiting a request must save to be made at all.
-        future_price: What a later request is taken to save, when the due tasks are put in order.
-        weight: What a second of this task's waiting counts; bulk counts 1.
+        price: Seconds of waiting that a request must save to be sent at all.
+        future_price: Seconds of waiting that a later request is assumed to save, when the due tasks
+            are ordered.
+        weight: How much a second of waiting counts; 1 for bulk tasks.
+        steps: Number of steps into which the ages up to the horizon are divided.
+        slope_steps: Number of these steps over which the slope of J is taken.
     """
 
     def __init__(  # noqa: PLR0913 (all named)
         self,
-        law: Law,
+        distribution: DurationDistribution,
         *,
         floor: float,
         horizon: float,
         price: float,
         future_price: float,
-        weight: float = 1.0,
+        weight: float,
+        steps: int,
+        slope_steps: int,
     ) -> None:
-        self.step = horizon / GRID
+        self.step = horizon / steps
+        self._steps = steps
         self._weight = weight
-        # Tuples of numbers, as Python's collector does not walk through these.
-        self._finished = tuple(law.resampled(self.step, GRID))
+        # Tuples of numbers, because Python's garbage collector does not look into them.
+        self._finished = tuple(distribution.resampled(self.step, steps))
         apart = max(1, round(floor / self.step + 0.499))
         due, _ = _inspect(self._finished, self.step, apart, price / weight)
         self._due = tuple(due)
         _, cost = _inspect(self._finished, self.step, apart, future_price / weight)
-        reach = SLOPE_SPAN // 2
+        reach = max(1, slope_steps // 2)
         self._gain = tuple(
             finished
-            + (cost[high := min(n + reach, GRID)] - cost[low := max(n - reach, 0)])
+            + (cost[high := min(n + reach, steps)] - cost[low := max(n - reach, 0)])
             / ((high - low) * self.step)
             for n, finished in enumerate(self._finished)
         )
 
     def due(self, since: float) -> float:
-        """The age at which a task last seen running at age `since` is worth a request."""
-        return self._due[int(min(max(since / self.step, 0.0), GRID))] * self.step
+        """Return the age at which a check is due, for a task last known to run at age `since`."""
+        return self._due[int(min(max(since / self.step, 0.0), self._steps))] * self.step
 
     def urgency(self, since: float, age: float) -> float:
-        """Expected seconds of waiting that one second's postponement of its check costs."""
-        return self.urgency_knowing(self.known(since), age)
+        """Return the expected waiting, in seconds, that a delay of the check by 1 s costs."""
+        return self.urgency_given(self.finished(since), age)
 
-    def known(self, since: float) -> float:
-        """F at the age at which a task was last seen running."""
-        return _at(self._finished, since / self.step)
+    def finished(self, age: float) -> float:
+        """Return F at this age."""
+        return _at(self._finished, age / self.step)
 
-    def urgency_knowing(self, known: float, age: float) -> float:
-        """The urgency of a task at this age, from what `known` returned for it."""
-        return self._weight * (_at(self._gain, age / self.step) - known) / (1.0 - known)
+    def urgency_given(self, finished: float, age: float) -> float:
+        """Return the urgency at this age. `finished` is F at the age last known to run."""
+        # `_at` is written out here: this runs hundreds of times a second.
+        position = age / self.step
+        if position >= self._steps:
+            gain = self._gain[-1]
+        elif position <= 0.0:
+            gain = self._gain[0]
+        else:
+            number = int(position)
+            low = self._gain[number]
+            gain = low + (self._gain[number + 1] - low) * (position - number)
+        return self._weight * (gain - finished) / (1.0 - finished)
 
     def price(self, since: float, age: float) -> float:
-        """Keller's price, (F(t) - F(s))² / (2·S(t)·f(t)): seconds of waiting a check now saves.
+        """Return Keller's price (F(t) - F(s))² / (2·S(t)·f(t)): the waiting a check saves now.
 
-        At most the time since the last one, as where nothing ends any more it has no bound.
+        It is at most the time since the last check. Without that limit it would grow without bound
+        at ages at which almost no task ends.
         """
-        known, ended = self.known(since), self.known(age)
+        known, ended = self.finished(since), self.finished(age)
         soon = _at(self._finished, age / self.step + 1.0)
         scale = 2.0 * (1.0 - ended) * max(soon - ended, 1e-12) / self.step
         return min((ended - known) ** 2 / scale, age - since)
 
 
 def _at(values: tuple[float, ...], position: float) -> float:
-    """Linear interpolation; outside of the grid the nearest value."""
-    if position >= GRID:
-        return values[GRID]
+    """Interpolate linearly between the values; return the nearest one outside the grid."""
+    if position >= len(values) - 1:
+        return values[-1]
     if position <= 0.0:
         return values[0]
     number = int(position)
@@ -131,21 +145,22 @@ def _inspect(
     """Solve the recursion above for one price, from the last age back to the first.
 
     Returns:
-        For each age of the grid the best next check's age, and the cost J.
+        For each age of the grid, the age of the best next check and the cost J.
     """
-    due = [GRID] * (GRID + 1)
-    cost = [0.0] * (GRID + 1)
-    area = [0.0] * (GRID + 1)
-    for n in range(GRID):
+    last = len(finished) - 1
+    due = [last] * (last + 1)
+    cost = [0.0] * (last + 1)
+    area = [0.0] * (last + 1)
+    for n in range(last):
         area[n + 1] = area[n] + (finished[n] + finished[n + 1]) / 2.0 * step
-    # The lines of the lower envelope: (age of the check, intercept). Ages decrease along it, and
-    # so does the abscissa of the queries: the best line only ever moves towards the end.
-    lines: list[tuple[int, float]] = [(GRID, area[GRID])]
+    # The lines of the lower envelope: (age of the check, intercept). Ages decrease along it. The
+    # abscissas of the queries decrease too, so the best line only moves towards the end.
+    lines: list[tuple[int, float]] = [(last, area[last])]
     best = 0
-    for n in range(GRID - 1, -1, -1):
+    for n in range(last - 1, -1, -1):
         abscissa = finished[n] * step
         check = n + apart
-        if check <= GRID - apart:
+        if check <= last - apart:
             height = area[check] + cost[check]
             while len(lines) > 1 and _is_covered(lines[-2], lines[-1], check, height):
                 lines.pop()
@@ -165,7 +180,7 @@ def _inspect(
 def _is_covered(
     first: tuple[int, float], middle: tuple[int, float], check: int, height: float
 ) -> bool:
-    """Whether `middle` is nowhere the lowest between `first` and the new line."""
+    """Return whether `middle` is nowhere the lowest between `first` and the new line."""
     return (height - middle[1]) * (first[0] - middle[0]) <= (middle[1] - first[1]) * (
         middle[0] - check
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import weakref
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from suno_async.limits.base import Limiter
 
 BASE_URL = "https://api.crun.ai"
+
+#: Seconds for which an account stays known after one of its clients was closed (`MAX_PAUSE`).
+LINGER = 120.0
 
 #: Shortest key that is removed from replies. The vendor's keys have 35 characters.
 SHORTEST_SECRET = 16
@@ -78,6 +82,20 @@ class Account:
         self.credentials = credentials
         self.limiter = limiter
         self.breaker = CircuitBreaker()
+
+    def linger(self) -> None:
+        """Stay known for a while after the last client closed.
+
+        A client that is opened next must respect a pause and the requests just sent.
+        """
+        pause = self.limiter.paused
+        loop = asyncio.get_running_loop()
+        until = max(loop.time() + LINGER, -math.inf if pause is None else pause.until)
+        loop.call_at(until, _drop, self)
+
+
+def _drop(account: Account) -> None:
+    """Release the reference to an account that a timer held."""
 
 
 _accounts: weakref.WeakKeyDictionary[

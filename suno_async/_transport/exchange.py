@@ -65,7 +65,9 @@ class Transport:
         """End direct calls with `ClientClosedError`, those under way and those to come."""
         self.closed = True
         for scope in self._calls:
-            scope.reschedule(self._loop.time())
+            # A scope that has expired is about to end, and refuses a new time.
+            if not scope.expired():
+                scope.reschedule(self._loop.time())
 
     async def close(self) -> None:
         """End direct calls, and close the sender."""
@@ -119,7 +121,7 @@ class Transport:
             SunoError: As by `retrying` and `once`.
         """
         what = f"{request.method} {request.path}"
-        return await self._until_closed(
+        return await self.until_closed(
             self.retrying(
                 lambda permit: self.once(request, read, permit),
                 _is_passing,
@@ -161,10 +163,16 @@ class Transport:
         """
         started = self._loop.time()
         give_up_at = started + self._retry_for
-        permit_by = None if waits_out else max(give_up_at, started + self.request_timeout)
+        permit_by = None
+        if not waits_out:
+            permit_by = give_up_at if self._retry_for else started + self.request_timeout
         number = 0
         while True:
+            asked = self._loop.time()
             permit = await self.limiter.acquire(permit_by)
+            if waits_out:
+                # A pause must not use up the time for retries.
+                give_up_at += self._loop.time() - asked
             try:
                 return await attempt(permit)
             except SunoError as error:
@@ -183,7 +191,12 @@ class Transport:
             number += 1
             await asyncio.sleep(delay)
 
-    async def _until_closed(self, work: Coroutine[Any, Any, T]) -> T:
+    async def until_closed(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await `work`, and end it when the client is closed.
+
+        Raises:
+            ClientClosedError: The client was closed before or meanwhile.
+        """
         if self.closed:
             work.close()
             raise ClientClosedError("this SunoClient is closed; make a new one")

@@ -27,7 +27,7 @@ _MOODS = ("slow piano, rain outside", "brass band at noon", "night train, synths
 
 async def demo(songs: int, directory: Path, seed: int) -> dict[str, Any]:
     """Create `songs` songs, poll them meanwhile, fetch the audio; the figures of the summary."""
-    policy = PollPolicy().faster(TIME_SCALE)
+    policy = PollPolicy().scaled(TIME_SCALE)
     Console(stderr=True).print(
         f"{songs} songs on the built-in sandbox. The 15 requests a second are real; only the "
         f"jobs' durations, and the polling intervals with them, are {TIME_SCALE:g} times shorter."

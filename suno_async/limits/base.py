@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from suno_async.errors import MaintenanceError, RateLimitError
+
 
 class Pause(NamedTuple):
     """A pause of the whole account.
@@ -20,6 +22,21 @@ class Pause(NamedTuple):
     def reason(self) -> str:
         """The cause in words."""
         return "rate exceeded (429)" if self.code == 429 else "maintenance (455)"  # noqa: PLR2004 (the contract's code)
+
+
+def check_pause(pause: Pause | None, give_up_at: float, now: float) -> None:
+    """Raise the reason of a pause that ends after `give_up_at`; all times are loop times.
+
+    Raises:
+        RateLimitError: The account is paused for that long after a 429.
+        MaintenanceError: The same after a 455.
+    """
+    if pause is None or pause.until <= give_up_at:
+        return
+    left = pause.until - now
+    message = f"not sent: the account is paused for another {left:.1f} s, {pause.reason}"
+    kind = RateLimitError if pause.code == 429 else MaintenanceError  # noqa: PLR2004 (the contract's code)
+    raise kind(pause.code, message, 0, (), left)
 
 
 class Permit(Protocol):

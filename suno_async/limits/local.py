@@ -17,8 +17,8 @@ from collections import deque
 
 from aiolimiter import AsyncLimiter
 
-from suno_async.errors import MaintenanceError, NotSentError, RateLimitError
-from suno_async.limits.base import Pause
+from suno_async.errors import NotSentError
+from suno_async.limits.base import Pause, check_pause
 
 logger = logging.getLogger("suno_async")
 
@@ -155,6 +155,10 @@ class LocalLimiter:
     def tighten(self, rate: float, max_pause: float) -> None:
         """Apply another client's settings. The lowest of an account's clients hold."""
         self._max_pause = min(self._max_pause, max_pause)
+        latest = self.now() + self._max_pause
+        if self._pause.until > latest:
+            self._pause = self._pause._replace(until=latest)
+            self._wake()
         if rate < self._limit:
             self._limit = rate
             self._most = max(1, math.floor(rate))
@@ -175,7 +179,7 @@ class LocalLimiter:
         """
         if give_up_at is None:
             return await self._grant()
-        self._refuse_if_paused(give_up_at)
+        check_pause(self.paused, give_up_at, self.now())
         try:
             async with asyncio.timeout_at(give_up_at) as scope:
                 self._impatient[scope] = give_up_at
@@ -185,7 +189,7 @@ class LocalLimiter:
                     del self._impatient[scope]
         except TimeoutError:
             pass
-        self._refuse_if_paused(give_up_at)
+        check_pause(self.paused, give_up_at, self.now())
         raise NotSentError("no free slot in the request budget within the time given")
 
     def rate_exceeded(self, retry_after: float | None) -> None:
@@ -210,7 +214,8 @@ class LocalLimiter:
         if is_later:
             logger.warning("account paused for %.1f s: %s", pause.until - now, pause.reason)
         for scope, give_up_at in self._impatient.items():
-            if give_up_at < pause.until:
+            # A scope that has expired is about to end, and refuses a new time.
+            if give_up_at < pause.until and not scope.expired():
                 scope.reschedule(now)
 
     def count_until(self, permit: LocalPermit, when: float) -> None:
@@ -253,15 +258,6 @@ class LocalLimiter:
             self._recent.append(self.now())
             self.granted += 1
             return permit
-
-    def _refuse_if_paused(self, give_up_at: float) -> None:
-        pause = self.paused
-        if pause is None or pause.until <= give_up_at:
-            return
-        left = pause.until - self.now()
-        message = f"not sent: the account is paused for another {left:.1f} s, {pause.reason}"
-        kind = RateLimitError if pause.code == 429 else MaintenanceError  # noqa: PLR2004 (the contract's code)
-        raise kind(pause.code, message, 0, (), left)
 
     def _set_rate(self, rate: float) -> None:
         self._rate = rate

@@ -224,7 +224,7 @@ async def test_nothing_listens() -> None:
 async def test_chaos() -> None:
     """With a fifth of all requests failing, every task still ends with its true outcome."""
     faults = Faults(error=0.06, reset=0.05, stall=0.03, garbage=0.04, slow=0.02, stall_seconds=0.4)
-    policy = PollPolicy(interval=0.1, max_interval=0.3, deadline=60.0, min_price=0.001)
+    policy = PollPolicy(interval=0.1, max_interval=0.3, deadline=60.0, min_saving=0.001)
     async with (
         Sandbox(seed=3, time_scale=300, faults=faults, failure_share=0.2) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=policy, request_timeout=0.2) as suno,

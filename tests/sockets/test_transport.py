@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -26,6 +27,9 @@ from suno_async._transport.http import MOST_BYTES, HttpSender
 from suno_async.limits.local import LocalLimiter
 from suno_async.sandbox import KEY, Sandbox
 from tests.hostile import response, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SONG = GenerateMusic(prompt="rain", instrumental=True)
 BALANCE = response(b'{"code": 200, "data": {"balance": 7}}')
@@ -248,3 +252,37 @@ async def test_the_estimate_that_is_found_is_remembered(missing: str) -> None:
         "EstimateTask": ["estimate-credits", "estimate-credits"],
     }
     assert paths == expected[missing]
+
+
+async def test_close_ends_downloads_and_uploads(tmp_path: Path) -> None:
+    """A download and an upload that hang end with `ClientClosedError` when the client is closed."""
+    begun: list[bytes] = []
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        if b"/upload-url" in request:
+            target = {"presigned_url": f"{url}/store", "file_url": f"{url}/stored"}
+            writer.write(response(json.dumps({"code": 200, "data": target}).encode()))
+            return True
+        begun.append(request)
+        if request.startswith(b"GET"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+        await writer.drain()
+        await asyncio.Event().wait()
+        return False
+
+    song = tmp_path / "song.mp3"
+    song.write_bytes(b"song")
+    async with serving(answer) as url:
+        suno = SunoClient(KEY, base_url=url)
+        works = [
+            asyncio.ensure_future(suno.download(f"{url}/other.mp3", tmp_path)),
+            asyncio.ensure_future(suno.upload(song)),
+        ]
+        async with asyncio.timeout(10):
+            while len(begun) < 2:  # noqa: ASYNC110 (no event to wait for)
+                await asyncio.sleep(0.01)
+            await suno.close()
+            for work in works:
+                with pytest.raises(ClientClosedError):
+                    await work
+    assert [each.name for each in tmp_path.iterdir()] == ["song.mp3"]  # noqa: ASYNC240 (a test)

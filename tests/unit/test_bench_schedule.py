@@ -45,7 +45,7 @@ from benchmarks.schedule_simulation import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-POLICIES = ("fixed", "backoff", "edf", "index", "trained")
+POLICIES = ("fixed", "backoff", "edf", "adaptive", "trained")
 
 
 def run(

@@ -254,7 +254,7 @@ def test_second_event_loop() -> None:
 def test_time_scale_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """SUNO_TIME_SCALE makes the default policy faster; what is not a number above 0 is refused."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "30")
-    assert SunoClient(CANARY, base_url=BASE)._policy == PollPolicy().faster(30)
+    assert SunoClient(CANARY, base_url=BASE)._policy == PollPolicy().scaled(30)
     own = PollPolicy(interval=20.0)
     assert SunoClient(CANARY, base_url=BASE, policy=own)._policy is own
     for wrong in ("0", "-1", "nan", "inf", "fast"):

@@ -1,4 +1,4 @@
-"""What is learnt of how long jobs take, and what a request is then worth."""
+"""What is learnt about how long jobs take, and the inspection plans that follow."""
 
 from __future__ import annotations
 
@@ -11,35 +11,60 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suno_async import ConfigurationError, Durations, PollPolicy, TaskInfo, TaskStatus
-from suno_async._schedule.adaptive import IndexSchedule
-from suno_async._schedule.durations import EDGES, LONGEST, Law, bin_of
+from suno_async._schedule.adaptive import AdaptiveSchedule
+from suno_async._schedule.distribution import EDGES, LONGEST, DurationDistribution, bin_of
 from suno_async._schedule.entry import Entry
-from suno_async._schedule.inspection import GRID, Worth
+from suno_async._schedule.inspection import InspectionPlan
+from suno_async._schedule.tuning import Tuning
+
+GRID = Tuning().grid_steps
+
+
+def plan_for(
+    distribution: DurationDistribution,
+    *,
+    floor: float = 15.0,
+    horizon: float = 1200.0,
+    price: float = 0.35,
+    weight: float = 1.0,
+) -> InspectionPlan:
+    """Return the plan of the default policy, except for what is given."""
+    tuning = Tuning()
+    return InspectionPlan(
+        distribution,
+        floor=floor,
+        horizon=horizon,
+        price=price,
+        future_price=tuning.future_saving,
+        weight=weight,
+        steps=tuning.grid_steps,
+        slope_steps=tuning.slope_steps,
+    )
 
 
 @given(age=st.floats(0, 10 * LONGEST))
 def test_bin_holds_its_age(age: float) -> None:
-    """Every age lies in its bin; the last bin holds all greater ones."""
+    """Every age is in its bin, and the last bin holds all greater ages."""
     number = bin_of(age)
     assert EDGES[number] <= age + 1e-9 * age
     assert age < EDGES[number + 1] * (1 + 1e-9) or number == len(EDGES) - 2
 
 
 @given(durations=st.lists(st.floats(0, 5000), max_size=200))
-def test_law_is_a_distribution(durations: list[float]) -> None:
-    """Whatever was seen: F rises from 0, stays below 1, and the quantiles invert it."""
+def test_it_is_a_distribution(durations: list[float]) -> None:
+    """After any observations, F rises from 0 and stays below 1, and quantiles are its inverse."""
     learner = Durations()
     for duration in durations:
         learner.ended("", 0.0, duration)
-    law = learner.law("")
-    shares = law.resampled(1.0, 1200)
+    distribution = learner.distribution("")
+    shares = distribution.resampled(1.0, 1200)
     assert shares[0] == 0.0
     assert all(a < b < 1.0 for a, b in itertools.pairwise(shares[:400]))
-    assert shares[77] == pytest.approx(law.finished_by(77.0))
-    assert law.finished_by(law.quantile(0.5)) == pytest.approx(0.5)
+    assert shares[77] == pytest.approx(distribution.finished_by(77.0))
+    assert distribution.finished_by(distribution.quantile(0.5)) == pytest.approx(0.5)
 
 
-#: An age: any float, and more often one that occurs.
+#: An age: any float, and more often one that occurs in practice.
 ages = st.one_of(
     st.just(0.0),
     st.floats(0, 2000),
@@ -57,7 +82,7 @@ observations = st.lists(
 def test_no_observation_makes_an_end_certain(
     observed: list[tuple[str, float, float, int]], median: float, *, again: bool
 ) -> None:
-    """After any observations 0 <= F < 1, F never falls, and every worth is a finite number."""
+    """After any observations 0 <= F < 1, F never falls, and plans return finite numbers."""
     learner = Durations(median)
     for what, since, age, times in observed:
         for _ in range(times):
@@ -67,24 +92,26 @@ def test_no_observation_makes_an_end_certain(
                 learner.still_running("", since, age)
     if again:
         learner = Durations.from_json(learner.to_json())
-    law = learner.law("")
-    shares = [law.finished_by(age) for age in (-1.0, 0.0, *(1.3**n for n in range(-20, 2000)))]
+    distribution = learner.distribution("")
+    shares = [
+        distribution.finished_by(age) for age in (-1.0, 0.0, *(1.3**n for n in range(-20, 2000)))
+    ]
     assert all(0.0 <= a <= b < 1.0 for a, b in itertools.pairwise(shares))
-    assert all(0.0 < law.quantile(share) < math.inf for share in (0.05, 0.5, 0.95))
+    assert all(0.0 < distribution.quantile(share) < math.inf for share in (0.05, 0.5, 0.95))
     for horizon in (1200.0, 864_000.0):
-        worth = Worth(law, floor=15.0, horizon=horizon, price=0.35, future_price=2.0)
+        plan = plan_for(distribution, horizon=horizon)
         for since, age in itertools.product([-1.0, 0.0, 16.0, horizon - 1.0, 1e9], repeat=2):
-            assert math.isfinite(worth.due(since))
-            assert math.isfinite(worth.urgency(since, age))
-            assert math.isfinite(worth.price(since, age))
+            assert math.isfinite(plan.due(since))
+            assert math.isfinite(plan.urgency(since, age))
+            assert math.isfinite(plan.price(since, age))
 
 
 def test_jobs_that_took_no_time() -> None:
-    """After 500 records of jobs that took 0 s, a running task is asked on, to its deadline."""
+    """After 500 jobs that took 0 s, a running task is still checked up to its deadline."""
     learner = Durations()
     for _ in range(500):
         learner.ended("", 0.0, 0.0)
-    plan, asked = IndexSchedule[Entry](PollPolicy(), learner), list[float]()
+    plan, asked = AdaptiveSchedule[Entry](PollPolicy(), learner), list[float]()
     plan.add(Entry("t", added_at=0.0, created_at=0.0), 0.0)
     while (due := plan.next_due()) is not None:
         if entry := plan.pop(due):
@@ -96,14 +123,14 @@ def test_jobs_that_took_no_time() -> None:
 
 
 def test_tasks_that_run_for_days() -> None:
-    """A task that still runs after ten days takes no watched time away from its kind."""
+    """A task that still runs after ten days does not change what is known about its kind."""
     learner, taught = Durations(), Durations()
     for each in (learner, taught):
         for _ in range(100):
             each.ended("", 0.0, 80.0)
     for _ in range(1000):
         learner.still_running("", 800_000.0, 864_000.0)
-    assert learner.law("").hazard == taught.law("").hazard
+    assert learner.distribution("").hazard == taught.distribution("").hazard
 
 
 @pytest.mark.parametrize(
@@ -130,7 +157,7 @@ def test_elapsed(
     complete_at: float | None,
     elapsed: float | None,
 ) -> None:
-    """The times of a record decide where its duration contradicts them; nonsense never counts."""
+    """Times outweigh a duration that contradicts them, and invalid values are ignored."""
     info = TaskInfo(
         task_id="t",
         status=TaskStatus.SUCCESS,
@@ -143,17 +170,17 @@ def test_elapsed(
 
 
 def test_prior_is_outweighed() -> None:
-    """After a few hundred jobs the prior no longer shows."""
+    """After a few hundred jobs the prior has no visible effect."""
     learner, draw = Durations(), random.Random(1)
-    assert learner.law("").quantile(0.5) == pytest.approx(90.0, rel=0.1)
+    assert learner.distribution("").quantile(0.5) == pytest.approx(90.0, rel=0.1)
     for _ in range(400):
         learner.ended("", 0.0, 300.0 * draw.lognormvariate(0.0, 0.3))
-    assert learner.law("").quantile(0.5) == pytest.approx(300.0, rel=0.07)
+    assert learner.distribution("").quantile(0.5) == pytest.approx(300.0, rel=0.07)
     assert learner.summary("").samples == 400
 
 
 def test_censored_answers_count() -> None:
-    """Jobs seen still running lengthen the estimate; how often they were asked does not matter."""
+    """Jobs that still run lengthen the estimate, however often they were checked."""
     ended_only, with_running, asked_often = Durations(), Durations(), Durations()
     for learner in (ended_only, with_running, asked_often):
         for n in range(100):
@@ -162,26 +189,28 @@ def test_censored_answers_count() -> None:
         with_running.still_running("", 0.0, 150.0)
         for since in range(0, 150, 15):
             asked_often.still_running("", float(since), since + 15.0)
-    assert ended_only.law("").finished_by(140.0) > 0.9
-    assert with_running.law("").finished_by(140.0) == pytest.approx(0.5, abs=0.06)
-    assert asked_often.law("").hazard == pytest.approx(with_running.law("").hazard, rel=1e-4)
+    assert ended_only.distribution("").finished_by(140.0) > 0.9
+    assert with_running.distribution("").finished_by(140.0) == pytest.approx(0.5, abs=0.06)
+    assert asked_often.distribution("").hazard == pytest.approx(
+        with_running.distribution("").hazard, rel=1e-4
+    )
 
 
 def test_old_observations_fade() -> None:
-    """Durations that double are followed."""
+    """The estimate follows durations that double."""
     learner = Durations()
     for _ in range(3000):
         learner.ended("", 0.0, 80.0)
     for _ in range(1000):
         learner.ended("", 0.0, 160.0)
-    assert learner.law("").quantile(0.5) == pytest.approx(160.0, rel=0.05)
+    assert learner.distribution("").quantile(0.5) == pytest.approx(160.0, rel=0.05)
     for _ in range(40_000):  # far past where the weights are scaled back
         learner.ended("", 0.0, 40.0)
-    assert learner.law("").quantile(0.5) == pytest.approx(40.0, rel=0.1)
+    assert learner.distribution("").quantile(0.5) == pytest.approx(40.0, rel=0.1)
 
 
 def test_saved_and_loaded() -> None:
-    """What was learnt survives as a few kB of JSON, and is learnt on from."""
+    """What was learnt can be saved as a few kB of JSON, loaded, and added to."""
     learner, draw = Durations(), random.Random(2)
     for _ in range(1000):
         learner.ended("song", 0.0, draw.lognormvariate(4.5, 0.5))
@@ -191,59 +220,61 @@ def test_saved_and_loaded() -> None:
     again = Durations.from_json(data)
     assert again.kinds() == ["song", "video"]
     for kind in again.kinds():
-        wanted = learner.law(kind).resampled(5.0, 200)
-        assert again.law(kind).resampled(5.0, 200) == pytest.approx(wanted, abs=1e-3)
+        wanted = learner.distribution(kind).resampled(5.0, 200)
+        assert again.distribution(kind).resampled(5.0, 200) == pytest.approx(wanted, abs=1e-3)
     for _ in range(3000):
         again.ended("song", 0.0, 20.0)
-    assert again.law("song").quantile(0.5) == pytest.approx(20.0, rel=0.2)
+    assert again.distribution("song").quantile(0.5) == pytest.approx(20.0, rel=0.2)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"median": 1, "kinds": {}, "bins": [1, 2, 3]}'])
 def test_loading_something_else(data: bytes) -> None:
-    """What was not saved by this library is refused with our error."""
+    """Data that this library did not save raises `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="to_json"):
         Durations.from_json(data)
 
 
 @pytest.mark.parametrize("median", [0.0, -1.0, math.inf, math.nan])
 def test_prior_median_is_checked(median: float) -> None:
-    """A prior that cannot be is refused."""
+    """An impossible median of the prior raises `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="median"):
         Durations(median)
 
 
-def random_law(draw: random.Random) -> Law:
-    """Hazards that rise and fall at random."""
-    return Law([draw.expovariate(100.0) * draw.choice((0.05, 1.0)) for _ in EDGES[1:]], 1)
+def random_distribution(draw: random.Random) -> DurationDistribution:
+    """Return a distribution whose hazards rise and fall at random."""
+    return DurationDistribution(
+        [draw.expovariate(100.0) * draw.choice((0.05, 1.0)) for _ in EDGES[1:]], 1
+    )
 
 
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), price=st.floats(0.01, 50))
 def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
-    """The hull's one pass finds what trying every next check at every age finds."""
-    law = random_law(random.Random(seed))
+    """The one pass over the hull finds the same checks as a search through all checks."""
+    distribution = random_distribution(random.Random(seed))
     floor = 45.0
-    worth = Worth(law, floor=floor, horizon=3600.0, price=price, future_price=2.0)
+    plan = plan_for(distribution, floor=floor, horizon=3600.0, price=price)
     step, apart = 3600.0 / GRID, 15
-    finished = law.resampled(step, GRID)
+    finished = distribution.resampled(step, GRID)
     area = [0.0, *itertools.accumulate((a + b) / 2 * step for a, b in itertools.pairwise(finished))]
     cost = [0.0] * (GRID + 1)
     for n in range(GRID - 1, -1, -1):
         checks = [*range(n + apart, GRID - apart + 1), GRID]
         waits = {m: area[m] - area[n] - finished[n] * (m - n) * step + cost[m] for m in checks}
         cost[n] = min(waits.values()) + price * (1 - finished[n])
-        chosen = round(worth.due(n * step) / step)
+        chosen = round(plan.due(n * step) / step)
         assert waits[chosen] == pytest.approx(min(waits.values()), abs=1e-6)
 
 
 def test_urgency_grows_with_the_wait() -> None:
-    """A task is the more urgent the longer ago it was seen, and a person's the more."""
+    """Urgency grows with the time since the last check, and with the weight of the waiting."""
     learner = Durations()
     for n in range(1000):
         learner.ended("", 0.0, 60.0 + n % 61)
-    law = learner.law("")
-    bulk = Worth(law, floor=15.0, horizon=1200.0, price=0.35, future_price=2.0)
-    person = Worth(law, floor=15.0, horizon=1200.0, price=0.35, future_price=2.0, weight=10.0)
+    distribution = learner.distribution("")
+    bulk = plan_for(distribution)
+    person = plan_for(distribution, weight=10.0)
     assert bulk.urgency(30.0, 100.0) > bulk.urgency(60.0, 100.0) > bulk.urgency(85.0, 100.0)
     assert person.urgency(30.0, 100.0) > 5 * bulk.urgency(30.0, 100.0)
     assert person.due(60.0) <= bulk.due(60.0)

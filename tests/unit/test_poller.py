@@ -20,10 +20,10 @@ from suno_async import (
 from suno_async._polling import poller as poller_module
 from suno_async._polling.deadlines import DeadlineKeeper
 from suno_async._polling.waiters import FutureWaiter, QueueWaiter
-from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
+from suno_async._schedule.frame import LAST_TRIES
 from suno_async._transport.breaker import CircuitBreaker
-from suno_async.policy import LAST_TRIES
 from tests.scripted_transport import Limiter, Scripted, make_poller, wait_for, watch
 from tests.virtual import run_virtual
 
@@ -55,7 +55,7 @@ OTHER_CALLS: list[tuple[object, str]] = [
     (DeadlineKeeper, "run"),
 ]
 CALLS = [
-    *((IndexSchedule, name, INDEX) for name in SCHEDULE_CALLS),
+    *((AdaptiveSchedule, name, INDEX) for name in SCHEDULE_CALLS),
     *((BackoffSchedule, name, BACKOFF) for name in SCHEDULE_CALLS),
     *((place, name, INDEX) for place, name in OTHER_CALLS),
 ]
@@ -217,10 +217,10 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
             assert outcome.error.__cause__ is error
 
 
-@pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["index", "backoff"])
+@pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["adaptive", "backoff"])
 def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task whose poll is in flight when the schedule restarts is not polled a second time."""
-    place = BackoffSchedule if policy is BACKOFF else IndexSchedule
+    place = BackoffSchedule if policy is BACKOFF else AdaptiveSchedule
     bug = Bug(monkeypatch, place, "promote", TypeError("injected"))
 
     async def main() -> None:

@@ -17,7 +17,7 @@ from suno_async import (
     TaskTimeoutError,
 )
 from suno_async._polling.waiters import QueueWaiter
-from suno_async.policy import LAST_TRIES
+from suno_async._schedule.frame import LAST_TRIES, Frame
 from tests.scripted import EPOCH
 from tests.scripted_transport import DELAY, Scripted, make_poller, wait_for, watch
 from tests.virtual import run_virtual
@@ -25,9 +25,11 @@ from tests.virtual import run_virtual
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from suno_async._schedule.entry import Entry
 
-Kind = Literal["index", "backoff"]
-each_kind = pytest.mark.parametrize("kind", ["index", "backoff"])
+
+Kind = Literal["adaptive", "backoff"]
+each_kind = pytest.mark.parametrize("kind", ["adaptive", "backoff"])
 
 #: When a wait ends at the latest, after its task's creation.
 GIVEN_UP = 1200.0 + LAST_TRIES * 15.0
@@ -103,12 +105,12 @@ def test_own_timeout_during_a_pause() -> None:
 def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The entries are looked through only while no check is answered, and then at a low rate."""
     looks = 0
-    original = PollPolicy.gives_up_at
+    original = Frame.gives_up_at
 
-    def counted(self: PollPolicy, entry: object) -> float:
+    def counted(self: Frame, entry: Entry) -> float:
         nonlocal looks
         looks += 1
-        return original(self, entry)  # type: ignore[arg-type]
+        return original(self, entry)
 
     async def main() -> None:
         nonlocal looks
@@ -128,7 +130,7 @@ def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.Monke
         assert 0 < looks <= 6 * count
         await poller.close()
 
-    monkeypatch.setattr(PollPolicy, "gives_up_at", counted)
+    monkeypatch.setattr(Frame, "gives_up_at", counted)
     run_virtual(main())
 
 
@@ -136,7 +138,7 @@ def test_old_id_survives_a_failure() -> None:
     """One failing check does not end the wait for an id that is past its deadline already."""
 
     async def main() -> None:
-        for kind in ("index", "backoff"):
+        for kind in ("adaptive", "backoff"):
             transport = Scripted(lambda _id, now: 500 if now % 1000 < 1.0 else "success")
             poller = make_poller(transport, PollPolicy(schedule=kind))
             assert (await wait_for(poller, "old", -1e5)).ok
@@ -150,7 +152,7 @@ def test_old_id_survives_a_failure() -> None:
 
 
 def watch_missing(
-    script: Callable[[float], str | int], created_at: float | None, kind: Kind = "index"
+    script: Callable[[float], str | int], created_at: float | None, kind: Kind = "adaptive"
 ) -> tuple[Outcome, float, list[float]]:
     """The outcome of one task, when it came, and when the task was checked."""
 

@@ -64,7 +64,7 @@ def test_extra_fields() -> None:
         {"growth": 0.5},
         {"deadline": 1},
         {"jitter": -1},
-        {"min_price": -1},
+        {"min_saving": -1},
         {"schedule": "fifo"},
         {"eager": True, "eager_interval": 20},
         {"eager": True, "schedule": "backoff"},

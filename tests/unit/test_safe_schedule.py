@@ -1,4 +1,4 @@
-"""A schedule whose bugs are survived. Time is an argument."""
+"""A schedule whose bugs do not stop the polling. Time is an argument."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import pytest
 
 from suno_async import Durations, PollPolicy
 from suno_async._polling.safe_schedule import MOST_RESTARTS, RESTART_SPAN, SafeSchedule
-from suno_async._schedule.adaptive import IndexSchedule
+from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.entry import Entry
 
 
 class Stage:
-    """Makes schedules that work, until it is broken; keeps what was reported."""
+    """Makes working schedules until it is broken, and stores the reported errors."""
 
     def __init__(self) -> None:
         self.is_broken = False
         self.failures: list[Exception] = []
-        self.made: list[IndexSchedule[Entry]] = []
+        self.made: list[AdaptiveSchedule[Entry]] = []
         self.safe = SafeSchedule[Entry](self.make, self.failures.append)
 
-    def make(self) -> IndexSchedule[Entry]:
-        """A new schedule."""
+    def make(self) -> AdaptiveSchedule[Entry]:
+        """Return a new schedule."""
         if self.is_broken:
             raise MemoryError
-        self.made.append(IndexSchedule(PollPolicy(), Durations()))
+        self.made.append(AdaptiveSchedule(PollPolicy(), Durations()))
         return self.made[-1]
 
 
 def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A price that cannot be computed reads as None and is reported."""
+    """If the price raises, it reads as None and the error is reported."""
     stage = Stage()
     stage.safe.add(Entry("a", added_at=0.0, created_at=0.0), 0.0)
     assert stage.safe.pop(100.0) is not None
@@ -41,7 +41,7 @@ def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A schedule that raised is not called again, and no entry is due or dropped meanwhile."""
+    """A schedule that raised is not called again; until a restart nothing is due or dropped."""
     stage, entry = Stage(), Entry("a", added_at=0.0)
     safe = stage.safe
 
@@ -49,7 +49,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(IndexSchedule, "add", broken)
+        patch.setattr(AdaptiveSchedule, "add", broken)
         assert not safe.add(entry, 0.0)
     assert [type(each) for each in stage.failures] == [ZeroDivisionError]
     assert safe.add(entry, 0.0)
@@ -68,7 +68,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restarts_that_do_not_help() -> None:
-    """A second failure before a poll was handled is final, and the next restart starts afresh."""
+    """A restart fails if no poll was handled since the last one; the next restart succeeds."""
     safe = Stage().safe
     safe.fail(TypeError())
     safe.prove()
@@ -83,7 +83,7 @@ def test_restarts_that_do_not_help() -> None:
 
 @pytest.mark.parametrize(("apart", "helps"), [(1.0, False), (RESTART_SPAN / 2, True)])
 def test_too_many_restarts(apart: float, *, helps: bool) -> None:
-    """More than a few restarts in a minute are no help, even if polls are handled in between."""
+    """A fourth restart within a minute fails, even if polls are handled in between."""
     safe = Stage().safe
     for n in range(MOST_RESTARTS):
         safe.fail(TypeError())
@@ -94,7 +94,7 @@ def test_too_many_restarts(apart: float, *, helps: bool) -> None:
 
 
 def test_schedule_that_cannot_be_made() -> None:
-    """A new schedule that cannot be made counts as a failure of the restart."""
+    """If no new schedule can be made, the restart counts as failed."""
     stage = Stage()
     stage.is_broken = True
     stage.safe.fail(TypeError())

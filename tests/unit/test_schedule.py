@@ -1,9 +1,8 @@
-"""When tasks are asked about. No clock: time is an argument."""
+"""When tasks are checked. No clock: time is an argument."""
 
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -11,34 +10,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from suno_async import Durations, PollPolicy
-from suno_async._schedule.adaptive import COHORT_SHARE, PLACED_AT_ONCE, IndexSchedule
-from suno_async._schedule.backoff import BackoffSchedule, choose
-from suno_async._schedule.cohorts import LINE_PIECE, NEAR_END, Cohort, Fifo
+from suno_async._schedule.adaptive import AdaptiveSchedule
+from suno_async._schedule.backoff import BackoffSchedule
+from suno_async._schedule.cohorts import LINE_PIECE
 from suno_async._schedule.entry import Entry, Schedule
+from suno_async._schedule.tuning import Tuning
 from suno_async._transport.exchange import retry_delay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Kind = Literal["index", "backoff"]
-KINDS: tuple[Kind, ...] = ("index", "backoff")
+Kind = Literal["adaptive", "backoff"]
+KINDS: tuple[Kind, ...] = ("adaptive", "backoff")
 
 
 def make(policy: PollPolicy, draw: float = 0.0) -> Schedule[Entry]:
-    """The schedule a policy asks for; a backoff's jitter always draws `draw`."""
+    """Return the schedule of a policy. The jitter of a backoff always draws `draw`."""
     if policy.schedule == "backoff":
         return BackoffSchedule(policy, lambda: draw)
-    return IndexSchedule(policy, Durations())
+    return AdaptiveSchedule(policy, Durations())
 
 
-#: Seconds within which tasks are taken to have one age.
-SPAN = 15.0 * COHORT_SHARE
+#: Tasks created within this many seconds count as one age.
+SPAN = Tuning().cohort_span
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]) -> list[float]:
-    """When one task alone is asked about, while `running` says it runs."""
+    """Return when a single task is checked, as long as `running` returns that it runs."""
     plan.add(entry, entry.added_at)
     times: list[float] = []
     while (due := plan.next_due()) is not None:
@@ -52,7 +52,7 @@ def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]
 
 @each_kind
 def test_first_check(kind: Kind) -> None:
-    """A task just created is asked after one interval or later, one of unknown age at once."""
+    """A new task is checked after one interval or later, a task of unknown age at once."""
     plan = make(PollPolicy(schedule=kind))
     plan.add(Entry("new", added_at=100.0, created_at=100.0), 100.0)
     assert plan.pop(114.9) is None
@@ -64,7 +64,7 @@ def test_first_check(kind: Kind) -> None:
 
 
 def test_backoff_intervals_grow() -> None:
-    """Intervals grow from 15 s by a quarter to 60 s, and the last check stands at 20 minutes."""
+    """Intervals grow by a quarter from 15 s to 60 s, and the last check is at 20 minutes."""
     plan = make(PollPolicy(schedule="backoff"))
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda _: True)
     gaps = [b - a for a, b in itertools.pairwise(times)]
@@ -74,12 +74,12 @@ def test_backoff_intervals_grow() -> None:
     assert times[-1] == 1200.0
 
 
-def test_index_asks_when_it_is_worth_it() -> None:
-    """Once jobs are known to take about 200 s, few requests are spent before, and then many."""
+def test_adaptive_asks_when_it_is_worth_it() -> None:
+    """Once jobs are known to take about 200 s, there are few checks before and many then."""
     durations = Durations()
     for n in range(500):
         durations.ended("song", 0.0, 180.0 + n % 41)
-    plan = IndexSchedule[Entry](PollPolicy(), durations)
+    plan = AdaptiveSchedule[Entry](PollPolicy(), durations)
     entry = Entry("t", added_at=0.0, created_at=0.0, kind="song")
     times = follow(plan, entry, lambda now: now < 215.0)
     assert sum(time < 175.0 for time in times) <= 3
@@ -88,15 +88,15 @@ def test_index_asks_when_it_is_worth_it() -> None:
     assert 215.0 <= times[-1] <= 231.0
 
 
-def test_index_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
-    """A task that outlives the others is asked rarely, and for the last time at its deadline."""
+def test_adaptive_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
+    """A task that runs longer than the others is checked rarely, and last at its deadline."""
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
         if n % 25 == 0:
             durations.still_running("", 0.0, 1200.0)
     entry = Entry("t", added_at=0.0, created_at=0.0)
-    times = follow(IndexSchedule(PollPolicy(), durations), entry, lambda _: True)
+    times = follow(AdaptiveSchedule(PollPolicy(), durations), entry, lambda _: True)
     assert 1200.0 <= times[-1] <= 1200.0 + SPAN
     gaps = [b - a for a, b in itertools.pairwise(times) if b > 200.0]
     assert min(gaps[1:]) >= 40.0
@@ -104,8 +104,8 @@ def test_index_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
 
 
 def test_eager_goes_below_the_advice_while_idle() -> None:
-    """An eager policy asks about a lone task every few seconds while its end is near."""
-    plan = IndexSchedule[Entry](PollPolicy(eager=True), Durations())
+    """An eager policy checks a lone task every few seconds while its end is near."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(eager=True), Durations())
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda now: now < 120.0)
     gaps = [b - a for a, b in itertools.pairwise(times) if a > 60.0]
     assert min(gaps) >= 2.0
@@ -114,7 +114,7 @@ def test_eager_goes_below_the_advice_while_idle() -> None:
 
 @each_kind
 def test_awaited_first_but_not_alone(kind: Kind) -> None:
-    """Awaited tasks go first, and one request in four is left to the others."""
+    """Interactive tasks come first, but one request in four goes to bulk tasks."""
     plan = make(PollPolicy(schedule=kind))
     for n in range(8):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -123,17 +123,9 @@ def test_awaited_first_but_not_alone(kind: Kind) -> None:
     assert order == [True, True, True, False] * 2
 
 
-def test_choose_takes_what_there_is() -> None:
-    """With one kind due, it is served whatever came before."""
-    entry = Entry("t", added_at=0.0)
-    assert choose(None, entry, 0) is entry
-    assert choose(entry, None, 99) is entry
-    assert choose(None, None, 0) is None
-
-
 @each_kind
 def test_promoted(kind: Kind) -> None:
-    """A bulk task that somebody begins to await goes ahead of the others, once."""
+    """A bulk task that is promoted comes before the others, and only once."""
     plan = make(PollPolicy(schedule=kind))
     entries = [Entry(str(n), added_at=0.0) for n in range(3)]
     for entry in entries:
@@ -144,8 +136,8 @@ def test_promoted(kind: Kind) -> None:
 
 
 def test_the_likelier_end_goes_first() -> None:
-    """Of two tasks not asked before, the budget goes to the one likelier to have ended."""
-    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    """Of two tasks never checked, the one that has more likely ended comes first."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     plan.add(Entry("young", added_at=0.0, created_at=-50.0), 0.0)
     plan.add(Entry("old", added_at=0.0, created_at=-150.0), 0.0)
     popped = plan.pop(20.0)
@@ -154,7 +146,7 @@ def test_the_likelier_end_goes_first() -> None:
 
 
 def test_kinds_do_not_blur() -> None:
-    """What is learnt of one kind of job says nothing of another."""
+    """What is learnt about one kind of job does not affect another kind."""
     durations = Durations()
     for _ in range(300):
         durations.ended("quick", 0.0, 25.0)
@@ -162,7 +154,7 @@ def test_kinds_do_not_blur() -> None:
 
     def asked(kind: str, end: float) -> list[float]:
         entry = Entry("t", added_at=0.0, created_at=0.0, kind=kind)
-        return follow(IndexSchedule(PollPolicy(), durations), entry, lambda now: now < end)
+        return follow(AdaptiveSchedule(PollPolicy(), durations), entry, lambda now: now < end)
 
     quick, slow = asked("quick", 26.0), asked("slow", 401.0)
     assert len(quick) <= 2
@@ -171,11 +163,11 @@ def test_kinds_do_not_blur() -> None:
 
 
 def test_nothing_starves() -> None:
-    """A task hardly worth a request gets one while likelier ones keep all of the budget busy."""
+    """A task with little urgency is checked even if others use the whole budget."""
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
-    plan = IndexSchedule[Entry](PollPolicy(deadline=None), durations)
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), durations)
     hopeless = Entry("hopeless", added_at=0.0, created_at=-3000.0)
     hopeless.asked_at = hopeless.seen_at = 0.0
     plan.add(hopeless, 0.0)
@@ -214,7 +206,7 @@ steps = st.lists(
 def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for each step)
     kind: Kind, steps: list[tuple[str, int, float]], draw: float, *, eager: bool
 ) -> None:
-    """Whatever comes in whatever order: no check before its interval, none lost, none twice."""
+    """In any order of calls, no check comes too early, and no task is lost or returned twice."""
     if kind == "backoff":
         policy, floor = PollPolicy(schedule="backoff", deadline=200.0), 15.0
     else:
@@ -229,7 +221,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
         last = asked.get(popped, popped.created_at)
         assert last is None or now >= last + floor - 1e-9
         end = popped.known_since + 200.0
-        # Nothing stands so near the last check that this could not stand at the deadline.
+        # No check is so near the deadline that the last one could not be made there.
         failed = kind == "backoff" or popped.failures > 0 or popped.created_at is None
         assert failed or not end - floor + SPAN < now < end
         asked[popped] = now
@@ -244,7 +236,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
             due = plan.next_due()
             popped = plan.pop(now)
             if popped is None:
-                # It may have been due too near its deadline, but then it is due no more.
+                # It was due too near its deadline, so it is now due later.
                 later = plan.next_due()
                 assert later is None or later > now
             else:
@@ -257,7 +249,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
         elif step in {"defer", "retry"} and n in out:
             entry = out.pop(n)
             if n == 0 and entry.created_at is None:
-                entry.created_at = entry.added_at - 30.0  # its reply told
+                entry.created_at = entry.added_at - 30.0  # read from its reply
             goes_on = plan.defer(entry, now) if step == "defer" else plan.retry(entry, now)
             if goes_on:
                 inside[n] = entry
@@ -271,7 +263,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
                     plan.discard(entries.pop(n))
         elif step == "promote" and n in inside:
             plan.promote(inside[n])
-    # Nothing that is in is ever lost: given time, each comes out.
+    # No entry that is in is lost: given time, each is returned.
     idle = 0
     while inside:
         due = plan.next_due()
@@ -290,8 +282,8 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_deadline_check_is_kept(data: st.DataObject) -> None:
-    """With budget to spare, every task that does not end is asked within 2 s of its deadline."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=300.0), Durations())
+    """With budget to spare, every running task is checked within 2 s after its deadline."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=300.0), Durations())
     births = data.draw(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted))
     for n, born in enumerate(births):
         plan.add(Entry(str(n), added_at=born, created_at=born), born)
@@ -306,11 +298,11 @@ def test_deadline_check_is_kept(data: st.DataObject) -> None:
 
 
 def test_price_rises_with_scarcity() -> None:
-    """The price shown is higher where the budget is short; before any request there is none."""
-    assert IndexSchedule[Entry](PollPolicy(), Durations()).price is None
+    """The price is higher if the budget is short, and None before the first request."""
+    assert AdaptiveSchedule[Entry](PollPolicy(), Durations()).price is None
     prices: list[float] = []
     for arrivals in (1, 10):  # a second, while 15 requests a second can be made
-        plan = IndexSchedule[Entry](PollPolicy(), Durations())
+        plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
         for slot in range(15 * 300):
             now = slot / 15
             if slot % 15 < arrivals:
@@ -328,101 +320,37 @@ def test_price_rises_with_scarcity() -> None:
     assert prices[0] < prices[1]
 
 
-@pytest.mark.parametrize("duration", [60.0, 700.0])
-def test_a_new_law_is_applied_while_nothing_is_due(duration: float) -> None:
-    """Once a law is learnt anew, no cohort keeps the time an older one gave it for want of pops."""
+def test_new_plans_apply_while_nothing_is_due() -> None:
+    """After new plans, no task is due later than in a new schedule, even if nothing is due now."""
     durations = Durations()
-    plan = IndexSchedule[Entry](PollPolicy(), durations)
-    # More cohorts than are placed at once, all asked about a moment ago.
+    for _ in range(300):
+        durations.ended("", 0.0, 700.0)
+    plan = AdaptiveSchedule[Entry](PollPolicy(), durations)
     now = 1000.0
-    for n in range(3 * PLACED_AT_ONCE):
-        entry = Entry(str(n), added_at=0.0, created_at=now - 20.0 - 2.0 * n)
-        entry.asked_at = entry.seen_at = now - 1.0
-        plan.add(entry, now)
+
+    def add_all(to: AdaptiveSchedule[Entry]) -> None:
+        # More cohorts than are placed at once. All were checked a moment ago.
+        for n in range(3 * Tuning().placed_at_once):
+            entry = Entry(str(n), added_at=0.0, created_at=now - 20.0 - 2.0 * n)
+            entry.asked_at = entry.seen_at = now - 1.0
+            to.add(entry, now)
+
+    add_all(plan)
     assert plan.pop(now) is None
-    now += 3.0
     plan.add(Entry("due", added_at=now), now)
-    for _ in range(400):
-        durations.ended("", 0.0, duration)
-    assert plan.pop(now) is not None
-    cohorts = plan._cohorts.competing("")  # pyright: ignore[reportPrivateUsage]
-    dues = [cohort.due for cohort in cohorts]
-    for cohort in cohorts:
-        plan._place(cohort, now)  # pyright: ignore[reportPrivateUsage]
-    assert dues == [cohort.due for cohort in cohorts]
-
-
-def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
-    """An entry that was asked, and known to run, at this time."""
-    entry = Entry(name, added_at=created_at, created_at=created_at)
-    entry.asked_at = entry.seen_at = at
-    return entry
-
-
-def drained(cohort: Cohort[Entry]) -> list[str]:
-    """Its entries in order."""
-    names: list[str] = []
-    while (entry := cohort.first()) is not None:
-        names.append(entry.task_id)
-        cohort.take()
-    return names
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(
-    joins=st.lists(
-        st.tuples(st.one_of(st.none(), st.floats(0, 100)), st.booleans()), max_size=2 * NEAR_END
-    )
-)
-def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | None, bool]]) -> None:
-    """Entries never asked come first, the others in the order of their requests."""
-    cohort, kept = Cohort[Entry](("", False, 0), -1), list[Entry]()
-    for n, (at, stays) in enumerate(joins):
-        entry = seen(str(n), at)
-        cohort.join(entry)
-        if stays:
-            kept.append(entry)
-        else:
-            entry.place = None
-            cohort.discarded()
-            entry.seen_at = 50.0  # from another cohort
-    kept.sort(key=lambda entry: -1.0 if entry.seen_at is None else entry.seen_at)
-    assert drained(cohort) == [entry.task_id for entry in kept]
-
-
-def test_an_early_request_joins_a_long_queue() -> None:
-    """A check that failed for long enough to be out of date goes before a thousand later ones."""
-    cohort = Cohort[Entry](("", False, 0), -1)
-    for n in range(4 * NEAR_END):
-        cohort.join(seen(str(n), float(n)))
-    assert not cohort.join(seen("late", 20.5))
-    assert drained(cohort)[20:22] == ["20", "late"]
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(counts=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 150)), max_size=10))
-def test_fifo(counts: list[tuple[int, int]]) -> None:
-    """What is put in comes out in the same order, and no entry that was taken out is kept back."""
-    queue, expected, names = Fifo[Entry](), deque[str](), itertools.count()
-    for put, take in counts:
-        for _ in range(put):
-            entry = seen(str(next(names)), None)
-            entry.place = int(entry.task_id) % 2
-            queue.append(entry)
-            expected.append(entry.task_id)
-        for _ in range(min(take, len(expected))):
-            first = queue.first()
-            assert first is not None
-            assert first.task_id == expected.popleft()
-            queue.drop_first()
-        assert queue.size == len(expected)
-    odd = queue.kept(1)
-    assert odd.size == sum(int(name) % 2 for name in expected)
+    for _ in range(1000):
+        durations.ended("", 0.0, 60.0)
+    due = plan.pop(now + 3.0)
+    assert due is not None
+    assert due.task_id == "due"
+    fresh = AdaptiveSchedule[Entry](PollPolicy(), durations)
+    add_all(fresh)
+    assert plan.next_due() == fresh.next_due()
 
 
 def test_replies_that_overtake_each_other() -> None:
-    """Tasks whose replies swap places are asked again in the order of their requests."""
-    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    """Tasks whose replies overtake each other are checked again in the order of the requests."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     for n in range(3):
         plan.add(Entry(str(n), added_at=0.0, created_at=0.0), 0.0)
     out = [plan.pop(60.0 + n / 15) for n in range(3)]
@@ -445,8 +373,8 @@ DAY = 86_400.0
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
-    """Ids spread over ten days make one cohort, are due at once, and are asked in order."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=deadline), Durations())
+    """Ids of the last ten days form one cohort, are due at once, and are checked in order."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     count = 2 * LINE_PIECE + 10
     for n in range(count):
         plan.add(Entry(str(n), added_at=0.0, created_at=-DAY * (0.1 + n * 7919 % 100 / 10)), 0.0)
@@ -459,8 +387,8 @@ def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
-    """Under a lasting overload the cohorts that compete stay bounded, and none is lost."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=deadline), Durations())
+    """In a lasting overload the number of competing cohorts is bounded, and no task is lost."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     added, most = 0, 0
     wanted, promoted = dict[str, Entry](), list[Entry]()
     for second in range(9000):
@@ -476,7 +404,7 @@ def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
             plan.promote(promoted.pop(0))
         if second % 10 == 0 and (popped := plan.pop(now)) is not None:
             del wanted[popped.task_id]
-        most = max(most, len(plan._cohorts))  # pyright: ignore[reportPrivateUsage]
+        most = max(most, plan.competing)
     horizon = 3600.0 if deadline is None else deadline
     assert most <= 2 * ((horizon + 15.0) / SPAN + 3)
     now = 9060.0
@@ -486,8 +414,8 @@ def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
 
 
 def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
-    """Without a deadline an old task is asked again as soon as its age has doubled."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=None), Durations())
+    """Without a deadline an old task is checked again as soon as its age has doubled."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
     for name, age in (("days", 5 * DAY), ("hours", DAY / 12)):
         plan.add(Entry(name, added_at=0.0, created_at=-age), 0.0)
     for _ in range(2):
@@ -503,8 +431,8 @@ def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
 
 
 def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
-    """Without a deadline the check of a task of days that failed is repeated within a minute."""
-    plan = IndexSchedule[Entry](PollPolicy(deadline=None), Durations())
+    """Without a deadline, a failed check of a task that is days old is repeated in a minute."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
     plan.add(Entry("t", added_at=0.0, created_at=-5 * DAY), 0.0)
     for now in (0.0, 5 * DAY):
         entry = plan.pop(now)
@@ -518,8 +446,8 @@ def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
 
 @pytest.mark.parametrize("created_at", [None, -DAY])
 def test_discarded_from_a_line(created_at: float | None) -> None:
-    """Of ids of unknown or great age, those discarded are not asked, and a promoted one is once."""
-    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    """Of ids of unknown or great age, discarded ones are not checked, a promoted one once."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     count = LINE_PIECE + 100
     entries = [Entry(str(n), added_at=0.0, created_at=created_at) for n in range(count)]
     for entry in entries:
@@ -533,8 +461,8 @@ def test_discarded_from_a_line(created_at: float | None) -> None:
 
 
 def test_an_awaited_task_goes_before_thousands_of_old_ids() -> None:
-    """A thousand ids past their deadline do not hold up an awaited task that is due."""
-    plan = IndexSchedule[Entry](PollPolicy(), Durations())
+    """A thousand ids past their deadline do not delay an interactive task that is due."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     for n in range(1000):
         plan.add(Entry(str(n), added_at=0.0, created_at=-DAY), 0.0)
     plan.add(Entry("awaited", added_at=0.0, created_at=0.0, interactive=True), 0.0)

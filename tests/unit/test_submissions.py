@@ -376,6 +376,7 @@ def test_on_creation_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
     run_virtual(main())
     assert [record.exc_info is not None for record in caplog.records] == [True]
+    assert "task-0" in caplog.text
 
 
 def test_on_creation_of_a_stream_is_awaited() -> None:

@@ -1,0 +1,83 @@
+"""The limits that every schedule keeps, whatever it prefers within them. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from suno_async._schedule.entry import Entry
+    from suno_async.policy import PollPolicy
+
+#: For this many intervals after the deadline, a last check that failed is tried again.
+LAST_TRIES = 4
+
+
+class Frame:
+    """The earliest and the latest time of a check, as the policy sets them.
+
+    No check comes earlier than `floor` after the task's creation or after its last check. The last
+    check takes place at the deadline. No check takes place less than `floor` before that, because
+    the last one would then have to come late.
+
+    Attributes:
+        floor: Shortest time between two checks of a task, in seconds.
+        deadline: Age of a task's last check, in seconds; None means no limit.
+    """
+
+    __slots__ = ("_growth", "_interval", "_max_interval", "deadline", "floor")
+
+    def __init__(self, policy: PollPolicy) -> None:
+        self.floor = policy.eager_interval if policy.eager else policy.interval
+        self.deadline = policy.deadline
+        self._interval = policy.interval
+        self._max_interval = policy.max_interval
+        self._growth = policy.growth
+
+    def earliest(self, entry: Entry) -> float:
+        """Return when the next check may take place; at once if nothing is known of the task."""
+        if entry.asked_at is not None:
+            return entry.asked_at + self.floor
+        return entry.added_at if entry.created_at is None else entry.created_at + self.floor
+
+    def latest(self, entry: Entry) -> float:
+        """Return when the next check is due at the latest, if the budget allows it.
+
+        That is `max_interval` after the last check, or once the task's age has doubled since that
+        check, whichever is later.
+        """
+        born = entry.known_since
+        if entry.asked_at is None:
+            return born + self._max_interval
+        return entry.asked_at + max(self._max_interval, entry.asked_at - born)
+
+    def end(self, entry: Entry) -> float:
+        """Return when the entry reaches its deadline; infinity without a deadline."""
+        return math.inf if self.deadline is None else entry.known_since + self.deadline
+
+    def gives_up_at(self, entry: Entry) -> float:
+        """Return when the wait for a task ends even if its last check could not be made.
+
+        That is `LAST_TRIES` intervals after the deadline. A task that was already past its deadline
+        when tracking began gets one interval more, counted from then. So it can also turn out to be
+        unknown to the server.
+        """
+        if self.deadline is None:
+            return math.inf
+        last_check = max(entry.known_since + self.deadline, entry.added_at + self._interval)
+        return last_check + LAST_TRIES * self._interval
+
+    def is_too_near(self, when: float, end: float, spread: float = 0.0) -> bool:
+        """Return whether a check at `when` would delay the last check, at `end`.
+
+        Args:
+            when: Time of the check.
+            end: Time of the last check, for the youngest of the tasks concerned.
+            spread: How much earlier the oldest of these tasks reaches its deadline, in seconds.
+        """
+        return end - spread - self.floor < when < end
+
+    def backoff(self, number: int) -> float:
+        """Return the interval of exponential backoff after this many earlier ones, in seconds."""
+        # The exponent is bounded so that the power cannot overflow.
+        return min(self._interval * self._growth ** min(number, 64), self._max_interval)

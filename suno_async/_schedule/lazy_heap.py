@@ -1,0 +1,75 @@
+"""A heap whose items can be removed at any time. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class Placed(Protocol):
+    """An item that knows the number of its place.
+
+    Attributes:
+        place: The number of its only valid place; None if it has none.
+    """
+
+    place: int | None
+
+
+P = TypeVar("P", bound=Placed)
+
+
+class LazyHeap(Generic[P]):
+    """A heap of items with keys, least key first; of equal keys the one pushed first.
+
+    To remove an item, change its `place`. The heap drops the invalid place when it comes to the
+    top. So removal costs nothing, and pushing an item again moves it.
+
+    Args:
+        numbers: Source of place numbers. Heaps that hold the same items must share it.
+    """
+
+    __slots__ = ("_items", "_numbers")
+
+    def __init__(self, numbers: Iterator[int]) -> None:
+        self._numbers = numbers
+        self._items: list[tuple[float, int, P]] = []
+
+    def __len__(self) -> int:
+        """Return the number of places, including the invalid ones that were not dropped yet."""
+        return len(self._items)
+
+    def push(self, item: P, key: float) -> None:
+        """Add an item. Its earlier place, in any heap with the same numbers, becomes invalid."""
+        item.place = number = next(self._numbers)
+        heapq.heappush(self._items, (key, number, item))
+
+    def first(self) -> P | None:
+        """Return the item with the least key; None if there is none."""
+        items = self._items
+        while items and items[0][2].place != items[0][1]:
+            heapq.heappop(items)
+        return items[0][2] if items else None
+
+    def first_key(self) -> float | None:
+        """Return the least key; None if there is none."""
+        return None if self.first() is None else self._items[0][0]
+
+    def pop_up_to(self, key: float) -> P | None:
+        """Remove and return the first item if its key is at most `key`; else return None."""
+        item = self.first()
+        if item is None or self._items[0][0] > key:
+            return None
+        heapq.heappop(self._items)
+        item.place = None
+        return item
+
+    def rekey(self, key_of: Callable[[P], float]) -> list[P]:
+        """Give every item a new key. Return the items."""
+        valid = [(number, item) for _, number, item in self._items if item.place == number]
+        self._items = [(key_of(item), number, item) for number, item in valid]
+        heapq.heapify(self._items)
+        return [item for _, item in valid]

@@ -1,0 +1,95 @@
+"""The inspection plans of all kinds of job, recalculated as the client learns. Pure.
+
+Plans depend on what was learnt, on the policy and on the price of a request, but on no task. They
+are kept apart from the schedule so that several schedules can share them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from suno_async._schedule.inspection import InspectionPlan
+
+if TYPE_CHECKING:
+    from suno_async._schedule.durations import Durations
+    from suno_async._schedule.frame import Frame
+    from suno_async._schedule.price import RequestPrice
+    from suno_async._schedule.tuning import Tuning
+
+#: Share of the jobs of a kind that have ended by its typical age.
+TYPICAL = 0.95
+
+
+class InspectionPlans:
+    """Calculates plans from learnt durations, keeps them, and replaces those that are out of date.
+
+    Attributes:
+        horizon: Age up to which plans tell ages apart, in seconds.
+        price: The price of a request, when the next plan is calculated.
+        revision: Rises each time plans were discarded; see `revised_since`.
+    """
+
+    def __init__(
+        self, durations: Durations, frame: Frame, price: RequestPrice, tuning: Tuning
+    ) -> None:
+        """Calculate plans from `durations`. `tuning` is scaled to the policy."""
+        self._durations = durations
+        self._frame = frame
+        self._tuning = tuning
+        self._plans: dict[tuple[str, bool], InspectionPlan] = {}
+        self._typical: dict[str, float] = {}
+        # Of each kind with a plan: the number of observations at which it is recalculated.
+        self._refit_at: dict[str, int] = {}
+        self._next_refit = -math.inf
+        self._revised: dict[str, int] = {}
+        self.horizon = tuning.horizon if frame.deadline is None else frame.deadline
+        self.price = price
+        self.revision = 0
+
+    def plan(self, kind: str, *, interactive: bool) -> InspectionPlan:
+        """Return the plan for a kind of job. Calculating a new one takes some milliseconds."""
+        plan = self._plans.get((kind, interactive))
+        if plan is None:
+            tuning = self._tuning
+            distribution = self._durations.distribution(kind)
+            self._typical[kind] = distribution.quantile(TYPICAL)
+            plan = self._plans[kind, interactive] = InspectionPlan(
+                distribution,
+                floor=self._frame.floor,
+                horizon=self.horizon,
+                price=self.price.least,
+                future_price=self.price.future,
+                weight=tuning.interactive_weight if interactive else 1.0,
+                steps=tuning.grid_steps,
+                slope_steps=tuning.slope_steps,
+            )
+            seen = self._durations.observations(kind)
+            fresh = min(max(tuning.refit_share * seen, tuning.refit_least), tuning.refit_most)
+            self._refit_at[kind] = seen + int(fresh)
+        return plan
+
+    def typical_age(self, kind: str) -> float:
+        """Return the age by which most jobs of a kind with a plan have ended, in seconds."""
+        return self._typical[kind]
+
+    def refit(self, now: float) -> None:
+        """Discard the plans of one kind if enough was learnt since they were calculated."""
+        if now < self._next_refit:
+            return
+        self._next_refit = now + self._tuning.refit_apart
+        for kind, refit_at in self._refit_at.items():
+            if self._durations.observations(kind) >= refit_at:
+                break
+        else:
+            return
+        for interactive in (False, True):
+            self._plans.pop((kind, interactive), None)
+        # Without this, a kind of which no task is left would be chosen again and again.
+        self._refit_at[kind] = self._durations.observations(kind) + self._tuning.refit_least
+        self.revision += 1
+        self._revised[kind] = self.revision
+
+    def revised_since(self, revision: int) -> list[str]:
+        """Return the kinds whose plans were discarded after this `revision`."""
+        return [kind for kind, last in self._revised.items() if last > revision]

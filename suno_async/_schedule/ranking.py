@@ -1,0 +1,172 @@
+"""Which cohort of tasks gets the next request. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Generic
+
+from suno_async._schedule.cohorts import PAST, UNKNOWN, Cohort
+from suno_async._schedule.entry import E
+from suno_async._schedule.fair_share import FairShare
+from suno_async._schedule.lazy_heap import LazyHeap
+
+if TYPE_CHECKING:
+    from suno_async._schedule.cohorts import Cohorts
+    from suno_async._schedule.frame import Frame
+    from suno_async._schedule.plans import InspectionPlans
+    from suno_async._schedule.tuning import Tuning
+
+
+class Ranking(Generic[E]):
+    """Orders the cohorts: those that wait by the time they are due, the others by urgency.
+
+    A cohort is *due* when a request about its head is worth the price (`InspectionPlan.due`),
+    within the `Frame`. Of the due cohorts the most urgent comes first. A cohort has one place in
+    this order, which `place` calculates again whenever its head or its plan changes.
+    """
+
+    def __init__(
+        self, cohorts: Cohorts[E], frame: Frame, plans: InspectionPlans, tuning: Tuning
+    ) -> None:
+        """Rank `cohorts`, which is empty. `tuning` is scaled to the policy."""
+        self._cohorts = cohorts
+        self._frame = frame
+        self._plans = plans
+        self._tuning = tuning
+        numbers = itertools.count()
+        self._waiting = LazyHeap[Cohort[E]](numbers)
+        self._bulk = LazyHeap[Cohort[E]](numbers)
+        self._interactive = LazyHeap[Cohort[E]](numbers)
+        self._share = FairShare(tuning.bulk_share)
+        self._next_rerank = -math.inf
+        # Cohorts that still have the place that an older plan gave them, and the plans' revision.
+        self._unplaced: list[Cohort[E]] = []
+        self._revision = plans.revision
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no cohort is due."""
+        return self._bulk.first() is None and self._interactive.first() is None
+
+    def next_due(self) -> float:
+        """Return the earliest time at which `best` may return a cohort; infinity if none exists."""
+        heads = (self._waiting.first(), self._bulk.first(), self._interactive.first())
+        return min((head.due for head in heads if head is not None), default=math.inf)
+
+    def place(self, cohort: Cohort[E], now: float) -> None:
+        """Give a cohort that competes the place where its head belongs; remove it if it is empty.
+
+        If it is removed, or moves to the end of a line, the next cohort of its line is placed.
+        """
+        while (head := cohort.first()) is None:
+            cohort.place = None
+            if (following := self._cohorts.remove(cohort)) is None:
+                return
+            cohort = following
+        cohort.head = head
+        if now >= cohort.over and not self._cohorts.grow_old(cohort):
+            cohort.place = None
+            return
+        cohort.due = self._due(cohort, head, now)
+        if self._must_wait(cohort, max(now, cohort.due)):
+            cohort.due = max(self._frame.earliest(head), cohort.ends)
+        if cohort.due > now:
+            cohort.plan = None
+            self._waiting.push(cohort, cohort.due)
+        else:
+            self._prepare(cohort, head)
+            heap = self._interactive if cohort.interactive else self._bulk
+            heap.push(cohort, -cohort.urgency(now))
+
+    def follow_plans(self, now: float) -> None:
+        """Place cohorts whose plans were discarded: some of them, the rest in the next calls."""
+        if self._plans.revision != self._revision:
+            kinds = self._plans.revised_since(self._revision)
+            self._revision = self._plans.revision
+            self._unplaced = [each for kind in kinds for each in self._cohorts.competing(kind)]
+        if self._unplaced:
+            self._place_some(self._tuning.placed_at_once, now)
+
+    def finish_placing(self, now: float) -> None:
+        """Place the rest as well if nothing is due, because the next call may then come too late.
+
+        While something is due, a next call is certain.
+        """
+        if self._unplaced and self.is_idle:
+            self._place_some(len(self._unplaced), now)
+
+    def wake(self, now: float) -> None:
+        """Place the cohorts that have become due, and bring urgencies up to date."""
+        while (cohort := self._waiting.pop_up_to(now)) is not None:
+            self.place(cohort, now)
+        if now >= self._next_rerank:
+            self._rerank(now)
+
+    def best(self, now: float) -> Cohort[E] | None:
+        """Return the cohort whose head gets the next request; None if none is due."""
+        while (cohort := self._choose(now)) is not None:
+            head = cohort.head
+            is_valid = head is not None and head.place == cohort.number
+            if is_valid and not self._must_wait(cohort, now):
+                self._share.served(preferred=cohort.interactive)
+                return cohort
+            self.place(cohort, now)
+        return None
+
+    def _choose(self, now: float) -> Cohort[E] | None:
+        """Return the most urgent cohort of the class whose turn it is."""
+        self.finish_placing(now)
+        bulk, interactive = self._bulk.first(), self._interactive.first()
+        if bulk is None or interactive is None:
+            return bulk or interactive
+        if self._share.is_turn_of_other:
+            return bulk
+        # Bulk tasks at their deadline have infinite urgency. An interactive task must not wait
+        # until thousands of them were checked.
+        first, awaited = self._bulk.first_key(), self._interactive.first_key()
+        goes_first = first is not None and awaited is not None and -math.inf < first < awaited
+        return bulk if goes_first else interactive
+
+    def _due(self, cohort: Cohort[E], head: E, now: float) -> float:
+        """Return when a request about the head is worth the price, within the frame."""
+        span = cohort.key[2]
+        if span == PAST:
+            return now  # Tasks past the horizon only join a cohort once they are due.
+        earliest = self._frame.earliest(head)
+        if span == UNKNOWN:
+            return earliest
+        plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
+        due = head.known_since + plan.due(head.seen_age)
+        return max(earliest, min(due, self._frame.latest(head)))
+
+    def _must_wait(self, cohort: Cohort[E], when: float) -> bool:
+        """Return whether a check at `when` would be too near the last one, at the deadline."""
+        return self._frame.is_too_near(when, cohort.ends, self._tuning.cohort_span)
+
+    def _prepare(self, cohort: Cohort[E], head: E) -> None:
+        """Give a cohort what its urgency is calculated from."""
+        plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
+        base = head.known_since
+        if cohort.key[2] == UNKNOWN:
+            # The age may be anything. Most ids that were kept from before belong to ended tasks.
+            base = head.added_at - self._plans.typical_age(cohort.kind)
+        last = head.added_at if head.asked_at is None else head.asked_at
+        cohort.rank(plan, head.seen_age, base, last, self._tuning.patience)
+
+    def _place_some(self, count: int, now: float) -> None:
+        """Place at most `count` of the cohorts that still have an older plan's place."""
+        for _ in range(min(count, len(self._unplaced))):
+            cohort = self._unplaced.pop()
+            if self._cohorts.competes(cohort):
+                self.place(cohort, now)
+
+    def _rerank(self, now: float) -> None:
+        """Calculate the urgencies of the due cohorts again."""
+        for heap in (self._bulk, self._interactive):
+            for cohort in heap.rekey(lambda each: -each.urgency(now)):
+                if now >= cohort.over:
+                    self.place(cohort, now)
+        count = len(self._bulk) + len(self._interactive)
+        slowness = max(1.0, count / self._tuning.rerank_most)
+        self._next_rerank = now + self._tuning.rerank_every * slowness

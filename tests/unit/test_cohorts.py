@@ -1,0 +1,81 @@
+"""Queues of tasks of one age. Time is an argument."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from suno_async._schedule.cohorts import NEAR_END, Cohort
+from suno_async._schedule.entry import Entry
+from suno_async._schedule.fifo import Fifo
+
+
+def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
+    """Return an entry that was last checked, and known to run, at this time."""
+    entry = Entry(name, added_at=created_at, created_at=created_at)
+    entry.asked_at = entry.seen_at = at
+    return entry
+
+
+def drained(cohort: Cohort[Entry]) -> list[str]:
+    """Return the names of its entries in order."""
+    names: list[str] = []
+    while (entry := cohort.first()) is not None:
+        names.append(entry.task_id)
+        cohort.take()
+    return names
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    joins=st.lists(
+        st.tuples(st.one_of(st.none(), st.floats(0, 100)), st.booleans()), max_size=2 * NEAR_END
+    )
+)
+def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | None, bool]]) -> None:
+    """Entries that were never checked come first, the others in the order of their requests."""
+    cohort, kept = Cohort[Entry](("", False, 0), -1), list[Entry]()
+    for n, (at, stays) in enumerate(joins):
+        entry = seen(str(n), at)
+        cohort.join(entry)
+        if stays:
+            kept.append(entry)
+        else:
+            entry.place = None
+            cohort.discarded()
+            entry.seen_at = 50.0  # from another cohort
+    kept.sort(key=lambda entry: -1.0 if entry.seen_at is None else entry.seen_at)
+    assert drained(cohort) == [entry.task_id for entry in kept]
+
+
+def test_an_early_request_joins_a_long_queue() -> None:
+    """An entry whose last check is old goes before a thousand entries with later checks."""
+    cohort = Cohort[Entry](("", False, 0), -1)
+    for n in range(4 * NEAR_END):
+        cohort.join(seen(str(n), float(n)))
+    assert not cohort.join(seen("late", 20.5))
+    assert drained(cohort)[20:22] == ["20", "late"]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(counts=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 150)), max_size=10))
+def test_fifo(counts: list[tuple[int, int]]) -> None:
+    """Entries come out in the order in which they were put in, each of them once."""
+    queue, expected, names = Fifo[Entry](), deque[str](), itertools.count()
+    for put, take in counts:
+        for _ in range(put):
+            entry = seen(str(next(names)), None)
+            entry.place = int(entry.task_id) % 2
+            queue.append(entry)
+            expected.append(entry.task_id)
+        for _ in range(min(take, len(expected))):
+            first = queue.first()
+            assert first is not None
+            assert first.task_id == expected.popleft()
+            queue.drop_first()
+        assert queue.size == len(expected)
+    odd = queue.kept(1)
+    assert odd.size == sum(int(name) % 2 for name in expected)

@@ -1,0 +1,414 @@
+"""Refusals, closing and cancellations that meet at an odd moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from suno_async import (
+    ClientClosedError,
+    CreateOutcomeUnknownError,
+    Creation,
+    GenerateMusic,
+    InsufficientCreditsError,
+    MaintenanceError,
+    NotSentError,
+    RateLimitError,
+    Submission,
+    SubmissionState,
+    SunoClient,
+)
+from suno_async.limits.local import LocalLimiter
+from tests.scripted import Server, reply
+from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from suno_async._protocol.requests import Request
+    from suno_async._transport.account import Account
+    from suno_async._transport.http import Reply
+    from suno_async.limits import Permit
+
+
+def account_of(suno: SunoClient) -> Account:
+    """Return the account of a client that was used."""
+    opened = suno._opened  # pyright: ignore[reportPrivateUsage]
+    assert opened is not None
+    return opened.account
+
+
+def songs(count: int) -> list[GenerateMusic]:
+    """Inputs that can be told apart."""
+    return [GenerateMusic(prompt=str(number)) for number in range(count)]
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
+    """A second 429 right behind the first raises nothing, while waiting callers are ending."""
+
+    async def main() -> None:
+        limiter = LocalLimiter(1.0)
+        await limiter.acquire()
+        waiting = [asyncio.ensure_future(limiter.acquire(30.0)) for _ in range(3)]
+        await asyncio.sleep(0.1)
+        limiter.rate_exceeded(50.0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        limiter.rate_exceeded(60.0)
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {type(each) for each in ended} == {RateLimitError}
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_two_closes(turns: int) -> None:
+    """A second close at any moment of the first one raises nothing."""
+    server = Server(delay=5.0)
+
+    async def main() -> None:
+        suno = server.client()
+        calls = [asyncio.ensure_future(suno.balance()) for _ in range(30)]
+        waiting = asyncio.ensure_future(suno.task("other").result())
+        await asyncio.sleep(0.3)
+        first = asyncio.ensure_future(suno.close())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await suno.close()
+        await first
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(each) for each in ended} == {ClientClosedError}
+        with pytest.raises(ClientClosedError):
+            await waiting
+
+    run_virtual(main())
+
+
+async def cancelled(*_: object) -> None:
+    """A callback that awaits something of its own that was cancelled."""
+    raise asyncio.CancelledError
+
+
+async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exception | None]:
+    """Return what a stream yields, and what it raises at last."""
+    taken: list[Creation] = []
+
+    async def take() -> None:
+        async for creation in stream:
+            taken.append(creation)  # noqa: PERF401 (it raises)
+
+    # Over a real clock: a stream that spins would keep virtual time from moving on.
+    async with asyncio.timeout(10):
+        try:
+            await take()
+        except RuntimeError as error:
+            return taken, error
+    return taken, None
+
+
+async def test_a_source_that_is_cancelled_from_inside() -> None:
+    """A CancelledError of the source ends the stream with an error, after all that it had given."""
+    server = Server(delay=0.01)
+
+    async def source() -> AsyncIterator[GenerateMusic]:
+        yield songs(1)[0]
+        await cancelled()
+
+    async with server.client() as suno:
+        taken, error = await take_all(suno.create_many(source()))
+        assert [each.ok for each in taken] == [True]
+        assert isinstance(error, RuntimeError)
+        outcomes = suno.pipeline(source())
+        taking = asyncio.ensure_future(anext(outcomes))
+        await asyncio.sleep(0)
+        await suno.close()
+        async with asyncio.timeout(10):
+            assert isinstance((await taking).error, ClientClosedError)
+            with pytest.raises((RuntimeError, ClientClosedError)):
+                await anext(outcomes)
+
+
+@pytest.mark.parametrize("where", ["client", "on_creation", "on_submission"])
+async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
+    """A CancelledError of a callback is an error of that callback, and every stream ends."""
+    server = Server(delay=0.01)
+    of_client = cancelled if where == "client" else None
+    options: dict[str, Any] = {} if where == "client" else {where: cancelled}
+    async with server.client(on_creation=of_client) as suno:
+        taken, error = await take_all(suno.create_many(songs(3), **options))
+    assert sorted(each.index for each in taken) == list(range(len(taken)))
+    if where == "client":
+        assert error is None
+        assert len(taken) == len(server.created) == 3
+    else:
+        assert isinstance(error, RuntimeError)
+        assert where in str(error)
+        created = sum(each.ok for each in taken)
+        assert created == len(server.created) == (0 if where == "on_submission" else len(taken))
+
+
+def test_a_failed_note_is_not_tried_again() -> None:
+    """An error in `on_submission` ends its create at once, though a second call would succeed."""
+    server = Server()
+    noted: list[int] = []
+
+    def note(submission: Submission) -> None:
+        noted.append(submission.index)
+        if len(noted) == 1:
+            raise OSError("disk full")
+
+    async def main() -> None:
+        async with server.client() as suno:
+            stream = suno.create_many(songs(1), on_submission=note)
+            assert not (await anext(stream)).ok
+            with pytest.raises(OSError, match="disk full"):
+                await anext(stream)
+            assert asyncio.get_running_loop().time() < 1
+        assert noted == [0]
+        assert not server.requests
+
+    run_virtual(main())
+
+
+def test_a_source_that_swallows_its_cancellation() -> None:
+    """What a source gives after its stream was left is reported, but not sent."""
+    server = Server()
+    known: list[Creation] = []
+
+    async def source() -> AsyncIterator[GenerateMusic]:
+        first, *rest = songs(3)
+        yield first
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        for job in rest:
+            yield job
+
+    async def main() -> None:
+        async with server.client() as suno:
+            stream = suno.create_many(source(), on_creation=known.append)
+            assert (await anext(stream)).ok
+            await stream.aclose()
+        assert list(server.created) == ["0"]
+        assert [(each.index, each.ok) for each in known] == [(0, True), (1, False)]
+
+    run_virtual(main())
+
+
+def test_estimates_at_once() -> None:
+    """Each of two estimates at once finds the one endpoint there is, in whatever order they end."""
+    slow = [2.0, 0.0]
+
+    class Slow(Server):
+        async def send(self, request: Request, permit: Permit) -> Reply:
+            permit.sent()
+            if not request.path.endswith("estimate-credits"):
+                return reply({"estimated_credits": 2, "balance": 50, "affordable": True})
+            await asyncio.sleep(slow.pop(0))
+            return reply(None, 404)
+
+    server = Slow()
+
+    async def main() -> None:
+        async with server.client() as suno:
+            (job,) = songs(1)
+            prices = await asyncio.gather(suno.estimate(job), suno.estimate(job))
+            assert [each.estimated_credits for each in prices] == [2, 2]
+
+    run_virtual(main())
+
+
+async def slow_note(submission: Submission) -> None:
+    """Note down what is about to be sent, which takes a second."""
+    if submission.state is SubmissionState.SENDING:
+        await asyncio.sleep(1)
+
+
+def test_close_while_an_intent_is_noted() -> None:
+    """A create whose intent is being noted down when the client is closed is not sent."""
+    server = Server()
+    states: list[str] = []
+
+    async def note(submission: Submission) -> None:
+        states.append(submission.state.value)
+        await slow_note(submission)
+
+    async def main() -> None:
+        suno = server.client()
+        stream = suno.create_many(songs(1), on_submission=note)
+        taking = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.5)
+        await suno.close()
+        assert isinstance((await taking).error, ClientClosedError)
+        with pytest.raises(ClientClosedError):
+            await anext(stream)
+        assert not server.requests
+        assert states == ["sending", "planned"]
+
+    run_virtual(main())
+
+
+def test_a_pause_while_an_intent_is_noted() -> None:
+    """A create whose intent is being noted down when the account is paused waits the pause out."""
+    server = Server()
+
+    async def main() -> None:
+        async with server.client() as suno:
+            stream = suno.create_many(songs(8), on_submission=slow_note)
+            taking = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0.8)
+            account_of(suno).limiter.pause(100.0)
+            creations = [await taking, *[each async for each in stream]]
+            assert all(each.ok for each in creations)
+            assert len(server.created) == 8
+            assert min(at for at, _ in server.requests) > 100
+
+    run_virtual(main())
+
+
+def test_a_402_while_an_intent_is_noted() -> None:
+    """A create that is refused locally after its intent was noted down does not count as sent."""
+    server = Server()
+    reported: list[Creation] = []
+
+    async def main() -> None:
+        async with server.client(on_creation=reported.append) as suno:
+            stream = suno.create_many(songs(1), on_submission=slow_note)
+            taking = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(0.5)
+            account_of(suno).breaker.credit_refused(asyncio.get_running_loop().time())
+            assert isinstance((await taking).error, InsufficientCreditsError)
+            with pytest.raises(InsufficientCreditsError):
+                await anext(stream)
+        assert not server.requests
+        assert not reported
+
+    run_virtual(main())
+
+
+def test_no_connection_after_a_pause() -> None:
+    """The time that a stream waits for the end of a pause does not count against its retries."""
+    server = Server()
+    failures = 3
+
+    def answer(request: Request) -> Reply:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise NotSentError("no connection")
+        return server.usual(request)
+
+    server.answer = answer
+
+    async def main() -> None:
+        async with server.client(retry_for=30.0) as suno:
+            account_of(suno).limiter.pause(100.0)
+            assert [each.ok async for each in suno.create_many(songs(2))] == [True, True]
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("delay", [0.1, 1e6])
+def test_close_while_callbacks_hang(delay: float) -> None:
+    """A close ends although `on_creation` does not return, whether the server answers or not."""
+    server = Server(delay=delay)
+    called: list[str] = []
+
+    async def hang(creation: Creation) -> None:
+        called.append(type(creation.error).__name__)
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        suno = server.client(request_timeout=5.0, on_creation=hang)
+        create = asyncio.ensure_future(suno.create(songs(1)[0]))
+        stream = suno.create_many(songs(1), on_creation=hang)
+        taking = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(1)
+        await suno.close()
+        assert asyncio.get_running_loop().time() < 15
+        if delay > 1:
+            with pytest.raises(CreateOutcomeUnknownError):
+                await create
+            assert isinstance((await taking).error, CreateOutcomeUnknownError)
+        else:
+            assert (await create).id == "task-0"
+            assert (await taking).ok
+        with pytest.raises(ClientClosedError):
+            await anext(stream)
+        assert len(called) == 3
+
+    run_virtual(main())
+
+
+def test_a_client_that_follows_respects_the_budget() -> None:
+    """A pause and the requests just sent still count for a client that is opened afterwards."""
+    server = Server()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with server.client() as first:
+            await asyncio.gather(*(first.balance() for _ in range(15)))
+            account_of(first).limiter.pause(50.0)
+        gc.collect()
+        async with server.client() as second:
+            await second.balance()
+            assert loop.time() >= 50.0
+
+    run_virtual(main())
+
+
+def test_permits_do_not_pile_up_behind_a_slow_note() -> None:
+    """Creates whose intents take long to note down are still sent a slot apart."""
+    server = Server()
+    gate = asyncio.Event()
+
+    async def note(_: Submission) -> None:
+        await gate.wait()
+
+    async def main() -> None:
+        async with server.client() as suno:
+            stream = suno.create_many(songs(8), on_submission=note)
+            first = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(5.0)
+            gate.set()
+            await first
+            assert len([each async for each in stream]) == 7
+        times = [at for at, _ in server.requests]
+        assert len(times) == 8
+        assert min(b - a for a, b in itertools.pairwise(times)) > 1 / 15 - 1e-6
+
+    run_virtual(main())
+
+
+def test_a_client_that_joins_shortens_a_pause() -> None:
+    """The smallest `max_pause` of an account's clients holds, also for a pause in force."""
+
+    async def main() -> None:
+        limiter = LocalLimiter()
+        limiter.pause(120.0)
+        waiting = asyncio.ensure_future(limiter.acquire())
+        await asyncio.sleep(1.0)
+        limiter.tighten(15.0, 5.0)
+        await waiting
+        assert 6.0 <= limiter.now() < 6.2
+
+    run_virtual(main())
+
+
+def test_a_pause_longer_than_the_retries() -> None:
+    """A direct call whose retries end before a pause raises at once."""
+    server = Server()
+
+    async def main() -> None:
+        async with server.client(retry_for=5.0, request_timeout=30.0) as suno:
+            account_of(suno).limiter.pause(25.0)
+            with pytest.raises(MaintenanceError):
+                await suno.balance()
+            assert asyncio.get_running_loop().time() < 0.1
+
+    run_virtual(main())
