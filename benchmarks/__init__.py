@@ -1,1 +1,1 @@
-"""Measurements of suno_async: run each with ``python -m benchmarks.<name>``."""
+"""Benchmarks of suno_async. Run each with ``python -m benchmarks.<name>``."""

@@ -1,13 +1,16 @@
-"""Does the real client do what the simulation says? Real time, real sockets, the same tasks.
+"""Compare the real client with the simulation: the same tasks, in real time over real sockets.
 
     python -m benchmarks.agreement                    2,000 tasks at p200: about 18 minutes
     python -m benchmarks.agreement --tasks 200        a few minutes; the means scatter more
 
-The tasks of one set of `benchmarks.schedule` (log-normal, p200) come up on the sandbox at their
-times and are polled by one `SunoClient` that knows nothing beforehand, in bulk, at the vendor's 15
-requests a second. The sandbox's replies take as long as the simulation's. Beside its delays stand
-those of the simulation on the same set. Tasks that never finish are polled, too, until all others
-have been seen.
+What is measured: the delay of each task, in the client and in the simulation.
+
+How: the tasks are a set of `benchmarks.schedule` (log-normal, p200). Each is created on the sandbox
+at its own time. One untrained `SunoClient` polls them with 15 requests a second. Replies take as
+long as in the simulation. Tasks that never finish are polled until all others have ended.
+
+What it does not show: failed requests, 429s, and the network delay before a request arrives. One
+set is one sample, so small differences mean little: the check allows 10 % between the means.
 """
 
 from __future__ import annotations
@@ -21,22 +24,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.schedule_policies import make_poller
-from benchmarks.schedule_report import mean
-from benchmarks.schedule_sets import LOG_NORMAL, draw_set
-from benchmarks.schedule_simulation import REPLY_DELAY, quantile, simulate
+from benchmarks.schedule.policies import make_poller
+from benchmarks.schedule.report import mean
+from benchmarks.schedule.sets import LOG_NORMAL, draw_set
+from benchmarks.schedule.simulation import REPLY_DELAY, quantile, simulate
 from suno_async import SunoClient
 from suno_async.sandbox import Faults, Sandbox
 
 if TYPE_CHECKING:
-    from benchmarks.schedule_sets import TaskSet
+    from benchmarks.schedule.sets import TaskSet
 
-#: The most by which the means may differ, as a share of the simulation's.
+#: Largest allowed difference of the means, relative to the simulation.
 TOLERANCE = 0.1
 
 
 async def poll(tasks: TaskSet) -> tuple[list[float], int]:
-    """Seconds from each task's end to its being known, and the requests of all this."""
+    """Poll `tasks` with the client; return the delay of each that ended, and the requests."""
     delays: list[float] = []
     async with (
         Sandbox(seed=1, failure_share=0.0, faults=Faults(latency_out=REPLY_DELAY)) as sandbox,
@@ -70,7 +73,7 @@ async def poll(tasks: TaskSet) -> tuple[list[float], int]:
 
 
 def main() -> None:
-    """Measure both, print, write; exit 1 if they disagree."""
+    """Run both, print, and write; exit with 1 if they disagree."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement")
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--json", type=Path, metavar="FILE")

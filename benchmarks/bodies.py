@@ -1,11 +1,15 @@
-"""What a hostile body costs: memory, and how long the event loop is held.
-
-A gzip bomb (1 MB on the wire, 1 GB after decompression) and a chunked body without an end are sent
-as replies to `SunoClient.balance`. Measured are the peak of Python's allocations during the call
-(`tracemalloc`), and the longest time between two turns of the event loop in a second call without
-`tracemalloc`, which would slow it down. The server writes from a process of its own.
+"""Measure what a hostile reply costs: memory, and the longest block of the event loop.
 
     python -m benchmarks.bodies [--check]
+
+What is measured: the peak of Python's allocations during a call of `SunoClient.balance`
+(`tracemalloc`), and the longest time between two turns of the event loop. The time comes from a
+second call without `tracemalloc`, because `tracemalloc` slows the loop down.
+
+How: a server in another process replies with a gzip bomb (1 MB compressed, 1 GB decompressed) and
+with a chunked body that never ends.
+
+What it does not show: memory outside Python's allocators, and hostile replies to downloads.
 """
 
 from __future__ import annotations
@@ -25,17 +29,17 @@ from suno_async import ResponseError, SunoClient
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-#: The bound of a reply is 8 MiB; reading it may need about as much again for joining its parts.
+#: Bytes of memory allowed. A reply may have 8 MiB, and joining its parts needs as much again.
 MOST_MEMORY = 24 * 1024 * 1024
 
-#: Seconds for which one step may hold the loop: decompressing one piece, on a busy machine.
+#: Seconds that one step may block the loop: it decompresses one piece, on a busy machine.
 LONGEST_HOLD = 0.1
 
 KEY = "ak_" + "0" * 32
 
 
 def bomb() -> bytes:
-    """A gzip body of 1 MB that decompresses to 1 GB."""
+    """Return a reply with a gzip body of 1 MB that decompresses to 1 GB."""
     body = gzip.compress(bytes(1_000_000_000), 9)
     head = (
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n"
@@ -45,7 +49,7 @@ def bomb() -> bytes:
 
 
 def serve(kind: str, ready: Connection) -> None:
-    """Answer every request with a hostile body, until this process is ended."""
+    """Answer every request with a hostile body until the process is terminated."""
     reply = bomb() if kind == "bomb" else b""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
@@ -65,7 +69,7 @@ def serve(kind: str, ready: Connection) -> None:
 
 
 async def longest_hold(holds: list[float]) -> None:
-    """Note down the times between two turns of the loop."""
+    """Collect the times between two turns of the loop."""
     last = time.perf_counter()
     while True:
         await asyncio.sleep(0)
@@ -75,7 +79,7 @@ async def longest_hold(holds: list[float]) -> None:
 
 
 async def ask(url: str) -> None:
-    """Make the call; it must end as `ResponseError`."""
+    """Make the call and check that it raises `ResponseError`."""
     async with SunoClient(KEY, base_url=url, retry_for=0) as suno:
         try:
             await suno.balance()
@@ -85,7 +89,7 @@ async def ask(url: str) -> None:
 
 
 async def measure(url: str) -> tuple[float, float]:
-    """Return the peak of the memory in bytes and the longest hold of the loop in seconds."""
+    """Return the peak memory in bytes and the longest block of the loop in seconds."""
     tracemalloc.start()
     await ask(url)
     _, peak = tracemalloc.get_traced_memory()
@@ -98,11 +102,11 @@ async def measure(url: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print a line for each kind of body."""
+    """Measure each kind of body and print a line for it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a limit is missed")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a limit is exceeded")
     check = parser.parse_args().check
     missed = False
     for kind in ("bomb", "endless"):
@@ -115,7 +119,7 @@ def main() -> None:
         good = memory <= MOST_MEMORY and hold <= LONGEST_HOLD
         missed |= not good
         print(
-            f"{kind}: {memory / 2**20:.1f} MiB (limit {MOST_MEMORY / 2**20:.0f}), loop held "
+            f"{kind}: {memory / 2**20:.1f} MiB (limit {MOST_MEMORY / 2**20:.0f}), loop blocked "
             f"{hold * 1000:.0f} ms (limit {LONGEST_HOLD * 1000:.0f}): {'ok' if good else 'MISSED'}"
         )
     sys.exit(1 if missed and check else 0)

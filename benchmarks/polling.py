@@ -1,12 +1,18 @@
-"""Thousands of tasks polled end to end, over real sockets, against the sandbox, in real time.
+"""Poll thousands of tasks end to end: the client and the sandbox over real sockets.
 
     python -m benchmarks.polling                          5,000 tasks for 300 s, as in the README
     python -m benchmarks.polling --tasks 60 --seconds 8   a smoke run
 
-The sandbox runs in this very event loop, so its share of CPU and of the stalls is included. Its
-replies take 50 to 250 ms, so they overtake each other. A delay runs from a task's end, by the
-sandbox's own clock, to its outcome in the client: a reply delay is part of it. Two probes come in
-the middle: a create, and an await of the task it made, while the bulk is being polled.
+What is measured: delays, requests, 429s, the worst sliding second, CPU, memory and the longest
+stall of the event loop. A delay runs from the end of a task, by the sandbox's clock, to its outcome
+in the client; it includes the reply delay.
+
+How: the tasks all exist at the start, and the client polls them in real time. Replies take 50 to
+250 ms, so they overtake each other. During the run one more task is created and awaited. Its
+figures show how long both take among thousands of tasks.
+
+What it does not show: the cost of the client alone, because the sandbox runs in the same event loop
+(see `benchmarks.cost`), and TLS.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.schedule_simulation import REPLY_DELAY
+from benchmarks.schedule.simulation import REPLY_DELAY
 from suno_async import GenerateMusic, PollPolicy, SunoClient
 from suno_async.sandbox import Faults, Sandbox
 
@@ -37,7 +43,7 @@ async def measure(
     time_scale: float,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> dict[str, float | int]:
-    """Run one polling session; its figures."""
+    """Poll `tasks` tasks for `seconds` and return the figures."""
     policy = PollPolicy().scaled(time_scale)
     faults = Faults(latency_in=(0.0, jitter), latency_out=reply_delay)
     async with (
@@ -109,7 +115,7 @@ async def _probe(
 
 
 class _Watch:
-    """Watches the loop: its longest stall, and how many asyncio tasks it carries."""
+    """Record the longest stall of the event loop and the most asyncio tasks in it."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -140,18 +146,23 @@ def _memory() -> int:
 
 
 def main() -> None:
-    """Parse the command line, measure, print, write."""
+    """Parse the command line, measure, print, and write the file asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.polling")
     parser.add_argument("--tasks", type=int, default=5000)
     parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--jitter", type=float, default=0.0, help="most seconds a request takes")
+    parser.add_argument(
+        "--jitter",
+        type=float,
+        default=0.0,
+        help="longest time in seconds from sending a request to its arrival",
+    )
     parser.add_argument(
         "--reply-delay",
         type=float,
         nargs=2,
         default=REPLY_DELAY,
         metavar=("LEAST", "MOST"),
-        help="seconds a reply takes (default: %(default)s)",
+        help="shortest and longest time of a reply in seconds (default: %(default)s)",
     )
     parser.add_argument("--time-scale", type=float, default=1.0)
     parser.add_argument("--json", type=Path, metavar="FILE")

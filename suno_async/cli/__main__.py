@@ -1,4 +1,4 @@
-"""``python -m suno_async.cli``: the same as ``suno-async``."""
+"""Run ``suno-async`` as ``python -m suno_async.cli``."""
 
 from suno_async.cli import main
 

@@ -1,4 +1,4 @@
-"""The keys that a sandbox knows, and the credits behind them. Pure."""
+"""The keys of a sandbox, and the credits of each. Pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from suno_async.sandbox._refusals import Refusal
 class Accounts:
     """Credits and state of every key.
 
-    A create reserves the price of its job. A job that fails costs nothing: its reservation comes
-    back at the moment it ends.
+    A create takes the price of its job. A job that fails costs nothing: its price is refunded when
+    it ends.
+
+    Args:
+        credits_of: Credits by key.
     """
 
     def __init__(self, credits_of: dict[str, float]) -> None:
         self._credits = credits_of
         self._disabled: set[str] = set()
-        # When, whose, how many.
+        #: Heap of (Unix time, key, credits).
         self._refunds: list[tuple[float, str, float]] = []
 
     def check(self, key: str) -> None:
-        """Raise `Refusal` unless `key` is known and enabled."""
+        """Raise `Refusal` if a key is unknown or disabled."""
         if not key:
             raise Refusal(401, "API key missing")
         if key not in self._credits:
@@ -43,23 +46,23 @@ class Accounts:
             self._disabled.add(key)
 
     def balance(self, key: str, now: float) -> float:
-        """Return the credits of `key` at `now` (Unix seconds)."""
+        """Return the credits of a key at `now` (Unix seconds)."""
         while self._refunds and self._refunds[0][0] <= now:
             _, owner, price = heapq.heappop(self._refunds)
             self._credits[owner] += price
         return self._credits[key]
 
-    def set_balance(self, key: str, now: float, credits: float) -> None:  # noqa: A002 (as above)
-        """Set the credits of `key`; jobs that are still running may refund more later."""
+    def set_balance(self, key: str, now: float, credits: float) -> None:  # noqa: A002 (the contract's word)
+        """Set the credits of a key. Later refunds of running jobs are added to them."""
         self.balance(key, now)
         self._credits[key] = credits
 
     def charge(self, key: str, now: float, price: float) -> None:
-        """Take `price` from `key`, or raise `Refusal` if it holds less."""
+        """Take a price from a key. Raise `Refusal` if its credits do not suffice."""
         if self.balance(key, now) < price:
             raise Refusal(402)
         self._credits[key] -= price
 
     def refund(self, key: str, when: float, price: float) -> None:
-        """Give `price` back to `key` at `when` (Unix seconds)."""
+        """Give a price back to a key at `when` (Unix seconds)."""
         heapq.heappush(self._refunds, (when, key, price))

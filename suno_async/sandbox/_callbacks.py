@@ -1,4 +1,4 @@
-"""POST requests to the callback URLs of jobs that end."""
+"""Callbacks: POST requests that report the end of a job."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds to wait for the answer to a callback, as sibling services do (API contract, "Callbacks").
+#: Seconds to wait for the answer to a callback; sibling services wait as long (API contract,
+#: "Callbacks").
 TIMEOUT = 15.0
 
 
 class Callbacks:
-    """Sends one POST for each job when it ends; never retries.
+    """Sends one POST when a job ends, without retries.
 
     Attributes:
-        delivered: POSTs that were acknowledged by an HTTP 200.
+        delivered: POSTs that were acknowledged with HTTP 200.
     """
 
     def __init__(self) -> None:
@@ -29,13 +30,13 @@ class Callbacks:
         self._timers: list[asyncio.TimerHandle] = []
         self.delivered = 0
 
-    def at(self, seconds: float, url: str, body: Callable[[], object]) -> None:
-        """POST what `body` returns, after `seconds`."""
+    def post_later(self, seconds: float, url: str, body: Callable[[], object]) -> None:
+        """Call `body` after some seconds, and POST its result as JSON."""
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(seconds, self._start, url, body))
 
     async def close(self) -> None:
-        """Cancel the POSTs that are planned or in flight."""
+        """Cancel the POSTs that are scheduled or in flight."""
         for timer in self._timers:
             timer.cancel()
         for post in self._posts:

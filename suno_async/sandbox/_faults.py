@@ -1,4 +1,4 @@
-"""Faults that a sandbox injects at random into API requests."""
+"""The faults that a sandbox injects at random into API requests. Pure."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import msgspec
 if TYPE_CHECKING:
     import random
 
+#: Bodies that cannot be decoded.
 GARBAGE = (
     b"<html><body>Bad gateway</body></html>",
     b'{"code": 200, "data": {"task',
     b"\xff\xfe",
     b"",
 )
+#: HTTP statuses of `Fault.ERROR`.
 STATUSES = (500, 502, 503, 504, 408)
 
 
 class Fault(enum.Enum):
-    """How one request fails."""
+    """How one request fails. `Faults` describes each member."""
 
     ERROR = "error"
     RESET = "reset"
@@ -33,15 +35,15 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     """Shares (0 to 1) of the API requests that fail, and the delays of the network.
 
     Attributes:
-        error: Share answered with one of `STATUSES`, half of them as an HTML page.
-        reset: Share whose connection is cut without an answer.
-        stall: Share without an answer for `stall_seconds`; then the connection is cut.
+        error: Share answered with an HTTP error, half of them with an HTML page.
+        reset: Share whose connection is closed without an answer.
+        stall: Share whose connection is closed without an answer after `stall_seconds`.
         garbage: Share answered with HTTP 200 and a body that cannot be decoded.
-        slow: Share whose body comes in two parts, `slow_seconds` apart.
+        slow: Share whose body is sent in two parts, `slow_seconds` apart.
         after: Share of the faults of POST requests that happen after the request took effect.
         latency_in: Shortest and longest delay before a request is counted, in seconds.
         latency_out: Shortest and longest delay before its answer is sent, in seconds.
-        stall_seconds: Seconds until a stalled connection is cut.
+        stall_seconds: Seconds until a stalled connection is closed.
         slow_seconds: Seconds between the two parts of a slow body.
     """
 
@@ -57,11 +59,11 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     slow_seconds: float = 0.2
 
     def draw(self, random: random.Random) -> Fault | None:
-        """Draw the fault of the next request; None means no fault."""
-        fate = random.random()
+        """Return the fault of the next request; None means no fault."""
+        drawn = random.random()
         for fault in Fault:
             share: float = getattr(self, fault.value)
-            if fate < share:
+            if drawn < share:
                 return fault
-            fate -= share
+            drawn -= share
         return None

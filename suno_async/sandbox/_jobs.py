@@ -1,4 +1,4 @@
-"""The jobs a sandbox runs, and their records. Pure: state is read off the clock, never updated."""
+"""The jobs of a sandbox and their records. Pure: the status of a job follows from the time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import random
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from suno_async.sandbox._rules import MUSIC, SEPARATE, VIDEO
+from suno_async.sandbox._input_rules import MUSIC, SEPARATE, VIDEO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Share of its time that a job is pending; after it, the job is running.
+#: Share of its duration for which a job is pending. After that it is running.
 _PENDING_SHARE = 0.1
 
 _MODELS = {
@@ -26,8 +26,7 @@ _MODELS = {
     "v3": "chirp-v3",
 }
 
-
-#: The stems of each mode. The API's names are not documented: these are plausible.
+#: The stems of each mode. The names in the API are not documented; these are plausible.
 STEMS = {
     "vocal": ("vocals", "instrumental"),
     "instrumental": (
@@ -36,19 +35,19 @@ STEMS = {
     ),
 }
 
-#: What a music generation was seen to cost, in credits (API contract, "CreateTask").
+#: Price of a music generation in credits, as seen in practice (API contract, "CreateTask").
 COST = 12
 
-#: What each kind costs, in credits; those of the other kinds are made up.
+#: Price of each kind in credits. Only the price of music is known; the others are made up.
 PRICES: Mapping[str, float] = dict.fromkeys(MUSIC, COST) | {VIDEO: 4, SEPARATE: 2}
 OTHER_PRICE = 2.5
 
-#: Seconds a song lasts: those of the file that is served for it.
+#: Length of a song in seconds: that of the served audio file.
 SONG_LENGTH = 2.0
 
 
 def price_of(body: dict[str, Any]) -> float:
-    """Return the credits that a job costs, from CreateTask's body."""
+    """Return the price of a job in credits, from the body of CreateTask."""
     return PRICES.get(str(body["model"]), OTHER_PRICE)
 
 
@@ -59,9 +58,9 @@ class Job:
         task_id: Its id.
         created_at: When it was created.
         ends_at: When it ends; infinity if never.
-        fails: It ends in failure.
-        body: CreateTask's body.
-        polls: Arrival times (monotonic seconds) of the questions about it.
+        fails: The job ends in failure.
+        body: The body of CreateTask.
+        polls: Arrival times of the status requests, in monotonic seconds.
     """
 
     __slots__ = ("body", "created_at", "ends_at", "fails", "polls", "task_id")
@@ -78,36 +77,36 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """What it makes."""
+        """The kind of job, by the API's name."""
         return str(self.body["model"])
 
     @property
     def price(self) -> float:
-        """What it costs."""
+        """The price in credits."""
         return price_of(self.body)
 
     @property
     def songs(self) -> tuple[str, ...]:
-        """The ids of the songs it makes."""
+        """The ids of the songs that the job makes."""
         if self.kind not in MUSIC:
             return ()
         task = uuid.UUID(self.task_id)
         return tuple(str(uuid.uuid5(task, str(number))) for number in range(2))
 
     def status(self, now: float) -> str:
-        """Return the contract's word for the state of the job at `now`."""
+        """Return the status at `now` (Unix seconds) in the words of the contract."""
         if now >= self.ends_at:
             return "failed" if self.fails else "success"
         share = (now - self.created_at) / min(self.ends_at - self.created_at, 600.0)
         return "pending" if share < _PENDING_SHARE else "running"
 
     def record(self, now: float, base_url: str, *, whole_seconds: bool) -> dict[str, Any]:
-        """Return the contract's task record at `now`.
+        """Return the task record of the contract at `now`.
 
         Args:
             now: Unix seconds.
-            base_url: Where the sandbox serves media.
-            whole_seconds: Times are integers, as the contract's are; False keeps fractions.
+            base_url: Base URL of the media.
+            whole_seconds: Times are integers, as in the contract; False keeps fractions.
         """
         status = self.status(now)
         ended = status in {"success", "failed"}
@@ -131,7 +130,7 @@ class Job:
             "create_at": created_at,
             "complete_at": ends_at if ended else None,
             "duration_s": round(ends_at - created_at, 3) if ended else None,
-            # Reserved until the job ends, then what it cost.
+            # The reserved price until the job ends, then the final price.
             "credits": 0 if status == "failed" else self.price,
             "result": self._result(status, base_url),
             "source": "api",
@@ -139,7 +138,7 @@ class Job:
 
     def _result(self, status: str, base_url: str) -> dict[str, Any] | None:
         if status == "failed":
-            return {"code": 501, "message": "Generation failed: the sandbox drew a failure"}
+            return {"code": 501, "message": "Generation failed: this job of the sandbox fails"}
         if status != "success":
             return None
         return {"code": 200, "message": "success", **self._made(f"{base_url}/media/{self.task_id}")}
@@ -171,9 +170,18 @@ class Job:
 
 
 class Jobs:
-    """Draws jobs from a seed and keeps them.
+    """Creates jobs at random from a seed, and stores them.
 
-    Durations are log-normal, in seconds, divided by `time_scale`.
+    Args:
+        seed: The seed.
+        median: Median duration in seconds. Durations are log-normal.
+        sigma: Standard deviation of the logarithm of the durations.
+        failure_share: Share of the jobs that fail.
+        endless_share: Share of the jobs that never end.
+        time_scale: Durations are divided by this number.
+
+    Attributes:
+        by_id: The jobs by task id.
     """
 
     def __init__(  # noqa: PLR0913 (the parameters of one distribution)
@@ -195,20 +203,26 @@ class Jobs:
         self.by_id: dict[str, Job] = {}
 
     def create(self, now: float, body: dict[str, Any], duration: float | None = None) -> Job:
-        """Start a job at `now`; its `duration` in uncompressed seconds is drawn if None."""
+        """Create a job.
+
+        Args:
+            now: Time of creation in Unix seconds.
+            body: The body of CreateTask.
+            duration: Duration in seconds, before the time scale; None draws it.
+        """
         draw = self._random
         task_id = str(uuid.UUID(int=draw.getrandbits(128), version=4))
         drawn = draw.lognormvariate(math.log(self._median), self._sigma)
-        fate = draw.random()
+        drawn_share = draw.random()
         if duration is None:
-            duration = math.inf if fate < self._endless_share else drawn
-        fails = self._endless_share <= fate < self._endless_share + self._failure_share
+            duration = math.inf if drawn_share < self._endless_share else drawn
+        fails = self._endless_share <= drawn_share < self._endless_share + self._failure_share
         job = Job(task_id, now, now + duration / self._time_scale, body, fails=fails)
         self.by_id[task_id] = job
         return job
 
     def length_of(self, task_id: str, song: str, now: float) -> float | None:
-        """Return the seconds of a finished song; None if there is no such song."""
+        """Return the length of a finished song in seconds; None if there is no such song."""
         job = self.by_id.get(task_id)
         if job is None or job.status(now) != "success" or song not in job.songs:
             return None

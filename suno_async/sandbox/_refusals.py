@@ -1,4 +1,4 @@
-"""Answers that are errors: as the contract demands them, or as a test orders them. Pure."""
+"""Error answers: those of the contract, and those that a test orders. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-#: What the server says with each code, where nothing more precise is known.
+#: Default message of each code.
 MESSAGES = {
     401: "API key invalid",
     402: "Insufficient credits",
@@ -21,14 +21,14 @@ MESSAGES = {
 }
 
 
-class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not a fault of the sandbox)
-    """An answer that is an error of the contract.
+class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not an error of the sandbox)
+    """An error answer of the API.
 
     Args:
-        code: The contract's code.
-        message: The server's words; those of `MESSAGES` if None.
-        errors: One text for each broken rule.
-        retry_after: Value of the Retry-After header; None sends none.
+        code: The code of the contract.
+        message: The message; None takes the default of the code.
+        errors: One text for each broken rule; None if there are none.
+        retry_after: Value of the Retry-After header; None sends no header.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not a fault of 
 
 
 class OrderedRefusal(msgspec.Struct, kw_only=True):
-    """Requests that a test wants refused (see `Sandbox.refuse`).
+    """An order to refuse requests (see `Sandbox.refuse`).
 
     Attributes:
-        code: The code they get.
-        path: End of the paths that it concerns, in whole segments; None concerns every path.
-        retry_after: Value of the Retry-After header; None sends none.
-        remaining: Requests still to refuse; infinity has no limit.
-        until: Monotonic time from which nothing is refused any more.
+        code: The code of the answers.
+        path: Last segments of the paths to refuse; None refuses every path.
+        retry_after: Value of the Retry-After header; None sends no header.
+        remaining: Number of requests still to refuse; infinity has no limit.
+        until: Monotonic time after which nothing is refused any more.
         refused: Requests refused so far.
     """
 
@@ -65,28 +65,28 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
     refused: int = 0
 
     def stop(self) -> None:
-        """Refuse nothing more."""
+        """End the order: refuse no more requests."""
         self.remaining = 0
 
     def concerns(self, path: str, now: float) -> bool:
-        """Whether a request for `path` at `now` is to be refused."""
+        """Return whether to refuse a request for `path` at `now` (monotonic seconds)."""
         if self.remaining <= 0 or now >= self.until:
             return False
         return self.path is None or path.endswith("/" + self.path.strip("/"))
 
 
 class OrderedRefusals:
-    """All that was ordered, oldest first."""
+    """The orders of a sandbox, oldest first."""
 
     def __init__(self) -> None:
         self._orders: list[OrderedRefusal] = []
 
     def add(self, order: OrderedRefusal) -> None:
-        """Append an order."""
+        """Add an order."""
         self._orders.append(order)
 
     def find(self, path: str, now: float) -> Refusal | None:
-        """Return what the oldest order that concerns this request answers; None without one."""
+        """Return the answer of the oldest order that concerns a request; None if there is none."""
         self._orders = [each for each in self._orders if each.remaining > 0 and now < each.until]
         for order in self._orders:
             if order.concerns(path, now):

@@ -1,89 +1,73 @@
-"""The sandbox as an aiohttp server: routes, faults, and counts."""
+"""The sandbox as an aiohttp server."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-import random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-import msgspec
 from aiohttp import web
 from yarl import URL
 
 from suno_async.sandbox._accounts import Accounts
-from suno_async.sandbox._api import ESTIMATE_PATHS, Api, Call
 from suno_async.sandbox._callbacks import Callbacks
-from suno_async.sandbox._faults import GARBAGE, STATUSES, Fault, Faults
+from suno_async.sandbox._endpoints import ESTIMATE_PATHS, Call, Endpoints
+from suno_async.sandbox._fault_injection import FaultInjector
+from suno_async.sandbox._faults import Faults
+from suno_async.sandbox._file_store import FileStore
+from suno_async.sandbox._input_rules import GENERATE
 from suno_async.sandbox._jobs import Job, Jobs
-from suno_async.sandbox._judge import Judge
+from suno_async.sandbox._rate_judge import RateJudge
 from suno_async.sandbox._refusals import OrderedRefusal, OrderedRefusals, Refusal
-from suno_async.sandbox._rules import GENERATE
-from suno_async.sandbox._store import Store
+from suno_async.sandbox._replies import error_reply, success_reply
+from suno_async.sandbox._statistics import SandboxStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
-#: The key of every sandbox: ``ak_`` and 32 characters, as the vendor's client demands.
+#: The key of every sandbox: ``ak_`` and 32 characters, because the vendor's client requires it.
 KEY = "ak_sandbox" + "0" * 25
 
 
-class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sandbox counted.
-
-    Attributes:
-        requests: Requests to the API, with any key or none.
-        created: Tasks created over HTTP.
-        rate_limited: Requests refused with 429 because of the rate limit.
-        worst_window: The most requests of one key in any one sliding second, refused ones included.
-        key_leaks: Requests for media, or to the store, that carried a key.
-        callbacks: Callbacks that were acknowledged by an HTTP 200.
-        faults: Faults injected, by name.
-        paths: Requests by the path's last part.
-    """
-
-    requests: int
-    created: int
-    rate_limited: int
-    worst_window: int
-    key_leaks: int
-    callbacks: int
-    faults: dict[str, int]
-    paths: dict[str, int]
-
-
 class Sandbox:
-    """A local server that implements the API contract as strictly as the real one.
+    """A local server of the API that is as strict as the contract.
+
+    Use it as an async context manager, or call `start` and `stop`.
 
     Args:
         seed: Seed of the jobs and the faults.
         host: Address to listen on.
-        port: Port to listen on; 0 takes a free one.
-        median: Median duration of a job in seconds; durations are log-normal.
-        sigma: Standard deviation of the durations' logarithm.
+        port: Port to listen on; 0 takes any free port.
+        median: Median duration of a job in seconds. Durations are log-normal.
+        sigma: Standard deviation of the logarithm of the durations.
         failure_share: Share of the jobs that fail.
         endless_share: Share of the jobs that never end.
-        time_scale: Durations are divided by it: at 60 a minute passes in a second. The request
-            rate and all timestamps stay real. Only at 1 are the times of a record whole seconds,
-            as the contract's are; otherwise they keep their fractions, because whole seconds are
-            too coarse for short jobs.
+        time_scale: Durations are divided by this number: at 60, a job of a minute takes a second.
+            The request rate and all timestamps stay real. The times of a record are whole seconds,
+            as in the contract, only at 1. Otherwise they keep their fractions, because short jobs
+            need them.
         rate_limit: Requests that a key may send in any sliding second.
-        retry_after: Seconds in the Retry-After header of a 429; None sends none.
+        retry_after: Seconds in the Retry-After header of a 429; None sends no header.
         credits: Credits of the account.
         faults: Faults to inject at random.
         errors_as: How errors are sent: ``"both"`` as HTTP status and envelope code,
-            ``"envelope"`` as the envelope code of an HTTP 200, ``"status"`` as the HTTP status
-            of a plain text.
-        callbacks_as: Body of callbacks: ``"record"`` the bare record, ``"envelope"`` the record
-            in the envelope of TaskInfo.
-        estimate_paths: Which estimate endpoints exist: ``"estimate-credits"``,
+            ``"envelope"`` as envelope code with HTTP 200, ``"status"`` as HTTP status with a plain
+            text.
+        callbacks_as: Body of callbacks: ``"record"`` for the bare record, ``"envelope"`` for the
+            record in the envelope of TaskInfo.
+        estimate_paths: The estimate endpoints that exist: ``"estimate-credits"``,
             ``"EstimateTask"``, or both.
+
+    Attributes:
+        key: The key of the account.
+        url: The base URL; empty until the server has started.
+        time_scale: See above.
+        faults: Faults to inject at random; may be replaced at any time.
     """
 
-    def __init__(  # noqa: PLR0913 (a test bench has many screws)
+    def __init__(  # noqa: PLR0913 (each describes one part of the server)
         self,
         *,
         seed: int = 0,
@@ -103,6 +87,8 @@ class Sandbox:
         estimate_paths: Iterable[str] = ESTIMATE_PATHS,
     ) -> None:
         self.key = KEY
+        self.url = ""
+        self.time_scale = time_scale
         self.faults = faults or Faults()
         self._jobs = Jobs(
             seed,
@@ -112,7 +98,7 @@ class Sandbox:
             endless_share=endless_share,
             time_scale=time_scale,
         )
-        self._random = random.Random(seed + 1)  # noqa: S311 (a sandbox must be repeatable)
+        self._injector = FaultInjector(seed + 1)
         self._host, self._port = host, port
         self._rate_limit = rate_limit
         self._retry_after = None if retry_after is None else str(retry_after)
@@ -121,21 +107,19 @@ class Sandbox:
         self._callbacks = Callbacks()
         self._accounts = Accounts({self.key: credits})
         self._refusals = OrderedRefusals()
-        self._answers = Api(
+        self._endpoints = Endpoints(
             self._jobs,
             self._accounts,
-            self._started,
+            self._schedule_callback,
             whole_seconds=time_scale == 1.0,
             estimate_paths=estimate_paths,
         )
-        self._store = Store(self._answers.uploads)
-        self._judges: dict[str, Judge] = {}
+        self._store = FileStore(self._endpoints.uploads)
+        self._judges: dict[str, RateJudge] = {}
         self._requests = 0
         self._fault_counts: Counter[str] = Counter()
         self._paths: Counter[str] = Counter()
         self._runner: web.AppRunner | None = None
-        self._stopping = asyncio.Event()
-        self.url = ""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -151,12 +135,12 @@ class Sandbox:
 
     @property
     def tasks(self) -> Mapping[str, Job]:
-        """Every task by its id, with the outcome that was drawn for it."""
+        """Every task by its id, including its outcome, which is drawn in advance."""
         return self._jobs.by_id
 
     @property
     def credits(self) -> float:
-        """Credits of the account. Set it to top the account up, or to empty it."""
+        """Credits of the account. Set it to top up or to empty the account."""
         return self._accounts.balance(self.key, time.time())
 
     @credits.setter  # noqa: A003 (as above)
@@ -165,11 +149,11 @@ class Sandbox:
 
     @property
     def statistics(self) -> SandboxStatistics:
-        """Return the counts so far."""
+        """The counts so far."""
         judges = self._judges.values()
         return SandboxStatistics(
             requests=self._requests,
-            created=self._answers.created,
+            created=self._endpoints.created,
             rate_limited=sum(judge.refused for judge in judges),
             worst_window=max((judge.worst_window for judge in judges), default=0),
             key_leaks=self._store.key_leaks,
@@ -179,20 +163,24 @@ class Sandbox:
         )
 
     async def start(self) -> None:
-        """Start to listen."""
+        """Start to listen.
+
+        Raises:
+            OSError: The address is in use, or not available.
+        """
         app = web.Application()
-        app.router.add_route("*", "/api/{rest:.*}", self._api)
+        app.router.add_route("*", "/api/{rest:.*}", self._handle)
         self._store.add_routes(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         await site.start()
         host, port = self._runner.addresses[0][:2]
-        self.url = self._answers.url = str(URL.build(scheme="http", host=host, port=port))
+        self.url = self._endpoints.url = str(URL.build(scheme="http", host=host, port=port))
 
     async def stop(self) -> None:
-        """Stop listening, and cut the connections that stall."""
-        self._stopping.set()
+        """Stop listening, and close all connections."""
+        self._injector.stop()
         await self._callbacks.close()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -205,14 +193,14 @@ class Sandbox:
         spread: float = 0.0,
         durations: Sequence[float] | None = None,
     ) -> list[str]:
-        """Create tasks without requests, and return their ids; they cost nothing.
+        """Create tasks without requests, and return their ids. They cost nothing.
 
         Args:
             count: Number of tasks.
-            created_ago: Age of the youngest in seconds.
-            spread: Seconds between the creation of the oldest and the youngest; the others lie
-                evenly between them.
-            durations: Uncompressed seconds of each job; drawn if None.
+            created_ago: Age of the youngest task in seconds.
+            spread: Seconds between the creation of the oldest and the youngest task. The others
+                are evenly spaced between them.
+            durations: Duration of each job in seconds, before the time scale; None draws them.
         """
         now = time.time() - created_ago
         body = {"model": GENERATE, "input": {"mode": "simple", "model": "v5", "prompt": "a song"}}
@@ -226,11 +214,25 @@ class Sandbox:
         ]
 
     def disable_key(self, key: str | None = None) -> None:
-        """Refuse a key (this sandbox's own by default) with 403 until `enable_key`."""
+        """Answer 403 to a key until `enable_key`.
+
+        Args:
+            key: The key; None is the key of this sandbox.
+
+        Raises:
+            KeyError: The key is unknown.
+        """
         self._accounts.enable(key or self.key, enabled=False)
 
     def enable_key(self, key: str | None = None) -> None:
-        """Accept a disabled key again."""
+        """Accept a disabled key again.
+
+        Args:
+            key: The key; None is the key of this sandbox.
+
+        Raises:
+            KeyError: The key is unknown.
+        """
         self._accounts.enable(key or self.key, enabled=True)
 
     def refuse(
@@ -242,21 +244,21 @@ class Sandbox:
         path: str | None = None,
         retry_after: float | str | None = None,
     ) -> OrderedRefusal:
-        """Refuse the next requests with `code`, before they take effect.
+        """Refuse the next requests with an error code. They have no effect on tasks or credits.
 
-        Requests that break the rate limit still get their 429, and do not count. Orders are used
-        in the order of their calls.
+        A request above the rate limit still gets its 429, and does not count. Several orders are
+        used up one after the other.
 
         Args:
             code: Code of the answers, such as 401, 404 or 455.
             count: Number of requests to refuse; None has no limit.
-            seconds: Real seconds after which nothing is refused any more.
-            path: End of the paths to refuse, in whole segments, such as ``"TaskInfo"`` or
+            seconds: Seconds after which nothing is refused any more. The time scale does not apply.
+            path: Last segments of the paths to refuse, such as ``"TaskInfo"`` or
                 ``"job/CreateTask"``; None refuses every path.
-            retry_after: Value of the Retry-After header; None sends none.
+            retry_after: Value of the Retry-After header; None sends no header.
 
         Returns:
-            The order: `OrderedRefusal.refused` counts, and `OrderedRefusal.stop` ends it.
+            The order. Its attribute ``refused`` counts, and its method ``stop`` ends it.
         """
         order = OrderedRefusal(
             code=code,
@@ -268,36 +270,36 @@ class Sandbox:
         self._refusals.add(order)
         return order
 
-    async def _api(self, request: web.Request) -> web.StreamResponse:
-        await self._delay(self.faults.latency_in)
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer an API request: rate limit, ordered refusals and faults first, then endpoints."""
+        faults, injector = self.faults, self._injector
+        await injector.delay(faults.latency_in)
         now = time.monotonic()
         self._requests += 1
         self._paths[request.path.rsplit("/", 1)[-1]] += 1
         key = request.headers.get("x-api-key", "")
-        judge = self._judges.setdefault(key, Judge(self._rate_limit))
+        judge = self._judges.setdefault(key, RateJudge(self._rate_limit))
         if not judge.allows(now):
             return self._error(Refusal(429, retry_after=self._retry_after))
         if ordered := self._refusals.find(request.path, now):
             return self._error(ordered)
-        fault = self.faults.draw(self._random)
+        fault = injector.draw(faults)
         if fault is None:
             answer: web.StreamResponse = await self._answer(request, key, now)
         else:
             self._fault_counts[fault.value] += 1
             is_create = request.method == "POST"
-            if fault is Fault.SLOW or (is_create and self._random.random() < self.faults.after):
-                answer = await self._answer(request, key, now)
-                answer = await self._broken(request, fault, answer)
-            else:
-                answer = await self._broken(request, fault, None)
-        await self._delay(self.faults.latency_out)
+            handled = injector.takes_effect(fault, faults, is_create=is_create)
+            normal = await self._answer(request, key, now) if handled else None
+            answer = await injector.reply(request, fault, faults, normal)
+        await injector.delay(faults.latency_out)
         return answer
 
     async def _answer(self, request: web.Request, key: str, now: float) -> web.Response:
         try:
             body = await request.read()
         except ConnectionError:
-            # The client closed the connection in the middle of the body: nobody reads this.
+            # The client closed the connection in the middle of the body, so it reads no reply.
             return web.Response(status=400)
         call = Call(
             method=request.method,
@@ -310,78 +312,21 @@ class Sandbox:
             arrived=now,
         )
         try:
-            return _reply(self._answers.answer(call))
+            return success_reply(self._endpoints.answer(call))
         except Refusal as refusal:
             return self._error(refusal)
 
-    def _started(self, job: Job) -> None:
+    def _schedule_callback(self, job: Job) -> None:
         url = job.body.get("callback_url")
         if url and math.isfinite(job.ends_at):
-            self._callbacks.at(
-                max(0.0, job.ends_at - time.time()), url, lambda: self._callback_body(job)
-            )
+            seconds = max(0.0, job.ends_at - time.time())
+            self._callbacks.post_later(seconds, url, lambda: self._callback_body(job))
 
     def _callback_body(self, job: Job) -> object:
-        record = self._answers.record(job, max(time.time(), job.ends_at))
+        record = self._endpoints.record(job, max(time.time(), job.ends_at))
         if self._callbacks_as == "record":
             return record
         return {"code": 200, "message": "success", "data": record}
 
     def _error(self, refusal: Refusal) -> web.Response:
-        code = refusal.code
-        headers = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}
-        if self._errors_as == "status":
-            return web.Response(status=code, text=refusal.message, headers=headers)
-        body: dict[str, Any] = {"code": code, "message": refusal.message}
-        if refusal.errors:
-            body["errors"] = refusal.errors
-        else:
-            body["data"] = None
-        status = 200 if self._errors_as == "envelope" else code
-        return web.json_response(body, status=status, headers=headers)
-
-    async def _broken(
-        self, request: web.Request, fault: Fault, answer: web.Response | None
-    ) -> web.StreamResponse:
-        if fault is Fault.ERROR:
-            status = self._random.choice(STATUSES)
-            if self._random.random() < 0.5:  # noqa: PLR2004 (half)
-                return web.Response(status=status, body=GARBAGE[0], content_type="text/html")
-            return web.json_response({"code": status, "message": "fault"}, status=status)
-        if fault is Fault.GARBAGE:
-            return web.Response(body=self._random.choice(GARBAGE), content_type="application/json")
-        if fault is Fault.SLOW and answer is not None:
-            return await self._slowly(request, answer)
-        if fault is Fault.STALL:
-            await self._sleep(self.faults.stall_seconds)
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response()
-
-    async def _slowly(self, request: web.Request, answer: web.Response) -> web.StreamResponse:
-        body = answer.body if isinstance(answer.body, bytes) else b""
-        response = web.StreamResponse(status=answer.status)
-        response.content_length = len(body)
-        await response.prepare(request)
-        await response.write(body[: len(body) // 2])
-        await self._sleep(self.faults.slow_seconds)
-        await response.write(body[len(body) // 2 :])
-        return response
-
-    async def _delay(self, span: tuple[float, float]) -> None:
-        if span[1] > 0:
-            await self._sleep(self._random.uniform(*span))
-
-    async def _sleep(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            pass
-
-
-def _reply(data: object) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode({"code": 200, "message": "success", "data": data}),
-        content_type="application/json",
-    )
+        return error_reply(refusal, self._errors_as)

@@ -1,4 +1,4 @@
-"""The fixture `suno_sandbox`: name this module in ``pytest_plugins`` of your conftest.py."""
+"""The fixture `suno_sandbox`. Add this module to ``pytest_plugins`` in your conftest.py."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def suno_sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in which a minute passes in a second, on a free local port."""
+    """Yield a running sandbox in which a job of a minute takes a second."""
     async with Sandbox(seed=1, time_scale=60.0) as sandbox:
         yield sandbox

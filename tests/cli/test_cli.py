@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it."""
+"""The command line, run as a user runs it: polling, output, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ import pytest
 
 from suno_async import GenerateMusic, InvalidInputError
 from suno_async.cli import main
-from suno_async.cli._ids import decided_ids, read_ids
-from suno_async.cli._tell import how_to_go_on
-from suno_async.sandbox import Sandbox
+from suno_async.cli.polling_commands import how_to_resume
+from suno_async.cli.task_ids import final_statuses, read_ids
+from suno_async.sandbox import KEY, Sandbox
 from tests.conftest import SCALE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-#: Requests per second that a sandbox allows here: each command has a budget of its own.
+#: Rate limit of the sandboxes here. Each command is a client with a budget of its own.
 GENEROUS = 10_000
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
-#: Where tests run in the background, Ctrl-C may be ignored, which a child would inherit.
+#: Tests that run in the background may ignore SIGINT, and a child process would inherit that.
 MAIN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from suno_async.cli import main; main()"
@@ -48,13 +48,13 @@ COMMANDS = [
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox that commands may use one right after the other."""
+    """Yield a sandbox with a generous rate limit."""
     async with Sandbox(seed=1, time_scale=SCALE, rate_limit=GENEROUS) as server:
         yield server
 
 
 async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subprocess.Process:
-    """Start ``suno-async`` with the sandbox's key in its environment."""
+    """Start ``suno-async`` in a process that has the sandbox's variables."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", MAIN, *words),
@@ -67,7 +67,7 @@ async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subp
 
 
 def environment(sandbox: Sandbox | None) -> dict[str, str]:
-    """This process's, with the sandbox's key or none."""
+    """Return the environment of this process with the variables of a sandbox, or without a key."""
     mine = {} if sandbox is None else {"SUNO_API_KEY": sandbox.key, "SUNO_BASE_URL": sandbox.url}
     rest = {name: value for name, value in os.environ.items() if "_API_KEY" not in name}
     return {**rest, "COLUMNS": "80", **mine}
@@ -76,9 +76,9 @@ def environment(sandbox: Sandbox | None) -> dict[str, str]:
 async def run(
     sandbox: Sandbox | None, *words: str, cwd: Path, stdin: str = ""
 ) -> tuple[int, str, str]:
-    """Run ``suno-async`` to its end: exit code, output, errors.
+    """Run ``suno-async`` to its end, and return its exit code, stdout and stderr.
 
-    It runs in a thread of this process: starting Python takes longer than most commands do.
+    It runs in a thread of this process, because starting Python takes longer than most commands.
     """
     return await asyncio.to_thread(_run_here, environment(sandbox), words, cwd, stdin)
 
@@ -103,13 +103,13 @@ def _run_here(
 
 
 def read_back(stream: io.TextIOWrapper) -> str:
-    """Return all text that was written to a stream in memory."""
+    """Return all text written to a stream in memory."""
     stream.seek(0)
     return stream.read()
 
 
 async def test_balance_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Balance and status print JSON on demand."""
+    """`balance --json` and `status --json` print JSON."""
     process = await start(sandbox, "balance", "--json", cwd=tmp_path)
     printed, _ = await process.communicate()
     assert (process.returncode, json.loads(printed)) == (0, {"balance": 1_000_000})
@@ -119,14 +119,14 @@ async def test_balance_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_no_key(tmp_path: Path) -> None:
-    """Without a key the command says what to set, and exits with 2."""
+    """Without a key the error names the variable to set, and the exit code is 2."""
     code, _, errors = await run(None, "balance", cwd=tmp_path)
     assert code == 2
     assert "SUNO_API_KEY" in errors
 
 
 async def test_poll_and_resume(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Polling writes a line for each id, refuses to overwrite, and resumes where it stopped."""
+    """`poll` writes a row for each id, never overwrites results, and skips them with --resume."""
     ids = sandbox.add_tasks(6, created_ago=60)
     code, _, errors = await run(
         sandbox, "poll", "-", "--output", "r.jsonl", cwd=tmp_path, stdin="\n".join(ids[:4])
@@ -145,10 +145,10 @@ async def test_poll_and_resume(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_bad_ids_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A bad id is told by its line, before any request."""
+    """The error of an invalid id names its line, and no request is sent."""
     code, _, errors = await run(sandbox, "poll", "-", cwd=tmp_path, stdin="ok\n" + "x" * 200)
     assert code == 2
-    assert "line 2" in errors
+    assert errors.startswith("error: stdin: line 2: ")
     assert sandbox.statistics.requests == 0
 
 
@@ -156,7 +156,7 @@ async def test_bad_ids_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_interrupted(
     sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code: int
 ) -> None:
-    """Ctrl-C and SIGTERM keep the results, and print the command that goes on."""
+    """After Ctrl-C and SIGTERM the results are saved, and the command that resumes is printed."""
     ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 100_000.0])
     (tmp_path / "my ids.txt").write_text("\n".join(ids))
     options = ("--timeout", "500", "--base-url", sandbox.url, "--json")
@@ -169,7 +169,9 @@ async def test_interrupted(
     process.send_signal(way)
     out, errors = await process.communicate()
     assert process.returncode == code
-    assert shlex.split(errors.decode().splitlines()[-1]) == [
+    last = json.loads(errors.decode().splitlines()[-1])
+    assert last["error"] == "interrupted"
+    assert shlex.split(last["resume"]) == [
         *("suno-async", "poll", "--output", "results.jsonl", "--resume"),
         *("--timeout", "500.0", "--base-url", sandbox.url, "--json", "my ids.txt"),
     ]
@@ -181,14 +183,13 @@ async def test_interrupted(
 
 @pytest.mark.parametrize(("file", "output"), [("-", "r.jsonl"), ("ids.txt", "-")])
 def test_streams_cannot_be_resumed(file: str, output: str) -> None:
-    """After Ctrl-C no command is given that would read stdin or stdout again."""
-    assert "suno-async" not in how_to_go_on(
-        file, output, timeout=None, base_url=None, as_json=False
-    )
+    """A run that used stdin or stdout has a hint, but no command that resumes it."""
+    hint, words = how_to_resume(file, output, timeout=None, base_url=None, as_json=False)
+    assert ("std" in hint, words) == (True, None)
 
 
 def test_csv_cells_with_line_breaks() -> None:
-    """A line break within a quoted CSV cell does not begin a record; problems keep their line."""
+    """A line break in a quoted CSV cell starts no record, and problems name the right line."""
     text = 'lyrics,task_id\n"one, ""two""\nthree\n# four",a\n\n# "no\n"x",b\n'
     assert read_ids(text.splitlines(keepends=True)) == ["a", "b"]
     with pytest.raises(InvalidInputError, match=r"^line 4: no column 2$"):
@@ -198,14 +199,14 @@ def test_csv_cells_with_line_breaks() -> None:
 
 
 def test_results_of_an_earlier_run() -> None:
-    """Only final states count as decided."""
+    """Only final statuses count as results of an earlier run."""
     lines = [f'{{"task_id": "{n}", "status": "{n}"}}' for n in ("success", "failed", "undecided")]
-    assert decided_ids(lines) == {"success": "success", "failed": "failed"}
+    assert final_statuses(lines) == {"success": "success", "failed": "failed"}
 
 
 @pytest.mark.parametrize("extra", ["typer", "rich"])
 async def test_missing_extra(extra: str) -> None:
-    """Without the extra, one line says what to install, and the exit code is 2."""
+    """Without the extra, the error names the package to install, and the exit code is 2."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c"),
         f"import sys; sys.modules[{extra!r}] = None; from suno_async.cli import main; main()",
@@ -213,11 +214,11 @@ async def test_missing_extra(extra: str) -> None:
     )
     _, errors = await process.communicate()
     assert process.returncode == 2
-    assert errors.decode() == "suno-async needs its extra: pip install 'suno-async[cli]'\n"
+    assert errors.decode() == "error: suno-async needs its extra: pip install 'suno-async[cli]'\n"
 
 
 async def test_resumed_failure_counts(tmp_path: Path) -> None:
-    """A resumed poll with nothing left to ask still exits with 1 for an earlier failure."""
+    """A resumed poll with nothing left to do still exits with 1 for an earlier failure."""
     async with Sandbox(failure_share=1.0, rate_limit=GENEROUS) as sandbox:
         (task_id,) = sandbox.add_tasks(1, created_ago=60, durations=[1.0])
         words = ("poll", "-", "--output", "r.jsonl", "--resume", "--json")
@@ -228,7 +229,7 @@ async def test_resumed_failure_counts(tmp_path: Path) -> None:
 
 
 async def test_poll_to_stdout(sandbox: Sandbox, tmp_path: Path) -> None:
-    """With results on stdout the JSON summary is the last line of stderr."""
+    """With the results on stdout, the JSON summary is the last line of stderr."""
     ids = sandbox.add_tasks(2, created_ago=60)
     _, out, errors = await run(
         sandbox, "poll", "-", "--output", "-", "--json", cwd=tmp_path, stdin="\n".join(ids)
@@ -238,20 +239,21 @@ async def test_poll_to_stdout(sandbox: Sandbox, tmp_path: Path) -> None:
     assert (summary["tasks"], summary["undecided"], summary["requests"]) == (2, 0, 2)
 
 
-async def test_status_goes_on(sandbox: Sandbox, tmp_path: Path) -> None:
-    """An unknown id among several is told, the rest are asked, and the exit code is not 0."""
+async def test_status_of_an_unknown_id(sandbox: Sandbox, tmp_path: Path) -> None:
+    """`status` reports an unknown id on stderr, and still prints the status of the other ids."""
     first, last = sandbox.add_tasks(2, created_ago=60)
     code, out, errors = await run(sandbox, "status", first, UNKNOWN_ID, last, cwd=tmp_path)
     assert code == 5
     assert [line.split()[0] for line in out.splitlines() if line[0] != " "] == [first, last]
-    assert UNKNOWN_ID in errors
-    code, out, _ = await run(sandbox, "status", UNKNOWN_ID, last, "--json", cwd=tmp_path)
-    refused, answered = (json.loads(line) for line in out.splitlines())
-    assert (code, refused["task_id"], answered["data"]["task_id"]) == (5, UNKNOWN_ID, last)
+    assert errors.startswith(f"error: task {UNKNOWN_ID}: code 404: ")
+    code, out, errors = await run(sandbox, "status", UNKNOWN_ID, last, "--json", cwd=tmp_path)
+    assert (code, json.loads(out)["data"]["task_id"]) == (5, last)
+    assert json.loads(errors).keys() == {"error", "task_id"}
+    assert json.loads(errors)["task_id"] == UNKNOWN_ID
 
 
 async def test_create_has_every_option(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Each field of `GenerateMusic` is an option of `create`, and arrives as it was given."""
+    """Each field of `GenerateMusic` is an option of `create`, and its value is sent unchanged."""
     given = {
         "prompt": "a song",
         "mode": "custom",
@@ -280,8 +282,8 @@ async def test_create_has_every_option(sandbox: Sandbox, tmp_path: Path) -> None
     assert sandbox.tasks[out.strip()].body["input"] == given | {"newer": [1]}
 
 
-async def test_nothing_is_paid_in_vain(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Paths that cannot be written, and extras that are none, end a command before any request."""
+async def test_bad_paths_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A path that cannot be written, or an invalid --extra, is one error before any request."""
     (tmp_path / "file").write_text("an-id")
     commands = [
         ("create", "x", "--download", "file/below"),
@@ -293,23 +295,25 @@ async def test_nothing_is_paid_in_vain(sandbox: Sandbox, tmp_path: Path) -> None
     for words in commands:
         code, _, errors = await run(sandbox, *words, cwd=tmp_path)
         assert (code, len(errors.splitlines())) == (2, 1), errors
+        assert errors.startswith("error: ")
     assert sandbox.statistics.requests == 0
 
 
 async def test_sandbox_command(tmp_path: Path) -> None:
-    """It listens where it is told, tells where and what it counted as JSON; a busy port is told."""
+    """`sandbox --json` prints its address and its counts; a port in use is an error."""
     process = await start(
         None, "sandbox", "--host", "127.0.0.2", "--port", "0", "--json", cwd=tmp_path
     )
     assert process.stdout is not None
     place = json.loads(await process.stdout.readline())
     assert place["url"].startswith("http://127.0.0.2:")
+    assert (place["key"], place["time_scale"]) == (KEY, 1.0)
     port = place["url"].rpartition(":")[2]
     code, _, errors = await run(
         None, "sandbox", "--host", "127.0.0.2", "--port", port, cwd=tmp_path
     )
     assert code == 2
-    assert errors == f"cannot listen on 127.0.0.2, port {port}: Address already in use\n"
+    assert errors == f"error: cannot listen on 127.0.0.2, port {port}: Address already in use\n"
     words = ("balance", "--base-url", place["url"])
     served = Sandbox()
     served.url = place["url"]
@@ -319,17 +323,47 @@ async def test_sandbox_command(tmp_path: Path) -> None:
     assert (process.returncode, json.loads(out)["requests"]) == (130, 1)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+async def test_sandbox_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the variables that `sandbox` prints, a command runs against it at its speed."""
+    options = ("--port", "0", "--time-scale", "400", "--failure-share", "0")
+    process = await start(None, "sandbox", *options, cwd=tmp_path)
+    assert process.stdout is not None
+    export, *variables = shlex.split((await process.stdout.readline()).decode())
+    assert export == "export"
+    values = dict(each.split("=", 1) for each in variables)
+    assert values["SUNO_TIME_SCALE"] == "400"
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    server = Sandbox()
+    server.url = values["SUNO_BASE_URL"]
+    # At real speed the first check of a new task comes after 15 s.
+    async with asyncio.timeout(14):
+        code, out, errors = await run(server, "create", "a song", "--wait", cwd=tmp_path)
+    assert (code, errors) == (0, "")
+    assert "success" in out
+    process.send_signal(signal.SIGTERM)
+    _, printed = await process.communicate()
+    assert (process.returncode, b"1 tasks created" in printed) == (143, True)
+
+
+async def test_sandbox_time_scale(tmp_path: Path) -> None:
+    """A time scale of 0 is an error."""
+    code, _, errors = await run(None, "sandbox", "--time-scale", "0", cwd=tmp_path)
+    assert (code, errors) == (2, "error: --time-scale: must be above 0, not 0\n")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_help_tells_exit_codes(command: str, tmp_path: Path) -> None:
-    """Each command's help tells its exit codes."""
+async def test_help_lists_exit_codes(command: str, tmp_path: Path) -> None:
+    """The help of each command lists its exit codes."""
     code, out, _ = await run(None, command, "--help", cwd=tmp_path)
     assert code == 0
-    told = re.sub(r"\s+", " ", out).partition("Exit codes: ")[2]
-    assert re.match(r"0 .*; 2 bad input or configuration; .*130 Ctrl-C; 143 SIGTERM\.", told)
+    listed = re.sub(r"\s+", " ", out).partition("Exit codes: ")[2]
+    assert re.match(r"0 .*; 2 bad input or configuration; .*130 Ctrl-C; 143 SIGTERM\.", listed)
 
 
 async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:
-    """On a terminal of 80 columns the counts fit, and go on while no outcome comes."""
+    """On a terminal of 80 columns the counts fit, and are updated without outcomes too."""
     (task_id,) = sandbox.add_tasks(1, durations=[1e9])
     (tmp_path / "ids.txt").write_text(task_id)
     fcntl, pty = pytest.importorskip("fcntl"), pytest.importorskip("pty")
@@ -347,13 +381,13 @@ async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:
     os.close(theirs)
     drawn = b""
     async with asyncio.timeout(60):
-        # Two readings of the clock are a display that goes on, however slow the machine is.
+        # Two different times mean that the display is updated, however slow the machine is.
         while len(set(re.findall(rb"0/1 (0:\d\d:\d\d)", drawn))) < 2:
             drawn += await asyncio.to_thread(os.read, mine, 65536)
     process.send_signal(signal.SIGINT)
     assert await asyncio.to_thread(process.wait) == 130
     os.close(mine)
-    # What was read may end in the middle of a character.
+    # The last read may end in the middle of a character.
     shown = drawn.decode(errors="ignore")
     frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
     assert "0 success, 0 failed, 0 undecided; " in shown

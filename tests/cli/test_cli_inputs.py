@@ -1,4 +1,4 @@
-"""Many inputs at once: what is written reads back, and each problem is told by its line."""
+"""Files of inputs: inputs that are written read back, and each problem names its line."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from suno_async import (
     MusicVideo,
     SeparateVocals,
 )
-from suno_async.cli._inputs import SHORT, read_inputs
+from suno_async.cli.job_inputs import KINDS_BY_NAME, read_inputs
 from suno_async.inputs import KINDS
 
-NAMES = {kind: name for name, kind in SHORT.items()}
+NAMES = {kind: name for name, kind in KINDS_BY_NAME.items()}
 
-# No surrogates: JSON cannot carry them alone, and the inputs' own rules refuse them.
+# No surrogates: JSON cannot contain single ones, and the rules of inputs refuse them.
 characters = st.characters(exclude_categories=["Cs"])
 words = st.text(characters, min_size=1, max_size=40).filter(str.strip)
 ids = st.text(st.characters(categories=["L", "Nd"], include_characters='-_#,"'), min_size=1).filter(
@@ -85,25 +85,25 @@ inputs = st.one_of([_of_kind(kind) for kind in FIELDS])
 
 
 def read(text: str) -> list[Input]:
-    """What a file of this text holds."""
+    """Return the inputs in a file with this text."""
     return read_inputs(io.StringIO(text, newline=None))
 
 
 def problems_of(text: str) -> tuple[str, ...]:
-    """What is wrong with a file of this text."""
+    """Return the problems of a file with this text."""
     with pytest.raises(InvalidInputError) as caught:
         read(text)
     return caught.value.problems
 
 
 def test_every_kind_has_a_short_name() -> None:
-    """Each kind that can be created can be named."""
-    assert set(SHORT.values()) == set(KINDS.values()) == set(FIELDS)
+    """Every kind of job has a short name."""
+    assert set(KINDS_BY_NAME.values()) == set(KINDS.values()) == set(FIELDS)
 
 
 @given(st.lists(st.tuples(inputs, st.booleans(), st.booleans())))
 def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
-    """Valid inputs written as JSONL read back equal, with either name of their kind or none."""
+    """Valid inputs in JSONL read back equal, with either name of their kind or none."""
     lines = ["\ufeff# a comment", "", "  "]
     for job, short, absent in jobs:
         kind = {} if absent else {"kind": NAMES[type(job)] if short else job.KIND}
@@ -115,7 +115,7 @@ def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
 
 @given(st.lists(inputs))
 def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
-    """What is sent for an input reads back as an input that sends the same."""
+    """The form that is sent reads back as an input that sends the same."""
     sent = [(job.KIND, msgspec.structs.replace(job, extra={}).payload()) for job in jobs]
     lines = [json.dumps({"model": kind, "input": payload}) for kind, payload in sent]
     assert [(job.KIND, job.payload()) for job in read_inputs(lines)] == sent
@@ -123,7 +123,7 @@ def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
 
 @given(st.lists(inputs, min_size=1))
 def test_csv_reads_back(jobs: list[Input]) -> None:
-    """Inputs of all kinds in one CSV table read back as what they send, cells stripped."""
+    """Inputs of all kinds in one CSV table read back equal, with stripped cells."""
     rows = [_cells(job) for job in jobs]
     out = io.StringIO()
     table = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
@@ -159,13 +159,13 @@ objects = st.dictionaries(
     st.sampled_from(["kind", "model", "input", "prompt", "extra", "bpm", "song_duration", "x"])
     | st.sampled_from([name for kind in FIELDS.values() for name in kind])
     | st.text(),
-    values | st.floats() | st.sampled_from([*SHORT, *KINDS]),
+    values | st.floats() | st.sampled_from([*KINDS_BY_NAME, *KINDS]),
 )
 
 
 @given(st.lists(garbage | objects.map(json.dumps) | st.sampled_from(["[" * 5000, "1" * 5000])))
 def test_garbage(lines: list[str]) -> None:
-    """Whatever stands in a file, it is inputs that may be sent, or each problem has its line."""
+    """Any file gives only valid inputs, or an error in which each problem names its line."""
     jobs, problems = list[Input](), tuple[str, ...]()
     try:
         jobs = read_inputs(lines)
@@ -176,7 +176,7 @@ def test_garbage(lines: list[str]) -> None:
 
 
 def test_every_problem_of_every_line() -> None:
-    """All problems are told at once, each with its line, its field and the rule."""
+    """One error lists all problems, each with its line, its field and the rule."""
     lines: list[dict[str, Any]] = [
         {"prompt": "x", "style_weight": 2, "title": "t" * 101},
         {"kind": "covr"},
@@ -185,27 +185,27 @@ def test_every_problem_of_every_line() -> None:
         {"model": "v5", "input": {}},
         {"model": "suno/music-generate", "input": {"prompt": "x"}, "callback_url": "https://x"},
     ]
-    told = problems_of("\n".join(map(json.dumps, lines)) + "\nno JSON\n[1]")
+    problems = problems_of("\n".join(map(json.dumps, lines)) + "\nno JSON\n[1]")
     expected = [
         "line 1: title: at most 100 characters, this one has 101",
         "line 1: style_weight: must lie in 0 to 1, not 2",
         "line 1: tags: required in custom mode",
         "line 1: lyrics: required in custom mode",
         "line 2: kind: must be one of generate, extend,",
-        "line 3: audio_url: no field of extend, but of extend-upload, cover",
-        "line 4: promt: no field of generate (did you mean prompt?); fields newer than this",
+        "line 3: audio_url: not a field of extend, but of extend-upload, cover",
+        "line 4: promt: not a field of generate (did you mean prompt?); put fields newer than",
         "line 4: prompt: required in simple mode",
         "line 5: model: must be one of generate,",
-        'line 6: callback_url: unknown beside "model" and "input"',
+        'line 6: callback_url: not allowed next to "model" and "input"',
         "line 7: not JSON",
         "line 8: must be a JSON object",
     ]
-    assert len(told) == len(expected)
-    assert [each for each in told if not any(map(each.startswith, expected))] == []
+    assert len(problems) == len(expected)
+    assert [each for each in problems if not any(map(each.startswith, expected))] == []
 
 
 def test_model_of_a_flat_object_is_the_song_s() -> None:
-    """`model` is Suno's in a flat object, and the kind beside `input`."""
+    """`model` is the music model in a flat object, and the kind of job next to `input`."""
     wire = {"model": "suno/music-generate", "input": {"model": "v4", "prompt": "y"}}
     lines = [json.dumps({"model": "v5.5", "prompt": "x"}), json.dumps(wire)]
     assert read_inputs(lines) == [
@@ -215,7 +215,7 @@ def test_model_of_a_flat_object_is_the_song_s() -> None:
 
 
 def test_csv_cells() -> None:
-    """Cells are read by their field's type, empty ones are absent, text stays as it is."""
+    """Cells get the type of their field, empty cells are absent, and text stays unchanged."""
     text = (
         "\ufeffkind, prompt,negative_tags,instrumental,style_weight,extra,bpm,\n"
         '\n# a comment\n,"one, \n# two",null,TRUE,0.5,"{""n"": 1}"\n'
@@ -235,23 +235,23 @@ def test_csv_cells() -> None:
 
 
 def test_csv_problems() -> None:
-    """A bad header is told alone; bad cells are told by the first line of their record."""
+    """A bad header is the only problem; a bad cell names the first line of its record."""
     assert problems_of("promt,title,title,z\nx\n") == (
-        "line 1: promt: the header names no field of an input (did you mean prompt?)",
-        "line 1: z: the header names no field of an input",
-        "line 1: title: named twice",
+        "line 1: promt: not a field of any input (did you mean prompt?)",
+        "line 1: z: not a field of any input",
+        "line 1: title: appears twice in the header",
     )
     rows = 'prompt,instrumental,continue_at\n"a\nb",maybe\nc,1,2\nd,0,,e\n"f'
     assert problems_of(rows) == (
         "line 2: instrumental: must be True or False, not 'maybe'",
-        "line 4: continue_at: no field of generate, but of extend, extend-upload",
+        "line 4: continue_at: not a field of generate, but of extend, extend-upload",
         "line 5: column 4: has no name in the header",
         "line 6: not CSV: unexpected end of data",
     )
 
 
-def test_a_sole_object_may_span_lines() -> None:
-    """A pretty-printed object is one input; its problems are told at its first line."""
+def test_a_single_object_on_several_lines() -> None:
+    """A pretty-printed object is one input, and its problems name its first line."""
     text = json.dumps({"prompt": "x", "extra": {"a": [1, 2]}}, indent=2)
     assert read("\n" + text) == [GenerateMusic(prompt="x", extra={"a": [1, 2]})]
     assert problems_of("\n\n" + json.dumps({"promt": "x"}, indent=2))[0].startswith("line 3: promt")

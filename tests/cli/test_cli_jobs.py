@@ -1,4 +1,4 @@
-"""The commands that spend: every kind of job, and a batch that nothing can make pay twice."""
+"""The commands that cost credits: every kind of job, and batches that never pay twice."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ import msgspec
 import pytest
 
 from suno_async import DownloadError, GenerateMusic, GenerateSounds, TaskInfo, TaskStatus
-from suno_async.cli._batch import ChangedInputError, Step, digest, plan, read_decided, read_steps
-from suno_async.cli._inputs import SHORT
-from suno_async.cli._jobs import fetched
-from suno_async.cli._tell import tell
+from suno_async.cli.batch_plan import (
+    ChangedInputError,
+    Step,
+    digest,
+    plan_batch,
+    read_final_rows,
+    read_steps,
+)
+from suno_async.cli.downloads import download_files
+from suno_async.cli.job_inputs import KINDS_BY_NAME
+from suno_async.cli.output import print_info
 from suno_async.inputs import KINDS
 from suno_async.sandbox import COST, Faults, Sandbox
 from tests.cli.test_cli import GENEROUS, run, start
@@ -28,18 +35,16 @@ if TYPE_CHECKING:
 
     from suno_async import SunoClient
 
-LENGTH = 2.0
-
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in which every job succeeds, and which commands may use one after the other."""
+    """Yield a sandbox in which every job succeeds, with a generous rate limit."""
     async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0, rate_limit=GENEROUS) as server:
         yield server
 
 
 def song(sandbox: Sandbox) -> tuple[str, str]:
-    """The ids of a finished song."""
+    """Return the task id and the song id of a finished song."""
     (task_id,) = sandbox.add_tasks(1, created_ago=100.0)
     return task_id, sandbox.tasks[task_id].songs[0]
 
@@ -64,19 +69,19 @@ def song(sandbox: Sandbox) -> tuple[str, str]:
 async def test_every_job(
     sandbox: Sandbox, tmp_path: Path, words: list[str], model: str, fields: dict[str, Any]
 ) -> None:
-    """Each command creates its kind, with the ids and options it was given."""
+    """Each command creates its kind of job with the given ids and options."""
     task_id, suno_id = song(sandbox)
     words = [{"T": task_id, "S": suno_id}.get(word, word) for word in words]
     code, out, errors = await run(sandbox, *words, "--json", cwd=tmp_path)
     assert code == 0, errors
     body = sandbox.tasks[json.loads(out)["task_id"]].body
-    assert body["model"] == SHORT[model].KIND
+    assert body["model"] == KINDS_BY_NAME[model].KIND
     expected = fields | ({"task_id": task_id, "suno_id": suno_id} if task_id in words else {})
     assert expected.items() <= body["input"].items()
 
 
 async def test_local_audio(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A local file is uploaded, once everything else is known to be right."""
+    """A local file is uploaded only if the rest of the input is valid."""
     (tmp_path / "my.mp3").write_bytes(b"\xff\xfb" * 100)
     code, _, errors = await run(sandbox, "cover", "--audio", "my.mp3", cwd=tmp_path)
     assert (code, "prompt" in errors, sandbox.statistics.requests) == (2, True, 0)
@@ -91,7 +96,7 @@ async def test_local_audio(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_downloads(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever a kind makes is printed, and fetched."""
+    """The results of every kind of job are printed and downloaded."""
     info = await suno.task_info(song(sandbox)[0])
     for job, suffixes in (
         (None, [".mp3", ".mp3"]),
@@ -99,15 +104,15 @@ async def test_downloads(
         (info.tracks[0].video(), [".mp4"]),
     ):
         made = info if job is None else await (await suno.create(job)).result(timeout=10)
-        paths = [Path(each) async for each in fetched(suno, made, tmp_path)]
+        paths = [Path(each) async for each in download_files(suno, made, tmp_path)]
         assert [each.suffix for each in paths] == suffixes
         assert all(each.stat().st_size for each in paths)
-        tell(made, as_json=False)
+        print_info(made, as_json=False)
         assert capsys.readouterr().out.count("http://") == len(suffixes)
 
 
 async def test_price_limit(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Above --max-credits nothing is created."""
+    """A job above --max-credits is not created."""
     words = ("create", "a song", "--instrumental", "--max-credits")
     code, _, errors = await run(sandbox, *words, str(COST - 1), cwd=tmp_path)
     assert (code, sandbox.statistics.created) == (4, 0), errors
@@ -116,7 +121,7 @@ async def test_price_limit(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_persona_estimate_and_models(sandbox: Sandbox, tmp_path: Path) -> None:
-    """What is no task has its command, too."""
+    """Endpoints that create no task have commands as well."""
     code, out, errors = await run(sandbox, "persona", *song(sandbox), "Ann", cwd=tmp_path)
     assert (code, bool(out.strip())) == (0, True), errors
     lines = '{"prompt": "x"}\n{"kind": "sounds", "prompt": "rain"}'
@@ -131,36 +136,36 @@ async def test_persona_estimate_and_models(sandbox: Sandbox, tmp_path: Path) -> 
 
 
 async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
-    """What cannot work ends a command with 2, before any request."""
+    """A command with invalid arguments sends no request, and prints what is wrong."""
     (tmp_path / "bad.jsonl").write_text('{"prompt": "x"}\n{"promt": "x"}\n{"title": 5}\n{\n')
     (tmp_path / "good.jsonl").write_text('{"prompt": "x"}')
     (tmp_path / "empty.jsonl").touch()
-    for words, told in (
+    for words, message in (
         (("create",), "prompt"),
         (("create", "x", "--resume"), "only with --batch: resume"),
         (("create", "x", "--batch", "good.jsonl"), "not with --batch"),
-        (("create", "--batch", "-"), "name files"),
+        (("create", "--batch", "-"), "only named files can be resumed"),
         (("create", "--batch", "none.jsonl"), "No such file"),
         (("create", "--batch", "bad.jsonl"), "line 4"),
-        (("create", "--batch", "empty.jsonl"), "holds no inputs"),
+        (("create", "--batch", "empty.jsonl"), "contains no inputs"),
         (("create", "--batch", "good.jsonl", "--output", "no/where"), "No such file"),
         (("create", "--batch", "good.jsonl", "--output", "bad.jsonl"), "--resume"),
         (("estimate", "bad.jsonl"), "did you mean prompt?"),
         (("extend",), "task_id"),
         (("extend", "t", "s", "--audio", "https://x/a.mp3"), "not both"),
         (("cover", "--audio", "none.mp3", "--prompt", "x"), "none.mp3"),
-        (("models", "suno/music-cover", "--modality", "audio"), "not with a model"),
+        (("models", "suno/music-cover", "--modality", "audio"), "leave them out with a model"),
         (("sounds", "x", "--extra", "[1]"), "--extra"),
     ):
         code, _, errors = await run(sandbox, *words, cwd=tmp_path)
-        assert (code, told in errors) == (2 if "none.mp3" not in words else 5, True), errors
+        assert (code, message in errors) == (2 if "none.mp3" not in words else 5, True), errors
     assert sandbox.statistics.requests == 0
 
 
 async def test_namesakes(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files called alike, of two tasks or of one, are all kept; one that fails stops no other."""
+    """Files with the same name are all kept, and one failed download does not stop the others."""
     monkeypatch.setattr("suno_async.files.downloads.PAUSE", 0.0)
     (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
     url = track.suno_audio_url
@@ -168,7 +173,7 @@ async def test_namesakes(
     for task_id in ("a/../b", "other"):
         info = TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_info=stems)
         with pytest.raises(DownloadError):
-            _ = [each async for each in fetched(suno, info, tmp_path)]
+            _ = [each async for each in download_files(suno, info, tmp_path)]
     files = await asyncio.to_thread(lambda: list(tmp_path.rglob("*.mp3")))
     assert (
         sorted(each.relative_to(tmp_path).parts[0] for each in files)
@@ -177,7 +182,7 @@ async def test_namesakes(
 
 
 async def journalled(journal: Path, count: int) -> None:
-    """Wait until a journal holds the ids of so many inputs."""
+    """Wait until a journal contains the ids of so many inputs."""
     async with asyncio.timeout(60):
         while True:
             steps = read_steps((await asyncio.to_thread(journal.read_text)).splitlines())
@@ -187,12 +192,12 @@ async def journalled(journal: Path, count: int) -> None:
 
 
 def batch(sandbox: Sandbox) -> Counter[str]:
-    """How often each prompt is at the server."""
+    """Return how often each prompt was created."""
     return Counter(task.body["input"]["prompt"] for task in sandbox.tasks.values())
 
 
 async def created(sandbox: Sandbox, count: int) -> None:
-    """Wait until so many tasks were created."""
+    """Wait until so many tasks are created."""
     async with asyncio.timeout(60):
         # Another process has no Event to set.
         while sandbox.statistics.created < count:  # noqa: ASYNC110
@@ -201,7 +206,7 @@ async def created(sandbox: Sandbox, count: int) -> None:
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
-    """Whatever ends a batch, going on creates nothing twice, loses nothing, and tells the rest."""
+    """After any signal, a resumed batch creates no input twice and polls every created task."""
     prompts = [f"song {n}" for n in range(20)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
@@ -215,17 +220,18 @@ async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
         process = await start(sandbox, *words, cwd=tmp_path)
         await created(sandbox, 5)
         process.send_signal(way)
-        told, complaints = await process.communicate()
+        printed, errors_printed = await process.communicate()
         if way is not signal.SIGKILL:
             assert process.returncode == 128 + way
-            assert b"--batch in.jsonl --output out.jsonl --resume" in complaints
-            assert json.loads(told)["exit_code"] == 128 + way
+            assert b"--batch in.jsonl --output out.jsonl --resume" in errors_printed
+            assert json.loads(printed)["exit_code"] == 128 + way
         before = batch(sandbox)
-        before_it = (tmp_path / "out.jsonl.journal").read_text()
+        journal_before = (tmp_path / "out.jsonl.journal").read_text()
         process = await start(sandbox, *words, "--resume", cwd=tmp_path)
-        steps = read_steps(before_it.splitlines())
+        steps = read_steps(journal_before.splitlines())
         lost = [each.index for each in steps.values() if each.state in {"sending", "unknown"}]
-        # Only an input whose request got its permit may be marked, and those reach the server.
+        # Only an input whose request has its permit is marked as sending, and these requests reach
+        # the server, except at most the one that was about to be sent.
         assert len({prompts[index] for index in lost} - batch(sandbox).keys()) <= 1
         if way is not signal.SIGKILL:
             assert not lost
@@ -233,7 +239,8 @@ async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
                 prompts.index(each) for each in before
             }
         await created(sandbox, 20 - len({prompts[index] for index in lost} - before.keys()))
-        # Once created, an interrupted run is enough: what is of unknown age is asked about at once.
+        # Interrupt the run once all tasks are created: the next run polls tasks of unknown age at
+        # once, so the test is faster.
         await journalled(tmp_path / "out.jsonl.journal", 20 - len(lost))
         process.send_signal(signal.SIGINT)
         await process.communicate()
@@ -247,7 +254,7 @@ async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
         assert sorted(ended) == [n for n in range(20) if n not in lost]
         for index, row in ended.items():
             assert sandbox.tasks[row["task_id"]].body["input"]["prompt"] == prompts[index]
-        # Nothing is left to do, and nothing is asked.
+        # Nothing is left to do, so a further run sends no request.
         asked = sandbox.statistics.requests
         assert (await run(sandbox, *words, "--resume", cwd=tmp_path))[0] == code
         assert sandbox.statistics.requests == asked
@@ -260,11 +267,11 @@ async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
             await process.wait()
         (tmp_path / "in.jsonl").write_text("\n".join(reversed(lines)))
         code, _, errors = await run(sandbox, *words, "--resume", cwd=tmp_path)
-        assert (code, "input 1 of in.jsonl" in errors) == (2, True)
+        assert (code, json.loads(errors)["index"]) == (2, 0)
 
 
 async def test_refused_batch(tmp_path: Path) -> None:
-    """What was refused is told by input, and tried again by the next run."""
+    """A refused input has its row in the results, and the next run tries it again."""
     (tmp_path / "in.csv").write_text("kind,prompt,instrumental\ngenerate,a,true\nsounds,b,\n")
     words = ("create", "--batch", "in.csv", "--output", "out.jsonl")
     async with Sandbox(time_scale=1e4, credits=0, rate_limit=GENEROUS) as sandbox:
@@ -289,33 +296,33 @@ STEPS = {
 
 
 def test_plan() -> None:
-    """What was decided is left, what was created polled, what is unknown left alone."""
-    todo = plan(DIGESTS, STEPS, {0: "failed"}, resend_unknown=False)
+    """A plan skips ended and unknown inputs, polls created ones and creates the others."""
+    todo = plan_batch(DIGESTS, STEPS, {0: "failed"}, resend_unknown=False)
     assert (todo.create, todo.poll, todo.unknown) == ([2, 4], {"t1": 1}, [3])
-    todo = plan(DIGESTS, STEPS, {0: "failed"}, resend_unknown=True)
+    todo = plan_batch(DIGESTS, STEPS, {0: "failed"}, resend_unknown=True)
     assert (todo.create, todo.unknown) == ([2, 3, 4], [])
     for digests in (["x", *DIGESTS[1:]], DIGESTS[:3]):
         with pytest.raises(ChangedInputError):
-            plan(digests, STEPS, {}, resend_unknown=False)
+            plan_batch(digests, STEPS, {}, resend_unknown=False)
 
 
 def test_half_written_lines() -> None:
-    """Lines cut short, and those of other files, are passed over."""
+    """Lines that are cut off, and lines of other files, are skipped."""
     line = msgspec.json.encode(STEPS[0]).decode()
     assert read_steps([line, line[:20], "", "[]", '{"index": 1}']) == {0: STEPS[0]}
     rows = ['{"index": 0, "status": "success"}', '{"index": 1, "status": "undecided"}', "{", "3"]
-    assert read_decided(rows) == {0: "success"}
+    assert read_final_rows(rows) == {0: "success"}
 
 
-def test_digests_tell_inputs_apart() -> None:
-    """Of equal inputs they are equal, of others not."""
+def test_digests() -> None:
+    """Equal inputs have equal digests, and different inputs have different ones."""
     assert digest(GenerateMusic(prompt="x")) == digest(GenerateMusic(prompt="x"))
     others = [GenerateMusic(prompt="x"), GenerateMusic(prompt="y"), GenerateSounds(prompt="x")]
     assert len({digest(each) for each in others}) == 3
 
 
 async def test_sandbox_on_ipv6(tmp_path: Path) -> None:
-    """The URL of an IPv6 host has its brackets, and works."""
+    """The URL of an IPv6 host has brackets, and works."""
     async with contextlib.AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(Sandbox(host="::1"))
@@ -328,7 +335,7 @@ async def test_sandbox_on_ipv6(tmp_path: Path) -> None:
 async def test_batch_that_runs_out_of_credits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch stops reading its file at a 402, finishes what it created, and can be resumed."""
+    """After a 402 a batch creates no more, finishes its tasks, and can be resumed."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(30)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]

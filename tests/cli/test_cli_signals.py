@@ -1,4 +1,4 @@
-"""How the signals that end a process end ``suno-async``."""
+"""What ``suno-async`` does on the signals that end a process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals a
 
 MAIN = "from suno_async.cli import main; main()"
 
-#: What a shell script does: job control is off, so the shell starts the job with SIGINT ignored.
+#: A shell script has no job control, so the shell starts the job with SIGINT ignored.
 BACKGROUND = '"$@" & echo $! >&2; wait $!; echo "exit code $?" >&2'
 
 SIGNALS = pytest.mark.parametrize(("way", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -31,7 +31,7 @@ SIGNALS = pytest.mark.parametrize(("way", "code"), [(signal.SIGINT, 130), (signa
 async def start(
     *words: str, cwd: Path, sandbox: Sandbox | None = None
 ) -> asyncio.subprocess.Process:
-    """Start a program with pipes."""
+    """Start a program whose output goes to pipes."""
     return await asyncio.create_subprocess_exec(
         *words,
         stdout=asyncio.subprocess.PIPE,
@@ -42,14 +42,14 @@ async def start(
 
 
 async def line_of(stream: asyncio.StreamReader | None) -> bytes:
-    """Wait for the next line of a stream."""
+    """Wait for the next line of a stream, and return it."""
     assert stream is not None
     async with asyncio.timeout(30):
         return await stream.readline()
 
 
 async def end_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
-    """Wait for the end of a process, and return the rest of its output and its errors."""
+    """Wait for the end of a process, and return the rest of its stdout and stderr."""
     async with asyncio.timeout(30):
         out, errors = await process.communicate()
     return out.decode(), errors.decode()
@@ -57,7 +57,7 @@ async def end_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
 
 @SIGNALS
 async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_path: Path) -> None:
-    """A sandbox in the background of a script ends on either signal, and prints its counts."""
+    """A sandbox in the background of a script ends on both signals, and prints its counts."""
     words = (sys.executable, "-c", MAIN, "sandbox", "--port", "0", "--json")
     shell = await start("sh", "-c", BACKGROUND, "sh", *words, cwd=tmp_path)
     pid = int(await line_of(shell.stderr))
@@ -76,12 +76,12 @@ async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_pat
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     assert json.loads(out)["requests"] == 1
-    assert errors.splitlines() == ["interrupted", f"exit code {code}"]
+    assert errors.splitlines() == ['{"error": "interrupted"}', f"exit code {code}"]
 
 
 @SIGNALS
 async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code: int) -> None:
-    """A command that waits keeps what it printed, says that it was interrupted, and no more."""
+    """After a signal, `wait` prints "interrupted" and nothing else."""
     ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 1e9])
     process = await start(sys.executable, "-c", MAIN, "wait", *ids, cwd=tmp_path, sandbox=sandbox)
     first = await line_of(process.stdout)
@@ -93,7 +93,7 @@ async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code:
 
 @SIGNALS
 async def test_demo(tmp_path: Path, way: signal.Signals, code: int) -> None:
-    """The demo ends on either signal with one line."""
+    """The demo ends on both signals with one line."""
     process = await start(sys.executable, "-c", MAIN, "demo", "--songs", "200", cwd=tmp_path)
     first = await line_of(process.stderr)
     assert first
@@ -105,10 +105,10 @@ async def test_demo(tmp_path: Path, way: signal.Signals, code: int) -> None:
 
 
 async def test_second_signal(tmp_path: Path) -> None:
-    """A second signal ends work that ignores the first."""
+    """A second signal ends work that ignores the first signal."""
     stubborn = (
         "import asyncio\n"
-        "from suno_async.cli._common import run\n"
+        "from suno_async.cli.running import run\n"
         "async def work():\n"
         "    while True:\n"
         "        try:\n"

@@ -1,4 +1,4 @@
-"""What tests can make the sandbox do, and where it is as strict as the contract."""
+"""The sandbox: what tests can order, and where it is as strict as the contract."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from suno_async import AuthenticationError, CoverMusic, GenerateMusic, SunoClien
 from suno_async.sandbox import Sandbox
 from suno_async.sandbox._accounts import Accounts
 from suno_async.sandbox._callbacks import Callbacks
-from suno_async.sandbox._rules import broken_rules
+from suno_async.sandbox._input_rules import broken_rules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ SONG: dict[str, Any] = {
 
 
 class Caller:
-    """Sends plain requests, and keeps to no budget."""
+    """Sends plain requests without a budget."""
 
     def __init__(self, sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
         self._sandbox = sandbox
@@ -35,11 +35,11 @@ class Caller:
         self.headers: dict[str, str] = {}
 
     async def code(self, path: str = "account/balance", body: object = None) -> int:
-        """Return the HTTP status of an answer; its headers are in `headers`."""
+        """Send a request, return the HTTP status, and keep the headers in `headers`."""
         return (await self._exchange(path, body))[0]
 
     async def data(self, path: str, body: object = None) -> Any:  # noqa: ANN401 (JSON)
-        """Return the data of an answer."""
+        """Send a request, and return the data of the answer."""
         return (await self._exchange(path, body))[1]["data"]
 
     async def _exchange(self, path: str, body: object) -> tuple[int, Any]:
@@ -55,20 +55,20 @@ class Caller:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox whose jobs end within milliseconds; half of them fail."""
+    """Yield a sandbox whose jobs end within milliseconds; half of them fail."""
     async with Sandbox(seed=1, time_scale=1e5, failure_share=0.5, rate_limit=10**6) as server:
         yield server
 
 
 @pytest.fixture
 async def caller(sandbox: Sandbox) -> AsyncIterator[Caller]:
-    """Plain requests to it."""
+    """Yield a sender of plain requests to the sandbox."""
     async with aiohttp.ClientSession() as http:
         yield Caller(sandbox, http)
 
 
 async def test_refuse(sandbox: Sandbox, caller: Caller) -> None:
-    """An order refuses as many requests as it says; then the sandbox answers as before."""
+    """An order refuses the ordered number of requests; then the sandbox answers as before."""
     order = sandbox.refuse(401)
     assert [await caller.code() for _ in range(2)] == [401, 200]
     assert order.refused == 1
@@ -80,7 +80,7 @@ async def test_refuse(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
-    """An order about one path leaves the others alone, and takes only whole segments."""
+    """An order for one path does not affect other paths, and matches only whole segments."""
     (task_id,) = sandbox.add_tasks(1)
     task = f"job/TaskInfo?task_id={task_id}"
     sandbox.refuse(404, path="TaskInfo", count=None)
@@ -93,7 +93,7 @@ async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
-    """An order that is over refuses nothing."""
+    """An order whose seconds are over refuses nothing."""
     sandbox.refuse(500, count=None, seconds=0.0)
     assert await caller.code() == 200
     sandbox.refuse(500, count=None, seconds=1e9)
@@ -101,7 +101,7 @@ async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) -> None:
-    """A create that an order refuses makes no task and takes no credits."""
+    """A create that an order refuses creates no task and costs no credits."""
     before = sandbox.credits
     sandbox.refuse(500, path="CreateTask")
     assert await caller.code("job/CreateTask", SONG) == 500
@@ -109,7 +109,7 @@ async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) 
 
 
 async def test_refusals_count_against_the_rate() -> None:
-    """A request over the rate limit gets its 429, and leaves the order to the next."""
+    """A request above the rate limit gets its 429, and does not use up an order."""
     async with Sandbox(rate_limit=1) as sandbox, aiohttp.ClientSession() as http:
         caller = Caller(sandbox, http)
         order = sandbox.refuse(404, count=2)
@@ -117,7 +117,7 @@ async def test_refusals_count_against_the_rate() -> None:
 
 
 async def test_top_up(sandbox: Sandbox, caller: Caller) -> None:
-    """Credits can be read and set; creates follow them."""
+    """Credits can be read and set, and a create needs enough of them."""
     sandbox.credits = 11
     assert await caller.code("job/CreateTask", SONG) == 402
     sandbox.credits += 1
@@ -126,7 +126,7 @@ async def test_top_up(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_credits_add_up(sandbox: Sandbox, caller: Caller) -> None:
-    """What the account lost is what its tasks say they cost; failed ones cost nothing."""
+    """The account pays exactly the credits in the records of its tasks; failed ones are free."""
     before = sandbox.credits
     costs: dict[str, set[float]] = {"success": set(), "failed": set()}
     total = 0.0
@@ -144,7 +144,7 @@ async def test_credits_add_up(sandbox: Sandbox, caller: Caller) -> None:
 
 
 def test_reserved_credits() -> None:
-    """A price is reserved at once; its refund comes at its time, and not before."""
+    """A price is taken at once, and a refund is added at its time and not earlier."""
     accounts = Accounts({"key": 20.0})
     accounts.charge("key", 100.0, 12.0)
     accounts.refund("key", 110.0, 12.0)
@@ -152,7 +152,7 @@ def test_reserved_credits() -> None:
 
 
 async def test_disabled_key(sandbox: Sandbox, caller: Caller) -> None:
-    """The client takes a disabled key for a refused one; enabled again, it works."""
+    """A disabled key raises `AuthenticationError`, and works again once it is enabled."""
     async with SunoClient(sandbox.key, base_url=sandbox.url) as suno:
         sandbox.disable_key()
         with pytest.raises(AuthenticationError, match="API key disabled"):
@@ -162,13 +162,13 @@ async def test_disabled_key(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_unknown_key() -> None:
-    """Only a key that exists can be disabled."""
+    """Disabling an unknown key is an error."""
     with pytest.raises(KeyError):
         Sandbox().disable_key("ak_other")
 
 
 async def test_estimates(sandbox: Sandbox, caller: Caller) -> None:
-    """Both estimate endpoints answer in their own shape, and cost nothing."""
+    """Both estimate endpoints answer in their own form, and cost nothing."""
     before = sandbox.credits
     assert await caller.data("job/estimate-credits", SONG) == {"credits": 12, "estimated": False}
     other = await caller.data("job/EstimateTask", SONG)
@@ -180,7 +180,7 @@ async def test_estimates(sandbox: Sandbox, caller: Caller) -> None:
 
 @pytest.mark.parametrize("served", ["estimate-credits", "EstimateTask"])
 async def test_one_estimate(served: str) -> None:
-    """An estimate endpoint that is switched off is not found; the other one works."""
+    """A disabled estimate endpoint answers 404, and the other one works."""
     async with Sandbox(estimate_paths=(served,)) as sandbox, aiohttp.ClientSession() as http:
         codes = {
             path: await Caller(sandbox, http).code(f"job/{path}", SONG)
@@ -202,8 +202,8 @@ async def test_one_estimate(served: str) -> None:
         {"task_id": " ", "suno_id": "x"},
     ],
 )
-def test_ids_that_are_given(ids: dict[str, Any]) -> None:
-    """An id that cannot be one is refused by both sides, also where it is not required."""
+def test_invalid_ids(ids: dict[str, Any]) -> None:
+    """The client and the sandbox both refuse an invalid id, even where it is optional."""
     cover = CoverMusic(audio_url=URL, prompt="a tango", **ids)
     assert {each.partition(":")[0] for each in cover.problems()} & ids.keys()
     body = {"model": cover.KIND, "input": cover.payload()}
@@ -211,8 +211,8 @@ def test_ids_that_are_given(ids: dict[str, Any]) -> None:
     assert {each.partition(":")[0] for each in errors} & ids.keys()
 
 
-def test_ids_that_are_not_given() -> None:
-    """A cover of a file needs no ids; one id of ordinary form may stand beside the file."""
+def test_optional_ids() -> None:
+    """A cover of a file needs no ids, but may have one valid id."""
     allowed: list[dict[str, Any]] = [{}, {"task_id": "x" * 128}, {"suno_id": "x"}]
     for ids in allowed:
         cover = CoverMusic(audio_url=URL, prompt="a tango", **ids)
@@ -223,7 +223,7 @@ def test_ids_that_are_not_given() -> None:
 
 @pytest.mark.parametrize(("status", "delivered"), [(200, 1), (204, 0), (500, 0)])
 async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
-    """Only an HTTP 200 acknowledges a callback."""
+    """A callback counts as acknowledged only after an HTTP 200."""
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def listen(request: web.Request) -> web.Response:
@@ -240,7 +240,7 @@ async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
         callbacks = Callbacks()
         stack.push_async_callback(callbacks.close)
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/back"
-        callbacks.at(0.0, url, lambda: {"task_id": "a"})
+        callbacks.post_later(0.0, url, lambda: {"task_id": "a"})
         async with asyncio.timeout(20):
             assert await arrived.get() == b'{"task_id":"a"}'
             await asyncio.gather(*callbacks._posts)  # pyright: ignore[reportPrivateUsage]
@@ -248,7 +248,7 @@ async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
 
 
 async def test_record_while_it_runs() -> None:
-    """The price of a job is reserved from its creation on, and shown in its record."""
+    """The price of a job is taken when it is created, and its record shows the price."""
     async with (
         Sandbox(median=1e6, failure_share=0.0, credits=20) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,

@@ -1,8 +1,9 @@
-"""The requests of the vendor's own command-line client, and what it needs in the answers.
+"""The sandbox works with the vendor's own command-line client.
 
-The client is ``runtime/crun_cli.py`` of CrunTeam/crun-agent-skills. It refuses keys of another
-length before any request, sends JSON headers with GET as well, raises on every code but 200, and
-never sends its key to the hosts of media and uploads.
+These tests send the requests of that client, and check what it needs in the answers. The client is
+``runtime/crun_cli.py`` of CrunTeam/crun-agent-skills. It accepts only keys of 35 characters, sends
+JSON headers with GET as well, raises on every code but 200, and never sends its key to the hosts of
+media and uploads.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ KINDS = {
 
 
 class Vendor(NamedTuple):
-    """Sends what the vendor's client sends."""
+    """Sends the requests of the vendor's client."""
 
     http: aiohttp.ClientSession
     sandbox: Sandbox
@@ -67,7 +68,7 @@ class Vendor(NamedTuple):
             return reply.status, await reply.json()
 
     async def ask(self, method: str, path: str, *args: Any) -> Any:  # noqa: ANN401 (JSON)
-        """Return the ``data`` of an answer that the vendor's client takes for a success."""
+        """Send a request, and return the ``data`` of an answer that the vendor's client accepts."""
         status, answer = await self.exchange(method, path, *args)
         assert (status, answer["code"]) == (200, 200), answer
         return answer["data"]
@@ -78,18 +79,18 @@ class Vendor(NamedTuple):
         return str((await self.ask("POST", "job/CreateTask", None, body))["task_id"])
 
     async def status(self, task_id: str) -> Any:  # noqa: ANN401 (JSON)
-        """Return a task's record."""
+        """Return the record of a task."""
         return await self.ask("GET", "job/TaskInfo", {"task_id": task_id})
 
     async def wait(self, task_id: str) -> Any:  # noqa: ANN401 (JSON)
-        """Return the record of a task once it has ended."""
+        """Poll a task until it has ended, and return its record."""
         async with asyncio.timeout(20):
             while (info := await self.status(task_id))["status"] not in {"success", "failed"}:
                 pass
         return info
 
     async def download(self, url: str) -> bytes:
-        """Return a media file, asked for without the key."""
+        """Download a media file without the key."""
         async with self.http.get(url, headers=AGENT) as reply:
             assert reply.status == 200
             return await reply.read()
@@ -109,7 +110,7 @@ class Vendor(NamedTuple):
 
 @pytest.fixture
 async def vendor() -> AsyncIterator[Vendor]:
-    """The requests of the vendor's client, sent to a sandbox whose jobs end within milliseconds."""
+    """Yield the vendor's client, and a sandbox whose jobs end within milliseconds."""
     async with (
         Sandbox(seed=1, time_scale=1e5, failure_share=0.0, rate_limit=10**6) as sandbox,
         aiohttp.ClientSession() as http,
@@ -118,13 +119,13 @@ async def vendor() -> AsyncIterator[Vendor]:
 
 
 async def test_key(vendor: Vendor) -> None:
-    """The key of a sandbox has the form that the vendor's client demands."""
+    """The key of a sandbox has the form that the vendor's client requires."""
     assert vendor.sandbox.key.startswith("ak_")
     assert len(vendor.sandbox.key) == 35
 
 
 async def test_credits(vendor: Vendor) -> None:
-    """`credits` gets the balance."""
+    """`credits` prints the balance."""
     assert await vendor.ask("GET", "account/balance") == {"balance": 1_000_000}
 
 
@@ -136,7 +137,7 @@ async def test_credits(vendor: Vendor) -> None:
     ],
 )
 async def test_models_list(vendor: Vendor, operation: str) -> None:
-    """`models list` filters by the words of the vendor's catalogue; a model may have several."""
+    """`models list` filters by the operations of the vendor's catalogue."""
     listed = (await vendor.ask("GET", "job/Models", {"operation": operation}))["models"]
     expected = {model for model, operations in KINDS.items() if operation in operations}
     assert {each["model"] for each in listed} == expected
@@ -145,7 +146,7 @@ async def test_models_list(vendor: Vendor, operation: str) -> None:
 
 
 async def test_models_list_without_filters(vendor: Vendor) -> None:
-    """`models list` names every kind; `--modality video` leaves the video."""
+    """`models list` lists every kind, and `--modality video` lists only the video model."""
     listed = (await vendor.ask("GET", "job/Models"))["models"]
     assert {each["model"] for each in listed} == set(KINDS)
     query = {"modality": "video", "operation": "music-video"}
@@ -155,7 +156,7 @@ async def test_models_list_without_filters(vendor: Vendor) -> None:
 
 @pytest.mark.parametrize("model", KINDS)
 async def test_models_describe(vendor: Vendor, model: str) -> None:
-    """`models describe` sends the slash as it is, and gets a schema and the required fields."""
+    """`models describe` sends the slash unescaped, and gets a schema and the required fields."""
     described = await vendor.ask("GET", f"job/Models/{model}")
     assert described["model"] == model
     assert set(described["required_input_fields"]) <= set(described["input_schema"]["properties"])
@@ -163,7 +164,7 @@ async def test_models_describe(vendor: Vendor, model: str) -> None:
 
 
 async def test_estimate(vendor: Vendor) -> None:
-    """`task estimate` gets the price, the balance, and whether it is enough."""
+    """`task estimate` gets the price, the balance, and whether the balance suffices."""
     body = {"model": GENERATE, "input": SIMPLE}
     answer = await vendor.ask("POST", "job/EstimateTask", None, body)
     assert answer == {"estimated_credits": 12, "balance": 1_000_000, "affordable": True}
@@ -173,7 +174,7 @@ async def test_estimate(vendor: Vendor) -> None:
 
 
 async def inputs_of(vendor: Vendor, model: str) -> dict[str, Any]:
-    """An input of each kind, as a user of the vendor's client would write it."""
+    """Return an input of a kind, as a user of the vendor's client would write it."""
     if model == GENERATE:
         return SIMPLE
     if model == "suno/sounds-generate":
@@ -188,7 +189,7 @@ async def inputs_of(vendor: Vendor, model: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("model", KINDS)
 async def test_run(vendor: Vendor, model: str) -> None:
-    """`task create`, `status`, `wait` and `run` work for every kind, downloads included."""
+    """`task create`, `status`, `wait` and `run` work for every kind, including downloads."""
     given = await inputs_of(vendor, model)
     task_id = await vendor.create(model, given)
     assert len(task_id) == 36
@@ -210,7 +211,7 @@ async def test_run(vendor: Vendor, model: str) -> None:
 
 
 async def test_upload(vendor: Vendor) -> None:
-    """`upload` announces the file with the key, and sends it without; the URL serves it."""
+    """`upload` announces a file with the key and sends it without, and the URL serves it."""
     content = bytes(range(256)) * 100
     url = await vendor.upload(content, "audio/x-wav", ".wav")
     assert await vendor.download(url) == content
@@ -218,14 +219,14 @@ async def test_upload(vendor: Vendor) -> None:
 
 
 async def test_callback_url(vendor: Vendor) -> None:
-    """`--callback-url` is sent beside model and input, and comes back in the record."""
+    """`--callback-url` is sent next to model and input, and is part of the record."""
     url = "http://127.0.0.1:9/callback"
     task_id = await vendor.create(GENERATE, SIMPLE, callback_url=url)
     assert (await vendor.status(task_id))["param"]["callback_url"] == url
 
 
 async def test_separation_names_its_own_model(vendor: Vendor) -> None:
-    """The model version of a vocal separation is not one of Suno's."""
+    """The record of a vocal separation has a model version of its own."""
     given = await inputs_of(vendor, "suno/vocal-separatio")
     info = await vendor.status(await vendor.create("suno/vocal-separatio", given))
     assert info["model_version"] == "suno-vocal-separation"
@@ -249,7 +250,7 @@ async def test_whole_seconds() -> None:
 
 
 async def test_refused_input(vendor: Vendor) -> None:
-    """A 422 says which field of which model, in the vendor's words, and has no data."""
+    """A 422 names the field and the model in the vendor's words, and has no data."""
     body = {"model": GENERATE, "input": {"mode": "custom", "model": "v5", "tags": "jazz"}}
     for path in ("job/CreateTask", "job/EstimateTask", "job/estimate-credits"):
         status, answer = await vendor.exchange("POST", path, None, body)
@@ -266,7 +267,7 @@ async def test_refused_input(vendor: Vendor) -> None:
 
 
 async def test_refused_requests(vendor: Vendor) -> None:
-    """Every other refusal is a JSON object with its code and the vendor's words."""
+    """Every other refusal is a JSON object with its code and the vendor's message."""
 
     async def balance(key: str | None = None) -> tuple[int, Any]:
         return await vendor.exchange("GET", "account/balance", key=key)
@@ -289,7 +290,7 @@ async def test_refused_requests(vendor: Vendor) -> None:
 
 
 async def test_refusals_in_the_envelope() -> None:
-    """With errors in the envelope alone, an unknown task is a 404 within an HTTP 200."""
+    """With errors only in the envelope, an unknown task gives HTTP 200 and code 404."""
     async with Sandbox(errors_as="envelope") as sandbox, aiohttp.ClientSession() as http:
         request = ("GET", "job/TaskInfo", {"task_id": "nowhere"})
         status, answer = await Vendor(http, sandbox).exchange(*request)

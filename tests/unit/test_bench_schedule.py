@@ -1,4 +1,4 @@
-"""The schedule's benchmark: its simulation, its bound, its command line."""
+"""The benchmark of the schedule: its simulation, its bound and its command line."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ pytest.importorskip("matplotlib")
 
 import numpy as np
 
-from benchmarks import schedule
 from benchmarks.bound import mean_delay_bound
-from benchmarks.bound_inspection import Inspection
-from benchmarks.schedule_check import Point, from_rows
-from benchmarks.schedule_policies import Timers, make_poller
-from benchmarks.schedule_report import Row, mean, standard_error
-from benchmarks.schedule_sets import (
+from benchmarks.bound.inspection import Inspection
+from benchmarks.schedule.__main__ import main
+from benchmarks.schedule.check import Point, from_rows
+from benchmarks.schedule.policies import Timers, make_poller
+from benchmarks.schedule.report import Row, mean, standard_error
+from benchmarks.schedule.sensitivity import Figures, changes, print_sensitivity
+from benchmarks.schedule.sets import (
     DEADLINE,
     DURATIONS,
     ENDLESS,
@@ -34,7 +35,7 @@ from benchmarks.schedule_sets import (
     draw_set,
     fixed_requests,
 )
-from benchmarks.schedule_simulation import (
+from benchmarks.schedule.simulation import (
     AT_ONCE,
     MEAN_REPLY_DELAY,
     REPLY_DELAY,
@@ -54,13 +55,13 @@ def run(
     durations: Durations = LOG_NORMAL,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> Run:
-    """What `policy` makes of `tasks`, with every request."""
+    """Simulate `policy` on `tasks` with a trace of all requests."""
     poller = make_poller(policy, tasks, durations, 1)
     return simulate(tasks, poller, trace=True, reply_delay=reply_delay)
 
 
 def test_fixed_poller_by_hand() -> None:
-    """A task of 20 s is seen at 30 s, and one that never finishes is asked 80 times."""
+    """A task of 20 s is noticed at 30 s, and an endless task is checked 80 times."""
     seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]), reply_delay=AT_ONCE)
     assert seen.delays == {0: 10.0}
     assert seen.requests == 2 + 80
@@ -70,7 +71,7 @@ def test_fixed_poller_by_hand() -> None:
 
 
 class Listener(Timers):
-    """The fixed poller; notes when it asks and when it hears."""
+    """The fixed poller, with a record of its requests and of the replies."""
 
     def __init__(self, tasks: TaskSet) -> None:
         super().__init__(tasks, lambda _: 15.0)
@@ -78,19 +79,19 @@ class Listener(Timers):
         self.heard: list[tuple[int, float]] = []
 
     def pop(self, now: float) -> int | None:
-        """Note the request."""
+        """Record the request."""
         if (task := super().pop(now)) is not None:
             self.asked[task] = now
         return task
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Note the reply."""
+        """Record the reply."""
         del duration
         self.heard.append((task, now - self.asked[task]))
 
 
 def test_replies_overtake_each_other() -> None:
-    """Each reply arrives 50 to 250 ms after its request, 0.15 s on average, many out of order."""
+    """Replies arrive 50 to 250 ms after their requests, 0.15 s on average, many out of order."""
     tasks = TaskSet([0.0] * 1000, [1.0] * 1000)
     listener = Listener(tasks)
     assert simulate(tasks, listener).requests == 1000
@@ -113,14 +114,14 @@ def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None
 
 @pytest.mark.parametrize("policy", [*POLICIES, "clairvoyant"])
 def test_budget_and_floor(policy: str) -> None:
-    """No policy makes requests nearer than 1/15 s, breaks the floor or loses a finished task."""
+    """No policy breaks the rate of 15 per second or the floor, or loses a finished task."""
     seen = run(policy, draw_set(300, "once", LOG_NORMAL, 1))
     assert all(b - a >= 1 / RATE - 1e-9 for (a, _), (b, _) in pairwise(seen.asked))
     assert (seen.early, seen.lost) == (0, 0)
 
 
 def test_clairvoyant_asks_once() -> None:
-    """The clairvoyant makes one request per task and, with budget to spare, sees ends at once."""
+    """The clairvoyant sends one request per task and, with enough budget, has no delay."""
     tasks = draw_set(300, "p30", LOG_NORMAL, 1)
     seen = run("clairvoyant", tasks)
     assert seen.requests == len(tasks)
@@ -129,7 +130,7 @@ def test_clairvoyant_asks_once() -> None:
 
 @pytest.mark.parametrize("durations", DURATIONS.values(), ids=list(DURATIONS))
 def test_load_means_what_it_says(durations: Durations) -> None:
-    """At p30 the fixed poller uses 30 % of the budget: its requests per task are as computed."""
+    """At p30 the fixed poller uses 30 % of the budget, with as many requests as computed."""
     runs = [run("fixed", draw_set(2000, "p30", durations, seed)) for seed in range(1, 5)]
     measured = mean(each.requests / 2000 for each in runs)
     assert measured == pytest.approx(fixed_requests(durations), rel=0.03)
@@ -137,7 +138,7 @@ def test_load_means_what_it_says(durations: Durations) -> None:
 
 
 def test_same_seed_same_set() -> None:
-    """A set depends on its seed alone, and the durations of a seed do not depend on arrivals."""
+    """A set depends only on its seed, and its durations do not depend on the arrivals."""
     one, again, other = (
         draw_set(50, *each) for each in (("p90", LOG_NORMAL, 1),) * 2 + (("once", LOG_NORMAL, 1),)
     )
@@ -147,7 +148,7 @@ def test_same_seed_same_set() -> None:
 
 
 def test_arrivals_that_do_not_exist() -> None:
-    """Arrivals other than once, p… and d… are refused."""
+    """Arrivals other than once, p… and d… raise ValueError."""
     for wrong in ("p", "x90", "p0", "twice"):
         with pytest.raises(ValueError, match="arrivals are once"):
             arrival_rate(wrong, LOG_NORMAL)
@@ -155,7 +156,7 @@ def test_arrivals_that_do_not_exist() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 3.0, 40.0, 400.0])
 def test_inspection_is_the_best_of_all_plans(price: float) -> None:
-    """Dynamic programming finds what trying every plan on a coarse grid finds."""
+    """Dynamic programming finds the same value as trying every plan on a coarse grid."""
     step, durations = 150.0, Durations("slow", ((1.0, 400.0, 0.5),))
     inspection = Inspection(durations, 2 * step, step)
     last = round(DEADLINE / step)
@@ -194,7 +195,7 @@ def test_finer_grid_moves_the_inspection_little() -> None:
 @pytest.mark.parametrize("durations", DURATIONS.values(), ids=list(DURATIONS))
 @pytest.mark.parametrize("arrivals", ["once", "p90", "p200", "d90"])
 def test_no_policy_beats_the_bound(arrivals: str, durations: Durations) -> None:
-    """On small sets no policy's mean delay is below the bound by more than chance explains."""
+    """On small sets no policy is below the bound by more than three standard errors."""
     sets = [draw_set(150, arrivals, durations, seed) for seed in range(1, 9)]
     bounds = [
         mean_delay_bound(tasks.created, arrivals, durations) + MEAN_REPLY_DELAY for tasks in sets
@@ -206,7 +207,7 @@ def test_no_policy_beats_the_bound(arrivals: str, durations: Durations) -> None:
 
 
 def test_bound_is_met_where_requests_are_free() -> None:
-    """With budget to spare and no reply delays the fixed poller's mean delay is the bound."""
+    """With enough budget and no reply delays, the mean delay of the fixed poller is the bound."""
     sets = [draw_set(2000, "p30", LOG_NORMAL, seed) for seed in range(1, 5)]
     delays = [run("fixed", tasks, reply_delay=AT_ONCE).mean_delay for tasks in sets]
     bounds = [mean_delay_bound(tasks.created, "p30", LOG_NORMAL) for tasks in sets]
@@ -214,7 +215,7 @@ def test_bound_is_met_where_requests_are_free() -> None:
 
 
 def test_bound_knows_scarcity() -> None:
-    """The scarcer the requests, the higher the bound; and a lower floor lowers it."""
+    """A higher load raises the bound, and a lower floor lowers it."""
     p90, p200, d90 = (
         mean_delay_bound(draw_set(1000, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
         for arrivals in ("p90", "p200", "d90")
@@ -225,7 +226,7 @@ def test_bound_knows_scarcity() -> None:
 
 
 def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -> Row:
-    """A row with these figures, and a bound of 10 s."""
+    """Return a row with these figures and a bound of 10 s."""
     return Row(
         n=n,
         arrivals=arrivals,
@@ -245,7 +246,7 @@ def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -
 
 
 def test_check_compares_like_with_like() -> None:
-    """A point is the ratio of means on its own sets; what was not measured fails."""
+    """A point is the ratio of means on its own sets, and a point without a figure fails."""
     rows = [
         row("trained", 10_000, "p90", "log-normal", 10.2),
         row("fixed", 10_000, "p90", "log-normal", 20.4),
@@ -268,7 +269,7 @@ def test_command_line(
     arguments = "--n 60 --arrivals p90 --durations log-normal --policies fixed,edf --seeds 2"
     monkeypatch.setattr(sys, "argv", ["schedule", *arguments.split(), "--json", str(file)])
     with pytest.raises(SystemExit) as left:
-        schedule.main()
+        main()
     assert left.value.code == 0
     rows = json.loads(file.read_text())
     assert [(each["policy"], each["seed"]) for each in rows] == [
@@ -279,3 +280,28 @@ def test_command_line(
     ]
     assert all(set(each) == set(Row.__annotations__) for each in rows)
     assert "x bound" in capsys.readouterr().out
+
+
+def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
+    """A change gets a star if it exceeds two standard errors, and no change is an equals sign."""
+    before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
+    clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
+    assert changes(before, clear) == ["+10.0 %*", "= "]
+    noisy = [Figures(11.0, 5.0), Figures(17.0, 6.0), Figures(33.0, 5.0)]
+    assert changes(before, noisy) == ["+1.7 % ", "+6.7 % "]
+    assert changes(before[:1], clear[:1]) == ["+10.0 % ", "= "]
+
+
+def test_sensitivity_varies_each_constant(capsys: pytest.CaptureFixture[str]) -> None:
+    """Half and twice a constant each get a line, and one that has an effect changes a figure."""
+    print_sensitivity(60, range(1, 2), ("cohort_span", "price_span"))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [(line[0], float(line[1])) for line in lines[-4:]] == [
+        ("cohort_span", 1.0),
+        ("cohort_span", 4.0),
+        ("price_span", 25.0),
+        ("price_span", 100.0),
+    ]
+    assert any(cell != "=" for cell in lines[-3][2:])
+    # The reported price influences no decision.
+    assert lines[-1][2:] == ["="] * 8

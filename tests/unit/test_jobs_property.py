@@ -25,7 +25,7 @@ from suno_async._protocol.requests import create_request, persona_request, task_
 from suno_async._protocol.task_info import read_task_info
 from suno_async.inputs import KINDS, Input
 from suno_async.sandbox import Sandbox
-from suno_async.sandbox._rules import broken_persona_rules, broken_rules
+from suno_async.sandbox._input_rules import broken_persona_rules, broken_rules
 from tests.conftest import SCALE
 
 if TYPE_CHECKING:

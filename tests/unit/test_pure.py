@@ -11,7 +11,7 @@ import pytest
 import suno_async
 from suno_async import ConfigurationError, GenerateMusic, InvalidInputError, PollPolicy, SunoError
 from suno_async._checks import check_job, check_task_id
-from suno_async.cli._ids import decided_ids, read_ids
+from suno_async.cli.task_ids import final_statuses, read_ids
 
 ERRORS = [
     each
@@ -85,11 +85,11 @@ def test_read_ids() -> None:
         read_ids(["ok", '{"x": 1}', "{broken"])
 
 
-def test_decided_ids() -> None:
+def test_final_statuses() -> None:
     """A results file cut short still tells what was decided, and only that."""
     lines = [
         '{"task_id": "a", "status": "success"}',
         '{"task_id": "b", "status": "undecided"}',
         '{"ta',
     ]
-    assert list(decided_ids(lines)) == ["a"]
+    assert list(final_statuses(lines)) == ["a"]

@@ -1,0 +1,89 @@
+"""Improve the prices of the bound by cutting planes on the exact problem.
+
+The bound is concave in the prices. The best plan of a task at given prices gives a tangent: at any
+other prices this plan costs at least as much as the best plan there. A linear programme over all
+tangents found so far gives the next prices to try, within a box around the best ones (Kelley 1960,
+with a trust region). A sample of creation times represents the tasks. The sample affects how tight
+the bound is, not whether it holds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.bound.prices import LATE
+from benchmarks.bound.programme import least
+from benchmarks.schedule.sets import DEADLINE, RATE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from benchmarks.bound.inspection import Inspection
+
+    Floats = NDArray[np.float64]
+
+ROUNDS = 12
+SAMPLE = 60
+KNOTS = 80
+
+
+def polished(prices: Floats, inspection: Inspection, n: int, rate: float) -> Floats:
+    """Return improved prices for every second, for `n` tasks created at `rate` per second."""
+    # Later requests are free.
+    paid = np.flatnonzero(prices > 0)
+    end = 60 + max(math.ceil(n / rate), int(paid[-1]) if len(paid) else 0)
+    prices = np.append(prices, np.zeros(end))[:end]
+    seconds = np.arange(len(prices), dtype=np.float64)
+    arrivals = ((np.arange(SAMPLE) + 0.5) * n / rate / SAMPLE).astype(int)
+    weight = n / SAMPLE
+    knots = np.linspace(0.0, len(prices) - 1.0, KNOTS, dtype=np.float64)
+    # Weight of each knot in the price of each second.
+    hats = np.stack([np.interp(seconds, knots, row) for row in np.eye(KNOTS)], axis=1)
+    budget = RATE * hats.sum(axis=0)
+    reach = int(DEADLINE + LATE) + 1
+
+    best: Floats = np.interp(knots, seconds, prices)
+    centre = best
+    best_total, width = -np.inf, 0.25 * float(best.max()) + 0.05
+    cuts: list[tuple[int, float, Floats]] = []
+    for _ in range(ROUNDS):
+        by_second = np.append(hats @ centre, np.zeros(reach))
+        values, after = inspection.solve(np.stack([by_second[a : a + reach] for a in arrivals]))
+        total = weight * float(values.sum()) - float(budget @ centre)
+        if total > best_total:
+            best, best_total = centre, total
+        else:
+            width /= 2
+        for k, arrival in enumerate(arrivals):
+            ages, chances = inspection.plan(after[k])
+            when = arrival + ages
+            charged = when < len(seconds)
+            use = chances[charged] @ hats[when[charged]]
+            cuts.append((k, float(values[k] - use @ centre), use))
+        centre = _next(cuts, budget, weight, best, width)
+    return hats @ best
+
+
+def _next(
+    cuts: list[tuple[int, float, Floats]],
+    budget: Floats,
+    weight: float,
+    best: Floats,
+    width: float,
+) -> Floats:
+    """Return the prices with the highest value on the tangents, within `width` of the best."""
+    uses = np.stack([use for _, _, use in cuts])
+    # Each tangent is an upper limit of a value: z - use p <= cost without charges.
+    values = np.eye(SAMPLE)[[k for k, _, _ in cuts]]
+    found, _ = least(
+        np.concatenate((budget, np.full(SAMPLE, -weight))),
+        (np.hstack((-uses, values)), np.array([cost for _, cost, _ in cuts])),
+        bounds=[
+            *((max(0.0, price - width), price + width) for price in best.tolist()),
+            *((None, None) for _ in range(SAMPLE)),
+        ],
+    )
+    return found[: len(best)]

@@ -1,0 +1,141 @@
+"""Find the price of a request for every second of a run with changing load.
+
+The prices are the duals of a linear programme. It groups tasks into classes by creation time. A
+plan for a task is a path of checks: an arc leads from the age at one check to the age at the next.
+The programme decides how many tasks take each arc. It minimises the sum of expected delays and
+keeps the budget in each step of time. Its grid is coarse, so its optimum is no bound, but its duals
+are good prices.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.bound.programme import least, sparse
+from benchmarks.schedule.sets import DEADLINE, ENDLESS, RATE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from benchmarks.schedule.sets import Durations
+
+#: Seconds after the deadline in which the last check must happen, unless all tasks start at once.
+LATE = 60.0
+
+#: Steps of age to try in seconds, and the most arcs that can be solved in reasonable time.
+STEPS = (5.0, 7.5, 15.0, 30.0, 60.0)
+MOST_ARCS = 120_000
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The grid of the programme.
+
+    Attributes:
+        step: Step of ages in seconds.
+        width: Width of a class of creation times, and of a bin of the budget, in steps.
+        classes: Number of classes; one if `together`.
+        ages: Steps from the creation to the deadline.
+        late: Steps from the creation to the latest last check.
+        reach: Most steps between two checks, except before the last check.
+        bins: Bins of the budget; later requests are free.
+        together: All tasks are created at 0.
+    """
+
+    step: float
+    width: int
+    classes: int
+    ages: int
+    late: int
+    reach: int
+    bins: int
+    together: bool
+
+    def arcs(self, gap: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the ages at the last and at the next check, for every arc of a class."""
+        s, t = np.meshgrid(np.arange(self.ages), np.arange(self.late + 1), indexing="ij")
+        keep = (t - s >= gap) & ((t - s <= self.reach) | (t >= self.ages))
+        return s[keep], t[keep]
+
+
+def dual_prices(n: int, rate: float, durations: Durations, floor: float) -> NDArray[np.float64]:
+    """Return the price of a request at 0, 1, 2, … s, in seconds of delay; later it is 0.
+
+    `n` tasks are created at `rate` per second from 0 on; infinity means all at once.
+    """
+    for step in STEPS:
+        grid = _grid(n, rate, step)
+        gap = math.ceil(floor / step)
+        if grid.classes * len(grid.arcs(gap)[0]) <= MOST_ARCS:
+            break
+    else:
+        raise RuntimeError("no grid is coarse enough for so many tasks")
+    prices = _solve(n, durations, grid, gap)
+    # A price belongs to the middle of a bin. If all tasks start together, it belongs to a point
+    # in time.
+    middle = 0.0 if grid.together else 0.5
+    width = grid.width * grid.step
+    seconds = np.arange(math.ceil((len(prices) + 1) * width))
+    points = (np.arange(len(prices) + 1) + middle) * width
+    by_second: NDArray[np.float64] = np.interp(seconds, points, np.append(prices, 0.0))
+    return by_second
+
+
+def _grid(n: int, rate: float, step: float) -> _Grid:
+    ages = round(DEADLINE / step)
+    if math.isinf(rate):
+        late = math.ceil((DEADLINE + 1.3 * n / RATE) / step)
+        return _Grid(step, 1, 1, ages, late, late, late, together=True)
+    span = n / rate
+    width = math.ceil(max(span / 60, step) / step)
+    classes = math.ceil(span / (width * step))
+    late = ages + math.ceil(LATE / step)
+    # More tasks mean longer intervals. Longer arcs than these are not needed.
+    reach = math.ceil((120 + 60 * rate) / step)
+    return _Grid(
+        step, width, classes, ages, late, reach, classes + math.ceil(late / width), together=False
+    )
+
+
+def _solve(n: int, durations: Durations, grid: _Grid, gap: int) -> NDArray[np.float64]:
+    points = np.arange(grid.late + 1) * grid.step
+    done = np.array([(1 - ENDLESS) * durations.cdf(age) for age in points])
+    parts = (done[1:] + done[:-1]) / 2 * grid.step
+    integral = np.concatenate(([0.0], np.cumsum(parts)))
+
+    s, t = grid.arcs(gap)
+    count = len(s)
+    cost = integral[t] - integral[s] - done[s] * (points[t] - points[s])
+    # Flow out of an age equals flow into it. All tasks of the class start at the first age.
+    inner = np.flatnonzero(t < grid.ages)
+    ones = np.concatenate((np.ones(count), -np.ones(len(inner))))
+    places = np.concatenate((s, t[inner])), np.concatenate((np.arange(count), inner))
+    balance = sparse.coo_array((ones, places), shape=(grid.ages, count))
+    supply = np.zeros(grid.ages)
+    supply[0] = n / grid.classes
+    # The tasks of a class are created evenly over a bin, so checks at one age fall into two bins.
+    bins, part = np.divmod(t, grid.width)
+    share = part / grid.width
+    use = (1 - done[s]) * np.stack((1 - share, share))
+    rows = np.concatenate((bins, bins + 1))
+    arcs = np.tile(np.arange(count), 2)
+    shape = (grid.bins, count)
+    blocks = [
+        sparse.coo_array((use.ravel()[kept], ((rows + first)[kept], arcs[kept])), shape=shape)
+        for first in range(grid.classes)
+        # Requests after the last bin are free.
+        for kept in [rows + first < grid.bins]
+    ]
+    capacity: Any = sparse.hstack(blocks, format="csr")
+    flow: Any = sparse.block_diag([balance] * grid.classes, format="csr")
+    _, prices = least(
+        np.tile(cost, grid.classes),
+        (capacity, np.full(grid.bins, RATE * grid.width * grid.step)),
+        balance=(flow, np.tile(supply, grid.classes)),
+        method="highs-ipm",
+    )
+    return prices

@@ -1,0 +1,56 @@
+"""Solve linear programmes: a typed layer over scipy, which has no type stubs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+# `import_module` needs no stubs.
+_optimize: Any = import_module("scipy.optimize")
+sparse: Any = import_module("scipy.sparse")
+
+
+def least(
+    cost: Floats,
+    limits: tuple[Any, Floats],
+    *,
+    balance: tuple[Any, Floats] | None = None,
+    bounds: Sequence[tuple[float | None, float | None]] | tuple[float, None] = (0, None),
+    method: str = "highs",
+) -> tuple[Floats, Floats]:
+    """Return the x with the least `cost`, and the dual value of each limit (never negative).
+
+    Args:
+        cost: Cost of each variable.
+        limits: Rows, and the most that each may be.
+        balance: Rows, and what each must be exactly.
+        bounds: Least and most of the variables.
+        method: Method of `scipy.optimize.linprog`.
+
+    Raises:
+        RuntimeError: No solution was found.
+    """
+    rows, equal = balance or (None, None)
+    solved = _optimize.linprog(
+        cost,
+        A_ub=limits[0],
+        b_ub=limits[1],
+        A_eq=rows,
+        b_eq=equal,
+        bounds=bounds,
+        method=method,
+    )
+    if solved.status != 0:
+        raise RuntimeError(f"a programme of the bound was not solved: {solved.message}")
+    saved: Floats = np.maximum(0.0, -np.asarray(solved.ineqlin.marginals, dtype=np.float64))
+    return np.asarray(solved.x, dtype=np.float64), saved

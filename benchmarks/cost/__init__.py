@@ -1,0 +1,1 @@
+"""Measure what polling costs on this machine. See `benchmarks.cost.__main__`."""

@@ -1,0 +1,108 @@
+"""Measure what polling costs: CPU per poll and per decision, memory, blocks of the event loop.
+
+    python -m benchmarks.cost              all of it, a few minutes
+    python -m benchmarks.cost --quick      fewer tasks and rounds, under 20 s
+    python -m benchmarks.cost --check      exit with 1 if a target is missed
+
+How: the server runs in another process and answers at once with prepared replies. The client is an
+ordinary `SunoClient` with a limiter of a million requests per second, because thousands of polls at
+15 per second would take minutes. Each request passes every step of the limiter without waiting. The
+``paced`` figures use the real rate of 15 per second, with thousands of tracked tasks, beside a loop
+that sleeps and asks. They include waiting and the work that the schedule does over time.
+
+What it does not show: TLS, for any contender; networks; and the delay of results (see
+`benchmarks.polling` and `benchmarks.schedule`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.cost import polls, scale
+from benchmarks.cost.server import running_server
+
+#: Largest allowed value of each figure.
+TARGETS = {
+    # A public trace hook of aiohttp reports that a request was sent. It costs 7 to 21 us a request.
+    # Without it a create could be sent twice, so the cost is accepted.
+    "cpu_of_aiohttp": 1.35,
+    "cpu_of_httpx": 0.2,
+    "decision_growth": 3.0,
+    "decision_growth_mean": 3.0,
+    "decision_growth_mean_days": 3.0,
+    "decision_growth_mean_days_endless": 3.0,
+    "step_worst_ms": 20.0,
+    "hold_ms_add": 20.0,
+    "bytes_per_id_as_completed": 600.0,
+    "bytes_per_id_results": 600.0,
+    "bytes_per_id_answered_once": 600.0,
+    "bytes_per_id_own_tasks": 600.0,
+    # The consumer, the dispatcher and the requests in flight: a constant, not one task per id.
+    "asyncio_tasks_as_completed": 20.0,
+    "asyncio_tasks_results": 20.0,
+    "asyncio_tasks_answered_once": 20.0,
+    "asyncio_tasks_own_tasks": 20.0,
+}
+
+
+class _Size(NamedTuple):
+    polled: int
+    rounds: int
+    decisions: tuple[int, ...]
+    steps: int
+    tracked: int
+    tries: int
+    seconds: float
+
+
+_FULL = _Size(2_000, 9, (1_000, 10_000, 100_000, 1_000_000), 20_000, 100_000, 5, 20.0)
+_QUICK = _Size(400, 3, (1_000, 10_000, 100_000), 4_000, 5_000, 2, 1.5)
+
+
+def measure(size: _Size, *, full: bool) -> dict[str, float]:
+    """Return every figure by its name."""
+    figures: dict[str, float] = {}
+    with running_server() as base_url:
+        figures |= polls.measure(base_url, size.polled, size.rounds)
+        if full:
+            for in_flight in (1, 20):
+                found = polls.measure(base_url, size.polled, size.rounds, in_flight)
+                figures |= {f"{name}_of_{in_flight}": value for name, value in found.items()}
+        figures |= asyncio.run(polls.paced(base_url, size.tracked, size.seconds))
+        figures |= scale.decisions(size.decisions, size.steps)
+        figures |= scale.holds(base_url, size.tracked, size.tries)
+        figures |= scale.memory(base_url, size.tracked)
+    return figures
+
+
+def missed(figures: dict[str, float]) -> list[str]:
+    """Return the names of the figures that miss their targets."""
+    return [name for name, most in TARGETS.items() if not figures[name] <= most]
+
+
+def main() -> None:
+    """Measure, print, write, and compare with the targets."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cost")
+    parser.add_argument("--quick", action="store_true", help="fewer tasks and rounds")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to it")
+    given = parser.parse_args()
+    figures = measure(_QUICK if given.quick else _FULL, full=not given.quick)
+    wrong = missed(figures)
+    for name, value in figures.items():
+        most = TARGETS.get(name)
+        target = "" if most is None else f"   at most {most:g}{': MISSED' * (name in wrong)}"
+        print(f"{name:>36} {value:>12.3f}{target}")
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if given.check and wrong:
+        sys.exit(f"missed: {', '.join(wrong)}")
+
+
+if __name__ == "__main__":
+    main()

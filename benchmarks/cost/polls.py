@@ -1,0 +1,245 @@
+"""CPU per poll, end to end: the client beside code without it.
+
+Each contender sends one request for each task to a server in another process, and keeps the records
+of the tasks that ended. All contenders have the same number of requests in flight. For the client
+the figure includes adding each task, and removing it if it is still running. CPU is the time of
+this process (`time.process_time`), sessions and connections included, divided by the requests.
+Contenders take turns, and each ratio compares figures of the same round.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import random
+import statistics
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import httpx
+import msgspec
+
+from benchmarks.cost.server import SUCCESS_EVERY
+from benchmarks.schedule.sets import RATE
+from suno_async import SunoClient
+from suno_async._polling import poller as polling
+from suno_async.limits import LocalLimiter
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from suno_async import Outcome, PollPolicy
+
+KEY = "not-a-secret"
+PATH = "/api/v1/client/job/TaskInfo"
+
+#: Requests in flight at once: 15 a second with replies that take half a second. With more, httpx
+#: gets slower, because its pool checks every connection for each request. With one, this client
+#: gets slower, because requests do not share turns of the event loop. The full run reports both.
+IN_FLIGHT = 8
+
+#: Requests per second: more than possible, so a request passes the whole limiter without waiting.
+FREE = 1e6
+
+_draw = random.Random(1)
+
+
+def client_at(
+    base_url: str, limiter: LocalLimiter, *, policy: PollPolicy | None = None
+) -> SunoClient:
+    """Return a client of the benchmark's server."""
+    return SunoClient(KEY, base_url=base_url, policy=policy, limiter=limiter)
+
+
+async def suno_async(base_url: str, ids: Sequence[str], in_flight: int) -> int:
+    """Poll with `SunoClient.as_completed`."""
+    # The poller allows 200 in flight. All contenders must have the same limit.
+    polling.MOST_IN_FLIGHT = in_flight
+    limiter = LocalLimiter(FREE)
+    async with client_at(base_url, limiter) as client:
+        ended: list[Outcome] = []
+
+        async def collect() -> None:
+            async for outcome in client.as_completed(ids):
+                ended.append(outcome)  # noqa: PERF401 (it is cancelled, and must keep what came)
+
+        task = asyncio.ensure_future(collect())
+        # Reading the count is free. `statistics` costs CPU, so it comes last.
+        await until(lambda: limiter.granted >= len(ids), 0.005)
+        await until(lambda: not client.statistics().in_flight, 0.005)
+        task.cancel()
+        await asyncio.wait([task])
+        if len(ended) != len(ids) // SUCCESS_EVERY or not all(outcome.ok for outcome in ended):
+            raise RuntimeError(f"{len(ended)} of {len(ids)} tasks ended")
+        return limiter.granted
+
+
+async def bare_aiohttp(base_url: str, ids: Sequence[str], in_flight: int) -> int:
+    """Poll with `session.get` and `json.loads` only, in `in_flight` loops."""
+    async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
+
+        async def ask(task_id: str) -> Any:  # noqa: ANN401 (JSON)
+            async with session.get(f"{base_url}{PATH}?task_id={task_id}") as response:
+                return json.loads(await response.read())
+
+        return await _in_loops(ids, in_flight, ask)
+
+
+async def bare_httpx(base_url: str, ids: Sequence[str], in_flight: int) -> int:
+    """Poll with `client.get` and ``.json()`` only, in `in_flight` loops."""
+    limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
+    async with httpx.AsyncClient(headers={"x-api-key": KEY}, limits=limits) as client:
+
+        async def ask(task_id: str) -> Any:  # noqa: ANN401 (JSON)
+            return (await client.get(f"{base_url}{PATH}?task_id={task_id}")).json()
+
+        return await _in_loops(ids, in_flight, ask)
+
+
+async def task_per_id(base_url: str, ids: Sequence[str], in_flight: int) -> int:
+    """Poll with one asyncio task per id, all behind one semaphore."""
+    polls, finished = 0, dict[str, Any]()
+    free = asyncio.Semaphore(in_flight)
+    async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
+
+        async def follow(task_id: str) -> None:
+            nonlocal polls
+            async with free, session.get(f"{base_url}{PATH}?task_id={task_id}") as response:
+                reply = json.loads(await response.read())
+            polls += 1
+            if reply["data"]["status"] == "success":
+                finished[task_id] = reply
+
+        async with asyncio.TaskGroup() as group:
+            for task_id in ids:
+                group.create_task(follow(task_id))
+    return polls
+
+
+async def _in_loops(
+    ids: Sequence[str], in_flight: int, ask: Callable[[str], Awaitable[Any]]
+) -> int:
+    polls, finished, open_ids = 0, dict[str, Any](), deque(ids)
+
+    async def work() -> None:
+        nonlocal polls
+        while open_ids:
+            task_id = open_ids.popleft()
+            reply = await ask(task_id)
+            polls += 1
+            if reply["data"]["status"] == "success":
+                finished[task_id] = reply
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(in_flight):
+            group.create_task(work())
+    return polls
+
+
+CONTENDERS: dict[str, Callable[[str, Sequence[str], int], Awaitable[int]]] = {
+    "suno_async": suno_async,
+    "aiohttp": bare_aiohttp,
+    "httpx": bare_httpx,
+    "task_per_id": task_per_id,
+}
+
+
+def new_ids(count: int, draw: random.Random) -> list[str]:
+    """Return random ids in the format of the server."""
+    return [str(uuid.UUID(int=draw.getrandbits(128))) for _ in range(count)]
+
+
+def measure(
+    base_url: str,
+    ids: int,
+    rounds: int,
+    in_flight: int = IN_FLIGHT,
+    names: Sequence[str] = tuple(CONTENDERS),
+) -> dict[str, float]:
+    """Return microseconds of CPU per poll and the ratios: medians over the rounds, and ranges."""
+    table: dict[str, list[float]] = {name: [] for name in names}
+    for name in names:
+        # Warm up: imports and caches are not part of the figures.
+        asyncio.run(_cpu_per_poll(base_url, name, 50, in_flight))
+    for number in range(rounds):
+        first = number % len(names)
+        # The order changes, so no contender always runs after the same other one.
+        for name in (*names[first:], *names[:first]):
+            table[name].append(asyncio.run(_cpu_per_poll(base_url, name, ids, in_flight)))
+    figures = {f"cpu_us_{name}": statistics.median(each) * 1e6 for name, each in table.items()}
+    ours = table["suno_async"]
+    for name in names[1:]:
+        ratios = [mine / theirs for mine, theirs in zip(ours, table[name], strict=True)]
+        figures[f"cpu_of_{name}"] = statistics.median(ratios)
+        figures[f"cpu_of_{name}_least"] = min(ratios)
+        figures[f"cpu_of_{name}_most"] = max(ratios)
+    return figures
+
+
+async def _cpu_per_poll(base_url: str, name: str, count: int, in_flight: int) -> float:
+    ids = new_ids(count, _draw)
+    await reset(base_url)
+    gc.collect()
+    before = time.process_time()
+    polls = await CONTENDERS[name](base_url, ids, in_flight)
+    cpu = time.process_time() - before
+    counted = await reset(base_url)
+    if not polls == counted["requests"] == count:
+        raise RuntimeError(f"{name}: {polls} polls, {counted} counted, {count} expected")
+    # The request for the counts opens one more connection.
+    if counted["most_connections"] > in_flight + 1:
+        raise RuntimeError(f"{name}: {counted['most_connections']} connections")
+    return cpu / polls
+
+
+async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]:
+    """Return microseconds of CPU per poll at 15 requests per second, waiting included.
+
+    The client tracks `tracked` tasks meanwhile. A loop that sleeps, asks and decodes is measured
+    beside it.
+    """
+    # No task ends before all are tracked.
+    await reset(base_url, 10 * tracked)
+    limiter = LocalLimiter()
+    async with client_at(base_url, limiter) as client:
+        waiting = asyncio.ensure_future(client.outcomes(new_ids(tracked, _draw)))
+        await until(lambda: client.statistics().watched >= tracked, 0.05)
+        await reset(base_url)
+        polls, before = limiter.granted, time.process_time()
+        await asyncio.sleep(seconds)
+        ours = (time.process_time() - before) / (limiter.granted - polls)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
+        count = int(seconds * RATE)
+        before = time.process_time()
+        for task_id in new_ids(count, _draw):
+            await asyncio.sleep(1 / RATE)
+            async with session.get(f"{base_url}{PATH}?task_id={task_id}") as response:
+                json.loads(await response.read())
+        bare = (time.process_time() - before) / count
+    return {
+        "paced_cpu_us_suno_async": ours * 1e6,
+        "paced_cpu_us_aiohttp": bare * 1e6,
+        "paced_cpu_of_aiohttp": ours / bare,
+    }
+
+
+async def until(holds: Callable[[], bool], every: float) -> None:
+    """Check a condition every so many seconds until it holds; RuntimeError after five minutes."""
+    give_up_at = time.monotonic() + 300
+    while not holds():
+        if time.monotonic() > give_up_at:
+            raise RuntimeError("the client did not reach the expected state in five minutes")
+        await asyncio.sleep(every)
+
+
+async def reset(base_url: str, success_every: int = SUCCESS_EVERY) -> dict[str, int]:
+    """Reset the server's counts, set how often it replies "success", and return the old counts."""
+    url = f"{base_url}/reset?success_every={success_every}"
+    async with aiohttp.ClientSession() as session, session.get(url) as reply:
+        return msgspec.json.decode(await reply.read(), type=dict[str, int])

@@ -1,0 +1,1 @@
+"""Simulate the polling schedule beside its alternatives. See `benchmarks.schedule.__main__`."""

@@ -1,0 +1,222 @@
+"""The policies that the benchmark compares: the schedules of the client and the baselines.
+
+fixed        checks every task every 15 s, behind a FIFO limiter
+backoff      checks after 15 s, then every 15 to 30 s (equal jitter), behind a FIFO limiter
+edf          the client with schedule="backoff": exponential backoff, earliest due first
+adaptive     the client with schedule="adaptive": starts with a prior and learns durations
+trained      the same, after it has seen 5,000 tasks of the same durations
+eager        trained, with intervals down to 2 s while the budget is idle
+clairvoyant  knows when every task ends: one request per task, endless tasks last
+
+Behind a FIFO limiter a request joins the queue when the timer of its task fires, so the earliest
+timer goes first. The next timer of the task starts when the reply arrives.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from random import Random
+from typing import TYPE_CHECKING
+
+from benchmarks.schedule.sets import DEADLINE, EAGER_FLOOR, FLOOR, draw_durations
+from suno_async import Durations as Learner
+from suno_async import PollPolicy
+from suno_async._schedule.adaptive import AdaptiveSchedule
+from suno_async._schedule.backoff import BackoffSchedule
+from suno_async._schedule.entry import Entry, Schedule
+from suno_async._schedule.tuning import DEFAULT_TUNING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.schedule.sets import Durations, TaskSet
+    from benchmarks.schedule.simulation import Poller
+    from suno_async._schedule.tuning import Tuning
+
+BASELINES = ("fixed", "backoff", "clairvoyant")
+SCHEDULES = ("edf", "adaptive", "trained", "eager")
+
+#: Tasks that a trained schedule has seen.
+LESSONS = 5000
+
+
+class Timers:
+    """One timer per task behind a FIFO limiter."""
+
+    def __init__(self, tasks: TaskSet, interval: Callable[[int], float]) -> None:
+        """Start without tasks; `interval` maps the number of checks so far to seconds."""
+        self._created = tasks.created
+        self._interval = interval
+        self._checks = [0] * len(tasks)
+        self._heap: list[tuple[float, int]] = []
+
+    def add(self, task: int, now: float) -> None:
+        """Start the timer of a task."""
+        heapq.heappush(self._heap, (now + self._interval(0), task))
+
+    def next_due(self) -> float | None:
+        """Return the earliest timer."""
+        return self._heap[0][0] if self._heap else None
+
+    def pop(self, now: float) -> int | None:
+        """Return the task whose timer fired first."""
+        if not self._heap or self._heap[0][0] > now:
+            return None
+        return heapq.heappop(self._heap)[1]
+
+    def running(self, task: int, now: float) -> None:
+        """Start the timer again, unless the deadline has passed."""
+        self._checks[task] += 1
+        last = self._created[task] + DEADLINE
+        if now < last:
+            due = now + self._interval(self._checks[task])
+            # A check that would leave less than the floor before the deadline moves onto it.
+            heapq.heappush(self._heap, (due if due <= last - FLOOR else max(last, due), task))
+
+    def ended(self, task: int, now: float, duration: float) -> None:
+        """Do nothing: the timer is not running."""
+
+
+class Clairvoyant:
+    """Checks each task once, when it ends; endless tasks at the deadline, after all others.
+
+    The order among ended tasks does not matter: any order without idle slots gives the same sum of
+    delays.
+    """
+
+    def __init__(self, tasks: TaskSet) -> None:
+        self._tasks = tasks
+        self._future: list[tuple[float, int]] = []
+        self._ready: list[tuple[bool, float, int]] = []
+
+    def add(self, task: int, now: float) -> None:
+        """Note the end of a task."""
+        duration = min(max(self._tasks.durations[task], FLOOR), DEADLINE)
+        heapq.heappush(self._future, (now + duration, task))
+
+    def next_due(self) -> float | None:
+        """Return the time of the next end."""
+        if self._ready:
+            return self._ready[0][1]
+        return self._future[0][0] if self._future else None
+
+    def pop(self, now: float) -> int | None:
+        """Return a task that has ended."""
+        while self._future and self._future[0][0] <= now:
+            due, task = heapq.heappop(self._future)
+            heapq.heappush(self._ready, (math.isinf(self._tasks.durations[task]), due, task))
+        return heapq.heappop(self._ready)[2] if self._ready else None
+
+    def running(self, task: int, now: float) -> None:
+        """Do nothing: the task never finishes."""
+
+    def ended(self, task: int, now: float, duration: float) -> None:
+        """Do nothing: the end was known."""
+
+
+class Watched(Entry, eq=False, gc=False):
+    """A schedule entry with the index of its task in the set."""
+
+    number: int = -1
+
+
+class Scheduled:
+    """A policy that runs one of the client's own schedules.
+
+    Attributes:
+        schedule: The schedule.
+        lessons: Durations by kind that the schedule learns just before it gets a task, by the
+            index of that task.
+    """
+
+    def __init__(self, tasks: TaskSet, schedule: Schedule[Watched], learner: Learner) -> None:
+        self.schedule = schedule
+        self.lessons: dict[int, list[tuple[str, list[float]]]] = {}
+        self._learner = learner
+        self._tasks = tasks
+        self._entries: dict[int, Watched] = {}
+
+    def add(self, task: int, now: float) -> None:
+        """Add a task to the schedule."""
+        for lesson in self.lessons.pop(task, ()):
+            self._teach(*lesson)
+        entry = Watched(
+            "",
+            added_at=now,
+            created_at=now,
+            kind=self._tasks.kinds[task],
+            interactive=task in self._tasks.interactive,
+            number=task,
+        )
+        self._entries[task] = entry
+        self.schedule.add(entry, now)
+
+    def next_due(self) -> float | None:
+        """Return the time of the next check."""
+        return self.schedule.next_due()
+
+    def pop(self, now: float) -> int | None:
+        """Return the task that the schedule chooses."""
+        entry = self.schedule.pop(now)
+        return None if entry is None else entry.number
+
+    def running(self, task: int, now: float) -> None:
+        """Put the task back, unless that was its last check."""
+        if not self.schedule.defer(self._entries[task], now):
+            del self._entries[task]
+
+    def ended(self, task: int, now: float, duration: float) -> None:
+        """Let the schedule learn the duration of the task."""
+        del now
+        self.schedule.settle(self._entries.pop(task), duration)
+
+    def _teach(self, kind: str, durations: list[float]) -> None:
+        """Let the schedule learn from tasks that were polled from their creation to their end."""
+        for duration in durations:
+            if math.isfinite(duration):
+                self._learner.ended(kind, 0.0, duration)
+            else:
+                self._learner.still_running(kind, 0.0, DEADLINE)
+
+
+def adaptive_poller(
+    tasks: TaskSet, *, eager: bool = False, tuning: Tuning = DEFAULT_TUNING
+) -> Scheduled:
+    """Return a policy that runs an untrained adaptive schedule."""
+    learner = Learner()
+    schedule = AdaptiveSchedule[Watched](PollPolicy(eager=eager), learner, tuning)
+    return Scheduled(tasks, schedule, learner)
+
+
+def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) -> Poller:
+    """Return a fresh policy for a set of tasks.
+
+    Raises:
+        ValueError: There is no policy of this name.
+    """
+    random = Random(f"backoff {seed}")
+    match policy:
+        case "fixed":
+            return Timers(tasks, lambda _: FLOOR)
+        case "backoff":
+            return Timers(tasks, lambda k: random.uniform(FLOOR, 2 * FLOOR) if k else FLOOR)
+        case "clairvoyant":
+            return Clairvoyant(tasks)
+        case "edf":
+            jitter = Random(f"jitter {seed}").random
+            schedule = BackoffSchedule[Watched](PollPolicy(schedule="backoff"), jitter)
+            return Scheduled(tasks, schedule, Learner())
+        case "adaptive":
+            return adaptive_poller(tasks)
+        case "trained" | "eager":
+            poller = adaptive_poller(tasks, eager=policy == "eager")
+            poller.lessons[0] = [("", draw_durations(LESSONS, durations, f"lessons {seed}"))]
+            return poller
+        case _:
+            raise ValueError(f"no policy is called {policy!r}")
+
+
+def floor_of(policy: str) -> float:
+    """Return the shortest time in seconds that a policy leaves between two checks of a task."""
+    return EAGER_FLOOR if policy == "eager" else FLOOR

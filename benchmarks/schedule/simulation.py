@@ -1,0 +1,161 @@
+"""Simulate one account, one policy and one set of tasks in virtual time, event by event.
+
+Requests are at least 1/15 s apart, and an unused slot is lost. The server reads the status of a
+task when the request is sent. The reply arrives 50 to 250 ms later, so several requests are in
+flight at once and their replies overtake each other. A policy learns a status when the reply
+arrives, not before.
+
+The delay of a task is the time from its end to the arrival of the reply that reports its end. That
+is how long a user waits. It always includes one reply delay. Reply delays are independent of
+everything that a policy can know. Therefore a lower bound for replies without delay, plus the mean
+reply delay (`MEAN_REPLY_DELAY`), is a lower bound with them: a policy that sees a status at once
+could also ignore it for the length of a reply delay.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Protocol
+
+from benchmarks.schedule.sets import FLOOR, RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.schedule.sets import TaskSet
+
+#: Shortest and longest time from a request to its reply in seconds, uniformly distributed.
+REPLY_DELAY = (0.05, 0.25)
+
+#: Mean time from a request to its reply in seconds; part of the mean delay of every policy.
+MEAN_REPLY_DELAY = sum(REPLY_DELAY) / 2
+
+#: The setting in which replies take no time.
+AT_ONCE = (0.0, 0.0)
+
+
+class Poller(Protocol):
+    """A polling policy. A task is its index in the set; times are in seconds."""
+
+    def add(self, task: int, now: float) -> None:
+        """Start to poll a task that was created now."""
+        ...
+
+    def next_due(self) -> float | None:
+        """Return the earliest time at which `pop` returns a task; None if nothing is left."""
+        ...
+
+    def pop(self, now: float) -> int | None:
+        """Return the task to check at `now`; None if there is none."""
+        ...
+
+    def running(self, task: int, now: float) -> None:
+        """Take a reply: the task was still running when the request was sent."""
+        ...
+
+    def ended(self, task: int, now: float, duration: float) -> None:
+        """Take a reply: the task had ended when the request was sent."""
+        ...
+
+
+@dataclass
+class Run:
+    """The result of one simulation.
+
+    Attributes:
+        delays: Delay of each task whose end was reported, by its index in the set.
+        seen: Time at which the end of each of these tasks was reported.
+        requests: Number of requests sent.
+        makespan: Time of the last request.
+        lost: Tasks that finished without the policy noticing.
+        early: Requests that broke the floor: too soon after the creation or the last check.
+        asked: Time of every request and age of its task, if `simulate` ran with `trace`.
+    """
+
+    delays: dict[int, float] = field(default_factory=dict[int, float])
+    seen: dict[int, float] = field(default_factory=dict[int, float])
+    requests: int = 0
+    makespan: float = 0.0
+    lost: int = 0
+    early: int = 0
+    asked: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+
+    @property
+    def mean_delay(self) -> float:
+        """Mean of the delays; NaN if there are none."""
+        return math.fsum(self.delays.values()) / len(self.delays) if self.delays else math.nan
+
+    @property
+    def requests_per_finished(self) -> float:
+        """Requests for all tasks, endless ones included, per task whose end was reported."""
+        return self.requests / len(self.delays) if self.delays else math.inf
+
+
+def simulate(
+    tasks: TaskSet,
+    poller: Poller,
+    *,
+    floor: float = FLOOR,
+    trace: bool = False,
+    reply_delay: tuple[float, float] = REPLY_DELAY,
+) -> Run:
+    """Let `poller` poll `tasks` until it has nothing left to check."""
+    run = Run()
+    created, ends = tasks.created, tasks.ends()
+    last_asked = list(created)
+    draw = Random("reply delays")
+    # A heap of (arrival, number of the request, task, whether it had ended).
+    replies: list[tuple[float, int, int, bool]] = []
+    added, free = 0, 0.0
+    while True:
+        due = poller.next_due()
+        now = math.inf if due is None else max(due, free)
+        creation = created[added] if added < len(created) else math.inf
+        reply = replies[0][0] if replies else math.inf
+        if creation <= min(now, reply) and math.isfinite(creation):
+            poller.add(added, creation)
+            added += 1
+        elif replies and reply <= now:
+            _deliver(heapq.heappop(replies), tasks, poller, ends, run)
+        elif due is None:
+            break
+        else:
+            free = now + 1 / RATE
+            task = poller.pop(now)
+            if task is None:
+                continue
+            run.requests += 1
+            run.makespan = now
+            run.early += now - last_asked[task] < floor - 1e-6
+            last_asked[task] = now
+            if trace:
+                run.asked.append((now, now - created[task]))
+            arrival = now + draw.uniform(*reply_delay)
+            heapq.heappush(replies, (arrival, run.requests, task, ends[task] <= now))
+    run.lost = sum(map(math.isfinite, tasks.durations)) - len(run.delays)
+    return run
+
+
+def _deliver(
+    reply: tuple[float, int, int, bool],
+    tasks: TaskSet,
+    poller: Poller,
+    ends: Sequence[float],
+    run: Run,
+) -> None:
+    now, _, task, ended = reply
+    if ended:
+        run.seen[task], run.delays[task] = now, now - ends[task]
+        poller.ended(task, now, tasks.durations[task])
+    else:
+        poller.running(task, now)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least `share` of the values do not exceed; NaN of none."""
+    if not values:
+        return math.nan
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

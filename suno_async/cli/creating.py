@@ -1,0 +1,88 @@
+"""Create one task from the options of a command, and do what the options say with it."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from suno_async import Input, InvalidInputError, SunoClient
+from suno_async.cli.downloads import download_files
+from suno_async.cli.files import make_directory
+from suno_async.cli.options import BaseUrl, Json, option, parse_json_object
+from suno_async.cli.output import errors_about, print_info
+from suno_async.cli.running import run
+
+#: The options of every command that creates a task.
+CREATE_OPTIONS = [
+    option(
+        "callback_url",
+        Annotated[str | None, typer.Option(help="URL that is called when the task ends.")],
+    ),
+    option(
+        "max_credits",
+        Annotated[
+            float | None,
+            typer.Option(min=0, help="Ask for the price first. Create nothing above this."),
+        ],
+    ),
+    option("wait", Annotated[bool, typer.Option("--wait", help="Wait for the result.")], False),
+    option(
+        "download",
+        Annotated[
+            Path | None, typer.Option(help="Wait, and download the files into this directory.")
+        ],
+    ),
+    option("base_url", BaseUrl),
+    option("as_json", Json, False),
+]
+
+#: Stands for the URL of a file that is not uploaded yet, so that the input can be checked.
+_NOT_UPLOADED_YET = "https://upload.invalid/"
+
+
+def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = None) -> None:
+    """Create a task, print its id, and then wait and download if the options say so.
+
+    Args:
+        kind: The kind of job.
+        given: The fields of the input, and the values of `CREATE_OPTIONS`.
+        audio: A file or a URL for the field ``audio_url``. A file is uploaded first.
+    """
+    options = {each.name: given.pop(each.name) for each in CREATE_OPTIONS}
+    given["extra"] = parse_json_object("--extra", given["extra"])
+    is_file = audio is not None and not audio.startswith(("https://", "http://"))
+    if audio is not None:
+        given["audio_url"] = _NOT_UPLOADED_YET if is_file else audio
+    job, directory = kind(**given), options["download"]
+    as_json: bool = options["as_json"]
+    if directory is not None:
+        make_directory(directory)
+
+    async def work() -> None:
+        async with SunoClient(base_url=options["base_url"]) as suno:
+            task = await suno.create(
+                await _with_upload(suno, job, audio) if audio and is_file else job,
+                callback_url=options["callback_url"],
+                max_credits=options["max_credits"],
+            )
+            # Print the id before anything else: the task is paid for, whatever happens next.
+            typer.echo(json.dumps({"task_id": task.id}) if as_json else task.id)
+            if not options["wait"] and directory is None:
+                return
+            with errors_about(task_id=task.id):
+                info = await task
+                print_info(info, as_json=as_json)
+                if directory is not None:
+                    async for path in download_files(suno, info, directory):
+                        typer.echo(json.dumps({"file": path}) if as_json else path)
+
+    run(work())
+
+
+async def _with_upload(suno: SunoClient, job: Input, file: str) -> Input:
+    """Return the input with the URL of the uploaded file. Upload nothing for a bad input."""
+    if problems := job.problems():
+        raise InvalidInputError(problems)
+    return msgspec.structs.replace(job, audio_url=await suno.upload(file))

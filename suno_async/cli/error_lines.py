@@ -1,0 +1,94 @@
+"""Error lines on stderr: ``error: …`` as text, or one JSON object per error with ``--json``.
+
+This module imports neither typer nor rich, because it also reports that they are missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from suno_async import InvalidInputError
+
+if TYPE_CHECKING:
+    from suno_async import SunoError
+
+#: Characters that would break a line or control the terminal. Server texts may contain them.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+def json_requested() -> bool:
+    """Return whether ``--json`` is on the command line.
+
+    This reads the words themselves, because an error can occur before the options are parsed.
+    """
+    words = sys.argv[1:]
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in options
+
+
+class About(TypedDict, total=False):
+    """What an error concerns.
+
+    Attributes:
+        file: The file.
+        index: The input, counted from 0. Text lines count from 1.
+        task_id: The task.
+        model: The model.
+    """
+
+    file: str | None
+    index: int
+    task_id: str
+    model: str
+
+
+def error_line(message: str, *, as_json: bool, **about: Unpack[About]) -> str:
+    """Return the line that reports an error.
+
+    As text, the line names what the error concerns, unless `message` already does.
+
+    Args:
+        message: What went wrong.
+        as_json: Return a JSON object instead of text.
+        about: What the error concerns.
+    """
+    known = {name: value for name, value in about.items() if value not in (None, "")}
+    if as_json:
+        return json.dumps({"error": message, **known})
+    labels = [_label(name, value) for name, value in known.items()]
+    prefix = "".join(f"{label}: " for label in labels if label not in message)
+    return _CONTROL.sub(" ", f"error: {prefix}{message}")
+
+
+def print_error(message: str, **about: Unpack[About]) -> None:
+    """Print an error on stderr: as JSON if ``--json`` was given, else as text.
+
+    Args:
+        message: What went wrong.
+        about: What the error concerns.
+    """
+    line = error_line(message, as_json=json_requested(), **about)
+    print(line, file=sys.stderr)  # noqa: T201 (a command prints)
+
+
+def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
+    """Print an error of the library on stderr, with one line for each problem of an input.
+
+    Args:
+        error: The error. If it names a task, the line does too.
+        about: What else the error concerns.
+    """
+    named: object = getattr(error, "task_id", "")
+    if "task_id" not in about and isinstance(named, str):
+        about["task_id"] = named
+    for problem in error.problems if isinstance(error, InvalidInputError) else (str(error),):
+        print_error(problem, **about)
+
+
+def _label(name: str, value: Any) -> str:  # noqa: ANN401 (text or a number)
+    if name == "index":
+        return f"input {value + 1}"
+    return str(value) if name == "file" else f"{name.removesuffix('_id')} {value}"

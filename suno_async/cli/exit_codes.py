@@ -1,0 +1,60 @@
+"""The exit codes of ``suno-async``. Pure."""
+
+from __future__ import annotations
+
+from suno_async import (
+    AuthenticationError,
+    ConfigurationError,
+    CreateOutcomeUnknownError,
+    CreditLimitError,
+    InsufficientCreditsError,
+    InvalidInputError,
+    SunoError,
+    TaskFailedError,
+)
+
+MEANINGS = {
+    0: "success",
+    1: "a task failed",
+    2: "bad input or configuration",
+    3: "the key was refused",
+    4: "not enough credits, or the price is above --max-credits",
+    5: "an outcome is unknown (no such task, timeout, server error)",
+    6: "a task may or may not have been created and charged",
+    130: "Ctrl-C",
+    143: "SIGTERM",
+}
+
+#: Exit codes of every command: 128 plus the number of the signal, as in shells.
+SIGNALS = (130, 143)
+
+#: Added to the help of commands that handle several tasks.
+HIGHEST = " With several tasks, the highest code counts."
+
+_CODES: tuple[tuple[type[SunoError], int], ...] = (
+    (TaskFailedError, 1),
+    (InvalidInputError, 2),
+    (ConfigurationError, 2),
+    (AuthenticationError, 3),
+    (InsufficientCreditsError, 4),
+    (CreditLimitError, 4),
+    (CreateOutcomeUnknownError, 6),
+)
+
+
+def exit_code(error: SunoError | None) -> int:
+    """Return the exit code of an error: 0 for None, 5 for an error that leaves the outcome open."""
+    if error is None:
+        return 0
+    return next((code for kind, code in _CODES if isinstance(error, kind)), 5)
+
+
+def exit_codes_help(*codes: int, success: str = MEANINGS[0]) -> str:
+    """Return the paragraph about exit codes in a command's help.
+
+    Args:
+        codes: The codes of the command, without 0 and the codes of signals.
+        success: What 0 means.
+    """
+    meanings = [f"0 {success}", *(f"{code} {MEANINGS[code]}" for code in (*codes, *SIGNALS))]
+    return f"Exit codes: {'; '.join(meanings)}."

@@ -1,0 +1,136 @@
+"""The files that commands read and write. A problem ends the command before any request."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, TypeVar
+
+import typer
+
+from suno_async import InvalidInputError
+from suno_async.cli.batch_plan import Step, read_final_rows, read_steps
+from suno_async.cli.error_lines import print_suno_error
+from suno_async.cli.job_inputs import read_inputs
+from suno_async.cli.output import fail, print_interruption, system_message
+from suno_async.cli.task_ids import final_statuses, read_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from suno_async import Input
+
+T = TypeVar("T")
+
+
+def ids_in(file: str) -> list[str]:
+    """Return the task ids in a file; ``-`` reads stdin."""
+    return _read(file, read_ids)
+
+
+def inputs_in(file: str) -> list[Input]:
+    """Return the inputs in a file; ``-`` reads stdin."""
+    inputs = _read(file, read_inputs)
+    if not inputs:
+        fail("contains no inputs", 2, file=file)
+    return inputs
+
+
+def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
+    """Return the tasks that ended in an earlier run: task id → status.
+
+    If the earlier run was cut off in the middle of a line, end that line. Without `resume`, a
+    results file that is not empty is an error.
+    """
+    if output == "-":
+        return {}
+    with _resumed(output, resume=resume) as lines:
+        return final_statuses(lines)
+
+
+def earlier_steps(output: str, *, resume: bool) -> tuple[dict[int, Step], dict[int, str]]:
+    """Return what an earlier run of a batch did, by the index of the input.
+
+    Without `resume`, the files of an earlier run are an error.
+
+    Returns:
+        The last step of each input, and the status of each input that has ended.
+    """
+    with _resumed(f"{output}.journal", resume=resume) as lines:
+        steps = read_steps(lines)
+    with _resumed(output, resume=resume) as lines:
+        return steps, read_final_rows(lines)
+
+
+@contextlib.contextmanager
+def results_file(output: str) -> Generator[IO[str]]:
+    """Open the file that results are appended to; ``-`` is stdout."""
+    if output == "-":
+        yield sys.stdout
+        return
+    try:
+        out = Path(output).open("a", encoding="utf-8")  # noqa: SIM115 (closed below; an error within the block is not one of opening)
+    except OSError as error:
+        fail(f"cannot write {output}: {system_message(error)}", 2, file=output)
+    with out:
+        yield out
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory if it does not exist, and check that files can be written into it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        fail(f"cannot write into {path}: {system_message(error)}", 2, file=str(path))
+    if not os.access(path, os.W_OK | os.X_OK):
+        fail(f"cannot write into {path}: not permitted", 2, file=str(path))
+
+
+def _read(file: str, read: Callable[[Iterable[str]], T]) -> T:
+    try:
+        if file == "-":
+            return read(sys.stdin)
+        with Path(file).open(encoding="utf-8") as lines:
+            return read(lines)
+    except OSError as error:
+        fail(f"cannot read {file}: {system_message(error)}", 2, file=file)
+    except InvalidInputError as error:
+        print_suno_error(error, file=_name_of(file))
+        raise typer.Exit(2) from None
+    except UnicodeDecodeError as error:
+        fail(f"not UTF-8: {error}", 2, file=_name_of(file))
+    except KeyboardInterrupt:
+        print_interruption()
+        raise typer.Exit(130) from None
+
+
+def _name_of(file: str) -> str:
+    return "stdin" if file == "-" else file
+
+
+@contextlib.contextmanager
+def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
+    """Open a file of an earlier run. A file that does not exist has no lines."""
+    path = Path(name)
+    try:
+        if not path.exists() or not path.stat().st_size:
+            yield ()
+            return
+        if not resume:
+            message = "is not empty: add --resume to continue, or choose another --output"
+            fail(f"{name} {message}", 2, file=name)
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            yield lines
+        _end_last_line(path)
+    except OSError as error:
+        fail(f"cannot continue {name}: {system_message(error)}", 2, file=name)
+
+
+def _end_last_line(path: Path) -> None:
+    """Add a line break if the last line has none, so that the next row starts a new line."""
+    with path.open("rb+") as file:
+        file.seek(-1, 2)
+        if file.read(1) != b"\n":
+            file.write(b"\n")

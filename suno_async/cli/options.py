@@ -1,0 +1,116 @@
+"""Options of the commands: the shared ones, and those made from the fields of inputs."""
+
+# Typer reads the annotations at runtime.
+import inspect
+import json
+from collections.abc import Callable, Collection, Sequence
+from typing import Annotated, Any, cast
+
+import msgspec
+import typer
+
+from suno_async.cli.output import fail
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON. Errors are JSON too.")]
+BaseUrl = Annotated[str | None, typer.Option(help="API host. Default: SUNO_BASE_URL.")]
+Timeout = Annotated[float | None, typer.Option(min=0.1, help="Longest wait in seconds.")]
+TaskIds = Annotated[list[str], typer.Argument(help="Task ids.")]
+
+Command = Callable[..., None]
+
+#: Help texts of the fields. Fields without one have names that need no explanation.
+_HELP = {
+    "audio_weight": "Weight of the given audio, 0 to 1.",
+    "author": "Author shown in the video.",
+    "brand": "Brand shown in the video.",
+    "continue_at": "Where the new part starts, in seconds from the beginning.",
+    "extra": "Newer fields of the input, as a JSON object.",
+    "instrumental": "No vocals.",
+    "mode": "Default: custom with a title, tags or lyrics, otherwise simple.",
+    "model": "For example v5.5 or v5. Newer names are accepted.",
+    "name": "Name of the persona.",
+    "negative_tags": "Styles to avoid.",
+    "persona_id": "A persona created earlier.",
+    "prompt": "Description of the song or sound.",
+    "song_duration": "Length of the audio in seconds. Used for checks, not sent.",
+    "style_weight": "0 to 1.",
+    "suno_id": "Id of the song within the task.",
+    "tags": "Style tags, separated by commas.",
+    "task_id": "The task that made the song.",
+    "vocal_end": "End of the singing to learn from, in seconds.",
+    "vocal_start": "Start of the singing to learn from, in seconds.",
+    "weirdness_constraint": "0 to 1.",
+}
+
+
+def option(name: str, annotation: object, default: object = None) -> inspect.Parameter:
+    """Return one parameter of a command."""
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def field_options(
+    kind: type[msgspec.Struct],
+    *,
+    arguments: Collection[str] = (),
+    optional: Collection[str] = (),
+    without: Collection[str] = (),
+) -> list[inspect.Parameter]:
+    """Return one parameter for each field of an input.
+
+    Args:
+        kind: The class of the input.
+        arguments: Fields given by position.
+        optional: Fields that the command does not require, even if the input does.
+        without: Fields that get no parameter.
+    """
+    return [
+        _parameter(field, is_argument=field.name in arguments, optional=field.name in optional)
+        for field in msgspec.structs.fields(kind)
+        if field.name not in without
+    ]
+
+
+def with_parameters(*groups: Sequence[inspect.Parameter]) -> Callable[[Command], Command]:
+    """Declare the parameters of a command that takes ``**given``, in the form that typer reads."""
+
+    def decorate(command: Command) -> Command:
+        parameters = [each for group in groups for each in group]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
+        command.__annotations__ = {each.name: each.annotation for each in parameters}
+        return command
+
+    return decorate
+
+
+def parse_json_object(option: str, text: str | None) -> dict[str, Any]:
+    """Return the JSON object in an option's value; an empty one for None."""
+    if text is None:
+        return {}
+    try:
+        value: object = json.loads(text)
+    except ValueError as error:
+        fail(f"{option}: not JSON: {error}", 2)
+    if not isinstance(value, dict):
+        fail(f"{option}: must be a JSON object", 2)
+    return cast("dict[str, Any]", value)
+
+
+def _parameter(
+    field: msgspec.structs.FieldInfo, *, is_argument: bool, optional: bool
+) -> inspect.Parameter:
+    name, text = field.name, _HELP.get(field.name)
+    if field.type is bool:
+        flag = typer.Option(f"--{name.replace('_', '-')}", help=text)
+        return option(name, Annotated[bool, flag], default=False)
+    required = field.required and not optional
+    kind: Any = field.type
+    if kind is Any or name == "extra":
+        kind = str | None
+    elif field.required and optional:
+        kind |= None
+    declared = typer.Argument(help=text) if is_argument else typer.Option(help=text)
+    default = None if field.default is msgspec.NODEFAULT else field.default
+    default = inspect.Parameter.empty if required else default
+    return option(name, Annotated[kind, declared], default)

@@ -1,0 +1,51 @@
+"""One outcome as a row of a results file. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from suno_async import CreateOutcomeUnknownError, JobFailure, JobSuccess, TaskFailedError
+
+if TYPE_CHECKING:
+    from suno_async import JobOutcome, Outcome
+
+#: Statuses that need no further polling.
+FINAL = frozenset({"success", "failed"})
+
+
+def outcome_row(outcome: Outcome | JobOutcome) -> dict[str, Any]:
+    """Return an outcome as the JSON object that results files contain."""
+    info = outcome.info
+    job: dict[str, Any] = {}
+    if isinstance(outcome, JobSuccess | JobFailure):
+        job = {"index": outcome.index, "model": outcome.job.KIND}
+    return {
+        **job,
+        "task_id": outcome.task_id,
+        "status": outcome_status(outcome),
+        "error": None if outcome.error is None else str(outcome.error),
+        "create_at": info.create_at if info else None,
+        "complete_at": info.complete_at if info else None,
+        "duration_s": info.duration_s if info else None,
+        "tracks": [msgspec.to_builtins(track) for track in info.tracks] if info else [],
+        "stems": dict(info.stems) if info else {},
+        "media_urls": list(info.media_urls) if info else [],
+    }
+
+
+def outcome_status(outcome: Outcome | JobOutcome) -> str:
+    """Return the status of an outcome in a results file.
+
+    Returns:
+        ``"success"``, ``"failed"``, ``"undecided"`` (the task may still be running), ``"unknown"``
+        (the task may or may not exist) or ``"not_created"``.
+    """
+    if outcome.error is None:
+        return "success"
+    if isinstance(outcome.error, TaskFailedError):
+        return "failed"
+    if isinstance(outcome.error, CreateOutcomeUnknownError):
+        return "unknown"
+    return "undecided" if outcome.task_id else "not_created"

@@ -1,0 +1,92 @@
+"""Run the work of a command: report its errors, and stop it on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+
+from suno_async.cli.output import errors_about, fail, print_interruption, system_message
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+    from types import FrameType
+
+T = TypeVar("T")
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the work of a command.
+
+    Attributes:
+        exit_code: 128 plus the number of the signal.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
+    """Run the work of a command. Print its errors, and exit with the matching code.
+
+    Ctrl-C and SIGTERM cancel the work, so that it can save its results. A second signal ends the
+    work at once. Afterwards the command prints "interrupted" and exits with 130 or 143.
+
+    Args:
+        work: The work.
+        raise_stopped: Raise `Stopped` after a signal, instead of printing and exiting.
+
+    Raises:
+        Stopped: A signal ended the work, and `raise_stopped` is True.
+    """
+    try:
+        with _signals(), errors_about():
+            return asyncio.run(work)
+    except Stopped as stopped:
+        if raise_stopped:
+            raise
+        print_interruption()
+        raise typer.Exit(stopped.exit_code) from None
+    except BrokenPipeError:
+        raise  # Typer exits without a message if the reader of the output is gone.
+    except OSError as error:
+        file = None if error.filename is None else str(error.filename)
+        fail(f"cannot read or write: {system_message(error)}", 5, file=file)
+
+
+@contextlib.contextmanager
+def _signals() -> Generator[None]:
+    """Handle SIGTERM like Ctrl-C within the block, and raise `Stopped` for both.
+
+    A shell without job control starts background jobs with SIGINT ignored. The block turns SIGINT
+    on again, so that ``kill -INT`` also ends such a job.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        # asyncio.run installs the handler that cancels the work and wakes the loop.
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        if callable(on_ctrl_c):
+            on_ctrl_c(signal.SIGINT, frame)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped(143 if received else 130) from None
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)

@@ -1,0 +1,102 @@
+"""Read task ids, and the results of an earlier run. Pure."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from suno_async import InvalidInputError, check_task_id
+from suno_async.cli.outcome_rows import FINAL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+def read_ids(lines: Iterable[str]) -> list[str]:
+    """Return the task ids in lines of text, CSV or JSONL, in order and without duplicates.
+
+    A JSONL line is a string, or an object with ``task_id`` or ``id``. In CSV the ids are in the
+    column ``task_id`` or ``id`` if the first record names one, otherwise in the first column. A
+    quoted cell may contain line breaks. Lines that start with ``#`` are comments.
+
+    Raises:
+        InvalidInputError: Some records have no valid id. The error lists all of them, each with
+            the number of its first line.
+    """
+    ids: dict[str, None] = {}
+    problems: list[str] = []
+    column: int | None = None
+    numbered = enumerate(lines, 1)
+    for number, line in numbered:
+        text = line.removeprefix("\ufeff").strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            if text[0] in "{[":
+                ids[check_task_id(_id_of(json.loads(text)))] = None
+                continue
+            cells = csv_record(text + "\n", (more for _, more in numbered))
+            if column is None:
+                column = _id_column(cells)
+                if column is not None:
+                    continue
+                column = 0
+            ids[check_task_id(_cell(cells, column))] = None
+        except (InvalidInputError, ValueError, csv.Error) as error:
+            problems.append(f"line {number}: {error}")
+    if problems:
+        raise InvalidInputError(tuple(problems))
+    return list(ids)
+
+
+def csv_record(first: str, rest: Iterator[str]) -> list[str]:
+    """Return the cells of one CSV record. Take more lines only while a quoted cell is open.
+
+    Args:
+        first: The first line of the record.
+        rest: The lines after it.
+
+    Raises:
+        csv.Error: It is not a CSV record.
+    """
+    cells = next(csv.reader(itertools.chain([first], rest), strict=True))
+    return [cell.strip() for cell in cells]
+
+
+def final_statuses(lines: Iterable[str]) -> dict[str, str]:
+    """Return the tasks in a results file that have ended: task id → status.
+
+    Lines that are not complete rows are skipped.
+    """
+    statuses: dict[str, str] = {}
+    for line in lines:
+        try:
+            value: Any = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            fields = cast("dict[str, object]", value)
+            task_id, status = fields.get("task_id"), fields.get("status")
+            if isinstance(task_id, str) and isinstance(status, str) and status in FINAL:
+                statuses[task_id] = status
+    return statuses
+
+
+def _id_column(cells: list[str]) -> int | None:
+    """Return the column of the ids if this record is a header; None if it is not."""
+    return next((cells.index(name) for name in ("task_id", "id") if name in cells), None)
+
+
+def _cell(cells: list[str], column: int) -> str:
+    if column >= len(cells):
+        raise ValueError(f"no column {column + 1}")
+    return cells[column]
+
+
+def _id_of(value: object) -> object:
+    if isinstance(value, dict):
+        fields = cast("dict[str, object]", value)
+        return fields.get("task_id", fields.get("id"))
+    return value

@@ -1,0 +1,72 @@
+"""The file store of the sandbox: finished media and uploads. It must never receive a key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from suno_async.sandbox._media_files import MP3, MP4, PNG
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class FileStore:
+    """Serves media, and accepts and serves uploads.
+
+    Args:
+        announced: Announced content type of each upload, by the name in its URL.
+
+    Attributes:
+        key_leaks: Requests with a key.
+    """
+
+    def __init__(self, announced: Mapping[str, str]) -> None:
+        self._announced = announced
+        self._files: dict[str, bytes] = {}
+        self.key_leaks = 0
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Add the routes of media and uploads."""
+        router.add_get("/media/{name}", self._media)
+        router.add_put("/store/{name}", self._put)
+        router.add_get("/store/{name}", self._get)
+
+    async def _media(self, request: web.Request) -> web.Response:
+        if refused := self._key_leak(request):
+            return refused
+        name = request.match_info["name"]
+        if name.endswith(".png"):
+            return web.Response(body=PNG, content_type="image/png")
+        if name.endswith(".mp4"):
+            return web.Response(body=MP4, content_type="video/mp4")
+        return web.Response(body=MP3, content_type="audio/mpeg")
+
+    async def _put(self, request: web.Request) -> web.Response:
+        """Accept an upload only if its Content-Type is the announced one, as object stores do."""
+        name = request.match_info["name"]
+        if refused := self._key_leak(request):
+            return refused
+        if request.query.get("signature") != "sandbox" or name not in self._announced:
+            return web.Response(status=403, text="signature mismatch")
+        if request.headers.get("Content-Type") != self._announced[name]:
+            return web.Response(status=403, text="the Content-Type differs from the signed one")
+        if request.content_length is None:
+            return web.Response(status=411, text="Content-Length required")
+        self._files[name] = b"".join([chunk async for chunk in request.content.iter_any()])
+        return web.Response()
+
+    async def _get(self, request: web.Request) -> web.Response:
+        if refused := self._key_leak(request):
+            return refused
+        name = request.match_info["name"]
+        if name not in self._files:
+            return web.Response(status=404)
+        return web.Response(body=self._files[name], content_type=self._announced[name])
+
+    def _key_leak(self, request: web.Request) -> web.Response | None:
+        if "x-api-key" not in request.headers:
+            return None
+        self.key_leaks += 1
+        return web.Response(status=400, text="never send the key to this host")

@@ -1,0 +1,1 @@
+"""The public types. mypy and pyright check these files; nothing executes them."""

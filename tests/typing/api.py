@@ -1,0 +1,304 @@
+"""Uses of the public API that mypy and pyright must accept, or reject, as written here.
+
+`assert_type` pins what a checker infers. A line with ``type: ignore`` is wrong on purpose: both
+checkers report the comment if the line becomes valid.
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, assert_never, assert_type
+
+import msgspec
+
+from suno_async import (
+    Created,
+    Creation,
+    Failure,
+    GenerateMusic,
+    Input,
+    JobFailure,
+    JobOutcome,
+    JobSuccess,
+    Limiter,
+    LocalLimiter,
+    NotCreated,
+    NullObserver,
+    Observer,
+    Outcome,
+    Permit,
+    Submission,
+    Success,
+    SunoClient,
+    SunoError,
+    TaskHandle,
+    TaskInfo,
+    TaskRef,
+    Track,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+# One song
+
+
+async def one_song(suno: SunoClient) -> None:
+    """The prompt may be positional; each way to wait for a task returns its record."""
+    info = await suno.run(GenerateMusic("slow piano", instrumental=True), timeout=600)
+    assert_type(info, TaskInfo)
+    assert_type(info.tracks, tuple[Track, ...])
+
+    handle = await suno.create(GenerateMusic(prompt="slow piano"), max_credits=20)
+    assert_type(handle, TaskHandle)
+    assert_type(await handle, TaskInfo)
+    assert_type(await handle.result(timeout=600), TaskInfo)
+    assert_type(await handle.info(), TaskInfo)
+    assert_type(await suno.task_info(handle.id), TaskInfo)
+    async for update in handle.updates():
+        assert_type(update, TaskInfo)
+
+    for track in info.tracks:
+        assert_type(await suno.download(track, "music/"), Path)
+
+    await suno.create("slow piano")  # type: ignore[arg-type]
+    GenerateMusic("slow piano", "custom")  # type: ignore[arg-type, call-arg]
+
+
+def references(suno: SunoClient, handle: TaskHandle) -> None:
+    """A reference holds Unix seconds and survives JSON."""
+    assert_type(handle.id, str)
+    assert_type(handle.ref, TaskRef)
+    assert_type(handle.kind, str)
+    assert_type(handle.created_at, float | None)
+    assert_type(handle.ref.created_at, float | None)
+    ref = msgspec.json.decode(msgspec.json.encode(handle.ref), type=TaskRef)
+    assert_type(ref, TaskRef)
+    assert_type(suno.task(ref), TaskHandle)
+    assert_type(suno.task("id", created_at=1.0), TaskHandle)
+    suno.task(handle)  # type: ignore[arg-type]
+
+
+# Outcomes
+
+
+def outcome_by_error(outcome: Outcome) -> TaskInfo | None:
+    """``if outcome.error is None:`` narrows."""
+    assert_type(outcome.task_id, str)
+    assert_type(outcome.error, SunoError | None)
+    if outcome.error is None:
+        assert_type(outcome, Success)
+        assert_type(outcome.info, TaskInfo)
+    else:
+        assert_type(outcome, Failure)
+        assert_type(outcome.error, SunoError)
+    return outcome.info
+
+
+def outcome_by_class(outcome: Outcome) -> SunoError | None:
+    """``isinstance`` narrows."""
+    if isinstance(outcome, Failure):
+        assert_type(outcome, Failure)
+        assert_type(outcome.info, TaskInfo | None)
+        return outcome.error
+    assert_type(outcome, Success)
+    return None
+
+
+def outcome_by_match(outcome: Outcome) -> str:
+    """``match`` narrows, and both classes are all that there are."""
+    match outcome:
+        case Success(task_id=task_id, info=info):
+            assert_type(info, TaskInfo)
+            return task_id
+        case Failure(error=error):
+            assert_type(error, SunoError)
+            return str(error)
+        case _:
+            assert_never(outcome)
+
+
+def outcome_result(outcome: Outcome) -> TaskInfo:
+    """``result()`` returns the record or raises; ``ok`` is for counting."""
+    assert_type(outcome.ok, bool)
+    return outcome.result()
+
+
+def job_outcome_by_error(outcome: JobOutcome) -> Input:
+    """The outcome of a job narrows in the same way, and always names its input."""
+    assert_type(outcome.index, int)
+    if outcome.error is None:
+        assert_type(outcome, JobSuccess)
+        assert_type(outcome.info, TaskInfo)
+    else:
+        assert_type(outcome, JobFailure)
+        assert_type(outcome.error, SunoError)
+    return outcome.job
+
+
+def job_outcome_by_match(outcome: JobOutcome) -> str:
+    """``match`` narrows the outcome of a job, and both classes are all that there are."""
+    match outcome:
+        case JobSuccess(info=info, index=index):
+            assert_type(info, TaskInfo)
+            return f"{index}: {info.task_id}"
+        case JobFailure(error=error):
+            assert_type(error, SunoError)
+            return str(error)
+        case _:
+            assert_never(outcome)
+
+
+def job_outcome_by_class(outcome: JobOutcome) -> Outcome:
+    """``isinstance`` narrows; the outcome of a job is also the outcome of a task."""
+    if isinstance(outcome, JobFailure):
+        assert_type(outcome.error, SunoError)
+    else:
+        assert_type(outcome, JobSuccess)
+    return outcome
+
+
+# Creations
+
+
+def creation_by_error(creation: Creation) -> TaskHandle | None:
+    """``if creation.error is None:`` narrows."""
+    assert_type(creation.index, int)
+    if creation.error is None:
+        assert_type(creation, Created)
+        assert_type(creation.handle, TaskHandle)
+    else:
+        assert_type(creation, NotCreated)
+        assert_type(creation.error, SunoError)
+    return creation.handle
+
+
+def creation_by_class(creation: Creation) -> TaskHandle | None:
+    """``isinstance`` narrows."""
+    if isinstance(creation, Created):
+        return creation.handle
+    assert_type(creation, NotCreated)
+    return None
+
+
+def creation_by_match(creation: Creation) -> str:
+    """``match`` narrows, and both classes are all that there are."""
+    match creation:
+        case Created(handle=handle):
+            assert_type(handle, TaskHandle)
+            return handle.id
+        case NotCreated(error=error):
+            assert_type(error, SunoError)
+            return str(error)
+        case _:
+            assert_never(creation)
+
+
+# Many tasks
+
+
+async def ids() -> AsyncIterator[str]:
+    """Yield ids one by one, as a cursor of a database does."""
+    yield "id"
+
+
+async def jobs() -> AsyncIterator[GenerateMusic]:
+    """Yield inputs one by one, as a queue does."""
+    yield GenerateMusic("slow piano")
+
+
+async def many(suno: SunoClient, handles: list[TaskHandle], refs: tuple[TaskRef, ...]) -> None:
+    """Ids, references and handles may come from plain and from async iterables."""
+    async for outcome in suno.as_completed(["a", "b"], timeout=60):
+        assert_type(outcome, Outcome)
+    async for outcome in suno.as_completed(ids()):
+        assert_type(outcome, Outcome)
+    suno.as_completed(handles)
+    suno.as_completed(refs)
+    suno.as_completed(["id", *refs, *handles])
+    assert_type(await suno.outcomes(handles, timeout=60), list[Outcome])
+    assert_type(await suno.outcomes(ids()), list[Outcome])
+    suno.as_completed([1])  # type: ignore[list-item]
+
+    async for creation in suno.create_many([GenerateMusic("slow piano")], max_credits=20):
+        assert_type(creation, Creation)
+    async for job_outcome in suno.pipeline(jobs(), max_pending=100, timeout=600):
+        assert_type(job_outcome, JobOutcome)
+    creations = suno.create_many(jobs())
+    await creations.aclose()
+
+
+# Functions of the user
+
+
+def save(creation: Creation) -> None:
+    """Handle a creation at once."""
+
+
+async def save_later(creation: Creation) -> None:
+    """Handle a creation with I/O."""
+
+
+def record(submission: Submission) -> None:
+    """Handle a submission at once."""
+
+
+async def record_later(submission: Submission) -> None:
+    """Handle a submission with I/O."""
+
+
+def wrong(creation: int) -> None:
+    """Handle something else."""
+
+
+def callbacks(suno: SunoClient, source: list[Input]) -> None:
+    """Plain functions and coroutine functions are accepted, others are not."""
+    SunoClient(on_creation=save)
+    SunoClient(on_creation=save_later)
+    SunoClient(on_creation=wrong)  # type: ignore[arg-type]
+    suno.create_many(source, on_creation=save, on_submission=record)
+    suno.create_many(source, on_creation=save_later, on_submission=record_later)
+    suno.pipeline(source, on_creation=save, on_submission=record)
+    suno.pipeline(source, on_creation=save_later, on_submission=record_later)
+
+
+# Protocols
+
+
+class Seen(NullObserver):
+    """Remembers the tasks that were polled."""
+
+    def __init__(self) -> None:
+        self.tasks: set[str] = set()
+
+    def task_polled(self, info: TaskInfo) -> None:
+        """Remember a task."""
+        self.tasks.add(info.task_id)
+
+
+def protocols() -> None:
+    """The implementations in the library fit the protocols."""
+    observer: Observer = Seen()
+    SunoClient(observer=observer)
+    SunoClient(observer=print)  # type: ignore[arg-type]
+    SunoClient(limiter=15)  # type: ignore[arg-type]
+
+
+async def limiters(limiter: LocalLimiter) -> None:
+    """The local limiter is a `Limiter`, which grants a `Permit`."""
+    general: Limiter = limiter
+    SunoClient(limiter=general)
+    permit: Permit = await general.acquire()
+    assert_type(permit.sent_at, float | None)
+    permit.sent()
+    permit.answered()
+    permit.cancel()
+
+
+def extras(job: GenerateMusic) -> dict[str, Any]:
+    """The struct of an input shows its fields."""
+    assert_type(job.prompt, str | None)
+    return job.extra
