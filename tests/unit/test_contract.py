@@ -255,10 +255,10 @@ def test_links() -> None:
 VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
-def test_readme() -> None:
-    """The README links the contract, and has a row for every endpoint and every kind."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert "docs/contract.md" in readme
-    rows = "\n".join(line for line in readme.splitlines() if line.startswith("|"))
+def test_readme_and_tutorial() -> None:
+    """The README links the contract; the tutorial's tables name every endpoint and every kind."""
+    assert "docs/contract.md" in (ROOT / "README.md").read_text("utf-8")
+    tutorial = (ROOT / "docs/tutorial.md").read_text("utf-8")
+    rows = "\n".join(line for line in tutorial.splitlines() if line.startswith("|"))
     for owner in first(TABLES["Endpoints"], "method") | first(TABLES["Kinds of job"], "struct"):
         assert f"`{owner.removeprefix('SunoClient.')}" in rows, owner
