@@ -26,8 +26,8 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
             first is checked first.
         interval: Shortest time from a task's creation to its first check, and between two checks
             (vendor's advice: 15 to 30 s).
-        growth: Factor by which the interval grows from one check to the next. Only for
-            ``"backoff"``.
+        growth: Factor by which the interval grows from one check to the next for ``"backoff"``, and
+            after each failed check for both.
         max_interval: Longest interval of ``"backoff"``. ``"adaptive"`` checks each task at least
             this often, or each time its age has doubled if that is later, as far as the budget
             allows.
