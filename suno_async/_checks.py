@@ -1,4 +1,4 @@
-"""Checks of what is about to be sent. They raise before a request or a credit is spent. Pure."""
+"""Checks that run before anything is sent. They cost no request and no credits. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def check_task_id(task_id: object) -> str:
     """Return a task id that may be sent. The server decides whether the task exists.
 
     Raises:
-        InvalidInputError: It cannot be a task id.
+        InvalidInputError: The value cannot be a task id.
     """
     if (problem := task_id_problem(task_id)) or not isinstance(task_id, str):
         raise InvalidInputError((problem or "",))
@@ -45,10 +45,10 @@ def check_persona(persona: GeneratePersona) -> None:
 
 
 def check_max_credits(max_credits: float | None) -> float | None:
-    """Return a limit of credits that makes sense.
+    """Return a limit of credits if it is valid.
 
     Raises:
-        InvalidInputError: It is below 0 or no number.
+        InvalidInputError: The limit is below 0 or not a number.
     """
     if max_credits is not None and not max_credits >= 0:
         raise InvalidInputError((f"max_credits: must not be below 0, not {max_credits!r}",))

@@ -33,7 +33,7 @@ ENDED_REMEMBERED = 1_000
 
 
 class Runtime:
-    """What one client opens in its event loop.
+    """The objects that one client opens in its event loop.
 
     Attributes:
         loop: The event loop.
@@ -57,7 +57,7 @@ class Runtime:
         clock: Clock,
         observer: Observer,
     ) -> None:
-        """Open it; needs a running event loop."""
+        """Open the runtime. A running event loop is required."""
         self.loop = asyncio.get_running_loop()
         self.clock = clock
         self.account = account
@@ -90,7 +90,7 @@ class Runtime:
         """Read one task's record.
 
         Raises:
-            InvalidInputError: That cannot be a task id.
+            InvalidInputError: The value cannot be a task id.
             SunoError: The server refused, or did not answer.
         """
         check_task_id(task_id)

@@ -1,4 +1,4 @@
-"""Streams: outcomes as tasks end, and many inputs in with what became of them out, bounded."""
+"""Streams: poll many tasks, or create jobs from an iterable, and yield each result."""
 
 from __future__ import annotations
 
@@ -122,15 +122,15 @@ async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | 
 
 
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What `SunoClient.create_many` and `pipeline` take besides the inputs.
+    """The options of `SunoClient.create_many` and `SunoClient.pipeline`.
 
     Attributes:
         callback_url: As in `SunoClient.create`, for each input.
         max_credits: As in `SunoClient.create`, for each input.
         wait_for_credits: Hold the creates back after a 402 until there are credits again.
         on_creation: Called once for each input read, as soon as its outcome is known.
-        on_submission: Called with each submission before its request may leave, and when a request
-            that was not accepted is planned again.
+        on_submission: Called with each submission before its request may be sent, and when a
+            request that was not accepted is planned again.
     """
 
     callback_url: str | None = None
@@ -245,7 +245,7 @@ class CreateStream:
         self._known.put_nowait(creation)
 
     def _stop(self, failure: Exception) -> None:
-        """Read no further input; raise `failure` once all that was read has ended."""
+        """Read no further input; raise `failure` once every input that was read has ended."""
         self._failure = self._failure or failure
         if not self._stopped:
             self._stopped = True
@@ -253,9 +253,9 @@ class CreateStream:
             self._reader.cancel()
 
     async def _leave(self, reader: asyncio.Task[None]) -> None:
-        """Drop what was not sent, and wait for the replies to what was: it may be paid for.
+        """Drop creates that were not sent. Wait for replies to the others: they may cost credits.
 
-        A second cancellation leaves those to the client, which finishes them in the background.
+        After a second cancellation, the client finishes these creates in the background.
         """
         self._stopped = True
         reader.cancel()
@@ -266,15 +266,15 @@ class CreateStream:
 
 
 def _is_asked_for() -> bool:
-    """Return whether someone asked to cancel the current asyncio task."""
+    """Return whether a cancellation of the current asyncio task was requested."""
     current = asyncio.current_task()
     return current is not None and current.cancelling() > 0
 
 
 def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
-    """Return the error for a cancellation that came out of a function of the user's.
+    """Return the error for a cancellation that a function of the user raised.
 
-    Passed on as it is, it would end the consumer's asyncio task without a word.
+    If the cancellation was passed on, it would end the consumer's asyncio task silently.
     """
     failure = RuntimeError(f"{what} was cancelled, but the stream was not")
     failure.__cause__ = error
@@ -308,9 +308,9 @@ class Pipeline:
     """One `SunoClient.pipeline`: creates jobs, waits for their tasks, collects the outcomes.
 
     Args:
-        runtime: Of the client.
+        runtime: The runtime of the client.
         stream: Creates the jobs.
-        max_pending: Most inputs that are read and not yet taken as outcomes.
+        max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
         timeout: Seconds per task, from its creation; None waits until the policy's deadline.
     """
 
@@ -390,7 +390,7 @@ async def iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
 
 
 async def _bounded(items: AsyncGenerator[T], places: asyncio.Semaphore) -> AsyncGenerator[T]:
-    """Yield each item once there is a place for it. It is not even read before."""
+    """Read and yield each item only when there is a free place for it."""
     async with contextlib.aclosing(items):
         while True:
             await places.acquire()

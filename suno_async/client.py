@@ -1,4 +1,4 @@
-"""The session manager: everything in a process that uses one account shares one `SunoClient`."""
+"""The client: create one `SunoClient` per account and share it in the whole process."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class SunoClient:
 
     Args:
         api_key: The account's key; by default the environment variable SUNO_API_KEY, then
-            CRUN_API_KEY. It is sent to the API host alone, and never shown.
+            CRUN_API_KEY. It is only sent to the API host, and never shown.
         base_url: The API host; by default SUNO_BASE_URL, then CRUN_BASE_URL, then
             ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
         session: An aiohttp session to use instead of our own. It stays open. Creates then share its
@@ -85,16 +85,16 @@ class SunoClient:
         durations: What is known about job durations (`Durations`); the client adds what it learns.
             Clients may share it. By default a job is expected to take about six intervals of the
             policy, until some jobs have ended.
-        limiter: The request budget to use instead of the one that all clients of this account in
-            the event loop share, for example one that several processes share.
+        limiter: The request budget to use, for example one that several processes share. By default
+            all clients of this account in the event loop share one budget.
         observer: Receives the events of the client, for metrics and traces.
         on_creation: Called exactly once for each create whose request was sent, whether it
             succeeded or not, and also if its caller was cancelled. Save the ids of paid tasks here.
-            A coroutine function is awaited. What it raises is logged.
+            A coroutine function is awaited. If it raises, the error is logged.
         rate_limit: Most requests per second, at most 15 (the vendor's limit). Lower it if other
-            processes use the same key. The lowest of an account's clients holds.
+            processes use the same key. The lowest value of the account's clients takes effect.
         max_pause: Longest pause of the account in seconds after a 429 or 455, whatever the server
-            asks for. The shortest of an account's clients holds.
+            asks for. The lowest value of the account's clients takes effect.
         request_timeout: Seconds for one request.
         retry_for: Seconds for which a direct call or a create is retried. Waiting for the request
             budget counts. If the account is paused for longer, the call raises `RateLimitError` or
@@ -211,10 +211,10 @@ class SunoClient:
     ) -> TaskHandle:
         """Create a task. Costs credits.
 
-        It is sent again only when it certainly was not accepted: no connection, 429, 455. If this
-        call is cancelled before the request was sent, nothing is sent. If it is cancelled later,
-        the create is finished in the background, and its outcome goes to `on_creation` and to the
-        log.
+        The create is retried only if the server certainly did not accept it: no connection, 429,
+        455. If this call is cancelled before the request was sent, nothing is sent. If it is
+        cancelled later, the client finishes the create in the background and reports the outcome to
+        `on_creation` and the log.
 
         Args:
             job: What to make.
@@ -223,11 +223,12 @@ class SunoClient:
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
-            CreditLimitError: It would cost more than `max_credits`; nothing was spent.
+            CreditLimitError: The job would cost more than `max_credits`; nothing was spent.
             InsufficientCreditsError: Not enough credits. Further creates raise this at once,
                 without a request, for 30 s or until `balance` returns credits. Polling continues.
-            CreateOutcomeUnknownError: It may or may not have been accepted. It was not sent again.
-            SunoError: It was refused, or could not be sent.
+            CreateOutcomeUnknownError: The create may or may not have been accepted. It was not sent
+                again.
+            SunoError: The server refused the request, or it could not be sent.
         """
         runtime = self._runtime()
         check_job(job, callback_url)
@@ -248,11 +249,12 @@ class SunoClient:
     ) -> AsyncGenerator[Creation]:
         """Create many tasks, a few at once; yield one `Creation` for each input read.
 
-        One failing input does not stop the others, and a pause of the account fails none. The
-        source is read only as fast as the creations are taken. Reading stops when the key is
-        refused, the credits are used up or the client is closed. That error, or the source's own,
-        is raised at the end. Leaving the loop early sends nothing more, and waits for the replies
-        to what was sent: `on_creation` gets them.
+        One failing input does not stop the others. During a pause of the account, creates wait. The
+        source is read only as fast as the caller takes the creations. Reading stops when the key is
+        refused, the credits are used up or the client is closed. That error, or an error of the
+        source, is raised at the end. If the caller leaves the loop early, nothing more is sent. The
+        stream then waits for the replies to the creates in flight and passes their outcomes to
+        `on_creation`.
 
         Args:
             jobs: What to make. A plain iterable must not block.
@@ -261,12 +263,12 @@ class SunoClient:
             wait_for_credits: After a 402, hold the creates back, ask for the balance every 30 s and
                 continue once there are credits, instead of ending the stream.
             on_creation: Called exactly once for each input read, as soon as its outcome is known,
-                also after the loop was left. A coroutine function is awaited. If it raises, no
-                further input is read, and the error is raised at the end.
+                even if the caller has left the loop. A coroutine function is awaited. If it raises,
+                no further input is read, and the error is raised at the end.
             on_submission: Called with each `Submission` right before its request may be sent (its
                 state is ``"sending"``), and when a request that was not accepted is planned again.
-                Save here what may be paid for. A coroutine function is awaited. If it raises, the
-                request is not sent and the stream ends as above.
+                Use it to save which creates may cost credits. A coroutine function is awaited. If
+                it raises, the request is not sent and the stream ends as with `on_creation`.
 
         Raises:
             InvalidInputError: `max_credits` is below 0.
@@ -293,17 +295,18 @@ class SunoClient:
         on_creation: Callable[[Creation], object] | None = None,
         on_submission: Callable[[Submission], object] | None = None,
     ) -> AsyncGenerator[JobOutcome]:
-        """Create each job and wait for it; yield each one's outcome as it ends.
+        """Create each job and wait for it; yield each outcome as soon as it is known.
 
         Every input that is read yields exactly one `JobOutcome`. One failure does not stop the
-        rest. The source is read, and left, as by `create_many`.
+        rest. `create_many` describes how the source is read and what happens if the caller leaves
+        the loop early.
 
         Args:
             jobs: What to make. A plain iterable must not block.
-            max_pending: Most inputs that are read and not yet taken as outcomes. The default is
-                about what one account's budget can follow: 15 requests per second, three or four
-                for each job, jobs of one to several minutes.
-            timeout: Seconds per task, from its creation; a task that is late yields a
+            max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
+                The default is about what the budget of one account can poll: 15 requests per
+                second, three or four for each job, jobs of one to several minutes.
+            timeout: Seconds per task, from its creation; a task that takes longer yields a
                 `TaskTimeoutError`. None waits until the policy's deadline.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
@@ -334,13 +337,13 @@ class SunoClient:
         """Return the handle of a task. Sends no request.
 
         Args:
-            task: An id, or a `TaskRef` saved earlier. For the id of a task that this client
-                created, the creation time and the kind are remembered.
-            created_at: When the task was created, in Unix seconds. Without it, the task may be
-                polled at once: the vendor's first interval is meant for new tasks.
+            task: An id, or a `TaskRef` saved earlier. The client remembers the creation time and
+                the kind of a task that it created.
+            created_at: When the task was created, in Unix seconds. If it is unknown, the task may
+                be polled at once, because the vendor's first interval is meant for new tasks.
 
         Raises:
-            InvalidInputError: That cannot be a task id.
+            InvalidInputError: The value cannot be a task id.
         """
         ref = task if isinstance(task, TaskRef) else TaskRef(task, created_at)
         check_task_id(ref.task_id)
@@ -349,10 +352,10 @@ class SunoClient:
         return TaskHandle(self._runtime_of, ref)
 
     async def task_info(self, task_id: str) -> TaskInfo:
-        """Read the record of one task now: one request, and more only for passing failures.
+        """Read the current record of one task. Costs one request, plus retries.
 
         Raises:
-            InvalidInputError: That cannot be a task id.
+            InvalidInputError: The value cannot be a task id.
             SunoError: The server refused, or did not answer.
         """
         return await self._runtime().task_info(task_id)
@@ -363,18 +366,18 @@ class SunoClient:
         *,
         timeout: float | None = None,
     ) -> AsyncIterator[Outcome]:
-        """Poll any number of tasks together; yield each one's outcome as it ends.
+        """Poll any number of tasks together; yield each outcome as soon as it is known.
 
         Every id yields exactly one `Outcome`; an id given twice yields one. One failure does not
         stop the rest. Leaving the loop early does not affect the jobs.
 
         Args:
-            tasks: Ids, references or handles, all of which are read before the first is polled.
-            timeout: Seconds for all tasks together; a task that is late yields a
-                `TaskTimeoutError`. None waits until the policy's deadline, task by task.
+            tasks: Ids, references or handles. All of them are read before the first task is polled.
+            timeout: Seconds for all tasks together; a task that takes longer yields a
+                `TaskTimeoutError`. None waits for each task until the policy's deadline.
 
         Raises:
-            InvalidInputError: One of them cannot be a task id; nothing was polled.
+            InvalidInputError: One of the values cannot be a task id; nothing was polled.
         """
         if isinstance(tasks, str):
             raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
@@ -404,12 +407,12 @@ class SunoClient:
     ) -> Path:
         """Download a song's audio, or any result URL, into a file in `directory`.
 
-        The file appears under its name only when it is complete. Downloads go to other hosts: they
-        cost nothing of the request budget and never carry the key.
+        The file appears under its name only when it is complete. Downloads use other hosts. They
+        use none of the request budget and never contain the key.
 
         Raises:
-            DownloadError: It could not be downloaded completely.
-            ClientClosedError: The client was closed meanwhile.
+            DownloadError: The file could not be downloaded completely.
+            ClientClosedError: The client was closed during the download.
         """
         runtime = self._runtime()
         return await runtime.transport.until_closed(
@@ -426,9 +429,9 @@ class SunoClient:
             content_type: Its media type; None derives it from the suffix.
 
         Raises:
-            InvalidInputError: The suffix is not one of audio; nothing was sent.
+            InvalidInputError: The suffix is not that of an audio file; nothing was sent.
             UploadError: The file cannot be read, or could not be sent completely.
-            SunoError: The server named no place for it.
+            SunoError: The server returned no URL for the upload.
         """
         runtime = self._runtime()
         file = await runtime.uploader.inspect(path, content_type)
@@ -441,13 +444,14 @@ class SunoClient:
     async def create_persona(self, persona: GeneratePersona) -> Persona:
         """Create a voice from a song; pass its id to later songs as ``persona_id``.
 
-        Like a create, it is sent again only when it certainly was not accepted.
+        Like a create, the request is retried only if the server certainly did not accept it.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
             ValidationError: The server does not know the song.
-            CreateOutcomeUnknownError: It may or may not have been made. It was not sent again.
-            SunoError: It was refused, or could not be sent.
+            CreateOutcomeUnknownError: The persona may or may not have been created. The request was
+                not sent again.
+            SunoError: The server refused the request, or it could not be sent.
         """
         runtime = self._runtime()
         check_persona(persona)
@@ -482,8 +486,9 @@ class SunoClient:
         """Return the models that the service offers.
 
         Args:
-            modality: Only these, such as ``"audio"``.
-            operation: Only these; the server's own word, such as ``"text-to-music"``.
+            modality: Return only models of this modality, such as ``"audio"``.
+            operation: Return only models with this operation, in the server's spelling, such as
+                ``"text-to-music"``.
 
         Raises:
             SunoError: The server refused, or did not answer.
@@ -491,11 +496,11 @@ class SunoClient:
         return await self._runtime().transport.get(models_request(modality, operation), read_models)
 
     async def model_schema(self, model: str) -> ModelSchema:
-        """Return the inputs of a model, such as ``"suno/music-generate"``, as the server says.
+        """Return the server's schema of the input of a model, such as ``"suno/music-generate"``.
 
         Raises:
-            InvalidInputError: That cannot be the name of a model.
-            TaskNotFoundError: The server does not know it.
+            InvalidInputError: The value cannot be the name of a model.
+            TaskNotFoundError: The server does not know the model.
             SunoError: The server refused, or did not answer.
         """
         return await self._runtime().transport.get(
@@ -510,7 +515,7 @@ class SunoClient:
         return self._opened.statistics()
 
     def _open_sender(self, account: Account) -> Sender:
-        """Return what makes the exchanges. Tests override it."""
+        """Return the object that makes the exchanges. Tests override it."""
         return HttpSender(
             account.credentials, account.limiter, self._session, self._request_timeout
         )
@@ -573,7 +578,7 @@ class SunoClient:
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:
-        """Return what became of a submission; report it to `on_creation` if it was sent."""
+        """Return the result of a submission; report it to `on_creation` if it was sent."""
         runtime = self._opened
         job = cast("Input", submission.job)
         creation: Creation

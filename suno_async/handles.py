@@ -1,4 +1,4 @@
-"""The reference to one task, and what became of a create."""
+"""The handle of one task, and the result of a create."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class TaskHandle:
-    """The reference to one task of a client: await it, or read its record now.
+    """The handle of one task: await the task, or read its current record.
 
     Attributes:
-        ref: The task as plain data. Save it, and `SunoClient.task` returns the handle again.
+        ref: The task as plain data. Save it, and pass it to `SunoClient.task` to get a handle
+            again.
     """
 
     __slots__ = ("_runtime", "ref")
@@ -135,12 +136,12 @@ class Created(msgspec.Struct, frozen=True):
 
 
 class NotCreated(msgspec.Struct, frozen=True):
-    """The task was not created, or that is not known.
+    """The task was not created, or it is unknown whether it was created.
 
     Attributes:
         index: The position of the input in its stream, from 0; 0 for a single `create`.
         job: The input.
-        error: Why. With `CreateOutcomeUnknownError` the task may exist.
+        error: Why the create did not succeed. With `CreateOutcomeUnknownError` the task may exist.
         handle: Always None.
     """
 

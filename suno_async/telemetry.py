@@ -16,7 +16,7 @@ class Observer(Protocol):
     """Receives the events of a client. Derive from `NullObserver` to implement only some.
 
     The methods are plain functions that must not block: they are called in the event loop, between
-    two steps of the library. What they raise is logged and ignored.
+    two steps of the library. Exceptions that they raise are logged and ignored.
     """
 
     def request_sent(self, method: str, path: str) -> None:
@@ -50,7 +50,7 @@ class Observer(Protocol):
         ...
 
     def internal_error(self, error: BaseException) -> None:
-        """Handle a bug in this library that was survived. Its traceback is in the log, too."""
+        """Handle a bug in this library that did not stop the client. The log has the traceback."""
         ...
 
 

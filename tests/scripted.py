@@ -82,7 +82,7 @@ class Server:
         return reply({"balance": 100})
 
     def count(self, path: str) -> int:
-        """Return the number of requests whose path ends so."""
+        """Return the number of requests whose path has this end."""
         return sum(each.endswith(path) for _, each in self.requests)
 
     async def send(self, request: Request, permit: Permit) -> Reply:

@@ -6,15 +6,15 @@ the result (`defer`, `retry`, `settle`, `discard`). `inspection` calculates what
 This package finds the best of a million tasks.
 
 Tasks of one kind that were created within two seconds of each other count as one age. The most
-urgent of them is the one whose last check is the longest ago. So a *cohort* is a queue, ordered by
-the times at which the requests were sent (replies can overtake each other), and only its head is
-looked at. A kind has one cohort for each two seconds up to the deadline, about 600, and one for all
-tasks past it. These numbers do not grow with the number of tasks or with their ages.
+urgent of them is the one that was checked longest ago. So a *cohort* is a queue, ordered by the
+times at which the requests were sent (replies can overtake each other), and the schedule compares
+only the heads. A kind has one cohort for each two seconds up to the deadline, about 600, and one
+for all tasks past it. These numbers do not grow with the number of tasks or with their ages.
 
 The parts:
 
 - `frame`: the limits that the vendor's advice sets to every schedule
-- `plans`: what a request is worth, by what was learnt of each kind of job
+- `plans`: what a request is worth, based on the learnt durations of each kind of job
 - `cohorts`: the queues
 - `ranking`: which cohort comes next
 - this module: the life of one entry
@@ -57,7 +57,7 @@ class AdaptiveSchedule(Generic[E]):
     def __init__(
         self, policy: PollPolicy, durations: Durations, tuning: Tuning = DEFAULT_TUNING
     ) -> None:
-        """Schedule by `policy`. Start from `durations`, and add to it what is learnt.
+        """Schedule by `policy`. Start from `durations`, and add new observations to it.
 
         Args:
             policy: When to check tasks.
@@ -95,7 +95,7 @@ class AdaptiveSchedule(Generic[E]):
         self._join(entry, now)
 
     def pop(self, now: float) -> E | None:
-        """Take out the entry that is most worth a request at `now`; None if none is due."""
+        """Remove and return the most urgent entry at `now`; None if none is due."""
         self._plans.refit(now)
         self._ranking.follow_plans(now)
         self._rejoin(now)
@@ -114,7 +114,7 @@ class AdaptiveSchedule(Generic[E]):
         return due if due < math.inf else None
 
     def defer(self, entry: E, now: float) -> bool:
-        """Take back a popped entry: it is still running. Return False if that was its last check.
+        """Reschedule a popped entry that still runs. Return False if that was its last check.
 
         See `Schedule.defer`.
         """
@@ -128,7 +128,7 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Take back a popped entry whose check failed. Return False if it gets no other check."""
+        """Reschedule a popped entry whose check failed. Return False if it gets no more checks."""
         entry.failures += 1
         if now >= self._frame.gives_up_at(entry):
             return False
@@ -144,14 +144,14 @@ class AdaptiveSchedule(Generic[E]):
             self._durations.ended(entry.kind, entry.seen_age, duration)
 
     def discard(self, entry: E) -> None:
-        """Forget an entry, whether it is in or out."""
+        """Forget an entry, whether it was popped or not."""
         cohort = self._cohorts.holding(entry)
         entry.place = None
         if cohort is not None:
             cohort.discarded()
 
     def promote(self, entry: E) -> None:
-        """Make an entry interactive: somebody now awaits this very task."""
+        """Make an entry interactive: a caller now awaits this task."""
         if entry.interactive:
             return
         waits = self._cohorts.holding(entry) is not None
@@ -201,7 +201,7 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def _pop_ranked(self, now: float) -> E | None:
-        """Take the head out of the cohort that comes next."""
+        """Remove and return the head of the next cohort."""
         cohort = self._ranking.best(now)
         if cohort is None:
             return None

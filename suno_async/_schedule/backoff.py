@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class BackoffSchedule(Generic[E]):
-    """Checks every task at exponentially growing intervals, the one that is due first, first.
+    """Checks every task at exponentially growing intervals, earliest due first.
 
-    It learns nothing. Each operation costs O(log n) with n entries.
+    It does not learn. Each operation costs O(log n) with n entries.
 
     Attributes:
         price: Always None: this schedule does not calculate what a request saves.
@@ -53,7 +53,7 @@ class BackoffSchedule(Generic[E]):
         self._place(entry, due)
 
     def pop(self, now: float) -> E | None:
-        """Take out the entry that gets a request at `now`; None if none is due."""
+        """Remove and return the entry to check at `now`; None if none is due."""
         order = (self._interactive, self._bulk)
         if self._share.is_turn_of_other:
             order = (self._bulk, self._interactive)
@@ -70,7 +70,7 @@ class BackoffSchedule(Generic[E]):
         return min((key for key in keys if key is not None), default=None)
 
     def defer(self, entry: E, now: float) -> bool:
-        """Take back a popped entry: it is still running. Return False if that was its last check.
+        """Reschedule a popped entry that still runs. Return False if that was its last check.
 
         See `Schedule.defer`.
         """
@@ -80,7 +80,7 @@ class BackoffSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Take back a popped entry whose check failed. Return False if it gets no other check."""
+        """Reschedule a popped entry whose check failed. Return False if it gets no more checks."""
         entry.failures += 1
         if now >= self._frame.gives_up_at(entry):
             return False
@@ -91,11 +91,11 @@ class BackoffSchedule(Generic[E]):
         """Do nothing: this schedule does not learn."""
 
     def discard(self, entry: E) -> None:
-        """Forget an entry, whether it is in or out."""
+        """Forget an entry, whether it was popped or not."""
         entry.place = None
 
     def promote(self, entry: E) -> None:
-        """Make an entry interactive: somebody now awaits this very task."""
+        """Make an entry interactive: a caller now awaits this task."""
         if entry.interactive:
             return
         entry.interactive = True

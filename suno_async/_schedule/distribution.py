@@ -1,7 +1,7 @@
 """The distribution of the age at which jobs of one kind end. Pure.
 
-The estimate is the life table of actuaries: the Kaplan-Meier estimate on bins of age. The *hazard*
-of a bin is the number of tasks that ended in it, divided by the task-seconds watched in it.
+The estimate is a life table: the Kaplan-Meier estimate on bins of age. The *hazard* of a bin is the
+number of tasks that ended in it, divided by the task-seconds watched in it.
 
 The hazard has a lower limit that falls as 1/age, like the tail of a Pareto distribution. So even
 very old tasks keep some probability of ending.

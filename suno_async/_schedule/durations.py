@@ -1,13 +1,13 @@
-"""What has been learnt about how long jobs take, per kind of job. Pure.
+"""Learnt durations of jobs, per kind of job. Pure.
 
 A task that ended adds one end and the time up to it to the life table of its kind (see
 `distribution`). Both are exact, because its record contains the times of creation and completion.
 An answer "still running" adds the time watched and no end: a censored observation (E. L. Kaplan and
 P. Meier, JASA 53, 1958, 457-481).
 
-Before anything is known, a log-normal prior applies. It counts as much as a few tasks, and it is
+Before any job has ended, a log-normal prior applies. It counts as much as a few tasks, and it is
 wide enough to be outweighed soon. Every new end counts a little more than the one before it. So old
-ends lose weight, and a slow day is noticed.
+ends lose weight, and the estimate adapts when jobs take longer.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class _Table(msgspec.Struct):
 class Durations:
     """How long jobs take, learnt from every answer, per kind of job.
 
-    A client learns by itself. To use in the next process what this one learnt, save `to_json()`,
-    and pass `Durations.from_json(...)` as `SunoClient(durations=...)`.
+    A client learns automatically. To use the learnt durations in the next process, save
+    `to_json()`, and pass `Durations.from_json(...)` as `SunoClient(durations=...)`.
 
     Args:
         median: Median of the prior, in seconds. Half of the jobs of an unknown kind are assumed to

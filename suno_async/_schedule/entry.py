@@ -24,7 +24,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         created_at: When the task was created; None while unknown. The caller may set it while the
             entry is out.
         kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
-        interactive: Whether somebody awaits this very task.
+        interactive: Whether a caller awaits this task.
         asked_at: When `pop` last returned the entry; None before the first time.
         seen_at: When the last request was sent that found the task running; None before the first.
         checks: Checks answered so far.
@@ -84,7 +84,7 @@ class Schedule(Protocol[E]):
         ...
 
     def pop(self, now: float) -> E | None:
-        """Take out the entry that is most worth a request at `now`; None if none is due."""
+        """Remove and return the most urgent entry at `now`; None if none is due."""
         ...
 
     def next_due(self) -> float | None:
@@ -92,14 +92,14 @@ class Schedule(Protocol[E]):
         ...
 
     def defer(self, entry: E, now: float) -> bool:
-        """Take back a popped entry: it is still running. Return False if that was its last check.
+        """Reschedule a popped entry that still runs. Return False if that was its last check.
 
         Call this when the reply has arrived.
         """
         ...
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Take back a popped entry whose check failed. Return False if it gets no other check.
+        """Reschedule a popped entry whose check failed. Return False if it gets no more checks.
 
         Args:
             entry: The entry.
@@ -114,9 +114,9 @@ class Schedule(Protocol[E]):
         ...
 
     def discard(self, entry: E) -> None:
-        """Forget an entry, whether it is in or out."""
+        """Forget an entry, whether it was popped or not."""
         ...
 
     def promote(self, entry: E) -> None:
-        """Make an entry interactive: somebody now awaits this very task."""
+        """Make an entry interactive: a caller now awaits this task."""
         ...

@@ -6,7 +6,8 @@ from __future__ import annotations
 class FairShare:
     """Prefers one class of tasks, but gives the other one request of every `share`.
 
-    So a person does not wait behind ten thousand songs, and no class can starve the other.
+    So an interactive task does not wait behind ten thousand bulk tasks, and no class can starve the
+    other.
 
     Args:
         share: Of this many requests in a row, at least one goes to the class that is not preferred.

@@ -1,4 +1,4 @@
-"""The limits that every schedule keeps, whatever it prefers within them. Pure."""
+"""The limits of every schedule: the shortest interval and the deadline. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Frame:
 
     No check comes earlier than `floor` after the task's creation or after its last check. The last
     check takes place at the deadline. No check takes place less than `floor` before that, because
-    the last one would then have to come late.
+    it would delay the last check.
 
     Attributes:
         floor: Shortest time between two checks of a task, in seconds.
@@ -35,7 +35,7 @@ class Frame:
         self._growth = policy.growth
 
     def earliest(self, entry: Entry) -> float:
-        """Return when the next check may take place; at once if nothing is known of the task."""
+        """Return when the next check may take place; at once if nothing is known about it."""
         if entry.asked_at is not None:
             return entry.asked_at + self.floor
         return entry.added_at if entry.created_at is None else entry.created_at + self.floor
@@ -59,8 +59,8 @@ class Frame:
         """Return when the wait for a task ends even if its last check could not be made.
 
         That is `LAST_TRIES` intervals after the deadline. A task that was already past its deadline
-        when tracking began gets one interval more, counted from then. So it can also turn out to be
-        unknown to the server.
+        when tracking began gets one interval more, counted from then. So the client can still find
+        out that the server does not know the task.
         """
         if self.deadline is None:
             return math.inf

@@ -1,4 +1,4 @@
-"""What a check of a task is worth now. Pure mathematics, without a clock.
+"""The value of checking a task now. Pure mathematics, without a clock.
 
 A task of one kind ends at an age with distribution function F. Let S = 1 - F, and let f be the
 density. Only a check shows whether a task has ended. Let s be the age at which the task was last

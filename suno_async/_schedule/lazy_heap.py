@@ -23,7 +23,7 @@ P = TypeVar("P", bound=Placed)
 
 
 class LazyHeap(Generic[P]):
-    """A heap of items with keys, least key first; of equal keys the one pushed first.
+    """A heap of items with keys, least key first. Items with equal keys are first in, first out.
 
     To remove an item, change its `place`. The heap drops the invalid place when it comes to the
     top. So removal costs nothing, and pushing an item again moves it.

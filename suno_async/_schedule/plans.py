@@ -1,7 +1,7 @@
 """The inspection plans of all kinds of job, recalculated as the client learns. Pure.
 
-Plans depend on what was learnt, on the policy and on the price of a request, but on no task. They
-are kept apart from the schedule so that several schedules can share them.
+Plans depend on the learnt durations, the policy and the price of a request. They do not depend on
+single tasks, so several schedules can share them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class InspectionPlans:
     """Calculates plans from learnt durations, keeps them, and replaces those that are out of date.
 
     Attributes:
-        horizon: Age up to which plans tell ages apart, in seconds.
+        horizon: Age up to which plans distinguish ages, in seconds.
         price: The price of a request, when the next plan is calculated.
         revision: Rises each time plans were discarded; see `revised_since`.
     """

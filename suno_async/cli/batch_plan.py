@@ -1,4 +1,4 @@
-"""What is left to do of a batch: the journal of an earlier run, and the plan for this one. Pure.
+"""The remaining work of a batch: the journal of an earlier run, and the plan of this run. Pure.
 
 The journal gets a line before each create is sent, and another line when its outcome is known. If
 the first line exists without the second, the task may have been created: it is not created again

@@ -1,4 +1,4 @@
-"""Create one task from the options of a command, and do what the options say with it."""
+"""Create one task from the options of a command. Wait and download if they say so."""
 
 import json
 from pathlib import Path

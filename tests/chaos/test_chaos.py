@@ -168,7 +168,7 @@ def check(
 
 
 async def test_no_song_is_created_twice(retries: Retries) -> None:
-    """Over breaking connections none of 1,000 songs is created twice, and each result is true."""
+    """With breaking connections, no song of 1,000 is created twice and each result is correct."""
     songs = [f"song {number}" for number in range(1000)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,

@@ -109,7 +109,7 @@ def outcome_by_class(outcome: Outcome) -> SunoError | None:
 
 
 def outcome_by_match(outcome: Outcome) -> str:
-    """``match`` narrows, and both classes are all that there are."""
+    """``match`` narrows an outcome, and the two classes cover every case."""
     match outcome:
         case Success(task_id=task_id, info=info):
             assert_type(info, TaskInfo)
@@ -185,7 +185,7 @@ def creation_by_class(creation: Creation) -> TaskHandle | None:
 
 
 def creation_by_match(creation: Creation) -> str:
-    """``match`` narrows, and both classes are all that there are."""
+    """``match`` narrows an outcome, and the two classes cover every case."""
     match creation:
         case Created(handle=handle):
             assert_type(handle, TaskHandle)

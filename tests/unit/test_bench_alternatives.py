@@ -11,7 +11,7 @@ from benchmarks.alternatives import OURS, Result, Setting, draw, report, table
 
 
 def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
-    """Return a result in which all waits but the ended ones died of a 429."""
+    """Return a result in which all other waits ended with the error of a 429."""
     return Result(
         tasks=tasks,
         contender=contender,
