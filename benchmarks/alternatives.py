@@ -1,4 +1,4 @@
-"""What people write today to wait for many tasks, beside `SunoClient.as_completed`.
+"""Compare common ways to wait for many tasks with `SunoClient.as_completed`.
 
     python -m benchmarks.alternatives --time-scale 1     real time: about half an hour
     python -m benchmarks.alternatives                    six times as fast: a few minutes
@@ -6,19 +6,20 @@
 
 Three contenders wait for the same tasks, one contender after the other, each on a fresh sandbox:
 
-- A loop per task. It sleeps 5 s, asks, and raises the error of a refused request.
+- A loop per task. It sleeps 5 s, sends a request, and raises the error if the request is refused.
 - The same loop behind `AsyncLimiter(15, 1)`, shared by all loops.
 - `SunoClient.as_completed`.
 
-All tasks are created at the start, and all loops start then, so their questions come in step.
-Spread evenly, 150 loops would still send 30 requests a second. Durations are log-normal (median
-90 s, sigma 0.5) and depend on the seed alone; every task succeeds. The sandbox judges each request
-when it arrives: it allows 15 in any sliding second, and answers every further one with 429.
-Requests take up to `--jitter` seconds to arrive, and replies take 50 to 250 ms. A delay runs from
-the end of a task, by the sandbox's clock, to the moment when the waiting code knows the result.
+All tasks are created at the start, and all loops start at that moment, so the loops send their
+requests at the same times. Spread evenly, 150 loops would still send 30 requests a second.
+Durations are log-normal (median 90 s, sigma 0.5) and depend on the seed alone; every task succeeds.
+The sandbox judges each request when it arrives: it allows 15 in any sliding second, and answers
+every further one with 429. Requests take up to `--jitter` seconds to arrive, and replies take 50 to
+250 ms. A delay runs from the end of a task, by the sandbox's clock, to the moment when the waiting
+code knows the result.
 
-`--time-scale` divides the durations, the 5 s and the client's intervals, but not the request rate:
-15 a second stay 15 a second. So the load grows with the scale, and figures of different scales must
+`--time-scale` divides the durations, the 5 s and the client's intervals, but not the request rate,
+which stays at 15 per second. So the load grows with the scale, and figures of different scales must
 not be compared. At 1 everything runs in real time.
 
 What this does not show: a loop that catches the 429 and waits, a server that refuses less strictly,

@@ -106,13 +106,13 @@ class Runtime:
             del self._refs[next(iter(self._refs))]
 
     def recall(self, ref: TaskRef) -> TaskRef:
-        """Return what is remembered about a task, if the reference itself says nothing."""
+        """Return the remembered reference of a task, if the given one has no creation time."""
         if ref.created_at is not None:
             return ref
         return self._refs.get(ref.task_id, ref)
 
     def _forget_later(self, task_id: str) -> None:
-        """Keep only the last of the tasks that have ended."""
+        """Forget the oldest ended task once too many are remembered."""
         if task_id in self._refs:
             self._ended.append(task_id)
             if len(self._ended) > ENDED_REMEMBERED:

@@ -58,70 +58,70 @@ class NullObserver:
     """Ignores every event."""
 
     def request_sent(self, method: str, path: str) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def request_finished(
         self, method: str, path: str, seconds: float, error: SunoError | None
     ) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def task_created(self, task: TaskRef) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def task_polled(self, info: TaskInfo) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def rate_limited(self, retry_after: float | None) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def paused(self, seconds: float, reason: str) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
     def internal_error(self, error: BaseException) -> None:
-        """Ignore it."""
+        """Ignore the event."""
 
 
 class SafeObserver:
-    """Passes events on to an observer, and logs what it raises."""
+    """Forwards events to an observer, and logs the exceptions that it raises."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
 
     def request_sent(self, method: str, path: str) -> None:
-        """Pass it on."""
+        """Forward the event."""
         self._call("request_sent", method, path)
 
     def request_finished(
         self, method: str, path: str, seconds: float, error: SunoError | None
     ) -> None:
-        """Pass it on."""
+        """Forward the event."""
         self._call("request_finished", method, path, seconds, error)
 
     def task_created(self, task: TaskRef) -> None:
-        """Pass it on."""
+        """Forward the event."""
         self._call("task_created", task)
 
     def task_polled(self, info: TaskInfo) -> None:
-        """Pass it on."""
+        """Forward the event."""
         self._call("task_polled", info)
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Pass it on."""
+        """Forward the event."""
         self._call("task_ended", task_id, error)
 
     def rate_limited(self, retry_after: float | None) -> None:
-        """Pass it on."""
+        """Forward the event."""
         self._call("rate_limited", retry_after)
 
     def paused(self, seconds: float, reason: str) -> None:
-        """Pass it on."""
+        """Forward the event."""
         self._call("paused", seconds, reason)
 
     def internal_error(self, error: BaseException) -> None:
-        """Pass it on."""
+        """Forward the event."""
         self._call("internal_error", error)
 
     def _call(self, name: str, *arguments: object) -> None:

@@ -14,8 +14,8 @@ _TICK = 0.002
 class Lag:
     """Measure the longest stall of the running loop within a block.
 
-    A busy machine or a garbage collection stops client and server, which share the loop, anywhere
-    between a request and its arrival. Two arrivals can come closer together by as much.
+    Client and server share the loop. A busy machine or a garbage collection can stop both between a
+    request and its arrival. Two arrivals can then be closer together by the length of the stall.
 
     Attributes:
         worst: The longest stall in seconds.

@@ -291,10 +291,10 @@ _KEYS = sorted(
 
 
 def check(reply: Reply) -> None:
-    """Give a reply to every reader: each returns a sound value or raises a `SunoError`.
+    """Pass a reply to every reader. Each returns a valid value or raises a `SunoError`.
 
     Raises:
-        Exception: A reader raised something else, or returned something unsound.
+        Exception: A reader raised another exception, or returned an invalid value.
     """
     for read in READERS.values():
         try:

@@ -71,7 +71,7 @@ class Server:
         return ScriptedClient(self, **options)
 
     def usual(self, request: Request) -> Reply:
-        """Create what is asked for; every task runs for ever; the balance is 100."""
+        """Answer with a created task, a task that never ends, or a balance of 100."""
         if request.path.endswith("CreateTask"):
             prompt = json.loads(request.body or b"")["input"]["prompt"]
             task_id = f"task-{sum(map(len, self.created.values()))}"
@@ -82,7 +82,7 @@ class Server:
         return reply({"balance": 100})
 
     def count(self, path: str) -> int:
-        """Return the number of requests whose path has this end."""
+        """Return the number of requests whose path ends with `path`."""
         return sum(each.endswith(path) for _, each in self.requests)
 
     async def send(self, request: Request, permit: Permit) -> Reply:

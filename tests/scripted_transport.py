@@ -45,7 +45,7 @@ class Permit:
 
 
 class Limiter:
-    """Grants permits in order: so many a second, and none during a pause."""
+    """Grants permits in order, at a fixed rate, and none during a pause."""
 
     def __init__(self, rate: float) -> None:
         self._turn = asyncio.Lock()
@@ -71,7 +71,7 @@ class Scripted:
     Attributes:
         asked: Task and loop time of every poll.
         confirmed: Loop time of every request about the key.
-        key_code: What requests about the key are answered.
+        key_code: The code of the answers to requests about the key.
         delay: Seconds from a request to its reply.
     """
 

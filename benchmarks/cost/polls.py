@@ -1,10 +1,10 @@
-"""CPU per poll, end to end: the client beside code without it.
+"""CPU per poll, end to end, of the client and of code without it.
 
 Each contender sends one request for each task to a server in another process, and keeps the records
 of the tasks that ended. All contenders have the same number of requests in flight. For the client
-the figure includes adding each task, and removing it if it is still running. CPU is the time of
-this process (`time.process_time`), sessions and connections included, divided by the requests.
-Contenders take turns, and each ratio compares figures of the same round.
+the figure includes adding each task, and removing it if it is still running. CPU is the CPU time of
+this process (`time.process_time`) divided by the number of requests. It includes sessions and
+connections. Contenders take turns, and each ratio compares figures of the same round.
 """
 
 from __future__ import annotations
@@ -208,8 +208,8 @@ async def _cpu_per_poll(base_url: str, name: str, count: int, in_flight: int) ->
 async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]:
     """Return microseconds of CPU per poll at 15 requests per second, waiting included.
 
-    The client tracks `tracked` tasks meanwhile. A loop that sleeps, asks and decodes is measured
-    beside it.
+    The client tracks `tracked` tasks meanwhile. For comparison, a loop that sleeps, sends a request
+    and decodes is measured too.
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)

@@ -57,8 +57,8 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
     """Return microseconds per decision in steady virtual time, the growths, and the worst step.
 
     Young tasks run at every size. Tasks of up to ten days, with and without a deadline, run at the
-    last size. A growth compares with young tasks at the first size. All tries do the same work, so
-    the least counts: the machine can only make a step longer.
+    last size. A growth compares with young tasks at the first size. All tries do the same work, and
+    other processes can only make a step longer. So the lowest value counts.
     """
     figures: dict[str, float] = {}
     least, most = sizes[0], sizes[-1]

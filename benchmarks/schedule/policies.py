@@ -71,7 +71,7 @@ class Timers:
         last = self._created[task] + DEADLINE
         if now < last:
             due = now + self._interval(self._checks[task])
-            # A check that would leave less than the floor before the deadline moves onto it.
+            # A check less than the floor before the deadline moves to the deadline.
             heapq.heappush(self._heap, (due if due <= last - FLOOR else max(last, due), task))
 
     def ended(self, task: int, now: float, duration: float) -> None:

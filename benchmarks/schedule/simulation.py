@@ -7,9 +7,9 @@ arrives, not before.
 
 The delay of a task is the time from its end to the arrival of the reply that reports its end. That
 is how long a user waits. It always includes one reply delay. Reply delays are independent of
-everything that a policy can know. Therefore a lower bound for replies without delay, plus the mean
-reply delay (`MEAN_REPLY_DELAY`), is a lower bound with them: a policy that sees a status at once
-could also ignore it for the length of a reply delay.
+everything that a policy can know. Take a lower bound for replies without delay, and add the mean
+reply delay (`MEAN_REPLY_DELAY`). The sum is a lower bound for replies with delay, because a policy
+that sees a status at once could also ignore it for the length of a reply delay.
 """
 
 from __future__ import annotations

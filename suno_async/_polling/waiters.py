@@ -63,7 +63,7 @@ class Watched(Entry, eq=False, gc=False):
 class FutureWaiter:
     """One await of one task.
 
-    A client may have a hundred thousand of them, so each is only a future.
+    A client may have a hundred thousand waits, so each wait is only a future.
     """
 
     __slots__ = ("outcome",)
@@ -118,8 +118,8 @@ class QueueWaiter:
 class WatchList:
     """All watched tasks.
 
-    When a task ends, its entry is removed before anything else happens. So an exception in a waiter
-    or in the schedule cannot keep it here.
+    When a task ends, its entry is removed before anything else happens. So the entry is removed
+    even if a waiter or the schedule raises.
     """
 
     def __init__(self, schedule: SafeSchedule[Watched], observer: Observer) -> None:
@@ -211,7 +211,7 @@ def timeout_error(entry: Watched, reason: str, clock: Clock) -> TaskTimeoutError
 
 
 def _settle(watcher: Watcher, outcome: Outcome) -> None:
-    """Give a waiter its outcome. If that raises, give it an `InternalError` instead."""
+    """Pass an outcome to a waiter. If the waiter raises, pass it an `InternalError` instead."""
     task_id = outcome.task_id
     try:
         watcher.settled(outcome)

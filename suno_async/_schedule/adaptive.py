@@ -187,7 +187,7 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Take out an entry that is planned for now: at once, or in its turn if others are due."""
+        """Remove and return an entry planned for now. If others are due, it waits for its turn."""
         due = self._planned.first_key()
         if due is None or due > now:
             return None

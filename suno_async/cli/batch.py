@@ -130,7 +130,7 @@ class Batch:
     def _write(self, index: int, state: str, task_id: str = "") -> None:
         step = Step(index, self._digests[index], state, task_id)
         self._journal.write(msgspec.json.encode(step).decode() + "\n")
-        # The line must leave this process before the request does.
+        # The line must reach the operating system before the request is sent.
         self._journal.flush()
 
 

@@ -4,7 +4,7 @@ Three mechanisms decide when a caller gets a permit:
 
 - The *turn* is a lock that serves callers in order. aiolimiter alone does not.
 - The *window* counts the requests that may arrive at the server within the same second. It never
-  allows a sixteenth.
+  allows more than 15.
 - The *bucket* of aiolimiter has size one and prevents bursts. Permits are spread evenly over the
   second.
 """
@@ -69,9 +69,9 @@ class LocalPermit:
     earlier. A request counts as sent only once its connection is open. So neither a slow handshake
     nor a varying network delay can make too many requests arrive within one second.
 
-    Subtracting the shortest round trip seen from the time of the reply would waste less of the
-    budget. That was rejected: the estimate is too long at the start of the traffic, and a strict
-    server then sees a sixteenth request.
+    An alternative is to subtract the shortest observed round trip from the time of the reply. It
+    would waste less of the budget. It was rejected because the estimate is too long at the start of
+    the traffic. A strict server then receives 16 requests in a second.
     """
 
     __slots__ = ("__weakref__", "_limiter", "_used", "counts_until", "sent_at")

@@ -1,4 +1,4 @@
-"""The endpoints of the API: a request in, the data of the answer out. Pure."""
+"""The endpoints of the API: return the data of the answer to a request. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A proxy that breaks connections at any point of an exchange, in any of the ways they break.
+"""A proxy that breaks connections at any point of an exchange, in every way that occurs.
 
 What happens to an exchange is a function of the seed and of the exchange itself, not of the order
-in which exchanges arrive: a slow machine sees the same fates as a fast one.
+in which exchanges arrive. So a slow machine gets the same faults as a fast one.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ class _End:
 
 
 class ChaosProxy:
-    """Pass HTTP/1.1 on, or break the connection, exchange by exchange.
+    """Forwards HTTP/1.1. For each exchange, it may break the connection instead.
 
     Args:
-        url: Where to pass it on to.
+        url: The server to forward to.
         seed: Draws the fates.
         breaks: Share of the exchanges in which the connection breaks: a third of them before the
             request was received, by the numbers of the connection and of the exchange on it; the
@@ -104,7 +104,7 @@ class ChaosProxy:
         outages: Number of a connection: for how many seconds the port is closed after it.
 
     Attributes:
-        url: Where it listens.
+        url: The URL on which the proxy listens.
         arrived: The body of each POST that reached the proxy, passed on or not.
         broken: How many exchanges broke, by fate.
         refused: How many the proxy refused, by code.
@@ -234,7 +234,7 @@ class ChaosProxy:
             await client.send(reply)
 
     def draw_for(self, request: bytes) -> random.Random:
-        """Return the same draws for the same request, asked for the same time."""
+        """Return the same draws for the n-th occurrence of the same request."""
         head, _, body = request.partition(b"\r\n\r\n")
         # Other headers name the port, which changes from run to run.
         asked = head.partition(b"\r\n")[0] + b" " + body
@@ -242,7 +242,7 @@ class ChaosProxy:
         return random.Random(b"%d %d " % (self._seed, self._asked[asked]) + asked)
 
     def fate(self, draw: random.Random) -> Fate | None:
-        """Draw how an exchange breaks whose request was received; None if it does not."""
+        """Draw how an exchange breaks after its request was received; None if it does not."""
         if draw.random() >= self._breaks * 2 / 3:
             return None
         point = draw.choice([Point.REQUEST, Point.REPLY])

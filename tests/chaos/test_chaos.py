@@ -1,7 +1,7 @@
 """Creates through a proxy that breaks connections: each result says what really happened.
 
-What is asserted about safety holds for any seed; `make fuzz` tries others (CHAOS_SEED=N). That
-every kind of fate occurs is only asserted for the fixed seed.
+The assertions about safety hold for any seed; `make fuzz` tries other seeds (CHAOS_SEED=N). The
+assertion that every kind of fate occurs holds only for the fixed seed.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """With an injected session only a refused create is sent again, and no song is made twice."""
+    """With an injected session, only refused creates are retried, and no song is created twice."""
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,

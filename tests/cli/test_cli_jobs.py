@@ -182,7 +182,7 @@ async def test_namesakes(
 
 
 async def journalled(journal: Path, count: int) -> None:
-    """Wait until a journal contains the ids of so many inputs."""
+    """Wait until a journal contains the task ids of `count` inputs."""
     async with asyncio.timeout(60):
         while True:
             steps = read_steps((await asyncio.to_thread(journal.read_text)).splitlines())
@@ -197,7 +197,7 @@ def batch(sandbox: Sandbox) -> Counter[str]:
 
 
 async def created(sandbox: Sandbox, count: int) -> None:
-    """Wait until so many tasks are created."""
+    """Wait until this number of tasks is created."""
     async with asyncio.timeout(60):
         # Another process has no Event to set.
         while sandbox.statistics.created < count:  # noqa: ASYNC110

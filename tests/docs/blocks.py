@@ -36,12 +36,12 @@ class Block(msgspec.Struct, frozen=True):
         return f"{self.page}:{self.line}"
 
     def run(self) -> None:
-        """Run the block as a program of its own.
+        """Run the block as a separate program.
 
         A block that defines tests is run by pytest in a new process.
 
         Raises:
-            SkipTest: A ``skip`` directive stands in front of the block.
+            SkipTest: A ``skip`` directive precedes the block.
         """
         for example in self.examples:
             example.namespace.clear()

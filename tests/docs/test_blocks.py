@@ -15,12 +15,12 @@ MOST_SKIPPED = 2
 @pytest.mark.usefixtures("surroundings")
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
 def test_block(block: Block) -> None:
-    """The block runs to its end against a sandbox, as a program of its own."""
+    """The block runs to its end against a sandbox, as a separate program."""
     block.run()
 
 
 def test_few_blocks_are_skipped() -> None:
-    """At most `MOST_SKIPPED` blocks are skipped, and each says why."""
+    """At most `MOST_SKIPPED` blocks are skipped, and each one has a reason."""
     skips = [
         example.parsed
         for block in BLOCKS

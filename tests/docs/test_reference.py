@@ -18,12 +18,12 @@ def documented(*pages: str) -> list[str]:
 
 
 def test_every_public_name_is_documented_once() -> None:
-    """Each name that can be imported from the package stands in the reference exactly once."""
+    """Each name that can be imported from the package occurs in the reference exactly once."""
     pages = [page.stem for page in (ROOT / "docs/reference").glob("*.md")]
     pages.remove("sandbox")
     assert documented(*pages) == sorted(suno_async.__all__)
 
 
 def test_every_name_of_the_sandbox_is_documented_once() -> None:
-    """Each name that can be imported from the sandbox stands in its reference exactly once."""
+    """Each name that can be imported from the sandbox occurs in its reference exactly once."""
     assert documented("sandbox") == sorted(sandbox.__all__)

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 async def test_canary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Through faults, downloads and the command line, no log, repr, error or file holds the key."""
+    """With faults, downloads and the command line, no log, repr, error or file contains the key."""
     caplog.set_level(logging.DEBUG)
     faults = Faults(error=0.1, reset=0.1, garbage=0.1)
     seen: list[str] = []
     async with Sandbox(
-        # Commands have a budget of their own beside the client's.
+        # Commands have their own budget in addition to the client's.
         seed=2,
         time_scale=SCALE,
         failure_share=0.3,

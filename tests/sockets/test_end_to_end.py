@@ -67,7 +67,7 @@ async def test_download_that_fails(
 
 
 async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Every id ends once with its true outcome, and no second has 16 requests at the server."""
+    """Every id yields its correct outcome once, and the server never gets 16 requests a second."""
     ids = sandbox.add_tasks(40, created_ago=1.0)
     async with Lag() as lag:
         outcomes = [each async for each in suno.as_completed([*ids, ids[0]])]
@@ -118,7 +118,7 @@ async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def polled(sandbox: Sandbox, task_id: str, times: int = 1) -> None:
-    """Wait until the server got so many polls of a task."""
+    """Wait until the server got this number of polls of a task."""
     async with asyncio.timeout(30):
         while len(sandbox.tasks[task_id].polls) < times:  # noqa: ASYNC110 (the sandbox has no event)
             await asyncio.sleep(0.001)
@@ -222,7 +222,7 @@ async def test_nothing_listens() -> None:
 
 
 async def test_chaos() -> None:
-    """With a fifth of all requests failing, every task still ends with its true outcome."""
+    """If a fifth of all requests fail, every task still yields its correct outcome."""
     faults = Faults(error=0.06, reset=0.05, stall=0.03, garbage=0.04, slow=0.02, stall_seconds=0.4)
     policy = PollPolicy(interval=0.1, max_interval=0.3, deadline=60.0, min_saving=0.001)
     async with (
@@ -239,7 +239,7 @@ async def test_chaos() -> None:
 
 
 async def test_creates_in_chaos() -> None:
-    """With connections cut, stalled and garbled at random, no song is created twice."""
+    """If connections break, stall or send garbage at random, no song is created twice."""
     faults = Faults(error=0.1, reset=0.1, stall=0.05, garbage=0.1, stall_seconds=0.4)
     async with (
         Sandbox(seed=4, faults=faults) as sandbox,

@@ -1,4 +1,4 @@
-"""Many inputs in, outcomes out: `SunoClient.create_many` and `SunoClient.pipeline`."""
+"""Streams of many inputs: `SunoClient.create_many` and `SunoClient.pipeline`."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_outdated_refusal() -> None:
 
 
 def test_suspicion_that_cannot_be_confirmed() -> None:
-    """A suspicion without a verdict is dropped, and the next refusal starts a new one."""
+    """An unconfirmed refusal is ignored, and the next refusal must be confirmed again."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=1.0, now=2.0)
     gate.clear_suspicion()

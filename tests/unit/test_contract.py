@@ -1,6 +1,6 @@
 """The documented HTTP contract and the code agree."""
 
-# The structs of the wire are private, and what is compared.
+# This file compares the private structs of the wire.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is learnt about how long jobs take, and the inspection plans that follow."""
+"""Learnt durations of jobs, and the inspection plans based on them."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def test_old_observations_fade() -> None:
 
 
 def test_saved_and_loaded() -> None:
-    """What was learnt can be saved as a few kB of JSON, loaded, and added to."""
+    """Learnt durations can be saved as a few kB of JSON, loaded, and extended."""
     learner, draw = Durations(), random.Random(2)
     for _ in range(1000):
         learner.ended("song", 0.0, draw.lognormvariate(4.5, 0.5))

@@ -22,7 +22,7 @@ ID = "0f9c1b52-5a1d-4c38-9b5e-6f1f2f0a7a11"
     ],
 )
 def test_names(track: Track | str, name: str) -> None:
-    """A name keeps what is safe, and never leaves its directory."""
+    """A name keeps only safe characters, and never leads out of its directory."""
     assert file_name(track) == name
 
 

@@ -227,7 +227,7 @@ def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
-    """A caller with less patience than the pause gets its reason at once, waiting or not."""
+    """A caller that cannot wait for the end of a pause gets the error at once."""
 
     async def work() -> None:
         limiter = LocalLimiter()

@@ -315,7 +315,7 @@ def test_no_connection_after_a_pause() -> None:
 
 @pytest.mark.parametrize("delay", [0.1, 1e6])
 def test_close_while_callbacks_hang(delay: float) -> None:
-    """A close ends although `on_creation` does not return, whether the server answers or not."""
+    """A close ends even if `on_creation` never returns, with or without a reply of the server."""
     server = Server(delay=delay)
     called: list[str] = []
 
@@ -363,7 +363,7 @@ def test_a_client_that_follows_respects_the_budget() -> None:
 
 
 def test_permits_do_not_pile_up_behind_a_slow_note() -> None:
-    """Creates whose intents take long to note down are still sent a slot apart."""
+    """Creates are still sent one slot apart if `on_submission` takes long."""
     server = Server()
     gate = asyncio.Event()
 
@@ -386,7 +386,7 @@ def test_permits_do_not_pile_up_behind_a_slow_note() -> None:
 
 
 def test_a_client_that_joins_shortens_a_pause() -> None:
-    """The smallest `max_pause` of an account's clients holds, also for a pause in force."""
+    """The smallest `max_pause` of an account's clients takes effect, even for a current pause."""
 
     async def main() -> None:
         limiter = LocalLimiter()

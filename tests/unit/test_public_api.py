@@ -52,7 +52,7 @@ class Jobs(Server):
         self.answer = self.run
 
     def run(self, request: Request) -> Reply:
-        """Create a task, or say how far it is."""
+        """Create a task, or return the record of one."""
         now = asyncio.get_running_loop().time()
         if request.path.endswith("CreateTask"):
             answer = self.usual(request)
@@ -197,7 +197,7 @@ def test_pipeline_timeout() -> None:
 
 
 def test_narrowing() -> None:
-    """The class and the error of an outcome or a creation tell success from failure."""
+    """The class and the error of an outcome or a creation distinguish success from failure."""
 
     async def main() -> None:
         async with Jobs(30.0).client() as suno:
@@ -217,7 +217,7 @@ def test_the_prompt_may_be_positional() -> None:
 
 
 class Events(NullObserver):
-    """Notes down every event."""
+    """Records every event."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -226,35 +226,35 @@ class Events(NullObserver):
         self.pauses: list[str] = []
 
     def request_sent(self, method: str, path: str) -> None:
-        """Note it down."""
+        """Record the event."""
         self.names.append(f"sent {method} {path.rsplit('/', 1)[1]}")
 
     def request_finished(
         self, method: str, path: str, seconds: float, error: SunoError | None
     ) -> None:
-        """Note it down."""
+        """Record the event."""
         del method, path
         assert seconds >= 0.1
         self.names.append(f"finished {type(error).__name__}")
 
     def task_created(self, task: TaskRef) -> None:
-        """Note it down."""
+        """Record the event."""
         self.created.append(task)
 
     def task_polled(self, info: TaskInfo) -> None:
-        """Note it down."""
+        """Record the event."""
         self.names.append(f"polled {info.status}")
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Note it down."""
+        """Record the event."""
         self.ended.append((task_id, None if error is None else type(error)))
 
     def rate_limited(self, retry_after: float | None) -> None:
-        """Note it down."""
+        """Record the event."""
         self.names.append(f"rate limited {retry_after}")
 
     def paused(self, seconds: float, reason: str) -> None:
-        """Note it down."""
+        """Record the event."""
         self.pauses.append(f"{seconds:.0f} {reason}")
 
 

@@ -86,7 +86,7 @@ def test_read_ids() -> None:
 
 
 def test_final_statuses() -> None:
-    """A truncated results file still gives what was decided, and only that."""
+    """In a truncated results file, only complete rows with a final status count."""
     lines = [
         '{"task_id": "a", "status": "success"}',
         '{"task_id": "b", "status": "undecided"}',

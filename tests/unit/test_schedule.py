@@ -75,7 +75,7 @@ def test_backoff_intervals_grow() -> None:
 
 
 def test_adaptive_asks_when_it_is_worth_it() -> None:
-    """Once jobs are known to take about 200 s, there are few checks before and many then."""
+    """If jobs are known to take about 200 s, few checks are much earlier, and many come then."""
     durations = Durations()
     for n in range(500):
         durations.ended("song", 0.0, 180.0 + n % 41)
@@ -298,7 +298,7 @@ def test_deadline_check_is_kept(data: st.DataObject) -> None:
 
 
 def test_price_rises_with_scarcity() -> None:
-    """The price is higher if the budget is short, and None before the first request."""
+    """The price is higher if the budget is scarce, and None before the first request."""
     assert AdaptiveSchedule[Entry](PollPolicy(), Durations()).price is None
     prices: list[float] = []
     for arrivals in (1, 10):  # a second, while 15 requests a second can be made

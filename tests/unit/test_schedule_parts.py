@@ -86,7 +86,7 @@ def test_tuning_is_used() -> None:
     )
 )
 def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
-    """The heap returns what a sorted list of its valid items would, whatever happened before."""
+    """After any operations, the heap returns its valid items in sorted order."""
     heap = LazyHeap[Item](itertools.count())
     items = [Item() for _ in range(6)]
     # For each item that is in: its key, and when it was pushed.
@@ -181,7 +181,7 @@ def test_refits_are_apart() -> None:
 
 
 def test_price_of_an_eager_policy() -> None:
-    """It rises while tasks are due, falls while the budget is idle, and never reaches zero."""
+    """The price rises while tasks are due, falls while the budget is idle, and stays above 0."""
     price = RequestPrice(PollPolicy(eager=True), Tuning())
     start = price.least
     price.adjust(is_idle=False)

@@ -123,7 +123,7 @@ def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
 
 
 async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
-    """Over real connections, too, each task at the sandbox is reported by its id."""
+    """With real connections, each task at the sandbox is also reported by its id."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
     reported: list[Creation] = []
     async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
@@ -289,7 +289,7 @@ def test_calls_that_wait_for_the_budget_end_at_close() -> None:
 
 
 def test_a_pause_fails_no_input_of_a_stream() -> None:
-    """Streams wait for the end of a pause; a direct create with less patience raises at once."""
+    """Streams wait for the end of a pause; a direct create that cannot wait raises at once."""
     server = Server()
     down = True
 

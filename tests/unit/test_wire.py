@@ -162,7 +162,7 @@ def test_times_outside_the_century(when: float) -> None:
 @pytest.mark.parametrize("token", [b"1e400", b"-1e400", b"9" * 4301, b"NaN", b"-Infinity"])
 @pytest.mark.parametrize("name", ["create_at", "credits", "never_heard_of", "task_id", "code"])
 def test_numbers_that_do_not_fit(token: bytes, name: str) -> None:
-    """A number that no float can hold costs only its own field, wherever it is."""
+    """A number that does not fit a float makes only its own field None, in any position."""
     body = envelope(RECORD | {name: "@"}) if name != "code" else envelope(RECORD, "@")
     info = read_task_info(200, {}, body.replace(b'"@"', token), "t1")
     assert (info.status, info.task_id, len(info.tracks)) == (TaskStatus.SUCCESS, "t1", 1)
@@ -289,7 +289,7 @@ def test_repeated_keys() -> None:
     "result", [None, [], "text", 7, {"suno_data": 3}, {"suno_data": [None, 5]}]
 )
 def test_result_of_another_shape(result: object) -> None:
-    """A result with an unexpected shape costs no other field."""
+    """A result with an unexpected shape affects no other field."""
     info = read_task_info(200, {}, envelope(RECORD | {"result": result}))
     assert (info.status, info.tracks, info.create_at) == (TaskStatus.SUCCESS, (), 1768900378.0)
 
@@ -386,7 +386,7 @@ def test_unknown_codes() -> None:
 
 @given(data=JSON, code=JSON, status=st.integers(100, 599))
 def test_any_json(data: object, code: object, status: int) -> None:
-    """Readers raise only our own errors, whatever the JSON."""
+    """For any JSON, readers raise only our own errors."""
     for read in (read_task_info, read_created, read_balance):
         with contextlib.suppress(SunoError):
             read(status, {}, envelope(data, code))
@@ -400,14 +400,14 @@ def test_any_json(data: object, code: object, status: int) -> None:
     )
 )
 def test_any_field_of_any_shape(record: dict[str, Any]) -> None:
-    """A field of any shape never costs a record its status."""
+    """A field of any shape never makes the record lose its status."""
     record["status"] = "running"
     assert read_task_info(200, {}, envelope(record), "").status is TaskStatus.RUNNING
 
 
 @given(body=st.binary(max_size=300), status=st.integers(100, 599))
 def test_any_bytes(body: bytes, status: int) -> None:
-    """Readers raise only our own errors, whatever the bytes."""
+    """For any bytes, readers raise only our own errors."""
     with pytest.raises(SunoError):
         read_created(status, {}, body)
 
