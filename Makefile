@@ -1,8 +1,8 @@
 # Thin: every target sets up what it needs in .venv and then runs one command.
 PYTHON ?= python3
 BIN := .venv/bin
-# Two test processes are also right for one core: half of the tests wait for something.
-WORKERS ?= 2
+# More test processes than cores: half of the tests wait for something.
+WORKERS ?= 3
 MINUTES ?= 10
 
 .PHONY: demo test test-lowest test-all coverage fuzz lint types docs dist bench check clean
