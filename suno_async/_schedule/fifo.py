@@ -14,7 +14,7 @@ BLOCK = 64
 
 
 class Fifo(Generic[E]):
-    """A queue of entries, most of which is stored in tuples.
+    """A queue of entries that stores most of them in tuples.
 
     The garbage collector stops tracking a tuple of entries, because it does not track entries. With
     a list or deque of a million, each full collection would block the event loop for 20 ms.

@@ -85,7 +85,7 @@ class InspectionPlans:
             return
         for interactive in (False, True):
             self._plans.pop((kind, interactive), None)
-        # Without this, a kind of which no task is left would be chosen again and again.
+        # Without this, a kind without tasks would be chosen again and again.
         self._refit_at[kind] = self._durations.observations(kind) + self._tuning.refit_least
         self.revision += 1
         self._revised[kind] = self.revision
