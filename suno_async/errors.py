@@ -28,6 +28,9 @@ The tree of classes::
     ├── TaskTimeoutError            the wait ended before the task did (also a TimeoutError)
     ├── DownloadError               a file could not be downloaded
     ├── UploadError                 a file could not be uploaded
+    ├── JournalError                the journal could not be read or written
+    │   ├── InputChangedError       the same key or position was used for another input
+    │   └── RunInUseError           another process works on the run
     └── InternalError               a bug in this library; its cause is the original error
 
 Every error can be pickled and copied.
@@ -315,6 +318,53 @@ class DownloadError(SunoError):
 
 class UploadError(SunoError):
     """A local file could not be read or uploaded."""
+
+
+class JournalError(SunoError):
+    """The journal could not be read or written. The message says why."""
+
+
+class InputChangedError(JournalError):
+    """An input differs from the one that was stored under the same key or position.
+
+    Nothing was sent for it. Use another key, or another name for the run.
+
+    Attributes:
+        run: The run; empty for a create with a ``dedupe_key``.
+        key: The key, or the position as text.
+        position: The position of the input in the run.
+    """
+
+    def __init__(self, run: str, key: str, position: int = 0) -> None:
+        super().__init__(run, key, position)
+        self.run = run
+        self.key = key
+        self.position = position
+
+    def __str__(self) -> str:
+        if not self.run:
+            return f"dedupe_key {self.key!r} was used for another input; use another key"
+        return (
+            f"input {self.position} of run {self.run!r} differs from the one stored under key "
+            f"{self.key!r}; restore the input, or use another name for the run"
+        )
+
+
+class RunInUseError(JournalError):
+    """Another process, or another stream of this one, works on the run.
+
+    Attributes:
+        run: The run.
+        holder: Who works on it, such as ``"process 4711 on host-a"``.
+    """
+
+    def __init__(self, run: str, holder: str) -> None:
+        super().__init__(run, holder)
+        self.run = run
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return f"run {self.run!r} is in use by {self.holder}; wait until it ends, or stop it"
 
 
 class InternalError(SunoError):

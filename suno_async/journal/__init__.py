@@ -1,0 +1,1 @@
+"""Journals: submissions, tasks and results on disk, so that nothing is lost or paid twice."""

@@ -1,0 +1,266 @@
+"""The `Journal` protocol and its records.
+
+A journal stores each create (a *submission*), each task, and each result, so that a process can be
+stopped at any moment and started again. The states of a submission are those of
+`suno_async.submissions`; `Journal.claim`, `Journal.advance` and `Journal.settle` are the only
+methods that change them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from suno_async.submissions import SubmissionState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection
+
+
+class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission as a journal stores it. It contains no API key.
+
+    Attributes:
+        id: The id of the submission. It exists before the task id does.
+        account: The label of the account.
+        kind: The kind of job, such as ``"suno/music-generate"``, or ``"persona"``.
+        job: The job as JSON.
+        digest: A hash of the job. Jobs that send the same request have the same hash.
+        run: The run that the submission belongs to; empty if it belongs to none.
+        position: The position of the job in its run, starting at 0.
+        key: Identifies the submission within its run, or within the account if `run` is empty.
+            Empty means that every claim makes a new submission.
+        callback_url: The URL that receives a POST when the task ends; None for no callback.
+        state: The state of the create.
+        task_id: The id of the task; empty until it is created.
+        error: Why nothing was created, or why that is unknown; empty otherwise.
+        planned_at: When the submission was claimed, in Unix seconds.
+        changed_at: When the state changed last, in Unix seconds.
+    """
+
+    id: str
+    account: str = ""
+    kind: str = ""
+    job: bytes = b""
+    digest: str = ""
+    run: str = ""
+    position: int = 0
+    key: str = ""
+    callback_url: str | None = None
+    state: SubmissionState = SubmissionState.PLANNED
+    task_id: str = ""
+    error: str = ""
+    planned_at: float = 0.0
+    changed_at: float = 0.0
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as a journal stores it.
+
+    Attributes:
+        task_id: The id of the task.
+        account: The label of the account.
+        kind: The kind of job; empty if unknown.
+        created_at: When the task was created, in Unix seconds; None if unknown.
+        status: The final status, ``"success"`` or ``"failed"``; empty while the task is open.
+        ended_at: When the final status was recorded, in Unix seconds; None while the task is open.
+        raw: The server's last reply about the task; empty while the task is open.
+    """
+
+    task_id: str
+    account: str = ""
+    kind: str = ""
+    created_at: float | None = None
+    status: str = ""
+    ended_at: float | None = None
+    raw: bytes = b""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the task has ended."""
+        return bool(self.status)
+
+
+class JournalEntry(msgspec.Struct, frozen=True):
+    """A submission and its task.
+
+    Attributes:
+        submission: The submission; None for a task that was created elsewhere.
+        task: The task; None if none was created, or if that is unknown.
+    """
+
+    submission: SubmissionRecord | None
+    task: TaskRecord | None
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One run, as `Journal.runs` returns it.
+
+    Attributes:
+        account: The label of the account.
+        run: The name of the run.
+        states: Number of submissions by state, such as ``{"created": 10, "unknown": 1}``.
+        open: Number of tasks that have not ended.
+        succeeded: Number of tasks that succeeded.
+        failed: Number of tasks that failed.
+        holder: The process that runs it now, as text for a message; empty if there is none.
+        started_at: When its first submission was planned, in Unix seconds.
+        changed_at: When one of its submissions or tasks changed last, in Unix seconds.
+    """
+
+    account: str
+    run: str
+    states: dict[str, int]
+    open: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    holder: str = ""
+    started_at: float = 0.0
+    changed_at: float = 0.0
+
+
+class Peers(msgspec.Struct, frozen=True):
+    """The live clients of one account, as `Journal.heartbeat` returns them.
+
+    Attributes:
+        count: Number of live clients, this one included.
+        aware: Whether every other live client has sent a heartbeat since this one joined, and so
+            knows of it.
+    """
+
+    count: int = 1
+    aware: bool = True
+
+
+class Journal(Protocol):
+    """Stores submissions, tasks and results. One object serves one client.
+
+    Every method returns after its change is on disk. All of them raise `JournalError` if the
+    journal cannot be read or written.
+
+    A client that opened a journal is an *owner*. An owner is *live* from `open` to `close`, as long
+    as it sends heartbeats. A submission in the state ``sending`` whose owner is not live becomes
+    ``unknown``, and one in the state ``planned`` becomes ``not_sent``.
+    """
+
+    async def open(self, account: str | None) -> None:
+        """Open the journal, create or migrate its schema, and join as an owner.
+
+        Submissions of owners that are not live are brought to their final state.
+
+        Args:
+            account: The label of the account. With None, the journal is opened to inspect or repair
+                it: it joins as no owner, and its methods apply to all accounts.
+
+        Raises:
+            JournalError: This is not a journal, it was made by a newer version, or it cannot be
+                read or written.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Write everything that was accepted, leave as an owner, and release all runs."""
+        ...
+
+    async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
+        """Store a planned submission, or return the earlier one with the same run and key.
+
+        An earlier submission that was refused or not sent is replaced: the given one is stored and
+        returned. The caller owns the submission if the returned id is that of `record`.
+
+        Raises:
+            InputChangedError: The earlier submission has another digest.
+        """
+        ...
+
+    async def advance(
+        self,
+        submission_id: str,
+        state: SubmissionState,
+        *,
+        task_id: str = "",
+        created_at: float | None = None,
+        error: str = "",
+    ) -> None:
+        """Record a new state of a submission. With a task id, also store the task.
+
+        Raises:
+            JournalError: The state is ``sending``, but the submission is no longer owned by this
+                client. Its request must not be sent.
+        """
+        ...
+
+    async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
+        """Record what became of a submission in the state ``unknown``; return it.
+
+        Args:
+            submission_id: The submission.
+            task_id: The task that was created. None means that none was created.
+
+        Raises:
+            JournalError: There is no such submission, or its state is not ``unknown``.
+        """
+        ...
+
+    async def keep_result(self, task: TaskRecord) -> None:
+        """Store the final record of a task. A task that has already ended stays as it is."""
+        ...
+
+    async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
+        """Return the stored tasks among `task_ids`, by id."""
+        ...
+
+    def entries(
+        self,
+        *,
+        run: str | None = None,
+        states: Collection[SubmissionState] | None = None,
+        open_only: bool = False,
+    ) -> AsyncIterator[JournalEntry]:
+        """Yield submissions with their tasks, in the order in which they were planned.
+
+        Tasks without a submission come last. The journal stays usable while this iterates.
+
+        Args:
+            run: Only this run; an empty string selects what belongs to no run. None yields all.
+            states: Only submissions in one of these states. None yields all.
+            open_only: Only submissions whose task has not ended.
+        """
+        ...
+
+    async def runs(self) -> list[RunSummary]:
+        """Return all runs, the newest first."""
+        ...
+
+    async def hold(self, run: str) -> None:
+        """Take the lease of a run, so that no one else works on it.
+
+        Raises:
+            RunInUseError: A live owner, perhaps this one, holds the run.
+        """
+        ...
+
+    async def release(self, run: str) -> None:
+        """Give back the lease of a run."""
+        ...
+
+    async def heartbeat(self) -> Peers:
+        """Extend the leases of this owner. Return the live clients of the account."""
+        ...
+
+    async def save_durations(self, data: bytes) -> None:
+        """Store what was learnt about the durations of jobs (`Durations.to_json`)."""
+        ...
+
+    async def load_durations(self) -> bytes | None:
+        """Return what `save_durations` stored last; None if nothing was stored."""
+        ...
+
+    async def rebind(self, old: str, new: str) -> int:
+        """Give everything of the account label `old` the label `new`. Return how many rows changed.
+
+        Raises:
+            JournalError: A live owner other than this one uses the old label.
+        """
+        ...
