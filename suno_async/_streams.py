@@ -21,6 +21,8 @@ from suno_async.errors import (
     TaskTimeoutError,
 )
 from suno_async.handles import Created, Creation
+from suno_async.inputs import KINDS, Input
+from suno_async.models import TaskRef
 from suno_async.outcomes import (
     Failure,
     JobFailure,
@@ -29,8 +31,6 @@ from suno_async.outcomes import (
     Success,
     with_job,
 )
-from suno_async.inputs import KINDS
-from suno_async.models import TaskRef
 from suno_async.submissions import Submission, SubmissionState
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from suno_async._recording import Recorder
     from suno_async._runtime import Runtime
-    from suno_async.inputs import Input
     from suno_async.journal.base import SubmissionRecord
     from suno_async.models import TaskInfo
 
@@ -66,8 +65,8 @@ async def completions(
     try:
         given = await _collected(tasks)
         if runtime.recorder is not None:
-            async for outcome in _stored(runtime, given):
-                yield outcome
+            async for stored in _stored(runtime, given):
+                yield stored
         for number, ref in enumerate(given.values(), 1):
             pending.add(ref.task_id)
             poller.watch(ref, watchers)

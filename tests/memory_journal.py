@@ -91,6 +91,8 @@ class MemoryJournal:
 
     async def close(self) -> None:
         """Leave as an owner."""
+        if self.killed:
+            return
         await self._work("close")
         self.store.kill(self)
         self.store.sweep()
@@ -186,9 +188,7 @@ class MemoryJournal:
                 account=self.account,
                 run=name,
                 states=Counter(
-                    str(each.state)
-                    for each in self.store.submissions.values()
-                    if each.run == name
+                    str(each.state) for each in self.store.submissions.values() if each.run == name
                 ),
             )
             for name in sorted(names)

@@ -111,8 +111,8 @@ class Account:
         """Replace the key. Clients that are opened with the new key share this account."""
         self.credentials.adopt(fresh)
         self.breaker.key_replaced()
-        in_loop = _accounts.get(asyncio.get_running_loop(), {})
-        if self in in_loop.values():
+        in_loop = _accounts.get(asyncio.get_running_loop())
+        if in_loop is not None and self in in_loop.values():
             in_loop[fresh.digest] = self
 
     def linger(self) -> None:

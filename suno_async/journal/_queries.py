@@ -27,7 +27,7 @@ def _columns(table: str, names: str) -> str:
     return ", ".join(f"{table}.{name}" for name in names.split(", "))
 
 
-_ENTRY = f"SELECT s.seq, {_columns('s', SUBMISSION)}, {_columns('t', TASK)}{_JOINED}"  # noqa: S608 (constants)
+_ENTRY = f"SELECT s.seq, {_columns('s', SUBMISSION)}, {_columns('t', TASK)}{_JOINED}"
 _ALONE = f"SELECT t.seq, {_columns('t', TASK)} FROM tasks AS t"  # noqa: S608 (constants)
 _WIDTH = len(SUBMISSION.split(", "))
 
@@ -133,7 +133,7 @@ def find_tasks(
 def runs(connection: sqlite3.Connection, owner: Owner) -> list[RunSummary]:
     """Return all runs. See `Journal.runs`."""
     query = (
-        "SELECT s.account, s.run, s.state, count(*), total(t.status = ''),"  # noqa: S608 (constants)
+        "SELECT s.account, s.run, s.state, count(*), total(t.status = ''),"
         " total(t.status = 'success'), total(t.status = 'failed'), min(s.planned_at),"
         f" max(max(s.changed_at, coalesce(t.ended_at, 0))), min(s.seq){_JOINED}"
         " WHERE s.run <> '' AND (? IS NULL OR s.account = ?)"

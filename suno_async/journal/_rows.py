@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: The columns of a submission, in the order of `read_submission`.
 SUBMISSION = (
-    "id, account, kind, job, digest, run, position, key, callback_url, state, task_id, error,"
-    " planned_at, changed_at"
+    "id, account, kind, job, digest, run, position, key, callback_url, state, task_id, created_at,"
+    " error, planned_at, changed_at"
 )
 
 #: The columns of a task, in the order of `read_task`.
@@ -49,9 +49,10 @@ def read_submission(row: tuple[Any, ...]) -> SubmissionRecord:
         callback_url=row[8],
         state=SubmissionState(row[9]),
         task_id=row[10],
-        error=row[11],
-        planned_at=row[12],
-        changed_at=row[13],
+        created_at=row[11],
+        error=row[12],
+        planned_at=row[13],
+        changed_at=row[14],
     )
 
 
@@ -99,7 +100,7 @@ def claim(
     )
     added = connection.execute(
         f"INSERT INTO submissions ({SUBMISSION}, owner)"  # noqa: S608 (a constant)
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         (*msgspec.structs.astuple(stored), owner.id),
     )
     if not added.rowcount:
@@ -151,18 +152,21 @@ def advance(  # noqa: PLR0913, PLR0917 (the arguments of `Journal.advance`)
         return
     # A task id proves that the task exists. So it is accepted even if it was given up before.
     found = connection.execute(
-        "UPDATE submissions SET state = ?, task_id = ?, error = ?, changed_at = ? WHERE id = ?"
+        "UPDATE submissions SET state = ?, task_id = ?, created_at = ?, error = ?, changed_at = ?"
+        " WHERE id = ?"
         " AND (state IN ('planned', 'sending', 'unknown')"
         " OR (? = 'created' AND state IN ('refused', 'not_sent')))",
-        (state.value, task_id, error, owner.clock(), submission_id, state.value),
+        (state.value, task_id, created_at, error, owner.clock(), submission_id, state.value),
     )
     if not found.rowcount:
         _already_ended(connection, owner, submission_id, state, task_id, created_at)
     elif task_id:
         connection.execute(
             "INSERT INTO tasks (task_id, account, kind, created_at)"
-            " SELECT task_id, account, kind, ? FROM submissions WHERE id = ?" + _MERGE,
-            (created_at, submission_id),
+            " SELECT task_id, account, kind, created_at FROM submissions"
+            # A persona is not a task.
+            " WHERE id = ? AND kind <> 'persona'" + _MERGE,
+            (submission_id,),
         )
 
 

@@ -81,6 +81,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 state TEXT NOT NULL CHECK (state IN
                     ('planned', 'sending', 'created', 'refused', 'not_sent', 'unknown')),
                 task_id TEXT NOT NULL DEFAULT '',
+                created_at REAL,
                 error TEXT NOT NULL DEFAULT '',
                 planned_at REAL NOT NULL,
                 changed_at REAL NOT NULL,

@@ -60,7 +60,9 @@ class Finishing(Server):
         if request.path.endswith("TaskInfo"):
             task_id = dict(request.params)["task_id"]
             self.polls.append(task_id)
-            failed = any("fail" in prompt for prompt in self.created if task_id in self.created[prompt])
+            failed = any(
+                "fail" in prompt for prompt in self.created if task_id in self.created[prompt]
+            )
             return reply(
                 {
                     "task_id": task_id,
@@ -356,7 +358,7 @@ def test_keys_follow_inputs_whose_order_changes() -> None:
 
         def key(job: object) -> str:
             assert isinstance(job, GenerateMusic)
-            return job.prompt
+            return job.prompt or ""
 
         async with server.client(journal=MemoryJournal(store)) as suno:
             await collect(suno.pipeline(inputs[:5], run="album", key=key))
