@@ -107,11 +107,11 @@ async def _verify(  # noqa: PLR0913, PLR0917 (all that is left of the run)
     environment: dict[str, str],
     how: signal.Signals,
 ) -> dict[str, float]:
-    created = Counter(str(job.body["input"]["prompt"]) for job in sandbox.jobs)
+    created = Counter(str(job.body["input"]["prompt"]) for job in sandbox.tasks.values())
     _require(max(created.values()) == 1, f"created twice: {created.most_common(3)}")
     records = await _records(journal)
     _require(len(records) == songs, f"{len(records)} submissions in the journal, not {songs}")
-    tasks = {str(job.body["input"]["prompt"]): job.task_id for job in sandbox.jobs}
+    tasks = {str(job.body["input"]["prompt"]): job.task_id for job in sandbox.tasks.values()}
     unknown = [each for each in records if each.state is SubmissionState.UNKNOWN]
     lost = 0
     prompts = [job.prompt for job in jobs(songs)]
@@ -130,7 +130,7 @@ async def _verify(  # noqa: PLR0913, PLR0917 (all that is left of the run)
     code = await _worker(journal, directory, songs, environment, how, None)
     _require(code == 0, f"the last run ended with {code}")
     _require(all(count == 1 for count in _created(sandbox).values()), "created twice at the end")
-    _require(len(sandbox.jobs) == songs, f"{len(sandbox.jobs)} tasks at the sandbox")
+    _require(len(sandbox.tasks.values()) == songs, f"{len(sandbox.tasks.values())} tasks at the sandbox")
     files = await _check_files(sandbox, journal, directory)
     with contextlib.closing(sqlite3.connect(journal)) as database:
         (verdict,) = database.execute("PRAGMA integrity_check").fetchone()
@@ -149,7 +149,7 @@ async def _records(journal: str) -> list[SubmissionRecord]:
 
 
 def _created(sandbox: Sandbox) -> Counter[str]:
-    return Counter(str(job.body["input"]["prompt"]) for job in sandbox.jobs)
+    return Counter(str(job.body["input"]["prompt"]) for job in sandbox.tasks.values())
 
 
 async def _check_files(sandbox: Sandbox, journal: str, directory: Path) -> int:
@@ -158,7 +158,7 @@ async def _check_files(sandbox: Sandbox, journal: str, directory: Path) -> int:
     async with SunoClient(
         sandbox.key, base_url=sandbox.url, journal=journal, account="kills"
     ) as suno:
-        ids = [job.task_id for job in sandbox.jobs]
+        ids = [job.task_id for job in sandbox.tasks.values()]
         infos = [each.result() for each in await suno.outcomes(ids)]
     expected: Counter[str] = Counter()
     async with aiohttp.ClientSession() as session:
