@@ -296,6 +296,7 @@ class Fetch:
         except (aiohttp.ClientError, OSError, _FetchError) as error:
             # What has arrived need not be requested again.
             broken = error
+            pieces += _unread(content)
         if writing is not None:
             await writing
         if pieces:
@@ -377,6 +378,12 @@ def _date(text: str | None) -> datetime | None:
 def _is_refused(error: OSError) -> bool:
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     return refused(inner)
+
+
+def _unread(content: aiohttp.StreamReader) -> list[bytes]:
+    """Return what arrived before a connection broke. No public method of aiohttp returns it."""
+    piece = content._read_nowait(-1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] (as above)
+    return [piece] if piece else []
 
 
 def _retrieve(writing: asyncio.Task[None]) -> None:

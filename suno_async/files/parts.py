@@ -78,6 +78,8 @@ class Part:
         self._checksum: Checksum | None = None
         self._hasher: Hasher | None = None
         self._window: int | None = None
+        # The first byte of a body whose second one decides how to decompress it.
+        self._start = b""
         self._decoder: zlib._Decompress | None = None
         self._file: IO[bytes] | None = None
         self._path = directory
@@ -98,7 +100,7 @@ class Part:
         with self._lock, _translated():
             self.received = 0
             self._written = 0
-            self._head = b""
+            self._head = self._start = b""
             self._checked = False
             self._checksum = checksum
             self._hasher = None if checksum is None else checksum.hasher()
@@ -196,23 +198,27 @@ class Part:
 
     def _decompressed(self, piece: bytes) -> Iterable[bytes]:
         decoder = self._decoder
+        if self._window == zlib.MAX_WBITS:
+            piece = self._start + piece
+            if len(piece) < 2:  # noqa: PLR2004 (the header of zlib, RFC 1950)
+                self._start = piece
+                return
+            if int.from_bytes(piece[:2], "big") % 31 or piece[0] & 15 != zlib.DEFLATED:
+                # Some servers send deflate without the header of zlib.
+                decoder = self._decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._start, self._window = b"", 0
         while piece and decoder is not None:
             try:
                 data = decoder.decompress(piece, _STEP)
             except zlib.error:
-                if self._window == zlib.MAX_WBITS and not self._written:
-                    # Some servers send deflate without the header of zlib.
-                    self._window = -zlib.MAX_WBITS
-                    decoder = self._decoder = zlib.decompressobj(self._window)
-                    continue
                 raise PartError("the compressed body is damaged", retryable=True) from None
             if data:
                 yield data
             piece = decoder.unconsumed_tail
-            if decoder.eof and decoder.unused_data:
+            if decoder.eof and decoder.unused_data and self._window:
                 # gzip may consist of several members.
                 piece = decoder.unused_data
-                decoder = self._decoder = zlib.decompressobj(self._window or zlib.MAX_WBITS)
+                decoder = self._decoder = zlib.decompressobj(self._window)
 
 
 @contextlib.contextmanager
