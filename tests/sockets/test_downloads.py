@@ -1,5 +1,7 @@
 """Downloads over real sockets: files are complete or absent, whatever the host does."""
 
+# pyright: reportPrivateUsage=false (the seams behind the public methods)
+
 from __future__ import annotations
 
 import asyncio
@@ -148,7 +150,7 @@ async def test_joined(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     url = f"{host.url}/x.mp3"
     first = asyncio.ensure_future(suno.download(url, tmp_path))
     await host.arrived.wait()
-    others = [asyncio.ensure_future(suno.download(url, tmp_path / "." )) for _ in range(3)]
+    others = [asyncio.ensure_future(suno.download(url, tmp_path / ".")) for _ in range(3)]
     await asyncio.sleep(0.05)
     first.cancel()
     others[0].cancel()
@@ -285,9 +287,7 @@ async def test_compressed(host: FileHost, suno: SunoClient, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("cut", [None, 100_000])
-async def test_checksum(
-    host: FileHost, suno: SunoClient, tmp_path: Path, cut: int | None
-) -> None:
+async def test_checksum(host: FileHost, suno: SunoClient, tmp_path: Path, cut: int | None) -> None:
     """The checksum that a host gives is checked, resumed or not; a wrong one is an error."""
     digest = b64encode(hashlib.sha256(host.body).digest()).decode()
     host.headers["Repr-Digest"] = f"sha-256=:{digest}:"
@@ -357,7 +357,12 @@ async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
     """A URL that cannot be requested is a DownloadError."""
     for url in (
         *("", "x.mp3", "ftp://x.example/a", "file:///etc/passwd", "http://a..b/", "https://a..b/x"),
-        *("https://[::1/x", "https://" + "a" * 300 + "/x", "https://x.example:99999/x", "https:///"),
+        *(
+            "https://[::1/x",
+            "https://" + "a" * 300 + "/x",
+            "https://x.example:99999/x",
+            "https:///",
+        ),
     ):
         with pytest.raises(DownloadError):
             await suno.download(url, tmp_path)
@@ -365,7 +370,7 @@ async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Progress starts at zero, grows to the total, ends once, and survives a callback that fails."""
+    """Progress grows from zero to the total and ends once, even if another callback fails."""
     host.body = song(5_000_000)
     host.cuts = [1_000_000]
     events: list[DownloadProgress] = []
@@ -443,8 +448,8 @@ async def test_expired_stem(
         if task_id == "stems":
             urls = {"vocals": f"{host.url}/{name}"}
             return TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_info=urls)
-        urls = (f"{host.url}/{name}",)
-        return TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_urls=urls)
+        media = (f"{host.url}/{name}",)
+        return TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_urls=media)
 
     infos = {each: info(each, "new.mp3") for each in ("stems", "sounds")}
     monkeypatch.setattr(suno._runtime().downloader, "_refresh", task_info)
@@ -477,9 +482,7 @@ async def test_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) ->
     assert len(host.requests) == asked
 
 
-async def test_download_all_with_failures(
-    host: FileHost, suno: SunoClient, tmp_path: Path
-) -> None:
+async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     """One failure does not stop the rest, and the error contains what was downloaded."""
     host.paths = {"/1.mp3": 404}
     urls = [f"{host.url}/0.mp3", "", f"{host.url}/1.mp3", f"{host.url}/2.mp3"]

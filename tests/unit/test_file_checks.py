@@ -17,7 +17,11 @@ AUDIO = [
     *(b"ID3\x04" + bytes(12), MP3[:16], b"\xff\xf3\x40\xc0" + bytes(12)),  # MPEG-2
     *(b"\xff\xe3\x18\xc4" + bytes(12), b"\xff\xf1\x50\x80" + bytes(12)),  # MPEG-2.5, ADTS
     *(b"RIFF\x24\x00\x00\x00WAVEfmt ", b"RF64\xff\xff\xff\xffWAVEds64", b"fLaC" + bytes(12)),
-    *(b"OggS" + bytes(12), b"FORM\x00\x00\x00\x10AIFFCOMM", b"\x00\x00\x00\x20ftypM4A \x00\x00\x00\x00"),
+    *(
+        b"OggS" + bytes(12),
+        b"FORM\x00\x00\x00\x10AIFFCOMM",
+        b"\x00\x00\x00\x20ftypM4A \x00\x00\x00\x00",
+    ),
     *(b"\x1a\x45\xdf\xa3" + bytes(12), b"\x00\x00\x00\x20ftypisom\x00\x00\x00\x00"),
 ]
 IMAGES = [
@@ -25,12 +29,21 @@ IMAGES = [
     *(b"RIFF\x24\x00\x00\x00WEBPVP8 ", b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00"),
 ]
 VIDEOS = [
-    *(MP4[:16], b"\x00\x00\x00\x14ftypqt  \x00\x00\x00\x00", b"\x00\x00\x00\x08wide\x00\x00\x00\x00mdat"),
+    *(
+        MP4[:16],
+        b"\x00\x00\x00\x14ftypqt  \x00\x00\x00\x00",
+        b"\x00\x00\x00\x08wide\x00\x00\x00\x00mdat",
+    ),
     b"\x1a\x45\xdf\xa3" + bytes(12),
 ]
 PAGES = [
     *(b"<!DOCTYPE html><", b"\n  <html><body>..", b'{"code": 403, "m', b"AccessDenied" + bytes(4)),
-    *(b"\xff\xfe<\x00h\x00t\x00m\x00l\x00>\x00\r\x00", b"\xff\xfe{\x00" + bytes(12), bytes(16), b"\xff"),
+    *(
+        b"\xff\xfe<\x00h\x00t\x00m\x00l\x00>\x00\r\x00",
+        b"\xff\xfe{\x00" + bytes(12),
+        bytes(16),
+        b"\xff",
+    ),
     *(b"\xef\xbb\xbf<html></html>", b"\x1f\x8b\x08" + bytes(13), b"RIFF\x24\x00\x00\x00....fmt "),
 ]
 
@@ -56,7 +69,7 @@ def test_media() -> None:
 
 
 def test_expected_media() -> None:
-    """The suffix of a URL only decides about images: many containers hold audio as well as video."""
+    """The suffix of a URL only decides about images: many containers hold audio and video."""
     assert expected_media(URL("https://x.example/a.JPEG?x=.mp3")) == "image"
     assert expected_media(URL("https://x.example/a.mp4")) is None
 

@@ -1,5 +1,7 @@
 """Part files: what is written, and what never appears under the final name."""
 
+# pyright: reportPrivateUsage=false (the seams behind the public methods)
+
 from __future__ import annotations
 
 import errno
@@ -31,7 +33,7 @@ def part_in(directory: Path, body: bytes = b"", encoding: str = "identity") -> P
 
 
 def test_published(tmp_path: Path) -> None:
-    """A file is synced before it gets its name, its directory after that, and no part file stays."""
+    """A file appears in a new directory, complete, and no part file stays."""
     part = part_in(tmp_path / "new", song(100))
     assert [each.suffix for each in (tmp_path / "new").iterdir()] == [".part"]
     part.finish(tmp_path / "new" / "x.mp3", overwrite=False)
