@@ -12,6 +12,7 @@ from suno_async.errors import (
     CreateOutcomeUnknownError,
     CreditLimitError,
     DownloadError,
+    DownloadsFailedError,
     FeatureDisabledError,
     GenerationFailedError,
     InputChangedError,
@@ -35,6 +36,7 @@ from suno_async.errors import (
     ValidationError,
     WrongEventLoopError,
 )
+from suno_async.files.progress import DownloadProgress
 from suno_async.handles import Created, Creation, NotCreated, TaskHandle
 from suno_async.inputs import (
     CoverMusic,
@@ -90,6 +92,8 @@ __all__ = [
     "Creation",
     "CreditLimitError",
     "DownloadError",
+    "DownloadProgress",
+    "DownloadsFailedError",
     "DurationSummary",
     "Durations",
     "Estimate",

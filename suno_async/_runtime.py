@@ -19,13 +19,12 @@ from suno_async.statistics import Statistics
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    import aiohttp
-
     from suno_async._clock import Clock
     from suno_async._recording import Recorder
     from suno_async._schedule.durations import Durations
     from suno_async._transport.account import Account
     from suno_async._transport.exchange import Transport
+    from suno_async.files.connections import Connections
     from suno_async.models import TaskInfo, TaskRef
     from suno_async.outcomes import Outcome
     from suno_async.policy import PollPolicy
@@ -47,6 +46,7 @@ class Runtime:
         recorder: Keeps the journal; None without a journal.
         submitter: The creates.
         poller: The waits.
+        connections: The connections to hosts of files.
         downloader: Result files.
         uploader: Local audio files.
     """
@@ -58,7 +58,7 @@ class Runtime:
         transport: Transport,
         policy: PollPolicy,
         durations: Durations,
-        session: aiohttp.ClientSession | None,
+        connections: Connections,
         clock: Clock,
         observer: Observer,
         recorder: Recorder | None = None,
@@ -81,8 +81,9 @@ class Runtime:
             self._forget_later,
             None if recorder is None else recorder.keep,
         )
-        self.downloader = Downloader(session)
-        self.uploader = Uploader(session)
+        self.connections = connections
+        self.downloader = Downloader(connections, self.task_info)
+        self.uploader = Uploader(connections)
         self._durations = durations
         self._refs: dict[str, TaskRef] = {}
         self._ended: deque[str] = deque()
@@ -96,7 +97,7 @@ class Runtime:
         await self.poller.close()
         await self.submitter.close(self.transport.request_timeout)
         await self.downloader.close()
-        await self.uploader.close()
+        await self.connections.close()
         await self.transport.close()
         self.account.linger()
         if self.recorder is not None:
