@@ -32,7 +32,7 @@ from suno_async.errors import (
     ValidationError,
     WrongEventLoopError,
 )
-from suno_async.handles import Created, Creation, NotCreated, TaskHandle
+from suno_async.handles import Created, Creation, NotCreated, PersonaCreation, TaskHandle
 from suno_async.inputs import (
     CoverMusic,
     ExtendMusic,
@@ -110,6 +110,7 @@ __all__ = [
     "Pause",
     "Permit",
     "Persona",
+    "PersonaCreation",
     "PollPolicy",
     "RateLimitError",
     "RequestTimeoutError",

@@ -17,10 +17,14 @@ from suno_async import (
     GeneratePersona,
     InvalidInputError,
     NotSentError,
+    Persona,
+    PersonaCreation,
     RateLimitError,
     Submission,
     SunoClient,
+    SunoError,
     TaskHandle,
+    ValidationError,
 )
 from suno_async.limits.local import LocalLimiter
 from suno_async.sandbox import Faults, Sandbox
@@ -125,7 +129,7 @@ def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
 async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
     """With real connections, each task at the sandbox is also reported by its id."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
-    reported: list[Creation] = []
+    reported: list[Creation | PersonaCreation] = []
     async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
         async with SunoClient(
             sandbox.key,
@@ -461,24 +465,56 @@ def test_on_submission_that_fails_sends_nothing() -> None:
     run_virtual(main())
 
 
+PERSONA = GeneratePersona(task_id="t", suno_id="s", name="Ann")
+
+
 def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
-    """If a persona's caller is cancelled in flight, its id is logged; bad input is refused."""
+    """A persona is reported to `on_creation`; if its caller was cancelled in flight, also logged."""
     server = Server(delay=1.0)
-    server.answer = lambda _: reply({"persona_id": "voice-1"})
+    reported: list[Creation | PersonaCreation] = []
+    server.answer = lambda _: reply({"persona_id": f"voice-{len(server.requests)}"})
 
     async def main() -> None:
-        async with server.client() as suno:
-            persona = GeneratePersona(task_id="t", suno_id="s", name="Ann")
+        async with server.client(on_creation=reported.append) as suno:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.5):
-                    await suno.create_persona(persona)
+                    await suno.create_persona(PERSONA)
+            assert not reported
             await asyncio.sleep(5)
-            assert (await suno.create_persona(persona)).persona_id == "voice-1"
+            assert reported == [PersonaCreation(PERSONA, Persona("voice-1", "Ann"), None)]
+            assert (await suno.create_persona(PERSONA)).persona_id == "voice-2"
+            assert [each.ok for each in reported] == [True, True]
             with pytest.raises(InvalidInputError):
                 await suno.create_persona(GeneratePersona(task_id="", suno_id="s", name="Ann"))
+            assert len(reported) == 2
 
     run_virtual(main())
     assert ["voice-1" in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(422, ValidationError), (500, CreateOutcomeUnknownError)]
+)
+def test_a_persona_that_was_not_created(code: int, kind: type[SunoError]) -> None:
+    """A persona that was not created is reported with its error, unless it was never sent."""
+    server = Server()
+    reported: list[PersonaCreation] = []
+    server.answer = lambda _: reply(None, code)
+
+    async def main() -> None:
+        async with server.client(on_creation=reported.append, retry_for=0) as suno:
+            first = asyncio.ensure_future(suno.create_persona(PERSONA))
+            planned = asyncio.ensure_future(suno.create_persona(PERSONA))
+            await asyncio.sleep(0.01)
+            planned.cancel()
+            with pytest.raises(kind):
+                await first
+            await asyncio.wait([planned])
+        (creation,) = reported
+        assert (creation.job, creation.persona) == (PERSONA, None)
+        assert isinstance(creation.error, kind)
+
+    run_virtual(main())
 
 
 @pytest.mark.parametrize("code", [0, 418, 500, 503])
