@@ -306,7 +306,7 @@ class SunoClient:
             jobs: What to make. A plain iterable must not block.
             max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
                 The default is about what the budget of one account can poll: 15 requests per
-                second, three or four for each job, jobs of one to several minutes.
+                second, six or seven for each job, jobs of one to several minutes.
             timeout: Seconds per task, from its creation; a task that takes longer yields a
                 `TaskTimeoutError`. None waits until the policy's deadline.
             callback_url: As in `create`, for each input.
