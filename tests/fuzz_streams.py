@@ -291,10 +291,9 @@ class Scenario:
 
     def check_error(self, error: BaseException | None) -> None:
         """Check that a call ended with an error that it may end with."""
-        if isinstance(error, InternalError):
-            raise AssertionError("an internal error") from error.__cause__
-        if error is not None and not isinstance(error, (SunoError, UserError, TimeoutError)):
-            raise AssertionError("an unexpected error") from error
+        expected = (SunoError, UserError, TimeoutError, type(None))
+        assert isinstance(error, expected), f"an unexpected error: {error!r}"
+        assert not isinstance(error, InternalError), f"an internal error: {error.__cause__!r}"
 
     def check_ids(self) -> None:
         """Check that nothing was created twice, and that every id is reported."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import tracemalloc
+from collections import deque
 from typing import TYPE_CHECKING
 
 from benchmarks.cost.polls import FREE, client_at, reset
 from suno_async import GenerateMusic, LocalLimiter, PollPolicy
-from suno_async.limits import local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Inputs before memory is traced, and before it is measured for the first time. The client remembers
-#: the last 1,000 tasks that ended, so their memory must be traced when they are forgotten.
+#: Inputs before memory is traced, and before it is measured for the first time. The client
+#: remembers the last 1,000 tasks that ended. Each is forgotten when another one ends.
 UNTRACED, EARLY = 200, 1_500
 
 #: Most tasks open at once.
@@ -37,7 +37,7 @@ async def _growth(base_url: str, count: int) -> float:
     await reset(base_url, 2)
     early = taken = 0
     try:
-        async with client_at(base_url, LocalLimiter(FREE), policy=FAST) as client:
+        async with client_at(base_url, _Limiter(), policy=FAST) as client:
             async for outcome in client.pipeline(_jobs(EARLY + count), max_pending=BOUND):
                 outcome.result()
                 taken += 1
@@ -59,12 +59,16 @@ def _jobs(count: int) -> Iterator[GenerateMusic]:
 
 
 def _used() -> int:
-    """Return the traced bytes, without those of the limiter.
-
-    The limiter remembers the requests of the last ten seconds. At the rate of this benchmark these
-    are all requests.
-    """
     gc.collect()
-    others = tracemalloc.Filter(inclusive=False, filename_pattern=local.__file__)
-    snapshot = tracemalloc.take_snapshot().filter_traces([others])
-    return sum(trace.size for trace in snapshot.traces)
+    return tracemalloc.get_traced_memory()[0]
+
+
+class _Limiter(LocalLimiter):
+    """A limiter that does not remember when it granted permits.
+
+    `LocalLimiter` remembers those of the last ten seconds, which here are all of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(FREE)
+        self._recent = deque(maxlen=1)

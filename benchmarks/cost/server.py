@@ -1,8 +1,8 @@
 """The server of `benchmarks.cost`, in a process of its own: it sends prepared replies.
 
 It does as little work as possible, so that it never slows the client down. The records come from
-`benchmarks.decode`. Every N-th reply is ``success`` and the others are ``running``. A POST creates a
-task. A request for ``/reset?success_every=N`` returns the counts, resets them, and sets N.
+`benchmarks.decode`. Every N-th reply is ``success`` and the others are ``running``. A POST creates
+a task. A request for ``/reset?success_every=N`` returns the counts, resets them, and sets N.
 """
 
 from __future__ import annotations

@@ -46,6 +46,11 @@ def answer_with(key: str, request: bytes) -> bytes:
     return response(json.dumps(found).replace("KEY", key).encode())
 
 
+def written_to(folder: Path) -> str:
+    """Return all that a command wrote to its output files."""
+    return "".join(path.read_text() for path in folder.glob("out*"))
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 async def test_the_key_is_not_printed(tmp_path: Path, spelling: str, *, as_json: bool) -> None:
@@ -61,8 +66,7 @@ async def test_the_key_is_not_printed(tmp_path: Path, spelling: str, *, as_json:
     async with serving(answer) as server.url:
         for words in COMMANDS:
             code, out, errors = await run(server, *words, *["--json"] * as_json, cwd=tmp_path)
-            written = [path.read_text() for path in tmp_path.glob("out*")]
-            printed = out + errors + "".join(written)
+            printed = out + errors + written_to(tmp_path)
             assert KEY not in printed, words
             assert spelling not in printed, words
             assert "redacted" in printed, (words, code, out, errors)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from suno_async import SunoError
 from suno_async._submitter import Submitter
 from suno_async.client import SunoClient
 from suno_async.submissions import Submission
@@ -15,6 +14,8 @@ from tests import fuzz_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from suno_async import SunoError
 
 
 @pytest.fixture(autouse=True)
