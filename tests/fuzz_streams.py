@@ -309,11 +309,9 @@ class Scenario:
             for each in self.reported
             if isinstance(each.error, CreateOutcomeUnknownError)
         }
-        ids = {
-            each.handle.id if isinstance(each, Created) else each.persona.persona_id
-            for each in self.reported
-            if isinstance(each, Created) or (isinstance(each, PersonaCreation) and each.persona)
-        }
+        ids = {each.handle.id for each in self.reported if isinstance(each, Created)}
+        personas = [each.persona for each in self.reported if isinstance(each, PersonaCreation)]
+        ids |= {persona.persona_id for persona in personas if persona is not None}
         expected = {ids[0] for name, ids in created.items() if name not in unknown}
         assert ids == expected, f"reported ids {ids}, but created {expected}"
         assert self.received <= ids, "returned, but not reported"

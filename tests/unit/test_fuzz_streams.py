@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:  # pyright: ignore[reportUnusedFunction] (pytest calls it)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:  # pyright: ignore[reportUnusedFunction] (pytest calls it)
     """Leave the warnings about the faults out of the report."""
-    logging.getLogger("suno_async").setLevel(logging.CRITICAL)
+    caplog.set_level(logging.CRITICAL, logger="suno_async")
 
 
 @pytest.mark.parametrize("first", range(0, 500, 50))

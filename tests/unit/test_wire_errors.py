@@ -22,6 +22,7 @@ from suno_async._protocol.replies import read_balance, read_created
 from suno_async._protocol.retry_after import LONGEST, retry_after
 from suno_async._protocol.task_info import read_task_info
 from suno_async.errors import CODES
+from tests.unit.test_wire import RECORD, envelope
 
 JSON = st.recursive(
     st.none()
