@@ -37,7 +37,7 @@ from suno_async.errors import (
     WrongEventLoopError,
 )
 from suno_async.files.progress import DownloadProgress
-from suno_async.handles import Created, Creation, NotCreated, TaskHandle
+from suno_async.handles import Created, Creation, NotCreated, PersonaCreation, TaskHandle
 from suno_async.inputs import (
     CoverMusic,
     ExtendMusic,
@@ -131,6 +131,7 @@ __all__ = [
     "Peers",
     "Permit",
     "Persona",
+    "PersonaCreation",
     "PollPolicy",
     "RateLimitError",
     "RequestTimeoutError",

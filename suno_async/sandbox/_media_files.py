@@ -7,7 +7,7 @@ import struct
 import zlib
 
 # One MPEG-1 layer III frame, 32 kbit/s, 44.1 kHz, mono: 104 bytes (ISO/IEC 11172-3, 2.4.3.1). Zeros
-# decode to silence. The last bytes of a frame may hold any data, and decoders ignore them (2.4.3.1).
+# decode to silence. Decoders ignore the last bytes of a frame, which may hold any data.
 _HEAD = b"\xff\xfb\x10\xc0"
 _FRAME_BYTES = 104
 _DIGEST_BYTES = 16

@@ -29,6 +29,8 @@ from suno_async import (
     Observer,
     Outcome,
     Permit,
+    Persona,
+    PersonaCreation,
     Submission,
     Success,
     SunoClient,
@@ -254,10 +256,22 @@ def wrong(creation: int) -> None:
     """Handle something else."""
 
 
+def save_any(creation: Creation | PersonaCreation) -> None:
+    """Handle a creation of any kind."""
+    if isinstance(creation, PersonaCreation):
+        assert_type(creation.persona, Persona | None)
+        assert_type(creation.error, SunoError | None)
+
+
+async def save_any_later(creation: Creation | PersonaCreation) -> None:
+    """Handle a creation of any kind with I/O."""
+
+
 def callbacks(suno: SunoClient, source: list[Input]) -> None:
     """Plain functions and coroutine functions are accepted, others are not."""
-    SunoClient(on_creation=save)
-    SunoClient(on_creation=save_later)
+    SunoClient(on_creation=save_any)
+    SunoClient(on_creation=save_any_later)
+    SunoClient(on_creation=save)  # type: ignore[arg-type]
     SunoClient(on_creation=wrong)  # type: ignore[arg-type]
     suno.create_many(source, on_creation=save, on_submission=record)
     suno.create_many(source, on_creation=save_later, on_submission=record_later)
