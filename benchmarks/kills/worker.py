@@ -12,14 +12,14 @@ import signal
 import sys
 from pathlib import Path
 
-from suno_async import GenerateMusic, SunoClient
+from suno_async import CreateOutcomeUnknownError, GenerateMusic, SunoClient
 
 RUN = "album"
 
 
 def jobs(count: int) -> list[GenerateMusic]:
     """Return the inputs of the run. Their prompts are different."""
-    return [GenerateMusic(f"song {number}", title=f"Song {number}") for number in range(count)]
+    return [GenerateMusic(f"song {number}") for number in range(count)]
 
 
 async def work(journal: str, directory: Path, count: int) -> None:
@@ -32,8 +32,9 @@ async def work(journal: str, directory: Path, count: int) -> None:
         outcomes = suno.pipeline(jobs(count), run=RUN, max_pending=count)
         async with contextlib.aclosing(outcomes):
             async for outcome in outcomes:
-                if outcome.error is None:
-                    group.create_task(suno.download_all(outcome.info, directory))
+                if isinstance(outcome.error, CreateOutcomeUnknownError):
+                    continue
+                group.create_task(suno.download_all(outcome.result(), directory))
 
 
 if __name__ == "__main__":
