@@ -12,6 +12,7 @@ from suno_async.errors import (
     CreateOutcomeUnknownError,
     CreditLimitError,
     DownloadError,
+    ExportError,
     FeatureDisabledError,
     GenerationFailedError,
     InsufficientCreditsError,
@@ -32,6 +33,7 @@ from suno_async.errors import (
     ValidationError,
     WrongEventLoopError,
 )
+from suno_async.export import export_results
 from suno_async.handles import Created, Creation, NotCreated, TaskHandle
 from suno_async.inputs import (
     CoverMusic,
@@ -60,6 +62,13 @@ from suno_async.models import (
 )
 from suno_async.outcomes import Failure, JobFailure, JobOutcome, JobSuccess, Outcome, Success
 from suno_async.policy import PollPolicy
+from suno_async.records import (
+    ResultRecord,
+    ResultSource,
+    TrackRecord,
+    result_record,
+    track_records,
+)
 from suno_async.statistics import DurationSummary, Statistics
 from suno_async.submissions import Submission, SubmissionState
 from suno_async.telemetry import NullObserver, Observer
@@ -81,6 +90,7 @@ __all__ = [
     "DurationSummary",
     "Durations",
     "Estimate",
+    "ExportError",
     "ExtendMusic",
     "ExtendUpload",
     "Failure",
@@ -114,6 +124,8 @@ __all__ = [
     "RateLimitError",
     "RequestTimeoutError",
     "ResponseError",
+    "ResultRecord",
+    "ResultSource",
     "SeparateVocals",
     "ServerError",
     "Statistics",
@@ -133,9 +145,13 @@ __all__ = [
     "TaskStatus",
     "TaskTimeoutError",
     "Track",
+    "TrackRecord",
     "TransportError",
     "UploadError",
     "ValidationError",
     "WrongEventLoopError",
     "check_task_id",
+    "export_results",
+    "result_record",
+    "track_records",
 ]

@@ -28,6 +28,7 @@ The tree of classes::
     ├── TaskTimeoutError            the wait ended before the task did (also a TimeoutError)
     ├── DownloadError               a file could not be downloaded
     ├── UploadError                 a file could not be uploaded
+    ├── ExportError                 an export could not be written
     ├── JournalError                the journal could not be read or written
     │   ├── InputChangedError       the same key or position was used for another input
     │   └── RunInUseError           another process works on the run
@@ -318,6 +319,10 @@ class DownloadError(SunoError):
 
 class UploadError(SunoError):
     """A local file could not be read or uploaded."""
+
+
+class ExportError(SunoError):
+    """An export could not be written. No incomplete file is left."""
 
 
 class JournalError(SunoError):
