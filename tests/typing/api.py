@@ -29,6 +29,7 @@ from suno_async import (
     Observer,
     Outcome,
     Permit,
+    ResultRecord,
     Submission,
     Success,
     SunoClient,
@@ -37,6 +38,10 @@ from suno_async import (
     TaskInfo,
     TaskRef,
     Track,
+    TrackRecord,
+    export_results,
+    result_record,
+    track_records,
 )
 
 if TYPE_CHECKING:
@@ -302,3 +307,17 @@ def extras(job: GenerateMusic) -> dict[str, Any]:
     """The struct of an input shows its fields."""
     assert_type(job.prompt, str | None)
     return job.extra
+
+
+# Records
+
+
+async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -> None:
+    """Every kind of outcome gives records, and any source of them can be exported."""
+    assert_type(result_record(outcome), ResultRecord)
+    assert_type(track_records(job_outcome), list[TrackRecord])
+    jobs = [GenerateMusic("slow piano")]
+    assert_type(await export_results(suno.pipeline(jobs), "results.csv"), int)
+    await export_results(suno.as_completed(["task"]), Path("r"), file_format="jsonl", rows="tracks")
+    await export_results([outcome], "results.db", overwrite=True)
+    await export_results([job_outcome, outcome], "x", file_format="xlsx")  # type: ignore[arg-type]
