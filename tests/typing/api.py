@@ -31,6 +31,7 @@ from suno_async import (
     Permit,
     Persona,
     PersonaCreation,
+    ResultRecord,
     Submission,
     Success,
     SunoClient,
@@ -39,6 +40,10 @@ from suno_async import (
     TaskInfo,
     TaskRef,
     Track,
+    TrackRecord,
+    export_results,
+    result_record,
+    track_records,
 )
 
 if TYPE_CHECKING:
@@ -316,3 +321,17 @@ def extras(job: GenerateMusic) -> dict[str, Any]:
     """The struct of an input shows its fields."""
     assert_type(job.prompt, str | None)
     return job.extra
+
+
+# Records
+
+
+async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -> None:
+    """Every kind of outcome gives records, and any source of them can be exported."""
+    assert_type(result_record(outcome), ResultRecord)
+    assert_type(track_records(job_outcome), list[TrackRecord])
+    jobs = [GenerateMusic("slow piano")]
+    assert_type(await export_results(suno.pipeline(jobs), "results.csv"), int)
+    await export_results(suno.as_completed(["task"]), Path("r"), file_format="jsonl", rows="tracks")
+    await export_results([outcome], "results.db", overwrite=True)
+    await export_results([job_outcome, outcome], "x", file_format="xlsx")  # type: ignore[arg-type]
