@@ -27,8 +27,12 @@ def _columns(table: str, names: str) -> str:
     return ", ".join(f"{table}.{name}" for name in names.split(", "))
 
 
-_ENTRY = f"SELECT s.seq, {_columns('s', SUBMISSION)}, {_columns('t', TASK)}{_JOINED}"  # noqa: S608 (constants)
+_ENTRY = f"SELECT s.seq, {_columns('s', SUBMISSION)}, {_columns('t', TASK)}{_JOINED}"
 _ALONE = f"SELECT t.seq, {_columns('t', TASK)} FROM tasks AS t"  # noqa: S608 (constants)
+_ITS_SUBMISSION = (
+    "SELECT 1 FROM submissions AS s"
+    " WHERE s.task_id <> '' AND s.task_id = t.task_id AND s.account = t.account"
+)
 _WIDTH = len(SUBMISSION.split(", "))
 
 
@@ -81,8 +85,7 @@ def tasks_page(connection: sqlite3.Connection, wanted: Selection, after: int, en
     terms = [
         "t.seq > ?",
         "t.seq <= ?",
-        "NOT EXISTS (SELECT 1 FROM submissions AS s WHERE s.task_id <> ''"
-        " AND s.task_id = t.task_id AND s.account = t.account)",
+        f"NOT EXISTS ({_ITS_SUBMISSION})",
     ]
     if wanted.account is not None:
         terms.append("t.account = ?")
@@ -133,7 +136,7 @@ def find_tasks(
 def runs(connection: sqlite3.Connection, owner: Owner) -> list[RunSummary]:
     """Return all runs. See `Journal.runs`."""
     query = (
-        "SELECT s.account, s.run, s.state, count(*), total(t.status = ''),"  # noqa: S608 (constants)
+        "SELECT s.account, s.run, s.state, count(*), total(t.status = ''),"
         " total(t.status = 'success'), total(t.status = 'failed'), min(s.planned_at),"
         f" max(max(s.changed_at, coalesce(t.ended_at, 0))), min(s.seq){_JOINED}"
         " WHERE s.run <> '' AND (? IS NULL OR s.account = ?)"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from suno_async.errors import JournalError
 from suno_async.journal import _queries, _rows
 from suno_async.journal._owners import Host, Owner
-from suno_async.journal._schema import connect, migrate, prepare_file, version_of
+from suno_async.journal._schema import connect, migrate, prepare_file
 from suno_async.journal._writer import Worker
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ class SqliteJournal:
         """Open the journal. See `Journal.open`."""
         if self._opened is not None:
             raise JournalError(f"journal {self.path}: it is already open")
-        prepare_file(self.path, create=account is not None)
         owner = Owner(
             uuid.uuid4().hex, account, ttl=self._lease, host=self._host, clock=self._clock
         )
@@ -220,10 +219,9 @@ class SqliteJournal:
 def _connect_writer(
     path: Path, busy_timeout: float, clock: Callable[[], float], *, create: bool
 ) -> sqlite3.Connection:
+    prepare_file(path, create=create)
     connection = connect(path, busy_timeout)
     try:
-        if not create and not version_of(connection):
-            raise JournalError(f"journal {path}: the file is empty; it is not a journal")
         migrate(connection, path, clock)
     except BaseException:
         connection.close()
