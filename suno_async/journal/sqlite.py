@@ -69,6 +69,7 @@ class SqliteJournal:
         self._clock = clock
         self._host = Host()
         self._opened: _Opened | None = None
+        self._closing = False
 
     async def open(self, account: str | None) -> None:
         """Open the journal. See `Journal.open`."""
@@ -96,25 +97,29 @@ class SqliteJournal:
             await _abandon(owner, writer, reader)
             raise
         self._opened = _Opened(owner, writer, reader)
+        self._closing = False
         # A journal that is dropped without `close` must not leave its threads behind.
         weakref.finalize(self, _stop, writer, reader).atexit = False
 
     async def close(self) -> None:
         """Write everything that was accepted, and leave. See `Journal.close`."""
-        opened = self._opened
-        if opened is None:
+        if self._opened is None:
             return
-        _, writer, reader = opened
-        try:
-            if not writer.stopped:
-                left = writer.submit(opened.owner.leave)
-                _stop(writer, reader)
-                await left
-        finally:
-            _stop(writer, reader)
-            await reader.join()
+        owner, writer, reader = self._opened
+        if self._closing:
             await writer.join()
-            if self._opened is opened:
+            return
+        self._closing = True
+        try:
+            await writer.submit(owner.leave)
+        finally:
+            reader.stop()
+            try:
+                # The connection that closes last copies the log into the file and removes it.
+                await reader.join()
+            finally:
+                writer.stop()
+                await writer.join()
                 self._opened = None
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
@@ -211,7 +216,7 @@ class SqliteJournal:
         return await writer.submit(_rows.rebind, owner, old, new)
 
     def _use(self) -> _Opened:
-        if self._opened is None:
+        if self._opened is None or self._closing:
             raise JournalError(f"journal {self.path}: it is not open")
         return self._opened
 
@@ -237,11 +242,11 @@ def _stop(writer: Worker, reader: Worker | None) -> None:
 
 async def _abandon(owner: Owner, writer: Worker, reader: Worker | None) -> None:
     # End what a failed or cancelled `open` started.
-    with contextlib.suppress(JournalError):
-        left = writer.submit(owner.leave)
+    try:
+        with contextlib.suppress(JournalError):
+            await writer.submit(owner.leave)
+    finally:
         _stop(writer, reader)
-        await left
-    _stop(writer, reader)
-    await writer.join()
     if reader is not None:
         await reader.join()
+    await writer.join()
