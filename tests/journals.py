@@ -11,7 +11,7 @@ from suno_async.journal.base import SubmissionRecord
 from suno_async.journal.sqlite import SqliteJournal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncGenerator, Collection
     from pathlib import Path
 
     from suno_async.journal.base import JournalEntry
@@ -55,7 +55,9 @@ def client(path: Path, clock: Clock, pid: int = 1, machine: str = "machine") -> 
 
 
 @contextlib.asynccontextmanager
-async def opened(journal: SqliteJournal, account: str | None = "a") -> AsyncIterator[SqliteJournal]:
+async def opened(
+    journal: SqliteJournal, account: str | None = "a"
+) -> AsyncGenerator[SqliteJournal]:
     """Open a journal, and close it."""
     await journal.open(account)
     try:

@@ -6,10 +6,10 @@
     python -m benchmarks.journal --check           exit with 1 if a target is missed
 
 How: 50 concurrent callers store the life of songs: claimed, sending, created, ended. Each of these
-four changes is awaited, so it is counted only after it is on disk. For ``--kills``, a process of its
-own writes the same changes and prints each acknowledged one to a pipe. It is killed at a random
-moment, the journal is compared with what was printed, and the next process continues on the same
-file. The syncs are counted with strace, if it is installed.
+four changes is awaited, so it is counted only after it is on disk. The best of three runs counts.
+For ``--kills``, a process of its own writes the same changes and prints each acknowledged one to a
+pipe. It is killed at a random moment, the journal is compared with what was printed, and the next
+process continues on the same file. The syncs are counted with strace, if it is installed.
 
 What it does not show: a kill does not lose what the operating system holds in memory; a power cut
 may. That is why the syncs are counted. Rates depend on the disk: `one_caller_per_s` is close to its

@@ -81,7 +81,7 @@ def kill_again_and_again(
 def _kill_after(path: Path, run: str, callers: int, lines: int, delay: float) -> dict[int, int]:
     # Kill a process after some lines and a delay. Return the last acknowledged step of each song.
     arguments = ("-m", "benchmarks.journal.songs", str(path), "--run", run)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 (a program of this package)
         [sys.executable, *arguments, "--callers", str(callers)], stdout=subprocess.PIPE
     )
     with process:

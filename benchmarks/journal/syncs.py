@@ -74,22 +74,27 @@ def _trace(
     traced = (strace, "-f", "-o", str(log), "-e", "trace=fsync,fdatasync,pwrite64,write")
     program = (sys.executable, "-m", "benchmarks.journal.songs", str(directory / f"{name}.db"))
     given = ("--run", name, "--callers", str(callers), "--songs", str(songs))
-    done = subprocess.run([*traced, *program, *given], capture_output=True, check=False)
+    done = subprocess.run(  # noqa: S603 (strace, and a program of this package)
+        [*traced, *program, *given], capture_output=True, check=False
+    )
     if done.returncode:
         return None
     commits = int(done.stdout.split()[-1])
-    calls: list[tuple[str, bool]] = []
-    for line in log.read_text(errors="replace").splitlines():
-        found = _CALL.match(line)
-        # A call that was interrupted by another thread counts when it returns.
-        if found is None or "<unfinished ...>" in line:
-            unfinished = found is not None and found[1] in {"pwrite64", "write"}
-            if not unfinished or found is None:
-                continue
-        if found[2] == " resumed" and found[1] in {"pwrite64", "write"}:
-            continue
-        calls.append((found[1], found[1] == "write" and bool(_ACKNOWLEDGED.match(found[3]))))
-    return commits, calls
+    calls = map(_call, log.read_text(errors="replace").splitlines())
+    return commits, [call for call in calls if call is not None]
+
+
+def _call(line: str) -> tuple[str, bool] | None:
+    # A system call, and whether it acknowledges a change. One that another thread interrupts has
+    # two lines: a write counts where it starts, a sync where it ends.
+    found = _CALL.match(line)
+    if found is None:
+        return None
+    name, resumed = found[1], found[2] == " resumed"
+    is_sync = name in {"fsync", "fdatasync"}
+    if (resumed and not is_sync) or (is_sync and "<unfinished ...>" in line):
+        return None
+    return name, name == "write" and bool(_ACKNOWLEDGED.match(found[3]))
 
 
 async def settings(path: Path) -> list[dict[str, object]]:

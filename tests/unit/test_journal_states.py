@@ -71,7 +71,7 @@ async def test_a_created_submission_keeps_its_task(tmp_path: Path) -> None:
     """A submission that has a task cannot get another task."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, CREATED)
-        with pytest.raises(JournalError, match="created with task t: it cannot become .* task u"):
+        with pytest.raises(JournalError, match=r"created with task t: it cannot become .* task u"):
             await journal.advance("s", CREATED, task_id="u")
         with pytest.raises(JournalError, match="needs a task id"):
             await journal.advance("s", CREATED)
