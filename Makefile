@@ -53,6 +53,7 @@ bench: .venv/.dev
 	$(BIN)/python -m benchmarks.decode
 	$(BIN)/python -m benchmarks.schedule --check
 	$(BIN)/python -m benchmarks.cost --check
+	$(BIN)/python -m benchmarks.journal --kills --check
 
 check: lint types test
 

@@ -130,7 +130,9 @@ async def _verify(  # noqa: PLR0913, PLR0917 (all that is left of the run)
     code = await _worker(journal, directory, songs, environment, how, None)
     _require(code == 0, f"the last run ended with {code}")
     _require(all(count == 1 for count in _created(sandbox).values()), "created twice at the end")
-    _require(len(sandbox.tasks.values()) == songs, f"{len(sandbox.tasks.values())} tasks at the sandbox")
+    _require(
+        len(sandbox.tasks.values()) == songs, f"{len(sandbox.tasks.values())} tasks at the sandbox"
+    )
     files = await _check_files(sandbox, journal, directory)
     with contextlib.closing(sqlite3.connect(journal)) as database:
         (verdict,) = database.execute("PRAGMA integrity_check").fetchone()
@@ -166,11 +168,15 @@ async def _check_files(sandbox: Sandbox, journal: str, directory: Path) -> int:
             for track in info.tracks:
                 async with session.get(track.suno_audio_url) as response:
                     expected[hashlib.sha256(await response.read()).hexdigest()] += 1
-    paths = [path for path in directory.rglob("*") if path.is_file()]
+    paths = await asyncio.to_thread(_files_in, directory)
     found = Counter(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
     left = [path.name for path in paths if path.suffix != ".mp3"]
     _require(found == expected, f"{len(found)} different files, {len(expected)} expected; {left}")
     return len(paths)
+
+
+def _files_in(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
 
 
 def _require(holds: bool, problem: str) -> None:  # noqa: FBT001 (like an assertion)
