@@ -80,7 +80,7 @@ async def _attack(directory: Path) -> tuple[int, int, list[str]]:
             raise ConnectionRefusedError
         await connect(handle, address)
 
-    loop.sock_connect = no_outside  # type: ignore[method-assign]
+    loop.sock_connect = no_outside  # type: ignore[assignment, method-assign]
     names = {
         "127.0.0.1.nip.test": [["127.0.0.1"]],
         "redirector.test": [["127.0.0.1"]],

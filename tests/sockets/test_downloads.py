@@ -1,6 +1,7 @@
 """Downloads over real sockets: files are complete or absent, whatever the host does."""
 
-# pyright: reportPrivateUsage=false (the seams behind the public methods)
+# These tests replace seams behind the public methods.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
