@@ -55,6 +55,7 @@ bench: .venv/.dev
 	$(BIN)/python -m benchmarks.decode
 	$(BIN)/python -m benchmarks.schedule --check
 	$(BIN)/python -m benchmarks.cost --check
+	$(BIN)/python -m benchmarks.downloads
 
 check: lint types test
 
