@@ -96,5 +96,7 @@ def measure_bombs(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a tabl
             f"process {resident / 1024:.0f} MiB, longest hold {hold * 1000:.0f} ms, "
             f"files left {left}"
         )
-        good &= "max_bytes" in error and peak < MOST_MEMORY and hold < LONGEST_HOLD and not left
+        # A quick run shares the machine with other tests.
+        held = hold > LONGEST_HOLD and not quick
+        good &= "max_bytes" in error and peak < MOST_MEMORY and not held and not left
     return good

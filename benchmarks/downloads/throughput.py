@@ -125,4 +125,5 @@ def measure_throughput(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a
     print(
         f"{count} files of {size / 1e6:g} MB, {PARALLEL} at a time, {rounds} rounds, {sys.platform}"
     )
-    return quick or ratio >= TARGET
+    # A disturbance of the machine hits both runs of a pair, but not both medians.
+    return quick or paired >= TARGET

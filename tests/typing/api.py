@@ -16,6 +16,9 @@ import msgspec
 from suno_async import (
     Created,
     Creation,
+    DownloadError,
+    DownloadProgress,
+    DownloadsFailedError,
     Failure,
     GenerateMusic,
     Input,
@@ -70,9 +73,29 @@ async def one_song(suno: SunoClient) -> None:
 
     for track in info.tracks:
         assert_type(await suno.download(track, "music/"), Path)
+    assert_type(await suno.download_all(info, "music/"), list[Path])
+    assert_type(await suno.download_all(info.tracks, progress=show), list[Path])
+    outcomes = suno.as_completed([handle])
+    assert_type(await suno.download_all(outcomes, overwrite=True, timeout=None), list[Path])
 
     await suno.create("slow piano")  # type: ignore[arg-type]
     GenerateMusic("slow piano", "custom")  # type: ignore[arg-type, call-arg]
+
+
+def show(event: DownloadProgress) -> None:
+    """Progress has numbers of bytes, and a total if the server says it."""
+    assert_type(event.path, str)
+    assert_type(event.received, int)
+    assert_type(event.total, int | None)
+    assert_type(event.elapsed, float)
+    assert_type(event.done, bool)
+    assert_type(event.error, str)
+
+
+def failed_downloads(error: DownloadsFailedError) -> None:
+    """The error of several downloads has the errors and the files that are complete."""
+    assert_type(error.errors, tuple[DownloadError, ...])
+    assert_type(error.paths, tuple[Path, ...])
 
 
 def references(suno: SunoClient, handle: TaskHandle) -> None:
