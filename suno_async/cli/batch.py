@@ -18,10 +18,11 @@ from suno_async import (
 from suno_async.cli.batch_plan import Step
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from suno_async import Creation, Input, JobOutcome, Submission, SunoClient, TaskInfo
     from suno_async.cli.batch_plan import Plan
+    from suno_async.cli.downloads import Downloads
     from suno_async.cli.progress import Progress
 
 
@@ -29,45 +30,37 @@ class Batch:
     """Runs a plan.
 
     Args:
-        suno: The client.
         jobs: All inputs of the batch.
         digests: Their hashes.
-        journal: The file for the steps. Each step is written right before or right after it
-            happens.
     """
 
-    def __init__(
-        self, suno: SunoClient, jobs: Sequence[Input], digests: Sequence[str], journal: IO[str]
-    ) -> None:
-        self._suno = suno
+    def __init__(self, jobs: Sequence[Input], digests: Sequence[str]) -> None:
         self._jobs = jobs
         self._digests = digests
-        self._journal = journal
 
     async def run(
         self,
+        suno: SunoClient,
         plan: Plan,
         progress: Progress,
         out: IO[str],
-        *,
-        max_pending: int,
-        callback_url: str | None,
-        max_credits: float | None,
-        wait_for_credits: bool,
-        on_success: Callable[[TaskInfo], Coroutine[Any, Any, None]],
+        journal: IO[str],
+        downloads: Downloads | None,
+        earlier: Sequence[TaskInfo],
+        **options: Any,  # noqa: ANN401 (passed on)
     ) -> SunoError | None:
         """Create and poll what is left to do.
 
         Args:
+            suno: The client.
             plan: What is left to do.
             progress: Where outcomes are counted.
             out: The results file.
-            max_pending: Most tasks open at once.
-            callback_url: As in `SunoClient.pipeline`.
-            max_credits: As in `SunoClient.pipeline`.
-            wait_for_credits: As in `SunoClient.pipeline`.
-            on_success: Called with the record of each task that succeeds. It runs beside the
-                polling.
+            journal: The file for the steps. Each step is written right before or right after it
+                happens.
+            downloads: Downloads the files of tasks that succeed, beside the polling.
+            earlier: Tasks of an earlier run whose files may be missing.
+            options: Options of `SunoClient.pipeline`.
 
         Returns:
             The error that stopped the creates; None if all were created. Tasks that were created
@@ -77,22 +70,27 @@ class Batch:
         async def record(outcomes: AsyncIterator[JobOutcome], group: asyncio.TaskGroup) -> None:
             async for outcome in outcomes:
                 progress.record(outcome, out)
-                if outcome.error is None:
-                    group.create_task(on_success(outcome.info))
+                if outcome.error is None and downloads is not None:
+                    group.create_task(downloads.fetch(outcome.info))
 
-        stream = self._suno.pipeline(
+        def write(index: int, state: str, task_id: str = "") -> None:
+            step = Step(index, self._digests[index], state, task_id)
+            journal.write(msgspec.json.encode(step).decode() + "\n")
+            # The line must reach the operating system before the request is sent.
+            journal.flush()
+
+        stream = suno.pipeline(
             [self._jobs[index] for index in plan.create],
-            max_pending=max_pending,
-            callback_url=callback_url,
-            max_credits=max_credits,
-            wait_for_credits=wait_for_credits,
-            on_creation=lambda creation: self._note_creation(plan.create, creation),
-            on_submission=lambda submission: self._note_submission(plan.create, submission),
+            on_creation=lambda creation: _note_creation(write, plan.create, creation),
+            on_submission=lambda submission: _note_submission(write, plan.create, submission),
+            **options,
         )
         stopped_by: SunoError | None = None
         try:
             async with asyncio.TaskGroup() as group, contextlib.aclosing(stream):
-                resumed = group.create_task(record(self._polled(plan.poll), group))
+                if downloads is not None and earlier:
+                    group.create_task(downloads.fetch(earlier))
+                resumed = group.create_task(record(self._polled(suno, plan.poll), group))
                 try:
                     await record(_renumbered(stream, plan.create), group)
                 except SunoError as error:
@@ -102,9 +100,9 @@ class Batch:
             raise errors.exceptions[0] from None
         return stopped_by
 
-    async def _polled(self, tasks: dict[str, int]) -> AsyncIterator[JobOutcome]:
+    async def _polled(self, suno: SunoClient, tasks: dict[str, int]) -> AsyncIterator[JobOutcome]:
         """Poll tasks that an earlier run created."""
-        async for each in self._suno.as_completed(tasks):
+        async for each in suno.as_completed(tasks):
             index = tasks[each.task_id]
             job = self._jobs[index]
             if each.error is None:
@@ -112,26 +110,24 @@ class Batch:
             else:
                 yield JobFailure(each.task_id, each.error, each.info, index=index, job=job)
 
-    def _note_submission(self, indices: Sequence[int], submission: Submission) -> None:
-        """Write that a request may be sent from now on, or that it was not accepted."""
-        sending = submission.state is SubmissionState.SENDING
-        self._write(indices[submission.index], "sending" if sending else "not_created")
 
-    def _note_creation(self, indices: Sequence[int], creation: Creation) -> None:
-        """Write the outcome of a create."""
-        index = indices[creation.index]
-        if creation.error is None:
-            self._write(index, "created", creation.handle.id)
-        elif isinstance(creation.error, CreateOutcomeUnknownError):
-            self._write(index, "unknown")
-        else:
-            self._write(index, "not_created")
+def _note_submission(
+    write: Callable[..., None], indices: Sequence[int], submission: Submission
+) -> None:
+    """Write that a request may be sent from now on, or that it was not accepted."""
+    sending = submission.state is SubmissionState.SENDING
+    write(indices[submission.index], "sending" if sending else "not_created")
 
-    def _write(self, index: int, state: str, task_id: str = "") -> None:
-        step = Step(index, self._digests[index], state, task_id)
-        self._journal.write(msgspec.json.encode(step).decode() + "\n")
-        # The line must reach the operating system before the request is sent.
-        self._journal.flush()
+
+def _note_creation(write: Callable[..., None], indices: Sequence[int], creation: Creation) -> None:
+    """Write the outcome of a create."""
+    index = indices[creation.index]
+    if creation.error is None:
+        write(index, "created", creation.handle.id)
+    elif isinstance(creation.error, CreateOutcomeUnknownError):
+        write(index, "unknown")
+    else:
+        write(index, "not_created")
 
 
 async def _renumbered(

@@ -1,22 +1,35 @@
 """The command ``create``: one song, or a batch of any jobs from a file."""
 
-import functools
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from suno_async import DownloadError, GenerateMusic, SunoClient, TaskInfo
+from suno_async import GenerateMusic
 from suno_async.cli.batch import Batch
 from suno_async.cli.batch_plan import ChangedInputError, Plan, digest, plan_batch
+from suno_async.cli.clients import open_client
 from suno_async.cli.creating import CREATE_OPTIONS, create_task
-from suno_async.cli.downloads import download_files
-from suno_async.cli.error_lines import print_error, print_suno_error
-from suno_async.cli.exit_codes import HIGHEST, exit_code, exit_codes_help
-from suno_async.cli.files import earlier_steps, inputs_in, make_directory, results_file
+from suno_async.cli.downloads import Downloads
+from suno_async.cli.error_lines import print_error
+from suno_async.cli.exit_codes import (
+    MISSING_FILES,
+    SEVERAL,
+    exit_code,
+    exit_codes_help,
+    most_serious,
+)
+from suno_async.cli.files import (
+    earlier_infos,
+    earlier_steps,
+    inputs_in,
+    make_directory,
+    results_file,
+)
 from suno_async.cli.options import field_options, option, with_parameters
 from suno_async.cli.output import command_words, fail, print_interruption
+from suno_async.cli.output_lock import output_lock
 from suno_async.cli.progress import Progress
 from suno_async.cli.running import Stopped, run
 
@@ -76,8 +89,8 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog=exit_codes_help(1, 2, 3, 4, 5, 6)
-    + HIGHEST
+    epilog=exit_codes_help(1, 2, 3, 4, 5, 6, 7)
+    + SEVERAL
     + " With --resume, earlier results count too."
 )
 @with_parameters(
@@ -125,52 +138,40 @@ def _create_batch(
     digests = [digest(each) for each in inputs]
     if download is not None:
         make_directory(download)
-    plan = _plan(file, output, digests, resume=resume, resend_unknown=resend_unknown)
-    summary: dict[str, Any] = {"output": output, "skipped": len(plan.final)}
-
-    async def work() -> int:
-        async with SunoClient(base_url=base_url) as suno:
-            progress = Progress(len(plan.create) + len(plan.poll), suno, "batch")
-            with results_file(output) as out, results_file(f"{output}.journal") as journal:
-                try:
-                    async with progress.shown():
-                        stopped_by = await Batch(suno, inputs, digests, journal).run(
-                            plan,
-                            progress,
-                            out,
-                            max_pending=max_pending,
-                            callback_url=callback_url,
-                            max_credits=max_credits,
-                            wait_for_credits=wait_for_credits,
-                            on_success=functools.partial(_download, suno, progress, download),
-                        )
-                finally:
-                    summary.update(progress.summary())
-            if stopped_by is None:
-                return progress.worst
-            left = progress.total - progress.done
-            print_error(f"{stopped_by}; {left} inputs are left: add --resume", file=file)
-            return max(progress.worst, exit_code(stopped_by))
-
-    worst = 0
-    try:
-        worst = run(work(), raise_stopped=True)
-    except Stopped as stopped:
-        worst = stopped.exit_code
-        words = command_words(
-            "create",
-            batch=file,
+    with output_lock(output):
+        plan = _plan(file, output, digests, resume=resume, resend_unknown=resend_unknown)
+        summary: dict[str, Any] = {"output": output, "skipped": len(plan.final)}
+        work = _run_batch(
+            file,
+            Batch(inputs, digests),
+            plan,
+            summary,
             output=output,
-            resume=True,
+            download=download,
+            base_url=base_url,
             max_pending=max_pending,
             wait_for_credits=wait_for_credits,
             callback_url=callback_url,
             max_credits=max_credits,
-            download=download,
-            base_url=base_url,
-            json=as_json,
         )
-        print_interruption(f"the results so far are in {output}", words)
+        try:
+            worst = run(work, raise_stopped=True)
+        except Stopped as stopped:
+            worst = stopped.exit_code
+            words = command_words(
+                "create",
+                batch=file,
+                output=output,
+                resume=True,
+                max_pending=max_pending,
+                wait_for_credits=wait_for_credits,
+                callback_url=callback_url,
+                max_credits=max_credits,
+                download=download,
+                base_url=base_url,
+                json=as_json,
+            )
+            print_interruption(f"the results so far are in {output}", words)
     for index in plan.unknown:
         print_error(
             "an earlier run may have created this input, so it was skipped: compare the balance, "
@@ -178,25 +179,48 @@ def _create_batch(
             file=file,
             index=index,
         )
-    worst = max(worst, 6 if plan.unknown else 0, 1 if "failed" in plan.final.values() else 0)
+    worst = most_serious(
+        worst, 6 if plan.unknown else 0, 1 if "failed" in plan.final.values() else 0
+    )
     if as_json:
         summary |= {"unknown_before": len(plan.unknown), "exit_code": worst}
         typer.echo(json.dumps(summary))
     raise typer.Exit(worst)
 
 
-async def _download(
-    suno: SunoClient, progress: Progress, directory: Path | None, info: TaskInfo
-) -> None:
-    if directory is None:
-        return
-    try:
-        async for _ in download_files(suno, info, directory):
-            pass
-    except DownloadError as error:
-        # The other jobs continue. The results file has the URLs of this one.
-        progress.worst = max(progress.worst, exit_code(error))
-        print_suno_error(error, task_id=info.task_id)
+async def _run_batch(
+    file: str,
+    batch: Batch,
+    plan: Plan,
+    summary: dict[str, Any],
+    *,
+    output: str,
+    download: Path | None,
+    base_url: str | None,
+    **options: Any,  # noqa: ANN401 (passed on)
+) -> int:
+    """Create, poll and download what is left to do. Return the exit code."""
+    progress = Progress(len(plan.create) + len(plan.poll), "batch", task_ids=plan.poll)
+    earlier = earlier_infos(output) if download is not None and plan.final else []
+    async with open_client(base_url, observer=progress.tasks, patient=True) as suno:
+        downloads = None if download is None else Downloads(suno, download)
+        with results_file(output) as out, results_file(f"{output}.journal") as journal:
+            try:
+                async with progress.shown(suno, *([] if downloads is None else [downloads.line])):
+                    stopped_by = await batch.run(
+                        suno, plan, progress, out, journal, downloads, earlier, **options
+                    )
+            finally:
+                summary |= progress.summary()
+                if downloads is not None:
+                    summary |= downloads.summary()
+    if downloads is not None and downloads.missing:
+        progress.note(MISSING_FILES)
+    if stopped_by is not None:
+        left = progress.total - progress.done
+        print_error(f"{stopped_by}; {left} inputs are left: add --resume", file=file)
+        progress.note(exit_code(stopped_by))
+    return progress.worst
 
 
 def _plan(

@@ -19,7 +19,7 @@ import pytest
 
 from suno_async import GenerateMusic, InvalidInputError
 from suno_async.cli import main
-from suno_async.cli.polling_commands import how_to_resume
+from suno_async.cli.poll_command import how_to_resume
 from suno_async.cli.task_ids import final_statuses, read_ids
 from suno_async.sandbox import KEY, Sandbox
 from tests.conftest import SCALE
@@ -42,7 +42,7 @@ MAIN = (
 COMMANDS = [
     *("demo", "sandbox", "create", "status", "wait", "poll", "balance"),
     *("extend", "cover", "video", "separate", "sounds"),
-    *("persona", "upload", "estimate", "models"),
+    *("persona", "upload", "estimate", "models", "download"),
 ]
 
 
@@ -313,7 +313,8 @@ async def test_sandbox_command(tmp_path: Path) -> None:
         None, "sandbox", "--host", "127.0.0.2", "--port", port, cwd=tmp_path
     )
     assert code == 2
-    assert errors == f"error: cannot listen on 127.0.0.2, port {port}: Address already in use\n"
+    problem = f"error: cannot listen on 127.0.0.2, port {port}: Address already in use; "
+    assert errors == f"{problem}choose another --port (0 takes any free one)\n"
     words = ("balance", "--base-url", place["url"])
     served = Sandbox()
     served.url = place["url"]
@@ -390,5 +391,5 @@ async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:
     # The last read may end in the middle of a character.
     shown = drawn.decode(errors="ignore")
     frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
-    assert "0 success, 0 failed, 0 undecided; " in shown
+    assert "0 pending, 1 running, 0 done, 0 failed, 0 unknown" in shown
     assert max(len(line) for line in frames) <= 80

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import socket
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from suno_async import GenerateMusic, SunoClient, TaskFailedError, TaskNotFoundError
+from suno_async import GenerateMusic, TaskFailedError, TaskNotFoundError
 from suno_async.cli.batch_plan import Step, digest
 from suno_async.cli.error_lines import error_line, print_suno_error
 from suno_async.sandbox import Sandbox
@@ -65,8 +64,7 @@ async def test_no_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool
 ) -> None:
     """A connection that cannot be made is one error that names the host."""
-    impatient = functools.partial(SunoClient, retry_for=0.0)
-    monkeypatch.setattr("suno_async.cli.service_commands.SunoClient", impatient)
+    monkeypatch.setattr("suno_async.cli.clients.RETRY_FOR", 0.0)
     with socket.socket() as taken:
         # Bound, but it does not listen.
         taken.bind(("127.0.0.1", 0))

@@ -22,7 +22,7 @@ from suno_async.cli.batch_plan import (
     read_final_rows,
     read_steps,
 )
-from suno_async.cli.downloads import download_files
+from suno_async.cli.downloads import Downloads
 from suno_async.cli.job_inputs import KINDS_BY_NAME
 from suno_async.cli.output import print_info
 from suno_async.inputs import KINDS
