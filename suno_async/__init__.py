@@ -12,6 +12,7 @@ from suno_async.errors import (
     CreateOutcomeUnknownError,
     CreditLimitError,
     DownloadError,
+    DownloadsFailedError,
     FeatureDisabledError,
     GenerationFailedError,
     InsufficientCreditsError,
@@ -32,6 +33,7 @@ from suno_async.errors import (
     ValidationError,
     WrongEventLoopError,
 )
+from suno_async.files.progress import DownloadProgress
 from suno_async.handles import Created, Creation, NotCreated, TaskHandle
 from suno_async.inputs import (
     CoverMusic,
@@ -78,6 +80,8 @@ __all__ = [
     "Creation",
     "CreditLimitError",
     "DownloadError",
+    "DownloadProgress",
+    "DownloadsFailedError",
     "DurationSummary",
     "Durations",
     "Estimate",

@@ -17,12 +17,11 @@ from suno_async.files.uploads import Uploader
 from suno_async.statistics import Statistics
 
 if TYPE_CHECKING:
-    import aiohttp
-
     from suno_async._clock import Clock
     from suno_async._schedule.durations import Durations
     from suno_async._transport.account import Account
     from suno_async._transport.exchange import Transport
+    from suno_async.files.connections import Connections
     from suno_async.models import TaskInfo, TaskRef
     from suno_async.policy import PollPolicy
     from suno_async.telemetry import Observer
@@ -42,6 +41,7 @@ class Runtime:
         transport: The exchanges with the API.
         submitter: The creates.
         poller: The waits.
+        connections: The connections to hosts of files.
         downloader: Result files.
         uploader: Local audio files.
     """
@@ -53,7 +53,7 @@ class Runtime:
         transport: Transport,
         policy: PollPolicy,
         durations: Durations,
-        session: aiohttp.ClientSession | None,
+        connections: Connections,
         clock: Clock,
         observer: Observer,
     ) -> None:
@@ -67,8 +67,9 @@ class Runtime:
         self.poller = Poller(
             transport, policy, random.random, durations, clock, observer, self._forget_later
         )
-        self.downloader = Downloader(session)
-        self.uploader = Uploader(session)
+        self.connections = connections
+        self.downloader = Downloader(connections, self.task_info)
+        self.uploader = Uploader(connections)
         self._durations = durations
         self._refs: dict[str, TaskRef] = {}
         self._ended: deque[str] = deque()
@@ -82,7 +83,7 @@ class Runtime:
         await self.poller.close()
         await self.submitter.close(self.transport.request_timeout)
         await self.downloader.close()
-        await self.uploader.close()
+        await self.connections.close()
         await self.transport.close()
         self.account.linger()
 

@@ -37,6 +37,10 @@ from suno_async.errors import (
     TaskTimeoutError,
     WrongEventLoopError,
 )
+from suno_async.files.connections import Connections, Network
+from suno_async.files.downloads import MAX_BYTES, TIMEOUT
+from suno_async.files.fetching import DownloadTerms
+from suno_async.files.sources import source_of, sources_of
 from suno_async.handles import Created, NotCreated, TaskHandle
 from suno_async.limits.local import MAX_PAUSE, RATE_LIMIT
 from suno_async.models import Persona, TaskRef
@@ -48,11 +52,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
     from os import PathLike
     from pathlib import Path
+    from ssl import SSLContext
     from types import TracebackType
 
     import aiohttp
+    from yarl import URL
 
     from suno_async._transport.http import Sender
+    from suno_async.files.media import Media
+    from suno_async.files.progress import ProgressCallback
+    from suno_async.files.sources import Downloadable
     from suno_async.handles import Creation
     from suno_async.inputs import GeneratePersona, Input
     from suno_async.limits.base import Limiter
@@ -78,8 +87,9 @@ class SunoClient:
             CRUN_API_KEY. It is only sent to the API host, and never shown.
         base_url: The API host; by default SUNO_BASE_URL, then CRUN_BASE_URL, then
             ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
-        session: An aiohttp session to use instead of our own. It stays open. Creates then share its
-            kept connections, so `CreateOutcomeUnknownError` becomes more likely.
+        session: An aiohttp session to use for API calls instead of our own. It stays open. Creates
+            then share its kept connections, so `CreateOutcomeUnknownError` becomes more likely.
+            Uploads and downloads do not use it, because they check the addresses of other hosts.
         policy: When to poll a task; by default `PollPolicy()`, scaled by the environment variable
             SUNO_TIME_SCALE if it is set (for a sandbox with a time scale).
         durations: What is known about job durations (`Durations`); the client adds what it learns.
@@ -99,6 +109,15 @@ class SunoClient:
         retry_for: Seconds for which a direct call or a create is retried. Waiting for the request
             budget counts. If the account is paused for longer, the call raises `RateLimitError` or
             `MaintenanceError` at once.
+        proxy: URL of an HTTP proxy for API calls, uploads and downloads. An injected session has
+            its own proxy for API calls.
+        trust_env: Without `proxy`, take proxies from the environment: HTTPS_PROXY, HTTP_PROXY,
+            NO_PROXY.
+        ssl: An `ssl.SSLContext` with the certificates to trust, for example those of a private CA.
+            It applies to API calls, uploads and downloads.
+        allow_hosts: Hosts whose files may be transferred although their addresses are not public,
+            or without https: names, addresses, and networks such as ``"10.0.0.0/8"``. The host of
+            `base_url` is always allowed.
 
     Raises:
         ConfigurationError: The key is missing, or an argument is not valid.
@@ -119,6 +138,10 @@ class SunoClient:
         max_pause: float = MAX_PAUSE,
         request_timeout: float = 30.0,
         retry_for: float = 60.0,
+        proxy: str | URL | None = None,
+        trust_env: bool = False,
+        ssl: SSLContext | None = None,
+        allow_hosts: Iterable[str] = (),
     ) -> None:
         if not 0 < rate_limit <= RATE_LIMIT:
             raise ConfigurationError(f"rate_limit must be above 0 and at most {RATE_LIMIT:g}")
@@ -128,6 +151,9 @@ class SunoClient:
             )
         self._credentials = Credentials(api_key, base_url)
         self._session = session
+        hosts = allow_hosts if isinstance(allow_hosts, str) else tuple(allow_hosts)
+        self._network = Network(proxy, trust_env, ssl, hosts)
+        self._network.check()
         self._policy = policy or _default_policy()
         self.durations = durations or Durations(PRIOR_INTERVALS * self._policy.interval)
         self._limiter = limiter
@@ -398,25 +424,85 @@ class SunoClient:
         ended = {each.task_id: each async for each in self.as_completed(refs, timeout=timeout)}
         return [ended[ref.task_id] for ref in refs]
 
-    async def download(
+    async def download(  # noqa: PLR0913 (all but the file are options with defaults)
         self,
         track: Track | str,
         directory: str | PathLike[str] = ".",
         *,
+        name: str | None = None,
         overwrite: bool = False,
+        progress: ProgressCallback | None = None,
+        media: Media | None = None,
+        timeout: float | None = TIMEOUT,
+        max_bytes: int = MAX_BYTES,
     ) -> Path:
         """Download a song's audio, or any result URL, into a file in `directory`.
 
-        The file appears under its name only when it is complete. Downloads use other hosts. They
-        use none of the request budget and never contain the key.
+        The file appears under its name only when it is complete. A broken download is resumed.
+        Downloads use other hosts. They use none of the request budget and never contain the key.
+        If the URL of a song has expired, its task is read once to get a new one.
+
+        If the same file is being downloaded to the same path already, the call joins that download.
+
+        Args:
+            track: A song, or a URL.
+            directory: Where to save the file. It is created if it does not exist.
+            name: The name of the file. None derives it from the song or the URL.
+            overwrite: Replace an existing file. Otherwise keep it and send no request.
+            progress: Called with a `DownloadProgress` when the download starts, about ten times per
+                second, and when it ends.
+            media: What the file must contain, judged by its first bytes: ``"audio"``, ``"image"``,
+                ``"video"``, or ``"any"``. None expects audio for a song, and audio, an image or a
+                video for a URL.
+            timeout: Seconds for the whole download, without the wait for other downloads; None for
+                no limit.
+            max_bytes: Most bytes of the file.
 
         Raises:
             DownloadError: The file could not be downloaded completely.
             ClientClosedError: The client was closed during the download.
         """
         runtime = self._runtime()
+        source = source_of(track, name, media)
+        terms = DownloadTerms(overwrite, timeout, max_bytes)
         return await runtime.transport.until_closed(
-            runtime.downloader.download(track, directory, overwrite=overwrite)
+            runtime.downloader.download(source, directory, terms, progress)
+        )
+
+    async def download_all(  # noqa: PLR0913 (all but the files are options with defaults)
+        self,
+        items: Downloadable | Iterable[Downloadable] | AsyncIterable[Downloadable],
+        directory: str | PathLike[str] = ".",
+        *,
+        name: str | None = None,
+        overwrite: bool = False,
+        progress: ProgressCallback | None = None,
+        timeout: float | None = TIMEOUT,
+        max_bytes: int = MAX_BYTES,
+    ) -> list[Path]:
+        """Download every file of a task, or of many outcomes, and return the paths in order.
+
+        At most 8 files are downloaded at the same time. One failure does not stop the rest. A
+        failed outcome has no files.
+
+        Args:
+            items: A `TaskInfo`, an outcome, a song or a URL, or an iterable of them, such as the
+                stream of `as_completed` or `pipeline`. It is read as fast as files are downloaded.
+            directory: As in `download`.
+            name: As in `download`. Files with the same name get a number.
+            overwrite: As in `download`.
+            progress: As in `download`; called for every file.
+            timeout: As in `download`, for each file.
+            max_bytes: As in `download`, for each file.
+
+        Raises:
+            DownloadsFailedError: Some files could not be downloaded. All others are complete.
+            ClientClosedError: The client was closed during the downloads.
+        """
+        runtime = self._runtime()
+        terms = DownloadTerms(overwrite, timeout, max_bytes)
+        return await runtime.transport.until_closed(
+            runtime.downloader.download_all(sources_of(items, name), directory, terms, progress)
         )
 
     async def upload(self, path: str | PathLike[str], *, content_type: str | None = None) -> str:
@@ -517,7 +603,11 @@ class SunoClient:
     def _open_sender(self, account: Account) -> Sender:
         """Return the object that makes the exchanges. Tests override it."""
         return HttpSender(
-            account.credentials, account.limiter, self._session, self._request_timeout
+            account.credentials,
+            account.limiter,
+            self._session,
+            self._request_timeout,
+            self._network,
         )
 
     def _open_clock(self) -> Clock:
@@ -554,7 +644,7 @@ class SunoClient:
             transport=transport,
             policy=self._policy,
             durations=self.durations,
-            session=self._session,
+            connections=Connections(self._network, account.credentials.base_url),
             clock=self._open_clock(),
             observer=self._observer,
         )

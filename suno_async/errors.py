@@ -27,6 +27,7 @@ The tree of classes::
     ├── TaskFailedError             the task failed
     ├── TaskTimeoutError            the wait ended before the task did (also a TimeoutError)
     ├── DownloadError               a file could not be downloaded
+    │   └── DownloadsFailedError    some of several files could not be downloaded
     ├── UploadError                 a file could not be uploaded
     ├── JournalError                the journal could not be read or written
     │   ├── InputChangedError       the same key or position was used for another input
@@ -42,6 +43,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from suno_async.models import Estimate, TaskInfo
 
 #: How many bytes of an undecodable body an error keeps.
@@ -314,6 +317,24 @@ class TaskTimeoutError(SunoError, TimeoutError):
 
 class DownloadError(SunoError):
     """A file could not be downloaded. No incomplete file exists under its final name."""
+
+
+class DownloadsFailedError(DownloadError):
+    """Some of several files could not be downloaded. All others are complete.
+
+    Attributes:
+        errors: One error for each file that could not be downloaded.
+        paths: The files that were downloaded, or existed before.
+    """
+
+    def __init__(self, errors: tuple[DownloadError, ...], paths: tuple[Path, ...] = ()) -> None:
+        super().__init__(errors, paths)
+        self.errors = errors
+        self.paths = paths
+
+    def __str__(self) -> str:
+        count = len(self.errors) + len(self.paths)
+        return f"{len(self.errors)} of {count} files failed: {self.errors[0]}"
 
 
 class UploadError(SunoError):

@@ -22,6 +22,7 @@ from suno_async.errors import (
     ResponseError,
     SunoError,
 )
+from suno_async.files.connections import Network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +78,7 @@ class HttpSender:
         limiter: Grants permits for requests that aiohttp repeats on its own.
         session: The aiohttp session to use. It stays open. None opens new sessions.
         timeout: Seconds for one request.
+        network: Proxy and certificates; an injected session has its own.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class HttpSender:
         limiter: Limiter,
         session: aiohttp.ClientSession | None,
         timeout: float,
+        network: Network | None = None,
     ) -> None:
         self._credentials = credentials
         self._limiter = limiter
@@ -93,13 +96,12 @@ class HttpSender:
         self._headers = credentials.headers if self._injected else None
         self._urls: dict[str, URL] = {}
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout))
+        self._network = network or Network()
         # The limiter bounds the number of requests, so the connection pools need no limit.
-        self._session = session or self._open_session(aiohttp.TCPConnector(limit=0))
+        self._session = session or self._open_session(force_close=False)
         # Each create opens a new connection. On a kept connection that the server is closing, it
         # would be unknown whether the create was accepted.
-        self._creates = session or self._open_session(
-            aiohttp.TCPConnector(limit=0, force_close=True)
-        )
+        self._creates = session or self._open_session(force_close=True)
 
     async def close(self) -> None:
         """Close the sessions, unless they were injected."""
@@ -150,12 +152,15 @@ class HttpSender:
         logger.debug("%s %s: %s", request.method, request.path, failure)
         raise failure
 
-    def _open_session(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    def _open_session(self, *, force_close: bool) -> aiohttp.ClientSession:
+        trusted = True if self._network.ssl is None else self._network.ssl
         trace = aiohttp.TraceConfig()
         trace.on_request_headers_sent.append(self._on_headers)
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=aiohttp.TCPConnector(limit=0, force_close=force_close, ssl=trusted),
             cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=self._network.checked_proxy(),
+            trust_env=self._network.trust_env,
             headers=self._credentials.headers,
             trace_configs=[trace],
         )

@@ -4,102 +4,226 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from suno_async.errors import DownloadError
-from suno_async.files.names import file_name
-from suno_async.files.transfers import TIMEOUT, AttemptFailedError, Transfers
-from suno_async.models import Track
+from suno_async.errors import ClientClosedError, DownloadError, DownloadsFailedError
+from suno_async.files.fetching import DownloadTerms, Fetch
+from suno_async.files.progress import ProgressCallback, Reporter
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Awaitable, Callable
     from os import PathLike
 
-    import aiohttp
+    from suno_async.files.connections import Connections
+    from suno_async.files.sources import FileSource
+    from suno_async.models import TaskInfo
 
-#: Most downloads at the same time.
+#: Most downloads at the same time. Half of it reaches the same throughput on loopback, twice as
+#: many only adds memory: 4 MB for each.
 PARALLEL = 8
 
-#: Bytes written to the file at a time.
-_CHUNK = 1 << 18
+#: Default for the most bytes of a file.
+MAX_BYTES = 2 * 1024**3
+
+#: Default for the most seconds of a download.
+TIMEOUT = 1800.0
+
+
+class _Job:
+    """A download in progress, with everybody who waits for it.
+
+    Attributes:
+        source: The file.
+        overwrite: Whether it replaces an existing file.
+        reporter: Reports the progress.
+        waiters: How many callers wait for the end.
+        task: Downloads the file.
+    """
+
+    def __init__(
+        self, source: FileSource, reporter: Reporter, work: Awaitable[None], *, overwrite: bool
+    ) -> None:
+        self.source = source
+        self.overwrite = overwrite
+        self.reporter = reporter
+        self.waiters = 0
+        self.task = asyncio.ensure_future(work)
+        # If every waiter was cancelled, nobody else retrieves the error.
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
 class Downloader:
-    """Downloads result files with requests that never carry the API key."""
+    """Downloads result files with requests that never carry the API key.
 
-    def __init__(self, session: aiohttp.ClientSession | None) -> None:
-        self._transfers = Transfers(session, PARALLEL)
+    Args:
+        connections: Sends the requests. It stays open.
+        refresh: Returns the current record of a task, to replace an expired URL; None if that is
+            not possible.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        refresh: Callable[[str], Awaitable[TaskInfo]] | None = None,
+    ) -> None:
+        self._connections = connections
+        self._refresh = refresh
+        self._slots = asyncio.Semaphore(PARALLEL)
+        self._jobs: dict[str, _Job] = {}
 
     async def close(self) -> None:
-        """Close the session, unless it was injected."""
-        await self._transfers.close()
+        """Cancel the downloads in progress, and wait until their part files are removed."""
+        tasks = [job.task for job in self._jobs.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def download(
-        self, track: Track | str, directory: str | PathLike[str], *, overwrite: bool
+        self,
+        source: FileSource,
+        directory: str | PathLike[str],
+        terms: DownloadTerms,
+        progress: ProgressCallback | None = None,
     ) -> Path:
         """Download a file and return its path.
 
-        Write to a ``.part`` file, check its length, and rename it once it is complete.
+        If the same file is being downloaded to the same path already, join that download: its terms
+        apply, and cancelling one caller does not affect the others.
 
         Args:
-            track: A track, or a URL.
-            directory: Where to save the file. It is created if it does not exist.
-            overwrite: Replace an existing file. Otherwise keep it and send no request.
+            source: The file.
+            directory: Where to save it. It is created if it does not exist.
+            terms: The conditions.
+            progress: Called with each `DownloadProgress`.
 
         Raises:
-            DownloadError: There is no URL, or the complete file could not be downloaded.
+            DownloadError: The complete file could not be downloaded, or another file is being
+                downloaded to the same path.
         """
-        url = track.suno_audio_url if isinstance(track, Track) else track
-        if not url.startswith(("http://", "https://")):
-            raise DownloadError(f"no http(s) URL to download: {url!r}")
+        while True:
+            path, key, exists = await asyncio.to_thread(_place, Path(directory), source.name)
+            job = self._jobs.get(key)
+            if job is None:
+                if exists and not terms.overwrite:
+                    reporter = Reporter(str(path))
+                    reporter.add(progress)
+                    reporter.end()
+                    return path
+                job = self._start(key, path, source, terms)
+            elif job.source.identity != source.identity:
+                raise DownloadError(f"another file is being downloaded to {path}")
+            elif job.overwrite != terms.overwrite:
+                with contextlib.suppress(DownloadError):
+                    await self._join(key, job, None)
+                continue
+            await self._join(key, job, progress)
+            return path
+
+    async def download_all(
+        self,
+        sources: AsyncIterable[FileSource | DownloadError],
+        directory: str | PathLike[str],
+        terms: DownloadTerms,
+        progress: ProgressCallback | None = None,
+    ) -> list[Path]:
+        """Download all files, and return their paths in the order of the sources.
+
+        The sources are read only as fast as files can be downloaded. One failure does not stop the
+        rest.
+
+        Raises:
+            DownloadsFailedError: Some files could not be downloaded. All others are complete.
+        """
+        ended: list[asyncio.Task[Path] | DownloadError] = []
+        running: set[asyncio.Task[Path]] = set()
         try:
-            path = Path(directory) / file_name(track)
-        except ValueError as error:
-            raise DownloadError(f"no URL to download: {url!r}: {error}") from None
+            async for source in sources:
+                if isinstance(source, DownloadError):
+                    ended.append(source)
+                    continue
+                if len(running) >= PARALLEL:
+                    _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                task = asyncio.create_task(self.download(source, directory, terms, progress))
+                running.add(task)
+                ended.append(task)
+            if running:
+                await asyncio.wait(running)
+        finally:
+            tasks = [each for each in ended if isinstance(each, asyncio.Task)]
+            left = [task for task in tasks if task.cancel()]
+            if left:
+                await asyncio.wait(left)
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        errors = [each for each in ended if isinstance(each, DownloadError)]
+        for outcome in outcomes:
+            if isinstance(outcome, DownloadError):
+                errors.append(outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        paths = [each for each in outcomes if isinstance(each, Path)]
+        if errors:
+            raise DownloadsFailedError(tuple(errors), tuple(paths))
+        return paths
 
-        async def attempt(session: aiohttp.ClientSession) -> None:
-            if overwrite or not await asyncio.to_thread(path.exists):
-                await _fetch(session, url, path)
+    def _start(self, key: str, path: Path, source: FileSource, terms: DownloadTerms) -> _Job:
+        reporter = Reporter(str(path))
+        fetch = Fetch(self._connections, source, path, terms, reporter, self._refresh)
+        job = _Job(source, reporter, fetch.run(self._slots), overwrite=terms.overwrite)
+        self._jobs[key] = job
 
+        def forget(_task: object) -> None:
+            if self._jobs.get(key) is job:
+                del self._jobs[key]
+
+        job.task.add_done_callback(forget)
+        return job
+
+    async def _join(self, key: str, job: _Job, progress: ProgressCallback | None) -> None:
+        job.waiters += 1
+        job.reporter.add(progress)
         try:
-            await self._transfers.run(attempt, url)
-        except AttemptFailedError as error:
-            raise DownloadError(f"{url}: {error.problem}") from None
-        return path
+            await asyncio.shield(job.task)
+        except DownloadError as error:
+            # Each waiter gets its own instance.
+            raise copy.copy(error) from None
+        except asyncio.CancelledError:
+            if job.task.cancelled() and not _cancelling():
+                raise ClientClosedError("the client was closed during this call") from None
+            raise
+        finally:
+            job.waiters -= 1
+            job.reporter.remove(progress)
+            if not job.waiters and not job.task.done():
+                if self._jobs.get(key) is job:
+                    del self._jobs[key]
+                job.task.cancel()
+                await asyncio.wait([job.task])
 
 
-async def _fetch(session: aiohttp.ClientSession, url: str, path: Path) -> None:
-    part = path.with_name(f"{path.name}.part")
-    file: IO[bytes] | None = None
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
+    """Return the final path of a file, a key that is the same for all its spellings, whether it is.
+
+    Raises:
+        DownloadError: The name leads out of the directory, or something else has it.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts:
+        raise DownloadError(f"not a name for a file in the directory: {name!r}")
+    path = directory.joinpath(*parts)
     try:
-        async with session.get(
-            url, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}
-        ) as response:
-            if response.status != 200:  # noqa: PLR2004 (HTTP's OK)
-                # Every status is retried: after a 404 the file may still reach the file host.
-                raise AttemptFailedError(f"HTTP {response.status}")
-            file = await asyncio.to_thread(_create, part)
-            written = 0
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                written += await asyncio.to_thread(file.write, chunk)
-            if response.content_length not in (None, written):
-                raise AttemptFailedError(f"received {written} of {response.content_length} bytes")
-            await asyncio.to_thread(_finish, file, part, path)
-    finally:
-        if file is not None:
-            file.close()
-            with contextlib.suppress(FileNotFoundError):
-                part.unlink()
-
-
-def _create(part: Path) -> IO[bytes]:
-    part.parent.mkdir(parents=True, exist_ok=True)
-    return part.open("wb")
-
-
-def _finish(file: IO[bytes], part: Path, path: Path) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-    part.replace(path)
+        key = os.path.normcase(path.parent.resolve() / path.name)
+        exists = path.exists()
+        if exists and not path.is_file():
+            raise DownloadError(f"{path}: something that is not a file has this name")
+    except (OSError, ValueError) as error:
+        raise DownloadError(f"{path}: cannot save the file: {error}") from None
+    return path, key, exists

@@ -1,4 +1,4 @@
-"""What downloads and uploads share: the session, the concurrency limit and the retries."""
+"""The concurrency limit and the retries of uploads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
+from suno_async.files.addresses import UnsafeUrlError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from suno_async.files.connections import Connections
 
 logger = logging.getLogger("suno_async")
 
@@ -18,10 +22,6 @@ TRIES = 3
 
 #: Seconds before the second attempt. The pause doubles before each further one.
 PAUSE = 2.0
-
-#: A large file may take any time, but the server must connect within 10 s and send or accept some
-#: bytes at least every 60 s.
-TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
 
 
 class AttemptFailedError(Exception):
@@ -39,27 +39,18 @@ class AttemptFailedError(Exception):
 
 
 class Transfers:
-    """Runs transfers with requests that never carry the API key.
+    """Runs uploads with requests that never carry the API key.
 
     Args:
-        session: The aiohttp session to use. It stays open. None opens a session at the first
-            transfer.
+        connections: Sends the requests. It stays open.
         parallel: Most transfers at the same time.
     """
 
-    def __init__(self, session: aiohttp.ClientSession | None, parallel: int) -> None:
-        self._injected = session
-        self._session = session
+    def __init__(self, connections: Connections, parallel: int) -> None:
+        self._connections = connections
         self._slots = asyncio.Semaphore(parallel)
 
-    async def close(self) -> None:
-        """Close the session, unless it was injected."""
-        if self._session is not None and self._session is not self._injected:
-            await self._session.close()
-
-    async def run(
-        self, attempt: Callable[[aiohttp.ClientSession], Awaitable[None]], name: str
-    ) -> None:
+    async def run(self, attempt: Callable[[Connections], Awaitable[None]], name: str) -> None:
         """Wait for a free slot and call `attempt` until it succeeds, at most `TRIES` times.
 
         Args:
@@ -83,14 +74,14 @@ class Transfers:
                 await asyncio.sleep(pause)
                 pause *= 2
 
-    async def _once(self, attempt: Callable[[aiohttp.ClientSession], Awaitable[None]]) -> None:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+    async def _once(self, attempt: Callable[[Connections], Awaitable[None]]) -> None:
         try:
-            await attempt(self._session)
+            await attempt(self._connections)
+        except UnsafeUrlError as error:
+            problem, retryable = str(error), False
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # Only the class: the text of an aiohttp error may contain a presigned URL.
-            problem = type(error).__name__
+            problem, retryable = type(error).__name__, True
         else:
             return
-        raise AttemptFailedError(problem)
+        raise AttemptFailedError(problem, retryable=retryable)

@@ -8,13 +8,15 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from yarl import URL
+
 from suno_async.errors import InvalidInputError, UploadError
-from suno_async.files.transfers import TIMEOUT, AttemptFailedError, Transfers
+from suno_async.files.transfers import AttemptFailedError, Transfers
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    import aiohttp
+    from suno_async.files.connections import Connections
 
 #: Most uploads at the same time.
 PARALLEL = 4
@@ -58,12 +60,8 @@ class LocalFile(NamedTuple):
 class Uploader:
     """Uploads files with requests that never carry the API key."""
 
-    def __init__(self, session: aiohttp.ClientSession | None) -> None:
-        self._transfers = Transfers(session, PARALLEL)
-
-    async def close(self) -> None:
-        """Close the session, unless it was injected."""
-        await self._transfers.close()
+    def __init__(self, connections: Connections) -> None:
+        self._transfers = Transfers(connections, PARALLEL)
 
     async def inspect(self, path: str | PathLike[str], content_type: str | None) -> LocalFile:
         """Check a file before anything is sent.
@@ -85,8 +83,8 @@ class Uploader:
             UploadError: The complete file could not be sent.
         """
 
-        async def attempt(session: aiohttp.ClientSession) -> None:
-            await _put(session, file, presigned_url)
+        async def attempt(connections: Connections) -> None:
+            await _put(connections, file, presigned_url)
 
         try:
             await self._transfers.run(attempt, str(file.path))
@@ -95,20 +93,19 @@ class Uploader:
             raise UploadError(f"{file.path}: {error.problem}") from None
 
 
-async def _put(session: aiohttp.ClientSession, file: LocalFile, presigned_url: str) -> None:
+async def _put(connections: Connections, file: LocalFile, presigned_url: str) -> None:
     try:
         # aiohttp reads the file piece by piece in a thread.
         data = await asyncio.to_thread(file.path.open, "rb")
     except OSError as error:
         raise AttemptFailedError(type(error).__name__, retryable=False) from None
     try:
-        async with session.put(
-            presigned_url,
+        # Not followed to another host: only the API names hosts that may have the file.
+        async with connections.request(
+            "PUT",
+            URL(presigned_url),
+            {"Content-Type": file.content_type, "Content-Length": str(file.size)},
             data=data,
-            headers={"Content-Type": file.content_type, "Content-Length": str(file.size)},
-            # Send the file only to the host that the API named.
-            allow_redirects=False,
-            timeout=TIMEOUT,
         ) as response:
             status = response.status
             if not 200 <= status < 300:  # noqa: PLR2004 (HTTP's success range)

@@ -1,0 +1,196 @@
+"""Which hosts files may be transferred from and to.
+
+The URL of a file comes from a server, so it may point anywhere: at a service of this machine, of
+the local network, or of the cloud provider. Only public addresses are allowed. The address is
+checked when the connection is opened. A check of the URL alone would let through names that resolve
+to a private address, and a check while resolving would let through addresses that are never
+resolved.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from suno_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from yarl import URL
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+
+#: IPv4 networks that ``is_global`` of some Python versions takes for public: protocol assignments,
+#: relays from IPv6, multicast, reserved.
+_NOT_PUBLIC_4 = tuple(
+    map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4"))
+)
+
+#: The only IPv6 network with public addresses so far.
+_PUBLIC_6 = IPv6Network("2000::/3")
+
+#: Networks in it that are not public: protocol assignments, documentation.
+_NOT_PUBLIC_6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
+
+#: The well-known prefix of NAT64. The last 32 bits are an IPv4 address.
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+_REFUSED = "not a public address"
+
+
+class AddressRefusedError(OSError):
+    """A connection was refused before it was opened. Internal."""
+
+    def __init__(self) -> None:
+        # The same text for every address: otherwise aiohttp replaces the class.
+        super().__init__(errno.EACCES, _REFUSED)
+
+
+class UnsafeUrlError(Exception):
+    """A URL must not be requested. Internal."""
+
+
+def is_public(address: Address) -> bool:
+    """Return whether the address is public, and so is the IPv4 address embedded in it."""
+    if isinstance(address, IPv6Address):
+        embedded = address.ipv4_mapped or address.sixtofour
+        if embedded is None and address in _NAT64:
+            embedded = IPv4Address(int(address) & 0xFFFFFFFF)
+        if embedded is not None:
+            return is_public(embedded)
+        in_public = address in _PUBLIC_6 and not any(address in each for each in _NOT_PUBLIC_6)
+        return in_public and address.is_global
+    return address.is_global and not any(address in each for each in _NOT_PUBLIC_4)
+
+
+def literal_address(host: str) -> Address | None:
+    """Return the address that a host spells out; None for a name.
+
+    System resolvers also accept spellings such as ``127.1`` and ``0x7f000001``.
+    """
+    host = host.rstrip(".")
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        pass
+    if not host[:1].isdigit():
+        return None
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return None
+
+
+class AddressPolicy:
+    """Decides which URLs may be requested and which addresses may be connected to.
+
+    Args:
+        allow_hosts: Hosts that may have any address and may be requested with ``http:``: names,
+            addresses, and networks such as ``"10.0.0.0/8"``.
+        api: The base URL of the API. Its host may have any address, but the scheme must be secure
+            if that of the base URL is.
+
+    Raises:
+        ConfigurationError: One of the values cannot be a host.
+    """
+
+    def __init__(self, allow_hosts: Iterable[str] = (), api: URL | None = None) -> None:
+        if isinstance(allow_hosts, str):
+            raise ConfigurationError(f"allow_hosts must be a list of hosts, not {allow_hosts!r}")
+        self._networks: list[Network] = []
+        self._hosts: set[str] = set()
+        self._https_hosts: set[str] = set()
+        for each in allow_hosts:
+            self._allow(each)
+        if api is not None and api.host:
+            hosts = self._https_hosts if api.scheme == "https" else self._hosts
+            hosts.add(_normal(api.host))
+
+    def _allow(self, entry: str) -> None:
+        if "/" in entry:
+            try:
+                self._networks.append(ip_network(entry))
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"allow_hosts: not a host or a network: {entry!r}: {error}"
+                ) from None
+            return
+        host = entry.removeprefix("[").removesuffix("]")
+        if not host or any(each in host for each in "@?#[]* "):
+            raise ConfigurationError(f"allow_hosts: not a host or a network: {entry!r}")
+        if ":" in host and literal_address(host) is None:
+            raise ConfigurationError(f"allow_hosts: give the host without a port: {entry!r}")
+        self._hosts.add(_normal(host))
+
+    def trusts(self, url: URL) -> bool:
+        """Return whether the URL's host may have any address."""
+        host = _normal(url.host or "")
+        return host in self._hosts or (url.scheme == "https" and host in self._https_hosts)
+
+    def check_url(self, url: URL) -> None:
+        """Check a URL before a connection is opened. This alone is not enough.
+
+        Raises:
+            UnsafeUrlError: The URL is not secure, or its host is not public.
+        """
+        if url.scheme not in {"http", "https"} or not url.host:
+            raise UnsafeUrlError("not an http(s) URL")
+        if self.trusts(url):
+            return
+        host = _normal(url.host)
+        address = literal_address(host)
+        if address is not None and any(address in each for each in self._networks):
+            return
+        local = host == "localhost" or host.endswith(".localhost")
+        if local or (address is not None and not is_public(address)):
+            raise UnsafeUrlError(f"{url.host} is {_REFUSED}; see allow_hosts")
+        if url.scheme != "https":
+            raise UnsafeUrlError(f"not https: {url.host}; see allow_hosts")
+
+    def check_address(self, text: str) -> None:
+        """Check an address that a connection is about to be opened to.
+
+        Raises:
+            AddressRefusedError: The address is not public and not allowed.
+        """
+        try:
+            address = ip_address(text)
+        except ValueError:
+            raise AddressRefusedError from None
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if not is_public(address) and not any(address in each for each in self._networks):
+            raise AddressRefusedError
+
+    def open_socket(self, info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
+        """Return a socket for a connection. Use it as aiohttp's ``socket_factory``.
+
+        Raises:
+            AddressRefusedError: The address is not public and not allowed.
+        """
+        family, kind, protocol, _, address = info
+        self.check_address(str(address[0]))
+        return socket.socket(family, kind, protocol)
+
+
+def refused(error: OSError) -> bool:
+    """Return whether a failure to connect is due to `AddressRefusedError`.
+
+    aiohttp joins the texts if the host has several addresses and not all are refused.
+    """
+    return isinstance(error, AddressRefusedError) or _REFUSED in str(error)
+
+
+def _normal(host: str) -> str:
+    return host.rstrip(".").lower()

@@ -1,0 +1,96 @@
+"""Read the checksum that a server sends with a file. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import zlib
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+#: Supported algorithms with the length of their digests, best first.
+_LENGTHS = {"sha512": 64, "sha256": 32, "sha1": 20, "md5": 16, "crc32": 4}
+
+#: Names of algorithms in `Repr-Digest` (RFC 9530) and `Digest` (RFC 3230).
+_NAMES = {"sha-512": "sha512", "sha-256": "sha256", "sha": "sha1", "md5": "md5"}
+
+_MEMBER = re.compile(r"\s*([\w-]+)\s*=\s*:?([A-Za-z0-9+/]+={0,2}):?\s*")
+
+
+class Checksum(NamedTuple):
+    """A checksum of the body as it is transferred, compressed or not."""
+
+    algorithm: str
+    digest: bytes
+
+    def hasher(self) -> Hasher:
+        """Return an object that computes the checksum."""
+        if self.algorithm == "crc32":
+            return _Crc32()
+        return hashlib.new(self.algorithm, usedforsecurity=False)
+
+
+class Hasher(Protocol):
+    """Computes a checksum, like the objects of `hashlib`."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """Return the checksum of all bytes."""
+        ...
+
+
+class _Crc32:
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+
+def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
+    """Return the best checksum in the headers of a complete reply (status 200).
+
+    An ETag is not a checksum: only some stores use a digest for it, and only for some files.
+    """
+    found = {each.algorithm: each for each in _found(headers)}
+    return next((found[name] for name in _LENGTHS if name in found), None)
+
+
+def _found(headers: Mapping[str, str]) -> Iterator[Checksum]:
+    for name in ("Repr-Digest", "Content-Digest", "Digest"):
+        yield from _members(headers.get(name, ""))
+    # Amazon marks the checksum of checksums of an upload in parts.
+    if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
+        for algorithm in ("sha256", "sha1", "crc32"):
+            yield from _decoded(algorithm, headers.get(f"x-amz-checksum-{algorithm}", ""))
+    yield from _decoded("md5", headers.get("Content-MD5", ""))
+    # Google's checksums are those of the stored file, which may be decompressed for the transfer.
+    stored = headers.get("x-goog-stored-content-encoding", "identity")
+    if stored == headers.get("Content-Encoding", "identity"):
+        yield from _members(headers.get("x-goog-hash", ""))
+
+
+def _members(value: str) -> Iterator[Checksum]:
+    for member in value.split(","):
+        match = _MEMBER.fullmatch(member)
+        if match and (algorithm := _NAMES.get(match[1].lower())):
+            yield from _decoded(algorithm, match[2])
+
+
+def _decoded(algorithm: str, value: str) -> Iterator[Checksum]:
+    try:
+        digest = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return
+    if len(digest) == _LENGTHS[algorithm]:
+        yield Checksum(algorithm, digest)

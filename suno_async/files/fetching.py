@@ -1,0 +1,396 @@
+"""Fetch one file: attempts, resumption, refreshed URLs, and what must hold for the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+from aiohttp import http_exceptions
+
+from suno_async.errors import DownloadError, SunoError
+from suno_async.files import transfers
+from suno_async.files.addresses import UnsafeUrlError, refused
+from suno_async.files.checksums import checksum_of
+from suno_async.files.parts import Part, PartError
+from suno_async.files.sources import FileSource, parsed_url
+from suno_async.files.transfers import AttemptFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from suno_async.files.connections import Connections
+    from suno_async.files.progress import Reporter
+    from suno_async.models import TaskInfo
+
+logger = logging.getLogger("suno_async")
+
+#: Bytes that are written at a time. A quarter of it costs a tenth of the throughput on loopback;
+#: each download may hold two of them in memory.
+BATCH = 1 << 20
+
+#: A server must send this many bytes per second, on average over so many seconds. Otherwise it
+#: would occupy one of the few slots for the whole timeout.
+MIN_SPEED = 4096
+SPEED_WINDOW = 30.0
+
+#: Seconds before an attempt after one that received bytes. The pause of the others is in
+#: `transfers`.
+RESUME_PAUSE = 0.1
+
+#: Longest wait that a Retry-After header can ask for.
+MOST_RETRY_AFTER = 60.0
+
+#: Statuses that another attempt may change. All others below 500 are final.
+_TEMPORARY = frozenset({408, 425, 429})
+
+#: Statuses of servers that never have the file, although they are above 499.
+_FINAL = frozenset({501, 505, 511})
+
+#: Statuses of a URL that may have expired.
+_EXPIRED = frozenset({401, 403, 404, 410})
+
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+_OK, _PARTIAL, _NOT_SATISFIABLE = 200, 206, 416
+
+
+class DownloadTerms(NamedTuple):
+    """The conditions of a download.
+
+    Attributes:
+        overwrite: Replace an existing file.
+        timeout: Seconds for all attempts, from the moment when the first one starts; None for no
+            limit.
+        max_bytes: Most bytes of the file.
+    """
+
+    overwrite: bool
+    timeout: float | None
+    max_bytes: int
+
+
+class _FetchError(AttemptFailedError):
+    def __init__(
+        self,
+        problem: str,
+        *,
+        retryable: bool = True,
+        expired: bool = False,
+        retry_after: float = 0.0,
+        counts: bool = True,
+    ) -> None:
+        super().__init__(problem, retryable=retryable)
+        self.expired = expired
+        self.retry_after = retry_after
+        self.counts = counts
+
+
+class Fetch:
+    """The download of one file.
+
+    Args:
+        connections: Sends the requests.
+        source: The file.
+        path: Where to save it.
+        terms: The conditions.
+        reporter: Receives the progress.
+        refresh: Returns the current record of a task; None if that is not possible.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 (one value for each collaborator)
+        self,
+        connections: Connections,
+        source: FileSource,
+        path: Path,
+        terms: DownloadTerms,
+        reporter: Reporter,
+        refresh: Callable[[str], Awaitable[TaskInfo]] | None,
+    ) -> None:
+        self._connections = connections
+        self._source = source
+        self._url = parsed_url(source.url)
+        self._path = path
+        self._terms = terms
+        self._reporter = reporter
+        self._refresh = refresh
+        self._part = Part(path.parent, source.media, terms.max_bytes)
+        self._total: int | None = None
+        # Identifies the version of the file at the server; empty if it cannot be resumed.
+        self._validator = ""
+        self._window_ends = 0.0
+        self._in_window = 0
+
+    async def run(self, slots: asyncio.Semaphore) -> None:
+        """Download the file. Occupy a slot while an attempt runs, but not between attempts.
+
+        Raises:
+            DownloadError: The complete file could not be downloaded. No part file is left.
+        """
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                await self._attempts(slots, scope)
+        except _FetchError as error:
+            problem = error.problem
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            received, total = self._part.received, self._total or "an unknown number of"
+            problem = f"timeout of {self._terms.timeout} s: received {received} of {total} bytes"
+        else:
+            self._reporter.end()
+            return
+        finally:
+            await _in_thread_always(self._part.discard)
+        self._reporter.end(problem)
+        # Without the query: it may contain a signature.
+        url = self._url.with_query(None).with_fragment(None)
+        raise DownloadError(f"{url}: {problem}")
+
+    async def _attempts(self, slots: asyncio.Semaphore, scope: asyncio.Timeout) -> None:
+        tries_left, pause, furthest = transfers.TRIES, transfers.PAUSE, 0
+        while True:
+            async with slots:
+                if scope.when() is None and self._terms.timeout is not None:
+                    scope.reschedule(asyncio.get_running_loop().time() + self._terms.timeout)
+                try:
+                    await self._attempt()
+                except _FetchError as error:
+                    failure = error
+                else:
+                    return
+            if failure.expired and await self._refreshed():
+                continue
+            if self._part.received > furthest and failure.counts:
+                # A connection that breaks now and then must not end a large download.
+                furthest = self._part.received
+                tries_left, pause, wait = transfers.TRIES, transfers.PAUSE, RESUME_PAUSE
+            else:
+                tries_left, pause, wait = tries_left - 1, 2 * pause, pause
+            if not failure.retryable or not tries_left:
+                raise failure
+            wait = max(wait, failure.retry_after)
+            logger.info("%s: %s; retrying in %.1f s", self._url.host, failure.problem, wait)
+            await asyncio.sleep(wait)
+
+    async def _refreshed(self) -> bool:
+        """Ask once for the current URL of the file; return whether it is another one."""
+        refresh, find = self._refresh, self._source.find
+        if refresh is None or find is None or not self._source.task_id:
+            return False
+        self._refresh = None
+        try:
+            url = find(await refresh(self._source.task_id))
+            if not url or url == self._source.url:
+                return False
+            self._url = parsed_url(url)
+        except SunoError as error:
+            logger.info("task %s: no new URL: %s", self._source.task_id, error)
+            return False
+        return True
+
+    async def _attempt(self) -> None:
+        try:
+            resumes = bool(self._part.received and self._validator)
+            headers = {"Accept-Encoding": "identity"}
+            if resumes:
+                headers |= {"Range": f"bytes={self._part.received}-", "If-Range": self._validator}
+            async with self._connections.get(self._url, headers) as response:
+                await self._begin(response, resumes=resumes)
+                await self._receive(response.content)
+            if self._total is not None and self._part.received != self._total:
+                raise _FetchError(f"received {self._part.received} of {self._total} bytes")
+            await asyncio.to_thread(self._finish)
+        except PartError as error:
+            if error.retryable:
+                self._validator = ""
+            # Not progress: the next attempt starts again.
+            raise _FetchError(error.problem, retryable=error.retryable, counts=False) from None
+        except UnsafeUrlError as error:
+            raise _FetchError(str(error), retryable=False) from None
+        except ValueError as error:
+            # A host name that cannot be encoded, for example.
+            what = f"invalid URL or reply ({type(error).__name__})"
+            raise _FetchError(what, retryable=False) from None
+        except (
+            aiohttp.ClientError,
+            http_exceptions.HttpProcessingError,
+            TimeoutError,
+            OSError,
+            EOFError,
+        ) as error:
+            if isinstance(error, OSError) and _is_refused(error):
+                host = self._url.host
+                raise _FetchError(
+                    f"{host} has no public address; see allow_hosts", retryable=False
+                ) from None
+            # Only the class: the text of an aiohttp error may contain a presigned URL.
+            raise _FetchError(type(error).__name__) from None
+
+    def _finish(self) -> None:
+        self._part.finish(self._path, overwrite=self._terms.overwrite)
+
+    async def _begin(self, response: aiohttp.ClientResponse, *, resumes: bool) -> None:
+        """Check the head of a reply, and prepare the part file for its body."""
+        status, headers = response.status, response.headers
+        if resumes and status == _PARTIAL and self._continues(headers):
+            self._reporter.begin(self._part.received, self._total)
+            self._open_window()
+            return
+        if status in {_PARTIAL, _NOT_SATISFIABLE} and resumes:
+            # It sent something else than was asked for. The next attempt starts again.
+            self._validator = ""
+            raise _FetchError(f"HTTP {status} without the rest of the file", counts=False)
+        if status != _OK:
+            raise _refusal(status, headers)
+        encoding = headers.get("Content-Encoding", "").strip().lower() or "identity"
+        self._total = response.content_length
+        self._validator = _validator(headers) if encoding == "identity" else ""
+        if self._total is not None and self._total > self._terms.max_bytes:
+            limit = self._terms.max_bytes
+            raise _FetchError(
+                f"{self._total} bytes, more than {limit}; see max_bytes", retryable=False
+            )
+        await asyncio.to_thread(self._part.restart, encoding, checksum_of(headers))
+        self._reporter.begin(0, self._total)
+        self._open_window()
+
+    def _continues(self, headers: Mapping[str, str]) -> bool:
+        """Return whether a partial reply continues what was received, of the same version."""
+        match = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
+        if match is None or int(match[1]) != self._part.received:
+            return False
+        if headers.get("Content-Encoding", "identity") != "identity":
+            return False
+        tag = headers.get("ETag")
+        if tag and self._validator.startswith('"') and tag != self._validator:
+            return False
+        if match[3] == "*":
+            return True
+        if self._total not in {None, int(match[3])} or int(match[2]) + 1 > int(match[3]):
+            return False
+        self._total = int(match[3])
+        return True
+
+    async def _receive(self, content: aiohttp.StreamReader) -> None:
+        """Write the body to the part file. Receive the next batch while one is written."""
+        pieces: list[bytes] = []
+        writing: asyncio.Task[None] | None = None
+        broken: Exception | None = None
+        ended = False
+        try:
+            while not ended:
+                ended = await self._fill(content, pieces)
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(asyncio.to_thread(self._part.write, pieces))
+                writing.add_done_callback(_retrieve)
+                pieces = []
+        except (aiohttp.ClientError, OSError, _FetchError) as error:
+            # What has arrived need not be requested again.
+            broken = error
+        if writing is not None:
+            await writing
+        if pieces:
+            await asyncio.to_thread(self._part.write, pieces)
+        if broken is not None:
+            raise broken
+
+    async def _fill(self, content: aiohttp.StreamReader, pieces: list[bytes]) -> bool:
+        """Receive a batch; return whether the body has ended.
+
+        Raises:
+            _FetchError: The server is too slow.
+        """
+        size = 0
+        while True:
+            scope = asyncio.timeout_at(self._window_ends)
+            try:
+                async with scope:
+                    while size < BATCH:
+                        piece = await content.readany()
+                        if not piece:
+                            return True
+                        pieces.append(piece)
+                        size += len(piece)
+                        self._in_window += len(piece)
+                        self._reporter.add_bytes(len(piece))
+                    return False
+            except TimeoutError:
+                if not scope.expired():
+                    raise
+            if self._in_window < MIN_SPEED * SPEED_WINDOW:
+                raise _FetchError(f"slower than {MIN_SPEED} bytes per second", counts=False)
+            self._open_window()
+
+    def _open_window(self) -> None:
+        self._window_ends = asyncio.get_running_loop().time() + SPEED_WINDOW
+        self._in_window = 0
+
+
+def _refusal(status: int, headers: Mapping[str, str]) -> _FetchError:
+    retryable = status in _TEMPORARY or (status >= 500 and status not in _FINAL)  # noqa: PLR2004 (HTTP)
+    try:
+        retry_after = min(float(headers.get("Retry-After", "0")), MOST_RETRY_AFTER)
+    except ValueError:
+        # A date.
+        retry_after = 0.0
+    return _FetchError(
+        f"HTTP {status}",
+        retryable=retryable,
+        expired=status in _EXPIRED,
+        retry_after=retry_after if retry_after > 0 else 0.0,
+    )
+
+
+def _validator(headers: Mapping[str, str]) -> str:
+    """Return the value for If-Range; empty if resuming is not safe (RFC 9110, 13.1.5)."""
+    if headers.get("Accept-Ranges", "").strip().lower() == "none":
+        return ""
+    tag = headers.get("ETag", "")
+    if tag:
+        return "" if tag.startswith("W/") else tag
+    modified, sent = _date(headers.get("Last-Modified")), _date(headers.get("Date"))
+    # Within one second, a file can change twice.
+    if modified is None or sent is None or (sent - modified).total_seconds() < 1:
+        return ""
+    return headers["Last-Modified"]
+
+
+def _date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _is_refused(error: OSError) -> bool:
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return refused(inner)
+
+
+def _retrieve(writing: asyncio.Task[None]) -> None:
+    """Retrieve the error of a write, because a cancelled download does not await its last one."""
+    if not writing.cancelled():
+        writing.exception()
+
+
+async def _in_thread_always(work: Callable[[], None]) -> None:
+    """Call `work` in a thread, and wait for it even if cancelled once."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([running])
+        raise

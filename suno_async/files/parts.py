@@ -1,0 +1,315 @@
+"""Part files: a file gets its final name only when it is complete and on disk.
+
+The methods of `Part` block, so call them in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import threading
+import zlib
+from typing import TYPE_CHECKING, ClassVar
+
+from suno_async.files.media import HEAD, Media, problem
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Sequence
+    from pathlib import Path
+    from typing import IO
+
+    from suno_async.files.checksums import Checksum, Hasher
+
+if sys.platform != "win32":
+    import fcntl
+
+#: Names of part files. They do not contain the name of the file, which may be as long as possible.
+_PREFIX, _SUFFIX = ".suno-", ".part"
+
+#: Most bytes that one step of the decompression returns.
+_STEP = 1 << 20
+
+#: Buffers for one call of `writev`; POSIX guarantees 16, every current system accepts 1024.
+_MOST_BUFFERS = 1024
+
+#: The window of zlib that also reads the header of gzip.
+_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+class PartError(Exception):
+    """The file cannot be saved. Internal.
+
+    Attributes:
+        problem: Why.
+        retryable: Another attempt may succeed.
+    """
+
+    def __init__(self, problem: str, *, retryable: bool = False) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.retryable = retryable
+
+
+class Part:
+    """The part file of one download. It is created by the first `restart`.
+
+    Args:
+        directory: Where to create it. The directory is created if it does not exist.
+        media: What the file must contain; None accepts every media file.
+        max_bytes: Most bytes of the file after decompression.
+
+    Attributes:
+        received: Bytes received so far, before decompression.
+    """
+
+    #: Directories in which part files of dead processes were removed.
+    _swept: ClassVar[set[Path]] = set()
+
+    def __init__(self, directory: Path, media: Media | None, max_bytes: int) -> None:
+        self._directory = directory
+        self._media = media
+        self._max_bytes = max_bytes
+        self.received = 0
+        self._written = 0
+        self._head = b""
+        self._checked = False
+        self._checksum: Checksum | None = None
+        self._hasher: Hasher | None = None
+        self._window: int | None = None
+        self._decoder: zlib._Decompress | None = None
+        self._file: IO[bytes] | None = None
+        self._path = directory
+        # A thread may still write while a cancelled download already discards the file.
+        self._lock = threading.Lock()
+        self._discarded = False
+
+    def restart(self, encoding: str, checksum: Checksum | None) -> None:
+        """Forget what was written.
+
+        Args:
+            encoding: The content encoding of what follows.
+            checksum: What `finish` checks; None checks nothing.
+
+        Raises:
+            PartError: The encoding is not supported, or the file cannot be changed.
+        """
+        with self._lock, _translated():
+            self.received = 0
+            self._written = 0
+            self._head = b""
+            self._checked = False
+            self._checksum = checksum
+            self._hasher = None if checksum is None else checksum.hasher()
+            self._window = _WINDOWS.get(encoding)
+            if self._window is None and encoding != "identity":
+                raise PartError(f"unsupported content encoding {encoding!r}")
+            self._decoder = None if self._window is None else zlib.decompressobj(self._window)
+            file = self._opened()
+            file.seek(0)
+            file.truncate()
+
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Append pieces of the body.
+
+        Raises:
+            PartError: This is not the expected file, or it is too large, or it cannot be written.
+        """
+        with self._lock, _translated():
+            file = self._opened()
+            for piece in pieces:
+                self.received += len(piece)
+                if self._hasher is not None:
+                    self._hasher.update(piece)
+            if self._decoder is None:
+                self._append(file, pieces)
+                return
+            for piece in pieces:
+                for data in self._decompressed(piece):
+                    self._append(file, (data,))
+
+    def finish(self, path: Path, *, overwrite: bool) -> None:
+        """Check the file, sync it to disk, and give it its final name.
+
+        Args:
+            path: The final name.
+            overwrite: Replace a file of this name. Otherwise keep it, and remove the part file.
+
+        Raises:
+            PartError: The file is not complete or not the expected one, or cannot be saved.
+        """
+        with self._lock, _translated():
+            file = self._opened()
+            if self._decoder is not None and not self._decoder.eof:
+                raise PartError("the compressed body is incomplete", retryable=True)
+            self._check_head(complete=True)
+            checksum, hasher = self._checksum, self._hasher
+            if checksum is not None and hasher is not None and hasher.digest() != checksum.digest:
+                raise PartError(f"wrong {checksum.algorithm} checksum", retryable=True)
+            os.fsync(file.fileno())
+            if sys.platform == "win32":
+                # Windows does not rename an open file.
+                file.close()
+            _publish(self._path, path, overwrite=overwrite)
+            _sync_directory(path.parent)
+
+    def discard(self) -> None:
+        """Close the part file, and remove it if it still exists."""
+        with self._lock:
+            self._discarded = True
+            if self._file is not None:
+                with contextlib.suppress(OSError):
+                    self._file.close()
+                with contextlib.suppress(OSError):
+                    self._path.unlink()
+
+    def _opened(self) -> IO[bytes]:
+        if self._discarded:
+            raise PartError("the download was cancelled")
+        if self._file is None:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            if self._directory not in self._swept:
+                self._swept.add(self._directory)
+                _sweep(self._directory)
+            self._path, self._file = _create(self._directory)
+        return self._file
+
+    def _append(self, file: IO[bytes], pieces: Sequence[bytes]) -> None:
+        self._written += sum(map(len, pieces))
+        if self._written > self._max_bytes:
+            raise PartError(f"more than {self._max_bytes} bytes; see max_bytes")
+        if not self._checked:
+            for piece in pieces:
+                self._head = (self._head + piece)[:HEAD]
+                if len(self._head) == HEAD:
+                    break
+            self._check_head(complete=False)
+        _write_all(file, pieces)
+
+    def _check_head(self, *, complete: bool) -> None:
+        if self._checked or (len(self._head) < HEAD and not complete):
+            return
+        if found := problem(self._head, self._media):
+            raise PartError(found)
+        self._checked = True
+
+    def _decompressed(self, piece: bytes) -> Iterable[bytes]:
+        decoder = self._decoder
+        while piece and decoder is not None:
+            try:
+                data = decoder.decompress(piece, _STEP)
+            except zlib.error:
+                if self._window == zlib.MAX_WBITS and not self._written:
+                    # Some servers send deflate without the header of zlib.
+                    self._window = -zlib.MAX_WBITS
+                    decoder = self._decoder = zlib.decompressobj(self._window)
+                    continue
+                raise PartError("the compressed body is damaged", retryable=True) from None
+            if data:
+                yield data
+            piece = decoder.unconsumed_tail
+            if decoder.eof and decoder.unused_data:
+                # gzip may consist of several members.
+                piece = decoder.unused_data
+                decoder = self._decoder = zlib.decompressobj(self._window or zlib.MAX_WBITS)
+
+
+@contextlib.contextmanager
+def _translated() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PartError(f"cannot save the file: {error.strerror or type(error).__name__}") from None
+    except ValueError as error:
+        # Such as a NUL in a path.
+        raise PartError(f"cannot save the file: {error}") from None
+
+
+def _create(directory: Path) -> tuple[Path, IO[bytes]]:
+    while True:
+        path = directory / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        # Unbuffered: the pieces are large already.
+        file = path.open("xb", buffering=0)
+        try:
+            if _lock(file) and path.exists():
+                return path, file
+        except BaseException:
+            file.close()
+            path.unlink(missing_ok=True)
+            raise
+        # Another process took it for a file of a dead process before it was locked.
+        file.close()
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Mark the file as in use until it is closed; return False if another process has done so."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            # The file system has no locks; then part files of dead processes stay.
+            return True
+    return True
+
+
+def _sweep(directory: Path) -> None:
+    """Remove the part files of dead processes: those that no process has locked."""
+    for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if sys.platform == "win32":
+                # Windows does not remove an open file.
+                path.unlink()
+            else:
+                with path.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+
+
+def _write_all(file: IO[bytes], pieces: Sequence[bytes]) -> None:
+    if sys.platform == "win32" or len(pieces) == 1:
+        for piece in pieces:
+            view = memoryview(piece)
+            while view:
+                view = view[file.write(view) :]
+        return
+    for start in range(0, len(pieces), _MOST_BUFFERS):
+        some = pieces[start : start + _MOST_BUFFERS]
+        written = os.writev(file.fileno(), some)
+        if written < sum(map(len, some)):
+            _write_all(file, [b"".join(some)[written:]])
+
+
+def _publish(part: Path, path: Path, *, overwrite: bool) -> None:
+    if overwrite:
+        if path.is_dir():
+            raise PartError("cannot save the file: a directory has this name")
+        part.replace(path)
+        return
+    try:
+        # Unlike a rename, a link never replaces a file that appeared in the meantime.
+        os.link(part, path)
+    except FileExistsError:
+        if not path.is_file():
+            raise
+    except OSError:
+        # The file system has no hard links. A rename replaces on POSIX, so two processes that
+        # finish the same file at the same moment both succeed, with the same file.
+        if not path.exists():
+            part.rename(path)
+        return
+    part.unlink()
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the new name survive a power failure, where the system supports it."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,98 @@
+"""Progress of downloads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+logger = logging.getLogger("suno_async")
+
+#: Seconds between two events of one file.
+INTERVAL = 0.1
+
+
+class DownloadProgress(msgspec.Struct, frozen=True):
+    """An event of one download: bytes arrived, or it ended.
+
+    The last event of each file has `done` set or an `error`, and each file has exactly one such
+    event. The first event may come late if the download waits for others.
+
+    Attributes:
+        path: Where the file will be, or is.
+        received: How many bytes of the body have arrived, compressed if the server compresses it.
+            It decreases if the download has to start again.
+        total: How many bytes the body has; None if the server did not say.
+        elapsed: Seconds since the download was started, waiting included.
+        done: Whether the file is complete and has its name. A file that existed before is done with
+            0 bytes received.
+        error: Why the download failed; empty if it did not.
+    """
+
+    path: str
+    received: int = 0
+    total: int | None = None
+    elapsed: float = 0.0
+    done: bool = False
+    error: str = ""
+
+
+ProgressCallback: TypeAlias = Callable[[DownloadProgress], object]
+
+
+class Reporter:
+    """Reports the progress of one file to everybody who waits for it.
+
+    Args:
+        path: The final name.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._next = self._started
+        self._listeners: list[ProgressCallback] = []
+        self.received = 0
+        self.total: int | None = None
+
+    def add(self, listener: ProgressCallback | None) -> None:
+        """Report to a callback from now on."""
+        if listener is not None:
+            self._listeners.append(listener)
+
+    def remove(self, listener: ProgressCallback | None) -> None:
+        """Stop reporting to a callback."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def begin(self, received: int, total: int | None) -> None:
+        """Report the start of a body, after the bytes that earlier attempts received."""
+        self.received, self.total = received, total
+        self._emit()
+
+    def add_bytes(self, count: int) -> None:
+        """Report received bytes, at most every `INTERVAL`."""
+        self.received += count
+        if self._listeners and self._loop.time() >= self._next:
+            self._emit()
+
+    def end(self, error: str = "") -> None:
+        """Report the end of the download."""
+        self._emit(done=not error, error=error)
+
+    def _emit(self, *, done: bool = False, error: str = "") -> None:
+        now = self._loop.time()
+        self._next = now + INTERVAL
+        event = DownloadProgress(
+            self._path, self.received, self.total, now - self._started, done, error
+        )
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception:
+                logger.exception("a progress callback failed and is not called again")
+                self.remove(listener)
