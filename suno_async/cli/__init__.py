@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 from suno_async import __version__
 
@@ -30,7 +31,7 @@ def main() -> None:
     run_app()
 
 
-def _run_without_extra(words: list[str]) -> None:
+def _run_without_extra(words: list[str]) -> NoReturn:
     """Answer ``--help`` and ``--version``. Everything else is an error that says what to do."""
     from suno_async.cli.error_lines import print_error  # noqa: PLC0415 (only needed here)
 

@@ -32,7 +32,6 @@ app = typer.Typer(
 for _module in (
     sandbox_commands,
     create_command,
-    download_command,
     job_commands,
     polling_commands,
     poll_command,

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from suno_async import DownloadError
+from suno_async import DownloadsFailedError, TaskInfo
 from suno_async.cli.display import Display, clock
-from suno_async.cli.error_lines import print_error, print_suno_error
+from suno_async.cli.error_lines import print_suno_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
     from pathlib import Path
 
-    from suno_async import DownloadProgress, SunoClient, TaskInfo
+    from suno_async import DownloadProgress, SunoClient
 
 #: Seconds over which the rate of the display is measured.
 WINDOW = 5.0
@@ -56,16 +56,15 @@ class Downloads:
         self, what: TaskInfo | Iterable[TaskInfo | str] | AsyncIterable[TaskInfo | str]
     ) -> None:
         """Download all files of tasks, and report those that could not be downloaded."""
-        before = self.missing
+        task_id = what.task_id if isinstance(what, TaskInfo) else ""
         try:
             await self._suno.download_all(
-                what, self._directory, overwrite=self._overwrite, progress=self._note
+                what, self._directory, overwrite=self._overwrite, progress=self.note
             )
-        except DownloadError as error:
-            # Each file that failed was reported when it failed, except one without a valid URL.
-            if self.missing == before:
-                self.missing += 1
-                print_suno_error(error)
+        except DownloadsFailedError as failed:
+            self.missing += len(failed.errors)
+            for error in failed.errors:
+                print_suno_error(error, task_id=task_id)
 
     def line(self) -> str:
         """Return a line with the number of files, bytes, rate and remaining time."""
@@ -78,7 +77,7 @@ class Downloads:
         rate = (received - at_first) / (now - since) if now > since else 0.0
         ended, known = self.count
         left = sum((total or 0) - got for got, total in self._active.values() if total)
-        eta = clock(left / rate) if rate > 0 else "unknown" if left else clock(0)
+        eta = clock(left / rate) if rate > 0 else clock(0) if not left else "unknown"
         missing = f", {self.missing} missing" if self.missing else ""
         return (
             f"files: {ended} of {known}{missing}; {_size(received)} of {_size(received + left)}, "
@@ -97,7 +96,8 @@ class Downloads:
     def _received(self) -> int:
         return self._ended_bytes + sum(got for got, _ in self._active.values())
 
-    def _note(self, event: DownloadProgress) -> None:
+    def note(self, event: DownloadProgress) -> None:
+        """Count an event of a download."""
         if not event.done and not event.error:
             self._active[event.path] = (event.received, event.total)
             return
@@ -105,9 +105,6 @@ class Downloads:
         self._ended_bytes += event.received
         if event.done:
             self.paths.append(event.path)
-        else:
-            self.missing += 1
-            print_error(f"not downloaded: {event.error}", file=event.path)
 
 
 async def download_and_print(

@@ -31,6 +31,8 @@ def output_lock(output: str) -> Generator[None]:
     if output == "-" or (path.exists() and not path.is_file()):
         yield
         return
+    if not path.parent.is_dir():  # FileLock would create it.
+        fail(f"cannot write {output}: create the directory first", 2, file=output)
     owner = path.with_name(f"{path.name}.lock.pid")
     lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0)
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from suno_async import DownloadError, GenerateMusic, GenerateSounds, TaskInfo, TaskStatus
+from suno_async import GenerateMusic, GenerateSounds, TaskInfo, TaskStatus
 from suno_async.cli.batch_plan import (
     ChangedInputError,
     Step,
@@ -104,9 +104,12 @@ async def test_downloads(
         (info.tracks[0].video(), [".mp4"]),
     ):
         made = info if job is None else await (await suno.create(job)).result(timeout=10)
-        paths = [Path(each) async for each in download_files(suno, made, tmp_path)]
+        downloads = Downloads(suno, tmp_path)
+        await downloads.fetch(made)
+        paths = [Path(each) for each in downloads.paths]
         assert [each.suffix for each in paths] == suffixes
         assert all(each.stat().st_size for each in paths)
+        assert downloads.summary()["files_missing"] == 0
         print_info(made, as_json=False)
         assert capsys.readouterr().out.count("http://") == len(suffixes)
 
@@ -148,7 +151,7 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
         (("create", "--batch", "none.jsonl"), "No such file"),
         (("create", "--batch", "bad.jsonl"), "line 4"),
         (("create", "--batch", "empty.jsonl"), "contains no inputs"),
-        (("create", "--batch", "good.jsonl", "--output", "no/where"), "No such file"),
+        (("create", "--batch", "good.jsonl", "--output", "no/where"), "create the directory first"),
         (("create", "--batch", "good.jsonl", "--output", "bad.jsonl"), "--resume"),
         (("estimate", "bad.jsonl"), "did you mean prompt?"),
         (("extend",), "task_id"),
@@ -163,22 +166,23 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_namesakes(
-    suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suno: SunoClient, sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Files with the same name are all kept, and one failed download does not stop the others."""
-    monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
     (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
     url = track.suno_audio_url
     stems = {"lost": f"{sandbox.url}/media/none/x.mp3", "vocals": url, "choir": f"{url}?choir"}
-    for task_id in ("a/../b", "other"):
+    downloads = Downloads(suno, tmp_path)
+    for task_id in ("one", "other"):
         info = TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_info=stems)
-        with pytest.raises(DownloadError):
-            _ = [each async for each in download_files(suno, info, tmp_path)]
-    files = await asyncio.to_thread(lambda: list(tmp_path.rglob("*.mp3")))
-    assert (
-        sorted(each.relative_to(tmp_path).parts[0] for each in files)
-        == ["a____b"] * 2 + ["other"] * 2
-    )
+        await downloads.fetch(info)
+    files = await asyncio.to_thread(lambda: {str(each) for each in tmp_path.rglob("*.mp3")})
+    assert (len(files), downloads.missing) == (4, 2)
+    assert files == set(downloads.paths)
+    assert [line.split(":")[1] for line in capsys.readouterr().err.splitlines()] == [
+        " task one",
+        " task other",
+    ]
 
 
 async def journalled(journal: Path, count: int) -> None:
