@@ -17,12 +17,16 @@ from suno_async.files.uploads import Uploader
 from suno_async.statistics import Statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from suno_async._clock import Clock
+    from suno_async._recording import Recorder
     from suno_async._schedule.durations import Durations
     from suno_async._transport.account import Account
     from suno_async._transport.exchange import Transport
     from suno_async.files.connections import Connections
     from suno_async.models import TaskInfo, TaskRef
+    from suno_async.outcomes import Outcome
     from suno_async.policy import PollPolicy
     from suno_async.telemetry import Observer
 
@@ -39,6 +43,7 @@ class Runtime:
         clock: Converts between loop time and Unix time.
         account: Limiter and circuit breaker, shared by all clients of the account in this loop.
         transport: The exchanges with the API.
+        recorder: Keeps the journal; None without a journal.
         submitter: The creates.
         poller: The waits.
         connections: The connections to hosts of files.
@@ -56,16 +61,25 @@ class Runtime:
         connections: Connections,
         clock: Clock,
         observer: Observer,
+        recorder: Recorder | None = None,
     ) -> None:
         """Open the runtime. A running event loop is required."""
         self.loop = asyncio.get_running_loop()
         self.clock = clock
         self.account = account
         self.transport = transport
-        self.submitter = Submitter(transport, observer)
+        self.recorder = recorder
+        self.submitter = Submitter(transport, observer, clock.unix, recorder)
         # The randomness is jitter, no secret depends on it.
         self.poller = Poller(
-            transport, policy, random.random, durations, clock, observer, self._forget_later
+            transport,
+            policy,
+            random.random,
+            durations,
+            clock,
+            observer,
+            self._forget_later,
+            None if recorder is None else recorder.keep,
         )
         self.connections = connections
         self.downloader = Downloader(connections, self.task_info)
@@ -86,6 +100,8 @@ class Runtime:
         await self.connections.close()
         await self.transport.close()
         self.account.linger()
+        if self.recorder is not None:
+            await self.recorder.close()
 
     async def task_info(self, task_id: str) -> TaskInfo:
         """Read one task's record.
@@ -95,10 +111,17 @@ class Runtime:
             SunoError: The server refused, or did not answer.
         """
         check_task_id(task_id)
-        return await self.transport.get(
+        info = await self.transport.get(
             task_info_request(task_id),
             lambda status, headers, body: read_task_info(status, headers, body, task_id),
         )
+        if self.recorder is not None and info.status.terminal:
+            await self.recorder.keep(info)
+        return info
+
+    async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
+        """Return the outcomes that the journal holds, by task id; nothing without a journal."""
+        return {} if self.recorder is None else await self.recorder.stored(task_ids)
 
     def remember(self, ref: TaskRef) -> None:
         """Remember a task that was created."""

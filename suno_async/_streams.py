@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from suno_async._polling.waiters import CHUNK, QueueWaiter
+from suno_async._recording import job_in, unknown_outcome
 from suno_async._submitter import CreditWait, Terms, call
 from suno_async.errors import (
     AuthenticationError,
     ClientClosedError,
     InsufficientCreditsError,
+    JournalError,
     NotSentError,
     TaskTimeoutError,
 )
 from suno_async.handles import Created, Creation
+from suno_async.inputs import KINDS, Input
+from suno_async.models import TaskRef
 from suno_async.outcomes import (
     Failure,
     JobFailure,
@@ -27,21 +31,22 @@ from suno_async.outcomes import (
     Success,
     with_job,
 )
-from suno_async.submissions import Submission
+from suno_async.submissions import Submission, SubmissionState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 
+    from suno_async._recording import Recorder
     from suno_async._runtime import Runtime
-    from suno_async.inputs import Input
-    from suno_async.models import TaskInfo, TaskRef
+    from suno_async.journal.base import SubmissionRecord
+    from suno_async.models import TaskInfo
 
 #: Creates in flight at once. The budget is first come, first served, so everyone else who uses the
 #: account waits behind so many requests, half a second, at most.
 CREATES_AT_ONCE = 8
 
 #: Errors after which every further input would get the same answer.
-_STOPPING = (AuthenticationError, ClientClosedError, InsufficientCreditsError)
+_STOPPING = (AuthenticationError, ClientClosedError, InsufficientCreditsError, JournalError)
 
 T = TypeVar("T")
 
@@ -59,6 +64,9 @@ async def completions(
     ends_at = None if timeout is None else runtime.loop.time() + timeout
     try:
         given = await _collected(tasks)
+        if runtime.recorder is not None:
+            async for stored in _stored(runtime, given):
+                yield stored
         for number, ref in enumerate(given.values(), 1):
             pending.add(ref.task_id)
             poller.watch(ref, watchers)
@@ -101,6 +109,16 @@ async def _timeouts(
         yield Failure(task_id, TaskTimeoutError(task_id, reason, *seen))
 
 
+async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[Outcome]:
+    """Yield the outcomes that the journal holds, and remove their tasks from `given`."""
+    task_ids = list(given)
+    for start in range(0, len(task_ids), CHUNK):
+        found = await runtime.stored(task_ids[start : start + CHUNK])
+        for task_id, outcome in found.items():
+            del given[task_id]
+            yield outcome
+
+
 async def _collected(tasks: Iterable[TaskRef] | AsyncIterable[TaskRef]) -> dict[str, TaskRef]:
     given: dict[str, TaskRef] = {}
     number = 0
@@ -131,6 +149,8 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
         on_creation: Called once for each input read, as soon as its outcome is known.
         on_submission: Called with each submission before its request may be sent, and when a
             request that was not accepted is planned again.
+        run: The run in the journal; empty without one.
+        key: Returns the key of an input within the run. None uses its position.
     """
 
     callback_url: str | None = None
@@ -138,6 +158,14 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     wait_for_credits: bool = False
     on_creation: Callable[[Creation], object] | None = None
     on_submission: Callable[[Submission], object] | None = None
+    run: str = ""
+    key: Callable[[Input], str] | None = None
+
+    def key_of(self, job: Input, index: int) -> str:
+        """Return the key of an input within its run; empty without a run."""
+        if not self.run:
+            return ""
+        return str(index) if self.key is None else self.key(job)
 
 
 class CreateStream:
@@ -190,8 +218,13 @@ class CreateStream:
             while not self._stopped:
                 await self._places.acquire()
                 job = await anext(source)
+                options = self._options
                 submission = self._runtime.submitter.submission(
-                    job, self._options.callback_url, index
+                    job,
+                    options.callback_url,
+                    index,
+                    run=options.run,
+                    key=options.key_of(job, index),
                 )
                 # A source that swallows its cancellation may give one more: it is reported, unsent.
                 submission.abandoned = self._stopped
@@ -304,6 +337,31 @@ class _PipelineWaiter:
         self._outcomes.put_nowait(with_job(outcome, self._created.index, self._created.job))
 
 
+async def resumed(
+    runtime: Runtime, recorder: Recorder, run: str | None
+) -> AsyncGenerator[JobOutcome]:
+    """Yield what `SunoClient.resume` yields."""
+    journal = recorder.journal
+    async with recorder.holding(run or ""):
+        async for entry in journal.entries(run=run, states=[SubmissionState.UNKNOWN]):
+            record = entry.submission
+            if record is not None and record.kind in KINDS:
+                error = unknown_outcome(record)
+                yield JobFailure("", error, index=record.position, job=job_in(record))
+        records: dict[str, SubmissionRecord] = {}
+        async for entry in journal.entries(
+            run=run, states=[SubmissionState.CREATED], open_only=True
+        ):
+            if entry.submission is not None and entry.task is not None:
+                records[entry.task.task_id] = entry.submission
+        refs = [
+            TaskRef(task_id, record.created_at, record.kind) for task_id, record in records.items()
+        ]
+        async for outcome in completions(runtime, refs, None):
+            record = records[outcome.task_id]
+            yield with_job(outcome, record.position, job_in(record))
+
+
 class Pipeline:
     """One `SunoClient.pipeline`: creates jobs, waits for their tasks, collects the outcomes.
 
@@ -312,12 +370,19 @@ class Pipeline:
         stream: Creates the jobs.
         max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
         timeout: Seconds per task, from its creation; None waits until the policy's deadline.
+        run: The run in the journal; empty without one.
     """
 
     def __init__(
-        self, runtime: Runtime, stream: CreateStream, max_pending: int, timeout: float | None
+        self,
+        runtime: Runtime,
+        stream: CreateStream,
+        max_pending: int,
+        timeout: float | None,
+        run: str = "",
     ) -> None:
         self._runtime = runtime
+        self._run = run
         self._stream = stream
         self._timeout = timeout
         self._places = asyncio.Semaphore(max_pending)
@@ -328,6 +393,17 @@ class Pipeline:
         self, jobs: Iterable[Input] | AsyncIterable[Input]
     ) -> AsyncGenerator[JobOutcome]:
         """Yield what `SunoClient.pipeline` yields."""
+        recorder = self._runtime.recorder
+        async with contextlib.AsyncExitStack() as stack:
+            if recorder is not None:
+                await stack.enter_async_context(recorder.holding(self._run))
+            outcomes = await stack.enter_async_context(contextlib.aclosing(self._outcomes_of(jobs)))
+            async for outcome in outcomes:
+                yield outcome
+
+    async def _outcomes_of(
+        self, jobs: Iterable[Input] | AsyncIterable[Input]
+    ) -> AsyncGenerator[JobOutcome]:
         feeding = asyncio.create_task(self._feed(jobs), name="suno_async pipeline")
         reading = True
         try:
@@ -353,17 +429,21 @@ class Pipeline:
         try:
             async with contextlib.aclosing(creations):
                 async for creation in creations:
-                    self._take(creation)
+                    await self._take(creation)
         finally:
             self._outcomes.put_nowait(None)
 
-    def _take(self, creation: Creation) -> None:
+    async def _take(self, creation: Creation) -> None:
         if creation.error is not None:
             self._outcomes.put_nowait(
                 JobFailure("", creation.error, index=creation.index, job=creation.job)
             )
             return
+        stored = await self._runtime.stored([creation.handle.id])
         waiter = self._pending[creation.index] = _PipelineWaiter(creation, self._outcomes)
+        if stored:
+            waiter.settled(stored[waiter.task_id])
+            return
         self._runtime.poller.watch(creation.handle.ref, (waiter,))
         if self._timeout is not None:
             self._runtime.loop.call_later(self._timeout, self._time_out, creation)

@@ -38,6 +38,7 @@ from suno_async.submissions import Submission, SubmissionState
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from suno_async._recording import Recorder
     from suno_async._transport.exchange import Transport
     from suno_async.limits.base import Permit
     from suno_async.models import Estimate
@@ -81,8 +82,16 @@ class Terms:
 class Submitter:
     """Runs submissions. A submission whose request was sent completes even without its caller."""
 
-    def __init__(self, transport: Transport, observer: Observer) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        observer: Observer,
+        unix: Callable[[], float],
+        recorder: Recorder | None = None,
+    ) -> None:
         self._transport = transport
+        self._unix = unix
+        self._recorder = recorder
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._running: dict[Submission, asyncio.Task[None]] = {}
@@ -92,10 +101,16 @@ class Submitter:
         self._estimate_paths = [ESTIMATE_CREDITS, ESTIMATE_TASK]
 
     def submission(
-        self, job: Input | GeneratePersona, callback_url: str | None = None, index: int = 0
+        self,
+        job: Input | GeneratePersona,
+        callback_url: str | None = None,
+        index: int = 0,
+        *,
+        run: str = "",
+        key: str = "",
     ) -> Submission:
         """Return a planned submission with a new unique id."""
-        return Submission(uuid.uuid4().hex, job, index, callback_url)
+        return Submission(uuid.uuid4().hex, job, index, run, key, callback_url)
 
     async def run(self, submission: Submission, terms: Terms) -> str:
         """Run a submission. Return the id of the new task or persona.
@@ -189,8 +204,10 @@ class Submitter:
                 raise self._why_cancelled(submission)  # noqa: TRY301 (one place handles errors)
             request = _request_for(submission)
             body = request.body or b""
-            await self._check_price(submission, terms)
-            submission.created(await self._attempts(submission, terms, request))
+            if self._recorder is None or await self._recorder.claim(submission):
+                await self._check_price(submission, terms)
+                new_id = await self._attempts(submission, terms, request)
+                submission.created(new_id, self._unix())
         except SunoError as error:
             submission.failed(error, body)
         except asyncio.CancelledError:
@@ -203,6 +220,8 @@ class Submitter:
             bug.__cause__ = error
             submission.failed(bug, body)
         self._begun.discard(submission)
+        if self._recorder is not None:
+            await self._recorder.note_end(submission)
         if submission.abandoned:
             _log_abandoned(submission)
         try:
@@ -249,7 +268,7 @@ class Submitter:
             self._check_may_send(submission)
             submission.sending()
             began = self._loop.time()
-            await call(terms.on_change, submission)
+            await self._changed(submission, terms)
             noted = True
             if self._loop.time() - began > STALE_PERMIT:
                 # Otherwise several delayed creates could be sent at the same time.
@@ -264,15 +283,21 @@ class Submitter:
             permit.cancel()
             submission.state = SubmissionState.PLANNED
             if noted:
-                await call(terms.on_change, submission)
+                await self._changed(submission, terms)
             raise
         try:
             return await self._transport.once(request, read_created, permit, spends=True)
         except SunoError as error:
             submission.attempt_failed(error)
             if submission.state is SubmissionState.PLANNED:
-                await call(terms.on_change, submission)
+                await self._changed(submission, terms)
             raise
+
+    async def _changed(self, submission: Submission, terms: Terms) -> None:
+        """Report whether the request may be sent from now on: first to the journal."""
+        if self._recorder is not None:
+            await self._recorder.note(submission)
+        await call(terms.on_change, submission)
 
     def _check_may_send(self, submission: Submission) -> None:
         """Raise if the request must not be sent now."""

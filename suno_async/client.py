@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import AsyncIterable
+from os import PathLike
 from typing import TYPE_CHECKING, Self, cast
 
 from suno_async._checks import check_job, check_max_credits, check_persona, check_task_id
@@ -23,9 +24,10 @@ from suno_async._protocol.requests import (
     schema_request,
     upload_request,
 )
+from suno_async._recording import Recorder, load_durations
 from suno_async._runtime import Runtime
 from suno_async._schedule.durations import Durations
-from suno_async._streams import CreateStream, Pipeline, StreamOptions, completions
+from suno_async._streams import CreateStream, Pipeline, StreamOptions, completions, resumed
 from suno_async._submitter import Terms, call
 from suno_async._transport.account import Account, Credentials, account_for
 from suno_async._transport.exchange import Transport
@@ -42,6 +44,7 @@ from suno_async.files.downloads import MAX_BYTES, TIMEOUT
 from suno_async.files.fetching import DownloadTerms
 from suno_async.files.sources import source_of, sources_of
 from suno_async.handles import Created, NotCreated, TaskHandle
+from suno_async.journal.sqlite import SqliteJournal
 from suno_async.limits.local import MAX_PAUSE, RATE_LIMIT
 from suno_async.models import Persona, TaskRef
 from suno_async.policy import PollPolicy
@@ -50,7 +53,6 @@ from suno_async.telemetry import NullObserver, SafeObserver
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-    from os import PathLike
     from pathlib import Path
     from ssl import SSLContext
     from types import TracebackType
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from suno_async.files.sources import Downloadable
     from suno_async.handles import Creation
     from suno_async.inputs import GeneratePersona, Input
+    from suno_async.journal.base import Journal
     from suno_async.limits.base import Limiter
     from suno_async.models import Estimate, ModelInfo, ModelSchema, TaskInfo, Track
     from suno_async.outcomes import JobOutcome, Outcome
@@ -101,6 +104,11 @@ class SunoClient:
         on_creation: Called exactly once for each create whose request was sent, whether it
             succeeded or not, and also if its caller was cancelled. Save the ids of paid tasks here.
             A coroutine function is awaited. If it raises, the error is logged.
+        journal: Stores every create, task and result, so that nothing is lost or paid twice if the
+            process stops: the path of an SQLite file, or a `Journal`. The client must then be used
+            with ``async with``, which opens the journal.
+        account: The label of the account in the journal, by default a hash of the key. With a label
+            of your own, the key can be replaced and the journal still belongs to the account.
         rate_limit: Most requests per second, at most 15 (the vendor's limit). Lower it if other
             processes use the same key. The lowest value of the account's clients takes effect.
         max_pause: Longest pause of the account in seconds after a 429 or 455, whatever the server
@@ -134,6 +142,8 @@ class SunoClient:
         limiter: Limiter | None = None,
         observer: Observer | None = None,
         on_creation: Callable[[Creation], object] | None = None,
+        journal: str | PathLike[str] | Journal | None = None,
+        account: str | None = None,
         rate_limit: float = RATE_LIMIT,
         max_pause: float = MAX_PAUSE,
         request_timeout: float = 30.0,
@@ -159,6 +169,13 @@ class SunoClient:
         self._limiter = limiter
         self._observer: Observer = NullObserver() if observer is None else SafeObserver(observer)
         self._on_creation = on_creation
+        self._journal: Journal | None = (
+            SqliteJournal(journal) if isinstance(journal, str | PathLike) else journal
+        )
+        self._account = account or _label_of(self._credentials)
+        self._account_is_derived = account is None
+        self._learns_from_journal = durations is None
+        self._recorder: Recorder | None = None
         self._rate_limit = rate_limit
         self._max_pause = max_pause
         self._request_timeout = request_timeout
@@ -172,7 +189,10 @@ class SunoClient:
         return f"<SunoClient {self._credentials.base_url}{' closed' if self._closed else ''}>"
 
     async def __aenter__(self) -> Self:
-        self._runtime()
+        if self._journal is None or self._recorder is not None:
+            self._runtime()
+        else:
+            await self._open_journal(self._journal)
         return self
 
     async def __aexit__(
@@ -200,6 +220,7 @@ class SunoClient:
         timeout: float | None = None,
         callback_url: str | None = None,
         max_credits: float | None = None,
+        dedupe_key: str | None = None,
     ) -> TaskInfo:
         """Create a task, wait until it has succeeded, and return its record. Costs credits.
 
@@ -210,6 +231,7 @@ class SunoClient:
                 background, as by `create`.
             callback_url: As in `create`.
             max_credits: As in `create`.
+            dedupe_key: As in `create`.
 
         Raises:
             TaskFailedError: The job ended in failure.
@@ -222,7 +244,12 @@ class SunoClient:
         scope = asyncio.timeout(timeout)
         try:
             async with scope:
-                handle = await self.create(job, callback_url=callback_url, max_credits=max_credits)
+                handle = await self.create(
+                    job,
+                    callback_url=callback_url,
+                    max_credits=max_credits,
+                    dedupe_key=dedupe_key,
+                )
         except TimeoutError:
             # Some of our own errors are TimeoutErrors, too.
             if not scope.expired():
@@ -233,7 +260,12 @@ class SunoClient:
         return await handle.result(timeout=left)
 
     async def create(
-        self, job: Input, *, callback_url: str | None = None, max_credits: float | None = None
+        self,
+        job: Input,
+        *,
+        callback_url: str | None = None,
+        max_credits: float | None = None,
+        dedupe_key: str | None = None,
     ) -> TaskHandle:
         """Create a task. Costs credits.
 
@@ -246,20 +278,31 @@ class SunoClient:
             job: What to make.
             callback_url: The server sends a POST here when the task ends.
             max_credits: Ask for the price first, and create nothing that costs more.
+            dedupe_key: Identifies this create in the journal. If an earlier create with the same
+                key made a task, its handle is returned and nothing is paid, also in another process
+                and after a restart. If the earlier one was refused or not sent, the task is created
+                now.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
+            ConfigurationError: `dedupe_key` was given to a client without a journal.
+            InputChangedError: `dedupe_key` was used for another input; nothing was sent.
             CreditLimitError: The job would cost more than `max_credits`; nothing was spent.
             InsufficientCreditsError: Not enough credits. Further creates raise this at once,
                 without a request, for 30 s or until `balance` returns credits. Polling continues.
             CreateOutcomeUnknownError: The create may or may not have been accepted. It was not sent
-                again.
+                again. With `dedupe_key`, this is raised again until `settle` was called.
+            JournalError: The journal cannot be written; nothing was sent.
             SunoError: The server refused the request, or it could not be sent.
         """
         runtime = self._runtime()
         check_job(job, callback_url)
+        if dedupe_key is not None:
+            self._required_recorder("dedupe_key")
+            if not dedupe_key:
+                raise ConfigurationError("dedupe_key must not be empty")
         terms = Terms(max_credits=check_max_credits(max_credits), on_end=self._conclude)
-        submission = runtime.submitter.submission(job, callback_url)
+        submission = runtime.submitter.submission(job, callback_url, key=dedupe_key or "")
         task_id = await runtime.submitter.run(submission, terms)
         return self.task(task_id)
 
@@ -313,6 +356,8 @@ class SunoClient:
         self,
         jobs: Iterable[Input] | AsyncIterable[Input],
         *,
+        run: str | None = None,
+        key: Callable[[Input], str] | None = None,
         max_pending: int = 500,
         timeout: float | None = None,
         callback_url: str | None = None,
@@ -329,6 +374,11 @@ class SunoClient:
 
         Args:
             jobs: What to make. A plain iterable must not block.
+            run: The name of the run in the journal. Call this again with the same name and the same
+                source to continue a run that was interrupted: no input is paid twice, and outcomes
+                that the journal holds are yielded without a request.
+            key: Returns the key of an input within the run. Use it if the order of the source may
+                change. By default the key is the position in the source.
             max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
                 The default is about what the budget of one account can poll: 15 requests per
                 second, three or four for each job, jobs of one to several minutes.
@@ -342,22 +392,93 @@ class SunoClient:
             on_submission: As in `create_many`.
 
         Raises:
-            ConfigurationError: `max_pending` is not above 0.
+            ConfigurationError: `max_pending` is not above 0, or `run` was given to a client without
+                a journal.
             InvalidInputError: `max_credits` is below 0.
+            RunInUseError: While iterating: another process, or another stream of this one, works on
+                the run.
+            InputChangedError: While iterating: an input differs from the one that was stored under
+                its key. No further input is read.
             SunoError: While iterating, as by `create_many`.
         """
         if max_pending < 1:
             raise ConfigurationError("max_pending must be above 0")
+        runtime = self._runtime()
+        if run is not None:
+            self._required_recorder("run")
         options = StreamOptions(
             callback_url=callback_url,
             max_credits=check_max_credits(max_credits),
             wait_for_credits=wait_for_credits,
             on_creation=on_creation,
             on_submission=on_submission,
+            run=run or "",
+            key=key,
         )
-        runtime = self._runtime()
         stream = CreateStream(runtime, options, self._conclude)
-        return Pipeline(runtime, stream, max_pending, timeout).outcomes(jobs)
+        return Pipeline(runtime, stream, max_pending, timeout, run or "").outcomes(jobs)
+
+    def resume(self, *, run: str | None = None) -> AsyncGenerator[JobOutcome]:
+        """Wait for every task of the journal that has not ended; yield each outcome.
+
+        The index of an outcome is the position of the input in its run. Creates whose outcome is
+        unknown are yielded first, each as a `JobFailure` with a `CreateOutcomeUnknownError`, until
+        `settle` was called. Inputs that were never sent are not created: run the `pipeline` again.
+
+        Args:
+            run: Only the tasks of this run. None takes all tasks of the account.
+
+        Raises:
+            ConfigurationError: The client has no journal.
+            RunInUseError: While iterating: another process works on the run.
+        """
+        runtime = self._runtime()
+        return resumed(runtime, self._required_recorder("resume"), run)
+
+    async def settle(self, submission_id: str, task_id: str | None) -> None:
+        """Store what became of a create whose outcome is unknown.
+
+        Find it out from a callback, from the balance or from the vendor's website.
+
+        Args:
+            submission_id: `CreateOutcomeUnknownError.submission_id`.
+            task_id: The task that was created. None means that none was created: the same key, or
+                the same run, then creates it again.
+
+        Raises:
+            ConfigurationError: The client has no journal.
+            JournalError: The journal has no unknown create with this id.
+        """
+        self._runtime()
+        if task_id is not None:
+            check_task_id(task_id)
+        await self._required_recorder("settle").journal.settle(submission_id, task_id)
+
+    async def rotate_key(self, new_key: str) -> None:
+        """Replace the API key of this account by another key of the same account.
+
+        One request checks the new key. Requests in flight are not affected. If the journal's label
+        is the hash of the old key, it becomes the hash of the new one. Other clients of the account
+        in this event loop use the new key as well; call this in every other process.
+
+        Raises:
+            ConfigurationError: The key has an impossible form.
+            AuthenticationError: The server refuses the new key; the old one stays in use.
+            JournalError: Another live process uses the journal under the old label.
+            SunoError: The new key could not be checked; the old one stays in use.
+        """
+        runtime = self._runtime()
+        credentials = self._credentials
+        fresh = credentials.with_key(new_key)
+        sender = self._open_sender(Account(fresh, runtime.account.limiter))
+        try:
+            await runtime.transport.check_key(sender)
+        finally:
+            await sender.close()
+        if self._recorder is not None and self._account_is_derived:
+            label = _label_of(fresh)
+            await self._recorder.rebind(label)
+        runtime.account.use_key(fresh)
 
     def task(self, task: str | TaskRef, *, created_at: float | None = None) -> TaskHandle:
         """Return the handle of a task. Sends no request.
@@ -594,6 +715,11 @@ class SunoClient:
             lambda status, headers, body: read_schema(status, headers, body, model),
         )
 
+    @property
+    def journal(self) -> Journal | None:
+        """The journal; None if the client has none."""
+        return self._journal
+
     def statistics(self) -> Statistics:
         """Return a snapshot of what this client does, or did before it was closed."""
         if self._opened is None:
@@ -619,6 +745,10 @@ class SunoClient:
             raise ClientClosedError("this SunoClient is closed; make a new one")
         loop = asyncio.get_running_loop()
         if self._opened is None:
+            if self._journal is not None and self._recorder is None:
+                raise ConfigurationError(
+                    "a SunoClient with a journal must be used with 'async with', which opens it"
+                )
             self._opened = self._open()
         elif self._opened.loop is not loop:
             raise WrongEventLoopError(
@@ -647,7 +777,26 @@ class SunoClient:
             connections=Connections(self._network, account.credentials.base_url),
             clock=self._open_clock(),
             observer=self._observer,
+            recorder=self._recorder,
         )
+
+    async def _open_journal(self, journal: Journal) -> None:
+        await journal.open(self._account)
+        try:
+            if self._learns_from_journal:
+                self.durations = await load_durations(journal, self.durations)
+            self._recorder = Recorder(
+                journal, self._account, self.durations, self._open_clock().unix
+            )
+            await self._recorder.join(self._runtime().account.limiter)
+        except BaseException:
+            await journal.close()
+            raise
+
+    def _required_recorder(self, what: str) -> Recorder:
+        if self._recorder is None:
+            raise ConfigurationError(f"{what} needs a journal: SunoClient(journal='runs.db')")
+        return self._recorder
 
     async def _refs(
         self,
@@ -673,9 +822,10 @@ class SunoClient:
         job = cast("Input", submission.job)
         creation: Creation
         if submission.error is None and runtime is not None:
-            ref = TaskRef(submission.task_id, runtime.clock.unix(), submission.kind)
+            ref = TaskRef(submission.task_id, submission.created_at, submission.kind)
             runtime.remember(ref)
-            self._observer.task_created(ref)
+            if submission.sent:
+                self._observer.task_created(ref)
             creation = Created(submission.index, job, TaskHandle(self._runtime_of, ref))
         else:
             error = submission.error or ClientClosedError("this SunoClient was never opened")
@@ -688,6 +838,10 @@ class SunoClient:
                 what = submission.task_id or submission.error
                 logger.exception("on_creation failed: %s, %s", submission.kind, what)
         return creation
+
+
+def _label_of(credentials: Credentials) -> str:
+    return f"key-{credentials.digest}"
 
 
 def _default_policy() -> PollPolicy:

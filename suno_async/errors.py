@@ -252,13 +252,17 @@ class CreateOutcomeUnknownError(SunoError):
         cause: What went wrong, as text.
         kind: The kind of job, such as ``"suno/music-generate"``.
         body: The JSON body that was sent. It helps to find the task later.
+        submission_id: The id of the submission. With a journal, pass it to `SunoClient.settle`.
     """
 
-    def __init__(self, cause: str, kind: str = "", body: bytes = b"") -> None:
-        super().__init__(cause, kind, body)
+    def __init__(
+        self, cause: str, kind: str = "", body: bytes = b"", submission_id: str = ""
+    ) -> None:
+        super().__init__(cause, kind, body, submission_id)
         self.cause = cause
         self.kind = kind
         self.body = body
+        self.submission_id = submission_id
 
     def __str__(self) -> str:
         return (

@@ -56,6 +56,7 @@ class TaskHandle:
     async def result(self, *, timeout: float | None = None) -> TaskInfo:
         """Wait until the task has succeeded, and return its record.
 
+        A result that the journal holds is returned without a request.
         Cancelling this call stops neither the job nor other waits for the task.
 
         Args:
@@ -66,7 +67,12 @@ class TaskHandle:
             TaskTimeoutError: The timeout or the deadline passed; the job continues.
             SunoError: The outcome cannot be known for another reason.
         """
-        poller = self._runtime().poller
+        runtime = self._runtime()
+        if runtime.recorder is not None:
+            stored = await runtime.stored([self.id])
+            if stored:
+                return stored[self.id].result()
+        poller = runtime.poller
         waiter = FutureWaiter()
         poller.watch(self.ref, (waiter,))
         late: TaskTimeoutError | None = None

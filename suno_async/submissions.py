@@ -63,24 +63,32 @@ class Submission(msgspec.Struct, eq=False):
         id: A unique id. It identifies the submission before a task id exists.
         job: The job, or the persona.
         index: The position of the job in its stream, starting at 0; 0 for a single create.
+        run: The run in the journal that the submission belongs to; empty without one.
+        key: Identifies the submission in the journal, within its run; empty without one.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
         sent: Whether at least one request was sent, or may have been sent.
         abandoned: Whether the caller was cancelled, or `on_submission` raised. An abandoned
             submission is not sent again. If its request is in flight, the client still waits for
             the reply.
+        recorded: Whether the journal holds the submission.
         task_id: The id of the new task or persona; empty until it is created.
+        created_at: When it was created, in Unix seconds; None until it is created.
         error: Why nothing was created, or why that is unknown; None otherwise.
     """
 
     id: str
     job: Input | GeneratePersona
     index: int = 0
+    run: str = ""
+    key: str = ""
     callback_url: str | None = None
     state: SubmissionState = SubmissionState.PLANNED
     sent: bool = False
     abandoned: bool = False
+    recorded: bool = False
     task_id: str = ""
+    created_at: float | None = None
     error: SunoError | None = None
 
     @property
@@ -108,9 +116,15 @@ class Submission(msgspec.Struct, eq=False):
         planned = self.state is SubmissionState.PLANNED
         return planned and not self.abandoned and isinstance(error, _NOT_ACCEPTED)
 
-    def created(self, new_id: str) -> None:
-        """Record that the server accepted the request."""
-        self.state, self.sent, self.task_id = SubmissionState.CREATED, True, new_id
+    def created(self, new_id: str, at: float) -> None:
+        """Record that the server accepted the request, at the Unix time `at`."""
+        self.state, self.sent = SubmissionState.CREATED, True
+        self.task_id, self.created_at = new_id, at
+
+    def repeats(self, task_id: str, created_at: float | None) -> None:
+        """Record that an earlier submission with the same key has created the task."""
+        self.state = SubmissionState.CREATED
+        self.task_id, self.created_at = task_id, created_at
 
     def failed(self, error: SunoError, body: bytes = b"") -> None:
         """Record the error that ends the submission.
@@ -125,7 +139,7 @@ class Submission(msgspec.Struct, eq=False):
             self.state = SubmissionState.REFUSED if refused else SubmissionState.NOT_SENT
         else:
             self.sent = True
-            self.error = CreateOutcomeUnknownError(str(error), self.kind, body)
+            self.error = CreateOutcomeUnknownError(str(error), self.kind, body, self.id)
             self.error.__cause__ = error
             self.state = SubmissionState.UNKNOWN
 

@@ -32,7 +32,7 @@ from suno_async.errors import AuthenticationError, ClientClosedError, SunoError
 from suno_async.outcomes import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from suno_async._clock import Clock
     from suno_async._schedule.durations import Durations
@@ -69,6 +69,7 @@ class Poller:
         clock: Clock,
         observer: Observer,
         on_ended: Callable[[str], None] = lambda _: None,
+        keep: Callable[[TaskInfo], Awaitable[None]] | None = None,
     ) -> None:
         def make() -> Schedule[Watched]:
             if policy.schedule == "backoff":
@@ -76,6 +77,7 @@ class Poller:
             return AdaptiveSchedule(policy, durations)
 
         self._transport = transport
+        self._keep = keep
         self._has_deadlines = policy.deadline is not None
         self._loop = asyncio.get_running_loop()
         self._clock = clock
@@ -254,11 +256,14 @@ class Poller:
         self.polls += 1
 
     async def _ask(self, task_id: str, permit: Permit) -> TaskInfo:
-        return await self._transport.once(
+        info = await self._transport.once(
             task_info_request(task_id),
             lambda status, headers, body: read_task_info(status, headers, body, task_id),
             permit,
         )
+        if self._keep is not None and info.status.terminal:
+            await self._keep(info)
+        return info
 
     async def _sleep_until(self, when: float) -> None:
         timer = self._loop.call_at(when, self._wake.set)

@@ -137,6 +137,11 @@ class Durations:
         learnt = ", ".join(f"{kind!r}: {self.samples(kind)}" for kind in self.kinds())
         return f"<Durations {learnt or 'nothing learnt'}>"
 
+    @property
+    def median(self) -> float:
+        """Median of the prior, in seconds."""
+        return self._median
+
     def kinds(self) -> list[str]:
         """Return the kinds that were observed, sorted."""
         return sorted(self._tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import math
 import os
@@ -52,6 +53,7 @@ class Credentials:
         if self.base_url.user or self.base_url.password:
             raise ConfigurationError("base_url must not contain a user or a password")
         self._secret = key.encode()
+        self._former: Credentials | None = None
         self.headers = {
             "x-api-key": key,
             "Content-Type": "application/json",
@@ -61,6 +63,21 @@ class Credentials:
         digest = hashlib.blake2b(f"{key}\n{self.base_url}".encode(), digest_size=16)
         self.digest = digest.hexdigest()
 
+    def with_key(self, api_key: str) -> Credentials:
+        """Return credentials for the same host with another key.
+
+        Raises:
+            ConfigurationError: The key is empty or has an impossible form.
+        """
+        if not api_key.strip():
+            raise ConfigurationError("the new API key is empty")
+        return Credentials(api_key, str(self.base_url))
+
+    def adopt(self, other: Credentials) -> None:
+        """Use the key of `other` from now on. The old key is still removed from replies."""
+        self._former = copy.copy(self)
+        self._secret, self.headers, self.digest = other._secret, other.headers, other.digest
+
     def __repr__(self) -> str:
         return f"<Credentials at {self.base_url}>"
 
@@ -69,6 +86,8 @@ class Credentials:
 
         A key shorter than `SHORTEST_SECRET` is not replaced, because it could be ordinary text.
         """
+        if self._former is not None:
+            body = self._former.redacted(body)
         if self._secret in body and len(self._secret) >= SHORTEST_SECRET:
             return body.replace(self._secret, b"[redacted]")
         return body
@@ -87,6 +106,14 @@ class Account:
         self.credentials = credentials
         self.limiter = limiter
         self.breaker = CircuitBreaker()
+
+    def use_key(self, fresh: Credentials) -> None:
+        """Replace the key. Clients that are opened with the new key share this account."""
+        self.credentials.adopt(fresh)
+        self.breaker.key_replaced()
+        in_loop = _accounts.get(asyncio.get_running_loop())
+        if in_loop is not None and self in in_loop.values():
+            in_loop[fresh.digest] = self
 
     def linger(self) -> None:
         """Stay known for a while after the last client closed.

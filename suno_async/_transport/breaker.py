@@ -72,6 +72,11 @@ class CircuitBreaker:
         if self._suspected_at is not None and sent_at >= self._suspected_at:
             self._suspected_at = None
 
+    def key_replaced(self) -> None:
+        """Forget every refusal of the old key."""
+        self._suspected_at = None
+        self._key_open_until = -math.inf
+
     def clear_suspicion(self) -> None:
         """Ignore a single refusal that was not confirmed."""
         self._suspected_at = None

@@ -147,6 +147,19 @@ class Transport:
         permit = await self.limiter.acquire()
         await self.once(balance_request(), read_balance, permit)
 
+    async def check_key(self, sender: Sender) -> None:
+        """Request the balance once through `sender`, which has another key.
+
+        Raises:
+            AuthenticationError: The server refuses that key.
+            SunoError: The request failed for another reason.
+        """
+        permit = await self.limiter.acquire(self._loop.time() + self.request_timeout)
+        try:
+            read_balance(*await sender.send(balance_request(), permit))
+        finally:
+            permit.cancel()
+
     async def retrying(
         self,
         attempt: Callable[[Permit], Awaitable[T]],

@@ -94,6 +94,7 @@ class HttpSender:
         self._injected = session is not None
         # Sessions opened here already have the headers, which saves merging them for each request.
         self._headers = credentials.headers if self._injected else None
+        self._digest = credentials.digest
         self._urls: dict[str, URL] = {}
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout))
         self._network = network or Network()
@@ -112,6 +113,8 @@ class HttpSender:
     async def send(self, request: Request, permit: Permit) -> Reply:
         """Send a request and return the reply; see `Sender.send`."""
         session = self._session if request.method == "GET" else self._creates
+        if self._digest != self._credentials.digest:
+            self._use_new_key()
         if session.closed:
             raise ClientClosedError("the aiohttp session of this SunoClient is closed")
         url = self._urls.get(request.path)
@@ -151,6 +154,15 @@ class HttpSender:
             permit.sent()
         logger.debug("%s %s: %s", request.method, request.path, failure)
         raise failure
+
+    def _use_new_key(self) -> None:
+        """Send a new key from now on, after it was replaced."""
+        self._digest = self._credentials.digest
+        if self._injected:
+            self._headers = self._credentials.headers
+        else:
+            self._session.headers.update(self._credentials.headers)
+            self._creates.headers.update(self._credentials.headers)
 
     def _open_session(self, *, force_close: bool) -> aiohttp.ClientSession:
         trusted = True if self._network.ssl is None else self._network.ssl

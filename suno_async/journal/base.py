@@ -34,6 +34,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
         task_id: The id of the task; empty until it is created.
+        created_at: When the task was created, in Unix seconds; None until it is created.
         error: Why nothing was created, or why that is unknown; empty otherwise.
         planned_at: When the submission was claimed, in Unix seconds.
         changed_at: When the state changed last, in Unix seconds.
@@ -50,6 +51,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     callback_url: str | None = None
     state: SubmissionState = SubmissionState.PLANNED
     task_id: str = ""
+    created_at: float | None = None
     error: str = ""
     planned_at: float = 0.0
     changed_at: float = 0.0
@@ -184,6 +186,8 @@ class Journal(Protocol):
         error: str = "",
     ) -> None:
         """Record a new state of a submission. With a task id, also store the task.
+
+        A persona is not a task: if the kind is ``"persona"``, only the id is stored.
 
         Raises:
             JournalError: The state is ``sending``, but the submission is no longer owned by this

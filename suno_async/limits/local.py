@@ -118,7 +118,8 @@ class LocalLimiter:
         """Start the budget in the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
-        self._limit = rate
+        self._limit = self._whole = rate
+        self._clients = 1
         self._max_pause = max_pause
         self._most = max(1, math.floor(rate))
         self._rate = rate
@@ -169,12 +170,13 @@ class LocalLimiter:
         if self._pause.until > latest:
             self._pause = self._pause._replace(until=latest)
             self._wake()
-        if rate < self._limit:
-            self._limit = rate
-            self._most = max(1, math.floor(rate))
-            # A cut after a 429 may already be lower.
-            if rate < self._rate:
-                self._set_rate(rate)
+        self._whole = min(self._whole, rate)
+        self._set_limit(self._whole / self._clients)
+
+    def share(self, clients: int) -> None:
+        """Use one part of the rate, because so many clients in several processes share it."""
+        self._clients = clients
+        self._set_limit(self._whole / clients)
 
     async def acquire(self, give_up_at: float | None = None) -> LocalPermit:
         """Wait for permission to send one request. A cancelled wait uses no permit.
@@ -276,6 +278,15 @@ class LocalLimiter:
             self._recent.append(self.now())
             self.granted += 1
             return permit
+
+    def _set_limit(self, limit: float) -> None:
+        """Change the highest rate. A cut after a 429 stays in effect."""
+        is_cut = self._rate < self._limit
+        if limit != self._limit:
+            self._limit = limit
+            self._most = max(1, math.floor(limit))
+            if limit < self._rate or not is_cut:
+                self._set_rate(limit)
 
     def _set_rate(self, rate: float) -> None:
         self._rate = rate

@@ -1,0 +1,320 @@
+"""Keep the journal of a client: its creates, its results, and its share of the account's rate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from suno_async._protocol.task_info import read_task_info
+from suno_async._schedule.durations import Durations
+from suno_async.errors import (
+    ConfigurationError,
+    CreateOutcomeUnknownError,
+    JournalError,
+    SunoError,
+    TaskFailedError,
+)
+from suno_async.inputs import KINDS, Input
+from suno_async.journal.base import SubmissionRecord, TaskRecord
+from suno_async.limits.local import LocalLimiter
+from suno_async.models import TaskInfo, TaskStatus
+from suno_async.outcomes import Outcome, outcome_of
+from suno_async.submissions import Submission, SubmissionState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Collection
+
+    from suno_async.journal.base import Journal
+    from suno_async.limits.base import Limiter
+
+logger = logging.getLogger("suno_async")
+
+#: Seconds between two heartbeats. A client that joins waits this long until the others share.
+HEARTBEAT = 2.0
+
+#: Seconds between two heartbeats of a client that waits for the others.
+JOINING = 0.1
+
+#: Seconds between two looks at a submission that another client is sending.
+LOOK_AGAIN = 0.2
+
+#: Seconds between two times at which the learnt durations are stored.
+DURATIONS_EVERY = 60.0
+
+T = TypeVar("T")
+
+
+class Recorder:
+    """Writes what one client does into its journal.
+
+    Attributes:
+        journal: The journal.
+        account: The label of the account in the journal.
+    """
+
+    def __init__(
+        self, journal: Journal, account: str, durations: Durations, unix: Callable[[], float]
+    ) -> None:
+        self.journal = journal
+        self.account = account
+        self._durations = durations
+        self._unix = unix
+        self._saved = b""
+        self._share = 1
+        self._beating: asyncio.Task[None] | None = None
+
+    async def join(self, limiter: Limiter) -> None:
+        """Share the account's rate with the other live clients. Send heartbeats from now on.
+
+        Wait until the other clients have reduced their rate, which takes about one heartbeat.
+        """
+        peers = await self.journal.heartbeat()
+        self._divide(limiter, peers.count)
+        if not peers.aware:
+            logger.info("other processes use this account: waiting until they share its rate")
+        while not peers.aware:
+            await asyncio.sleep(JOINING)
+            peers = await self.journal.heartbeat()
+            self._divide(limiter, peers.count)
+        beating = self._beat(limiter)
+        self._beating = asyncio.create_task(beating, name="suno_async journal heartbeat")
+
+    async def close(self) -> None:
+        """Store the learnt durations, stop the heartbeats and close the journal."""
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+        try:
+            await self._save_durations()
+        except JournalError as error:
+            logger.warning("cannot store the learnt durations: %s", error)
+        await self.journal.close()
+
+    async def rebind(self, account: str) -> None:
+        """Give the account another label.
+
+        Raises:
+            JournalError: Another live process uses the old label.
+        """
+        await self.journal.rebind(self.account, account)
+        self.account = account
+
+    async def claim(self, submission: Submission) -> bool:
+        """Store a planned submission, or apply the earlier one with the same run and key to it.
+
+        If another client is sending the earlier one, wait for the outcome.
+
+        Returns:
+            Whether the submission is new, and so has to be sent.
+
+        Raises:
+            InputChangedError: The earlier one was made for another input.
+            CreateOutcomeUnknownError: It is unknown whether the earlier one was accepted.
+            JournalError: The journal cannot be written.
+        """
+        record = self._record_of(submission)
+        while True:
+            stored = await self.journal.claim(record)
+            if stored.id == record.id:
+                submission.recorded = True
+                return True
+            if stored.state is SubmissionState.CREATED:
+                submission.repeats(stored.task_id, stored.created_at)
+                return False
+            if stored.state is SubmissionState.UNKNOWN:
+                raise unknown_outcome(stored)
+            await asyncio.sleep(LOOK_AGAIN)
+
+    async def note(self, submission: Submission) -> None:
+        """Store the state of a claimed submission.
+
+        Raises:
+            JournalError: The journal cannot be written, or another client took the submission over.
+        """
+        if submission.recorded:
+            await self.journal.advance(
+                submission.id,
+                submission.state,
+                task_id=submission.task_id,
+                created_at=submission.created_at,
+                error="" if submission.error is None else str(submission.error),
+            )
+
+    async def note_end(self, submission: Submission) -> None:
+        """Store the final state of a submission. Log a failure, so that no task id is lost."""
+        noting = asyncio.ensure_future(self.note(submission))
+        try:
+            await _in_spite_of_cancellation(noting)
+        except JournalError:
+            what = submission.task_id or submission.error
+            logger.exception(
+                "the journal lacks the end of submission %s: %s, %s",
+                submission.id,
+                submission.state,
+                what,
+            )
+
+    async def keep(self, info: TaskInfo) -> None:
+        """Store the final record of a task, before anyone else sees it."""
+        task = TaskRecord(
+            task_id=info.task_id,
+            kind=info.param.model,
+            created_at=info.create_at,
+            status="success" if info.status is TaskStatus.SUCCESS else "failed",
+            ended_at=self._unix(),
+            raw=info.raw,
+        )
+        try:
+            await self.journal.keep_result(task)
+        except JournalError:
+            # The task stays open in the journal, so its record will be read again.
+            logger.exception("the journal lacks the result of task %s", info.task_id)
+
+    async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
+        """Return the outcomes of the tasks that are known to have ended, by task id.
+
+        If the journal cannot be read, return nothing: the tasks are then polled.
+        """
+        try:
+            tasks = await self.journal.find_tasks(task_ids)
+        except JournalError as error:
+            logger.warning("cannot read results from the journal: %s", error)
+            return {}
+        return {task_id: outcome_in(task) for task_id, task in tasks.items() if task.ended}
+
+    @contextlib.asynccontextmanager
+    async def holding(self, run: str) -> AsyncGenerator[None]:
+        """Hold the lease of a run within the block; do nothing if the name is empty.
+
+        Raises:
+            RunInUseError: Another process, or another stream of this one, works on the run.
+        """
+        if not run:
+            yield
+            return
+        await self.journal.hold(run)
+        try:
+            yield
+        finally:
+            # A journal that is closed already has released everything.
+            with contextlib.suppress(JournalError):
+                await self.journal.release(run)
+
+    def _record_of(self, submission: Submission) -> SubmissionRecord:
+        job = submission.job
+        return SubmissionRecord(
+            id=submission.id,
+            account=self.account,
+            kind=submission.kind,
+            job=msgspec.json.encode(job),
+            digest=digest_of(submission.kind, job.payload()),
+            run=submission.run,
+            position=submission.index,
+            key=submission.key,
+            callback_url=submission.callback_url,
+            planned_at=self._unix(),
+            changed_at=self._unix(),
+        )
+
+    async def _beat(self, limiter: Limiter) -> None:
+        beats = 0
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            beats += 1
+            try:
+                peers = await self.journal.heartbeat()
+                self._divide(limiter, peers.count)
+                if beats % round(DURATIONS_EVERY / HEARTBEAT) == 0:
+                    await self._save_durations()
+            except JournalError as error:
+                logger.error("no heartbeat in the journal: %s", error)  # noqa: TRY400 (no bug)
+            except Exception:
+                logger.exception("bug in the heartbeat of the journal; it continues")
+
+    def _divide(self, limiter: Limiter, count: int) -> None:
+        """Use one part in `count` of the account's rate."""
+        if count == self._share or not isinstance(limiter, LocalLimiter):
+            return
+        self._share = count
+        limiter.share(count)
+        logger.warning(
+            "%d live clients use this account: this one sends %.3g requests per second",
+            count,
+            limiter.rate,
+        )
+
+    async def _save_durations(self) -> None:
+        data = self._durations.to_json()
+        if data != self._saved and self._durations.kinds():
+            await self.journal.save_durations(data)
+            self._saved = data
+
+
+async def load_durations(journal: Journal, expected: Durations) -> Durations:
+    """Return the durations stored in a journal, or `expected` if there are none that fit.
+
+    Durations with another prior belong to a server that is faster or slower, such as a sandbox.
+    """
+    data = await journal.load_durations()
+    if data is None:
+        return expected
+    try:
+        loaded = Durations.from_json(data)
+    except ConfigurationError as error:
+        logger.warning("the stored durations are ignored: %s", error)
+        return expected
+    return loaded if loaded.median == expected.median else expected
+
+
+def outcome_in(task: TaskRecord) -> Outcome:
+    """Return the outcome of a task that has ended."""
+    error: SunoError | None = None
+    info = None
+    try:
+        info = read_task_info(200, {}, task.raw, task.task_id)
+    except SunoError as problem:
+        error = problem
+    if info is not None and task.status != "success":
+        reason = info.failure.message if info.failure is not None else ""
+        error = TaskFailedError(task.task_id, reason, info)
+    return outcome_of(task.task_id, info, error)
+
+
+def unknown_outcome(record: SubmissionRecord) -> CreateOutcomeUnknownError:
+    """Return the error for a stored submission in the state ``unknown``."""
+    cause = record.error or "the process ended before the reply arrived"
+    return CreateOutcomeUnknownError(cause, record.kind, record.job, record.id)
+
+
+def job_in(record: SubmissionRecord) -> Input:
+    """Return the job of a stored submission.
+
+    Raises:
+        JournalError: The job has a kind that this version does not know.
+    """
+    try:
+        return msgspec.json.decode(record.job, type=KINDS[record.kind])
+    except (KeyError, msgspec.DecodeError):
+        problem = f"the journal has a job of unknown kind {record.kind!r}: update suno_async"
+    raise JournalError(problem)
+
+
+def digest_of(kind: str, payload: dict[str, Any]) -> str:
+    """Return a hash of a job. Jobs that send the same request have the same hash."""
+    data = msgspec.json.encode([kind, payload], order="deterministic")
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+async def _in_spite_of_cancellation(work: asyncio.Future[T]) -> T:
+    """Await `work` to its end. A cancellation of the caller is ignored, because `work` is short."""
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            continue
+    return work.result()

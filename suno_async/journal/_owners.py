@@ -1,0 +1,241 @@
+"""The owners of a journal: who is live, who holds which run, and what dead owners leave behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from suno_async.errors import JournalError, RunInUseError
+from suno_async.journal.base import Peers
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+#: Errors of submissions whose owner ended.
+NOT_SENT = "the process ended before it sent the request"
+UNKNOWN = "the process ended before it recorded the reply"
+
+
+class Host:
+    """This process, and which processes it can see. Tests replace it.
+
+    Attributes:
+        name: The host name.
+        machine: Identifies the set of processes in which `pid` is unique; empty if unknown.
+        pid: The id of this process.
+    """
+
+    def __init__(self) -> None:
+        self.name = socket.gethostname()
+        self.machine = _machine(self.name)
+        self.pid = os.getpid()
+
+    def ended(self, machine: str, pid: int) -> bool:
+        """Return whether a process certainly ended. False if that is unknown."""
+        # On Windows, os.kill would end the process.
+        if sys.platform == "win32" or not machine or machine != self.machine:
+            return False
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            return False
+        return False
+
+
+def _machine(name: str) -> str:
+    if not sys.platform.startswith("linux"):
+        return name
+    # Containers may share a host name, and each has process ids of its own.
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{name} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+class Owner:
+    """One client of a journal. Its methods run in the writer's thread, in a transaction.
+
+    Attributes:
+        id: Identifies this owner; empty if the journal was opened to inspect or repair it.
+        account: The label of the account; None means all accounts.
+        clock: Returns the Unix time.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        account: str | None,
+        *,
+        ttl: float,
+        host: Host,
+        clock: Callable[[], float],
+    ) -> None:
+        self.id = owner
+        self.account = account
+        self.clock = clock
+        self._ttl = ttl
+        self._host = host
+        #: Runs that this owner holds.
+        self._held: set[str] = set()
+
+    def join(self, connection: sqlite3.Connection) -> None:
+        """Sweep dead owners, and join unless the journal is opened to inspect it."""
+        self.sweep(connection)
+        if self.account is None:
+            return
+        now, host = self.clock(), self._host
+        values = (self.id, self.account, host.name, host.machine, host.pid)
+        connection.execute(
+            "INSERT INTO owners (owner, account, host, machine, pid, joined_at, renewed_at,"
+            " expires_at, joined_turn) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, now, now, now + self._ttl, _next_turn(connection)),
+        )
+
+    def leave(self, connection: sqlite3.Connection) -> None:
+        """Leave. Release all runs, and end all submissions of this owner."""
+        connection.execute("DELETE FROM owners WHERE owner = ?", (self.id,))
+        self.sweep(connection)
+
+    def renew(self, connection: sqlite3.Connection) -> None:
+        """Extend the lease if it has begun to run out; called in each transaction.
+
+        An owner that was swept, because its process slept for too long, joins again. Runs that
+        nobody took in the meantime are its own again.
+        """
+        if self.account is None:
+            return
+        found = connection.execute(
+            "SELECT account, expires_at FROM owners WHERE owner = ?", (self.id,)
+        ).fetchone()
+        if found is None:
+            self.join(connection)
+            for run in self._held:
+                self._take(connection, run)
+            return
+        self.account = found[0]
+        now = self.clock()
+        if abs(found[1] - now - self._ttl) > self._ttl / 6:
+            connection.execute(
+                "UPDATE owners SET expires_at = ? WHERE owner = ?", (now + self._ttl, self.id)
+            )
+
+    def require(self) -> str:
+        """Return the account.
+
+        Raises:
+            JournalError: The journal was opened to inspect or repair it.
+        """
+        if self.account is None:
+            raise JournalError("the journal was opened without an account, only to inspect it")
+        return self.account
+
+    def live(self, connection: sqlite3.Connection, owner: str) -> bool:
+        """Return whether an owner is live."""
+        if owner == self.id:
+            return True
+        found = connection.execute(
+            "SELECT machine, pid, expires_at FROM owners WHERE owner = ?", (owner,)
+        ).fetchone()
+        return found is not None and self._is_live(*found)
+
+    def _is_live(self, machine: str, pid: int, expires_at: float) -> bool:
+        return expires_at > self.clock() and not self._host.ended(machine, pid)
+
+    def sweep(self, connection: sqlite3.Connection) -> None:
+        """Remove dead owners, and end the submissions that they had planned or sent."""
+        rows = connection.execute(
+            "SELECT machine, pid, expires_at, owner FROM owners WHERE owner <> ?", (self.id,)
+        ).fetchall()
+        dead = [(owner,) for *found, owner in rows if not self._is_live(*found)]
+        connection.executemany("DELETE FROM owners WHERE owner = ?", dead)
+        connection.execute(
+            "UPDATE submissions SET"
+            " error = CASE state WHEN 'planned' THEN ? ELSE ? END,"
+            " state = CASE state WHEN 'planned' THEN 'not_sent' ELSE 'unknown' END,"
+            " changed_at = ?"
+            " WHERE state IN ('planned', 'sending') AND owner NOT IN (SELECT owner FROM owners)",
+            (NOT_SENT, UNKNOWN, self.clock()),
+        )
+
+    def hold(self, connection: sqlite3.Connection, run: str) -> None:
+        """Take the lease of a run. See `Journal.hold`."""
+        account = self.require()
+        holder = self.holder(connection, account, run)
+        if holder is not None and not self.live(connection, holder[0]):
+            self.sweep(connection)
+            holder = None
+        if holder is not None:
+            raise RunInUseError(run, describe(*holder[1:]))
+        self._take(connection, run)
+        self._held.add(run)
+
+    def _take(self, connection: sqlite3.Connection, run: str) -> None:
+        connection.execute(
+            "INSERT OR IGNORE INTO leases (account, run, owner, taken_at) VALUES (?, ?, ?, ?)",
+            (self.account, run, self.id, self.clock()),
+        )
+
+    def release(self, connection: sqlite3.Connection, run: str) -> None:
+        """Give back the lease of a run. See `Journal.release`."""
+        self._held.discard(run)
+        connection.execute(
+            "DELETE FROM leases WHERE account = ? AND run = ? AND owner = ?",
+            (self.account, run, self.id),
+        )
+
+    def check_held(self, connection: sqlite3.Connection, run: str) -> None:
+        """Raise `RunInUseError` if this owner held the run, but lost it to another one."""
+        if run not in self._held:
+            return
+        holder = self.holder(connection, self.require(), run)
+        if holder is not None and holder[0] != self.id:
+            raise RunInUseError(run, describe(*holder[1:]))
+
+    @staticmethod
+    def holder(
+        connection: sqlite3.Connection, account: str, run: str
+    ) -> tuple[str, int, str] | None:
+        """Return the owner that holds a run, its process and its host; None if there is none."""
+        found: tuple[str, int, str] | None = connection.execute(
+            "SELECT owner, pid, host FROM leases JOIN owners USING (owner)"
+            " WHERE leases.account = ? AND run = ?",
+            (account, run),
+        ).fetchone()
+        return found
+
+    def heartbeat(self, connection: sqlite3.Connection) -> Peers:
+        """Extend the lease and return the live owners of the account. See `Journal.heartbeat`."""
+        account = self.require()
+        self.sweep(connection)
+        now = self.clock()
+        connection.execute(
+            "UPDATE owners SET renewed_at = ?, expires_at = ?, beat_turn = ? WHERE owner = ?",
+            (now, now + self._ttl, _next_turn(connection), self.id),
+        )
+        count, aware = connection.execute(
+            "SELECT count(*), min(other.owner = me.owner OR other.beat_turn > me.joined_turn)"
+            " FROM owners AS me JOIN owners AS other USING (account)"
+            " WHERE me.owner = ? AND account = ?",
+            (self.id, account),
+        ).fetchone()
+        return Peers(count, bool(aware))
+
+
+def describe(pid: int, host: str) -> str:
+    """Return a process as text for a message."""
+    return f"process {pid} on {host}"
+
+
+def _next_turn(connection: sqlite3.Connection) -> int:
+    # Heartbeats and joins are counted, because two of them may see the same time.
+    (turn,) = connection.execute(
+        "SELECT coalesce(max(max(joined_turn, beat_turn)), 0) + 1 FROM owners"
+    ).fetchone()
+    return int(turn)

@@ -1,0 +1,285 @@
+"""The schema of an SQLite journal, its migrations, and how a connection is opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from suno_async.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+#: ``SunA`` in ASCII. It marks an SQLite database as a journal of this library.
+APPLICATION_ID = 0x53756E41
+
+#: The first version with RETURNING, which the statements use.
+OLDEST_SQLITE = (3, 35)
+
+#: Seconds between two attempts to switch a new file to WAL while another process does the same.
+RETRY_EVERY = 0.01
+
+
+class Migration(NamedTuple):
+    """One step of the schema. The version after it is its position in `MIGRATIONS` plus 1."""
+
+    name: str
+    statements: tuple[str, ...]
+
+
+#: Never edit a step that was released: append another one.
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        "first tables",
+        (
+            """
+            CREATE TABLE migrations (
+                version INTEGER PRIMARY KEY,
+                name TEXT NOT NULL,
+                applied_at REAL NOT NULL
+            )
+            """,
+            """
+            CREATE TABLE owners (
+                owner TEXT PRIMARY KEY,
+                account TEXT NOT NULL,
+                host TEXT NOT NULL,
+                machine TEXT NOT NULL,
+                pid INTEGER NOT NULL,
+                joined_at REAL NOT NULL,
+                renewed_at REAL NOT NULL,
+                expires_at REAL NOT NULL,
+                joined_turn INTEGER NOT NULL,
+                beat_turn INTEGER NOT NULL DEFAULT 0
+            ) WITHOUT ROWID
+            """,
+            """
+            CREATE TABLE leases (
+                account TEXT NOT NULL,
+                run TEXT NOT NULL,
+                owner TEXT NOT NULL REFERENCES owners (owner) ON DELETE CASCADE,
+                taken_at REAL NOT NULL,
+                PRIMARY KEY (account, run)
+            ) WITHOUT ROWID
+            """,
+            "CREATE INDEX leases_of_owner ON leases (owner)",
+            """
+            CREATE TABLE submissions (
+                seq INTEGER PRIMARY KEY,
+                id TEXT NOT NULL UNIQUE,
+                account TEXT NOT NULL,
+                kind TEXT NOT NULL,
+                job BLOB NOT NULL,
+                digest TEXT NOT NULL,
+                run TEXT NOT NULL,
+                position INTEGER NOT NULL,
+                key TEXT NOT NULL,
+                callback_url TEXT,
+                state TEXT NOT NULL CHECK (state IN
+                    ('planned', 'sending', 'created', 'refused', 'not_sent', 'unknown')),
+                task_id TEXT NOT NULL DEFAULT '',
+                created_at REAL,
+                error TEXT NOT NULL DEFAULT '',
+                planned_at REAL NOT NULL,
+                changed_at REAL NOT NULL,
+                owner TEXT NOT NULL
+            )
+            """,
+            """
+            CREATE UNIQUE INDEX submissions_by_key ON submissions (account, run, key)
+                WHERE key <> ''
+            """,
+            "CREATE INDEX submissions_by_run ON submissions (run, account)",
+            "CREATE INDEX submissions_by_task ON submissions (task_id) WHERE task_id <> ''",
+            """
+            CREATE INDEX submissions_open ON submissions (owner)
+                WHERE state IN ('planned', 'sending')
+            """,
+            """
+            CREATE TABLE tasks (
+                seq INTEGER PRIMARY KEY,
+                task_id TEXT NOT NULL,
+                account TEXT NOT NULL,
+                kind TEXT NOT NULL DEFAULT '',
+                created_at REAL,
+                status TEXT NOT NULL DEFAULT '',
+                ended_at REAL,
+                raw BLOB NOT NULL DEFAULT x'',
+                UNIQUE (task_id, account)
+            )
+            """,
+            """
+            CREATE TABLE durations (
+                account TEXT PRIMARY KEY,
+                data BLOB NOT NULL,
+                saved_at REAL NOT NULL
+            ) WITHOUT ROWID
+            """,
+        ),
+    ),
+)
+
+
+def translate(error: BaseException, path: Path) -> JournalError:
+    """Return a `JournalError` that says what to do about an error of SQLite or of the disk."""
+    if isinstance(error, JournalError):
+        return error
+    if isinstance(error, sqlite3.Error):
+        return JournalError(f"journal {path}: {_remedy(error)}")
+    if isinstance(error, OSError):
+        return JournalError(f"journal {path}: {error.strerror or error}; choose another path")
+    # SQLite binds neither lone surrogates nor integers of more than 64 bits.
+    return JournalError(f"journal {path}: this cannot be stored: {error!r}")
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    # An extended code has the primary code in its lowest byte. Errors of the module have none.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    match code:
+        case sqlite3.SQLITE_NOTADB:
+            return "this is not a journal, or it is damaged; choose another file"
+        case sqlite3.SQLITE_CORRUPT:
+            return (
+                f"the file is damaged ({error}); restore a copy, or save what is left of it with "
+                "the command .recover of the sqlite3 shell"
+            )
+        case sqlite3.SQLITE_FULL:
+            return "the disk is full; free space and start again, nothing acknowledged is lost"
+        case sqlite3.SQLITE_READONLY:
+            return "it is read-only; allow writing to the file and to its directory"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "another process has locked it for too long; end that process or try again"
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return (
+                f"it cannot be opened ({error}); check the path and the permissions of the file "
+                "and of its directory"
+            )
+        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_PROTOCOL:
+            return (
+                f"reading or writing failed ({error}); check the disk, and use a local one: "
+                "network file systems do not work"
+            )
+        case _:
+            return f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+
+
+def prepare_file(path: Path, *, create: bool) -> None:
+    """Check that a journal can be at `path`; create an empty, private file if there is none."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        needed = ".".join(map(str, OLDEST_SQLITE))
+        raise JournalError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} is needed")
+    if path.is_dir():
+        raise JournalError(f"journal {path}: this is a directory; give the path of a file")
+    if path.exists():
+        return
+    if not create:
+        raise JournalError(f"journal {path}: there is no such file")
+    if not path.parent.is_dir():
+        raise JournalError(f"journal {path}: the directory does not exist; create it first")
+    try:
+        # Prompts are private. SQLite gives its additional files the same mode.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise translate(error, path) from error
+
+
+def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a connection that syncs on each commit. The file must exist.
+
+    Raises:
+        JournalError: The database is not a journal, or WAL does not work there.
+        sqlite3.Error: The database cannot be opened.
+    """
+    connection = sqlite3.connect(
+        path, timeout=busy_timeout, isolation_level=None, cached_statements=256
+    )
+    try:
+        # First of all, because the next lines change a database.
+        _check_identity(connection, path)
+        _switch_to_wal(connection, path, busy_timeout)
+        connection.execute("PRAGMA synchronous = FULL")
+        # On macOS, fsync alone does not reach the disk.
+        connection.execute("PRAGMA fullfsync = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if found != APPLICATION_ID and (found or tables):
+        raise JournalError(
+            f"journal {path}: this is a database of another program; choose another file"
+        )
+
+
+def _switch_to_wal(connection: sqlite3.Connection, path: Path, busy_timeout: float) -> None:
+    # SQLite does not apply its busy timeout to this switch.
+    until = time.monotonic() + busy_timeout
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > until:
+                raise
+            time.sleep(RETRY_EVERY)
+            continue
+        if mode != "wal":
+            raise JournalError(
+                f"journal {path}: SQLite cannot use a write-ahead log there; use a local disk, "
+                "network file systems do not work"
+            )
+        return
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """Return the version of the schema; 0 for an empty file."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def migrate(
+    connection: sqlite3.Connection,
+    path: Path,
+    clock: Callable[[], float],
+    migrations: Sequence[Migration] = MIGRATIONS,
+) -> None:
+    """Bring the schema to the newest version, in one transaction.
+
+    Raises:
+        JournalError: A newer version of this library made the journal.
+    """
+    if version_of(connection) == len(migrations):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have migrated it in the meantime.
+        version = version_of(connection)
+        if version > len(migrations):
+            raise JournalError(
+                f"journal {path}: its schema has version {version}, but this version of "
+                f"suno_async knows versions up to {len(migrations)}; upgrade suno_async"
+            )
+        for number, step in enumerate(migrations[version:], version + 1):
+            for statement in step.statements:
+                connection.execute(statement)
+            connection.execute(
+                "INSERT INTO migrations (version, name, applied_at) VALUES (?, ?, ?)",
+                (number, step.name, clock()),
+            )
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,249 @@
+"""The journal in an SQLite file."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from suno_async.errors import JournalError
+from suno_async.journal import _queries, _rows
+from suno_async.journal._owners import Host, Owner
+from suno_async.journal._schema import connect, migrate, prepare_file, version_of
+from suno_async.journal._writer import Worker
+
+if TYPE_CHECKING:
+    import os
+    import sqlite3
+    from collections.abc import AsyncIterator, Callable, Collection
+
+    from suno_async.journal.base import (
+        JournalEntry,
+        Peers,
+        RunSummary,
+        SubmissionRecord,
+        TaskRecord,
+    )
+    from suno_async.submissions import SubmissionState
+
+
+class _Opened(NamedTuple):
+    owner: Owner
+    writer: Worker
+    reader: Worker
+
+
+class SqliteJournal:
+    """A journal in an SQLite file. Several processes may use one file at the same time.
+
+    A thread commits the changes of all callers together. Each commit is synced to the disk before
+    its callers return. The file must be on a local disk, because SQLite's write-ahead log does not
+    work on network file systems. New files are readable only by their owner.
+
+    Attributes:
+        path: The absolute path of the file.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        lease: float = 30.0,
+        busy_timeout: float = 10.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare a journal; `open` opens it.
+
+        Args:
+            path: The file. `open` creates it if it does not exist.
+            lease: Seconds from the last heartbeat until other processes consider this one dead.
+            busy_timeout: Seconds to wait while another process writes.
+            clock: Returns the Unix time.
+        """
+        self.path = Path(path).absolute()
+        self._lease = lease
+        self._busy_timeout = busy_timeout
+        self._clock = clock
+        self._host = Host()
+        self._opened: _Opened | None = None
+
+    async def open(self, account: str | None) -> None:
+        """Open the journal. See `Journal.open`."""
+        if self._opened is not None:
+            raise JournalError(f"journal {self.path}: it is already open")
+        prepare_file(self.path, create=account is not None)
+        owner = Owner(
+            uuid.uuid4().hex, account, ttl=self._lease, host=self._host, clock=self._clock
+        )
+        path, timeout, clock = self.path, self._busy_timeout, self._clock
+
+        def connect_writer() -> sqlite3.Connection:
+            return _connect_writer(path, timeout, clock, create=account is not None)
+
+        def connect_reader() -> sqlite3.Connection:
+            return connect(path, timeout, read_only=True)
+
+        # In the first transaction of an owner, `renew` joins.
+        writer = Worker(path, connect_writer, prepare=owner.renew)
+        reader: Worker | None = None
+        try:
+            await writer.submit(owner.sweep)
+            reader = Worker(path, connect_reader, begin="BEGIN")
+            await reader.submit(_queries.ends)
+        except BaseException:
+            await _abandon(owner, writer, reader)
+            raise
+        self._opened = _Opened(owner, writer, reader)
+        # A journal that is dropped without `close` must not leave its threads behind.
+        weakref.finalize(self, _stop, writer, reader).atexit = False
+
+    async def close(self) -> None:
+        """Write everything that was accepted, and leave. See `Journal.close`."""
+        opened = self._opened
+        if opened is None:
+            return
+        _, writer, reader = opened
+        try:
+            if not writer.stopped:
+                left = writer.submit(opened.owner.leave)
+                _stop(writer, reader)
+                await left
+        finally:
+            _stop(writer, reader)
+            await reader.join()
+            await writer.join()
+            if self._opened is opened:
+                self._opened = None
+
+    async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
+        """Store a planned submission, or return the earlier one. See `Journal.claim`."""
+        owner, writer, _ = self._use()
+        return await writer.submit(_rows.claim, owner, record)
+
+    async def advance(
+        self,
+        submission_id: str,
+        state: SubmissionState,
+        *,
+        task_id: str = "",
+        created_at: float | None = None,
+        error: str = "",
+    ) -> None:
+        """Record a new state of a submission. See `Journal.advance`."""
+        owner, writer, _ = self._use()
+        await writer.submit(_rows.advance, owner, submission_id, state, task_id, created_at, error)
+
+    async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
+        """Record what became of an unknown submission. See `Journal.settle`."""
+        owner, writer, _ = self._use()
+        return await writer.submit(_rows.settle, owner, submission_id, task_id)
+
+    async def keep_result(self, task: TaskRecord) -> None:
+        """Store the final record of a task. See `Journal.keep_result`."""
+        owner, writer, _ = self._use()
+        await writer.submit(_rows.keep_result, owner, task)
+
+    async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
+        """Return the stored tasks among `task_ids`. See `Journal.find_tasks`."""
+        owner, _, reader = self._use()
+        return await reader.submit(_queries.find_tasks, owner.account, list(task_ids))
+
+    async def entries(
+        self,
+        *,
+        run: str | None = None,
+        states: Collection[SubmissionState] | None = None,
+        open_only: bool = False,
+    ) -> AsyncIterator[JournalEntry]:
+        """Yield submissions with their tasks. See `Journal.entries`."""
+        owner, _, reader = self._use()
+        wanted = _queries.Selection(owner.account, run, states, open_only)
+        # What is added while this iterates is left out, so it ends.
+        submissions, tasks = await reader.submit(_queries.ends)
+        last = 0
+        while last < submissions:
+            page = await reader.submit(_queries.submissions_page, wanted, last, submissions)
+            last = page.last
+            for entry in page.entries:
+                yield entry
+        last = tasks if run or states is not None else 0
+        while last < tasks:
+            page = await reader.submit(_queries.tasks_page, wanted, last, tasks)
+            last = page.last
+            for entry in page.entries:
+                yield entry
+
+    async def runs(self) -> list[RunSummary]:
+        """Return all runs, the newest first. See `Journal.runs`."""
+        owner, _, reader = self._use()
+        return await reader.submit(_queries.runs, owner)
+
+    async def hold(self, run: str) -> None:
+        """Take the lease of a run. See `Journal.hold`."""
+        owner, writer, _ = self._use()
+        await writer.submit(owner.hold, run)
+
+    async def release(self, run: str) -> None:
+        """Give back the lease of a run. See `Journal.release`."""
+        owner, writer, _ = self._use()
+        await writer.submit(owner.release, run)
+
+    async def heartbeat(self) -> Peers:
+        """Extend the leases, and return the live clients. See `Journal.heartbeat`."""
+        owner, writer, _ = self._use()
+        return await writer.submit(owner.heartbeat)
+
+    async def save_durations(self, data: bytes) -> None:
+        """Store what was learnt about durations. See `Journal.save_durations`."""
+        owner, writer, _ = self._use()
+        await writer.submit(_rows.save_durations, owner, data)
+
+    async def load_durations(self) -> bytes | None:
+        """Return what `save_durations` stored last. See `Journal.load_durations`."""
+        owner, _, reader = self._use()
+        return await reader.submit(_queries.load_durations, owner.account)
+
+    async def rebind(self, old: str, new: str) -> int:
+        """Give everything of one account label another one. See `Journal.rebind`."""
+        owner, writer, _ = self._use()
+        return await writer.submit(_rows.rebind, owner, old, new)
+
+    def _use(self) -> _Opened:
+        if self._opened is None:
+            raise JournalError(f"journal {self.path}: it is not open")
+        return self._opened
+
+
+def _connect_writer(
+    path: Path, busy_timeout: float, clock: Callable[[], float], *, create: bool
+) -> sqlite3.Connection:
+    connection = connect(path, busy_timeout)
+    try:
+        if not create and not version_of(connection):
+            raise JournalError(f"journal {path}: the file is empty; it is not a journal")
+        migrate(connection, path, clock)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _stop(writer: Worker, reader: Worker | None) -> None:
+    writer.stop()
+    if reader is not None:
+        reader.stop()
+
+
+async def _abandon(owner: Owner, writer: Worker, reader: Worker | None) -> None:
+    # End what a failed or cancelled `open` started.
+    with contextlib.suppress(JournalError):
+        left = writer.submit(owner.leave)
+        _stop(writer, reader)
+        await left
+    _stop(writer, reader)
+    await writer.join()
+    if reader is not None:
+        await reader.join()

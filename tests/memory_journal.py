@@ -1,0 +1,241 @@
+"""A journal in memory, for tests in virtual time. Several clients can share one store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from suno_async.errors import InputChangedError, JournalError, RunInUseError
+from suno_async.journal.base import JournalEntry, Peers, RunSummary, SubmissionRecord, TaskRecord
+from suno_async.submissions import SubmissionState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Collection
+
+_AGAIN = {SubmissionState.REFUSED, SubmissionState.NOT_SENT}
+
+
+class Store:
+    """What a journal file holds.
+
+    Attributes:
+        submissions: The submissions by id, in the order of their claims.
+        tasks: The tasks by id.
+        owners: The live owners, and whether each has sent a heartbeat since another one joined.
+        owned: The owner of each submission.
+        held: The owner of each run.
+        durations: What `save_durations` stored.
+        log: The id and the state of each change, in order.
+    """
+
+    def __init__(self) -> None:
+        self.submissions: dict[str, SubmissionRecord] = {}
+        self.tasks: dict[str, TaskRecord] = {}
+        self.owners: dict[MemoryJournal, bool] = {}
+        self.owned: dict[str, MemoryJournal] = {}
+        self.held: dict[str, MemoryJournal] = {}
+        self.durations: bytes | None = None
+        self.log: list[tuple[str, str]] = []
+
+    def kill(self, journal: MemoryJournal) -> None:
+        """Treat an owner like a process that was killed."""
+        self.owners.pop(journal, None)
+        self.held = {run: owner for run, owner in self.held.items() if owner is not journal}
+        journal.killed = True
+
+    def sweep(self) -> None:
+        """Bring the submissions of dead owners to their final state."""
+        for key, record in self.submissions.items():
+            if self.owned[key] in self.owners:
+                continue
+            if record.state is SubmissionState.SENDING:
+                self.change(key, state=SubmissionState.UNKNOWN)
+            elif record.state is SubmissionState.PLANNED:
+                self.change(key, state=SubmissionState.NOT_SENT)
+
+    def change(self, key: str, **fields: object) -> None:
+        """Change fields of a submission."""
+        self.submissions[key] = msgspec.structs.replace(self.submissions[key], **fields)
+        self.log.append((key, str(self.submissions[key].state)))
+
+
+class MemoryJournal:
+    """One owner's view of a store.
+
+    Attributes:
+        store: The store.
+        account: The label of the account.
+        before: Called with the name of a method before it does its work, and may raise.
+        delay: Seconds that each change takes.
+        killed: Whether the owner was killed: each further call raises `JournalError`.
+    """
+
+    def __init__(self, store: Store | None = None, delay: float = 0.002) -> None:
+        self.store = store or Store()
+        self.account = ""
+        self.before: Callable[[str], None] = lambda _: None
+        self.delay = delay
+        self.killed = False
+
+    async def open(self, account: str | None) -> None:
+        """Join as an owner."""
+        await self._work("open")
+        self.account = account or ""
+        for owner in self.store.owners:
+            self.store.owners[owner] = False
+        self.store.owners[self] = True
+        self.store.sweep()
+
+    async def close(self) -> None:
+        """Leave as an owner."""
+        if self.killed:
+            return
+        await self._work("close")
+        self.store.kill(self)
+        self.store.sweep()
+
+    async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
+        """Store a planned submission, or return the earlier one."""
+        await self._work("claim")
+        self.store.sweep()
+        for earlier in self.store.submissions.values():
+            names = (earlier.account, earlier.run, earlier.key)
+            if record.key and names == (record.account, record.run, record.key):
+                if earlier.digest != record.digest:
+                    raise InputChangedError(record.run, record.key, record.position)
+                if earlier.state not in _AGAIN:
+                    return earlier
+                del self.store.submissions[earlier.id]
+                break
+        self.store.submissions[record.id] = record
+        self.store.owned[record.id] = self
+        self.store.log.append((record.id, str(record.state)))
+        return record
+
+    async def advance(
+        self,
+        submission_id: str,
+        state: SubmissionState,
+        *,
+        task_id: str = "",
+        created_at: float | None = None,
+        error: str = "",
+    ) -> None:
+        """Record a new state."""
+        await self._work(f"advance {state}")
+        if state is SubmissionState.SENDING and self.store.owned[submission_id] is not self:
+            raise JournalError("taken over")
+        self.store.change(
+            submission_id, state=state, task_id=task_id, created_at=created_at, error=error
+        )
+        kind = self.store.submissions[submission_id].kind
+        if task_id and kind != "persona":
+            self.store.tasks[task_id] = TaskRecord(
+                task_id=task_id, account=self.account, kind=kind, created_at=created_at
+            )
+
+    async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
+        """Record what became of an unknown submission."""
+        await self._work("settle")
+        record = self.store.submissions.get(submission_id)
+        if record is None or record.state is not SubmissionState.UNKNOWN:
+            raise JournalError("there is no such unknown submission")
+        created = SubmissionState.CREATED if task_id else SubmissionState.NOT_SENT
+        self.store.change(submission_id, state=created, task_id=task_id or "")
+        if task_id:
+            self.store.tasks.setdefault(task_id, TaskRecord(task_id=task_id, kind=record.kind))
+        return self.store.submissions[submission_id]
+
+    async def keep_result(self, task: TaskRecord) -> None:
+        """Store the final record of a task."""
+        await self._work("keep_result")
+        earlier = self.store.tasks.get(task.task_id)
+        if earlier is None or not earlier.ended:
+            self.store.tasks[task.task_id] = task
+
+    async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
+        """Return the stored tasks among `task_ids`."""
+        await self._work("find_tasks")
+        return {each: self.store.tasks[each] for each in task_ids if each in self.store.tasks}
+
+    async def entries(
+        self,
+        *,
+        run: str | None = None,
+        states: Collection[SubmissionState] | None = None,
+        open_only: bool = False,
+    ) -> AsyncIterator[JournalEntry]:
+        """Yield submissions with their tasks."""
+        await self._work("entries")
+        for record in list(self.store.submissions.values()):
+            task = self.store.tasks.get(record.task_id)
+            if (
+                (run is None or record.run == run)
+                and (states is None or record.state in states)
+                and not (open_only and (task is None or task.ended))
+            ):
+                yield JournalEntry(record, task)
+
+    async def runs(self) -> list[RunSummary]:
+        """Return all runs."""
+        await self._work("runs")
+        names = {each.run for each in self.store.submissions.values() if each.run}
+        return [
+            RunSummary(
+                account=self.account,
+                run=name,
+                states=Counter(
+                    str(each.state) for each in self.store.submissions.values() if each.run == name
+                ),
+            )
+            for name in sorted(names)
+        ]
+
+    async def hold(self, run: str) -> None:
+        """Take the lease of a run."""
+        await self._work("hold")
+        if run in self.store.held:
+            raise RunInUseError(run, "another owner")
+        self.store.held[run] = self
+
+    async def release(self, run: str) -> None:
+        """Give back the lease of a run."""
+        await self._work("release")
+        self.store.held.pop(run, None)
+
+    async def heartbeat(self) -> Peers:
+        """Return the live owners."""
+        await self._work("heartbeat")
+        self.store.owners[self] = True
+        others = [aware for owner, aware in self.store.owners.items() if owner is not self]
+        return Peers(len(others) + 1, all(others))
+
+    async def save_durations(self, data: bytes) -> None:
+        """Store the durations."""
+        await self._work("save_durations")
+        self.store.durations = data
+
+    async def load_durations(self) -> bytes | None:
+        """Return the stored durations."""
+        await self._work("load_durations")
+        return self.store.durations
+
+    async def rebind(self, old: str, new: str) -> int:
+        """Change the label of the account."""
+        await self._work("rebind")
+        self.account = new
+        count = 0
+        for key, record in self.store.submissions.items():
+            if record.account == old:
+                self.store.change(key, account=new)
+                count += 1
+        return count
+
+    async def _work(self, name: str) -> None:
+        if self.killed:
+            raise JournalError("this owner was killed")
+        self.before(name)
+        await asyncio.sleep(self.delay)

@@ -1,0 +1,538 @@
+"""A client with a journal: nothing is lost, and nothing is paid twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from suno_async import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionLostError,
+    CreateOutcomeUnknownError,
+    GenerateMusic,
+    InputChangedError,
+    JobOutcome,
+    JournalError,
+    NotSentError,
+    RunInUseError,
+    ServerError,
+    SubmissionState,
+    TaskFailedError,
+    TaskInfo,
+    ValidationError,
+)
+from suno_async.limits.local import LocalLimiter
+from tests.memory_journal import MemoryJournal, Store
+from tests.scripted import EPOCH, Server, reply
+from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from suno_async._protocol.requests import Request
+    from suno_async._transport.http import Reply
+
+JOB = GenerateMusic(prompt="slow piano", instrumental=True)
+
+
+class Finishing(Server):
+    """Ends each task at its first poll; prompts that contain "fail" fail.
+
+    Attributes:
+        lose: Prompts whose create is accepted, but whose reply is lost.
+        refuse: The error code of the next creates.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answer = self.finishing
+        self.lose: set[str] = set()
+        self.refuse = 0
+        self.polls: list[str] = []
+
+    def finishing(self, request: Request) -> Reply:
+        """Answer a request."""
+        if request.path.endswith("TaskInfo"):
+            task_id = dict(request.params)["task_id"]
+            self.polls.append(task_id)
+            failed = any(
+                "fail" in prompt for prompt in self.created if task_id in self.created[prompt]
+            )
+            return reply(
+                {
+                    "task_id": task_id,
+                    "status": "failed" if failed else "success",
+                    "create_at": EPOCH,
+                    "complete_at": EPOCH + 20,
+                    "param": {"model": "suno/music-generate"},
+                    "message": "no good",
+                }
+            )
+        if request.path.endswith("CreateTask"):
+            if self.refuse:
+                return reply(None, self.refuse)
+            prompt = json.loads(request.body or b"")["input"]["prompt"]
+            answer = self.usual(request)
+            if prompt in self.lose:
+                raise ConnectionLostError("lost")
+            return answer
+        return self.usual(request)
+
+    @property
+    def creates(self) -> int:
+        """Number of tasks that were created."""
+        return sum(map(len, self.created.values()))
+
+
+def jobs(count: int) -> list[GenerateMusic]:
+    """Return inputs with different prompts."""
+    return [GenerateMusic(prompt=f"song {number}") for number in range(count)]
+
+
+async def collect(outcomes: Any) -> list[JobOutcome]:  # noqa: ANN401 (any async iterable)
+    """Return what an asynchronous iterator yields."""
+    return [each async for each in outcomes]
+
+
+def test_every_step_is_stored_before_the_next_one_happens() -> None:
+    """The intent is on disk before the request, the id before the caller, the result before it."""
+
+    async def work() -> None:
+        server, journal = Finishing(), MemoryJournal()
+        states: list[tuple[str, list[str]]] = []
+
+        def answer(request: Request) -> Reply:
+            name = request.path.rpartition("/")[2]
+            states.append((name, [state for _, state in journal.store.log]))
+            return server.finishing(request)
+
+        server.answer = answer
+        async with server.client(journal=journal) as suno:
+            handle = await suno.create(JOB)
+            (record,) = journal.store.submissions.values()
+            assert record.state is SubmissionState.CREATED
+            assert record.task_id == handle.id
+            assert record.created_at == handle.created_at
+            assert not journal.store.tasks[handle.id].ended
+            info = await handle
+            assert isinstance(info, TaskInfo)
+            assert journal.store.tasks[handle.id].status == "success"
+            assert journal.store.tasks[handle.id].raw == info.raw
+        assert states[0] == ("CreateTask", ["planned", "sending"])
+        assert states[1] == ("TaskInfo", ["planned", "sending", "created"])
+
+    run_virtual(work())
+
+
+def test_a_result_is_stored_before_a_stream_yields_it() -> None:
+    """`as_completed` yields no outcome that the journal does not hold, and none is polled twice."""
+
+    async def work() -> None:
+        server, journal = Finishing(), MemoryJournal()
+        ids = [f"task-{number}" for number in range(40)]
+        async with server.client(journal=journal) as suno:
+            async for outcome in suno.as_completed(ids):
+                assert journal.store.tasks[outcome.task_id].ended
+        async with server.client(journal=MemoryJournal(journal.store)) as suno:
+            again = [each.task_id async for each in suno.as_completed(ids)]
+        assert sorted(again) == sorted(ids)
+        assert len(server.polls) == len(ids)
+
+    run_virtual(work())
+
+
+def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
+    """If the intent cannot be stored, nothing is sent and the create raises `JournalError`."""
+
+    async def work() -> None:
+        server, journal = Finishing(), MemoryJournal()
+
+        def fail(name: str) -> None:
+            if name == "advance sending":
+                raise JournalError("disk full")
+
+        journal.before = fail
+        async with server.client(journal=journal) as suno:
+            with pytest.raises(JournalError, match="disk full"):
+                await suno.create(JOB)
+            assert suno.statistics().requests == 0
+        assert not server.requests
+
+    run_virtual(work())
+
+
+def test_a_journal_that_fails_after_the_reply_loses_no_id(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """If the id cannot be stored, the caller and the log still get it."""
+
+    async def work() -> str:
+        server, journal = Finishing(), MemoryJournal()
+
+        def fail(name: str) -> None:
+            if name in {"advance created", "keep_result", "find_tasks"}:
+                raise JournalError("disk full")
+
+        journal.before = fail
+        async with server.client(journal=journal) as suno:
+            handle = await suno.create(JOB)
+            assert (await handle).task_id == handle.id
+            return handle.id
+
+    assert run_virtual(work()) in caplog.text
+
+
+def test_a_dedupe_key_pays_once_also_after_a_restart() -> None:
+    """The same key returns the earlier task, in the same client and in the next one."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        creations: list[object] = []
+        async with server.client(
+            journal=MemoryJournal(store), on_creation=creations.append
+        ) as suno:
+            first = await suno.create(JOB, dedupe_key="a")
+            second = await suno.create(JOB, dedupe_key="a")
+            other = await suno.create(JOB, dedupe_key="b")
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            third = await suno.create(JOB, dedupe_key="a")
+            assert third.created_at == first.created_at
+        assert first.id == second.id == third.id != other.id
+        assert server.creates == 2
+        assert len(creations) == 2
+
+    run_virtual(work())
+
+
+def test_concurrent_creates_with_one_key_pay_once() -> None:
+    """Creates of two clients with one key at the same time all get the same task."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        async with (
+            server.client(journal=MemoryJournal(store)) as one,
+            server.client(journal=MemoryJournal(store)) as two,
+        ):
+            handles = await asyncio.gather(
+                *(each.create(JOB, dedupe_key="a") for each in (one, two, one, two))
+            )
+        assert len({each.id for each in handles}) == 1
+        assert server.creates == 1
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize(("code", "error"), [(422, ValidationError), (455, None)])
+def test_a_refused_key_creates_again(code: int, error: type[Exception] | None) -> None:
+    """After a refused or an unsent create, the same key creates the task."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        async with server.client(journal=MemoryJournal(store), retry_for=0) as suno:
+            server.refuse = code
+            with pytest.raises(error or Exception):
+                await suno.create(JOB, dedupe_key="a")
+            server.refuse = 0
+            await asyncio.sleep(100)
+            handle = await suno.create(JOB, dedupe_key="a")
+        assert [each.task_id for each in store.submissions.values()] == [handle.id]
+
+    run_virtual(work())
+
+
+def test_an_unknown_key_is_not_sent_again_until_it_is_settled() -> None:
+    """After a lost reply the key raises until it is settled, as created or as not created."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        server.lose = {"slow piano"}
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            with pytest.raises(CreateOutcomeUnknownError) as first:
+                await suno.create(JOB, dedupe_key="a")
+            with pytest.raises(CreateOutcomeUnknownError) as second:
+                await suno.create(JOB, dedupe_key="a")
+            assert server.creates == 1
+            assert first.value.submission_id == second.value.submission_id != ""
+            await suno.settle(first.value.submission_id, "task-0")
+            assert (await suno.create(JOB, dedupe_key="a")).id == "task-0"
+            with pytest.raises(CreateOutcomeUnknownError) as third:
+                await suno.create(JOB, dedupe_key="b")
+            await suno.settle(third.value.submission_id, None)
+            server.lose = set()
+            assert (await suno.create(JOB, dedupe_key="b")).id == "task-2"
+            with pytest.raises(JournalError):
+                await suno.settle(third.value.submission_id, None)
+
+    run_virtual(work())
+
+
+def test_a_key_belongs_to_one_input() -> None:
+    """The same key with another input is an error, and nothing is sent."""
+
+    async def work() -> None:
+        server = Finishing()
+        async with server.client(journal=MemoryJournal()) as suno:
+            await suno.create(JOB, dedupe_key="a")
+            with pytest.raises(InputChangedError, match="'a'"):
+                await suno.create(GenerateMusic(prompt="loud drums"), dedupe_key="a")
+        assert server.creates == 1
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 7, 13, 30])
+def test_a_run_continues_where_it_was_stopped(stop_after: int) -> None:
+    """A pipeline that was left early and is run again yields each input, and pays each once."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        inputs = [*jobs(20), GenerateMusic(prompt="will fail")]
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            count = 0
+            outcomes = suno.pipeline(inputs, run="album")
+            async for _ in outcomes:
+                count += 1
+                if count >= stop_after:
+                    break
+            await outcomes.aclose()
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            ended = await collect(suno.pipeline(inputs, run="album"))
+            polls = len(server.polls)
+            again = await collect(suno.pipeline(inputs, run="album"))
+        assert sorted(each.index for each in ended) == list(range(21))
+        assert server.creates == 21
+        assert all(len(ids) == 1 for ids in server.created.values())
+        assert len(server.polls) == polls
+        for outcomes_of in (ended, again):
+            errors = {each.index: each.error for each in outcomes_of if each.error is not None}
+            assert isinstance(errors.pop(20), TaskFailedError)
+            assert not errors
+
+    run_virtual(work())
+
+
+def test_a_killed_run_marks_what_was_in_flight_as_unknown() -> None:
+    """After a kill the next process pays nothing twice, and lists the lost replies as unknown."""
+
+    async def work(seed: int) -> None:
+        draw = random.Random(seed)
+        server, store = Finishing(), Store()
+        inputs = jobs(25)
+        unknown: set[int] = set()
+        for _ in range(4):
+            journal = MemoryJournal(store)
+            suno = await server.client(journal=journal).__aenter__()
+            running = asyncio.create_task(collect(suno.pipeline(inputs, run="album")))
+            await asyncio.sleep(draw.uniform(0.0, 0.8))
+            store.kill(journal)
+            running.cancel()
+            await asyncio.wait([running])
+            await suno.close()
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            ended = await collect(suno.pipeline(inputs, run="album"))
+            for each in ended:
+                if each.error is not None:
+                    assert isinstance(each.error, CreateOutcomeUnknownError)
+                    unknown.add(each.index)
+            listed = [each async for each in suno.resume(run="album")]
+        assert {each.index for each in listed} == unknown
+        assert all(len(ids) == 1 for ids in server.created.values())
+        created = {int(prompt.split()[1]) for prompt in server.created}
+        assert created | unknown == set(range(25))
+
+    for seed in range(10):
+        run_virtual(work(seed))
+
+
+def test_keys_follow_inputs_whose_order_changes() -> None:
+    """With a key of the caller, a source in another order continues the same run."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        inputs = jobs(10)
+
+        def key(job: object) -> str:
+            assert isinstance(job, GenerateMusic)
+            return job.prompt or ""
+
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            await collect(suno.pipeline(inputs[:5], run="album", key=key))
+            ended = await collect(suno.pipeline(inputs[::-1], run="album", key=key))
+        assert len(ended) == server.creates == 10
+
+    run_virtual(work())
+
+
+def test_a_changed_input_ends_a_run_before_anything_is_paid() -> None:
+    """An input that differs from the stored one stops the run with an error that names it."""
+
+    async def work() -> None:
+        server = Finishing()
+        async with server.client(journal=MemoryJournal()) as suno:
+            await collect(suno.pipeline(jobs(3), run="album"))
+            changed = [GenerateMusic(prompt="another"), *jobs(3)[1:]]
+            with pytest.raises(InputChangedError, match="input 0 of run 'album'"):
+                await collect(suno.pipeline(changed, run="album"))
+        assert server.creates == 3
+
+    run_virtual(work())
+
+
+def test_one_stream_at_a_time_works_on_a_run() -> None:
+    """A second stream of a run raises `RunInUseError`; after the first has ended, it works."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        async with (
+            server.client(journal=MemoryJournal(store)) as one,
+            server.client(journal=MemoryJournal(store)) as two,
+        ):
+            first = one.pipeline(jobs(3), run="album")
+            await anext(first)
+            for suno in (one, two):
+                with pytest.raises(RunInUseError, match="album"):
+                    await collect(suno.pipeline(jobs(3), run="album"))
+                with pytest.raises(RunInUseError, match="album"):
+                    await collect(suno.resume(run="album"))
+            await first.aclose()
+            assert len(await collect(two.pipeline(jobs(3), run="album"))) == 3
+
+    run_virtual(work())
+
+
+def test_resume_waits_for_all_that_is_open() -> None:
+    """`resume` yields the outcome of each open task with its input, and nothing that has ended."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            created = [each async for each in suno.create_many(jobs(5))]
+            done = await suno.run(JOB)
+        ids = {each.handle.id: each.job for each in created if each.error is None}
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            outcomes = await collect(suno.resume())
+            assert {each.task_id: each.job for each in outcomes} == ids
+            assert done.task_id not in ids
+            assert await collect(suno.resume()) == []
+
+    run_virtual(work())
+
+
+def test_two_clients_share_the_rate_of_the_account() -> None:
+    """Each of two live clients sends at half of the rate, the second one from its first request."""
+
+    async def work() -> None:
+        store = Store()
+        server = Finishing()
+        # Separate limiters, as in two processes.
+        first, second = LocalLimiter(), LocalLimiter()
+        async with server.client(journal=MemoryJournal(store), limiter=first) as one:
+            assert first.rate == 15.0
+            async with server.client(journal=MemoryJournal(store), limiter=second) as two:
+                assert first.rate == second.rate == 7.5
+                ids = [f"task-{number}" for number in range(60)]
+                await asyncio.gather(one.outcomes(ids), two.outcomes([f"b-{each}" for each in ids]))
+            await asyncio.sleep(3)
+            assert first.rate == 15.0
+        times = [at for at, _ in server.requests]
+        assert max(sum(start <= at < start + 1 for at in times) for start in times) <= 15
+
+    run_virtual(work())
+
+
+def test_learnt_durations_survive_a_restart() -> None:
+    """The next process starts with the durations that the last one learnt."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            await suno.outcomes([f"task-{number}" for number in range(30)])
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            assert suno.statistics().learnt["suno/music-generate"].samples == 30
+        store.durations = b"nonsense"
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            assert not suno.statistics().learnt
+
+    run_virtual(work())
+
+
+def test_a_journal_must_be_opened() -> None:
+    """Using a client with a journal without `async with` is an error that says what to do."""
+
+    async def work() -> None:
+        suno = Finishing().client(journal=MemoryJournal())
+        with pytest.raises(ConfigurationError, match="async with"):
+            await suno.balance()
+        await suno.close()
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda suno: suno.create(JOB, dedupe_key="a"),
+        lambda suno: suno.settle("a", None),
+        lambda suno: anext(suno.pipeline([JOB], run="a")),
+        lambda suno: anext(suno.resume()),
+    ],
+)
+def test_what_needs_a_journal_says_so(use: Callable[[Any], Any]) -> None:
+    """A parameter that needs a journal raises `ConfigurationError` without one."""
+
+    async def work() -> None:
+        async with Finishing().client() as suno:
+            with pytest.raises(ConfigurationError, match="journal"):
+                await use(suno)
+
+    run_virtual(work())
+
+
+def test_a_key_is_replaced_while_running() -> None:
+    """After `rotate_key` the journal belongs to the new key; a refused key changes nothing."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            handle = await suno.create(JOB, dedupe_key="a")
+            before = next(iter(store.submissions.values())).account
+            server.answer = lambda _: reply(None, 401)
+            with pytest.raises(AuthenticationError):
+                await suno.rotate_key("ak_" + "b" * 32)
+            server.answer = lambda _: reply(None, 500)
+            with pytest.raises(ServerError):
+                await suno.rotate_key("ak_" + "b" * 32)
+            assert next(iter(store.submissions.values())).account == before
+            server.answer = server.finishing
+            await suno.rotate_key("ak_" + "b" * 32)
+            assert next(iter(store.submissions.values())).account != before
+            assert (await suno.create(JOB, dedupe_key="a")).id == handle.id
+            with pytest.raises(ConfigurationError):
+                await suno.rotate_key(" ")
+
+    run_virtual(work())
+
+
+def test_a_slow_process_whose_submission_was_taken_over_sends_nothing() -> None:
+    """A create whose owner counted as dead is not sent when the owner continues."""
+
+    async def work() -> None:
+        server, journal = Finishing(), MemoryJournal()
+
+        def stolen(name: str) -> None:
+            if name == "advance sending":
+                for key in journal.store.owned:
+                    journal.store.owned[key] = MemoryJournal(journal.store)
+
+        journal.before = stolen
+        async with server.client(journal=journal) as suno:
+            with pytest.raises((JournalError, NotSentError)):
+                await suno.create(JOB)
+        assert server.creates == 0
+
+    run_virtual(work())
