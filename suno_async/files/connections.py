@@ -56,7 +56,7 @@ class Network(NamedTuple):
         """
         self.checked_proxy()
         AddressPolicy(self.allow_hosts)
-        if self.ssl is not None and not isinstance(self.ssl, ssl.SSLContext):
+        if not isinstance(self.ssl, ssl.SSLContext | None):  # pyright: ignore[reportUnnecessaryIsInstance] (False would be dangerous)
             raise ConfigurationError("ssl must be an ssl.SSLContext")
 
     def checked_proxy(self) -> URL | None:

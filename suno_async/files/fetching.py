@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
@@ -18,6 +15,7 @@ from suno_async.files import transfers
 from suno_async.files.addresses import UnsafeUrlError, refused
 from suno_async.files.checksums import checksum_of
 from suno_async.files.parts import Part, PartError
+from suno_async.files.resumption import continues, validator_of
 from suno_async.files.sources import FileSource, parsed_url
 from suno_async.files.transfers import AttemptFailedError
 
@@ -55,8 +53,6 @@ _FINAL = frozenset({501, 505, 511})
 
 #: Statuses of a URL that may have expired.
 _EXPIRED = frozenset({401, 403, 404, 410})
-
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 _OK, _PARTIAL, _NOT_SATISFIABLE = 200, 206, 416
 
@@ -240,7 +236,11 @@ class Fetch:
     async def _begin(self, response: aiohttp.ClientResponse, *, resumes: bool) -> None:
         """Check the head of a reply, and prepare the part file for its body."""
         status, headers = response.status, response.headers
-        if resumes and status == _PARTIAL and self._continues(headers):
+        if (
+            resumes
+            and status == _PARTIAL
+            and continues(headers, self._part.received, self._total, self._validator)
+        ):
             self._reporter.begin(self._part.received, self._total)
             self._open_window()
             return
@@ -252,7 +252,7 @@ class Fetch:
             raise _refusal(status, headers)
         encoding = headers.get("Content-Encoding", "").strip().lower() or "identity"
         self._total = response.content_length
-        self._validator = _validator(headers) if encoding == "identity" else ""
+        self._validator = validator_of(headers)
         if self._total is not None and self._total > self._terms.max_bytes:
             limit = self._terms.max_bytes
             raise _FetchError(
@@ -261,23 +261,6 @@ class Fetch:
         await asyncio.to_thread(self._part.restart, encoding, checksum_of(headers))
         self._reporter.begin(0, self._total)
         self._open_window()
-
-    def _continues(self, headers: Mapping[str, str]) -> bool:
-        """Return whether a partial reply continues what was received, of the same version."""
-        match = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
-        if match is None or int(match[1]) != self._part.received:
-            return False
-        if headers.get("Content-Encoding", "identity") != "identity":
-            return False
-        tag = headers.get("ETag")
-        if tag and self._validator.startswith('"') and tag != self._validator:
-            return False
-        if match[3] == "*":
-            return True
-        if self._total not in {None, int(match[3])} or int(match[2]) + 1 > int(match[3]):
-            return False
-        self._total = int(match[3])
-        return True
 
     async def _receive(self, content: aiohttp.StreamReader) -> None:
         """Write the body to the part file. Receive the next batch while one is written."""
@@ -296,6 +279,7 @@ class Fetch:
         except (aiohttp.ClientError, OSError, _FetchError) as error:
             # What has arrived need not be requested again.
             broken = error
+            pieces += _unread(content)
         if writing is not None:
             await writing
         if pieces:
@@ -350,33 +334,15 @@ def _refusal(status: int, headers: Mapping[str, str]) -> _FetchError:
     )
 
 
-def _validator(headers: Mapping[str, str]) -> str:
-    """Return the value for If-Range; empty if resuming is not safe (RFC 9110, 13.1.5)."""
-    if headers.get("Accept-Ranges", "").strip().lower() == "none":
-        return ""
-    tag = headers.get("ETag", "")
-    if tag:
-        return "" if tag.startswith("W/") else tag
-    modified, sent = _date(headers.get("Last-Modified")), _date(headers.get("Date"))
-    # Within one second, a file can change twice.
-    if modified is None or sent is None or (sent - modified).total_seconds() < 1:
-        return ""
-    return headers["Last-Modified"]
-
-
-def _date(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError, TypeError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
 def _is_refused(error: OSError) -> bool:
     inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     return refused(inner)
+
+
+def _unread(content: aiohttp.StreamReader) -> list[bytes]:
+    """Return what arrived before a connection broke. No public method of aiohttp returns it."""
+    piece = content._read_nowait(-1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] (as above)
+    return [piece] if piece else []
 
 
 def _retrieve(writing: asyncio.Task[None]) -> None:

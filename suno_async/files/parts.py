@@ -10,13 +10,13 @@ import os
 import secrets
 import sys
 import threading
-import zlib
 from typing import TYPE_CHECKING, ClassVar
 
+from suno_async.files.decompression import DamagedError, Decompressor
 from suno_async.files.media import HEAD, Media, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
     from typing import IO
 
@@ -28,14 +28,8 @@ if sys.platform != "win32":
 #: Names of part files. They do not contain the name of the file, which may be as long as possible.
 _PREFIX, _SUFFIX = ".suno-", ".part"
 
-#: Most bytes that one step of the decompression returns.
-_STEP = 1 << 20
-
 #: Buffers for one call of `writev`; POSIX guarantees 16, every current system accepts 1024.
 _MOST_BUFFERS = 1024
-
-#: The window of zlib that also reads the header of gzip.
-_WINDOWS = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
 
 class PartError(Exception):
@@ -69,7 +63,7 @@ class Part:
 
     def __init__(self, directory: Path, media: Media | None, max_bytes: int) -> None:
         self._directory = directory
-        self._media = media
+        self._media: Media | None = media
         self._max_bytes = max_bytes
         self.received = 0
         self._written = 0
@@ -77,8 +71,7 @@ class Part:
         self._checked = False
         self._checksum: Checksum | None = None
         self._hasher: Hasher | None = None
-        self._window: int | None = None
-        self._decoder: zlib._Decompress | None = None
+        self._decompressor: Decompressor | None = None
         self._file: IO[bytes] | None = None
         self._path = directory
         # A thread may still write while a cancelled download already discards the file.
@@ -102,10 +95,7 @@ class Part:
             self._checked = False
             self._checksum = checksum
             self._hasher = None if checksum is None else checksum.hasher()
-            self._window = _WINDOWS.get(encoding)
-            if self._window is None and encoding != "identity":
-                raise PartError(f"unsupported content encoding {encoding!r}")
-            self._decoder = None if self._window is None else zlib.decompressobj(self._window)
+            self._decompressor = None if encoding == "identity" else _decompressor(encoding)
             file = self._opened()
             file.seek(0)
             file.truncate()
@@ -122,12 +112,15 @@ class Part:
                 self.received += len(piece)
                 if self._hasher is not None:
                     self._hasher.update(piece)
-            if self._decoder is None:
+            if self._decompressor is None:
                 self._append(file, pieces)
                 return
-            for piece in pieces:
-                for data in self._decompressed(piece):
-                    self._append(file, (data,))
+            try:
+                for piece in pieces:
+                    for data in self._decompressor.feed(piece):
+                        self._append(file, (data,))
+            except DamagedError:
+                raise PartError("the compressed body is damaged", retryable=True) from None
 
     def finish(self, path: Path, *, overwrite: bool) -> None:
         """Check the file, sync it to disk, and give it its final name.
@@ -141,7 +134,7 @@ class Part:
         """
         with self._lock, _translated():
             file = self._opened()
-            if self._decoder is not None and not self._decoder.eof:
+            if self._decompressor is not None and not self._decompressor.complete:
                 raise PartError("the compressed body is incomplete", retryable=True)
             self._check_head(complete=True)
             checksum, hasher = self._checksum, self._hasher
@@ -194,26 +187,6 @@ class Part:
             raise PartError(found)
         self._checked = True
 
-    def _decompressed(self, piece: bytes) -> Iterable[bytes]:
-        decoder = self._decoder
-        while piece and decoder is not None:
-            try:
-                data = decoder.decompress(piece, _STEP)
-            except zlib.error:
-                if self._window == zlib.MAX_WBITS and not self._written:
-                    # Some servers send deflate without the header of zlib.
-                    self._window = -zlib.MAX_WBITS
-                    decoder = self._decoder = zlib.decompressobj(self._window)
-                    continue
-                raise PartError("the compressed body is damaged", retryable=True) from None
-            if data:
-                yield data
-            piece = decoder.unconsumed_tail
-            if decoder.eof and decoder.unused_data:
-                # gzip may consist of several members.
-                piece = decoder.unused_data
-                decoder = self._decoder = zlib.decompressobj(self._window or zlib.MAX_WBITS)
-
 
 @contextlib.contextmanager
 def _translated() -> Generator[None]:
@@ -224,6 +197,13 @@ def _translated() -> Generator[None]:
     except ValueError as error:
         # Such as a NUL in a path.
         raise PartError(f"cannot save the file: {error}") from None
+
+
+def _decompressor(encoding: str) -> Decompressor:
+    try:
+        return Decompressor(encoding)
+    except ValueError as error:
+        raise PartError(str(error)) from None
 
 
 def _create(directory: Path) -> tuple[Path, IO[bytes]]:

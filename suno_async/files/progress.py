@@ -66,7 +66,7 @@ class Reporter:
 
     def remove(self, listener: ProgressCallback | None) -> None:
         """Stop reporting to a callback."""
-        if listener in self._listeners:
+        if listener is not None and listener in self._listeners:
             self._listeners.remove(listener)
 
     def begin(self, received: int, total: int | None) -> None:

@@ -1,0 +1,62 @@
+"""Decide whether a broken download can be continued. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+
+
+def validator_of(headers: Mapping[str, str]) -> str:
+    """Return the value for If-Range; empty if resuming is not safe (RFC 9110, 13.1.5)."""
+    if headers.get("Accept-Ranges", "").strip().lower() == "none":
+        return ""
+    if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
+        return ""
+    tag = headers.get("ETag", "")
+    if tag:
+        return "" if tag.startswith("W/") else tag
+    modified, sent = _date(headers.get("Last-Modified")), _date(headers.get("Date"))
+    # Within one second, a file can change twice.
+    if modified is None or sent is None or (sent - modified).total_seconds() < 1:
+        return ""
+    return headers["Last-Modified"]
+
+
+def continues(headers: Mapping[str, str], received: int, total: int | None, validator: str) -> bool:
+    """Return whether a partial reply continues a download, with the same version of the file.
+
+    Args:
+        headers: The headers of the partial reply.
+        received: How many bytes have been received.
+        total: How many bytes the file has; None if unknown.
+        validator: What `validator_of` returned for the first reply.
+    """
+    match = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if match is None or int(match[1]) != received:
+        return False
+    if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        return False
+    tag = headers.get("ETag")
+    if tag and validator.startswith('"') and tag != validator:
+        return False
+    if total is None:
+        # Then the length of the first reply proves nothing, and this one must reach the end.
+        return match[3] == "*" or int(match[2]) + 1 == int(match[3])
+    return match[3] in {"*", str(total)} and int(match[2]) + 1 == total
+
+
+def _date(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError, TypeError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -1,0 +1,118 @@
+"""A host of files that cuts connections, changes files and sends wrong headers, as a test says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+_RANGE = re.compile(r"bytes=(\d+)-")
+
+
+def song(size: int = 300_000) -> bytes:
+    """Return bytes that look like an MP3 file and do not repeat with any period of 2**n."""
+    return (b"ID3" + bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+class FileHost:
+    """Serves one body under every path.
+
+    Attributes:
+        body: The file.
+        headers: Further headers of complete replies.
+        ranges: Whether it understands Range.
+        cuts: For each request in turn, after how many bytes of the body the connection breaks.
+        statuses: For each request in turn, the status; 200 after that.
+        paths: Status by path, in place of `statuses`.
+        locations: Redirects, by path.
+        requests: The headers of each request, in lower case, with the path under ``:path``.
+        arrived: Set at each request.
+        hold: If set, the rest of a body waits for it after the first 1000 bytes.
+        chunked: Send the body in one chunk, without Content-Length.
+        url: The URL of the host.
+    """
+
+    def __init__(self, body: bytes | None = None) -> None:
+        self.body = song() if body is None else body
+        self.headers: dict[str, str] = {"ETag": '"1"'}
+        self.ranges = True
+        self.cuts: list[int] = []
+        self.statuses: list[int] = []
+        self.paths: dict[str, int] = {}
+        self.locations: dict[str, str] = {}
+        self.requests: list[dict[str, str]] = []
+        self.arrived = asyncio.Event()
+        self.hold: asyncio.Event | None = None
+        self.chunked = False
+        self.url = ""
+
+    @property
+    def ranges_asked(self) -> list[str | None]:
+        """The Range header of each request."""
+        return [each.get("range") for each in self.requests]
+
+    @contextlib.asynccontextmanager
+    async def serving(self, host: str = "127.0.0.1") -> AsyncGenerator[FileHost]:
+        """Serve until the block ends."""
+        server = await asyncio.start_server(self._serve, host, 0)
+        self.url = f"http://{host}:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = {
+                name.lower(): value
+                for name, _, value in (line.partition(": ") for line in lines[1:] if line)
+            }
+            headers[":path"] = lines[0].split()[1]
+            self.requests.append(headers)
+            self.arrived.set()
+            await self._answer(headers, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(self, request: dict[str, str], writer: asyncio.StreamWriter) -> None:
+        status = self.statuses.pop(0) if self.statuses else 200
+        status = self.paths.get(request[":path"], status)
+        start, fields = 0, dict(self.headers)
+        if request[":path"] in self.locations:
+            status, fields = 302, {"Location": self.locations[request[":path"]]}
+        match = _RANGE.fullmatch(request.get("range", ""))
+        if status == 200 and self.ranges and match and self._is_current(request.get("if-range")):
+            status, start = 206, int(match[1])
+            fields["Content-Range"] = f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
+        rest = self.body[start:] if status in {200, 206} else b"refused"
+        fields |= (
+            {"Transfer-Encoding": "chunked"} if self.chunked else {"Content-Length": str(len(rest))}
+        )
+        lines = [f"HTTP/1.1 {status} X", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+        if self.chunked:
+            rest = b"%x\r\n%s\r\n0\r\n\r\n" % (len(rest), rest)
+        if status in {200, 206} and self.cuts:
+            rest = rest[: self.cuts.pop(0)]
+        if self.hold is not None:
+            writer.write(rest[:1000])
+            await writer.drain()
+            await self.hold.wait()
+            rest = rest[1000:]
+        writer.write(rest)
+        await writer.drain()
+
+    def _is_current(self, validator: str | None) -> bool:
+        return validator in {
+            None,
+            self.headers.get("ETag", ""),
+            self.headers.get("Last-Modified", ""),
+        }

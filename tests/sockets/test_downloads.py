@@ -1,0 +1,509 @@
+"""Downloads over real sockets: files are complete or absent, whatever the host does."""
+
+# pyright: reportPrivateUsage=false (the seams behind the public methods)
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+from base64 import b64encode
+from typing import TYPE_CHECKING
+
+import pytest
+
+from suno_async import (
+    ClientClosedError,
+    DownloadError,
+    DownloadProgress,
+    DownloadsFailedError,
+    Failure,
+    Success,
+    SunoClient,
+    SunoError,
+    TaskInfo,
+    TaskStatus,
+    Track,
+)
+from suno_async.files import fetching, parts, transfers
+from suno_async.sandbox import KEY
+from tests.file_host import FileHost, song
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry at once."""
+    monkeypatch.setattr(transfers, "PAUSE", 0.0)
+    monkeypatch.setattr(fetching, "RESUME_PAUSE", 0.0)
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[FileHost]:
+    """Serve a file."""
+    async with FileHost().serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+async def suno(host: FileHost) -> AsyncIterator[SunoClient]:
+    """Open a client that may reach the host."""
+    async with SunoClient(KEY, base_url=host.url) as client:
+        yield client
+
+
+def names(directory: Path) -> list[str]:
+    """Return the names of all files in a directory, part files included."""
+    return sorted(each.name for each in directory.iterdir())
+
+
+async def test_resumed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """A download that breaks continues where it broke, as often as necessary."""
+    host.cuts = [100_000, 50_000, 1, 0, 0, 10_000]
+    path = await suno.download(f"{host.url}/x.mp3", tmp_path)
+    assert path.read_bytes() == host.body
+    assert host.ranges_asked[:2] == [None, "bytes=100000-"]
+    assert host.ranges_asked[-1] == "bytes=160001-"
+    assert {each.get("if-range") for each in host.requests[1:]} == {'"1"'}
+    assert all("x-api-key" not in each for each in host.requests)
+    assert names(tmp_path) == ["x.mp3"]
+
+
+async def test_attempts_without_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """A download that makes no progress in three attempts fails, and leaves no part file."""
+    host.cuts = [100_000, 0, 0, 0, 0]
+    with pytest.raises(DownloadError):
+        await suno.download(f"{host.url}/x.mp3", tmp_path)
+    assert len(host.requests) == 4
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("change", ["version", "no ranges", "weak", "no validator", "young"])
+async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, change: str) -> None:
+    """A download starts again if its version changed, or if the host cannot continue it safely."""
+    first, host.cuts = host.body, [100_000]
+    now = "Tue, 15 Nov 1994 12:45:26 GMT"
+    if change == "no ranges":
+        host.ranges = False
+    elif change == "weak":
+        host.headers = {"ETag": 'W/"1"'}
+    elif change == "no validator":
+        host.headers = {}
+    elif change == "young":
+        host.headers = {"Last-Modified": now, "Date": now}
+    downloading = asyncio.ensure_future(suno.download(f"{host.url}/x.mp3", tmp_path))
+    await host.arrived.wait()
+    if change == "version":
+        host.body, host.headers = first[::-1].replace(b"", b"", 0), {"ETag": '"2"'}
+        host.body = b"ID3" + host.body
+    path = await downloading
+    assert path.read_bytes() == host.body
+    conditional = change in {"version", "no ranges"}
+    assert host.ranges_asked == [None, "bytes=100000-" if conditional else None]
+
+
+async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Without an ETag, a modification date that is old enough identifies the version."""
+    modified = "Tue, 15 Nov 1994 12:45:26 GMT"
+    host.headers = {"Last-Modified": modified, "Date": "Tue, 15 Nov 1994 12:45:27 GMT"}
+    host.cuts = [100_000]
+    path = await suno.download(f"{host.url}/x.mp3", tmp_path)
+    assert path.read_bytes() == host.body
+    assert host.requests[1]["if-range"] == modified
+
+
+@pytest.mark.parametrize("fields", [{"Content-Range": "bytes 5-9/10"}, {"ETag": '"2"'}, {}])
+async def test_wrong_ranges(
+    suno: SunoClient, host: FileHost, tmp_path: Path, fields: dict[str, str]
+) -> None:
+    """A partial reply with another range or version is not appended: the download starts again."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(request := await reader.readuntil(b"\r\n\r\n"))
+        size, body = len(host.body), host.body
+        if b"Range: bytes" in request:
+            given = {"Content-Range": f"bytes 1000-{size - 1}/{size}"} if "ETag" in fields else {}
+            lines = "".join(f"{name}: {value}\r\n" for name, value in (given | fields).items())
+            head, body = f"HTTP/1.1 206 X\r\n{lines}Content-Length: {size - 1000}", body[1000:]
+        else:
+            head = f'HTTP/1.1 200 X\r\nETag: "1"\r\nContent-Length: {size}'
+        body = body[:1000] if len(asked) == 1 else body
+        writer.write(head.encode() + b"\r\nConnection: close\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x.mp3"
+    path = await suno.download(url, tmp_path)
+    server.close()
+    assert path.read_bytes() == host.body
+    assert [b"If-Range" in each for each in asked] == [False, True, False]
+
+
+async def test_joined(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Two downloads of one file share one request, and cancelling one does not cancel the other."""
+    host.hold = asyncio.Event()
+    url = f"{host.url}/x.mp3"
+    first = asyncio.ensure_future(suno.download(url, tmp_path))
+    await host.arrived.wait()
+    others = [asyncio.ensure_future(suno.download(url, tmp_path / ".")) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    first.cancel()
+    others[0].cancel()
+    await asyncio.gather(first, others[0], return_exceptions=True)
+    host.hold.set()
+    paths = await asyncio.gather(*others[1:])
+    assert [each.read_bytes() == host.body for each in paths] == [True, True]
+    assert len(host.requests) == 1
+    assert names(tmp_path) == ["x.mp3"]
+
+
+async def test_joined_failure(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Each waiter of a download that fails gets an error of its own."""
+    host.statuses = [404]
+    errors = await asyncio.gather(
+        *(suno.download(f"{host.url}/x.mp3", tmp_path) for _ in range(2)), return_exceptions=True
+    )
+    assert all(isinstance(each, DownloadError) for each in errors)
+    assert errors[0] is not errors[1]
+    assert len(host.requests) == 1
+
+
+async def test_other_file_of_the_same_name(
+    host: FileHost, suno: SunoClient, tmp_path: Path
+) -> None:
+    """A download never writes to a path that another one is writing to."""
+    host.hold = asyncio.Event()
+    first = asyncio.ensure_future(suno.download(f"{host.url}/x.mp3", tmp_path, overwrite=True))
+    await host.arrived.wait()
+    with pytest.raises(DownloadError, match="another file"):
+        await suno.download(f"{host.url}/other/x.mp3", tmp_path, overwrite=True)
+    host.hold.set()
+    await first
+
+
+async def test_the_last_waiter_leaves(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Cancelling the only waiter ends the download, and its part file is gone at once."""
+    host.hold = asyncio.Event()
+    downloading = asyncio.ensure_future(suno.download(f"{host.url}/x.mp3", tmp_path))
+    async with asyncio.timeout(10):
+        while not names(tmp_path):  # noqa: ASYNC110 (no event to wait for)
+            await asyncio.sleep(0.01)
+    downloading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await downloading
+    assert names(tmp_path) == []
+
+
+async def test_closed(host: FileHost, tmp_path: Path) -> None:
+    """Closing the client ends its downloads, and their part files are gone at once."""
+    host.hold = asyncio.Event()
+    suno = SunoClient(KEY, base_url=host.url)
+    downloading = asyncio.ensure_future(
+        suno.download_all([f"{host.url}/{each}.mp3" for each in range(20)], tmp_path)
+    )
+    async with asyncio.timeout(10):
+        while len(names(tmp_path)) < 8:  # noqa: ASYNC110 (no event to wait for)
+            await asyncio.sleep(0.01)
+    await suno.close()
+    with pytest.raises(ClientClosedError):
+        await downloading
+    assert names(tmp_path) == []
+    assert len(host.requests) == 8
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 416, 451, 501, 206])
+async def test_final_statuses(
+    host: FileHost, suno: SunoClient, tmp_path: Path, status: int
+) -> None:
+    """A status that another attempt does not change ends the download after one request."""
+    host.statuses = [status] * 3
+    with pytest.raises(DownloadError, match=f"HTTP {status}"):
+        await suno.download(f"{host.url}/x.mp3?signature=secret", tmp_path)
+    assert len(host.requests) == 1
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+async def test_temporary_statuses(
+    host: FileHost, suno: SunoClient, tmp_path: Path, status: int
+) -> None:
+    """A temporary status is retried."""
+    host.statuses = [status] * 2
+    assert (await suno.download(f"{host.url}/x.mp3", tmp_path)).read_bytes() == host.body
+
+
+async def test_errors_hide_signatures(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """The error of a download does not contain the query of the URL."""
+    host.statuses = [404]
+    with pytest.raises(DownloadError) as caught:
+        await suno.download(f"{host.url}/x.mp3?signature=secret", tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"<!DOCTYPE html><title>Sign in</title>", "HTML"),
+        (b'{"error": "expired"}', "JSON"),
+        (b"", "empty"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "image instead of audio"),
+    ],
+)
+async def test_not_a_song(
+    host: FileHost, suno: SunoClient, tmp_path: Path, body: bytes, problem: str
+) -> None:
+    """A page, an empty body or another kind of file is an error, not a song."""
+    host.body = body
+    track = Track(suno_id="s", suno_audio_url=f"{host.url}/x.mp3")
+    with pytest.raises(DownloadError, match=problem):
+        await suno.download(track, tmp_path)
+    assert len(host.requests) == 1
+    assert names(tmp_path) == []
+
+
+async def test_any_media(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """The caller can say what the file must contain."""
+    host.body = b"[Verse]\nla la"
+    path = await suno.download(f"{host.url}/x.txt", tmp_path, media="any", name="lyrics.txt")
+    assert path.read_bytes() == host.body
+    assert path.name == "lyrics.txt"
+    with pytest.raises(DownloadError, match="instead of video"):
+        await suno.download(f"{host.url}/x.txt", tmp_path, media="video", name="video.mp4")
+
+
+async def test_compressed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """A compressed reply is saved decompressed; one that breaks is not resumed but repeated."""
+    body, host.body = host.body, gzip.compress(host.body)
+    host.headers["Content-Encoding"] = "gzip"
+    host.cuts = [len(host.body) // 2]
+    path = await suno.download(f"{host.url}/x.mp3", tmp_path)
+    assert path.read_bytes() == body
+    assert host.ranges_asked == [None, None]
+
+
+@pytest.mark.parametrize("cut", [None, 100_000])
+async def test_checksum(host: FileHost, suno: SunoClient, tmp_path: Path, cut: int | None) -> None:
+    """The checksum that a host gives is checked, resumed or not; a wrong one is an error."""
+    digest = b64encode(hashlib.sha256(host.body).digest()).decode()
+    host.headers["Repr-Digest"] = f"sha-256=:{digest}:"
+    host.cuts = [] if cut is None else [cut]
+    path = await suno.download(f"{host.url}/x.mp3", tmp_path)
+    assert path.read_bytes() == host.body
+    host.body = host.body[:-1] + b"!"
+    with pytest.raises(DownloadError, match="sha256"):
+        await suno.download(f"{host.url}/other.mp3", tmp_path)
+    assert names(tmp_path) == ["x.mp3"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_too_large(
+    host: FileHost, suno: SunoClient, tmp_path: Path, *, chunked: bool
+) -> None:
+    """A file that is larger than the bound is an error, announced or not."""
+    host.chunked = chunked
+    with pytest.raises(DownloadError, match="max_bytes"):
+        await suno.download(f"{host.url}/x.mp3", tmp_path, max_bytes=len(host.body) - 1)
+    assert names(tmp_path) == []
+    path = await suno.download(f"{host.url}/x.mp3", tmp_path, max_bytes=len(host.body))
+    assert path.read_bytes() == host.body
+
+
+async def test_existing(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """An existing file is kept without a request, unless it is to be replaced."""
+    (tmp_path / "x.mp3").write_bytes(b"mine")
+    url, events = f"{host.url}/x.mp3", list[DownloadProgress]()
+    path = await suno.download(url, tmp_path, progress=events.append)
+    assert (path.read_bytes(), len(host.requests)) == (b"mine", 0)
+    assert [(each.done, each.received) for each in events] == [(True, 0)]
+    assert (await suno.download(url, tmp_path, overwrite=True)).read_bytes() == host.body
+
+
+async def test_disk_errors(
+    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong on disk is a DownloadError: no space, a file or a directory in the way."""
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "x.mp3").mkdir()
+    url = f"{host.url}/x.mp3"
+    with pytest.raises(DownloadError, match="save"):
+        await suno.download(url, tmp_path / "file" / "below")
+    with pytest.raises(DownloadError, match="not a file"):
+        await suno.download(url, tmp_path)
+    with pytest.raises(DownloadError, match="save"):
+        await suno.download(url, tmp_path, name="\0.mp3")
+    with pytest.raises(DownloadError, match="too long"):
+        await suno.download(url, tmp_path, name="x" * 300)
+    for name in ("../x.mp3", "/x.mp3", ""):
+        with pytest.raises(DownloadError):
+            await suno.download(url, tmp_path / "new", name=name or "..")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parts, "_write_all", full)
+    before = len(host.requests)
+    with pytest.raises(DownloadError, match="No space"):
+        await suno.download(url, tmp_path, name="y.mp3")
+    assert len(host.requests) == before + 1
+    assert names(tmp_path) == ["file", "x.mp3"]
+
+
+async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
+    """A URL that cannot be requested is a DownloadError."""
+    for url in (
+        *("", "x.mp3", "ftp://x.example/a", "file:///etc/passwd", "http://a..b/", "https://a..b/x"),
+        *(
+            "https://[::1/x",
+            "https://" + "a" * 300 + "/x",
+            "https://x.example:99999/x",
+            "https:///",
+        ),
+    ):
+        with pytest.raises(DownloadError):
+            await suno.download(url, tmp_path)
+    assert names(tmp_path) == []
+
+
+async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Progress grows from zero to the total and ends once, even if another callback fails."""
+    host.body = song(5_000_000)
+    host.cuts = [1_000_000]
+    events: list[DownloadProgress] = []
+
+    def fail(_event: DownloadProgress) -> None:
+        raise ValueError("a bug in the callback")
+
+    await asyncio.gather(
+        suno.download(f"{host.url}/x.mp3", tmp_path, progress=fail),
+        suno.download(f"{host.url}/x.mp3", tmp_path, progress=events.append),
+    )
+    received = [each.received for each in events]
+    assert received[0] == 0
+    assert received == sorted(received)
+    assert 1_000_000 in received
+    assert received[-1] == events[-1].total == 5_000_000
+    assert [each.done for each in events] == [False] * (len(events) - 1) + [True]
+    assert {each.path for each in events} == {str(tmp_path / "x.mp3")}
+    host.statuses = [404]
+    with pytest.raises(DownloadError):
+        await suno.download(f"{host.url}/y.mp3", tmp_path, progress=events.append)
+    assert events[-1].error == "HTTP 404"
+
+
+def tracks(host: FileHost, count: int, task_id: str = "t") -> tuple[Track, ...]:
+    """Return songs at a host."""
+    return tuple(
+        Track(task_id=task_id, suno_id=f"{task_id}-{each}", suno_audio_url=f"{host.url}/{each}.mp3")
+        for each in range(count)
+    )
+
+
+async def test_expired(
+    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An expired URL is replaced once by the one in the current record of the task."""
+    asked: list[str] = []
+    new = TaskInfo(
+        task_id="t",
+        status=TaskStatus.SUCCESS,
+        tracks=tuple(
+            Track(task_id="t", suno_id=f"t-{each}", suno_audio_url=f"{host.url}/new-{each}.mp3")
+            for each in range(2)
+        ),
+    )
+
+    async def task_info(task_id: str) -> TaskInfo:
+        asked.append(task_id)
+        return new
+
+    monkeypatch.setattr(suno._runtime().downloader, "_refresh", task_info)
+    host.paths = {"/0.mp3": 403, "/1.mp3": 410, "/new-1.mp3": 403}
+    first, second = tracks(host, 2)
+    assert (await suno.download(first, tmp_path)).read_bytes() == host.body
+    with pytest.raises(DownloadError, match="403"):
+        await suno.download(second, tmp_path)
+    assert asked == ["t", "t"]
+    paths = [each[":path"] for each in host.requests]
+    assert paths == ["/0.mp3", "/new-0.mp3", "/1.mp3", "/new-1.mp3"]
+    # The same URL again: it has not expired.
+    with pytest.raises(DownloadError, match="403"):
+        await suno.download(new.tracks[1], tmp_path)
+    assert len(host.requests) == 5
+
+
+async def test_expired_stem(
+    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The URLs of stems and of other results are replaced as well."""
+
+    async def task_info(task_id: str) -> TaskInfo:
+        return infos[task_id]
+
+    def info(task_id: str, name: str) -> TaskInfo:
+        if task_id == "stems":
+            urls = {"vocals": f"{host.url}/{name}"}
+            return TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_info=urls)
+        media = (f"{host.url}/{name}",)
+        return TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_urls=media)
+
+    infos = {each: info(each, "new.mp3") for each in ("stems", "sounds")}
+    monkeypatch.setattr(suno._runtime().downloader, "_refresh", task_info)
+    host.paths = {"/old.mp3": 404}
+    paths = await suno.download_all([info("stems", "old.mp3"), info("sounds", "old.mp3")], tmp_path)
+    assert [each.read_bytes() == host.body for each in paths] == [True, True]
+
+
+async def test_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """All files of outcomes are downloaded, in their order, and failed outcomes have none."""
+    infos = [
+        TaskInfo(task_id=each, status=TaskStatus.SUCCESS, tracks=tracks(host, 2, each))
+        for each in ("a", "b")
+    ]
+    stems = {"vocals": f"{host.url}/1/vocals.mp3", "choir": f"{host.url}/2/vocals.mp3"}
+    infos.append(TaskInfo(task_id="c", status=TaskStatus.SUCCESS, media_info=stems))
+
+    async def outcomes() -> AsyncIterator[Success | Failure]:
+        yield Failure("x", SunoError("failed"))
+        for info in infos:
+            yield Success(info.task_id, info)
+
+    events: list[DownloadProgress] = []
+    paths = await suno.download_all(outcomes(), tmp_path, progress=events.append)
+    assert len(paths) == len(set(paths)) == 6
+    assert [path.name[:3] for path in paths[:4]] == ["a-0", "a-1", "b-0", "b-1"]
+    assert {each.path for each in events if each.done} == {str(path) for path in paths}
+    asked = len(host.requests)
+    assert await suno.download_all(infos[0], tmp_path) == paths[:2]
+    assert len(host.requests) == asked
+
+
+async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """One failure does not stop the rest, and the error contains what was downloaded."""
+    host.paths = {"/1.mp3": 404}
+    urls = [f"{host.url}/0.mp3", "", f"{host.url}/1.mp3", f"{host.url}/2.mp3"]
+    with pytest.raises(DownloadsFailedError) as caught:
+        await suno.download_all(urls, tmp_path)
+    assert len(caught.value.errors) == 2
+    assert [each.name for each in caught.value.paths] == ["0.mp3", "2.mp3"]
+    assert names(tmp_path) == ["0.mp3", "2.mp3"]
+
+
+async def test_download_all_of_a_broken_source(
+    host: FileHost, suno: SunoClient, tmp_path: Path
+) -> None:
+    """An error of the source ends the downloads and reaches the caller unchanged."""
+    host.hold = asyncio.Event()
+
+    async def outcomes() -> AsyncIterator[str]:
+        yield f"{host.url}/0.mp3"
+        await host.arrived.wait()
+        raise LookupError("the source broke")
+
+    with pytest.raises(LookupError):
+        await suno.download_all(outcomes(), tmp_path)
+    assert names(tmp_path) == []

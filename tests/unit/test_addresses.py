@@ -1,0 +1,122 @@
+"""Which addresses and URLs of files may be reached."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_address
+
+import pytest
+from yarl import URL
+
+from suno_async import ConfigurationError, SunoClient
+from suno_async.files.addresses import (
+    AddressPolicy,
+    AddressRefusedError,
+    UnsafeUrlError,
+    is_public,
+    literal_address,
+)
+
+
+@pytest.mark.parametrize(
+    "text", ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8", "::ffff:1.1.1.1"]
+)
+def test_public(text: str) -> None:
+    """A public address is public, embedded in an IPv6 address or not."""
+    assert is_public(ip_address(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Addresses to refuse, not to bind to.
+        *("127.0.0.1", "127.255.0.1", "0.0.0.0", "0.1.2.3", "10.1.2.3", "172.16.0.1"),  # noqa: S104 (as above)
+        *("192.168.1.1", "169.254.169.254", "100.64.0.1", "100.127.255.255", "192.0.0.8"),
+        *("192.88.99.1", "198.18.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255"),
+        *(
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "fe80::1",
+            "fe80::1%1",
+        ),
+        *("fec0::1", "fc00::1", "fd12::1", "ff02::1", "2002:7f00:1::", "2002:a00:1::"),
+        *("64:ff9b::127.0.0.1", "64:ff9b:1::8.8.8.8", "2001:0:7f00:1::", "2001:db8::1", "100::1"),
+        *("3fff::1", "5f00::1", "::ffff:0:127.0.0.1"),
+    ],
+)
+def test_not_public(text: str) -> None:
+    """Private, local, shared, reserved and multicast addresses are not public, embedded or not."""
+    assert not is_public(ip_address(text))
+    with pytest.raises(AddressRefusedError):
+        AddressPolicy().open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, 80)))
+
+
+@pytest.mark.parametrize(
+    "host", ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.1.", "0x7f.1", "0"]
+)
+def test_spellings(host: str) -> None:
+    """Every spelling that system resolvers accept is recognised as an address."""
+    address = literal_address(host)
+    assert address is not None
+    assert not is_public(address)
+    with pytest.raises(UnsafeUrlError, match="allow_hosts"):
+        AddressPolicy().check_url(URL(f"https://{host}/x"))
+
+
+def test_urls() -> None:
+    """Only https URLs of names and public addresses pass the check of the URL."""
+    policy = AddressPolicy()
+    policy.check_url(URL("https://cdn.example/x.mp3"))
+    policy.check_url(URL("https://8.8.8.8/x.mp3"))
+    for url in (
+        *("http://cdn.example/x.mp3", "ftp://cdn.example/x", "https:///x", "file:///etc/passwd"),
+        *("https://localhost/x", "https://a.localhost./x", "https://[::1]/x"),
+    ):
+        with pytest.raises(UnsafeUrlError):
+            policy.check_url(URL(url))
+
+
+def test_allowed() -> None:
+    """An allowed host may have any address and needs no https; other hosts still do."""
+    policy = AddressPolicy(["Minio.internal", "[::1]", "10.0.0.0/8"])
+    for url in ("http://minio.internal:9000/x", "http://[::1]/x", "http://10.2.3.4/x"):
+        policy.check_url(URL(url))
+    assert policy.trusts(URL("http://MINIO.internal./x"))
+    assert not policy.trusts(URL("http://10.2.3.4/x"))
+    policy.check_address("10.2.3.4")
+    policy.check_address("::ffff:10.2.3.4")
+    for address in ("127.0.0.1", "::1"):
+        with pytest.raises(AddressRefusedError):
+            policy.check_address(address)
+    with pytest.raises(UnsafeUrlError):
+        policy.check_url(URL("http://name.of.10.2.3.4.example/x"))
+
+
+def test_the_host_of_the_api() -> None:
+    """The host of the API may have any address, but not without https if the API uses https."""
+    policy = AddressPolicy((), URL("http://127.0.0.1:8000"))
+    policy.check_url(URL("http://127.0.0.1:9000/x"))
+    with pytest.raises(UnsafeUrlError):
+        policy.check_url(URL("http://127.0.0.2/x"))
+    policy = AddressPolicy((), URL("https://api.internal"))
+    assert policy.trusts(URL("https://api.internal/x"))
+    with pytest.raises(UnsafeUrlError):
+        policy.check_url(URL("http://api.internal/x"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"allow_hosts": "one.example"}, {"allow_hosts": [""]}, {"allow_hosts": ["10.0.0.0/99"]}),
+        *({"allow_hosts": ["a:80"]}, {"allow_hosts": ["*"]}, {"proxy": "socks5://secret@x"}),
+        *({"proxy": "nothing"}, {"ssl": False}),
+    ],
+)
+def test_invalid_options(options: dict[str, object]) -> None:
+    """An invalid host, proxy or TLS context is refused at once, without showing a password."""
+    with pytest.raises(ConfigurationError) as caught:
+        SunoClient("k", **options)  # type: ignore[arg-type]
+    assert "secret" not in str(caught.value)

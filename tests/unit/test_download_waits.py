@@ -1,0 +1,229 @@
+"""How long downloads wait, in virtual time: slow hosts, pauses, timeouts and slots."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from suno_async import DownloadError
+from suno_async.files.downloads import PARALLEL, Downloader
+from suno_async.files.fetching import DownloadTerms
+from suno_async.files.sources import FileSource
+from tests.file_host import song
+from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from yarl import URL
+
+    from suno_async.files.connections import Connections
+
+BODY = song(1_000_000)
+
+
+class Body:
+    """A body that arrives at some speed, in bytes per second."""
+
+    def __init__(self, data: bytes, speed: float) -> None:
+        self._data = data
+        self._speed = speed
+
+    async def readany(self) -> bytes:
+        """Return what arrives within a second."""
+        if self._data and self._speed:
+            await asyncio.sleep(1)
+        elif self._data:
+            await asyncio.Event().wait()
+        size = int(self._speed)
+        piece, self._data = self._data[:size], self._data[size:]
+        return piece
+
+    def _read_nowait(self, _count: int) -> bytes:
+        return b""
+
+
+class Reply:
+    """A reply of a host."""
+
+    def __init__(
+        self,
+        status: int = 200,
+        *,
+        speed: float = len(BODY),
+        headers: Mapping[str, str] | None = None,
+        body: bytes = BODY,
+    ) -> None:
+        self.status = status
+        self.headers = dict(headers or {})
+        self.content_length = len(body)
+        self.content = Body(body, speed)
+
+
+class Hosts:
+    """The connections to hosts that a script describes.
+
+    Attributes:
+        answer: Returns the reply to a request.
+        requests: The virtual time and the host of each request.
+    """
+
+    def __init__(self, answer: Callable[[URL], Reply]) -> None:
+        self.answer = answer
+        self.requests: list[tuple[float, str]] = []
+
+    @contextlib.asynccontextmanager
+    async def get(self, url: URL, headers: Mapping[str, str]) -> AsyncGenerator[Reply]:  # noqa: ARG002 (the real signature)
+        """Return the scripted reply."""
+        self.requests.append((asyncio.get_running_loop().time(), url.host or ""))
+        await asyncio.sleep(0.1)
+        yield self.answer(url)
+
+    def downloader(self) -> Downloader:
+        """Return a downloader that uses these connections."""
+        return Downloader(cast("Connections", self))
+
+
+@pytest.fixture(autouse=True)
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in the loop's thread: virtual time would pass while another thread works."""
+
+    async def inline(work: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 (any work)
+        await asyncio.sleep(0)
+        return work(*args)
+
+    monkeypatch.setattr(asyncio, "to_thread", inline)
+
+
+async def download(
+    hosts: Hosts, directory: Path, host: str = "a", timeout: float | None = None
+) -> tuple[float, str]:
+    """Download a file; return when that ended, and the error."""
+    source = FileSource(f"https://{host}.example/{host}.mp3", f"{host}.mp3", identity=host)
+    error = ""
+    try:
+        await hosts.downloader().download(
+            source, directory, DownloadTerms(overwrite=False, timeout=timeout, max_bytes=2**30)
+        )
+    except DownloadError as raised:
+        error = str(raised)
+    return asyncio.get_running_loop().time(), error
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 451])
+def test_final_errors_take_no_time(tmp_path: Path, status: int) -> None:
+    """A final status ends a download within the time of one request."""
+    ended, error = run_virtual(download(Hosts(lambda _: Reply(status)), tmp_path))
+    assert ended < 0.2
+    assert f"HTTP {status}" in error
+
+
+def test_pauses(tmp_path: Path) -> None:
+    """Temporary errors are retried after 2 and 4 seconds, or later if the host says so."""
+    hosts = Hosts(lambda _: Reply(503))
+    run_virtual(download(hosts, tmp_path))
+    assert [round(each, 1) for each, _ in hosts.requests] == [0.0, 2.1, 6.2]
+    for value, second in (("30", 30.1), ("100000", 60.1), ("-5", 2.1), ("tomorrow", 2.1)):
+        reply = Reply(429, headers={"Retry-After": value})
+        hosts = Hosts(lambda _, reply=reply: reply)  # type: ignore[misc]
+        run_virtual(download(hosts, tmp_path))
+        assert round(hosts.requests[1][0], 1) == second
+
+
+def test_slow_host(tmp_path: Path) -> None:
+    """A host below the minimum speed fails after three windows; one above it is waited for."""
+    ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=4000)), tmp_path))
+    assert "slower" in error
+    assert 90 < ended < 100
+    ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=5000)), tmp_path))
+    assert not error
+    assert 200 <= ended < 210
+    assert [each.name for each in tmp_path.iterdir()] == ["a.mp3"]
+
+
+def test_timeout(tmp_path: Path) -> None:
+    """The total timeout ends a download that is fast enough, and its part file is gone."""
+    ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=5000)), tmp_path, timeout=100))
+    assert ended == pytest.approx(100, abs=1)
+    assert "timeout of 100" in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_slow_hosts_do_not_occupy_every_slot(tmp_path: Path) -> None:
+    """While as many hosts as there are slots send nothing, other files arrive after one window."""
+
+    def answer(url: URL) -> Reply:
+        return Reply(speed=0.0 if "slow" in (url.host or "") else len(BODY))
+
+    hosts = Hosts(answer)
+    downloader = hosts.downloader()
+
+    async def one(host: str) -> float:
+        source = FileSource(f"https://{host}.example/", f"{host}.mp3", identity=host)
+        with contextlib.suppress(DownloadError):
+            await downloader.download(source, tmp_path, DownloadTerms(False, None, 2**30))  # noqa: FBT003 (a tuple)
+        return asyncio.get_running_loop().time()
+
+    async def both() -> tuple[list[float], list[float]]:
+        slow = [asyncio.create_task(one(f"slow{each}")) for each in range(PARALLEL)]
+        fast = [asyncio.create_task(one(f"fast{each}")) for each in range(PARALLEL)]
+        return await _all(slow), await _all(fast)
+
+    slow, fast = run_virtual(both())
+    assert max(fast) < 33
+    assert max(slow) < 110
+    assert len(list(tmp_path.iterdir())) == PARALLEL
+
+
+async def _all(works: list[asyncio.Task[float]]) -> list[float]:
+    awaited: list[Awaitable[float]] = list(works)
+    return list(await asyncio.gather(*awaited))
+
+
+def test_waiting_for_a_slot_does_not_count(tmp_path: Path) -> None:
+    """The timeout of a download starts with its first attempt, not while it waits for others."""
+    hosts = Hosts(lambda _: Reply(speed=50_000))
+    downloader = hosts.downloader()
+
+    async def all_of_them() -> None:
+        await asyncio.gather(
+            *(
+                downloader.download(
+                    FileSource(f"https://{each}.example/", f"{each}.mp3", identity=str(each)),
+                    tmp_path,
+                    DownloadTerms(overwrite=False, timeout=30, max_bytes=2**30),
+                )
+                for each in range(3 * PARALLEL)
+            )
+        )
+
+    run_virtual(all_of_them())
+    assert len(list(tmp_path.iterdir())) == 3 * PARALLEL
+    assert hosts.requests[-1][0] > 30
+
+
+def test_sources_are_read_on_demand(tmp_path: Path) -> None:
+    """`download_all` reads its source only as fast as files are downloaded."""
+    hosts = Hosts(lambda _: Reply(speed=100_000))
+    read = 0
+
+    async def sources() -> AsyncGenerator[FileSource]:
+        nonlocal read
+        for each in range(50):
+            read += 1
+            yield FileSource(f"https://{each}.example/", f"{each}.mp3", identity=str(each))
+
+    async def measured() -> int:
+        terms = DownloadTerms(overwrite=False, timeout=None, max_bytes=2**30)
+        downloader = hosts.downloader()
+        work = asyncio.create_task(downloader.download_all(sources(), tmp_path, terms))
+        await asyncio.sleep(5)
+        first = read
+        assert len(await work) == 50
+        return first
+
+    assert run_virtual(measured()) <= PARALLEL + 1

@@ -1,0 +1,208 @@
+"""Part files: what is written, and what never appears under the final name."""
+
+# pyright: reportPrivateUsage=false (the seams behind the public methods)
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import stat
+import sys
+import threading
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from suno_async.files import parts
+from suno_async.files.parts import Part, PartError
+from tests.file_host import song
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def part_in(directory: Path, body: bytes = b"", encoding: str = "identity") -> Part:
+    """Return a part file that contains a body."""
+    part = Part(directory, None, 10_000_000)
+    part.restart(encoding, None)
+    if body:
+        part.write([body])
+    return part
+
+
+def test_published(tmp_path: Path) -> None:
+    """A file appears in a new directory, complete, and no part file stays."""
+    part = part_in(tmp_path / "new", song(100))
+    assert [each.suffix for each in (tmp_path / "new").iterdir()] == [".part"]
+    part.finish(tmp_path / "new" / "x.mp3", overwrite=False)
+    part.discard()
+    assert [each.name for each in (tmp_path / "new").iterdir()] == ["x.mp3"]
+    assert (tmp_path / "new" / "x.mp3").read_bytes() == song(100)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs no directories")
+def test_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is synced while it still has its part name, and then the directory with the name."""
+    events: list[str] = []
+    sync, path = os.fsync, tmp_path / "x.mp3"
+
+    def record(descriptor: int) -> None:
+        kind = "directory" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        events.append(f"{kind} {path.exists()}")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", record)
+    part = part_in(tmp_path, song(100))
+    part.finish(path, overwrite=True)
+    part.discard()
+    assert events == ["file False", "directory True"]
+
+
+def test_overwrite(tmp_path: Path) -> None:
+    """A file that appeared during the download is kept, unless it is to be replaced."""
+    path = tmp_path / "x.mp3"
+    path.write_bytes(b"other")
+    for overwrite in (False, True):
+        part = part_in(tmp_path, song(100))
+        part.finish(path, overwrite=overwrite)
+        part.discard()
+        assert path.read_bytes() == (song(100) if overwrite else b"other")
+    assert [each.name for each in tmp_path.iterdir()] == ["x.mp3"]
+
+
+def test_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without hard links gets the file as well, and keeps an existing one."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "x.mp3"
+    for size in (100, 200):
+        part = part_in(tmp_path, song(size))
+        part.finish(path, overwrite=False)
+        part.discard()
+    assert path.read_bytes() == song(100)
+    assert [each.name for each in tmp_path.iterdir()] == ["x.mp3"]
+
+
+def test_a_directory_has_the_name(tmp_path: Path) -> None:
+    """A directory is never replaced by a file."""
+    (tmp_path / "x.mp3").mkdir()
+    for overwrite in (False, True):
+        part = part_in(tmp_path, song(100))
+        with pytest.raises(PartError, match="cannot save"):
+            part.finish(tmp_path / "x.mp3", overwrite=overwrite)
+        part.discard()
+    assert [each.name for each in tmp_path.iterdir()] == ["x.mp3"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "raw deflate"])
+def test_compressed(tmp_path: Path, encoding: str) -> None:
+    """A compressed body is saved decompressed, wherever it is split, and only if it is complete."""
+    body = song(5000)
+    wire = gzip.compress(body[:2000]) + gzip.compress(body[2000:])
+    if encoding.endswith("deflate"):
+        wire = zlib.compress(body)
+    if encoding == "raw deflate":
+        wire = wire[2:-4]
+    for count, step in enumerate((1, 7, 10_000)):
+        part = part_in(tmp_path, b"", encoding.removeprefix("raw "))
+        for start in range(0, len(wire) - 1, step):
+            part.write([wire[start : min(start + step, len(wire) - 1)]])
+        with pytest.raises(PartError, match="incomplete"):
+            part.finish(tmp_path / "x", overwrite=True)
+        part.write([wire[-1:]])
+        part.finish(tmp_path / f"{count}.mp3", overwrite=False)
+        part.discard()
+        assert (tmp_path / f"{count}.mp3").read_bytes() == body
+        assert part.received == len(wire)
+
+
+def test_bad_encodings(tmp_path: Path) -> None:
+    """A damaged or unsupported compression is an error."""
+    part = part_in(tmp_path, b"", "gzip")
+    with pytest.raises(PartError, match="damaged"):
+        part.write([b"ID3 is not gzip"])
+    with pytest.raises(PartError, match="unsupported"):
+        part.restart("br", None)
+    part.discard()
+
+
+def test_bomb(tmp_path: Path) -> None:
+    """A body that decompresses to more than the bound is stopped at the bound."""
+    part = Part(tmp_path, "any", 3_000_000)
+    part.restart("gzip", None)
+    with pytest.raises(PartError, match="max_bytes"):
+        part.write([gzip.compress(bytes(100_000_000))])
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size <= 3_000_000
+    part.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is reported with its reason."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    part = part_in(tmp_path)
+    monkeypatch.setattr(parts, "_write_all", full)
+    with pytest.raises(PartError, match="No space left"):
+        part.write([song(100)])
+    part.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A discard waits for a write in another thread, and what comes later is refused."""
+    part = part_in(tmp_path)
+    write, began, go_on = parts._write_all, threading.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> None:  # noqa: ANN401 (passed on)
+        began.set()
+        go_on.wait(10)
+        write(*arguments)
+
+    monkeypatch.setattr(parts, "_write_all", slow)
+    writing = threading.Thread(target=part.write, args=([song(100)],))
+    writing.start()
+    began.wait(10)
+    discarding = threading.Thread(target=part.discard)
+    discarding.start()
+    assert discarding.is_alive()
+    go_on.set()
+    writing.join()
+    discarding.join()
+    with pytest.raises(PartError, match="cancelled"):
+        part.write([b"x"])
+    with pytest.raises(PartError, match="cancelled"):
+        part.restart("identity", None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_part_files_of_dead_processes(tmp_path: Path) -> None:
+    """The first download into a directory removes part files of dead processes, and no others."""
+    (tmp_path / ".suno-dead.part").write_bytes(b"left behind")
+    (tmp_path / "other.part").write_bytes(b"not ours")
+    first = part_in(tmp_path)
+    Part._swept.discard(tmp_path)
+    second = part_in(tmp_path)
+    kept = {each.name for each in tmp_path.iterdir()}
+    assert len(kept) == 3
+    assert ".suno-dead.part" not in kept
+    first.discard()
+    second.discard()
+
+
+def test_many_buffers(tmp_path: Path) -> None:
+    """More pieces than one system call accepts are written completely and in order."""
+    part = part_in(tmp_path)
+    body = song(40_000)
+    part.write([body[start : start + 10] for start in range(0, len(body), 10)])
+    part.finish(tmp_path / "x.mp3", overwrite=False)
+    part.discard()
+    assert (tmp_path / "x.mp3").read_bytes() == body
