@@ -13,6 +13,7 @@ from suno_async.errors import (
     CreditLimitError,
     DownloadError,
     DownloadsFailedError,
+    ExportError,
     FeatureDisabledError,
     GenerationFailedError,
     InputChangedError,
@@ -36,6 +37,7 @@ from suno_async.errors import (
     ValidationError,
     WrongEventLoopError,
 )
+from suno_async.export import export_results
 from suno_async.files.progress import DownloadProgress
 from suno_async.handles import Created, Creation, NotCreated, TaskHandle
 from suno_async.inputs import (
@@ -74,6 +76,13 @@ from suno_async.models import (
 )
 from suno_async.outcomes import Failure, JobFailure, JobOutcome, JobSuccess, Outcome, Success
 from suno_async.policy import PollPolicy
+from suno_async.records import (
+    ResultRecord,
+    ResultSource,
+    TrackRecord,
+    result_record,
+    track_records,
+)
 from suno_async.statistics import DurationSummary, Statistics
 from suno_async.submissions import Submission, SubmissionState
 from suno_async.telemetry import NullObserver, Observer
@@ -97,6 +106,7 @@ __all__ = [
     "DurationSummary",
     "Durations",
     "Estimate",
+    "ExportError",
     "ExtendMusic",
     "ExtendUpload",
     "Failure",
@@ -135,6 +145,8 @@ __all__ = [
     "RateLimitError",
     "RequestTimeoutError",
     "ResponseError",
+    "ResultRecord",
+    "ResultSource",
     "RunInUseError",
     "RunSummary",
     "SeparateVocals",
@@ -159,9 +171,13 @@ __all__ = [
     "TaskStatus",
     "TaskTimeoutError",
     "Track",
+    "TrackRecord",
     "TransportError",
     "UploadError",
     "ValidationError",
     "WrongEventLoopError",
     "check_task_id",
+    "export_results",
+    "result_record",
+    "track_records",
 ]

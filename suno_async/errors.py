@@ -29,6 +29,7 @@ The tree of classes::
     ├── DownloadError               a file could not be downloaded
     │   └── DownloadsFailedError    some of several files could not be downloaded
     ├── UploadError                 a file could not be uploaded
+    ├── ExportError                 an export could not be written
     ├── JournalError                the journal could not be read or written
     │   ├── InputChangedError       the same key or position was used for another input
     │   └── RunInUseError           another process works on the run
@@ -343,6 +344,10 @@ class DownloadsFailedError(DownloadError):
 
 class UploadError(SunoError):
     """A local file could not be read or uploaded."""
+
+
+class ExportError(SunoError):
+    """An export could not be written. No incomplete file is left."""
 
 
 class JournalError(SunoError):

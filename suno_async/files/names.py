@@ -1,54 +1,288 @@
-"""Names for downloaded files. Pure."""
+"""Names for downloaded files, from a template. Pure.
+
+A name depends only on the file that it is for, not on the order of the downloads or on what is
+already on disk. So a second run finds the files of the first one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
-from yarl import URL
-
+from suno_async.files.name_templates import Component, read_template
 from suno_async.models import Track
 
-#: Longest file name in bytes. Most file systems accept 255. The rest is for ``.part``.
-MOST_BYTES = 250
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-#: Longest suffix, dot included. A longer one belongs to no media file.
-MOST_SUFFIX = 16
+    from suno_async.models import TaskInfo
+
+#: Longest name of a file or directory in bytes, suffix included. Most file systems accept 255. The
+#: rest is for the suffix of a part file.
+MOST_BYTES = 200
 
 #: Most characters of a title in a file name.
 MOST_TITLE = 80
 
-_UNSAFE = re.compile(r"[^\w .()-]+")
+#: Most bytes of an id, and of a kind. With these and the bounds of a template, every title keeps
+#: at least a few bytes.
+MOST_ID = 48
+MOST_KIND = 24
+
+#: The template of the files of a song, and of all other files.
+TRACK_TEMPLATE = "{title}-{suno_id}"
+OTHER_TEMPLATE = "{kind}-{task_id}"
+
+#: What a file contains.
+Media = Literal["audio", "image", "video"]
+
+#: Known suffixes. The first of each kind is used for a URL without a known suffix.
+SUFFIXES: dict[Media, tuple[str, ...]] = {
+    "audio": (
+        *(".mp3", ".m4a", ".wav", ".flac", ".ogg", ".oga", ".opus", ".aac", ".aif", ".aiff"),
+        *(".mid", ".webm"),
+    ),
+    "image": (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif"),
+    "video": (".mp4", ".mov", ".webm", ".m4v", ".mkv"),
+}
+
+#: Names of devices on Windows, with any suffix and in any case. They also exist with superscript
+#: digits.
+_DEVICES = frozenset(
+    (
+        *("CON", "PRN", "AUX", "NUL"),
+        *(f"{port}{digit}" for port in ("COM", "LPT") for digit in range(10)),
+    )
+)
+
+#: An id that stays the same in a name, on every system.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?")
+
+#: Combining marks that are invisible: they choose the shape of a character.
+_INVISIBLE = re.compile("[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
-def file_name(track: Track | str) -> str:
-    """Return a file name: title and Suno id of a track, or the last part of a URL.
+class PlannedFile(NamedTuple):
+    """A result file and its name.
 
-    The name contains only letters, digits, spaces and ``_.()-``, and at most `MOST_BYTES` bytes.
-    The suffix is the one in the URL, or ``.mp3``.
+    Attributes:
+        url: Where the file is.
+        name: The name relative to the download directory. Directories are separated by ``/``.
+        media: What the file contains.
+        kind: The value of ``{kind}``: the name of the stem, otherwise the same as `media`.
+        track: The song that the file belongs to; None for stems, videos and sounds.
+    """
+
+    url: str
+    name: str
+    media: Media
+    kind: str
+    track: Track | None
+
+
+class _File(NamedTuple):
+    """What a name is made from. A number of None is unknown."""
+
+    url: str
+    media: Media
+    kind: str
+    title: str
+    task_id: str
+    suno_id: str
+    number: int | None
+    track: Track | None
+
+
+def file_name(source: Track | str, template: str | None = None) -> str:
+    """Return the name of a single file: the audio of a song, or a URL.
+
+    For a song, the name is the one that `plan_names` returns, unless the template contains
+    ``{index}``. The name of a URL starts with the last part of its path.
 
     Raises:
+        InvalidInputError: The template is not valid.
         ValueError: The URL is not valid.
     """
-    url = URL(track.suno_audio_url if isinstance(track, Track) else track)
-    suffix = _safe(url.suffix)
-    if len(suffix.encode()) > MOST_SUFFIX:
-        suffix = ""
-    suffix = suffix or ".mp3"
-    room = MOST_BYTES - len(suffix.encode())
-    if isinstance(track, Track):
-        # The id makes the name unique, so the title is what gets cut.
-        suno_id = _cut(_safe(track.suno_id), room)
-        title = _cut(_safe(track.title[:MOST_TITLE]), room - len(suno_id.encode()) - 1)
-        stem = "-".join(part for part in (title, suno_id) if part)
+    url = source.suno_audio_url if isinstance(source, Track) else source
+    path = PurePosixPath(unquote(urlsplit(url).path))
+    if isinstance(source, Track):
+        file = _track_file(source, url, "audio", source.task_id, None)
     else:
-        stem = _cut(_safe(PurePosixPath(url.name).stem), room)
-    return (stem.strip(". ") or "track") + suffix
+        media = _media_of(url)
+        file = _File(url, media, media, path.stem, "", "", None, None)
+        template = template or "{title}"
+    return _name(file, template)
+
+
+def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]:
+    """Return all result files of a task with their names.
+
+    The files are the audio and the cover image of each song, the stems, and the other results. No
+    two names are equal, not even on a system that ignores case. Names of different tasks differ,
+    too: a name gets a short hash if the template does not identify the file.
+
+    The fields of a template:
+
+    - ``{title}``: the title of the song; for other files, the same as ``{kind}``
+    - ``{suno_id}``: the id of the song; for other files, of the song that they were made from
+    - ``{task_id}``: the id of the task
+    - ``{index}``: the number of the song, stem or other result within its task, starting at 1
+    - ``{kind}``: the name of a stem, such as ``vocals``; otherwise ``audio``, ``image`` or
+      ``video``
+
+    A ``/`` in a template makes directories. The suffix is added: that of the URL, or the usual one
+    for the kind of file.
+
+    Args:
+        info: The record of the task.
+        template: The template. None uses ``{title}-{suno_id}`` for the files of a song and
+            ``{kind}-{task_id}`` for all others.
+
+    Raises:
+        InvalidInputError: The template is not valid.
+    """
+    used: set[str] = set()
+    # The last number appended to each name, so that many equal names take linear time.
+    numbers: dict[str, int] = {}
+    planned: list[PlannedFile] = []
+    for file in _files(info):
+        name = plain = _name(file, template)
+        while _folded(name) in used:
+            numbers[plain] = numbers.get(plain, 1) + 1
+            name = _name(file, template, f"-{numbers[plain]}")
+        used.add(_folded(name))
+        planned.append(PlannedFile(file.url, name, file.media, file.kind, file.track))
+    return planned
+
+
+def _files(info: TaskInfo) -> Iterator[_File]:
+    for index, track in enumerate(info.tracks, 1):
+        if track.suno_audio_url:
+            yield _track_file(track, track.suno_audio_url, "audio", info.task_id, index)
+        if image := track.suno_image_large_url or track.suno_image_url:
+            yield _track_file(track, image, "image", info.task_id, index)
+    source = info.param.input.get("suno_id")
+    suno_id = source if isinstance(source, str) else ""
+    for index, (stem, url) in enumerate(info.media_info.items(), 1):
+        if url:
+            yield _File(url, "audio", stem, stem, info.task_id, suno_id, index, None)
+    has_songs = any(track.suno_audio_url for track in info.tracks)
+    video = info.video_url
+    for index, url in enumerate(info.media_urls, 1):
+        media: Media = "video" if url == video else _media_of(url)
+        # The list repeats the audio of the songs.
+        if url and not (has_songs and media == "audio"):
+            yield _File(url, media, media, media, info.task_id, suno_id, index, None)
+
+
+def _track_file(track: Track, url: str, media: Media, task_id: str, index: int | None) -> _File:
+    return _File(url, media, media, track.title, task_id, track.suno_id, index, track)
+
+
+def _name(file: _File, template: str | None, end: str = "") -> str:
+    """Return the name of a file. `end` is appended in front of the suffix."""
+    parts = read_template(template or (OTHER_TEMPLATE if file.track is None else TRACK_TEMPLATE))
+    fields = {name for part in parts for name in part.fields}
+    extra = ("" if _identified(file, fields) else f"-{_hash(file)}") + end
+    *directories, last = parts
+    names = [_fill(file, part, "", "untitled") for part in directories]
+    fallback = "untitled" if file.track is None else "track"
+    names.append(_fill(file, last, extra + _suffix(file.url, file.media), fallback))
+    return "/".join(names)
+
+
+def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
+    """Return one part of a name: the fields filled in, and `end` appended."""
+    kept = {
+        "task_id": _cut(_safe(file.task_id[:MOST_ID]), MOST_ID),
+        "suno_id": _cut(_safe(file.suno_id[:MOST_ID]), MOST_ID),
+        "kind": _cut(_safe(file.kind[:MOST_KIND]), MOST_KIND),
+        "index": "" if file.number is None else str(file.number),
+        "title": "",
+    }
+    # One byte is for the underscore of a device name.
+    room = MOST_BYTES - 1 - len((part.text.format_map(kept) + end).encode())
+    kept["title"] = _cut(_safe(file.title[:MOST_TITLE]), room)
+    text = unicodedata.normalize("NFC", part.text.format_map(kept))
+    name = (text.lstrip(" .-").rstrip(" .-") or fallback) + end
+    base = unicodedata.normalize("NFKC", name.split(".")[0]).strip().upper()
+    return f"_{name}" if base in _DEVICES else name
+
+
+def _identified(file: _File, fields: set[str]) -> bool:
+    """Return whether the fields of a template distinguish a file from those of other tasks."""
+    task = "task_id" in fields and _stays_the_same(file.task_id)
+    if file.track is None:
+        return task and not fields.isdisjoint({"title", "kind", "index"})
+    song = "suno_id" in fields and _stays_the_same(file.suno_id)
+    return song or (task and "index" in fields and file.number is not None)
+
+
+def _stays_the_same(value: str) -> bool:
+    return len(value) <= MOST_ID and _PLAIN_ID.fullmatch(value) is not None
+
+
+def _hash(file: _File) -> str:
+    if file.track is not None and file.suno_id:
+        text = file.suno_id
+    elif file.track is None and file.task_id:
+        text = f"{file.task_id}\0{file.kind}\0{file.number}"
+    else:
+        text = f"{file.task_id}\0{_address(file.url)}"
+    # 48 bits: two of 10,000 files have the same hash with a probability of one in five million.
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:12]
+
+
+def _address(url: str) -> str:
+    """Return what identifies a file in its URL: no signature, if the path names a media file."""
+    address = url.split("#", 1)[0]
+    return address.split("?", 1)[0] if _known_suffix(url) else address
+
+
+def _media_of(url: str) -> Media:
+    found = _known_suffix(url)
+    if found in SUFFIXES["image"]:
+        return "image"
+    return "video" if found in SUFFIXES["video"] else "audio"
+
+
+def _suffix(url: str, media: Media) -> str:
+    found = _known_suffix(url)
+    return found if found in SUFFIXES[media] else SUFFIXES[media][0]
+
+
+def _known_suffix(url: str) -> str:
+    """Return the suffix in a URL, in lower case; empty if it is not that of a media file."""
+    try:
+        found = PurePosixPath(unquote(urlsplit(url).path)).suffix.lower()
+    except ValueError:
+        return ""
+    return found if any(found in known for known in SUFFIXES.values()) else ""
 
 
 def _safe(text: str) -> str:
-    return _UNSAFE.sub("_", text)
+    """Return the text in NFC, with each run of unsafe characters replaced by an underscore.
+
+    Letters, digits, combining marks, spaces and ``_.()-`` are safe.
+    """
+    text = _INVISIBLE.sub("/", unicodedata.normalize("NFC", text))
+    kept = [
+        each
+        if each.isalnum() or each in "_ .()-" or unicodedata.category(each).startswith("M")
+        else "/"
+        for each in text
+    ]
+    return re.sub("/+", "_", "".join(kept))
 
 
 def _cut(text: str, most_bytes: int) -> str:
     return text.encode()[: max(0, most_bytes)].decode(errors="ignore")
+
+
+def _folded(name: str) -> str:
+    """Return the same text for all names that some file system takes for one."""
+    return unicodedata.normalize("NFKC", name).upper().casefold()

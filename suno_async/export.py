@@ -1,0 +1,329 @@
+"""Export results to JSONL, CSV, Parquet and SQLite files.
+
+A file appears under its name only when it is complete. Memory stays flat: records are written in
+batches, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import csv
+import os
+import sqlite3
+import uuid
+from collections.abc import AsyncIterable
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
+
+import msgspec
+
+from suno_async.errors import ConfigurationError, ExportError
+from suno_async.records import ResultRecord, TrackRecord, result_record, track_records
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable
+    from os import PathLike
+
+    from suno_async.records import ResultSource
+
+T = TypeVar("T")
+
+#: Results written at a time. At 10 KB for each reply, a batch takes about 10 MB.
+BATCH = 1_000
+
+FileFormat = Literal["jsonl", "csv", "parquet", "sqlite"]
+Rows = Literal["results", "tracks"]
+
+#: The format of each suffix.
+SUFFIXES: dict[str, FileFormat] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+    ".db": "sqlite",
+}
+
+_RECORDS: dict[Rows, type[msgspec.Struct]] = {"results": ResultRecord, "tracks": TrackRecord}
+
+#: A spreadsheet takes a cell that starts with one of these for a formula. The last four are their
+#: full-width forms.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+async def export_results(
+    source: Iterable[ResultSource] | AsyncIterable[ResultSource],
+    path: str | PathLike[str],
+    *,
+    file_format: FileFormat | None = None,
+    rows: Rows = "results",
+    overwrite: bool = False,
+) -> int:
+    """Write results to a file, and return the number of rows.
+
+    Args:
+        source: Outcomes, task records, or the entries of a journal. A plain iterable must not
+            block.
+        path: The file. It appears only when it is complete.
+        file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. None derives it from
+            the suffix. Parquet needs the extra ``parquet``.
+        rows: ``"results"`` writes a `ResultRecord` for each job, ``"tracks"`` a `TrackRecord` for
+            each song, stem, video or sound. SQLite names its table so.
+        overwrite: Replace an existing file. A database with other tables is never replaced.
+
+    Raises:
+        ConfigurationError: The format is unknown, its extra is missing, or the file must not be
+            replaced. Nothing was read from `source`.
+        ExportError: The file cannot be written.
+    """
+    path = Path(path)
+    file_format = _format_of(path, file_format)
+    if rows not in _RECORDS:
+        raise ConfigurationError(f"rows must be 'results' or 'tracks', not {rows!r}")
+    writer_class = _WRITERS[file_format]
+    part = path.with_name(f".suno-{uuid.uuid4().hex}.part")
+    writer: _Writer | None = None
+    count = 0
+    try:
+        await _in_thread(_check_target, path, overwrite)
+        writer = await _in_thread(writer_class, part, rows)
+        async for batch in _batches(source):
+            count += await _in_thread(_write, writer, batch, rows)
+        await _in_thread(_finish, writer, part, path)
+    finally:
+        await _in_thread(_discard, writer, part)
+    return count
+
+
+def _format_of(path: Path, file_format: FileFormat | None) -> FileFormat:
+    found = file_format or SUFFIXES.get(path.suffix.lower())
+    if found not in _WRITERS:
+        known = ", ".join(_WRITERS)
+        wrong = f"{str(path)!r}" if file_format is None else f"{file_format!r}"
+        raise ConfigurationError(f"unknown format: {wrong}; the formats are {known}")
+    return found
+
+
+async def _batches(
+    source: Iterable[ResultSource] | AsyncIterable[ResultSource],
+) -> AsyncIterator[list[ResultSource]]:
+    batch: list[ResultSource] = []
+    async for item in _iterate(source):
+        batch.append(item)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def _iterate(
+    source: Iterable[ResultSource] | AsyncIterable[ResultSource],
+) -> AsyncIterator[ResultSource]:
+    if isinstance(source, AsyncIterable):
+        async for item in source:
+            yield item
+        return
+    for item in source:
+        yield item
+
+
+async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
+    """Run a function in a thread. A cancellation waits for it, so that nothing writes later."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        while not work.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        # Retrieve the error: the cancellation replaces it.
+        work.exception()
+        raise
+    except (OSError, sqlite3.Error) as error:
+        problem = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise ExportError(f"cannot write the export: {problem}") from error
+    return work.result()
+
+
+def _check_target(path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio.to_thread passes it by position)
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ConfigurationError(f"{path} exists: pass overwrite=True, or choose another file")
+    if not path.is_file():
+        raise ConfigurationError(f"{path} is not a file")
+    # The log of an open database would damage the new file.
+    open_database = any(Path(f"{path}{end}").exists() for end in ("-wal", "-journal"))
+    if open_database or not _tables(path) <= _RECORDS.keys():
+        raise ConfigurationError(f"{path} is another database, perhaps a journal: not replaced")
+
+
+def _tables(path: Path) -> set[str]:
+    """Return the tables in a file; none if it is not a database."""
+    with path.open("rb") as file:
+        if file.read(16) != b"SQLite format 3\0":
+            return set()
+    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        return {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+
+
+def _write(writer: _Writer, batch: list[ResultSource], rows: Rows) -> int:
+    """Write the records of a batch. Return how many there are."""
+    if rows == "results":
+        records: list[msgspec.Struct] = [result_record(each) for each in batch]
+    else:
+        records = [record for each in batch for record in track_records(each)]
+    writer.write(records)
+    return len(records)
+
+
+def _finish(writer: _Writer, part: Path, path: Path) -> None:
+    writer.close()
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+    if os.name == "posix":
+        # Without this, the new name may be missing after a power failure.
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _discard(writer: _Writer | None, part: Path) -> None:
+    """Close the writer and remove its file, if it was not finished."""
+    if writer is not None:
+        # Closing may flush to a full disk. The first error is the one to report.
+        with contextlib.suppress(OSError, ValueError, sqlite3.Error):
+            writer.close()
+    with contextlib.suppress(FileNotFoundError):
+        part.unlink()
+
+
+class _Writer(Protocol):
+    """Writes records into a new file. `close` may be called twice."""
+
+    def __init__(self, path: Path, rows: Rows) -> None: ...
+
+    def write(self, records: list[msgspec.Struct]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _JsonLines:
+    """One JSON object in each line."""
+
+    def __init__(self, path: Path, rows: Rows) -> None:
+        del rows
+        self._file: IO[bytes] = path.open("xb")
+        self._encoder = msgspec.json.Encoder()
+
+    def write(self, records: list[msgspec.Struct]) -> None:
+        self._file.write(self._encoder.encode_lines(records))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Csv:
+    """A header, then one line for each record. UTF-8, as in RFC 4180."""
+
+    def __init__(self, path: Path, rows: Rows) -> None:
+        self._file = path.open("x", encoding="utf-8", newline="")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(_RECORDS[rows].__struct_fields__)
+
+    def write(self, records: list[msgspec.Struct]) -> None:
+        rows = (msgspec.structs.astuple(record) for record in records)
+        self._writer.writerows([_cell(value) for value in row] for row in rows)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _cell(value: object) -> object:
+    """Return the value of a cell. Text that looks like a formula gets an apostrophe in front."""
+    if isinstance(value, str) and (value.startswith(_FORMULA) or value.lstrip()[:1] in _FORMULA):
+        return f"'{value}"
+    return value
+
+
+class _Sqlite:
+    """One table, named ``results`` or ``tracks``."""
+
+    def __init__(self, path: Path, rows: Rows) -> None:
+        columns = _columns(_RECORDS[rows])
+        kinds = {str: "TEXT", int: "INTEGER", float: "REAL"}
+        definition = ", ".join(f'"{name}" {kinds[kind]}' for name, kind in columns.items())
+        marks = ", ".join("?" * len(columns))
+        # Created here, so that it gets the usual permissions and never replaces a file.
+        path.open("xb").close()
+        # Batches are written in different threads, one after the other.
+        self._db = sqlite3.connect(path, check_same_thread=False)
+        # The file has another name until it is complete, so it needs no log and one sync.
+        self._db.execute("PRAGMA journal_mode = OFF")
+        self._db.execute("PRAGMA synchronous = OFF")
+        self._db.execute(f'CREATE TABLE "{rows}" ({definition})')
+        self._insert = f'INSERT INTO "{rows}" VALUES ({marks})'  # noqa: S608 (our own names)
+
+    def write(self, records: list[msgspec.Struct]) -> None:
+        self._db.executemany(self._insert, map(msgspec.structs.astuple, records))
+        self._db.commit()
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class _Parquet:
+    """One row group for each batch."""
+
+    def __init__(self, path: Path, rows: Rows) -> None:
+        try:
+            import pyarrow as pa  # noqa: PLC0415 (an extra) # pyright: ignore[reportMissingTypeStubs]
+            from pyarrow import parquet  # noqa: PLC0415 (an extra) # pyright: ignore[reportMissingTypeStubs]
+        except ImportError:
+            raise ConfigurationError(
+                'Parquet needs pyarrow: pip install "suno_async[parquet]"'
+            ) from None
+        # pyarrow has no type hints.
+        self._arrow, writer = cast("Any", pa), cast("Any", parquet).ParquetWriter
+        kinds = {
+            str: self._arrow.string(),
+            int: self._arrow.int64(),
+            float: self._arrow.float64(),
+        }
+        columns = _columns(_RECORDS[rows])
+        self._schema = self._arrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
+        self._file: IO[bytes] = path.open("xb")
+        self._writer = writer(self._file, self._schema)
+
+    def write(self, records: list[msgspec.Struct]) -> None:
+        rows = [msgspec.structs.asdict(record) for record in records]
+        self._writer.write_table(self._arrow.Table.from_pylist(rows, schema=self._schema))
+
+    def close(self) -> None:
+        try:
+            self._writer.close()
+        finally:
+            self._file.close()
+
+
+_WRITERS: dict[FileFormat, type[_Writer]] = {
+    "jsonl": _JsonLines,
+    "csv": _Csv,
+    "parquet": _Parquet,
+    "sqlite": _Sqlite,
+}
+
+
+def _columns(kind: type[msgspec.Struct]) -> dict[str, type]:
+    """Return the columns of a record: text, integer or number."""
+    hints = {field.name: field.type for field in msgspec.structs.fields(kind)}
+    return {
+        name: next(each for each in (str, int, float) if hint in (each, each | None))
+        for name, hint in hints.items()
+    }

@@ -1,0 +1,100 @@
+"""Templates for file names: their syntax and their rules. Pure."""
+
+from __future__ import annotations
+
+import functools
+import re
+import string
+from typing import NamedTuple
+
+from suno_async.errors import InvalidInputError
+
+#: The fields that a template may contain.
+FIELDS = ("title", "suno_id", "task_id", "index", "kind")
+
+#: Most bytes of a template's own text within one file or directory name. The fields need the rest.
+MOST_TEXT = 40
+
+#: Most directories of a template.
+MOST_DIRECTORIES = 4
+
+#: Characters that Windows does not allow in names, and control characters.
+_FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
+
+#: Suffixes that a user may write out of habit.
+_SUFFIX = re.compile(r"\.(mp3|m4a|wav|flac|ogg|mp4|jpe?g|png)$", re.IGNORECASE)
+
+
+class Component(NamedTuple):
+    """One file or directory name of a template.
+
+    Attributes:
+        text: The template in the syntax of `str.format`.
+        fields: The fields in it.
+    """
+
+    text: str
+    fields: tuple[str, ...]
+
+
+def check_template(template: str | None) -> str | None:
+    """Return a template unchanged if it is valid; None stands for the default.
+
+    Raises:
+        InvalidInputError: The template breaks a rule. The error lists every problem.
+    """
+    if template is not None:
+        read_template(template)
+    return template
+
+
+@functools.lru_cache(maxsize=64)
+def read_template(template: str) -> tuple[Component, ...]:
+    """Return the directories of a template, and the file name last.
+
+    Raises:
+        InvalidInputError: The template breaks a rule. The error lists every problem.
+    """
+    if not str(template).strip() or type(template) is not str:
+        raise InvalidInputError((f"name: must be a template, not {template!r}",))
+    parts = template.split("/")
+    problems = [f"name: {problem}" for part in parts for problem in _problems(part)]
+    if len(parts) > MOST_DIRECTORIES + 1:
+        problems.append(f"name: has more than {MOST_DIRECTORIES} directories")
+    if found := _SUFFIX.search(template):
+        problems.append(f"name: leave out {found[0]!r}, the suffix is added")
+    if problems:
+        raise InvalidInputError(tuple(dict.fromkeys(f"{each}: {template!r}" for each in problems)))
+    return tuple(Component(part, _fields(part)) for part in parts)
+
+
+def _problems(part: str) -> list[str]:
+    """Return the rules that one file or directory name of a template breaks."""
+    if not part.strip():
+        return ["contains an empty file or directory name"]
+    try:
+        pieces = list(string.Formatter().parse(part))
+    except ValueError as error:
+        return [str(error)]
+    found: list[str] = []
+    for _, field, specification, conversion in pieces:
+        if field is not None and field not in FIELDS:
+            known = ", ".join(f"{{{each}}}" for each in FIELDS)
+            found.append(f"unknown field {{{field}}}; the fields are {known}")
+        if specification or conversion:
+            found.append(f"field {{{field}}} must not contain '!' or ':'")
+    names = [field for _, field, _, _ in pieces if field is not None]
+    if len(set(names)) < len(names):
+        found.append(f"{part!r} contains a field twice")
+    text = "".join(literal for literal, _, _, _ in pieces)
+    if bad := _FORBIDDEN.search(text):
+        found.append(f"must not contain {bad[0]!r}")
+    elif len(text.encode()) > MOST_TEXT:
+        found.append(f"{part!r} contains more than {MOST_TEXT} bytes of text beside its fields")
+    if part != part.strip(" ") or part.startswith((".", "-")) or part.endswith("."):
+        found.append(f"{part!r} must not start with '.', '-' or a space, or end with '.' or ' '")
+    return found
+
+
+def _fields(part: str) -> tuple[str, ...]:
+    return tuple(field for _, field, _, _ in string.Formatter().parse(part) if field is not None)

@@ -1,0 +1,277 @@
+"""Write titles, lyrics and covers into audio and video files, with mutagen (extra ``tags``).
+
+mutagen is imported when it is first needed: its licence is the GPL, and most users do not need it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from suno_async.errors import ConfigurationError, DownloadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from os import PathLike
+
+    from suno_async.models import TaskInfo, Track
+
+#: The language of lyrics in ID3 if it is unknown (ID3v2.3, 4.9).
+_UNKNOWN_LANGUAGE = "XXX"
+
+#: The type of a picture that is a front cover (ID3v2.3, 4.15; FLAC uses the same numbers).
+_FRONT_COVER = 3
+
+#: Text encoded as UTF-8 (ID3v2.4, 4). mutagen converts it for ID3v2.3.
+_UTF8 = 3
+
+#: The first bytes of image formats, and their media types.
+_IMAGES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
+
+
+class Tags(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written into a file. Empty values are left out.
+
+    Attributes:
+        title: The title.
+        genre: The style tags, separated by commas.
+        lyrics: The lyrics.
+        ids: The ids and the model, by the name of their field.
+        cover: The cover image, JPEG or PNG.
+    """
+
+    title: str = ""
+    genre: str = ""
+    lyrics: str = ""
+    ids: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    cover: bytes | None = None
+
+
+def require_mutagen() -> None:
+    """Check that mutagen is installed.
+
+    Raises:
+        ConfigurationError: It is not installed. The message says how to install it.
+    """
+    try:
+        import mutagen as _  # noqa: F401, PLC0415 (an extra: imported when it is needed)
+    except ImportError:
+        raise ConfigurationError(
+            'writing tags needs mutagen: pip install "suno_async[tags]"'
+        ) from None
+
+
+def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = None) -> Tags:
+    """Return what to write into the file of a song, or of another result of a task.
+
+    The text of a song counts as lyrics unless the job was created as an instrumental, or from this
+    text as its prompt.
+    """
+    given = {} if info is None else info.param.input
+    lyrics = _text(given.get("lyrics"))
+    if track is not None and not lyrics and not given.get("instrumental"):
+        lyrics = "" if track.prompt == given.get("prompt") else track.prompt
+    ids = {
+        "SUNO_ID": track.suno_id if track else "",
+        "SUNO_TASK_ID": info.task_id if info else track.task_id if track else "",
+        "SUNO_MODEL": (track.model_name if track else "") or (info.model_version if info else ""),
+    }
+    return Tags(
+        title=_clean(track.title if track else _text(given.get("title"))),
+        genre=_clean(track.tags if track else ""),
+        lyrics=_clean(lyrics),
+        ids={name: _clean(value) for name, value in ids.items() if value},
+        cover=cover,
+    )
+
+
+def write_tags(
+    path: str | PathLike[str],
+    track: Track | None,
+    info: TaskInfo | None = None,
+    cover: bytes | None = None,
+) -> None:
+    """Write title, style, lyrics, cover, model and ids into a file. Blocks: call it in a thread.
+
+    Write into a copy, and replace the file once the copy is complete. Other tags that the file
+    contains stay as they are. The formats are MP3 and WAV (ID3), MP4 and M4A, and FLAC.
+
+    Args:
+        path: The file.
+        track: The song in it; None for another result of a task.
+        info: The record of the task; None if it is unknown.
+        cover: The cover image as JPEG or PNG. None keeps the cover that the file contains.
+
+    Raises:
+        ConfigurationError: mutagen is not installed.
+        DownloadError: The file cannot hold tags, is damaged, or cannot be written. It stays as it
+            was.
+    """
+    require_mutagen()
+    path = Path(path)
+    copy: Path | None = None
+    try:
+        write = _writer(path)
+        handle, name = tempfile.mkstemp(prefix=".suno-", suffix=".tags", dir=path.parent)
+        copy = Path(name)
+        os.close(handle)
+        shutil.copyfile(path, copy)
+        shutil.copymode(path, copy)
+        write(copy, tags_of(track, info, cover))
+        _replace(copy, path)
+        copy = None
+    except DownloadError:
+        raise
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+        raise DownloadError(f"{path}: cannot write tags: {problem}") from None
+    except Exception as error:
+        # mutagen raises more than its own errors for damaged files.
+        problem = f"{type(error).__name__}: {error}"
+        raise DownloadError(f"{path}: cannot write tags: {problem}") from error
+    finally:
+        if copy is not None:
+            with contextlib.suppress(OSError):
+                copy.unlink()
+
+
+def _writer(path: Path) -> Callable[[Path, Tags], None]:
+    """Return the function that writes tags into this format, recognised by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[4:8] == b"ftyp":
+        return _write_mp4
+    if start[:4] == b"RIFF" and start[8:] == b"WAVE":
+        return _write_wave
+    if start[:4] == b"fLaC":
+        return _write_flac
+    if start[:3] == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0"):
+        return _write_mp3
+    raise DownloadError(f"{path}: cannot write tags: neither MP3, MP4, WAV nor FLAC")
+
+
+def _write_mp3(path: Path, tags: Tags) -> None:
+    from mutagen import id3 as module  # noqa: PLC0415 (an extra)
+
+    id3 = cast("Any", module)  # mutagen has no complete type hints
+    try:
+        frames = id3.ID3(path)
+    except id3.ID3NoHeaderError:
+        frames = id3.ID3()
+    _add_frames(frames, tags)
+    # Windows does not show version 2.4.
+    frames.update_to_v23()
+    frames.save(path, v2_version=3)
+
+
+def _write_wave(path: Path, tags: Tags) -> None:
+    from mutagen import wave as module  # noqa: PLC0415 (an extra)
+
+    wave = cast("Any", module)
+    file = wave.WAVE(path)
+    _ensure_tags(file)
+    _add_frames(file.tags, tags)
+    file.tags.update_to_v23()
+    file.save(v2_version=3)
+
+
+def _add_frames(frames: Any, tags: Tags) -> None:  # noqa: ANN401 (mutagen has no complete type hints)
+    from mutagen import id3 as module  # noqa: PLC0415 (an extra)
+
+    id3 = cast("Any", module)
+    if tags.title:
+        frames.setall("TIT2", [id3.TIT2(encoding=_UTF8, text=[tags.title])])
+    if tags.genre:
+        frames.setall("TCON", [id3.TCON(encoding=_UTF8, text=[tags.genre])])
+    if tags.lyrics:
+        lyrics = id3.USLT(encoding=_UTF8, lang=_UNKNOWN_LANGUAGE, desc="", text=tags.lyrics)
+        frames.setall("USLT", [lyrics])
+    for name, value in tags.ids.items():
+        frames.setall(f"TXXX:{name}", [id3.TXXX(encoding=_UTF8, desc=name, text=[value])])
+    if tags.cover:
+        picture = id3.APIC(
+            encoding=_UTF8,
+            mime=_image_type(tags.cover),
+            type=_FRONT_COVER,
+            desc="Cover",
+            data=tags.cover,
+        )
+        frames.setall("APIC", [picture])
+
+
+def _write_mp4(path: Path, tags: Tags) -> None:
+    from mutagen import mp4 as module  # noqa: PLC0415 (an extra)
+
+    mp4 = cast("Any", module)
+    file = mp4.MP4(path)
+    _ensure_tags(file)
+    atoms = {"\xa9nam": tags.title, "\xa9gen": tags.genre, "\xa9lyr": tags.lyrics}
+    for name, text in atoms.items():
+        if text:
+            file.tags[name] = [text]
+    for name, value in tags.ids.items():
+        # Other programs read free fields under this prefix only.
+        file.tags[f"----:com.apple.iTunes:{name}"] = [mp4.MP4FreeForm(value.encode())]
+    if tags.cover:
+        png = _image_type(tags.cover) == "image/png"
+        kind = mp4.MP4Cover.FORMAT_PNG if png else mp4.MP4Cover.FORMAT_JPEG
+        file.tags["covr"] = [mp4.MP4Cover(tags.cover, imageformat=kind)]
+    file.save()
+
+
+def _write_flac(path: Path, tags: Tags) -> None:
+    from mutagen import flac as module  # noqa: PLC0415 (an extra)
+
+    flac = cast("Any", module)
+    file = flac.FLAC(path)
+    texts = {"TITLE": tags.title, "GENRE": tags.genre, "LYRICS": tags.lyrics, **tags.ids}
+    for name, text in texts.items():
+        if text:
+            file[name] = [text]
+    if tags.cover:
+        picture = flac.Picture()
+        picture.type, picture.mime = _FRONT_COVER, _image_type(tags.cover)
+        picture.data = tags.cover
+        file.clear_pictures()
+        file.add_picture(picture)
+    file.save()
+
+
+def _ensure_tags(file: Any) -> None:  # noqa: ANN401 (mutagen has no complete type hints)
+    if file.tags is None:
+        file.add_tags()
+
+
+def _image_type(cover: bytes) -> str:
+    for start, kind in _IMAGES:
+        if cover.startswith(start):
+            return kind
+    raise DownloadError("cannot write tags: the cover is neither JPEG nor PNG")
+
+
+def _replace(copy: Path, path: Path) -> None:
+    with copy.open("rb+") as file:
+        os.fsync(file.fileno())
+    copy.replace(path)
+    if os.name == "posix":
+        # Without this, the new name may be missing after a power failure.
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _clean(text: str) -> str:
+    """Return text that every format accepts: no NUL, which separates values, and valid Unicode."""
+    return text.replace("\0", "").encode(errors="replace").decode()

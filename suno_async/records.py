@@ -1,0 +1,258 @@
+"""Results as flat records, for a file or a database. Pure.
+
+Every field is text, an integer, a number or None. Text is valid Unicode without NUL characters, so
+that every database accepts it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import msgspec
+
+from suno_async._protocol.task_info import read_task_info
+from suno_async.errors import CreateOutcomeUnknownError, SunoError, TaskFailedError
+from suno_async.files.names import plan_names
+from suno_async.journal.base import JournalEntry
+from suno_async.models import TaskInfo, TaskStatus
+from suno_async.outcomes import Failure, JobFailure, JobSuccess, Success
+from suno_async.submissions import SubmissionState
+
+if TYPE_CHECKING:
+    from suno_async.models import Track
+
+#: What can be turned into records.
+ResultSource: TypeAlias = Success | Failure | JobSuccess | JobFailure | TaskInfo | JournalEntry
+
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One job and how it ended. Text fields are empty if their value is unknown.
+
+    Attributes:
+        task_id: The id of the task; empty if no task is known to exist.
+        status: ``"success"``, ``"failed"``, ``"open"`` (the task has not ended, or its end is not
+            known), ``"unknown"`` (it is not known whether a task was created) or
+            ``"not_created"``.
+        kind: The kind of job, such as ``"suno/music-generate"``.
+        error: Why the job did not succeed.
+        created_at: When the task was created, in Unix seconds; None if unknown.
+        ended_at: When the task ended, in Unix seconds; None if it has not ended.
+        duration: How many seconds the task took; None if unknown.
+        credits: The credits reserved for the task, or its cost once it has ended; None if unknown.
+        songs: Number of songs that the task made.
+        input: The input of the job as JSON.
+        run: The run of the job in a journal.
+        position: The position of the job in its pipeline or run, starting at 0; None if unknown.
+        key: The key of the job in a journal.
+        submission_id: The id of the submission in a journal.
+        account: The label of the account in a journal.
+    """
+
+    task_id: str
+    status: str
+    kind: str = ""
+    error: str = ""
+    created_at: float | None = None
+    ended_at: float | None = None
+    duration: float | None = None
+    credits: float | None = None
+    songs: int = 0
+    input: str = ""
+    run: str = ""
+    position: int | None = None
+    key: str = ""
+    submission_id: str = ""
+    account: str = ""
+
+
+class TrackRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One song, stem, video or sound. Text fields are empty if their value is unknown.
+
+    ``(task_id, index)`` identifies a record.
+
+    Attributes:
+        task_id: The id of the task.
+        index: The number of the record within its task, starting at 1.
+        kind: The name of a stem, such as ``"vocals"``; otherwise ``"audio"``, ``"image"`` or
+            ``"video"``.
+        suno_id: Suno's id of the song.
+        title: The title.
+        tags: Style tags, separated by commas.
+        prompt: The lyrics or the prompt that the song was made from.
+        model_name: Suno's model name, such as ``"chirp-crow"``.
+        duration: Length of the audio in seconds; None if unknown.
+        created_at: When the song was created, in Unix seconds; None if unknown.
+        url: URL of the file. It may expire after some days.
+        image_url: URL of the cover image.
+    """
+
+    task_id: str
+    index: int
+    kind: str = "audio"
+    suno_id: str = ""
+    title: str = ""
+    tags: str = ""
+    prompt: str = ""
+    model_name: str = ""
+    duration: float | None = None
+    created_at: float | None = None
+    url: str = ""
+    image_url: str = ""
+
+
+def result_record(source: ResultSource) -> ResultRecord:
+    """Return the record of an outcome, of a task, or of a journal's entry."""
+    if isinstance(source, JournalEntry):
+        return _clean(_entry_record(source))
+    if isinstance(source, TaskInfo):
+        return _clean(_task_record(source, source.task_id, _STATUSES.get(source.status, "open")))
+    found = _task_record(source.info, source.task_id, _outcome_status(source))
+    if source.error is not None:
+        found = msgspec.structs.replace(found, error=str(source.error))
+    if isinstance(source, JobSuccess | JobFailure):
+        payload = msgspec.json.encode(source.job.payload()).decode()
+        found = msgspec.structs.replace(
+            found, kind=source.job.KIND, position=source.index, input=payload
+        )
+    return _clean(found)
+
+
+def track_records(source: ResultSource) -> list[TrackRecord]:
+    """Return the songs, stems, videos and sounds of an outcome, a task, or a journal's entry."""
+    info = _info_of(source)
+    if info is None or info.status is not TaskStatus.SUCCESS:
+        return []
+    rows = [_song_record(info.task_id, index, track) for index, track in enumerate(info.tracks, 1)]
+    others = (file for file in plan_names(info) if file.track is None)
+    for index, file in enumerate(others, len(rows) + 1):
+        rows.append(TrackRecord(task_id=info.task_id, index=index, kind=file.kind, url=file.url))
+    return [_clean(row) for row in rows]
+
+
+_STATUSES = {TaskStatus.SUCCESS: "success", TaskStatus.FAILED: "failed"}
+
+
+def _song_record(task_id: str, index: int, track: Track) -> TrackRecord:
+    return TrackRecord(
+        task_id=task_id,
+        index=index,
+        suno_id=track.suno_id,
+        title=track.title,
+        tags=track.tags,
+        prompt=track.prompt,
+        model_name=track.model_name,
+        duration=track.duration,
+        created_at=track.create_at,
+        url=track.suno_audio_url,
+        image_url=track.suno_image_large_url or track.suno_image_url,
+    )
+
+
+def _task_record(info: TaskInfo | None, task_id: str, status: str) -> ResultRecord:
+    if info is None:
+        return ResultRecord(task_id=task_id, status=status)
+    return ResultRecord(
+        task_id=task_id,
+        status=status,
+        kind=info.param.model,
+        error=info.failure.message if info.failure else "",
+        created_at=info.create_at,
+        ended_at=info.complete_at,
+        duration=info.elapsed,
+        credits=info.credits,
+        songs=len(info.tracks),
+        input=msgspec.json.encode(info.param.input).decode() if info.param.input else "",
+    )
+
+
+def _entry_record(entry: JournalEntry) -> ResultRecord:
+    task, submission = entry.task, entry.submission
+    if task is None:
+        found = ResultRecord(task_id="", status="not_created")
+    else:
+        info, problem = _read(entry)
+        found = _task_record(info, task.task_id, task.status or "open")
+        found = msgspec.structs.replace(
+            found,
+            kind=task.kind or found.kind,
+            error=problem or found.error,
+            created_at=found.created_at if task.created_at is None else task.created_at,
+            ended_at=task.ended_at if found.ended_at is None else found.ended_at,
+            account=task.account,
+        )
+    if submission is None:
+        return found
+    if task is None:
+        found = msgspec.structs.replace(
+            found,
+            task_id=submission.task_id,
+            status=_SUBMISSION_STATUSES[submission.state],
+            error=submission.error,
+        )
+    return msgspec.structs.replace(
+        found,
+        kind=submission.kind or found.kind,
+        input=submission.job.decode("utf-8", "replace") or found.input,
+        run=submission.run,
+        position=submission.position if submission.run else None,
+        key=submission.key,
+        submission_id=submission.id,
+        account=submission.account,
+    )
+
+
+_SUBMISSION_STATUSES = {
+    SubmissionState.PLANNED: "open",
+    SubmissionState.SENDING: "open",
+    SubmissionState.CREATED: "open",
+    SubmissionState.UNKNOWN: "unknown",
+    SubmissionState.REFUSED: "not_created",
+    SubmissionState.NOT_SENT: "not_created",
+}
+
+
+def _info_of(source: ResultSource) -> TaskInfo | None:
+    if isinstance(source, JournalEntry):
+        return _read(source)[0]
+    return source if isinstance(source, TaskInfo) else source.info
+
+
+def _read(entry: JournalEntry) -> tuple[TaskInfo | None, str]:
+    """Return the record that a journal stored, or why it cannot be decoded."""
+    task = entry.task
+    if task is None or not task.raw:
+        return None, ""
+    try:
+        return read_task_info(200, {}, task.raw, task.task_id), ""
+    except SunoError as error:
+        return None, f"the stored reply cannot be decoded: {error}"
+
+
+def _outcome_status(outcome: Success | Failure) -> str:
+    if outcome.error is None:
+        return "success"
+    if isinstance(outcome.error, TaskFailedError):
+        return "failed"
+    if isinstance(outcome.error, CreateOutcomeUnknownError):
+        return "unknown"
+    return "open" if outcome.task_id else "not_created"
+
+
+def _clean(record: Record) -> Record:
+    """Return the record without NUL characters and lone surrogates, which databases refuse."""
+    changed: dict[str, str] = {}
+    for name in record.__struct_fields__:
+        value = getattr(record, name)
+        if isinstance(value, str) and ("\0" in value or not _encodable(value)):
+            changed[name] = value.replace("\0", "").encode(errors="replace").decode()
+    return msgspec.structs.replace(record, **changed) if changed else record
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,273 @@
+"""Export of results to files."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import errno
+import sqlite3
+import sys
+import tracemalloc
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from suno_async import (
+    ConfigurationError,
+    ExportError,
+    Failure,
+    Success,
+    TaskInfo,
+    TaskStatus,
+    TaskTimeoutError,
+    Track,
+    TrackRecord,
+    export_results,
+)
+from suno_async import ResultRecord as Result
+from suno_async import export as export_module
+from suno_async.journal.base import JournalEntry, TaskRecord
+from tests.mutations import SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from suno_async import ResultSource
+
+#: Columns that are empty in a CSV file if their value is unknown.
+NUMBERS = ("created_at", "credits", "duration", "ended_at", "position")
+
+FORMATS = ("jsonl", "csv", "parquet", "sqlite")
+
+AWKWARD = [
+    "=HYPERLINK(1)",
+    "+1",
+    "-1",
+    "@x",
+    " =1",
+    "\t=1",
+    "\uff1d1",
+    'a "quoted", text',
+    "two\r\nlines\n",
+    "NUL \0 here",
+    "雨の朝 \ud800",
+    "",
+    "plain",
+]
+
+
+def outcomes(count: int = 3) -> list[ResultSource]:
+    """Return successes with two songs each, and a failure."""
+    found: list[ResultSource] = []
+    for number in range(count):
+        tracks = tuple(
+            Track(task_id=f"t{number}", suno_id=f"s{number}-{side}", title=AWKWARD[number % 13])
+            for side in range(2)
+        )
+        info = TaskInfo(task_id=f"t{number}", status=TaskStatus.SUCCESS, tracks=tracks, credits=0.5)
+        found.append(Success(info.task_id, info))
+    return [*found, Failure("lost", TaskTimeoutError("lost", "too late"))]
+
+
+def files_in(directory: Path) -> list[Path]:
+    """Return what a directory contains."""
+    return sorted(directory.iterdir())
+
+
+def read(path: Path, kind: type[Any]) -> list[Any]:
+    """Read an export back as records."""
+    rows: list[dict[str, Any]]
+    if path.suffix == ".jsonl":
+        return [msgspec.json.decode(line, type=kind) for line in path.read_bytes().splitlines()]
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [
+                {name: value or (None if name in NUMBERS else "") for name, value in row.items()}
+                for row in csv.DictReader(file, strict=True)
+            ]
+    elif path.suffix == ".parquet":
+        from pyarrow import parquet  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs]
+
+        module: Any = parquet
+        rows = module.read_table(path).to_pylist()
+    else:
+        with closing(sqlite3.connect(path)) as db:
+            db.row_factory = sqlite3.Row
+            table = "tracks" if kind is TrackRecord else "results"
+            rows = [dict(row) for row in db.execute(f"SELECT * FROM {table}")]  # noqa: S608 (our own names)
+            assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    return [msgspec.convert(row, kind, strict=False) for row in rows]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+async def test_round_trip(tmp_path: Path, suffix: str) -> None:
+    """Every format holds every record, in order; nothing else is left in the directory."""
+    path = tmp_path / f"songs.{suffix}"
+    assert await export_results(outcomes(13), path, rows="tracks") == 26
+    songs = read(path, TrackRecord)
+    assert [song.suno_id for song in songs] == [f"s{n}-{k}" for n in range(13) for k in range(2)]
+    titles = [song.title for song in songs[::2]]
+    clean = [text.replace("\0", "").replace("\ud800", "?") for text in AWKWARD]
+    marked = [f"'{text}" for text in clean[:7]]
+    assert titles == (marked + clean[7:] if suffix == "csv" else clean)
+    assert songs[0].duration is None
+
+    other = tmp_path / f"results.{suffix}"
+    assert await export_results(outcomes(13), other) == 14
+    results = read(other, Result)
+    assert [row.status for row in results] == ["success"] * 13 + ["open"]
+    assert (results[0].credits, results[0].songs) == (0.5, 2)
+    assert "too late" in results[-1].error
+    assert files_in(tmp_path) == sorted([path, other])
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+async def test_nothing_to_export(tmp_path: Path, suffix: str) -> None:
+    """An export without rows is a valid, empty file."""
+    path = tmp_path / f"none.{suffix}"
+    assert await export_results([], path) == 0
+    assert read(path, Result) == []
+
+
+async def entries(count: int) -> AsyncIterator[ResultSource]:
+    """Yield entries of a journal."""
+    for number in range(count):
+        raw = SAMPLES["success"].replace(b"d6956973", b"%08d" % number)
+        task_id = f"{number:08d}-2f17-43d4-8514-af6cc3a2f55d"
+        yield JournalEntry(None, TaskRecord(task_id=task_id, status="success", raw=raw))
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+async def test_entries_of_a_journal(tmp_path: Path, suffix: str) -> None:
+    """Entries of a journal export from an asynchronous source, over several batches."""
+    path = tmp_path / f"songs.{suffix}"
+    assert await export_results(entries(2_050), path, rows="tracks") == 4_100
+    songs = read(path, TrackRecord)
+    assert len({(song.task_id, song.index) for song in songs}) == 4_100
+
+
+async def test_memory_stays_flat(tmp_path: Path) -> None:
+    """Ten times as many rows need about the same memory."""
+    peaks: list[int] = []
+    for count in (2_000, 20_000):
+        tracemalloc.start()
+        await export_results(entries(count), tmp_path / f"{count}.jsonl")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+async def failing(count: int, error: BaseException) -> AsyncIterator[ResultSource]:
+    """Yield entries, then raise."""
+    async for entry in entries(count):
+        yield entry
+    raise error
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("error", [RuntimeError("no more"), asyncio.CancelledError()])
+async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseException) -> None:
+    """An export that does not end leaves the earlier file as it was, and no other one."""
+    path = tmp_path / f"songs.{suffix}"
+    await export_results(outcomes(), path)
+    before = path.read_bytes()
+    with pytest.raises(type(error)):
+        await export_results(failing(1_500, error), path, overwrite=True)
+    assert path.read_bytes() == before
+    assert files_in(tmp_path) == [path]
+
+
+async def test_a_cancellation_waits_for_the_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancelled export ends after the write in flight, and removes its file."""
+    loop = asyncio.get_running_loop()
+    seen: list[str] = []
+
+    def write(*_: object) -> int:
+        loop.call_soon_threadsafe(export.cancel)
+        loop.call_soon_threadsafe(export.cancel)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+        seen.extend(path.name for path in tmp_path.iterdir())
+        return 1
+
+    monkeypatch.setattr(export_module, "_write", write)
+    export = asyncio.create_task(export_results(outcomes(), tmp_path / "songs.csv"))
+    with pytest.raises(asyncio.CancelledError):
+        await export
+    assert len(seen) == 1
+    assert files_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """A write that fails is an `ExportError`, and leaves no file."""
+
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(export_module, "_write", write)
+    with pytest.raises(ExportError, match="No space left"):
+        await export_results(outcomes(), tmp_path / f"songs.{suffix}")
+    assert files_in(tmp_path) == []
+
+
+async def test_a_missing_directory(tmp_path: Path) -> None:
+    """A directory that does not exist is an `ExportError`."""
+    for suffix in FORMATS:
+        with pytest.raises(ExportError, match="No such file"):
+            await export_results(outcomes(), tmp_path / f"missing/songs.{suffix}")
+
+
+async def test_existing_files(tmp_path: Path) -> None:
+    """An existing file is replaced only on request."""
+    path = tmp_path / "songs.csv"
+    path.write_text("mine")
+    with pytest.raises(ConfigurationError, match="pass overwrite=True"):
+        await export_results(outcomes(), path)
+    assert path.read_text() == "mine"
+    assert await export_results(outcomes(), path, overwrite=True) == 4
+    with pytest.raises(ConfigurationError, match="is not a file"):
+        await export_results(outcomes(), tmp_path, file_format="csv", overwrite=True)
+
+
+async def test_other_databases(tmp_path: Path) -> None:
+    """A database with other tables, such as a journal, is never replaced; an export is."""
+    journal = tmp_path / "runs.db"
+    with closing(sqlite3.connect(journal)) as db:
+        db.execute("CREATE TABLE submissions (id TEXT)")
+    for file_format in ("sqlite", "csv"):
+        with pytest.raises(ConfigurationError, match="another database"):
+            await export_results([], journal, file_format=file_format, overwrite=True)
+    export = tmp_path / "songs.db"
+    await export_results(outcomes(), export)
+    assert await export_results([], export, overwrite=True) == 0
+    (tmp_path / "songs.db-wal").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="another database"):
+        await export_results([], export, overwrite=True)
+
+
+async def test_wrong_arguments(tmp_path: Path) -> None:
+    """An unknown format or kind of rows is an error that lists what exists."""
+    anything: Any = "songs"
+    with pytest.raises(ConfigurationError, match="the formats are jsonl, csv, parquet, sqlite"):
+        await export_results([], tmp_path / "songs.xls")
+    with pytest.raises(ConfigurationError, match="unknown format: 'songs'"):
+        await export_results([], tmp_path / "songs.csv", file_format=anything)
+    with pytest.raises(ConfigurationError, match="rows must be"):
+        await export_results([], tmp_path / "songs.csv", rows=anything)
+
+
+async def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pyarrow, the error says what to install, and the source is not read."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    source = entries(1)
+    with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[parquet\]"'):
+        await export_results(source, tmp_path / "songs.parquet")
+    assert [entry async for entry in source]
+    assert files_in(tmp_path) == []

@@ -1,0 +1,191 @@
+"""Results as flat records."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
+
+from suno_async import (
+    CreateOutcomeUnknownError,
+    Failure,
+    GenerateMusic,
+    InvalidInputError,
+    JobFailure,
+    JobSuccess,
+    ResultRecord,
+    SubmissionState,
+    Success,
+    TaskFailedError,
+    TaskInfo,
+    TaskStatus,
+    TaskTimeoutError,
+    Track,
+    TrackRecord,
+    result_record,
+    track_records,
+)
+from suno_async._protocol.task_info import read_task_info
+from suno_async.journal.base import JournalEntry, SubmissionRecord, TaskRecord
+from tests.mutations import SAMPLES
+
+if TYPE_CHECKING:
+    from suno_async import SunoError
+
+TASK = "d6956973-2f17-43d4-8514-af6cc3a2f55d"
+INFO = read_task_info(200, {}, SAMPLES["success"])
+FAILED = read_task_info(200, {}, SAMPLES["failed"])
+JOB = GenerateMusic("slow piano", instrumental=True)
+SUBMISSION = SubmissionRecord(
+    id="sub-1",
+    account="main",
+    kind="suno/music-generate",
+    job=b'{"prompt":"slow piano"}',
+    run="night",
+    position=7,
+    key="row-7",
+    state=SubmissionState.CREATED,
+    task_id=TASK,
+)
+
+
+def ended(sample: str = "success", status: str = "success", **fields: object) -> TaskRecord:
+    """Return a task of a journal that has ended."""
+    given = {"task_id": TASK, "account": "main", "status": status, "raw": SAMPLES[sample]}
+    return msgspec.convert({**given, "ended_at": 1768900470.0, **fields}, TaskRecord)
+
+
+def test_a_song() -> None:
+    """A successful job gives one result with its times and costs, and one record for each song."""
+    found = result_record(JobSuccess(TASK, INFO, index=7, job=JOB))
+    assert found == ResultRecord(
+        task_id=TASK,
+        status="success",
+        kind="suno/music-generate",
+        created_at=1768900378,
+        ended_at=1768900464,
+        duration=86,
+        credits=12,
+        songs=2,
+        input=msgspec.json.encode(JOB.payload()).decode(),
+        position=7,
+    )
+    first, second = track_records(Success(TASK, INFO))
+    assert first == TrackRecord(
+        task_id=TASK,
+        index=1,
+        kind="audio",
+        suno_id="b1946ac9-2492-4d23-8a5c-1f0f6a1d7a10",
+        title="雨の朝",
+        tags="slow piano, rain",
+        prompt="[Verse]\nla la la",
+        model_name="chirp-crow",
+        duration=183.4,
+        created_at=1768900460,
+        url="https://cdn.example.com/0.mp3",
+        image_url="https://cdn.example.com/0_large.jpeg",
+    )
+    assert second.index == 2
+
+
+def test_stems_and_videos() -> None:
+    """Stems and videos have a record each."""
+    stems = track_records(read_task_info(200, {}, SAMPLES["vocal_separation"]))
+    assert [(row.index, row.kind) for row in stems] == [(1, "vocals"), (2, "instrumental")]
+    assert stems[0].url == "https://cdn.example.com/vocals.mp3"
+    (video,) = track_records(read_task_info(200, {}, SAMPLES["video"]))
+    assert (video.kind, video.url) == ("video", "https://cdn.example.com/video.mp4")
+
+
+@pytest.mark.parametrize(
+    ("task_id", "error", "status"),
+    [
+        (TASK, TaskFailedError(TASK, "failed", FAILED), "failed"),
+        (TASK, TaskTimeoutError(TASK, "too late"), "open"),
+        ("", CreateOutcomeUnknownError("lost", "suno/music-generate", b""), "unknown"),
+        ("", InvalidInputError(("prompt: is missing",)), "not_created"),
+    ],
+)
+def test_failures(task_id: str, error: SunoError, status: str) -> None:
+    """A failure says what is known about the task, and why the job did not succeed."""
+    for failure in (Failure(task_id, error), JobFailure(task_id, error, index=0, job=JOB)):
+        found = result_record(failure)
+        assert (found.task_id, found.status, found.error) == (task_id, status, str(error))
+        assert track_records(failure) == []
+
+
+@pytest.mark.parametrize(
+    ("info", "status"),
+    [
+        (INFO, "success"),
+        (FAILED, "failed"),
+        (TaskInfo(task_id="a", status=TaskStatus.RUNNING), "open"),
+        (TaskInfo(task_id="a", status=TaskStatus.UNKNOWN), "open"),
+    ],
+)
+def test_tasks(info: TaskInfo, status: str) -> None:
+    """The record of a task gives a result; only a successful one has songs."""
+    assert result_record(info).status == status
+    assert bool(track_records(info)) == (status == "success")
+
+
+def test_an_entry_of_a_journal() -> None:
+    """An entry gives the result that its stored reply contains, and its place in its run."""
+    entry = JournalEntry(SUBMISSION, ended())
+    found = result_record(entry)
+    assert found.status == "success"
+    assert (found.songs, found.credits, found.ended_at) == (2, 12, 1768900464)
+    assert (found.run, found.position, found.key) == ("night", 7, "row-7")
+    assert (found.submission_id, found.account) == ("sub-1", "main")
+    assert found.input == '{"prompt":"slow piano"}'
+    assert track_records(entry) == track_records(INFO)
+
+
+@pytest.mark.parametrize(
+    ("entry", "status", "error"),
+    [
+        (JournalEntry(SUBMISSION, None), "open", ""),
+        (JournalEntry(SUBMISSION, TaskRecord(task_id=TASK)), "open", ""),
+        (JournalEntry(None, TaskRecord(task_id=TASK)), "open", ""),
+        (JournalEntry(None, None), "not_created", ""),
+        (JournalEntry(None, ended("failed", "failed")), "failed", "copyrighted material"),
+        (JournalEntry(None, ended(raw=b"")), "success", ""),
+        (JournalEntry(None, ended(raw=b"{")), "success", "cannot be decoded"),
+        *(
+            (JournalEntry(msgspec.structs.replace(SUBMISSION, state=state, error="x"), None), *rest)
+            for state, *rest in (
+                (SubmissionState.PLANNED, "open", "x"),
+                (SubmissionState.SENDING, "open", "x"),
+                (SubmissionState.UNKNOWN, "unknown", "x"),
+                (SubmissionState.REFUSED, "not_created", "x"),
+                (SubmissionState.NOT_SENT, "not_created", "x"),
+            )
+        ),
+    ],
+)
+def test_other_entries(entry: JournalEntry, status: str, error: str) -> None:
+    """An entry that has not succeeded, or whose reply is damaged, still gives one result."""
+    found = result_record(entry)
+    assert found.status == status
+    assert error in found.error
+
+
+@seed(30)
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(exclude_categories=[])))
+def test_text_for_databases(text: str) -> None:
+    """Text in a record is valid Unicode without NUL, and encodes as JSON."""
+    track = Track(task_id=text, title=text, prompt=f"a{text}\0", suno_audio_url="https://x/a.mp3")
+    info = TaskInfo(task_id=text, status=TaskStatus.SUCCESS, tracks=(track,))
+    (row,) = track_records(info)
+    assert "\0" not in row.prompt
+    for record in (
+        row,
+        result_record(info),
+        result_record(Failure(text, TaskFailedError(text, text))),
+    ):
+        decoded = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
+        assert decoded == record

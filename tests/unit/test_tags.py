@@ -1,0 +1,262 @@
+"""Tags in downloaded files."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import wave
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mutagen import flac, id3, mp3, mp4
+from mutagen import wave as mutagen_wave
+
+from suno_async import ConfigurationError, DownloadError, TaskInfo, TaskParam, TaskStatus, Track
+from suno_async.files import tags
+from suno_async.files.tags import write_tags
+from suno_async.sandbox._media_files import MP3, PNG
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LYRICS = "[Verse]\nla la la\nété 雨"
+TRACK = Track(
+    task_id="task-1",
+    suno_id="song-1",
+    title="雨の朝",
+    prompt=LYRICS,
+    tags="slow piano, rain",
+    model_name="chirp-crow",
+)
+IDS = {"SUNO_ID": "song-1", "SUNO_TASK_ID": "task-1", "SUNO_MODEL": "chirp-crow"}
+JPEG = b"\xff\xd8\xff\xe0" + bytes(20) + b"\xff\xd9"
+
+
+def box(name: bytes, *parts: bytes) -> bytes:
+    """Return a box of an MP4 file (ISO/IEC 14496-12, 4.2)."""
+    data = b"".join(parts)
+    return struct.pack(">I", 8 + len(data)) + name + data
+
+
+def m4a() -> bytes:
+    """Return an MP4 file with one audio track and 1,000 bytes of audio data."""
+    header = box(b"mdhd", bytes(12) + struct.pack(">II", 44_100, 88_200) + bytes(4))
+    handler = box(b"hdlr", bytes(8) + b"soun" + bytes(13))
+    offsets = box(b"stco", struct.pack(">III", 0, 1, 0))
+    media = box(b"mdia", header, handler, box(b"minf", box(b"stbl", offsets)))
+    movie = box(b"moov", box(b"mvhd", bytes(100)), box(b"trak", media))
+    start = box(b"ftyp", b"M4A \x00\x00\x00\x00M4A mp42")
+    first = len(start) + len(movie) + 8
+    movie = movie.replace(struct.pack(">III", 0, 1, 0), struct.pack(">III", 0, 1, first))
+    return start + movie + box(b"mdat", AUDIO)
+
+
+AUDIO = bytes(range(250)) * 4
+
+
+def wav() -> bytes:
+    """Return a WAV file with 500 samples."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, 44_100, 0, "NONE", ""))
+        writer.writeframes(AUDIO)
+    return file.getvalue()
+
+
+def flac_file() -> bytes:
+    """Return a FLAC file: its stream information, and bytes in the place of frames."""
+    stream = struct.pack(">HH", 4096, 4096) + bytes(6)
+    rate = (44_100 << 44) | (1 << 41) | (15 << 36) | 500
+    return b"fLaC\x80\x00\x00\x22" + stream + struct.pack(">Q", rate) + bytes(16) + AUDIO
+
+
+def opened(kind: Any, path: Path) -> Any:  # noqa: ANN401 (mutagen has no complete type hints)
+    """Open a file with a class of mutagen."""
+    return kind(path)
+
+
+def ids_of(frames: Any) -> dict[str, str]:  # noqa: ANN401 (mutagen's tags)
+    """Return the ids in ID3 tags."""
+    return {name: str(frames[f"TXXX:{name}"]) for name in IDS}
+
+
+@pytest.mark.parametrize(("cover", "mime"), [(PNG, "image/png"), (JPEG, "image/jpeg")])
+def test_mp3(tmp_path: Path, cover: bytes, mime: str) -> None:
+    """An MP3 file gets ID3 tags in front of its unchanged audio."""
+    path = tmp_path / "song.mp3"
+    path.write_bytes(MP3)
+    path.chmod(0o640)
+    write_tags(path, TRACK, None, cover)
+    read = opened(mp3.MP3, path)
+    assert read.info.length == pytest.approx(2.0, abs=0.1)
+    assert read.tags.version == (2, 3, 0)
+    assert str(read.tags["TIT2"]) == "雨の朝"
+    assert str(read.tags["TCON"]) == "slow piano, rain"
+    assert read.tags["USLT::XXX"].text == LYRICS
+    assert ids_of(read.tags) == IDS
+    (picture,) = read.tags.getall("APIC")
+    assert (picture.data, picture.mime, picture.type) == (cover, mime, 3)
+    assert path.read_bytes().endswith(MP3)
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_m4a(tmp_path: Path) -> None:
+    """An MP4 file gets its atoms, and the offsets still point at the audio."""
+    path = tmp_path / "song.m4a"
+    path.write_bytes(m4a())
+    write_tags(path, TRACK, None, PNG)
+    read = opened(mp4.MP4, path)
+    assert read.info.length == pytest.approx(2.0)
+    assert read.tags["\xa9nam"] == ["雨の朝"]
+    assert read.tags["\xa9gen"] == ["slow piano, rain"]
+    assert read.tags["\xa9lyr"] == [LYRICS]
+    assert {name: read.tags[f"----:com.apple.iTunes:{name}"][0].decode() for name in IDS} == IDS
+    (picture,) = read.tags["covr"]
+    assert (bytes(picture), picture.imageformat) == (PNG, mp4.MP4Cover.FORMAT_PNG)
+    content = path.read_bytes()
+    at = content.index(b"stco") + 12
+    (offset,) = struct.unpack(">I", content[at : at + 4])
+    assert content[offset:] == AUDIO
+
+
+def test_wav(tmp_path: Path) -> None:
+    """A WAV file gets ID3 tags, and its samples stay."""
+    path = tmp_path / "song.wav"
+    path.write_bytes(wav())
+    write_tags(path, TRACK, None, PNG)
+    read = opened(mutagen_wave.WAVE, path)
+    assert str(read.tags["TIT2"]) == "雨の朝"
+    assert ids_of(read.tags) == IDS
+    with wave.open(str(path)) as samples:
+        assert samples.readframes(1000) == AUDIO
+
+
+def test_flac(tmp_path: Path) -> None:
+    """A FLAC file gets comments and a picture, and its frames stay."""
+    path = tmp_path / "song.flac"
+    path.write_bytes(flac_file())
+    write_tags(path, TRACK, None, JPEG)
+    read = opened(flac.FLAC, path)
+    assert read["title"] == ["雨の朝"]
+    assert read["lyrics"] == [LYRICS]
+    assert {name: read[name][0] for name in IDS} == IDS
+    assert [picture.data for picture in read.pictures] == [JPEG]
+    assert path.read_bytes().endswith(AUDIO)
+
+
+def record(**given: object) -> TaskInfo:
+    """Return the record of a task with this input."""
+    return TaskInfo(
+        task_id="task-2",
+        status=TaskStatus.SUCCESS,
+        model_version="suno-vocal-separation",
+        param=TaskParam(input=dict(given)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "lyrics"),
+    [
+        ({"lyrics": "from the job", "prompt": "a song"}, "from the job"),
+        ({"prompt": "a song"}, LYRICS),
+        ({"prompt": LYRICS}, ""),
+        ({"instrumental": True}, ""),
+        ({"lyrics": 7}, LYRICS),
+    ],
+)
+def test_lyrics(given: dict[str, object], lyrics: str) -> None:
+    """A prompt is not written as lyrics."""
+    assert tags.tags_of(TRACK, record(**given)).lyrics == lyrics
+
+
+def test_a_file_without_a_song(tmp_path: Path) -> None:
+    """A stem gets the id of its task and the model, and nothing that is unknown."""
+    path = tmp_path / "vocals.mp3"
+    path.write_bytes(MP3)
+    write_tags(path, None, record())
+    read = opened(id3.ID3, path)
+    assert sorted(read.keys()) == ["TXXX:SUNO_MODEL", "TXXX:SUNO_TASK_ID"]
+    assert str(read["TXXX:SUNO_TASK_ID"]) == "task-2"
+
+
+def test_tags_are_replaced(tmp_path: Path) -> None:
+    """A second call replaces its own tags, and keeps the cover and foreign tags."""
+    path = tmp_path / "song.mp3"
+    path.write_bytes(MP3)
+    write_tags(path, TRACK, None, PNG)
+    foreign = opened(id3.ID3, path)
+    artist: Any = id3.TPE1
+    foreign.add(artist(encoding=3, text=["Ann"]))
+    foreign.save(path, v2_version=3)
+    write_tags(path, Track(title="Rain\0 \ud800", suno_id="song-2"))
+    read = opened(id3.ID3, path)
+    assert str(read["TIT2"]) == "Rain ?"
+    assert str(read["TXXX:SUNO_ID"]) == "song-2"
+    assert str(read["TPE1"]) == "Ann"
+    assert read.getall("APIC")[0].data == PNG
+    assert path.read_bytes().endswith(MP3)
+
+
+@pytest.mark.parametrize(
+    ("content", "cover", "problem"),
+    [
+        (b"", None, "neither MP3, MP4, WAV nor FLAC"),
+        (b"<html>login</html>", None, "neither MP3, MP4, WAV nor FLAC"),
+        (m4a()[:60], None, "cannot write tags"),
+        (b"fLaC" + bytes(100), None, "cannot write tags"),
+        (b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f", None, "cannot write tags"),
+        (MP3, b"GIF89a", "the cover is neither JPEG nor PNG"),
+    ],
+)
+def test_files_that_cannot_be_tagged(
+    tmp_path: Path, content: bytes, cover: bytes | None, problem: str
+) -> None:
+    """A file that is damaged or of another kind is an error, and stays as it was."""
+    path = tmp_path / "song.mp3"
+    path.write_bytes(content)
+    with pytest.raises(DownloadError, match=problem):
+        write_tags(path, TRACK, None, cover)
+    assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_missing(tmp_path: Path) -> None:
+    """A missing file is a `DownloadError` that names the file."""
+    with pytest.raises(DownloadError, match=r"gone\.mp3: cannot write tags: No such file"):
+        write_tags(tmp_path / "gone.mp3", TRACK)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """An interruption at any moment leaves the old file and no other one."""
+    path = tmp_path / "song.mp3"
+    path.write_bytes(MP3)
+    monkeypatch.setattr(os, function, _stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_tags(path, TRACK)
+    assert path.read_bytes() == MP3
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_without_mutagen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without mutagen, the error says what to install."""
+    monkeypatch.setitem(sys.modules, "mutagen", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[tags\]"'):
+        write_tags(tmp_path / "song.mp3", TRACK)
+
+
+def test_extras_are_not_imported() -> None:
+    """Importing the package imports none of the extras."""
+    code = (
+        "import sys, suno_async, suno_async.files.tags\n"
+        "sys.exit(bool({'mutagen', 'pyarrow', 'psycopg'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 (our own code)
