@@ -12,6 +12,7 @@ from suno_async.cli import (
     job_commands,
     poll_command,
     polling_commands,
+    runs_commands,
     sandbox_commands,
     service_commands,
 )
@@ -36,12 +37,13 @@ for _module in (
     polling_commands,
     poll_command,
     download_command,
+    runs_commands,
     service_commands,
 ):
     for _command in _module.commands.registered_commands:
         if _command.callback is not None:
             _command.callback = with_verbosity(_command.callback)
-    app.add_typer(_module.commands)
+    app.add_typer(_module.commands, name=_module.commands.info.name)
 
 # The base of all usage errors. BadParameter is the only one with a public name in typer.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)

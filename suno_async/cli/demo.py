@@ -11,6 +11,7 @@ from rich.table import Table
 
 from suno_async import GenerateMusic, PollPolicy, SunoClient
 from suno_async.cli.progress import Progress
+from suno_async.cli.running import task_group
 from suno_async.cli.verbosity import is_quiet
 from suno_async.sandbox import Sandbox
 
@@ -92,11 +93,8 @@ async def _make_songs(suno: SunoClient, progress: Progress, out: TextIO, audio: 
                 files += 1
         return files
 
-    try:
-        async with progress.shown(suno), asyncio.TaskGroup() as group:
-            working = [group.create_task(make_song(number)) for number in range(progress.total)]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    async with progress.shown(suno), task_group() as group:
+        working = [group.create_task(make_song(number)) for number in range(progress.total)]
     return sum(work.result() for work in working)
 
 

@@ -26,7 +26,7 @@ from suno_async.cli.exit_codes import (
     most_serious,
 )
 from suno_async.cli.files import make_directory
-from suno_async.cli.options import BaseUrl, Json
+from suno_async.cli.options import Account, BaseUrl, JournalFile, Json
 from suno_async.cli.output import command_words, errors_about, print_interruption
 from suno_async.cli.running import Stopped, run
 
@@ -42,13 +42,15 @@ def download(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Download files again that exist already.")
     ] = False,
+    journal: JournalFile = None,
+    account: Account = None,
     base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
     """Download the files of finished tasks, and print their paths.
 
     A file has its name only once it is complete. After an interruption, run the command again: it
-    downloads only what is missing.
+    downloads only what is missing. With --journal, tasks that ended there need no request.
     """
     for target in targets:
         if not _is_url(target):
@@ -59,7 +61,12 @@ def download(
 
     async def work() -> int:
         # The key is sent to the API only, and URLs alone need no request to it.
-        async with open_client(base_url, needs_key=not all(map(_is_url, targets))) as suno:
+        async with open_client(
+            base_url,
+            needs_key=not all(map(_is_url, targets)),
+            journal=journal,
+            account=account,
+        ) as suno:
             missing = await download_and_print(
                 suno, _infos(suno, targets, codes), directory, as_json=as_json, overwrite=overwrite
             )
@@ -68,7 +75,14 @@ def download(
     try:
         code = run(work(), raise_stopped=True)
     except Stopped as stopped:
-        words = command_words("download", directory=directory, base_url=base_url, json=as_json)
+        words = command_words(
+            "download",
+            directory=directory,
+            journal=journal,
+            account=account,
+            base_url=base_url,
+            json=as_json,
+        )
         print_interruption("complete files are kept", [*words, "--", *targets])
         code = stopped.exit_code
     raise typer.Exit(code)
@@ -83,7 +97,7 @@ async def _infos(
             yield target
             continue
         try:
-            info = await suno.task_info(target)
+            info = await _stored_info(suno, target) or await suno.task_info(target)
         except (APIError, ResponseError) as error:
             # These errors concern one id. Others, such as no connection, concern all of them.
             if isinstance(error, AuthenticationError):
@@ -99,6 +113,18 @@ async def _infos(
         else:
             codes.append(5)
             print_error(f"is {info.raw_status}, so wait for its end first", task_id=target)
+
+
+async def _stored_info(suno: SunoClient, task_id: str) -> TaskInfo | None:
+    """Return the final record of a task if the journal has it, without a request."""
+    if suno.journal is None:
+        return None
+    stored = await suno.journal.find_tasks([task_id])
+    if task_id not in stored or not stored[task_id].ended:
+        return None
+    async for outcome in suno.as_completed([task_id]):
+        return outcome.info
+    return None
 
 
 def _is_url(target: str) -> bool:

@@ -12,6 +12,7 @@ from suno_async import (
     DownloadError,
     InsufficientCreditsError,
     InvalidInputError,
+    JournalError,
     SunoError,
     TaskFailedError,
 )
@@ -45,6 +46,7 @@ _CODES: tuple[tuple[type[SunoError], int], ...] = (
     (TaskFailedError, 1),
     (InvalidInputError, 2),
     (ConfigurationError, 2),
+    (JournalError, 2),
     (AuthenticationError, 3),
     (InsufficientCreditsError, 4),
     (CreditLimitError, 4),

@@ -11,11 +11,15 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import typer
 
 from suno_async import InvalidInputError
-from suno_async.cli.batch_plan import Step, read_final_rows, read_steps
 from suno_async.cli.error_lines import print_suno_error
 from suno_async.cli.job_inputs import read_inputs
 from suno_async.cli.output import fail, print_interruption, system_message
-from suno_async.cli.task_ids import final_statuses, read_ids, successful_infos
+from suno_async.cli.task_ids import (
+    final_statuses,
+    read_ids,
+    statuses_by_index,
+    successful_infos,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Generator, Iterable
@@ -53,29 +57,24 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
         return final_statuses(lines)
 
 
-def earlier_infos(output: str, wanted: Container[str] | None = None) -> list[TaskInfo]:
+def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
     """Return what a results file says about the files of tasks that succeeded.
 
     Args:
         output: The results file.
-        wanted: Ids of the tasks to return; None returns all.
+        wanted: Ids of the tasks to return.
     """
     with _resumed(output, resume=True) as lines:
         return successful_infos(lines, wanted)
 
 
-def earlier_steps(output: str, *, resume: bool) -> tuple[dict[int, Step], dict[int, str]]:
-    """Return what an earlier run of a batch did, by the index of the input.
+def earlier_rows(output: str, *, resume: bool) -> dict[int, str]:
+    """Return the inputs of a batch that have a row in the results file: index → status.
 
-    Without `resume`, the files of an earlier run are an error.
-
-    Returns:
-        The last step of each input, and the status of each input that has ended.
+    Without `resume`, a results file that is not empty is an error.
     """
-    with _resumed(f"{output}.journal", resume=resume) as lines:
-        steps = read_steps(lines)
     with _resumed(output, resume=resume) as lines:
-        return steps, read_final_rows(lines)
+        return statuses_by_index(lines)
 
 
 @contextlib.contextmanager

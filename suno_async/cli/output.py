@@ -132,9 +132,9 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
         typer.echo(f"Resume with:\n{shlex.join(resume)}", err=True)
 
 
-def command_words(name: str, **options: object) -> list[str]:
+def command_words(name: str, *arguments: str, **options: object) -> list[str]:
     """Return the words of a command. Options that are None or False are left out."""
-    words = [*program_words(), name]
+    words = [*program_words(), *name.split(), *arguments]
     for option, value in options.items():
         if value is None or value is False:
             continue

@@ -1,15 +1,15 @@
 """The command ``poll``: many tasks together, with their results in a file."""
 
-import asyncio
+import functools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any, NoReturn
 
 import typer
 
-from suno_async import TaskInfo
+from suno_async import SunoClient, TaskInfo
 from suno_async.cli.clients import open_client
 from suno_async.cli.downloads import Downloads
 from suno_async.cli.exit_codes import MISSING_FILES, SEVERAL, exit_codes_help, most_serious
@@ -20,11 +20,11 @@ from suno_async.cli.files import (
     make_directory,
     results_file,
 )
-from suno_async.cli.options import BaseUrl, Timeout
+from suno_async.cli.options import Account, BaseUrl, JournalFile, Timeout
 from suno_async.cli.output import command_words, print_interruption
 from suno_async.cli.output_lock import output_lock
 from suno_async.cli.progress import Progress
-from suno_async.cli.running import Stopped, run
+from suno_async.cli.running import Stopped, run, task_group
 
 commands = typer.Typer()
 
@@ -47,6 +47,8 @@ def poll(
             "results that are missing there."
         ),
     ] = None,
+    journal: JournalFile = None,
+    account: Account = None,
     timeout: Timeout = None,
     base_url: BaseUrl = None,
     as_json: Annotated[
@@ -56,7 +58,10 @@ def poll(
         ),
     ] = False,
 ) -> None:
-    """Poll thousands of tasks together, and write each result as it arrives."""
+    """Poll thousands of tasks together, and write each result as it arrives.
+
+    With --journal, results that the journal holds need no request, and new ones are stored there.
+    """
     wanted = ids_in(file)
     if download is not None:
         make_directory(download)
@@ -77,8 +82,10 @@ def poll(
                     [each for each in wanted if each not in earlier],
                     out,
                     summary,
+                    open_client=functools.partial(
+                        open_client, base_url, patient=True, journal=journal, account=account
+                    ),
                     timeout=timeout,
-                    base_url=base_url,
                     download=download,
                     earlier=earlier_infos(output, {*wanted}) if download and known else [],
                 )
@@ -91,6 +98,8 @@ def poll(
                 base_url=base_url,
                 as_json=as_json,
                 download=download,
+                journal=journal,
+                account=account,
             )
             print_interruption(hint, words)
             end(stopped.exit_code)
@@ -102,20 +111,20 @@ async def _poll(
     out: IO[str],
     summary: dict[str, Any],
     *,
+    open_client: Callable[..., SunoClient],
     timeout: float | None,
-    base_url: str | None,
     download: Path | None,
     earlier: Sequence[TaskInfo],
 ) -> int:
     """Poll tasks, and download their files beside that. Return the exit code."""
     plain = out is sys.stdout and sys.stdout.isatty()
     progress = Progress(len(ids), task_ids=ids, plain=plain)
-    async with open_client(base_url, observer=progress.tasks, patient=True) as suno:
+    async with open_client(observer=progress.tasks) as suno:
         downloads = None if download is None else Downloads(suno, download)
         try:
             async with (
                 progress.shown(suno, *([] if downloads is None else [downloads.line])),
-                asyncio.TaskGroup() as group,
+                task_group() as group,
             ):
                 if downloads is not None and earlier:
                     group.create_task(downloads.fetch(earlier))
@@ -123,8 +132,6 @@ async def _poll(
                     progress.record(outcome, out)
                     if downloads is not None and outcome.error is None:
                         group.create_task(downloads.fetch(outcome.info))
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
         finally:
             summary |= progress.summary()
             if downloads is not None:
@@ -141,7 +148,7 @@ def how_to_resume(
     timeout: float | None,
     base_url: str | None,
     as_json: bool,
-    download: Path | None = None,
+    **others: object,
 ) -> tuple[str, list[str] | None]:
     """Return what to do after an interrupted ``poll``.
 
@@ -157,10 +164,10 @@ def how_to_resume(
         "poll",
         output=output,
         resume=True,
-        download=download,
         timeout=timeout,
         base_url=base_url,
         json=as_json,
+        **others,
     )
     # Without "--", a name that starts with a dash would be an option.
     return hint, [*words, "--", file] if file.startswith("-") else [*words, file]

@@ -12,7 +12,7 @@ from suno_async import (
 from suno_async.cli.clients import open_client
 from suno_async.cli.error_lines import print_suno_error
 from suno_async.cli.exit_codes import SEVERAL, exit_code, exit_codes_help, most_serious
-from suno_async.cli.options import BaseUrl, Json, TaskIds, Timeout
+from suno_async.cli.options import Account, BaseUrl, JournalFile, Json, TaskIds, Timeout
 from suno_async.cli.output import errors_about, print_info, print_outcome
 from suno_async.cli.running import run
 
@@ -44,7 +44,12 @@ def status(task_ids: TaskIds, base_url: BaseUrl = None, as_json: Json = False) -
 
 @commands.command(epilog=exit_codes_help(1, 2, 3, 5) + SEVERAL)
 def wait(
-    task_ids: TaskIds, timeout: Timeout = None, base_url: BaseUrl = None, as_json: Json = False
+    task_ids: TaskIds,
+    timeout: Timeout = None,
+    journal: JournalFile = None,
+    account: Account = None,
+    base_url: BaseUrl = None,
+    as_json: Json = False,
 ) -> None:
     """Wait until each task has ended, and print each outcome as it arrives."""
     for task_id in task_ids:
@@ -53,7 +58,7 @@ def wait(
 
     async def work() -> int:
         worst = 0
-        async with open_client(base_url, patient=True) as suno:
+        async with open_client(base_url, patient=True, journal=journal, account=account) as suno:
             async for outcome in suno.as_completed(task_ids, timeout=timeout):
                 worst = most_serious(worst, exit_code(outcome.error))
                 print_outcome(outcome, as_json=as_json)

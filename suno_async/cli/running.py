@@ -13,7 +13,7 @@ import typer
 from suno_async.cli.output import errors_about, fail, print_interruption, system_message
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import AsyncGenerator, Coroutine, Generator
     from types import FrameType
 
 T = TypeVar("T")
@@ -58,6 +58,16 @@ def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
     except OSError as error:
         file = None if error.filename is None else str(error.filename)
         fail(f"cannot read or write: {system_message(error)}", 5, file=file)
+
+
+@contextlib.asynccontextmanager
+async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
+    """Run a task group that raises its first error itself, not in an `ExceptionGroup`."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 @contextlib.contextmanager

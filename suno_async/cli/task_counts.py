@@ -36,7 +36,12 @@ class TaskCounts(NullObserver):
 
     def task_created(self, task: TaskRef) -> None:
         """Count a new task."""
-        self._move(task.task_id, "created")
+        self.add(task.task_id)
+
+    def add(self, task_id: str) -> None:
+        """Count a task that exists."""
+        if task_id not in self._open:
+            self._move(task_id, "created")
 
     def task_polled(self, info: TaskInfo) -> None:
         """Count a task as pending or running. `ended` counts what has ended."""

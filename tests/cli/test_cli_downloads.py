@@ -128,9 +128,9 @@ async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
     words = ("download", "-q", "--base-url", sandbox.url)
     targets = (f"{files.url}/a.mp3", f"{files.url}/gone.mp3", f"{files.url}/b.mp3")
     code, out, errors = await run(None, *words, *targets, cwd=tmp_path)
-    assert (code, sorted(out.split()), errors.count("\n")) == (7, ["a.mp3", "b.mp3"], 1)
+    assert (code, sorted(out.split()), errors.count("\n")) == (7, sorted(songs_in(tmp_path)), 1)
     assert "gone.mp3: HTTP 404" in errors
-    assert (tmp_path / "b.mp3").read_bytes() == SONG
+    assert [(tmp_path / name).read_bytes() for name in songs_in(tmp_path)] == [SONG, SONG]
 
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -151,8 +151,8 @@ async def test_interrupted(
         assert printed.decode().endswith(
             f"suno-async download --directory songs -- {words[1]} {words[2]}\n"
         )
-        assert [each.name for each in (tmp_path / "songs").iterdir()] == ["a.mp3"]
-    assert list(songs_in(tmp_path / "songs")) == ["a.mp3"]
+        assert len(list((tmp_path / "songs").iterdir())) == 1
+    assert [name[0] for name in songs_in(tmp_path / "songs")] == ["a"]
     files.go.set()
     code, _, errors = await run(sandbox, *words, cwd=tmp_path)
     assert code == 0, errors
@@ -193,20 +193,34 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
     assert sandbox.statistics.created == 3
 
 
-@pytest.mark.parametrize("command", ["poll", "create"])
-async def test_missing_files(
-    sandbox: Sandbox, files: FileHost, tmp_path: Path, command: str
-) -> None:
+async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
     """A file of an earlier result that cannot be downloaded is one error, and exit code 7."""
-    (tmp_path / "out.jsonl").write_text(row("t", f"{files.url}/gone.mp3") + "\n")
-    (tmp_path / "in.jsonl").write_text('{"prompt": "x"}')
+    (tmp_path / "results.jsonl").write_text(row("t", f"{files.url}/gone.mp3") + "\n")
     (tmp_path / "ids.txt").write_text("t")
-    given = ("ids.txt",) if command == "poll" else ("--batch", "in.jsonl")
-    words = (command, *given, "--output", "out.jsonl", "--resume", "--download", "songs", "--json")
-    code, out, errors = await run(sandbox, *words, "-q", cwd=tmp_path)
+    words = ("poll", "ids.txt", "--resume", "--download", "songs", "--json", "-q")
+    code, out, errors = await run(sandbox, *words, cwd=tmp_path)
     summary = json.loads(out)
     assert (code, summary["files_missing"], summary["exit_code"]) == (7, 1, 7)
     assert "gone.mp3" in json.loads(errors)["error"]
+
+
+async def test_batch_with_missing_files(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch whose songs cannot be downloaded has exit code 7 until they are all there."""
+    monkeypatch.setenv("SUNO_TIME_SCALE", "100")
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 2)
+    words = ("create", "--batch", "in.jsonl", "--output", "o.jsonl", "--download", "songs", "-q")
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr("suno_async.sandbox._file_store.MP3", b"<html>log in</html>")
+        for more in ((), ("--resume",)):
+            code, out, errors = await run(sandbox, *words, *more, "--json", cwd=tmp_path)
+            assert (code, json.loads(out)["files_missing"], errors.count("HTML")) == (7, 4, 4)
+    assert not songs_in(tmp_path / "songs")
+    code, out, errors = await run(sandbox, *words, "--resume", "--json", cwd=tmp_path)
+    assert (code, json.loads(out)["files_missing"], errors) == (0, 0, "")
+    assert len(songs_in(tmp_path / "songs")) == 4
+    assert sandbox.statistics.created == 2
 
 
 async def test_figures(suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
