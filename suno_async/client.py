@@ -722,6 +722,11 @@ class SunoClient:
         """The journal; None if the client has none."""
         return self._journal
 
+    @property
+    def account(self) -> str:
+        """The label of the account in the journal."""
+        return self._account if self._recorder is None else self._recorder.account
+
     def statistics(self) -> Statistics:
         """Return a snapshot of what this client does, or did before it was closed."""
         if self._opened is None:

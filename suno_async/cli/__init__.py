@@ -3,6 +3,21 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
+
+from suno_async import __version__
+
+INSTALL = 'pip install "suno_async[cli]"'
+
+_HELP = f"""\
+Usage: suno-async [OPTIONS] COMMAND [ARGS]...
+
+Create and poll Suno music jobs within one request budget.
+
+The commands need packages that are not installed. Install them with:
+
+    {INSTALL}
+"""
 
 
 def main() -> None:
@@ -10,10 +25,21 @@ def main() -> None:
     try:
         from suno_async.cli.app import run_app  # noqa: PLC0415 (the extra may be missing)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
+        if (error.name or "").partition(".")[0] not in {"filelock", "rich", "typer"}:
             raise
-        from suno_async.cli.error_lines import print_error  # noqa: PLC0415 (only needed here)
-
-        print_error("suno-async needs its extra: pip install 'suno-async[cli]'")
-        sys.exit(2)
+        _run_without_extra(sys.argv[1:])
     run_app()
+
+
+def _run_without_extra(words: list[str]) -> NoReturn:
+    """Answer ``--help`` and ``--version``. Everything else is an error that says what to do."""
+    from suno_async.cli.error_lines import print_error  # noqa: PLC0415 (only needed here)
+
+    if words and words[0] == "--version":
+        print(f"suno-async {__version__}")  # noqa: T201 (a command prints)
+        sys.exit(0)
+    if not words or "--help" in words:
+        print(_HELP, end="")  # noqa: T201 (a command prints)
+        sys.exit(0 if words else 2)
+    print_error(f"suno-async needs more packages: {INSTALL}")
+    sys.exit(2)

@@ -1,142 +1,145 @@
-"""Run a batch: create the inputs, poll the tasks, and keep the journal."""
+"""Run a batch: create the inputs of a run in the journal, and wait for their tasks."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from suno_async import (
-    CreateOutcomeUnknownError,
-    JobFailure,
-    JobSuccess,
-    SubmissionState,
-    SunoError,
-)
-from suno_async.cli.batch_plan import Step
+from suno_async import CreateOutcomeUnknownError, SubmissionState, SunoError
+from suno_async.cli.exit_codes import exit_code
+from suno_async.cli.job_inputs import KINDS_BY_NAME
+from suno_async.cli.outcome_rows import FINAL
+from suno_async.cli.running import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from suno_async import Creation, Input, JobOutcome, Submission, SunoClient, TaskInfo
-    from suno_async.cli.batch_plan import Plan
+    from suno_async import Creation, Input, Journal, SubmissionRecord, SunoClient
+    from suno_async.cli.downloads import Downloads
     from suno_async.cli.progress import Progress
 
+_KINDS = {each.KIND: each for each in KINDS_BY_NAME.values()}
 
-class Batch:
-    """Runs a plan.
 
-    Args:
-        suno: The client.
-        jobs: All inputs of the batch.
-        digests: Their hashes.
-        journal: The file for the steps. Each step is written right before or right after it
-            happens.
+class ChangedInputError(Exception):
+    """An input has changed, or is missing, since the run was started.
+
+    Attributes:
+        index: The input, counted from 0.
     """
 
-    def __init__(
-        self, suno: SunoClient, jobs: Sequence[Input], digests: Sequence[str], journal: IO[str]
-    ) -> None:
-        self._suno = suno
-        self._jobs = jobs
-        self._digests = digests
-        self._journal = journal
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
 
-    async def run(
+
+class EarlierRun(NamedTuple):
+    """What a journal holds about a run.
+
+    Attributes:
+        submitted: Number of inputs that were submitted.
+        unknown: Inputs that may have been created: index → id of the submission.
+    """
+
+    submitted: int
+    unknown: dict[int, str]
+
+
+async def read_run(journal: Journal, run: str, jobs: Sequence[Input]) -> EarlierRun:
+    """Return what a journal holds about a run.
+
+    Raises:
+        ChangedInputError: An input of the run has changed, or is missing.
+    """
+    count = 0
+    unknown: dict[int, str] = {}
+    async for entry in journal.entries(run=run):
+        record = entry.submission
+        if record is None:
+            continue
+        if record.position >= len(jobs) or _has_changed(record, jobs[record.position]):
+            raise ChangedInputError(record.position)
+        count += 1
+        if record.state is SubmissionState.UNKNOWN:
+            unknown[record.position] = record.id
+    return EarlierRun(count, unknown)
+
+
+def _has_changed(record: SubmissionRecord, job: Input) -> bool:
+    if record.state in {SubmissionState.REFUSED, SubmissionState.NOT_SENT}:
+        return False  # Nothing was created, so the input may be corrected.
+    if record.kind != job.KIND:
+        return True
+    # Fields of a newer version may have defaults that are not in the journal.
+    return msgspec.json.decode(record.job, type=_KINDS[record.kind]).payload() != job.payload()
+
+
+class Batch(NamedTuple):
+    """A run of inputs.
+
+    Attributes:
+        jobs: All inputs of the run.
+        run: The name of the run in the journal.
+        rows: The inputs in the results file of an earlier run: index → status.
+    """
+
+    jobs: Sequence[Input]
+    run: str
+    rows: Mapping[int, str]
+
+    @property
+    def left(self) -> int:
+        """Number of inputs without a final row in the results file."""
+        return len(self.jobs) - sum(status in FINAL for status in self.rows.values())
+
+    async def create_and_wait(
         self,
-        plan: Plan,
+        suno: SunoClient,
         progress: Progress,
         out: IO[str],
-        *,
-        max_pending: int,
-        callback_url: str | None,
-        max_credits: float | None,
-        wait_for_credits: bool,
-        on_success: Callable[[TaskInfo], Coroutine[Any, Any, None]],
-    ) -> SunoError | None:
-        """Create and poll what is left to do.
+        downloads: Downloads | None,
+        **options: Any,  # noqa: ANN401 (passed on)
+    ) -> tuple[dict[int, str], SunoError | None]:
+        """Create what was not created yet, wait for all tasks, and download their files.
 
         Args:
-            plan: What is left to do.
+            suno: The client, with a journal.
             progress: Where outcomes are counted.
-            out: The results file.
-            max_pending: Most tasks open at once.
-            callback_url: As in `SunoClient.pipeline`.
-            max_credits: As in `SunoClient.pipeline`.
-            wait_for_credits: As in `SunoClient.pipeline`.
-            on_success: Called with the record of each task that succeeds. It runs beside the
-                polling.
+            out: The results file. An input that has its row already gets no other one.
+            downloads: Downloads the files of tasks that succeed; None downloads nothing.
+            options: Options of `SunoClient.pipeline`.
 
         Returns:
-            The error that stopped the creates; None if all were created. Tasks that were created
-            are polled to their end in both cases.
+            The inputs that may or may not have been created, from index to submission id, and the
+            error that stopped the creates; None if all were created. Tasks that were created are
+            waited for in both cases.
         """
-
-        async def record(outcomes: AsyncIterator[JobOutcome], group: asyncio.TaskGroup) -> None:
-            async for outcome in outcomes:
-                progress.record(outcome, out)
-                if outcome.error is None:
-                    group.create_task(on_success(outcome.info))
-
-        stream = self._suno.pipeline(
-            [self._jobs[index] for index in plan.create],
-            max_pending=max_pending,
-            callback_url=callback_url,
-            max_credits=max_credits,
-            wait_for_credits=wait_for_credits,
-            on_creation=lambda creation: self._note_creation(plan.create, creation),
-            on_submission=lambda submission: self._note_submission(plan.create, submission),
-        )
+        unknown: dict[int, str] = {}
         stopped_by: SunoError | None = None
-        try:
-            async with asyncio.TaskGroup() as group, contextlib.aclosing(stream):
-                resumed = group.create_task(record(self._polled(plan.poll), group))
-                try:
-                    await record(_renumbered(stream, plan.create), group)
-                except SunoError as error:
-                    stopped_by = error
-                await resumed
-        except ExceptionGroup as errors:
-            raise errors.exceptions[0] from None
-        return stopped_by
 
-    async def _polled(self, tasks: dict[str, int]) -> AsyncIterator[JobOutcome]:
-        """Poll tasks that an earlier run created."""
-        async for each in self._suno.as_completed(tasks):
-            index = tasks[each.task_id]
-            job = self._jobs[index]
-            if each.error is None:
-                yield JobSuccess(each.task_id, each.info, index=index, job=job)
-            else:
-                yield JobFailure(each.task_id, each.error, each.info, index=index, job=job)
+        def on_creation(creation: Creation) -> None:
+            if creation.error is None and self.rows.get(creation.index) not in FINAL:
+                progress.tasks.add(creation.handle.id)
 
-    def _note_submission(self, indices: Sequence[int], submission: Submission) -> None:
-        """Write that a request may be sent from now on, or that it was not accepted."""
-        sending = submission.state is SubmissionState.SENDING
-        self._write(indices[submission.index], "sending" if sending else "not_created")
+        stream = suno.pipeline(self.jobs, run=self.run, on_creation=on_creation, **options)
+        async with task_group() as group, contextlib.aclosing(stream):
+            try:
+                async for outcome in stream:
+                    index = outcome.index
+                    if isinstance(outcome.error, CreateOutcomeUnknownError):
+                        unknown[index] = outcome.error.submission_id
+                    if self._needs_row(index, is_unknown=index in unknown):
+                        progress.record(outcome, out)
+                    else:
+                        progress.note(exit_code(outcome.error))
+                    if outcome.error is None and downloads is not None:
+                        group.create_task(downloads.fetch(outcome.info))
+            except SunoError as error:
+                stopped_by = error
+        return unknown, stopped_by
 
-    def _note_creation(self, indices: Sequence[int], creation: Creation) -> None:
-        """Write the outcome of a create."""
-        index = indices[creation.index]
-        if creation.error is None:
-            self._write(index, "created", creation.handle.id)
-        elif isinstance(creation.error, CreateOutcomeUnknownError):
-            self._write(index, "unknown")
-        else:
-            self._write(index, "not_created")
-
-    def _write(self, index: int, state: str, task_id: str = "") -> None:
-        step = Step(index, self._digests[index], state, task_id)
-        self._journal.write(msgspec.json.encode(step).decode() + "\n")
-        # The line must reach the operating system before the request is sent.
-        self._journal.flush()
-
-
-async def _renumbered(
-    outcomes: AsyncIterator[JobOutcome], indices: Sequence[int]
-) -> AsyncIterator[JobOutcome]:
-    """Yield the outcomes of a part of the inputs with their indices in the whole file."""
-    async for each in outcomes:
-        yield msgspec.structs.replace(each, index=indices[each.index])
+    def _needs_row(self, index: int, *, is_unknown: bool) -> bool:
+        row = self.rows.get(index)
+        return row not in FINAL and not (is_unknown and row == "unknown")

@@ -1,22 +1,33 @@
 """The command ``create``: one song, or a batch of any jobs from a file."""
 
-import functools
 import json
+import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from suno_async import DownloadError, GenerateMusic, SunoClient, TaskInfo
-from suno_async.cli.batch import Batch
-from suno_async.cli.batch_plan import ChangedInputError, Plan, digest, plan_batch
+from suno_async import GenerateMusic, SunoClient
+from suno_async.cli.batch import Batch, ChangedInputError, read_run
+from suno_async.cli.clients import open_client
 from suno_async.cli.creating import CREATE_OPTIONS, create_task
-from suno_async.cli.downloads import download_files
-from suno_async.cli.error_lines import print_error, print_suno_error
-from suno_async.cli.exit_codes import HIGHEST, exit_code, exit_codes_help
-from suno_async.cli.files import earlier_steps, inputs_in, make_directory, results_file
-from suno_async.cli.options import field_options, option, with_parameters
+from suno_async.cli.downloads import Downloads
+from suno_async.cli.error_lines import print_error
+from suno_async.cli.exit_codes import (
+    MISSING_FILES,
+    SEVERAL,
+    exit_code,
+    exit_codes_help,
+)
+from suno_async.cli.files import (
+    earlier_rows,
+    inputs_in,
+    make_directory,
+    results_file,
+)
+from suno_async.cli.options import Account, JournalFile, field_options, option, with_parameters
 from suno_async.cli.output import command_words, fail, print_interruption
+from suno_async.cli.output_lock import output_lock
 from suno_async.cli.progress import Progress
 from suno_async.cli.running import Stopped, run
 
@@ -33,6 +44,15 @@ _BATCH_OPTIONS = [
         Annotated[str, typer.Option(help="Batch: results file, JSONL.")],
         "outcomes.jsonl",
     ),
+    option("journal", JournalFile),
+    option(
+        "run_name",
+        Annotated[
+            str | None,
+            typer.Option("--run", help="Batch: name of the run. Default: the name of OUTPUT."),
+        ],
+    ),
+    option("account", Account),
     option(
         "resume",
         Annotated[
@@ -46,7 +66,7 @@ _BATCH_OPTIONS = [
             bool,
             typer.Option(
                 "--resend-unknown",
-                help="Batch: also create the inputs that an earlier run may have created.",
+                help="Batch: create again what an earlier run may have created. You may pay twice.",
             ),
         ],
         False,
@@ -76,8 +96,8 @@ commands = typer.Typer()
 
 
 @commands.command(
-    epilog=exit_codes_help(1, 2, 3, 4, 5, 6)
-    + HIGHEST
+    epilog=exit_codes_help(1, 2, 3, 4, 5, 6, 7)
+    + SEVERAL
     + " With --resume, earlier results count too."
 )
 @with_parameters(
@@ -86,14 +106,16 @@ commands = typer.Typer()
 def create(**given: Any) -> None:  # noqa: ANN401 (the options)
     """Create a song, or with --batch every job in a file. Costs credits.
 
-    A batch writes to OUTPUT.journal before and after it sends each create. After an interruption,
-    --resume polls the tasks that were created, and never creates one twice.
+    A batch stores each create in a journal, by default OUTPUT.journal, before it is sent. After an
+    interruption, --resume polls the tasks that were created, and never creates one twice.
     """
     batch_options = {each.name: given.pop(each.name) for each in _BATCH_OPTIONS}
     file = batch_options.pop("batch")
     if file is None:
         wrong = [
-            each.name for each in _BATCH_OPTIONS[1:] if batch_options[each.name] != each.default
+            each.name.removesuffix("_name")
+            for each in _BATCH_OPTIONS[1:]
+            if batch_options[each.name] != each.default
         ]
         if wrong:
             fail(f"only with --batch: {', '.join(wrong)}", 2)
@@ -109,107 +131,153 @@ def _create_batch(
     file: str,
     *,
     output: str,
+    journal: Path | None,
+    run_name: str | None,
+    account: str | None,
     resume: bool,
     resend_unknown: bool,
-    max_pending: int,
-    wait_for_credits: bool,
-    callback_url: str | None,
-    max_credits: float | None,
     download: Path | None,
     base_url: str | None,
     as_json: bool,
+    **options: Any,  # noqa: ANN401 (of the pipeline)
 ) -> None:
     if "-" in {file, output}:
         fail("a batch cannot use stdin or stdout: only named files can be resumed", 2)
     inputs = inputs_in(file)
-    digests = [digest(each) for each in inputs]
     if download is not None:
         make_directory(download)
-    plan = _plan(file, output, digests, resume=resume, resend_unknown=resend_unknown)
-    summary: dict[str, Any] = {"output": output, "skipped": len(plan.final)}
-
-    async def work() -> int:
-        async with SunoClient(base_url=base_url) as suno:
-            progress = Progress(len(plan.create) + len(plan.poll), suno, "batch")
-            with results_file(output) as out, results_file(f"{output}.journal") as journal:
-                try:
-                    async with progress.shown():
-                        stopped_by = await Batch(suno, inputs, digests, journal).run(
-                            plan,
-                            progress,
-                            out,
-                            max_pending=max_pending,
-                            callback_url=callback_url,
-                            max_credits=max_credits,
-                            wait_for_credits=wait_for_credits,
-                            on_success=functools.partial(_download, suno, progress, download),
-                        )
-                finally:
-                    summary.update(progress.summary())
-            if stopped_by is None:
-                return progress.worst
-            left = progress.total - progress.done
-            print_error(f"{stopped_by}; {left} inputs are left: add --resume", file=file)
-            return max(progress.worst, exit_code(stopped_by))
-
-    worst = 0
-    try:
-        worst = run(work(), raise_stopped=True)
-    except Stopped as stopped:
-        worst = stopped.exit_code
-        words = command_words(
-            "create",
-            batch=file,
-            output=output,
-            resume=True,
-            max_pending=max_pending,
-            wait_for_credits=wait_for_credits,
-            callback_url=callback_url,
-            max_credits=max_credits,
+    summary: dict[str, Any] = {"output": output}
+    with output_lock(output):
+        batch = Batch(inputs, run_name or Path(output).name, earlier_rows(output, resume=resume))
+        summary["skipped"] = len(inputs) - batch.left
+        work = _run_batch(
+            batch,
+            Place(file, output, journal or Path(f"{output}.journal"), account, base_url),
+            summary,
+            resume=resume,
+            resend_unknown=resend_unknown,
             download=download,
-            base_url=base_url,
-            json=as_json,
+            **options,
         )
-        print_interruption(f"the results so far are in {output}", words)
-    for index in plan.unknown:
-        print_error(
-            "an earlier run may have created this input, so it was skipped: compare the balance, "
-            "or add --resend-unknown to create it again",
-            file=file,
-            index=index,
-        )
-    worst = max(worst, 6 if plan.unknown else 0, 1 if "failed" in plan.final.values() else 0)
+        try:
+            worst = run(work, raise_stopped=True)
+        except Stopped as stopped:
+            worst = stopped.exit_code
+            words = command_words(
+                "create",
+                batch=file,
+                output=output,
+                journal=journal,
+                run=run_name,
+                account=account,
+                resume=True,
+                download=download,
+                base_url=base_url,
+                json=as_json,
+                **options,
+            )
+            print_interruption(f"the results so far are in {output}", words)
     if as_json:
-        summary |= {"unknown_before": len(plan.unknown), "exit_code": worst}
-        typer.echo(json.dumps(summary))
+        typer.echo(json.dumps(summary | {"exit_code": worst}))
     raise typer.Exit(worst)
 
 
-async def _download(
-    suno: SunoClient, progress: Progress, directory: Path | None, info: TaskInfo
+class Place(NamedTuple):
+    """Where a batch reads and writes.
+
+    Attributes:
+        file: The inputs.
+        output: The results file.
+        journal: The journal file.
+        account: The label of the account in the journal; None derives it from the key.
+        base_url: The API host; None reads the environment.
+    """
+
+    file: str
+    output: str
+    journal: Path
+    account: str | None
+    base_url: str | None
+
+
+async def _run_batch(
+    batch: Batch,
+    place: Place,
+    summary: dict[str, Any],
+    *,
+    resume: bool,
+    resend_unknown: bool,
+    download: Path | None,
+    **options: Any,  # noqa: ANN401 (of the pipeline)
+) -> int:
+    """Create, poll and download what is left to do. Return the exit code."""
+    progress = Progress(batch.left, "batch")
+    async with open_client(
+        place.base_url,
+        observer=progress.tasks,
+        patient=True,
+        journal=place.journal,
+        account=place.account,
+    ) as suno:
+        await _check_run(suno, batch, place, resume=resume, resend_unknown=resend_unknown)
+        downloads = None if download is None else Downloads(suno, download)
+        with results_file(place.output) as out:
+            try:
+                async with progress.shown(suno, *([] if downloads is None else [downloads.line])):
+                    unknown, stopped_by = await batch.create_and_wait(
+                        suno, progress, out, downloads, **options
+                    )
+            finally:
+                summary |= progress.summary()
+                if downloads is not None:
+                    summary |= downloads.summary()
+    summary["unknown"] = len(unknown)
+    for index, submission_id in unknown.items():
+        settle = shlex.join(command_words("runs settle", submission_id, journal=place.journal))
+        print_error(
+            "may or may not have been created. Compare the balance, then: "
+            f"{settle} TASK_ID, or {settle} --not-created",
+            file=place.file,
+            index=index,
+        )
+    if downloads is not None and downloads.missing:
+        progress.note(MISSING_FILES)
+    if stopped_by is not None:
+        left = progress.total - progress.done
+        print_error(f"{stopped_by}; {left} inputs are left: add --resume", file=place.file)
+        progress.note(exit_code(stopped_by))
+    return progress.worst
+
+
+async def _check_run(
+    suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
 ) -> None:
-    if directory is None:
-        return
+    """Compare the run in the journal with the inputs and the results file. Exit if they differ."""
+    journal = suno.journal
+    if journal is None:
+        raise AssertionError("a batch has a journal")
     try:
-        async for _ in download_files(suno, info, directory):
-            pass
-    except DownloadError as error:
-        # The other jobs continue. The results file has the URLs of this one.
-        progress.worst = max(progress.worst, exit_code(error))
-        print_suno_error(error, task_id=info.task_id)
-
-
-def _plan(
-    file: str, output: str, digests: list[str], *, resume: bool, resend_unknown: bool
-) -> Plan:
-    steps, final = earlier_steps(output, resume=resume)
-    try:
-        return plan_batch(digests, steps, final, resend_unknown=resend_unknown)
+        earlier = await read_run(journal, batch.run, batch.jobs)
     except ChangedInputError as error:
         fail(
-            f"changed or missing since {output} was started, and {file} has {len(digests)} inputs "
-            "now. Add new inputs at the end of the file, and leave the others as they were",
+            f"changed or missing since run {batch.run} was started, and {place.file} has "
+            f"{len(batch.jobs)} inputs now. Add new inputs at the end of the file, and leave the "
+            "others as they were",
             2,
-            file=file,
+            file=place.file,
             index=error.index,
         )
+    if earlier.submitted and not resume:
+        fail(
+            f"run {batch.run} exists already in {place.journal}: add --resume to continue it, or "
+            "choose another --run",
+            2,
+        )
+    if not earlier.submitted and batch.left < len(batch.jobs):
+        fail(
+            f"{place.output} has results, but {place.journal} has no run {batch.run} of this "
+            "account: give its --journal and --run (after a change of the key, see runs rebind)",
+            2,
+        )
+    for submission_id in earlier.unknown.values() if resend_unknown else ():
+        await journal.settle(submission_id, None)

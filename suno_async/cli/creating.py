@@ -8,7 +8,9 @@ import msgspec
 import typer
 
 from suno_async import Input, InvalidInputError, SunoClient
-from suno_async.cli.downloads import download_files
+from suno_async.cli.clients import open_client
+from suno_async.cli.downloads import download_and_print
+from suno_async.cli.exit_codes import MISSING_FILES
 from suno_async.cli.files import make_directory
 from suno_async.cli.options import BaseUrl, Json, option, parse_json_object
 from suno_async.cli.output import errors_about, print_info
@@ -61,7 +63,7 @@ def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = No
         make_directory(directory)
 
     async def work() -> None:
-        async with SunoClient(base_url=options["base_url"]) as suno:
+        async with open_client(options["base_url"]) as suno:
             task = await suno.create(
                 await _with_upload(suno, job, audio) if audio and is_file else job,
                 callback_url=options["callback_url"],
@@ -73,10 +75,11 @@ def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = No
                 return
             with errors_about(task_id=task.id):
                 info = await task
-                print_info(info, as_json=as_json)
-                if directory is not None:
-                    async for path in download_files(suno, info, directory):
-                        typer.echo(json.dumps({"file": path}) if as_json else path)
+            print_info(info, as_json=as_json)
+            if directory is not None and await download_and_print(
+                suno, info, directory, as_json=as_json
+            ):
+                raise typer.Exit(MISSING_FILES)
 
     run(work())
 

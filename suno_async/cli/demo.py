@@ -11,6 +11,8 @@ from rich.table import Table
 
 from suno_async import GenerateMusic, PollPolicy, SunoClient
 from suno_async.cli.progress import Progress
+from suno_async.cli.running import task_group
+from suno_async.cli.verbosity import is_quiet
 from suno_async.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -34,17 +36,20 @@ async def run_demo(songs: int, directory: Path, seed: int) -> dict[str, Any]:
         seed: Seed of the sandbox.
     """
     policy = PollPolicy().scaled(TIME_SCALE)
-    Console(stderr=True).print(
-        f"{songs} songs on the built-in sandbox. The limit of 15 requests a second is real. "
-        f"The jobs and the polling intervals are {TIME_SCALE:g} times faster than real ones."
-    )
+    if not is_quiet():
+        Console(stderr=True).print(
+            f"{songs} songs on the built-in sandbox. The limit of 15 requests a second is real. "
+            f"The jobs and the polling intervals are {TIME_SCALE:g} times faster than real ones."
+        )
+    progress = Progress(songs, "songs")
     results, audio = directory / "results.jsonl", directory / "audio"
     started = time.monotonic()
     async with (
         Sandbox(seed=seed, time_scale=TIME_SCALE) as sandbox,
-        SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno,
+        SunoClient(
+            sandbox.key, base_url=sandbox.url, policy=policy, observer=progress.tasks
+        ) as suno,
     ):
-        progress = Progress(songs, suno, "songs")
         with await asyncio.to_thread(_open_results, results) as out:
             files = await _make_songs(suno, progress, out, audio)
         numbers, counted = suno.statistics(), sandbox.statistics
@@ -88,11 +93,8 @@ async def _make_songs(suno: SunoClient, progress: Progress, out: TextIO, audio: 
                 files += 1
         return files
 
-    try:
-        async with progress.shown(), asyncio.TaskGroup() as group:
-            working = [group.create_task(make_song(number)) for number in range(progress.total)]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    async with progress.shown(suno), task_group() as group:
+        working = [group.create_task(make_song(number)) for number in range(progress.total)]
     return sum(work.result() for work in working)
 
 

@@ -1,43 +1,142 @@
-"""Download everything that a task made."""
+"""Download what tasks made, beside other work, and count files and bytes."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections import Counter
+import json
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
+import typer
+
+from suno_async import DownloadsFailedError, TaskInfo
+from suno_async.cli.display import Display, clock
+from suno_async.cli.error_lines import print_suno_error
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncIterable, Iterable
     from pathlib import Path
 
-    from suno_async import SunoClient, TaskInfo, Track
+    from suno_async import DownloadProgress, SunoClient
+
+#: Seconds over which the rate of the display is measured.
+WINDOW = 5.0
 
 
-async def download_files(suno: SunoClient, info: TaskInfo, directory: Path) -> AsyncGenerator[str]:
-    """Download what a task made, and yield the paths of the files in order.
+class Downloads:
+    """Downloads into one directory. A file that exists is not downloaded again.
 
-    Songs have unique file names. Other files are named after the end of their URL, so files of
-    several tasks, and of one task, can have the same name. A download does not replace a file that
-    exists already. Therefore the files of each task go into a directory of its own, and further
-    files with the same name go into numbered directories there.
+    Args:
+        suno: The client.
+        directory: Where the files go.
+        overwrite: Replace files that exist.
 
-    Raises:
-        DownloadError: A file could not be downloaded. It is raised after all others are complete.
+    Attributes:
+        paths: The files that are complete, in the order of their completion.
+        missing: Number of files that could not be downloaded.
     """
-    own = directory / re.sub(r"[^\w-]", "_", info.task_id)
-    targets: list[tuple[Track | str, Path]] = [(track, directory) for track in info.tracks]
-    names: Counter[str] = Counter()
-    for url in () if targets else (*info.stems.values(),) or info.media_urls:
-        name = url.partition("?")[0].rpartition("/")[2]
-        targets.append((url, own / str(names[name]) if names[name] else own))
-        names[name] += 1
-    ended = await asyncio.gather(
-        *(suno.download(each, place) for each, place in targets), return_exceptions=True
-    )
-    for each in ended:
-        if not isinstance(each, BaseException):
-            yield str(each)
-    for each in ended:
-        if isinstance(each, BaseException):
-            raise each
+
+    def __init__(self, suno: SunoClient, directory: Path, *, overwrite: bool = False) -> None:
+        self.paths: list[str] = []
+        self.missing = 0
+        self._suno = suno
+        self._directory = directory
+        self._overwrite = overwrite
+        self._active: dict[str, tuple[int, int | None]] = {}
+        self._ended_bytes = 0
+        self._recent: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    @property
+    def count(self) -> tuple[int, int]:
+        """How many files have ended, and how many are known."""
+        ended = len(self.paths) + self.missing
+        return ended, ended + len(self._active)
+
+    async def fetch(
+        self, what: TaskInfo | Iterable[TaskInfo | str] | AsyncIterable[TaskInfo | str]
+    ) -> None:
+        """Download all files of tasks, and report those that could not be downloaded."""
+        task_id = what.task_id if isinstance(what, TaskInfo) else ""
+        try:
+            await self._suno.download_all(
+                what, self._directory, overwrite=self._overwrite, progress=self.note
+            )
+        except DownloadsFailedError as failed:
+            self.missing += len(failed.errors)
+            for error in failed.errors:
+                print_suno_error(error, task_id=task_id)
+
+    def line(self) -> str:
+        """Return a line with the number of files, bytes, rate and remaining time."""
+        received = self._received
+        now = time.monotonic()
+        self._recent.append((now, received))
+        while now - self._recent[0][0] > WINDOW and len(self._recent) > 2:  # noqa: PLR2004 (a rate needs two)
+            self._recent.popleft()
+        since, at_first = self._recent[0]
+        rate = (received - at_first) / (now - since) if now > since else 0.0
+        ended, known = self.count
+        left = sum((total or 0) - got for got, total in self._active.values() if total)
+        eta = clock(left / rate) if rate > 0 else clock(0) if not left else "unknown"
+        missing = f", {self.missing} missing" if self.missing else ""
+        return (
+            f"files: {ended} of {known}{missing}; {_size(received)} of {_size(received + left)}, "
+            f"{_size(rate)}/s, ETA {eta}"
+        )
+
+    def summary(self) -> dict[str, int]:
+        """Return the figures that ``--json`` prints."""
+        return {
+            "files": len(self.paths),
+            "files_missing": self.missing + len(self._active),
+            "bytes_received": self._received,
+        }
+
+    @property
+    def _received(self) -> int:
+        return self._ended_bytes + sum(got for got, _ in self._active.values())
+
+    def note(self, event: DownloadProgress) -> None:
+        """Count an event of a download."""
+        if not event.done and not event.error:
+            self._active[event.path] = (event.received, event.total)
+            return
+        self._active.pop(event.path, None)
+        self._ended_bytes += event.received
+        if event.done:
+            self.paths.append(event.path)
+
+
+async def download_and_print(
+    suno: SunoClient,
+    what: TaskInfo | AsyncIterable[TaskInfo | str],
+    directory: Path,
+    *,
+    as_json: bool,
+    overwrite: bool = False,
+) -> int:
+    """Download files, show the progress, and print the path of each file at the end.
+
+    An interruption also prints the paths of the files that are complete.
+
+    Returns:
+        Number of files that could not be downloaded.
+    """
+    downloads = Downloads(suno, directory, overwrite=overwrite)
+    display = Display("files", lambda: downloads.count, lambda: [downloads.line()])
+    try:
+        async with display.shown():
+            await downloads.fetch(what)
+    finally:
+        for path in downloads.paths:
+            typer.echo(json.dumps({"file": path}) if as_json else path)
+    return downloads.missing
+
+
+def _size(count: float) -> str:
+    """Return a number of bytes with a unit."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:  # noqa: PLR2004 (a kilobyte)
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"

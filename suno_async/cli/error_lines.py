@@ -11,9 +11,13 @@ import sys
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from suno_async import InvalidInputError
+from suno_async.cli.hints import hint_for
 
 if TYPE_CHECKING:
     from suno_async import SunoError
+
+#: Most problems of one file that are printed: a file of the wrong kind has one in every line.
+MOST_PROBLEMS = 10
 
 #: Characters that would break a line or control the terminal. Server texts may contain them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -75,7 +79,9 @@ def print_error(message: str, **about: Unpack[About]) -> None:
 
 
 def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
-    """Print an error of the library on stderr, with one line for each problem of an input.
+    """Print an error of the library on stderr, and what to do about it.
+
+    Each problem of an input has a line, but at most `MOST_PROBLEMS` are printed.
 
     Args:
         error: The error. If it names a task, the line does too.
@@ -84,8 +90,14 @@ def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
     named: object = getattr(error, "task_id", "")
     if "task_id" not in about and isinstance(named, str):
         about["task_id"] = named
-    for problem in error.problems if isinstance(error, InvalidInputError) else (str(error),):
+    if not isinstance(error, InvalidInputError):
+        hint = hint_for(error, is_task="model" not in about)
+        print_error("; ".join(filter(None, (str(error), hint))), **about)
+        return
+    for problem in error.problems[:MOST_PROBLEMS]:
         print_error(problem, **about)
+    if (more := len(error.problems) - MOST_PROBLEMS) > 0:
+        print_error(f"{more} more problems", **about)
 
 
 def _label(name: str, value: Any) -> str:  # noqa: ANN401 (text or a number)

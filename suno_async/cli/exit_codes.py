@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+
 from suno_async import (
     AuthenticationError,
     ConfigurationError,
     CreateOutcomeUnknownError,
     CreditLimitError,
+    DownloadError,
     InsufficientCreditsError,
     InvalidInputError,
+    JournalError,
     SunoError,
     TaskFailedError,
 )
+
+MISSING_FILES = 7
 
 MEANINGS = {
     0: "success",
@@ -21,24 +27,31 @@ MEANINGS = {
     4: "not enough credits, or the price is above --max-credits",
     5: "an outcome is unknown (no such task, timeout, server error)",
     6: "a task may or may not have been created and charged",
+    MISSING_FILES: "a file could not be downloaded",
     130: "Ctrl-C",
     143: "SIGTERM",
+    149: "Ctrl-Break",
 }
 
 #: Exit codes of every command: 128 plus the number of the signal, as in shells.
-SIGNALS = (130, 143)
+SIGNALS = (130, 143) if sys.platform != "win32" else (130, 143, 149)
+
+#: From the least to the most serious.
+_ORDER = (0, MISSING_FILES, 1, 2, 3, 4, 5, 6, *SIGNALS)
 
 #: Added to the help of commands that handle several tasks.
-HIGHEST = " With several tasks, the highest code counts."
+SEVERAL = " With several tasks, the first of 6, 5, 4, 3, 2, 1, 7 that applies."
 
 _CODES: tuple[tuple[type[SunoError], int], ...] = (
     (TaskFailedError, 1),
     (InvalidInputError, 2),
     (ConfigurationError, 2),
+    (JournalError, 2),
     (AuthenticationError, 3),
     (InsufficientCreditsError, 4),
     (CreditLimitError, 4),
     (CreateOutcomeUnknownError, 6),
+    (DownloadError, MISSING_FILES),
 )
 
 
@@ -47,6 +60,11 @@ def exit_code(error: SunoError | None) -> int:
     if error is None:
         return 0
     return next((code for kind, code in _CODES if isinstance(error, kind)), 5)
+
+
+def most_serious(*codes: int) -> int:
+    """Return the exit code that counts if several apply."""
+    return max(codes, key=_ORDER.index, default=0)
 
 
 def exit_codes_help(*codes: int, success: str = MEANINGS[0]) -> str:

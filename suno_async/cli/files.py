@@ -11,30 +11,37 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import typer
 
 from suno_async import InvalidInputError
-from suno_async.cli.batch_plan import Step, read_final_rows, read_steps
 from suno_async.cli.error_lines import print_suno_error
 from suno_async.cli.job_inputs import read_inputs
 from suno_async.cli.output import fail, print_interruption, system_message
-from suno_async.cli.task_ids import final_statuses, read_ids
+from suno_async.cli.task_ids import (
+    final_statuses,
+    read_ids,
+    statuses_by_index,
+    successful_infos,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Container, Generator, Iterable
 
-    from suno_async import Input
+    from suno_async import Input, TaskInfo
 
 T = TypeVar("T")
 
 
 def ids_in(file: str) -> list[str]:
     """Return the task ids in a file; ``-`` reads stdin."""
-    return _read(file, read_ids)
+    ids = _read(file, read_ids)
+    if not ids:
+        fail("contains no task ids: write one per line", 2, file=_name_of(file))
+    return ids
 
 
 def inputs_in(file: str) -> list[Input]:
     """Return the inputs in a file; ``-`` reads stdin."""
     inputs = _read(file, read_inputs)
     if not inputs:
-        fail("contains no inputs", 2, file=file)
+        fail("contains no inputs: write one JSON object per line", 2, file=_name_of(file))
     return inputs
 
 
@@ -50,18 +57,24 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
         return final_statuses(lines)
 
 
-def earlier_steps(output: str, *, resume: bool) -> tuple[dict[int, Step], dict[int, str]]:
-    """Return what an earlier run of a batch did, by the index of the input.
+def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
+    """Return what a results file says about the files of tasks that succeeded.
 
-    Without `resume`, the files of an earlier run are an error.
-
-    Returns:
-        The last step of each input, and the status of each input that has ended.
+    Args:
+        output: The results file.
+        wanted: Ids of the tasks to return.
     """
-    with _resumed(f"{output}.journal", resume=resume) as lines:
-        steps = read_steps(lines)
+    with _resumed(output, resume=True) as lines:
+        return successful_infos(lines, wanted)
+
+
+def earlier_rows(output: str, *, resume: bool) -> dict[int, str]:
+    """Return the inputs of a batch that have a row in the results file: index → status.
+
+    Without `resume`, a results file that is not empty is an error.
+    """
     with _resumed(output, resume=resume) as lines:
-        return steps, read_final_rows(lines)
+        return statuses_by_index(lines)
 
 
 @contextlib.contextmanager
@@ -89,21 +102,32 @@ def make_directory(path: Path) -> None:
 
 
 def _read(file: str, read: Callable[[Iterable[str]], T]) -> T:
+    name = _name_of(file)
     try:
         if file == "-":
-            return read(sys.stdin)
+            return read(_text_lines(sys.stdin))
+        if Path(file).is_dir():
+            fail(f"{file} is a directory: give a text, CSV or JSONL file", 2, file=file)
         with Path(file).open(encoding="utf-8") as lines:
-            return read(lines)
+            return read(_text_lines(lines))
     except OSError as error:
         fail(f"cannot read {file}: {system_message(error)}", 2, file=file)
     except InvalidInputError as error:
-        print_suno_error(error, file=_name_of(file))
+        print_suno_error(error, file=name)
         raise typer.Exit(2) from None
-    except UnicodeDecodeError as error:
-        fail(f"not UTF-8: {error}", 2, file=_name_of(file))
+    except UnicodeError:
+        fail("not a text file: save it as text, CSV or JSONL in UTF-8", 2, file=name)
     except KeyboardInterrupt:
         print_interruption()
         raise typer.Exit(130) from None
+
+
+def _text_lines(lines: Iterable[str]) -> Generator[str]:
+    """Yield the lines of a file, and raise `UnicodeError` if it is not text."""
+    for line in lines:
+        if "\0" in line:
+            raise UnicodeError("a text contains no zero bytes")
+        yield line
 
 
 def _name_of(file: str) -> str:
@@ -119,13 +143,24 @@ def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
             yield ()
             return
         if not resume:
-            message = "is not empty: add --resume to continue, or choose another --output"
+            message = "exists already: add --resume to continue it, or choose another --output"
             fail(f"{name} {message}", 2, file=name)
         with path.open(encoding="utf-8", errors="replace") as lines:
             yield lines
         _end_last_line(path)
     except OSError as error:
         fail(f"cannot continue {name}: {system_message(error)}", 2, file=name)
+
+
+def new_file(name: str, text: str) -> None:
+    """Write a file that does not exist yet. One that exists is an error."""
+    try:
+        with Path(name).open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        fail(f"{name} exists already: choose another name, or remove it", 2, file=name)
+    except OSError as error:
+        fail(f"cannot write {name}: {system_message(error)}", 2, file=name)
 
 
 def _end_last_line(path: Path) -> None:

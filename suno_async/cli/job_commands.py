@@ -26,7 +26,7 @@ _AUDIO = [
     )
 ]
 
-_EXIT_CODES = exit_codes_help(1, 2, 3, 4, 5, 6)
+_EXIT_CODES = exit_codes_help(1, 2, 3, 4, 5, 6, 7)
 
 commands = typer.Typer()
 

@@ -4,6 +4,7 @@
 import inspect
 import json
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import msgspec
@@ -14,6 +15,16 @@ from suno_async.cli.output import fail
 Json = Annotated[bool, typer.Option("--json", help="Print JSON. Errors are JSON too.")]
 BaseUrl = Annotated[str | None, typer.Option(help="API host. Default: SUNO_BASE_URL.")]
 Timeout = Annotated[float | None, typer.Option(min=0.1, help="Longest wait in seconds.")]
+JournalFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--journal", help="Journal of creates, tasks and results: an SQLite file. Made if missing."
+    ),
+]
+Account = Annotated[
+    str | None,
+    typer.Option(help="Label of the account in the journal. Default: a hash of the key."),
+]
 TaskIds = Annotated[list[str], typer.Argument(help="Task ids.")]
 
 Command = Callable[..., None]

@@ -16,6 +16,8 @@ from suno_async import SunoError
 from suno_async.cli.error_lines import json_requested, print_error, print_suno_error
 from suno_async.cli.exit_codes import exit_code
 from suno_async.cli.outcome_rows import outcome_row
+from suno_async.cli.program import program_words
+from suno_async.cli.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -105,6 +107,7 @@ def print_sandbox_counts(server: Sandbox, *, as_json: bool) -> None:
     counts = server.statistics
     if as_json:
         typer.echo(msgspec.json.encode(counts).decode())
+    if as_json or is_quiet():
         return
     line = (
         f"{counts.requests} requests, at most {counts.worst_window} in any second; "
@@ -129,9 +132,9 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
         typer.echo(f"Resume with:\n{shlex.join(resume)}", err=True)
 
 
-def command_words(name: str, **options: object) -> list[str]:
+def command_words(name: str, *arguments: str, **options: object) -> list[str]:
     """Return the words of a command. Options that are None or False are left out."""
-    words = ["suno-async", name]
+    words = [*program_words(), *name.split(), *arguments]
     for option, value in options.items():
         if value is None or value is False:
             continue

@@ -13,7 +13,7 @@ import typer
 from suno_async.cli.output import errors_about, fail, print_interruption, system_message
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import AsyncGenerator, Coroutine, Generator
     from types import FrameType
 
 T = TypeVar("T")
@@ -34,8 +34,9 @@ class Stopped(KeyboardInterrupt):
 def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
     """Run the work of a command. Print its errors, and exit with the matching code.
 
-    Ctrl-C and SIGTERM cancel the work, so that it can save its results. A second signal ends the
-    work at once. Afterwards the command prints "interrupted" and exits with 130 or 143.
+    Ctrl-C, SIGTERM and Ctrl-Break cancel the work, so that it can save its results. A second signal
+    ends the work at once. Afterwards the command prints "interrupted" and exits with 130, 143 or
+    149.
 
     Args:
         work: The work.
@@ -59,9 +60,19 @@ def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
         fail(f"cannot read or write: {system_message(error)}", 5, file=file)
 
 
+@contextlib.asynccontextmanager
+async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
+    """Run a task group that raises its first error itself, not in an `ExceptionGroup`."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
 @contextlib.contextmanager
 def _signals() -> Generator[None]:
-    """Handle SIGTERM like Ctrl-C within the block, and raise `Stopped` for both.
+    """Handle SIGTERM and Ctrl-Break like Ctrl-C within the block, and raise `Stopped` for them.
 
     A shell without job control starts background jobs with SIGINT ignored. The block turns SIGINT
     on again, so that ``kill -INT`` also ends such a job.
@@ -78,15 +89,22 @@ def _signals() -> Generator[None]:
         if callable(on_ctrl_c):
             on_ctrl_c(signal.SIGINT, frame)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_like_ctrl_c())}
     if before[signal.SIGINT] is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, terminate)
+    for number in _like_ctrl_c():
+        signal.signal(number, terminate)
     try:
         yield
     except KeyboardInterrupt:
-        raise Stopped(143 if received else 130) from None
+        raise Stopped(128 + (received or [signal.SIGINT])[0]) from None
     finally:
         for number, handler in before.items():
             if handler is not None:
                 signal.signal(number, handler)
+
+
+def _like_ctrl_c() -> list[int]:
+    """Return the signals that end a command like Ctrl-C. Only Windows has Ctrl-Break."""
+    ctrl_break: int | None = getattr(signal, "SIGBREAK", None)
+    return [signal.SIGTERM] if ctrl_break is None else [signal.SIGTERM, ctrl_break]

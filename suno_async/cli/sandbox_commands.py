@@ -9,7 +9,7 @@ import typer
 
 from suno_async.cli.demo import print_figures, run_demo
 from suno_async.cli.exit_codes import exit_codes_help
-from suno_async.cli.files import make_directory
+from suno_async.cli.files import make_directory, new_file
 from suno_async.cli.options import Json
 from suno_async.cli.output import fail, print_sandbox, print_sandbox_counts, system_message
 from suno_async.cli.running import run
@@ -47,14 +47,23 @@ def sandbox(
     ] = 1.0,
     failure_share: Annotated[float, typer.Option(help="Share of jobs that fail.")] = 0.03,
     endless_share: Annotated[float, typer.Option(help="Share of jobs that never end.")] = 0.0,
+    tasks: Annotated[
+        int, typer.Option(min=0, help="Create so many tasks at the start, without requests.")
+    ] = 0,
+    ids: Annotated[
+        str | None, typer.Option(help="Write the ids of these tasks into this new file.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a local server of the API until Ctrl-C or SIGTERM, and print its counts at the end.
 
-    The first line sets the variables that commands and programs need to use it.
+    The first line sets the variables that commands and programs need to use it. To try poll at
+    once, add --tasks 1000 --ids ids.txt.
     """
     if not 0 < time_scale < float("inf"):
         fail(f"--time-scale: must be above 0, not {time_scale:g}", 2)
+    if (tasks == 0) != (ids is None):
+        fail("--tasks and --ids need each other, for example --tasks 1000 --ids ids.txt", 2)
 
     async def serve() -> None:
         server = Sandbox(
@@ -69,7 +78,10 @@ def sandbox(
             try:
                 await server.start()
             except OSError as error:
-                fail(f"cannot listen on {host}, port {port}: {system_message(error)}", 2)
+                problem = f"cannot listen on {host}, port {port}: {system_message(error)}"
+                fail(f"{problem}; choose another --port (0 takes any free one)", 2)
+            if ids is not None:
+                new_file(ids, "".join(f"{each}\n" for each in server.add_tasks(tasks)))
             print_sandbox(server, as_json=as_json)
             await asyncio.Event().wait()
         finally:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from suno_async import GeneratePersona, SunoClient
+from suno_async import GeneratePersona
+from suno_async.cli.clients import open_client
 from suno_async.cli.creating import CREATE_OPTIONS
 from suno_async.cli.exit_codes import exit_codes_help
 from suno_async.cli.files import inputs_in
@@ -36,7 +37,7 @@ def persona(**given: Any) -> None:  # noqa: ANN401 (the options)
     wanted = GeneratePersona(**given)
 
     async def work() -> None:
-        async with SunoClient(base_url=base_url) as suno:
+        async with open_client(base_url) as suno:
             with errors_about(task_id=wanted.task_id):
                 created = await suno.create_persona(wanted)
         typer.echo(msgspec.json.encode(created).decode() if as_json else created.persona_id)
@@ -56,7 +57,7 @@ def upload(
     """Upload an audio file, and print its URL."""
 
     async def work() -> str:
-        async with SunoClient(base_url=base_url) as suno:
+        async with open_client(base_url) as suno:
             with errors_about(file=str(file)):
                 return await suno.upload(file, content_type=content_type)
 
@@ -75,7 +76,7 @@ def estimate(
 
     async def work() -> None:
         total = 0.0
-        async with SunoClient(base_url=base_url) as suno:
+        async with open_client(base_url) as suno:
             for index, job in enumerate(inputs):
                 with errors_about(file="stdin" if file == "-" else file, index=index):
                     price = await suno.estimate(job)
@@ -101,7 +102,7 @@ def models(
         fail("--modality and --operation filter the list; leave them out with a model", 2)
 
     async def work() -> None:
-        async with SunoClient(base_url=base_url) as suno:
+        async with open_client(base_url) as suno:
             if model is None:
                 for each in await suno.models(modality=modality, operation=operation):
                     typer.echo(json.dumps(each.details) if as_json else each.model)
@@ -118,7 +119,7 @@ def balance(base_url: BaseUrl = None, as_json: Json = False) -> None:
     """Print the credits of the account."""
 
     async def work() -> float:
-        async with SunoClient(base_url=base_url) as suno:
+        async with open_client(base_url) as suno:
             return await suno.balance()
 
     credit = run(work())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from suno_async import InvalidInputError, check_task_id
+import msgspec
+
+from suno_async import InvalidInputError, TaskInfo, TaskStatus, Track, check_task_id
 from suno_async.cli.outcome_rows import FINAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
 
 def read_ids(lines: Iterable[str]) -> list[str]:
@@ -70,18 +73,68 @@ def final_statuses(lines: Iterable[str]) -> dict[str, str]:
 
     Lines that are not complete rows are skipped.
     """
-    statuses: dict[str, str] = {}
+    return {task_id: row["status"] for task_id, row in _final_rows(lines)}
+
+
+def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskInfo]:
+    """Return what a results file says about the files of tasks that succeeded.
+
+    Args:
+        lines: The lines of the file. Those that are not complete rows are skipped.
+        wanted: Ids of the tasks to return.
+    """
+    infos: dict[str, TaskInfo] = {}
+    for task_id, row in _final_rows(lines):
+        if row["status"] == TaskStatus.SUCCESS and task_id in wanted:
+            with contextlib.suppress(msgspec.ValidationError):
+                found = msgspec.convert(row, _Files)
+                infos[task_id] = TaskInfo(
+                    task_id=task_id,
+                    status=TaskStatus.SUCCESS,
+                    tracks=found.tracks,
+                    media_urls=found.media_urls,
+                    media_info=found.stems,
+                )
+    return list(infos.values())
+
+
+def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
+    """Return the inputs of a batch that have a row in a results file: index → last status.
+
+    A final status counts, whatever comes after it. Lines that are not complete rows are skipped.
+    """
+    statuses: dict[int, str] = {}
+    for row in _rows(lines):
+        index, status = row.get("index"), row.get("status")
+        if isinstance(index, int) and isinstance(status, str) and statuses.get(index) not in FINAL:
+            statuses[index] = status
+    return statuses
+
+
+class _Files(msgspec.Struct):
+    """The files in a row of a results file."""
+
+    tracks: tuple[Track, ...] = ()
+    stems: dict[str, str] = {}
+    media_urls: tuple[str, ...] = ()
+
+
+def _final_rows(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows of tasks that have ended, with their ids."""
+    for row in _rows(lines):
+        task_id, status = row.get("task_id"), row.get("status")
+        if isinstance(task_id, str) and isinstance(status, str) and status in FINAL:
+            yield task_id, row
+
+
+def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             value: Any = json.loads(line)
         except ValueError:
             continue
         if isinstance(value, dict):
-            fields = cast("dict[str, object]", value)
-            task_id, status = fields.get("task_id"), fields.get("status")
-            if isinstance(task_id, str) and isinstance(status, str) and status in FINAL:
-                statuses[task_id] = status
-    return statuses
+            yield cast("dict[str, Any]", value)
 
 
 def _id_column(cells: list[str]) -> int | None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import socket
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
-from suno_async import GenerateMusic, SunoClient, TaskFailedError, TaskNotFoundError
-from suno_async.cli.batch_plan import Step, digest
+from suno_async import TaskFailedError, TaskNotFoundError
 from suno_async.cli.error_lines import error_line, print_suno_error
 from suno_async.sandbox import Sandbox
 from tests.cli.test_cli import GENEROUS, UNKNOWN_ID, run
@@ -65,8 +62,7 @@ async def test_no_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool
 ) -> None:
     """A connection that cannot be made is one error that names the host."""
-    impatient = functools.partial(SunoClient, retry_for=0.0)
-    monkeypatch.setattr("suno_async.cli.service_commands.SunoClient", impatient)
+    monkeypatch.setattr("suno_async.cli.clients.RETRY_FOR", 0.0)
     with socket.socket() as taken:
         # Bound, but it does not listen.
         taken.bind(("127.0.0.1", 0))
@@ -169,17 +165,3 @@ async def test_problems_of_a_file(sandbox: Sandbox, tmp_path: Path) -> None:
     problems = errors_in(errors)
     assert (code, {each["file"] for each in problems}) == (2, {"bad.jsonl"})
     assert [each["error"].partition(":")[0] for each in problems] == ["line 1", "line 1", "line 2"]
-
-
-async def test_inputs_that_may_exist(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A resumed batch reports each input that it skips, because it may have been created."""
-    line = '{"prompt": "x"}'
-    (tmp_path / "in.jsonl").write_text(f"{line}\n{line}")
-    step = Step(1, digest(GenerateMusic("x")), "sending")
-    rows = '{"index": 0, "status": "success"}\n'
-    (tmp_path / "out.jsonl").write_text(rows)
-    (tmp_path / "out.jsonl.journal").write_bytes(msgspec.json.encode(step) + b"\n")
-    words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--resume")
-    code, _, errors = await run(sandbox, *words, cwd=tmp_path)
-    assert (code, errors.startswith("error: in.jsonl: input 2: an earlier run may")) == (6, True)
-    assert sandbox.statistics.requests == 0

@@ -1,33 +1,22 @@
-"""The commands that cost credits: every kind of job, and batches that never pay twice."""
+"""The commands that cost credits: every kind of job."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import signal
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
-from suno_async import DownloadError, GenerateMusic, GenerateSounds, TaskInfo, TaskStatus
-from suno_async.cli.batch_plan import (
-    ChangedInputError,
-    Step,
-    digest,
-    plan_batch,
-    read_final_rows,
-    read_steps,
-)
-from suno_async.cli.downloads import download_files
+from suno_async import TaskInfo, TaskStatus
+from suno_async.cli.downloads import Downloads
 from suno_async.cli.job_inputs import KINDS_BY_NAME
 from suno_async.cli.output import print_info
 from suno_async.inputs import KINDS
-from suno_async.sandbox import COST, Faults, Sandbox
-from tests.cli.test_cli import GENEROUS, run, start
+from suno_async.sandbox import COST, Sandbox
+from tests.cli.test_cli import GENEROUS, run
 from tests.conftest import SCALE
 
 if TYPE_CHECKING:
@@ -104,9 +93,12 @@ async def test_downloads(
         (info.tracks[0].video(), [".mp4"]),
     ):
         made = info if job is None else await (await suno.create(job)).result(timeout=10)
-        paths = [Path(each) async for each in download_files(suno, made, tmp_path)]
+        downloads = Downloads(suno, tmp_path)
+        await downloads.fetch(made)
+        paths = [Path(each) for each in downloads.paths]
         assert [each.suffix for each in paths] == suffixes
         assert all(each.stat().st_size for each in paths)
+        assert downloads.summary()["files_missing"] == 0
         print_info(made, as_json=False)
         assert capsys.readouterr().out.count("http://") == len(suffixes)
 
@@ -148,7 +140,7 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
         (("create", "--batch", "none.jsonl"), "No such file"),
         (("create", "--batch", "bad.jsonl"), "line 4"),
         (("create", "--batch", "empty.jsonl"), "contains no inputs"),
-        (("create", "--batch", "good.jsonl", "--output", "no/where"), "No such file"),
+        (("create", "--batch", "good.jsonl", "--output", "no/where"), "create the directory first"),
         (("create", "--batch", "good.jsonl", "--output", "bad.jsonl"), "--resume"),
         (("estimate", "bad.jsonl"), "did you mean prompt?"),
         (("extend",), "task_id"),
@@ -163,162 +155,23 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_namesakes(
-    suno: SunoClient, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suno: SunoClient, sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Files with the same name are all kept, and one failed download does not stop the others."""
-    monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
     (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
     url = track.suno_audio_url
     stems = {"lost": f"{sandbox.url}/media/none/x.mp3", "vocals": url, "choir": f"{url}?choir"}
-    for task_id in ("a/../b", "other"):
+    downloads = Downloads(suno, tmp_path)
+    for task_id in ("one", "other"):
         info = TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_info=stems)
-        with pytest.raises(DownloadError):
-            _ = [each async for each in download_files(suno, info, tmp_path)]
-    files = await asyncio.to_thread(lambda: list(tmp_path.rglob("*.mp3")))
-    assert (
-        sorted(each.relative_to(tmp_path).parts[0] for each in files)
-        == ["a____b"] * 2 + ["other"] * 2
-    )
-
-
-async def journalled(journal: Path, count: int) -> None:
-    """Wait until a journal contains the task ids of `count` inputs."""
-    async with asyncio.timeout(60):
-        while True:
-            steps = read_steps((await asyncio.to_thread(journal.read_text)).splitlines())
-            if sum(each.state == "created" for each in steps.values()) >= count:
-                return
-            await asyncio.sleep(0.01)
-
-
-def batch(sandbox: Sandbox) -> Counter[str]:
-    """Return how often each prompt was created."""
-    return Counter(task.body["input"]["prompt"] for task in sandbox.tasks.values())
-
-
-async def created(sandbox: Sandbox, count: int) -> None:
-    """Wait until this number of tasks is created."""
-    async with asyncio.timeout(60):
-        # Another process has no Event to set.
-        while sandbox.statistics.created < count:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-async def test_interrupted_batch(tmp_path: Path, way: signal.Signals) -> None:
-    """After any signal, a resumed batch creates no input twice and polls every created task."""
-    prompts = [f"song {n}" for n in range(20)]
-    lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
-    (tmp_path / "in.jsonl").write_text("\n".join(lines))
-    words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--json")
-    async with Sandbox(
-        time_scale=1e4,
-        failure_share=0.0,
-        rate_limit=GENEROUS,
-        faults=Faults(latency_out=(0.2, 0.2)),
-    ) as sandbox:
-        process = await start(sandbox, *words, cwd=tmp_path)
-        await created(sandbox, 5)
-        process.send_signal(way)
-        printed, errors_printed = await process.communicate()
-        if way is not signal.SIGKILL:
-            assert process.returncode == 128 + way
-            assert b"--batch in.jsonl --output out.jsonl --resume" in errors_printed
-            assert json.loads(printed)["exit_code"] == 128 + way
-        before = batch(sandbox)
-        journal_before = (tmp_path / "out.jsonl.journal").read_text()
-        process = await start(sandbox, *words, "--resume", cwd=tmp_path)
-        steps = read_steps(journal_before.splitlines())
-        lost = [each.index for each in steps.values() if each.state in {"sending", "unknown"}]
-        # Only an input whose request has its permit is marked as sending, and these requests reach
-        # the server, except at most the one that was about to be sent.
-        assert len({prompts[index] for index in lost} - batch(sandbox).keys()) <= 1
-        if way is not signal.SIGKILL:
-            assert not lost
-            assert {each.index for each in steps.values() if each.state == "created"} == {
-                prompts.index(each) for each in before
-            }
-        await created(sandbox, 20 - len({prompts[index] for index in lost} - before.keys()))
-        # Interrupt the run once all tasks are created: the next run polls tasks of unknown age at
-        # once, so the test is faster.
-        await journalled(tmp_path / "out.jsonl.journal", 20 - len(lost))
-        process.send_signal(signal.SIGINT)
-        await process.communicate()
-        code, out, errors = await run(sandbox, *words, "--resume", cwd=tmp_path)
-        assert max(batch(sandbox).values()) == 1
-        summary = json.loads(out)
-        assert summary["unknown_before"] == len(lost)
-        assert code == (6 if lost else 0), errors
-        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-        ended = {row["index"]: row for row in rows if row["status"] == "success"}
-        assert sorted(ended) == [n for n in range(20) if n not in lost]
-        for index, row in ended.items():
-            assert sandbox.tasks[row["task_id"]].body["input"]["prompt"] == prompts[index]
-        # Nothing is left to do, so a further run sends no request.
-        asked = sandbox.statistics.requests
-        assert (await run(sandbox, *words, "--resume", cwd=tmp_path))[0] == code
-        assert sandbox.statistics.requests == asked
-        if lost:
-            process = await start(sandbox, *words, "--resume", "--resend-unknown", cwd=tmp_path)
-            async with asyncio.timeout(60):
-                while not {prompts[n] for n in lost} <= batch(sandbox).keys():  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-            await process.wait()
-        (tmp_path / "in.jsonl").write_text("\n".join(reversed(lines)))
-        code, _, errors = await run(sandbox, *words, "--resume", cwd=tmp_path)
-        assert (code, json.loads(errors)["index"]) == (2, 0)
-
-
-async def test_refused_batch(tmp_path: Path) -> None:
-    """A refused input has its row in the results, and the next run tries it again."""
-    (tmp_path / "in.csv").write_text("kind,prompt,instrumental\ngenerate,a,true\nsounds,b,\n")
-    words = ("create", "--batch", "in.csv", "--output", "out.jsonl")
-    async with Sandbox(time_scale=1e4, credits=0, rate_limit=GENEROUS) as sandbox:
-        code, _, errors = await run(sandbox, *words, cwd=tmp_path)
-        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
-        assert (code, sorted(row["index"] for row in rows)) == (4, [0, 1]), errors
-        assert {row["status"] for row in rows} == {"not_created"}
-        sandbox.credits = 1e6
-        process = await start(sandbox, *words, "--resume", cwd=tmp_path)
-        await created(sandbox, 2)
-        process.send_signal(signal.SIGKILL)
-        await process.wait()
-
-
-DIGESTS = ["a", "b", "c", "d", "e"]
-STEPS = {
-    0: Step(0, "a", "created", "t0"),
-    1: Step(1, "b", "created", "t1"),
-    2: Step(2, "c", "not_created"),
-    3: Step(3, "d", "sending"),
-}
-
-
-def test_plan() -> None:
-    """A plan skips ended and unknown inputs, polls created ones and creates the others."""
-    todo = plan_batch(DIGESTS, STEPS, {0: "failed"}, resend_unknown=False)
-    assert (todo.create, todo.poll, todo.unknown) == ([2, 4], {"t1": 1}, [3])
-    todo = plan_batch(DIGESTS, STEPS, {0: "failed"}, resend_unknown=True)
-    assert (todo.create, todo.unknown) == ([2, 3, 4], [])
-    for digests in (["x", *DIGESTS[1:]], DIGESTS[:3]):
-        with pytest.raises(ChangedInputError):
-            plan_batch(digests, STEPS, {}, resend_unknown=False)
-
-
-def test_half_written_lines() -> None:
-    """Lines that are cut off, and lines of other files, are skipped."""
-    line = msgspec.json.encode(STEPS[0]).decode()
-    assert read_steps([line, line[:20], "", "[]", '{"index": 1}']) == {0: STEPS[0]}
-    rows = ['{"index": 0, "status": "success"}', '{"index": 1, "status": "undecided"}', "{", "3"]
-    assert read_final_rows(rows) == {0: "success"}
-
-
-def test_digests() -> None:
-    """Equal inputs have equal digests, and different inputs have different ones."""
-    assert digest(GenerateMusic(prompt="x")) == digest(GenerateMusic(prompt="x"))
-    others = [GenerateMusic(prompt="x"), GenerateMusic(prompt="y"), GenerateSounds(prompt="x")]
-    assert len({digest(each) for each in others}) == 3
+        await downloads.fetch(info)
+    files = await asyncio.to_thread(lambda: {str(each) for each in tmp_path.rglob("*.mp3")})
+    assert (len(files), downloads.missing) == (4, 2)
+    assert files == set(downloads.paths)
+    assert [line.split(":")[1] for line in capsys.readouterr().err.splitlines()] == [
+        " task one",
+        " task other",
+    ]
 
 
 async def test_sandbox_on_ipv6(tmp_path: Path) -> None:
@@ -330,23 +183,3 @@ async def test_sandbox_on_ipv6(tmp_path: Path) -> None:
             pytest.skip(f"this machine has no IPv6: {error}")
         assert server.url.startswith("http://[::1]:")
         assert (await run(server, "balance", cwd=tmp_path))[0] == 0
-
-
-async def test_batch_that_runs_out_of_credits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a 402 a batch creates no more, finishes its tasks, and can be resumed."""
-    monkeypatch.setenv("SUNO_TIME_SCALE", "100")
-    prompts = [f"song {n}" for n in range(30)]
-    lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
-    (tmp_path / "in.jsonl").write_text("\n".join(lines))
-    words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--json")
-    async with Sandbox(time_scale=1e4, failure_share=0.0, credits=60) as sandbox:
-        code, out, errors = await run(sandbox, *words, cwd=tmp_path)
-        assert (code, json.loads(out)["success"]) == (4, 5)
-        assert "add --resume" in errors
-        assert sandbox.statistics.paths["CreateTask"] <= 5 + 8
-        sandbox.credits = 1e6
-        code, out, errors = await run(sandbox, *words, "--resume", cwd=tmp_path)
-        assert (code, json.loads(out)["success"]) == (0, 25), errors
-        assert batch(sandbox) == dict.fromkeys(prompts, 1)

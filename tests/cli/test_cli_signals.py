@@ -126,3 +126,25 @@ async def test_second_signal(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
     _, errors = await end_of(process)
     assert (process.returncode, errors) == (143, "interrupted\n")
+
+
+async def test_ctrl_break(tmp_path: Path) -> None:
+    """Ctrl-Break, which only Windows has, ends a command like Ctrl-C (here: SIGUSR1)."""
+    script = (
+        "import asyncio, signal\n"
+        "signal.SIGBREAK = signal.SIGUSR1\n"
+        "from suno_async.cli.running import run\n"
+        "async def work():\n"
+        "    try:\n"
+        "        print('working', flush=True)\n"
+        "        await asyncio.Event().wait()\n"
+        "    finally:\n"
+        "        print('saved', flush=True)\n"
+        "import typer\n"
+        "typer.run(lambda: run(work()))\n"
+    )
+    process = await start(sys.executable, "-c", script, cwd=tmp_path)
+    assert await line_of(process.stdout) == b"working\n"
+    process.send_signal(signal.SIGUSR1)
+    out, errors = await end_of(process)
+    assert (process.returncode, out, errors) == (128 + signal.SIGUSR1, "saved\n", "interrupted\n")

@@ -1,0 +1,53 @@
+"""The client that a command uses."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from suno_async import SunoClient
+from suno_async.cli.output import fail
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from suno_async import Observer
+
+#: Seconds for which a command that somebody waits for repeats a request, for example while there is
+#: no network. A typing error in the host's name must not take a minute to show.
+RETRY_FOR = 10.0
+
+#: The same for commands that run for a long time.
+PATIENT_RETRY_FOR = 60.0
+
+
+def open_client(
+    base_url: str | None,
+    *,
+    observer: Observer | None = None,
+    patient: bool = False,
+    needs_key: bool = True,
+    journal: Path | None = None,
+    account: str | None = None,
+) -> SunoClient:
+    """Return the client of a command. Without a key, print what to do and exit.
+
+    Args:
+        base_url: The API host; None reads the environment.
+        observer: Receives the events of the client.
+        patient: The command runs for a long time, so requests are retried for longer.
+        needs_key: The command sends requests to the API.
+        journal: The journal file; None for no journal.
+        account: The label of the account in the journal; None derives it from the key.
+    """
+    has_key = any(os.environ.get(name, "").strip() for name in ("SUNO_API_KEY", "CRUN_API_KEY"))
+    if needs_key and not has_key:
+        fail("no API key: set the environment variable SUNO_API_KEY, or try the demo without", 2)
+    return SunoClient(
+        None if has_key else "no key",
+        base_url=base_url,
+        observer=observer,
+        journal=journal,
+        account=account,
+        retry_for=PATIENT_RETRY_FOR if patient else RETRY_FOR,
+    )

@@ -1,0 +1,118 @@
+"""Show how far a command is: live on a terminal, as lines elsewhere, not at all with ``-q``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from suno_async.cli.verbosity import is_quiet
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+#: Seconds between two updates of the live display.
+LIVE_EVERY = 0.25
+
+#: Seconds between two progress lines when stderr is not a terminal.
+PLAIN_EVERY = 10.0
+
+
+class Display:
+    """Shows a bar and some lines until a block ends.
+
+    Args:
+        label: The word in front of the bar.
+        count: Returns how much is done, and the total.
+        lines: Returns the lines below the bar.
+        plain: Print lines on a terminal too, because other output goes there.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        count: Callable[[], tuple[int, int]],
+        lines: Callable[[], Sequence[str]],
+        *,
+        plain: bool = False,
+    ) -> None:
+        self._label = label
+        self._count = count
+        self._lines = lines
+        self._console = Console(stderr=True)
+        self._live = self._console.is_terminal and not plain
+        self._started = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    @contextlib.asynccontextmanager
+    async def shown(self) -> AsyncGenerator[None]:
+        """Show the display until the block ends. A timer updates it."""
+        if is_quiet():
+            yield
+            return
+        if not self._live:
+            async with _every(PLAIN_EVERY, self._print_line):
+                yield
+            if self._count()[1]:
+                self._print_line()
+            return
+        with Live(
+            self._picture(), console=self._console, auto_refresh=False, redirect_stdout=False
+        ) as live:
+            try:
+                async with _every(LIVE_EVERY, lambda: live.update(self._picture(), refresh=True)):
+                    yield
+            finally:
+                live.update(self._picture())
+
+    def _picture(self) -> Group:
+        done, total = self._count()
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row(
+            self._label,
+            ProgressBar(total=total, completed=done, width=40),
+            f"{done}/{total}",
+            clock(self.elapsed),
+        )
+        texts = (Text(each, no_wrap=True, overflow="ellipsis") for each in self._lines())
+        return Group(line, *texts)
+
+    def _print_line(self) -> None:
+        done, total = self._count()
+        line = f"{self._label}: {'; '.join((f'{done}/{total}', *self._lines()))}"
+        print(line, file=sys.stderr)  # noqa: T201 (a command prints)
+
+
+def clock(seconds: float) -> str:
+    """Return a time in hours, minutes and seconds."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+@contextlib.asynccontextmanager
+async def _every(seconds: float, do: Callable[[], None]) -> AsyncGenerator[None]:
+    """Call `do` every so many seconds until the block ends."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            do()
+
+    ticking = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticking.cancel()
+        await asyncio.gather(ticking, return_exceptions=True)

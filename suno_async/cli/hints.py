@@ -1,0 +1,30 @@
+"""What to do about an error of the library. Pure."""
+
+from __future__ import annotations
+
+from suno_async import (
+    AuthenticationError,
+    InsufficientCreditsError,
+    NotSentError,
+    SunoError,
+    TaskNotFoundError,
+)
+
+_HINTS: tuple[tuple[type[SunoError], str], ...] = (
+    (AuthenticationError, "check SUNO_API_KEY"),
+    (InsufficientCreditsError, "top up the account"),
+    (NotSentError, "check the network, and --base-url or SUNO_BASE_URL"),
+    (TaskNotFoundError, "check the id, and that the key is of the account that has the task"),
+)
+
+
+def hint_for(error: SunoError, *, is_task: bool) -> str:
+    """Return what to do about an error; empty if its message says all there is to say.
+
+    Args:
+        error: The error.
+        is_task: What the error concerns is a task, or contains the id of one.
+    """
+    if isinstance(error, TaskNotFoundError) and not is_task:
+        return "suno-async models lists the models"
+    return next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")

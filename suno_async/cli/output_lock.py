@@ -1,0 +1,62 @@
+"""One output file belongs to one running process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from suno_async.cli.output import fail, system_message
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+@contextlib.contextmanager
+def output_lock(output: str) -> Generator[None]:
+    """Hold the lock of an output file within the block. Exit if another process holds it.
+
+    The lock is on ``OUTPUT.lock``, which stays in place: removing it could let two processes lock
+    two files of the same name. ``OUTPUT.lock.pid`` names the process that holds the lock. The
+    system releases the lock at the end of the process, however it ends.
+
+    Args:
+        output: The output file; ``-`` (stdout), and what is no regular file, has no lock.
+    """
+    # Two names of one file have one lock.
+    path = Path(os.path.realpath(output))
+    if output == "-" or (path.exists() and not path.is_file()):
+        yield
+        return
+    if not path.parent.is_dir():  # FileLock would create it.
+        fail(f"cannot write {output}: create the directory first", 2, file=output)
+    owner = path.with_name(f"{path.name}.lock.pid")
+    lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        fail(
+            f"{_process(owner)} is writing {output}: wait for its end, or choose another --output",
+            2,
+            file=output,
+        )
+    except OSError as error:
+        fail(f"cannot write {output}: {system_message(error)}", 2, file=output)
+    try:
+        with contextlib.suppress(OSError):  # The name is a courtesy, the lock is what counts.
+            owner.write_text(f"{os.getpid()}\n", encoding="ascii")
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            owner.unlink()
+        lock.release()
+
+
+def _process(owner: Path) -> str:
+    try:
+        return f"process {int(owner.read_text(encoding='ascii'))}"
+    except (OSError, ValueError):
+        return "another process"

@@ -1,0 +1,250 @@
+"""The commands ``runs …``: what a journal holds. Those that only read need no key."""
+
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from suno_async import (
+    JournalEntry,
+    RunSummary,
+    SqliteJournal,
+    check_task_id,
+    export_results,
+    result_record,
+)
+from suno_async.cli.clients import open_client
+from suno_async.cli.downloads import Downloads
+from suno_async.cli.exit_codes import (
+    MISSING_FILES,
+    SEVERAL,
+    exit_code,
+    exit_codes_help,
+    most_serious,
+)
+from suno_async.cli.files import make_directory
+from suno_async.cli.options import Account, BaseUrl, Json
+from suno_async.cli.output import errors_about, fail, print_outcome
+from suno_async.cli.running import run as run_work
+from suno_async.cli.running import task_group
+
+Journal = Annotated[
+    Path,
+    typer.Option("--journal", help="The journal file. Default: that of create --batch."),
+]
+OptionalRun = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Only this run.")]
+
+DEFAULT = Path("outcomes.jsonl.journal")
+
+commands = typer.Typer(
+    name="runs",
+    help="Show, resume, repair and export the runs in a journal.",
+    no_args_is_help=True,
+)
+
+
+@commands.command("list", epilog=exit_codes_help(2))
+def list_runs(journal: Journal = DEFAULT, as_json: Json = False) -> None:
+    """List the runs, the newest first."""
+
+    async def work() -> list[RunSummary]:
+        async with _opened(journal) as opened:
+            return await opened.runs()
+
+    found = run_work(work())
+    if as_json:
+        for each in found:
+            typer.echo(msgspec.json.encode(each).decode())
+        return
+    table = Table("run", "started", "open", "done", "failed", "submissions", "held by", "account")
+    for each in found:
+        states = ", ".join(f"{count} {state}" for state, count in each.states.items())
+        numbers = (str(number) for number in (each.open, each.succeeded, each.failed))
+        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.started_at))
+        table.add_row(each.run, started, *numbers, states, each.holder, each.account)
+    Console().print(table)
+
+
+@commands.command(epilog=exit_codes_help(2))
+def show(
+    run: Annotated[str, typer.Argument(help="The run; an empty one for single creates.")],
+    journal: Journal = DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Print each input of a run: its state, the id of its submission and its task."""
+
+    async def work() -> int:
+        count = 0
+        async with _opened(journal) as opened:
+            async for entry in opened.entries(run=run):
+                if entry.submission is not None:
+                    count += 1
+                    _print_entry(entry, as_json=as_json)
+        return count
+
+    if not run_work(work()):
+        fail(f"{journal} has no run {run!r}: see runs list", 2, file=str(journal))
+
+
+@commands.command(epilog=exit_codes_help(1, 2, 3, 5, 6, 7) + SEVERAL)
+def resume(
+    run: OptionalRun = None,
+    journal: Journal = DEFAULT,
+    download: Annotated[
+        Path | None, typer.Option(help="Download the files into this directory.")
+    ] = None,
+    account: Account = None,
+    base_url: BaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Wait for the open tasks of a run, or of the account, and print each outcome.
+
+    Inputs that were never sent are not created. create --batch --resume creates them.
+    """
+    _check_exists(journal)
+    if download is not None:
+        make_directory(download)
+
+    async def work() -> int:
+        worst = 0
+        async with open_client(base_url, patient=True, journal=journal, account=account) as suno:
+            downloads = None if download is None else Downloads(suno, download)
+            async with task_group() as group:
+                async for outcome in suno.resume(run=run):
+                    worst = most_serious(worst, exit_code(outcome.error))
+                    print_outcome(outcome, as_json=as_json)
+                    if downloads is not None and outcome.error is None:
+                        group.create_task(downloads.fetch(outcome.info))
+        missing = downloads is not None and downloads.missing
+        return most_serious(worst, MISSING_FILES if missing else 0)
+
+    raise typer.Exit(run_work(work()))
+
+
+@commands.command(epilog=exit_codes_help(2))
+def settle(
+    submission: Annotated[str, typer.Argument(help="Id of the submission, from runs show.")],
+    task_id: Annotated[
+        str | None, typer.Argument(metavar="[TASK_ID]", help="The task that was created.")
+    ] = None,
+    not_created: Annotated[
+        bool,
+        typer.Option(
+            "--not-created",
+            help="No task was created, so the next --resume creates it. If there is one after all, "
+            "you pay twice.",
+        ),
+    ] = False,
+    journal: Journal = DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Store what became of a create whose outcome is unknown.
+
+    Find it out from a callback, from the balance, or from the vendor's website.
+    """
+    if (task_id is None) is not not_created:
+        fail("give either the id of the task or --not-created", 2)
+    if task_id is not None:
+        with errors_about(task_id=task_id):
+            check_task_id(task_id)
+
+    async def work() -> None:
+        async with _opened(journal) as opened:
+            record = await opened.settle(submission, task_id)
+            _print_entry(JournalEntry(record, None), as_json=as_json)
+
+    run_work(work())
+
+
+@commands.command(epilog=exit_codes_help(2, 5))
+def export(
+    file: Annotated[Path, typer.Argument(help="The file to write.")],
+    file_format: Annotated[
+        Literal["jsonl", "csv", "parquet", "sqlite"] | None,
+        typer.Option("--format", help="Default: by the file's suffix."),
+    ] = None,
+    rows: Annotated[
+        Literal["results", "tracks"],
+        typer.Option(help="A row for each job, or for each song, stem, video or sound."),
+    ] = "results",
+    run: Annotated[str | None, typer.Option(help="Only this run.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing file.")
+    ] = False,
+    journal: Journal = DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Write the jobs of a journal and their results to a file for other programs."""
+
+    async def work() -> int:
+        async with _opened(journal) as opened:
+            with errors_about(file=str(file)):
+                return await export_results(
+                    opened.entries(run=run),
+                    file,
+                    file_format=file_format,
+                    rows=rows,
+                    overwrite=overwrite,
+                )
+
+    count = run_work(work())
+    _echo({"file": str(file), "rows": count}, f"{count} rows in {file}", as_json=as_json)
+
+
+@commands.command(epilog=exit_codes_help(2))
+def rebind(
+    old: Annotated[str, typer.Argument(help="The label now, from runs list.")],
+    new: Annotated[
+        str | None,
+        typer.Argument(metavar="[NEW]", help="The new label. Default: that of the current key."),
+    ] = None,
+    journal: Journal = DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Give everything of an account another label, for example after its key was replaced."""
+    with errors_about():
+        label = new or open_client(None).account
+
+    async def work() -> int:
+        async with _opened(journal) as opened:
+            return await opened.rebind(old, label)
+
+    count = run_work(work())
+    text = f"{count} rows of {old} belong to {label} now"
+    _echo({"account": label, "rows": count}, text, as_json=as_json)
+
+
+@contextlib.asynccontextmanager
+async def _opened(path: Path) -> AsyncGenerator[SqliteJournal]:
+    """Open a journal to inspect or repair it."""
+    _check_exists(path)
+    journal = SqliteJournal(path)
+    await journal.open(None)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        fail(f"there is no journal {path}: give --journal", 2, file=str(path))
+
+
+def _print_entry(entry: JournalEntry, *, as_json: bool) -> None:
+    record = result_record(entry)
+    if as_json:
+        typer.echo(msgspec.json.encode(record).decode())
+        return
+    words = (str(record.position or 0), record.status, record.submission_id, record.task_id)
+    typer.echo("  ".join(filter(None, (*words, record.error))))
+
+
+def _echo(value: dict[str, Any], text: str, *, as_json: bool) -> None:
+    typer.echo(msgspec.json.encode(value).decode() if as_json else text)

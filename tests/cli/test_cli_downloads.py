@@ -1,0 +1,239 @@
+"""Downloads by the command line: whole files or none, and only what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from suno_async import DownloadProgress
+from suno_async.cli.downloads import Downloads
+from suno_async.sandbox import Sandbox
+from tests.cli.test_cli import GENEROUS, run, start
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from pathlib import Path
+
+    from suno_async import SunoClient
+
+#: One second of MP3 frames.
+SONG = (b"\xff\xfb\x10\xc0" + bytes(100)) * 40
+
+
+class FileHost:
+    """Serves songs. It stops in the middle of a slow one until `go` is set.
+
+    Attributes:
+        url: The base URL.
+        requests: The path of each request.
+        halfway: Set while a slow song is half sent.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[str] = []
+        self.halfway = asyncio.Event()
+        self.go = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncGenerator[None]:
+        """Listen until the block ends."""
+        app = web.Application()
+        app.router.add_get("/{name}", self._song)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield
+        finally:
+            self.go.set()
+            await runner.cleanup()
+
+    async def _song(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request.path)
+        if request.path.startswith("/gone"):
+            raise web.HTTPNotFound
+        response = web.StreamResponse(headers={"Content-Length": str(len(SONG))})
+        await response.prepare(request)
+        await response.write(SONG[:2000])
+        if request.path.startswith("/slow"):
+            self.halfway.set()
+            await self.go.wait()
+        await response.write(SONG[2000:])
+        return response
+
+
+@pytest.fixture
+async def files() -> AsyncIterator[FileHost]:
+    """Yield a host of songs."""
+    host = FileHost()
+    async with host.serving():
+        yield host
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """Yield a sandbox in which every job succeeds, with a generous rate limit."""
+    async with Sandbox(seed=1, time_scale=1e4, failure_share=0.0, rate_limit=GENEROUS) as server:
+        yield server
+
+
+def songs_in(directory: Path) -> dict[str, int]:
+    """Return the songs in a directory with the times of their last change."""
+    return {each.name: each.stat().st_mtime_ns for each in directory.glob("*.mp3")}
+
+
+def row(task_id: str, url: str) -> str:
+    """Return the row of a results file for a task with one song."""
+    song = {"task_id": task_id, "suno_id": f"song-{task_id}", "suno_audio_url": url}
+    return json.dumps({"index": 0, "task_id": task_id, "status": "success", "tracks": [song]})
+
+
+async def test_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
+    """`download` saves the songs of tasks and prints their paths; the second time it sends none."""
+    ids = sandbox.add_tasks(3, created_ago=1e6)
+    words = ("download", *ids, "--directory", "songs")
+    code, out, errors = await run(sandbox, *words, cwd=tmp_path)
+    assert code == 0, errors
+    assert sorted(out.splitlines()) == sorted(
+        f"songs/{name}" for name in songs_in(tmp_path / "songs")
+    )
+    saved = songs_in(tmp_path / "songs")
+    assert len(saved) == 6
+    code, out, _ = await run(sandbox, *words, "--json", cwd=tmp_path)
+    assert (code, len([json.loads(line)["file"] for line in out.splitlines()])) == (0, 6)
+    assert songs_in(tmp_path / "songs") == saved
+    assert (await run(sandbox, *words, "--overwrite", cwd=tmp_path))[0] == 0
+    assert not songs_in(tmp_path / "songs").items() & saved.items()
+
+
+async def test_unfinished_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Tasks that run or failed are reported, and do not stop the other downloads."""
+    (done,) = sandbox.add_tasks(1, created_ago=1e6)
+    (running,) = sandbox.add_tasks(1, durations=[1e9])
+    code, out, errors = await run(sandbox, "download", running, done, "-q", cwd=tmp_path)
+    assert (code, len(out.splitlines())) == (5, 2)
+    assert errors == f"error: task {running}: is pending, so wait for its end first\n"
+
+
+async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
+    """URLs are downloaded without a key; one that is gone has exit code 7, the others are saved."""
+    words = ("download", "-q", "--base-url", sandbox.url)
+    targets = (f"{files.url}/a.mp3", f"{files.url}/gone.mp3", f"{files.url}/b.mp3")
+    code, out, errors = await run(None, *words, *targets, cwd=tmp_path)
+    assert (code, sorted(out.split()), errors.count("\n")) == (7, sorted(songs_in(tmp_path)), 1)
+    assert "gone.mp3: HTTP 404" in errors
+    assert [(tmp_path / name).read_bytes() for name in songs_in(tmp_path)] == [SONG, SONG]
+
+
+@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+async def test_interrupted(
+    sandbox: Sandbox, files: FileHost, tmp_path: Path, way: signal.Signals
+) -> None:
+    """An interrupted download leaves no part under its name; the next run fetches only that one."""
+    words = ("download", f"{files.url}/a.mp3", f"{files.url}/slow.mp3", "--directory", "songs")
+    process = await start(sandbox, *words, cwd=tmp_path)
+    async with asyncio.timeout(60):
+        await files.halfway.wait()
+        while not songs_in(tmp_path / "songs"):  # noqa: ASYNC110 (another process has no Event)
+            await asyncio.sleep(0.01)
+    process.send_signal(way)
+    _, printed = await process.communicate()
+    if way is not signal.SIGKILL:
+        assert process.returncode == 128 + way
+        assert printed.decode().endswith(
+            f"suno-async download --directory songs -- {words[1]} {words[2]}\n"
+        )
+        assert len(list((tmp_path / "songs").iterdir())) == 1
+    assert [name[0] for name in songs_in(tmp_path / "songs")] == ["a"]
+    files.go.set()
+    code, _, errors = await run(sandbox, *words, cwd=tmp_path)
+    assert code == 0, errors
+    assert files.requests.count("/a.mp3") == 1
+    assert {each.read_bytes() for each in (tmp_path / "songs").glob("*.mp3")} == {SONG}
+    assert len(songs_in(tmp_path / "songs")) == 2
+
+
+async def test_poll(sandbox: Sandbox, tmp_path: Path) -> None:
+    """`poll --download` saves every song, and with --resume only those that are missing."""
+    (tmp_path / "ids.txt").write_text("\n".join(sandbox.add_tasks(3, created_ago=1e6)))
+    words = ("poll", "ids.txt", "--download", "songs", "--json")
+    code, out, errors = await run(sandbox, *words, cwd=tmp_path)
+    summary = json.loads(out)
+    assert (code, summary["files"], summary["files_missing"]) == (0, 6, 0), errors
+    assert "files: 6 of 6; " in errors
+    saved = songs_in(tmp_path / "songs")
+    lost = sorted(saved)[::3]
+    for name in lost:
+        (tmp_path / "songs" / name).unlink()
+    code, out, errors = await run(sandbox, *words, "--resume", cwd=tmp_path)
+    assert (code, json.loads(out)["skipped"], json.loads(out)["files_missing"]) == (0, 3, 0)
+    again = songs_in(tmp_path / "songs")
+    assert again.keys() == saved.keys()
+    assert {name for name in saved if again[name] != saved[name]} == set(lost)
+
+
+async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that is resumed with --download fetches the songs of all earlier tasks."""
+    monkeypatch.setenv("SUNO_TIME_SCALE", "100")
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 3)
+    words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--json")
+    code, _, errors = await run(sandbox, *words, cwd=tmp_path)
+    assert code == 0, errors
+    more = ("--resume", "--download", "songs")
+    code, out, errors = await run(sandbox, *words, *more, cwd=tmp_path)
+    assert (code, json.loads(out)["files"], len(songs_in(tmp_path / "songs"))) == (0, 6, 6), errors
+    assert sandbox.statistics.created == 3
+
+
+async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
+    """A file of an earlier result that cannot be downloaded is one error, and exit code 7."""
+    (tmp_path / "results.jsonl").write_text(row("t", f"{files.url}/gone.mp3") + "\n")
+    (tmp_path / "ids.txt").write_text("t")
+    words = ("poll", "ids.txt", "--resume", "--download", "songs", "--json", "-q")
+    code, out, errors = await run(sandbox, *words, cwd=tmp_path)
+    summary = json.loads(out)
+    assert (code, summary["files_missing"], summary["exit_code"]) == (7, 1, 7)
+    assert "gone.mp3" in json.loads(errors)["error"]
+
+
+async def test_batch_with_missing_files(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch whose songs cannot be downloaded has exit code 7 until they are all there."""
+    monkeypatch.setenv("SUNO_TIME_SCALE", "100")
+    (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 2)
+    words = ("create", "--batch", "in.jsonl", "--output", "o.jsonl", "--download", "songs", "-q")
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr("suno_async.sandbox._file_store.MP3", b"<html>log in</html>")
+        for more in ((), ("--resume",)):
+            code, out, errors = await run(sandbox, *words, *more, "--json", cwd=tmp_path)
+            assert (code, json.loads(out)["files_missing"], errors.count("HTML")) == (7, 4, 4)
+    assert not songs_in(tmp_path / "songs")
+    code, out, errors = await run(sandbox, *words, "--resume", "--json", cwd=tmp_path)
+    assert (code, json.loads(out)["files_missing"], errors) == (0, 0, "")
+    assert len(songs_in(tmp_path / "songs")) == 4
+    assert sandbox.statistics.created == 2
+
+
+async def test_figures(suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of the display has files, bytes, the rate of the last seconds and the rest."""
+    now = 0.0
+    monkeypatch.setattr("suno_async.cli.downloads.time.monotonic", lambda: now)
+    downloads = Downloads(suno, tmp_path)
+    assert downloads.line() == "files: 0 of 0; 0 B of 0 B, 0 B/s, ETA 0:00:00"
+    note = downloads.note
+    note(DownloadProgress("a", received=1_000_000, total=4_000_000))
+    note(DownloadProgress("b", received=500_000, total=500_000))
+    note(DownloadProgress("b", received=500_000, total=500_000, done=True))
+    now = 1.0
+    assert downloads.line() == "files: 1 of 2; 1.5 MB of 4.5 MB, 1.5 MB/s, ETA 0:00:02"
+    note(DownloadProgress("a", received=1_000_000, total=4_000_000, error="HTTP 404"))
+    assert downloads.line() == "files: 1 of 1; 1.5 MB of 1.5 MB, 1.5 MB/s, ETA 0:00:00"

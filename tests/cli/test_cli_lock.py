@@ -1,0 +1,89 @@
+"""One output file belongs to one running process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from suno_async.sandbox import Sandbox
+from tests.cli.test_cli import GENEROUS, run, start
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """Yield a sandbox in which no job ends, with a generous rate limit."""
+    async with Sandbox(endless_share=1.0, rate_limit=GENEROUS) as server:
+        yield server
+
+
+async def asked(sandbox: Sandbox) -> None:
+    """Wait until a request arrives."""
+    async with asyncio.timeout(60):
+        # Another process has no Event to set.
+        while not sandbox.statistics.requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
+    """A second process on one output says who writes it; it may work once the first has ended."""
+    (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, durations=[1e9])[0])
+    (tmp_path / "link.jsonl").symlink_to("results.jsonl")
+    process = await start(sandbox, "poll", "ids.txt", cwd=tmp_path)
+    await asked(sandbox)
+    for output in ("results.jsonl", "./results.jsonl", "link.jsonl"):
+        words = ("poll", "ids.txt", "--resume", "--output", output, "--timeout", "0.1")
+        code, out, errors = await run(sandbox, *words, cwd=tmp_path)
+        assert (code, out) == (2, "")
+        assert errors == (
+            f"error: process {process.pid} is writing {output}: "
+            "wait for its end, or choose another --output\n"
+        )
+    assert sandbox.statistics.requests == 1
+    other = ("poll", "ids.txt", "--output", "other.jsonl", "--timeout", "0.1")
+    assert (await run(sandbox, *other, cwd=tmp_path))[0] == 5
+    process.send_signal(end)
+    await process.wait()
+    again = ("poll", "ids.txt", "--resume", "--timeout", "0.1")
+    assert (await run(sandbox, *again, cwd=tmp_path))[0] == 5
+    assert not (tmp_path / "results.jsonl.lock.pid").exists()
+
+
+async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Two `--resume` on one output create each input once."""
+    prompts = [f"song {number}" for number in range(20)]
+    lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--resume")
+    processes = [await start(sandbox, *words, cwd=tmp_path) for _ in range(2)]
+    ended = [asyncio.create_task(each.communicate()) for each in processes]
+    async with asyncio.timeout(60):
+        while sandbox.statistics.created < len(prompts):  # noqa: ASYNC110 (as above)
+            await asyncio.sleep(0.01)
+        (first,), _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    loser = processes[ended.index(first)]
+    winner = processes[1 - ended.index(first)]
+    assert (loser.returncode, (await first)[1].decode().startswith("error: ")) == (2, True)
+    assert f"process {winner.pid} is writing out.jsonl".encode() in (await first)[1]
+    winner.send_signal(signal.SIGKILL)
+    await winner.wait()
+    created = [task.body["input"]["prompt"] for task in sandbox.tasks.values()]
+    assert sorted(created) == sorted(prompts)
+
+
+async def test_outputs_without_lock(sandbox: Sandbox, tmp_path: Path) -> None:
+    """What is no regular file has no lock."""
+    (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, created_ago=60)[0])
+    for output in ("-", "/dev/null"):
+        words = ("poll", "ids.txt", "--output", output, "--timeout", "0.1", "-q")
+        code, _, errors = await run(sandbox, *words, cwd=tmp_path)
+        assert (code, errors) == (5, ""), errors
+    assert await asyncio.to_thread(lambda: [*tmp_path.iterdir()]) == [tmp_path / "ids.txt"]
