@@ -23,6 +23,7 @@ LARGE = {
     "SunoClient": "the public API: one method for each thing that a user does",
     "Poller": "one dispatcher and its supervision, which share one state; replies are elsewhere",
     "LocalLimiter": "the protocol takes nine methods, the three gates to a permit the others",
+    "SqliteJournal": "the protocol takes 15 methods",
     "Sandbox": "the public API of the sandbox, with the handlers of its routes",
 }
 

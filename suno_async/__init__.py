@@ -39,7 +39,7 @@ from suno_async.errors import (
 )
 from suno_async.export import export_results
 from suno_async.files.progress import DownloadProgress
-from suno_async.handles import Created, Creation, NotCreated, TaskHandle
+from suno_async.handles import Created, Creation, NotCreated, PersonaCreation, TaskHandle
 from suno_async.inputs import (
     CoverMusic,
     ExtendMusic,
@@ -141,6 +141,7 @@ __all__ = [
     "Peers",
     "Permit",
     "Persona",
+    "PersonaCreation",
     "PollPolicy",
     "RateLimitError",
     "RequestTimeoutError",

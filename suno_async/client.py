@@ -43,7 +43,7 @@ from suno_async.files.connections import Connections, Network
 from suno_async.files.downloads import MAX_BYTES, TIMEOUT
 from suno_async.files.fetching import DownloadTerms
 from suno_async.files.sources import source_of, sources_of
-from suno_async.handles import Created, NotCreated, TaskHandle
+from suno_async.handles import Created, NotCreated, PersonaCreation, TaskHandle
 from suno_async.journal.sqlite import SqliteJournal
 from suno_async.limits.local import MAX_PAUSE, RATE_LIMIT
 from suno_async.models import Persona, TaskRef
@@ -103,7 +103,8 @@ class SunoClient:
         observer: Receives the events of the client, for metrics and traces.
         on_creation: Called exactly once for each create whose request was sent, whether it
             succeeded or not, and also if its caller was cancelled. Save the ids of paid tasks here.
-            A coroutine function is awaited. If it raises, the error is logged.
+            For a persona it gets a `PersonaCreation`, for every other create a `Creation`. A
+            coroutine function is awaited. If it raises, the error is logged.
         journal: Stores every create, task and result, so that nothing is lost or paid twice if the
             process stops: the path of an SQLite file, or a `Journal`. The client must then be used
             with ``async with``, which opens the journal.
@@ -141,7 +142,7 @@ class SunoClient:
         durations: Durations | None = None,
         limiter: Limiter | None = None,
         observer: Observer | None = None,
-        on_creation: Callable[[Creation], object] | None = None,
+        on_creation: Callable[[Creation | PersonaCreation], object] | None = None,
         journal: str | PathLike[str] | Journal | None = None,
         account: str | None = None,
         rate_limit: float = RATE_LIMIT,
@@ -381,7 +382,7 @@ class SunoClient:
                 change. By default the key is the position in the source.
             max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
                 The default is about what the budget of one account can poll: 15 requests per
-                second, three or four for each job, jobs of one to several minutes.
+                second, six or seven for each job, jobs of one to several minutes.
             timeout: Seconds per task, from its creation; a task that takes longer yields a
                 `TaskTimeoutError`. None waits until the policy's deadline.
             callback_url: As in `create`, for each input.
@@ -651,7 +652,7 @@ class SunoClient:
     async def create_persona(self, persona: GeneratePersona) -> Persona:
         """Create a voice from a song; pass its id to later songs as ``persona_id``.
 
-        Like a create, the request is retried only if the server certainly did not accept it.
+        Costs credits. It is retried, cancelled and reported to `on_creation` like a `create`.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
@@ -663,7 +664,8 @@ class SunoClient:
         runtime = self._runtime()
         check_persona(persona)
         submission = runtime.submitter.submission(persona)
-        return Persona(await runtime.submitter.run(submission, Terms()), persona.name)
+        terms = Terms(on_end=self._conclude_persona)
+        return Persona(await runtime.submitter.run(submission, terms), persona.name)
 
     async def estimate(self, job: Input, *, callback_url: str | None = None) -> Estimate:
         """Return the price of a job. Costs a request, but no credits.
@@ -835,14 +837,24 @@ class SunoClient:
         else:
             error = submission.error or ClientClosedError("this SunoClient was never opened")
             creation = NotCreated(submission.index, job, error)
-        if submission.sent:
-            try:
-                await call(self._on_creation, creation)
-            except (Exception, asyncio.CancelledError):
-                # Cancelled from inside, or by a close that has waited long enough.
-                what = submission.task_id or submission.error
-                logger.exception("on_creation failed: %s, %s", submission.kind, what)
+        await self._report(submission, creation)
         return creation
+
+    async def _conclude_persona(self, submission: Submission) -> None:
+        """Report the result of a persona's submission to `on_creation` if it was sent."""
+        job, error = cast("GeneratePersona", submission.job), submission.error
+        persona = Persona(submission.task_id, job.name) if error is None else None
+        await self._report(submission, PersonaCreation(job, persona, error))
+
+    async def _report(self, submission: Submission, creation: Creation | PersonaCreation) -> None:
+        if not submission.sent:
+            return
+        try:
+            await call(self._on_creation, creation)
+        except (Exception, asyncio.CancelledError):
+            # Cancelled from inside, or by a close that has waited long enough.
+            what = submission.task_id or submission.error
+            logger.exception("on_creation failed: %s, %s", submission.kind, what)
 
 
 def _label_of(credentials: Credentials) -> str:

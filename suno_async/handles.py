@@ -9,8 +9,8 @@ import msgspec
 
 from suno_async._polling.waiters import FutureWaiter, QueueWaiter
 from suno_async.errors import SunoError, TaskTimeoutError
-from suno_async.inputs import Input
-from suno_async.models import TaskInfo, TaskRef
+from suno_async.inputs import GeneratePersona, Input
+from suno_async.models import Persona, TaskInfo, TaskRef
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
@@ -163,3 +163,27 @@ class NotCreated(msgspec.Struct, frozen=True):
 
 
 Creation: TypeAlias = Created | NotCreated
+
+
+class PersonaCreation(msgspec.Struct, frozen=True):
+    """The result of creating a persona, for `SunoClient(on_creation=)`.
+
+    Attributes:
+        job: The input.
+        persona: The new persona; None if it was not created, or if that is unknown.
+        error: Why no persona was created; None if it was. With `CreateOutcomeUnknownError` the
+            persona may exist.
+        index: Always 0.
+        handle: Always None, because a persona is not a task.
+    """
+
+    job: GeneratePersona
+    persona: Persona | None
+    error: SunoError | None
+    index: int = 0
+    handle: None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the persona was created."""
+        return self.error is None

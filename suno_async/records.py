@@ -12,7 +12,7 @@ import msgspec
 
 from suno_async._protocol.task_info import read_task_info
 from suno_async.errors import CreateOutcomeUnknownError, SunoError, TaskFailedError
-from suno_async.files.names import plan_names
+from suno_async.files.names import other_results
 from suno_async.journal.base import JournalEntry
 from suno_async.models import TaskInfo, TaskStatus
 from suno_async.outcomes import Failure, JobFailure, JobSuccess, Success
@@ -125,9 +125,10 @@ def track_records(source: ResultSource) -> list[TrackRecord]:
     if info is None or info.status is not TaskStatus.SUCCESS:
         return []
     rows = [_song_record(info.task_id, index, track) for index, track in enumerate(info.tracks, 1)]
-    others = (file for file in plan_names(info) if file.track is None)
-    for index, file in enumerate(others, len(rows) + 1):
-        rows.append(TrackRecord(task_id=info.task_id, index=index, kind=file.kind, url=file.url))
+    rows += [
+        TrackRecord(task_id=info.task_id, index=index, kind=kind, url=url)
+        for index, (kind, url) in enumerate(other_results(info), len(rows) + 1)
+    ]
     return [_clean(row) for row in rows]
 
 

@@ -1,14 +1,13 @@
 """Search for failures with fresh seeds until the time is up: ``python -m tests.fuzz``.
 
-Each round runs three searches under one seed: the property tests, the creates through a proxy that
-breaks connections, and the readers of replies. The first failure ends the search with exit code 1
-and the command that repeats it.
+Each round runs four searches under one seed: the property tests, the creates through a proxy that
+breaks connections, the readers of replies, and streams under random faults. The first failure ends
+the search with exit code 1 and the command that repeats it.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import secrets
 import shlex
@@ -20,8 +19,8 @@ from typing import NamedTuple
 #: Seconds after which a search that does not end counts as a failure.
 HANGS = 900
 
-#: Seconds that the readers are fuzzed in a round.
-READERS = 20
+#: Programs that search for a number of seconds, and that number in a round.
+TIMED = {"tests.fuzz_readers": 20, "tests.fuzz_streams": 60}
 
 
 class Search(NamedTuple):
@@ -73,9 +72,9 @@ def searches(seed: int, seconds: float) -> list[Search]:
         Search(properties, {}),
         Search((*pytest, "tests/chaos/test_chaos.py"), {"CHAOS_SEED": str(seed)}),
     ]
-    if importlib.util.find_spec("tests.fuzz_readers") is not None:
-        length = str(int(max(1, min(READERS, seconds))))
-        words = ("-m", "tests.fuzz_readers", "--seconds", length, "--seed", str(seed))
+    for program, longest in TIMED.items():
+        length = str(int(max(1, min(longest, seconds))))
+        words = ("-m", program, "--seconds", length, "--seed", str(seed))
         found.append(Search(words, {}))
     return found
 

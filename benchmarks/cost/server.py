@@ -1,8 +1,8 @@
-"""The server of `benchmarks.cost`, in a process of its own: it sends prepared TaskInfo replies.
+"""The server of `benchmarks.cost`, in a process of its own: it sends prepared replies.
 
 It does as little work as possible, so that it never slows the client down. The records come from
-`benchmarks.decode`. Every N-th reply is ``success`` and the others are ``running``. A request for
-``/reset?success_every=N`` returns the counts, resets them, and sets N.
+`benchmarks.decode`. Every N-th reply is ``success`` and the others are ``running``. A POST creates
+a task. A request for ``/reset?success_every=N`` returns the counts, resets them, and sets N.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.decode import RECORD, RUNNING
@@ -35,13 +36,19 @@ class _Replies:
         self._running = _split(RUNNING | {"create_at": created})
         self._success = _split(RECORD | {"create_at": created, "complete_at": created + 86})
         self._success_every = SUCCESS_EVERY
+        self._created = 0
         self.requests = 0
         self.connections = 0
         self.most_connections = 0
 
     def to(self, head: bytes) -> bytes:
         """Return the reply to one request."""
-        target = head.split(b" ", 2)[1]
+        method, target, _ = head.split(b" ", 2)
+        if method == b"POST":
+            # The body may follow, but each create has a connection of its own.
+            self._created += 1
+            data = {"task_id": str(uuid.UUID(int=self._created))}
+            return _http(json.dumps({"code": 200, "message": "success", "data": data}).encode())
         _, found, task_id = target.partition(b"task_id=")
         if not found:
             return self._reset(int(target.rpartition(b"=")[2]))

@@ -7,6 +7,7 @@ import copy
 import hashlib
 import math
 import os
+import re
 import weakref
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,12 @@ LINGER = 120.0
 
 #: Length of the shortest key that is removed from replies. The vendor's keys have 35 characters.
 SHORTEST_SECRET = 16
+
+#: Replaces the key in replies.
+REDACTED = b"[redacted]"
+
+#: Without one of these, a reply contains no escaped key. The search for one takes much longer.
+ESCAPES = (b"\\u00", b"\\/", b"%", b"&#")
 
 
 class Credentials:
@@ -54,6 +61,7 @@ class Credentials:
             raise ConfigurationError("base_url must not contain a user or a password")
         self._secret = key.encode()
         self._former: Credentials | None = None
+        self._escaped = _escaped(key) if len(key) >= SHORTEST_SECRET else None
         self.headers = {
             "x-api-key": key,
             "Content-Type": "application/json",
@@ -76,7 +84,8 @@ class Credentials:
     def adopt(self, other: Credentials) -> None:
         """Use the key of `other` from now on. The old key is still removed from replies."""
         self._former = copy.copy(self)
-        self._secret, self.headers, self.digest = other._secret, other.headers, other.digest
+        self._secret, self._escaped = other._secret, other._escaped
+        self.headers, self.digest = other.headers, other.digest
 
     def __repr__(self) -> str:
         return f"<Credentials at {self.base_url}>"
@@ -84,12 +93,17 @@ class Credentials:
     def redacted(self, body: bytes) -> bytes:
         """Return the body of a reply, with the key replaced if the server repeated it.
 
-        A key shorter than `SHORTEST_SECRET` is not replaced, because it could be ordinary text.
+        This includes spellings of the key with the escapes of JSON, URLs and HTML. A key shorter
+        than `SHORTEST_SECRET` is not replaced, because it could be ordinary text.
         """
         if self._former is not None:
             body = self._former.redacted(body)
-        if self._secret in body and len(self._secret) >= SHORTEST_SECRET:
-            return body.replace(self._secret, b"[redacted]")
+        if self._escaped is None:
+            return body
+        if self._secret in body:
+            body = body.replace(self._secret, REDACTED)
+        if any(mark in body for mark in ESCAPES):
+            return self._escaped.sub(REDACTED, body)
         return body
 
 
@@ -154,3 +168,18 @@ def account_for(credentials: Credentials, rate: float, max_pause: float) -> Acco
 
 def _environment(*names: str) -> str | None:
     return next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def _escaped(key: str) -> re.Pattern[bytes]:
+    """Return a pattern for all spellings of a key."""
+    return re.compile("".join(map(_spellings, key)).encode())
+
+
+def _spellings(character: str) -> str:
+    """Return a pattern for a character, also escaped as in JSON, in a URL or in HTML."""
+    code, plain = ord(character), re.escape(character)
+    digits = "".join(f"[{each}{each.upper()}]" for each in f"{code:02x}")
+    # JSON inside of a JSON string has more than one backslash. The number is bounded, because the
+    # time of the search would otherwise grow with the square of the size of a reply.
+    in_json = rf"\\{{1,4}}(?:u00{digits}|{plain})"
+    return rf"(?:{plain}|{in_json}|%{digits}|&\#(?:{code}|[xX]{digits});)"

@@ -37,7 +37,7 @@ class Decompressor:
         self._is_gzip = _WINDOWS[encoding] == _GZIP
         self._decoder = zlib.decompressobj(_WINDOWS[encoding])
         # The first byte of a deflated body; the second one decides how to decompress it.
-        self._start = b""
+        self._start: bytes = b""
         self._started = self._is_gzip
 
     @property
@@ -67,7 +67,7 @@ class Decompressor:
                 raise DamagedError from None
             if data:
                 yield data
-            piece = self._decoder.unconsumed_tail
+            piece = bytes(self._decoder.unconsumed_tail)
             if self._is_gzip and self._decoder.unused_data:
                 # gzip may consist of several members.
                 piece = self._decoder.unused_data

@@ -159,12 +159,21 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
     return planned
 
 
+def other_results(info: TaskInfo) -> list[tuple[str, str]]:
+    """Return kind and URL of the result files that belong to no song."""
+    return [(file.kind, file.url) for file in _other_files(info)]
+
+
 def _files(info: TaskInfo) -> Iterator[_File]:
     for index, track in enumerate(info.tracks, 1):
         if track.suno_audio_url:
             yield _track_file(track, track.suno_audio_url, "audio", info.task_id, index)
         if image := track.suno_image_large_url or track.suno_image_url:
             yield _track_file(track, image, "image", info.task_id, index)
+    yield from _other_files(info)
+
+
+def _other_files(info: TaskInfo) -> Iterator[_File]:
     source = info.param.input.get("suno_id")
     suno_id = source if isinstance(source, str) else ""
     for index, (stem, url) in enumerate(info.media_info.items(), 1):

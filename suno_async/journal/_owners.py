@@ -54,7 +54,7 @@ def _machine(name: str) -> str:
     # Containers may share a host name, and each has process ids of its own.
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{name} {boot} {os.readlink('/proc/self/ns/pid')}"
+        return f"{name} {boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 

@@ -29,6 +29,10 @@ def _columns(table: str, names: str) -> str:
 
 _ENTRY = f"SELECT s.seq, {_columns('s', SUBMISSION)}, {_columns('t', TASK)}{_JOINED}"
 _ALONE = f"SELECT t.seq, {_columns('t', TASK)} FROM tasks AS t"  # noqa: S608 (constants)
+_ITS_SUBMISSION = (
+    "SELECT 1 FROM submissions AS s"
+    " WHERE s.task_id <> '' AND s.task_id = t.task_id AND s.account = t.account"
+)
 _WIDTH = len(SUBMISSION.split(", "))
 
 
@@ -81,8 +85,7 @@ def tasks_page(connection: sqlite3.Connection, wanted: Selection, after: int, en
     terms = [
         "t.seq > ?",
         "t.seq <= ?",
-        "NOT EXISTS (SELECT 1 FROM submissions AS s WHERE s.task_id <> ''"
-        " AND s.task_id = t.task_id AND s.account = t.account)",
+        f"NOT EXISTS ({_ITS_SUBMISSION})",
     ]
     if wanted.account is not None:
         terms.append("t.account = ?")

@@ -162,7 +162,7 @@ def advance(  # noqa: PLR0913, PLR0917 (the arguments of `Journal.advance`)
         _already_ended(connection, owner, submission_id, state, task_id, created_at)
     elif task_id:
         connection.execute(
-            "INSERT INTO tasks (task_id, account, kind, created_at)"
+            "INSERT INTO tasks (task_id, account, kind, created_at)"  # noqa: S608 (a constant)
             " SELECT task_id, account, kind, created_at FROM submissions"
             # A persona is not a task.
             " WHERE id = ? AND kind <> 'persona'" + _MERGE,

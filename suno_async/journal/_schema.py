@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from suno_async.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
 #: ``SunA`` in ASCII. It marks an SQLite database as a journal of this library.
 APPLICATION_ID = 0x53756E41
@@ -81,7 +81,6 @@ MIGRATIONS: tuple[Migration, ...] = (
                 state TEXT NOT NULL CHECK (state IN
                     ('planned', 'sending', 'created', 'refused', 'not_sent', 'unknown')),
                 task_id TEXT NOT NULL DEFAULT '',
-                created_at REAL,
                 error TEXT NOT NULL DEFAULT '',
                 planned_at REAL NOT NULL,
                 changed_at REAL NOT NULL,
@@ -120,7 +119,49 @@ MIGRATIONS: tuple[Migration, ...] = (
             """,
         ),
     ),
+    Migration(
+        "when a submission created its task",
+        (
+            "ALTER TABLE submissions ADD COLUMN created_at REAL",
+            """
+            UPDATE submissions SET created_at = (
+                SELECT created_at FROM tasks
+                WHERE tasks.task_id = submissions.task_id AND tasks.account = submissions.account
+            ) WHERE task_id <> ''
+            """,
+        ),
+    ),
 )
+
+
+_LOCKED = "another process has locked it for too long; end that process, or try again"
+_CLOSED_TO_US = (
+    "it cannot be opened ({error}); check the path, and the permissions of the file and of its "
+    "directory"
+)
+_IO = (
+    "reading or writing failed ({error}); check the disk, and use a local one: network file "
+    "systems do not work"
+)
+
+#: What to do about an error, by its primary code.
+_REMEDIES = {
+    sqlite3.SQLITE_NOTADB: "this is not a journal, or it is damaged; choose another file",
+    sqlite3.SQLITE_CORRUPT: (
+        "the file is damaged ({error}); restore a copy, or save what is left with the command "
+        ".recover of the sqlite3 shell"
+    ),
+    sqlite3.SQLITE_FULL: "the disk is full; free space and start again, nothing stored is lost",
+    sqlite3.SQLITE_READONLY: (
+        "it is read-only; allow writing to the file and to its directory, or copy both"
+    ),
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_CANTOPEN: _CLOSED_TO_US,
+    sqlite3.SQLITE_PERM: _CLOSED_TO_US,
+    sqlite3.SQLITE_IOERR: _IO,
+    sqlite3.SQLITE_PROTOCOL: _IO,
+}
 
 
 def translate(error: BaseException, path: Path) -> JournalError:
@@ -137,53 +178,32 @@ def translate(error: BaseException, path: Path) -> JournalError:
 
 def _remedy(error: sqlite3.Error) -> str:
     # An extended code has the primary code in its lowest byte. Errors of the module have none.
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    match code:
-        case sqlite3.SQLITE_NOTADB:
-            return "this is not a journal, or it is damaged; choose another file"
-        case sqlite3.SQLITE_CORRUPT:
-            return (
-                f"the file is damaged ({error}); restore a copy, or save what is left of it with "
-                "the command .recover of the sqlite3 shell"
-            )
-        case sqlite3.SQLITE_FULL:
-            return "the disk is full; free space and start again, nothing acknowledged is lost"
-        case sqlite3.SQLITE_READONLY:
-            return "it is read-only; allow writing to the file and to its directory"
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return "another process has locked it for too long; end that process or try again"
-        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
-            return (
-                f"it cannot be opened ({error}); check the path and the permissions of the file "
-                "and of its directory"
-            )
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_PROTOCOL:
-            return (
-                f"reading or writing failed ({error}); check the disk, and use a local one: "
-                "network file systems do not work"
-            )
-        case _:
-            return f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+    remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    if remedy is None:
+        return f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+    return remedy.format(error=error)
 
 
 def prepare_file(path: Path, *, create: bool) -> None:
-    """Check that a journal can be at `path`; create an empty, private file if there is none."""
+    """Check that a journal can be at `path`; create an empty, private file if there is none.
+
+    Raises:
+        JournalError: There can be no journal, or there is none and `create` is false.
+        OSError: The file cannot be created.
+    """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         needed = ".".join(map(str, OLDEST_SQLITE))
         raise JournalError(f"SQLite {sqlite3.sqlite_version} is too old: {needed} is needed")
     if path.is_dir():
         raise JournalError(f"journal {path}: this is a directory; give the path of a file")
+    if not create and not (path.exists() and path.stat().st_size):
+        raise JournalError(f"journal {path}: there is no journal; check the path")
     if path.exists():
         return
-    if not create:
-        raise JournalError(f"journal {path}: there is no such file")
     if not path.parent.is_dir():
         raise JournalError(f"journal {path}: the directory does not exist; create it first")
-    try:
-        # Prompts are private. SQLite gives its additional files the same mode.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise translate(error, path) from error
+    # Prompts are private. SQLite gives its additional files the same mode.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqlite3.Connection:
@@ -213,8 +233,9 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
-    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    # In this order: another process that creates the journal now commits both together.
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
     if found != APPLICATION_ID and (found or tables):
         raise JournalError(
             f"journal {path}: this is a database of another program; choose another file"
@@ -264,11 +285,7 @@ def migrate(
     try:
         # Another process may have migrated it in the meantime.
         version = version_of(connection)
-        if version > len(migrations):
-            raise JournalError(
-                f"journal {path}: its schema has version {version}, but this version of "
-                f"suno_async knows versions up to {len(migrations)}; upgrade suno_async"
-            )
+        _check_version(version, len(migrations), path)
         for number, step in enumerate(migrations[version:], version + 1):
             for statement in step.statements:
                 connection.execute(statement)
@@ -283,3 +300,11 @@ def migrate(
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _check_version(version: int, newest: int, path: Path) -> None:
+    if version > newest:
+        raise JournalError(
+            f"journal {path}: its schema has version {version}, but this version of suno_async "
+            f"knows versions up to {newest}; upgrade suno_async"
+        )

@@ -113,11 +113,6 @@ class Worker:
                 self._refusal = JournalError(f"journal {self._path}: it is closed")
                 self._queue.put(None)
 
-    @property
-    def stopped(self) -> bool:
-        """Whether no more operations are accepted."""
-        return self._refusal is not None
-
     async def join(self) -> None:
         """Wait until the thread has closed its connection."""
         # A cancelled wait must not cancel the future for the other waits.

@@ -172,7 +172,8 @@ class Journal(Protocol):
         returned. The caller owns the submission if the returned id is that of `record`.
 
         Raises:
-            InputChangedError: The earlier submission has another digest.
+            InputChangedError: The earlier submission is not replaced and has another digest.
+            RunInUseError: This client held the run, but another one took it since.
         """
         ...
 
@@ -187,11 +188,13 @@ class Journal(Protocol):
     ) -> None:
         """Record a new state of a submission. With a task id, also store the task.
 
+        Only its owner may plan or send a submission. Any client may record how it ended. A task id
+        is stored even if the submission was given up or replaced before.
         A persona is not a task: if the kind is ``"persona"``, only the id is stored.
 
         Raises:
             JournalError: The state is ``sending``, but the submission is no longer owned by this
-                client. Its request must not be sent.
+                client. Its request must not be sent. Or the submission has ended differently.
         """
         ...
 
@@ -200,7 +203,8 @@ class Journal(Protocol):
 
         Args:
             submission_id: The submission.
-            task_id: The task that was created. None means that none was created.
+            task_id: The task that was created. None means that none was created; the state becomes
+                ``not_sent``.
 
         Raises:
             JournalError: There is no such submission, or its state is not ``unknown``.
@@ -224,12 +228,13 @@ class Journal(Protocol):
     ) -> AsyncIterator[JournalEntry]:
         """Yield submissions with their tasks, in the order in which they were planned.
 
-        Tasks without a submission come last. The journal stays usable while this iterates.
+        Tasks without a submission come last, unless `run` or `states` excludes them. What is added
+        while this iterates is left out. The journal stays usable in the meantime.
 
         Args:
             run: Only this run; an empty string selects what belongs to no run. None yields all.
             states: Only submissions in one of these states. None yields all.
-            open_only: Only submissions whose task has not ended.
+            open_only: Only entries with a task that has not ended.
         """
         ...
 
@@ -262,9 +267,13 @@ class Journal(Protocol):
         ...
 
     async def rebind(self, old: str, new: str) -> int:
-        """Give everything of the account label `old` the label `new`. Return how many rows changed.
+        """Give everything of the account label `old` the label `new`.
+
+        Returns:
+            Number of submissions and tasks that changed.
 
         Raises:
-            JournalError: A live owner other than this one uses the old label.
+            JournalError: A live owner other than this one uses the old label, or both labels have a
+                submission with the same run and key that may have been paid for.
         """
         ...

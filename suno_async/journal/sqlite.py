@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from suno_async.errors import JournalError
 from suno_async.journal import _queries, _rows
 from suno_async.journal._owners import Host, Owner
-from suno_async.journal._schema import connect, migrate, prepare_file, version_of
+from suno_async.journal._schema import connect, migrate, prepare_file
 from suno_async.journal._writer import Worker
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ class SqliteJournal:
         self._clock = clock
         self._host = Host()
         self._opened: _Opened | None = None
+        self._closing = False
 
     async def open(self, account: str | None) -> None:
         """Open the journal. See `Journal.open`."""
         if self._opened is not None:
             raise JournalError(f"journal {self.path}: it is already open")
-        prepare_file(self.path, create=account is not None)
         owner = Owner(
             uuid.uuid4().hex, account, ttl=self._lease, host=self._host, clock=self._clock
         )
@@ -97,25 +97,29 @@ class SqliteJournal:
             await _abandon(owner, writer, reader)
             raise
         self._opened = _Opened(owner, writer, reader)
+        self._closing = False
         # A journal that is dropped without `close` must not leave its threads behind.
         weakref.finalize(self, _stop, writer, reader).atexit = False
 
     async def close(self) -> None:
         """Write everything that was accepted, and leave. See `Journal.close`."""
-        opened = self._opened
-        if opened is None:
+        if self._opened is None:
             return
-        _, writer, reader = opened
-        try:
-            if not writer.stopped:
-                left = writer.submit(opened.owner.leave)
-                _stop(writer, reader)
-                await left
-        finally:
-            _stop(writer, reader)
-            await reader.join()
+        owner, writer, reader = self._opened
+        if self._closing:
             await writer.join()
-            if self._opened is opened:
+            return
+        self._closing = True
+        try:
+            await writer.submit(owner.leave)
+        finally:
+            reader.stop()
+            try:
+                # The connection that closes last copies the log into the file and removes it.
+                await reader.join()
+            finally:
+                writer.stop()
+                await writer.join()
                 self._opened = None
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
@@ -212,7 +216,7 @@ class SqliteJournal:
         return await writer.submit(_rows.rebind, owner, old, new)
 
     def _use(self) -> _Opened:
-        if self._opened is None:
+        if self._opened is None or self._closing:
             raise JournalError(f"journal {self.path}: it is not open")
         return self._opened
 
@@ -220,10 +224,9 @@ class SqliteJournal:
 def _connect_writer(
     path: Path, busy_timeout: float, clock: Callable[[], float], *, create: bool
 ) -> sqlite3.Connection:
+    prepare_file(path, create=create)
     connection = connect(path, busy_timeout)
     try:
-        if not create and not version_of(connection):
-            raise JournalError(f"journal {path}: the file is empty; it is not a journal")
         migrate(connection, path, clock)
     except BaseException:
         connection.close()
@@ -239,11 +242,11 @@ def _stop(writer: Worker, reader: Worker | None) -> None:
 
 async def _abandon(owner: Owner, writer: Worker, reader: Worker | None) -> None:
     # End what a failed or cancelled `open` started.
-    with contextlib.suppress(JournalError):
-        left = writer.submit(owner.leave)
+    try:
+        with contextlib.suppress(JournalError):
+            await writer.submit(owner.leave)
+    finally:
         _stop(writer, reader)
-        await left
-    _stop(writer, reader)
-    await writer.join()
     if reader is not None:
         await reader.join()
+    await writer.join()

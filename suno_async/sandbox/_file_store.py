@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from suno_async.sandbox._media_files import MP3, MP4, PNG
+from suno_async.sandbox._media_files import MP4, PNG, mp3
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,12 +17,14 @@ class FileStore:
 
     Args:
         announced: Announced content type of each upload, by the name in its URL.
+        song_seconds: Length of each song in seconds.
 
     Attributes:
         key_leaks: Requests with a key.
     """
 
-    def __init__(self, announced: Mapping[str, str]) -> None:
+    def __init__(self, announced: Mapping[str, str], song_seconds: float = 2.0) -> None:
+        self._song_seconds = song_seconds
         self._announced = announced
         self._files: dict[str, bytes] = {}
         self.key_leaks = 0
@@ -41,7 +43,7 @@ class FileStore:
             return web.Response(body=PNG, content_type="image/png")
         if name.endswith(".mp4"):
             return web.Response(body=MP4, content_type="video/mp4")
-        return web.Response(body=MP3, content_type="audio/mpeg")
+        return web.Response(body=mp3(name, self._song_seconds), content_type="audio/mpeg")
 
     async def _put(self, request: web.Request) -> web.Response:
         """Accept an upload only if its Content-Type is the announced one, as object stores do."""

@@ -1,16 +1,24 @@
-"""Small media files: two seconds of silence as MP3, one pixel as PNG, a bare MP4 header."""
+"""Small media files: silence as MP3, one pixel as PNG, a bare MP4 header."""
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 
 # One MPEG-1 layer III frame, 32 kbit/s, 44.1 kHz, mono: 104 bytes (ISO/IEC 11172-3, 2.4.3.1). Zeros
-# decode to silence.
-_FRAME = b"\xff\xfb\x10\xc0" + bytes(100)
+# decode to silence. Decoders ignore the last bytes of a frame, which may hold any data.
+_HEAD = b"\xff\xfb\x10\xc0"
+_FRAME_BYTES = 104
+_DIGEST_BYTES = 16
+_FRAMES_PER_SECOND = 44_100 / 1152
 
-#: 77 frames of 1152 samples.
-MP3 = _FRAME * 77
+
+def mp3(name: str, seconds: float) -> bytes:
+    """Return silence that decodes without errors and differs from the file of every other name."""
+    digest = hashlib.blake2b(name.encode(), digest_size=_DIGEST_BYTES).digest()
+    frame = _HEAD + bytes(_FRAME_BYTES - len(_HEAD) - _DIGEST_BYTES) + digest
+    return frame * max(1, round(seconds * _FRAMES_PER_SECOND))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -51,6 +51,7 @@ class Sandbox:
         rate_limit: Requests that a key may send in any sliding second.
         retry_after: Seconds in the Retry-After header of a 429; None sends no header.
         credits: Credits of the account.
+        song_seconds: Length in seconds of the songs that can be downloaded: 4 kB a second.
         faults: Faults to inject at random.
         errors_as: How errors are sent: ``"both"`` as HTTP status and envelope code,
             ``"envelope"`` as envelope code with HTTP 200, ``"status"`` as HTTP status with a plain
@@ -81,6 +82,7 @@ class Sandbox:
         rate_limit: int = 15,
         retry_after: float | None = None,
         credits: float = 1_000_000,  # noqa: A002 (the contract's word)
+        song_seconds: float = 2.0,
         faults: Faults | None = None,
         errors_as: str = "both",
         callbacks_as: str = "record",
@@ -114,7 +116,7 @@ class Sandbox:
             whole_seconds=time_scale == 1.0,
             estimate_paths=estimate_paths,
         )
-        self._store = FileStore(self._endpoints.uploads)
+        self._store = FileStore(self._endpoints.uploads, song_seconds)
         self._judges: dict[str, RateJudge] = {}
         self._requests = 0
         self._fault_counts: Counter[str] = Counter()

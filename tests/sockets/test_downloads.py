@@ -1,6 +1,7 @@
 """Downloads over real sockets: files are complete or absent, whatever the host does."""
 
-# pyright: reportPrivateUsage=false (the seams behind the public methods)
+# These tests replace seams behind the public methods.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -304,11 +305,13 @@ async def test_checksum(host: FileHost, suno: SunoClient, tmp_path: Path, cut: i
 async def test_too_large(
     host: FileHost, suno: SunoClient, tmp_path: Path, *, chunked: bool
 ) -> None:
-    """A file that is larger than the bound is an error, announced or not."""
+    """A file that is larger than the bound is an error; if announced, nothing is received."""
     host.chunked = chunked
+    url, bound, events = f"{host.url}/x.mp3", len(host.body) - 1, list[DownloadProgress]()
     with pytest.raises(DownloadError, match="max_bytes"):
-        await suno.download(f"{host.url}/x.mp3", tmp_path, max_bytes=len(host.body) - 1)
+        await suno.download(url, tmp_path, max_bytes=bound, progress=events.append)
     assert names(tmp_path) == []
+    assert (events[-1].received > 0) == chunked
     path = await suno.download(f"{host.url}/x.mp3", tmp_path, max_bytes=len(host.body))
     assert path.read_bytes() == host.body
 

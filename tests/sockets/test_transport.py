@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -15,8 +16,11 @@ from suno_async import (
     AuthenticationError,
     ClientClosedError,
     CreateOutcomeUnknownError,
+    Creation,
     GenerateMusic,
     NotSentError,
+    PersonaCreation,
+    PollPolicy,
     ResponseError,
     SunoClient,
     ValidationError,
@@ -194,6 +198,96 @@ async def test_a_server_that_repeats_the_key(caplog: pytest.LogCaptureFixture) -
     seen += [entry.getMessage() for entry in caplog.records]
     assert KEY not in "".join(seen)
     assert "[redacted]" in str(refused.value)
+
+
+ESCAPED = {
+    "JSON": "".join(f"\\u{ord(each):04x}" for each in KEY),
+    "JSON, in capitals": "".join(f"\\u{ord(each):04X}" for each in KEY),
+    "one character": KEY.replace("_", "\\u005f"),
+    "JSON in JSON": KEY.replace("_", "\\\\u005f"),
+    "URL": "".join(f"%{ord(each):02X}" for each in KEY),
+    "one character of a URL": KEY.replace("_", "%5f"),
+    "HTML": KEY.replace("_", "&#95;"),
+    "HTML, hexadecimal": KEY.replace("_", "&#x5F;"),
+}
+
+
+@pytest.mark.parametrize("spelling", ESCAPED.values(), ids=ESCAPED)
+async def test_a_server_that_repeats_the_key_escaped(spelling: str) -> None:
+    """The key is also removed if the server escapes some or all of its characters."""
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        found = f'{{"code": 422, "message": "bad: {spelling}.", "errors": ["{spelling}"]}}'
+        if b"TaskInfo" in request:
+            found = f'{{"code": 200, "data": {{"task_id": "t", "status": "{spelling}"}}}}'
+        writer.write(response(found.encode()))
+        return True
+
+    async with serving(answer) as url, client(url) as suno:
+        with pytest.raises(ValidationError, match=r"bad: \[redacted\]\.") as refused:
+            await suno.create(SONG)
+        info = await suno.task_info("t")
+    assert refused.value.errors == ("[redacted]",)
+    assert info.raw_status == "[redacted]"
+    assert spelling.encode() not in info.raw
+
+
+@pytest.mark.parametrize("key", ["ak_a/b-c/d.e+f==0123", "ak_0123456789%2Fab\\u002d"])
+def test_a_key_with_special_characters(key: str) -> None:
+    """A key with characters that are often escaped is removed in each form."""
+    redacted = Credentials(key, "http://host").redacted
+    in_json = json.dumps(key).replace("/", "\\/")
+    for text in (key, in_json, json.dumps(in_json), quote(key), quote(key, safe="")):
+        assert b"012" not in redacted(text.encode())
+
+
+def test_replies_without_the_key_are_unchanged() -> None:
+    """Nothing else is removed from a reply, and long runs of escapes take no long time."""
+    redacted = Credentials(KEY, "http://host").redacted
+    for text in (b"%" + KEY[:-1].encode(), b"%" + b"\\" * 1_000_000, b"\\u0061" * 100_000):
+        assert redacted(text) == text
+
+
+@pytest.mark.parametrize("method", ["create_many", "pipeline"])
+async def test_streams_with_an_injected_session(method: str) -> None:
+    """If replies are lost on an injected session, each create of a stream is sent only once."""
+    sent: list[str] = []
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        if b"TaskInfo" in request:
+            task_id = request.partition(b"task_id=")[2].split()[0].decode()
+            record = {"task_id": task_id, "status": "success"}
+            writer.write(response(json.dumps({"code": 200, "data": record}).encode()))
+            return True
+        prompt = str(json.loads(request.partition(b"\r\n\r\n")[2])["input"]["prompt"])
+        sent.append(prompt)
+        if prompt in {"1", "4"}:
+            return False
+        writer.write(response(f'{{"code": 200, "data": {{"task_id": "t{prompt}"}}}}'.encode()))
+        return True
+
+    reported: list[Creation | PersonaCreation] = []
+    jobs = [GenerateMusic(prompt=str(number)) for number in range(6)]
+    policy = PollPolicy().scaled(1_000)
+    async with aiohttp.ClientSession() as session, serving(answer) as url:
+        limiter = LocalLimiter(1000)
+        async with SunoClient(
+            KEY,
+            base_url=url,
+            session=session,
+            limiter=limiter,
+            policy=policy,
+            on_creation=reported.append,
+        ) as suno:
+            stream = suno.create_many(jobs) if method == "create_many" else suno.pipeline(jobs)
+            errors = {each.index: each.error async for each in stream}
+            granted = suno.statistics().requests
+    assert sorted(sent) == ["0", "1", "2", "3", "4", "5"]
+    lost = [index for index, error in errors.items() if error is not None]
+    assert sorted(lost) == [1, 4]
+    assert {type(errors[index]) for index in lost} == {CreateOutcomeUnknownError}
+    assert sorted(each.index for each in reported) == list(range(6))
+    assert granted >= 6
 
 
 async def test_a_session_that_its_owner_closed() -> None:

@@ -16,6 +16,9 @@ import msgspec
 from suno_async import (
     Created,
     Creation,
+    DownloadError,
+    DownloadProgress,
+    DownloadsFailedError,
     Failure,
     GenerateMusic,
     Input,
@@ -29,6 +32,9 @@ from suno_async import (
     Observer,
     Outcome,
     Permit,
+    Persona,
+    PersonaCreation,
+    ResultRecord,
     Submission,
     Success,
     SunoClient,
@@ -37,6 +43,10 @@ from suno_async import (
     TaskInfo,
     TaskRef,
     Track,
+    TrackRecord,
+    export_results,
+    result_record,
+    track_records,
 )
 
 if TYPE_CHECKING:
@@ -63,9 +73,29 @@ async def one_song(suno: SunoClient) -> None:
 
     for track in info.tracks:
         assert_type(await suno.download(track, "music/"), Path)
+    assert_type(await suno.download_all(info, "music/"), list[Path])
+    assert_type(await suno.download_all(info.tracks, progress=show), list[Path])
+    outcomes = suno.as_completed([handle])
+    assert_type(await suno.download_all(outcomes, overwrite=True, timeout=None), list[Path])
 
     await suno.create("slow piano")  # type: ignore[arg-type]
     GenerateMusic("slow piano", "custom")  # type: ignore[arg-type, call-arg]
+
+
+def show(event: DownloadProgress) -> None:
+    """Progress has numbers of bytes, and a total if the server says it."""
+    assert_type(event.path, str)
+    assert_type(event.received, int)
+    assert_type(event.total, int | None)
+    assert_type(event.elapsed, float)
+    assert_type(event.done, bool)
+    assert_type(event.error, str)
+
+
+def failed_downloads(error: DownloadsFailedError) -> None:
+    """The error of several downloads has the errors and the files that are complete."""
+    assert_type(error.errors, tuple[DownloadError, ...])
+    assert_type(error.paths, tuple[Path, ...])
 
 
 def references(suno: SunoClient, handle: TaskHandle) -> None:
@@ -254,10 +284,22 @@ def wrong(creation: int) -> None:
     """Handle something else."""
 
 
+def save_any(creation: Creation | PersonaCreation) -> None:
+    """Handle a creation of any kind."""
+    if isinstance(creation, PersonaCreation):
+        assert_type(creation.persona, Persona | None)
+        assert_type(creation.error, SunoError | None)
+
+
+async def save_any_later(creation: Creation | PersonaCreation) -> None:
+    """Handle a creation of any kind with I/O."""
+
+
 def callbacks(suno: SunoClient, source: list[Input]) -> None:
     """Plain functions and coroutine functions are accepted, others are not."""
-    SunoClient(on_creation=save)
-    SunoClient(on_creation=save_later)
+    SunoClient(on_creation=save_any)
+    SunoClient(on_creation=save_any_later)
+    SunoClient(on_creation=save)  # type: ignore[arg-type]
     SunoClient(on_creation=wrong)  # type: ignore[arg-type]
     suno.create_many(source, on_creation=save, on_submission=record)
     suno.create_many(source, on_creation=save_later, on_submission=record_later)
@@ -302,3 +344,17 @@ def extras(job: GenerateMusic) -> dict[str, Any]:
     """The struct of an input shows its fields."""
     assert_type(job.prompt, str | None)
     return job.extra
+
+
+# Records
+
+
+async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -> None:
+    """Every kind of outcome gives records, and any source of them can be exported."""
+    assert_type(result_record(outcome), ResultRecord)
+    assert_type(track_records(job_outcome), list[TrackRecord])
+    jobs = [GenerateMusic("slow piano")]
+    assert_type(await export_results(suno.pipeline(jobs), "results.csv"), int)
+    await export_results(suno.as_completed(["task"]), Path("r"), file_format="jsonl", rows="tracks")
+    await export_results([outcome], "results.db", overwrite=True)
+    await export_results([job_outcome, outcome], "x", file_format="xlsx")  # type: ignore[arg-type]

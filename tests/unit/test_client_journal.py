@@ -32,8 +32,9 @@ from tests.scripted import EPOCH, Server, reply
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
+    from suno_async import SunoClient
     from suno_async._protocol.requests import Request
     from suno_async._transport.http import Reply
 
@@ -473,16 +474,28 @@ def test_a_journal_must_be_opened() -> None:
     run_virtual(work())
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda suno: suno.create(JOB, dedupe_key="a"),
-        lambda suno: suno.settle("a", None),
-        lambda suno: anext(suno.pipeline([JOB], run="a")),
-        lambda suno: anext(suno.resume()),
-    ],
-)
-def test_what_needs_a_journal_says_so(use: Callable[[Any], Any]) -> None:
+async def by_dedupe_key(suno: SunoClient) -> object:
+    """Create with a key."""
+    return await suno.create(JOB, dedupe_key="a")
+
+
+async def by_settle(suno: SunoClient) -> None:
+    """Settle a submission."""
+    await suno.settle("a", None)
+
+
+async def by_run(suno: SunoClient) -> object:
+    """Start a named run."""
+    return await anext(suno.pipeline([JOB], run="a"))
+
+
+async def by_resume(suno: SunoClient) -> object:
+    """Resume what is open."""
+    return await anext(suno.resume())
+
+
+@pytest.mark.parametrize("use", [by_dedupe_key, by_settle, by_run, by_resume])
+def test_what_needs_a_journal_says_so(use: Callable[[SunoClient], Awaitable[object]]) -> None:
     """A parameter that needs a journal raises `ConfigurationError` without one."""
 
     async def work() -> None:

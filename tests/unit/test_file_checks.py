@@ -11,8 +11,9 @@ from yarl import URL
 
 from suno_async.files.checksums import checksum_of
 from suno_async.files.media import Media, expected_media, problem, recognise
-from suno_async.sandbox._media_files import MP3, MP4, PNG
+from suno_async.sandbox._media_files import MP4, PNG, mp3
 
+MP3 = mp3("song.mp3", 1.0)
 AUDIO = [
     *(b"ID3\x04" + bytes(12), MP3[:16], b"\xff\xf3\x40\xc0" + bytes(12)),  # MPEG-2
     *(b"\xff\xe3\x18\xc4" + bytes(12), b"\xff\xf1\x50\x80" + bytes(12)),  # MPEG-2.5, ADTS

@@ -1,6 +1,7 @@
 """Part files: what is written, and what never appears under the final name."""
 
-# pyright: reportPrivateUsage=false (the seams behind the public methods)
+# These tests replace seams behind the public methods.
+# pyright: reportPrivateUsage=false
 
 from __future__ import annotations
 

@@ -20,10 +20,18 @@ ERRORS = [
 ]
 
 
+#: Arguments of the errors that do not accept one number.
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "InvalidInputError": (("field: rule",),),
+    "InputChangedError": ("run", "key", 3),
+    "RunInUseError": ("run", "process 7"),
+}
+
+
 @pytest.mark.parametrize("kind", ERRORS)
 def test_errors_survive(kind: type[SunoError]) -> None:
     """Every public error derives from the base and survives pickle and copy."""
-    error = kind(("field: rule",)) if kind is InvalidInputError else kind(429)
+    error = kind(*ARGUMENTS.get(kind.__name__, (429,)))
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 (our own)
         assert (type(twin), twin.args, str(twin)) == (kind, error.args, str(error))
         assert vars(twin) == vars(error)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from suno_async import Durations, PollPolicy
 from suno_async._schedule.adaptive import AdaptiveSchedule
 from suno_async._schedule.backoff import BackoffSchedule
-from suno_async._schedule.cohorts import LINE_PIECE
 from suno_async._schedule.entry import Entry, Schedule
 from suno_async._schedule.tuning import Tuning
 from suno_async._transport.exchange import retry_delay
@@ -20,7 +19,10 @@ from suno_async._transport.exchange import retry_delay
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+
 Kind = Literal["adaptive", "backoff"]
+
+
 KINDS: tuple[Kind, ...] = ("adaptive", "backoff")
 
 
@@ -33,6 +35,7 @@ def make(policy: PollPolicy, draw: float = 0.0) -> Schedule[Entry]:
 
 #: Tasks created within this many seconds count as one age.
 SPAN = Tuning().cohort_span
+
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -366,105 +369,3 @@ def test_replies_that_overtake_each_other() -> None:
         if entry is not None:
             again.append(entry.task_id)
     assert again == [entry.task_id for entry in out if entry is not None]
-
-
-DAY = 86_400.0
-
-
-@pytest.mark.parametrize("deadline", [1200.0, None])
-def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
-    """Ids of the last ten days form one cohort, are due at once, and are checked in order."""
-    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
-    count = 2 * LINE_PIECE + 10
-    for n in range(count):
-        plan.add(Entry(str(n), added_at=0.0, created_at=-DAY * (0.1 + n * 7919 % 100 / 10)), 0.0)
-    assert len(plan._cohorts) == 1  # pyright: ignore[reportPrivateUsage]
-    order = [int(entry.task_id) for _ in range(count) if (entry := plan.pop(0.0))]
-    assert order == list(range(count))
-    assert plan.pop(0.0) is None
-    assert len(plan._cohorts) == 0  # pyright: ignore[reportPrivateUsage]
-
-
-@pytest.mark.parametrize("deadline", [1200.0, None])
-def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
-    """In a lasting overload the number of competing cohorts is bounded, and no task is lost."""
-    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
-    added, most = 0, 0
-    wanted, promoted = dict[str, Entry](), list[Entry]()
-    for second in range(9000):
-        now = float(second)
-        for _ in range(second % 2 + 1):
-            wanted[str(added)] = entry = Entry(str(added), added_at=now, created_at=now)
-            plan.add(entry, now)
-            if added % 50 == 0:
-                promoted.append(entry)
-            added += 1
-        if second % 100 == 0 and promoted:
-            # Long after it was added.
-            plan.promote(promoted.pop(0))
-        if second % 10 == 0 and (popped := plan.pop(now)) is not None:
-            del wanted[popped.task_id]
-        most = max(most, plan.competing)
-    horizon = 3600.0 if deadline is None else deadline
-    assert most <= 2 * ((horizon + 15.0) / SPAN + 3)
-    now = 9060.0
-    while (popped := plan.pop(now)) is not None:
-        del wanted[popped.task_id]
-    assert all(entry.known_since > now - horizon - SPAN for entry in wanted.values())
-
-
-def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
-    """Without a deadline an old task is checked again as soon as its age has doubled."""
-    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
-    for name, age in (("days", 5 * DAY), ("hours", DAY / 12)):
-        plan.add(Entry(name, added_at=0.0, created_at=-age), 0.0)
-    for _ in range(2):
-        entry = plan.pop(0.0)
-        assert entry is not None
-        assert plan.defer(entry, 0.2)
-    for name, due in (("hours", DAY / 12), ("hours", DAY / 4), ("hours", 7 * DAY / 12)):
-        assert plan.next_due() == pytest.approx(due)
-        entry = plan.pop(due)
-        assert entry is not None
-        assert entry.task_id == name
-        plan.defer(entry, due + 0.2)
-
-
-def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
-    """Without a deadline, a failed check of a task that is days old is repeated in a minute."""
-    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
-    plan.add(Entry("t", added_at=0.0, created_at=-5 * DAY), 0.0)
-    for now in (0.0, 5 * DAY):
-        entry = plan.pop(now)
-        assert entry is not None
-        if now:
-            plan.retry(entry, now)
-        else:
-            plan.defer(entry, now)
-    assert plan.pop(5 * DAY + 60.0) is not None
-
-
-@pytest.mark.parametrize("created_at", [None, -DAY])
-def test_discarded_from_a_line(created_at: float | None) -> None:
-    """Of ids of unknown or great age, discarded ones are not checked, a promoted one once."""
-    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
-    count = LINE_PIECE + 100
-    entries = [Entry(str(n), added_at=0.0, created_at=created_at) for n in range(count)]
-    for entry in entries:
-        plan.add(entry, 0.0)
-    plan.promote(entries[-5])
-    for entry in entries[1:-10]:
-        plan.discard(entry)
-    order = [popped.task_id for _ in range(20) if (popped := plan.pop(0.0))]
-    left = [entries[-5], entries[0], *entries[-10:-5], *entries[-4:]]
-    assert order == [entry.task_id for entry in left]
-
-
-def test_an_awaited_task_goes_before_thousands_of_old_ids() -> None:
-    """A thousand ids past their deadline do not delay an interactive task that is due."""
-    plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
-    for n in range(1000):
-        plan.add(Entry(str(n), added_at=0.0, created_at=-DAY), 0.0)
-    plan.add(Entry("awaited", added_at=0.0, created_at=0.0, interactive=True), 0.0)
-    asked = [entry.task_id for n in range(900) if (entry := plan.pop(n / 15))]
-    assert asked.index("awaited") <= 40 * 15

@@ -14,11 +14,8 @@ from suno_async import (
     CreateOutcomeUnknownError,
     Creation,
     GenerateMusic,
-    GeneratePersona,
-    InvalidInputError,
-    NotSentError,
+    PersonaCreation,
     RateLimitError,
-    Submission,
     SunoClient,
     TaskHandle,
 )
@@ -125,7 +122,7 @@ def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
 async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
     """With real connections, each task at the sandbox is also reported by its id."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
-    reported: list[Creation] = []
+    reported: list[Creation | PersonaCreation] = []
     async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
         async with SunoClient(
             sandbox.key,
@@ -360,125 +357,6 @@ def test_wait_for_credits() -> None:
         assert all(len(ids) == 1 for ids in server.created.values())
 
     run_virtual(main())
-
-
-def test_on_creation_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    """An error in the client's `on_creation` is logged, and the task is still returned."""
-    server = Server()
-
-    async def fail(_: Creation) -> None:
-        await asyncio.sleep(0)
-        raise OSError("disk full")
-
-    async def main() -> None:
-        async with server.client(on_creation=fail) as suno:
-            assert (await suno.create(GenerateMusic(prompt="rain"))).id == "task-0"
-
-    run_virtual(main())
-    assert [record.exc_info is not None for record in caplog.records] == [True]
-    assert "task-0" in caplog.text
-
-
-def test_on_creation_of_a_stream_is_awaited() -> None:
-    """A coroutine function is awaited before its creation is yielded; its error ends the stream."""
-    server = Server()
-    saved: list[int] = []
-
-    async def save(creation: Creation) -> None:
-        await asyncio.sleep(1)
-        saved.append(creation.index)
-        if creation.index == 5:
-            raise OSError("disk full")
-
-    async def main() -> None:
-        async with server.client() as suno:
-            taken: list[int] = []
-
-            async def take() -> None:
-                jobs = [GenerateMusic(prompt=str(n)) for n in range(100)]
-                async for creation in suno.create_many(jobs, on_creation=save):
-                    taken.append(creation.index)
-                    assert creation.index in saved
-
-            with pytest.raises(OSError, match="disk full"):
-                await take()
-            assert 5 in taken
-            assert sorted(taken) == sorted(saved)
-            assert len(taken) < 20
-
-    run_virtual(main())
-
-
-def test_on_submission() -> None:
-    """It is called before each request is sent, and again when a request was not accepted."""
-    server = Server()
-    refusals = [429, 455]
-
-    def answer(request: Any) -> Reply:  # noqa: ANN401 (a request)
-        return reply(None, refusals.pop()) if refusals else server.usual(request)
-
-    server.answer = answer
-    seen: list[tuple[int, str, int]] = []
-
-    async def note(submission: Submission) -> None:
-        await asyncio.sleep(0.5)
-        seen.append((submission.index, submission.state.value, server.count("CreateTask")))
-
-    async def main() -> None:
-        async with server.client() as suno:
-            jobs = [GenerateMusic(prompt="a")]
-            async for creation in suno.create_many(jobs, on_submission=note):
-                assert creation.ok
-
-    run_virtual(main())
-    states = [state for _, state, _ in seen]
-    assert states == ["sending", "planned", "sending", "planned", "sending"]
-    assert [requests for _, state, requests in seen if state == "sending"] == [0, 1, 2]
-
-
-def test_on_submission_that_fails_sends_nothing() -> None:
-    """If `on_submission` raises, the request is not sent and the stream ends with that error."""
-    server = Server()
-
-    def fail(_: Submission) -> None:
-        raise OSError("disk full")
-
-    async def main() -> None:
-        async with server.client() as suno:
-            jobs = [GenerateMusic(prompt=str(n)) for n in range(100)]
-            ended: list[Creation] = []
-
-            async def take() -> None:
-                async for creation in suno.create_many(jobs, on_submission=fail):
-                    ended.append(creation)  # noqa: PERF401 (it raises)
-
-            with pytest.raises(OSError, match="disk full"):
-                await take()
-            assert {type(each.error) for each in ended} == {NotSentError}
-            assert len(ended) < 20
-        assert not server.requests
-
-    run_virtual(main())
-
-
-def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
-    """If a persona's caller is cancelled in flight, its id is logged; bad input is refused."""
-    server = Server(delay=1.0)
-    server.answer = lambda _: reply({"persona_id": "voice-1"})
-
-    async def main() -> None:
-        async with server.client() as suno:
-            persona = GeneratePersona(task_id="t", suno_id="s", name="Ann")
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await suno.create_persona(persona)
-            await asyncio.sleep(5)
-            assert (await suno.create_persona(persona)).persona_id == "voice-1"
-            with pytest.raises(InvalidInputError):
-                await suno.create_persona(GeneratePersona(task_id="", suno_id="s", name="Ann"))
-
-    run_virtual(main())
-    assert ["voice-1" in record.getMessage() for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize("code", [0, 418, 500, 503])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -17,11 +19,13 @@ from mutagen import wave as mutagen_wave
 from suno_async import ConfigurationError, DownloadError, TaskInfo, TaskParam, TaskStatus, Track
 from suno_async.files import tags
 from suno_async.files.tags import write_tags
-from suno_async.sandbox._media_files import MP3, PNG
+from suno_async.sandbox._media_files import PNG
+from suno_async.sandbox._media_files import mp3 as silence
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+MP3 = silence("song.mp3", 2.0)
 LYRICS = "[Verse]\nla la la\nété 雨"
 TRACK = Track(
     task_id="task-1",
@@ -260,3 +264,20 @@ def test_extras_are_not_imported() -> None:
         "sys.exit(bool({'mutagen', 'pyarrow', 'psycopg'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 (our own code)
+
+
+@pytest.mark.parametrize("content", [MP3[:2000], m4a(), wav(), flac_file()])
+def test_damaged_files(tmp_path: Path, content: bytes) -> None:
+    """A damaged file is tagged or raises `DownloadError`; nothing else happens, nothing is left."""
+    draw = random.Random(40)
+    path = tmp_path / "song"
+    for _ in range(150):
+        damaged = bytearray(content[: draw.randint(4, len(content))])
+        for _ in range(draw.randint(0, 4)):
+            damaged[draw.randrange(min(len(damaged), 250))] = draw.choice((0, 1, 127, 255))
+        path.write_bytes(damaged)
+        with contextlib.suppress(DownloadError):
+            write_tags(path, TRACK, None, PNG)
+            continue
+        assert path.read_bytes() == damaged
+    assert list(tmp_path.iterdir()) == [path]

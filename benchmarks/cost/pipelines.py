@@ -1,0 +1,74 @@
+"""The memory of a long pipeline: it must not grow with the number of inputs."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from collections import deque
+from typing import TYPE_CHECKING
+
+from benchmarks.cost.polls import FREE, client_at, reset
+from suno_async import GenerateMusic, LocalLimiter, PollPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Inputs before memory is traced, and before it is measured for the first time. The client
+#: remembers the last 1,000 tasks that ended. Each is forgotten when another one ends.
+UNTRACED, EARLY = 200, 1_500
+
+#: Most tasks open at once.
+BOUND = 100
+
+#: The default policy, a thousand times as fast.
+FAST = PollPolicy(deadline=None).scaled(1_000)
+
+
+def memory(base_url: str, count: int) -> dict[str, float]:
+    """Return how many bytes the client keeps for each input of a pipeline that has ended.
+
+    It is measured over `count` inputs, after `EARLY` others. Half of the polls end a task.
+    """
+    return {"bytes_per_ended_input": asyncio.run(_growth(base_url, count))}
+
+
+async def _growth(base_url: str, count: int) -> float:
+    await reset(base_url, 2)
+    early = taken = 0
+    try:
+        async with client_at(base_url, _Limiter(), policy=FAST) as client:
+            async for outcome in client.pipeline(_jobs(EARLY + count), max_pending=BOUND):
+                outcome.result()
+                taken += 1
+                if taken == UNTRACED:
+                    tracemalloc.start()
+                elif taken == EARLY:
+                    early = _used()
+                elif taken == EARLY + count - BOUND:
+                    # As many tasks are open as at the first time.
+                    return (_used() - early) / (count - BOUND)
+    finally:
+        tracemalloc.stop()
+    raise RuntimeError(f"the pipeline ended after {taken} inputs")
+
+
+def _jobs(count: int) -> Iterator[GenerateMusic]:
+    for number in range(count):
+        yield GenerateMusic(prompt=f"song {number}", instrumental=True)
+
+
+def _used() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
+class _Limiter(LocalLimiter):
+    """A limiter that does not remember when it granted permits.
+
+    `LocalLimiter` remembers those of the last ten seconds, which here are all of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(FREE)
+        self._recent = deque(maxlen=1)

@@ -1,0 +1,1 @@
+"""Benchmarks of downloads. Run ``python -m benchmarks.downloads --help``."""

@@ -1,0 +1,1 @@
+"""What the SQLite journal does per second, and whether it loses what it acknowledged."""

@@ -1,0 +1,134 @@
+"""Kill a process that writes to a journal, again and again, and look for what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.journal.songs import STEPS, submission_id, task_id
+from suno_async import SqliteJournal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: The state of a submission after each acknowledged step. A later step may have been stored as well
+#: before the process was killed, and a process that was killed leaves its requests unknown.
+_AFTER = (
+    {"planned", "sending", "created", "not_sent", "unknown"},
+    {"sending", "created", "unknown"},
+    {"created"},
+    {"created"},
+)
+
+
+class Killed(NamedTuple):
+    """What was found after all kills.
+
+    Attributes:
+        kills: Number of processes that were killed while they wrote.
+        changes: Number of changes that were acknowledged.
+        rows: Number of rows that were acknowledged, of submissions and of tasks.
+        lost: Number of acknowledged changes that are missing.
+        open: Number of submissions that are still planned or sending after the next start.
+        intact: Whether SQLite's integrity check passes.
+        seconds: How long all of it took.
+    """
+
+    kills: int
+    changes: int
+    rows: int
+    lost: int
+    open: int
+    intact: bool
+    seconds: float
+
+
+def kill_again_and_again(
+    path: Path, *, kills: int, rows: int, callers: int = 50, seed: int = 1
+) -> Killed:
+    """Kill processes with SIGKILL until there were `kills` of them and `rows` rows.
+
+    Each process is killed at a random moment, after about its share of the rows.
+    """
+    started = time.perf_counter()
+    draw = random.Random(seed)
+    done = changes = stored = lost = 0
+    while done < kills or stored < rows:
+        run = f"run-{done}"
+        # Some die while they open the journal, most while they write to it.
+        lines = int(draw.uniform(0.0, 2.0) * rows / kills * 2)
+        acknowledged = _kill_after(path, run, callers, lines, draw.uniform(0.0, 0.01))
+        changes += sum(step + 1 for step in acknowledged.values())
+        stored += sum(1 + (step >= 2) for step in acknowledged.values())
+        lost += _missing(path, run, acknowledged)
+        done += 1
+    asyncio.run(_open(path))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (unfinished,) = connection.execute(
+            "SELECT count(*) FROM submissions WHERE state IN ('planned', 'sending')"
+        ).fetchone()
+        intact = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    seconds = time.perf_counter() - started
+    return Killed(done, changes, stored, lost, unfinished, intact, seconds)
+
+
+def _kill_after(path: Path, run: str, callers: int, lines: int, delay: float) -> dict[int, int]:
+    # Kill a process after some lines and a delay. Return the last acknowledged step of each song.
+    arguments = ("-m", "benchmarks.journal.songs", str(path), "--run", run)
+    process = subprocess.Popen(  # noqa: S603 (a program of this package)
+        [sys.executable, *arguments, "--callers", str(callers)], stdout=subprocess.PIPE
+    )
+    with process:
+        assert process.stdout is not None  # noqa: S101 (it is a pipe)
+        found: list[bytes] = []
+        for line in process.stdout:
+            found.append(line)
+            if len(found) >= lines:
+                time.sleep(delay)
+                process.kill()
+                break
+        # What it wrote before the kill is still in the pipe.
+        found += process.stdout.readlines()
+    acknowledged: dict[int, int] = {}
+    for line in found:
+        if line.endswith(b"\n"):
+            number, step = map(int, line.split())
+            acknowledged[number] = step
+    return acknowledged
+
+
+def _missing(path: Path, run: str, acknowledged: dict[int, int]) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        rows = {
+            name: (state, task, status)
+            for name, state, task, status in connection.execute(
+                "SELECT id, state, s.task_id, status FROM submissions AS s LEFT JOIN tasks AS t"
+                " ON t.task_id = s.task_id AND t.account = s.account AND s.task_id <> ''"
+                " WHERE run = ?",
+                (run,),
+            )
+        }
+    return sum(
+        not _is_stored(rows.get(submission_id(run, number)), run, number, step)
+        for number, step in acknowledged.items()
+    )
+
+
+def _is_stored(row: tuple[str, str, str | None] | None, run: str, number: int, step: int) -> bool:
+    if row is None or row[0] not in _AFTER[step]:
+        return False
+    if step >= 2 and (row[1] != task_id(run, number) or row[2] is None):
+        return False
+    return step < STEPS - 1 or row[2] == "success"
+
+
+async def _open(path: Path) -> None:
+    journal = SqliteJournal(path)
+    await journal.open(None)
+    await journal.close()

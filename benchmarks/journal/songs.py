@@ -1,0 +1,114 @@
+"""A process that stores the life of many songs, and prints what was acknowledged.
+
+    python -m benchmarks.journal.songs PATH --run NAME [--callers N] [--songs N]
+
+Each line on the standard output is the number of a song and of the last step that was acknowledged:
+0 claimed, 1 sending, 2 created, 3 ended. Without ``--songs`` it runs until it is killed. At the end
+it prints how many transactions were committed meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import os
+from typing import TYPE_CHECKING
+
+from suno_async import SqliteJournal, SubmissionRecord, SubmissionState, TaskRecord
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Awaitable, Callable, Iterable
+
+#: About as large as the JSON of a song with lyrics, and as the reply with two songs.
+JOB = b"x" * 300
+RAW = b"x" * 1_500
+
+STEPS = 4
+
+
+def submission_id(run: str, number: int) -> str:
+    """Return the id of a song's submission."""
+    return f"{run}-{number}"
+
+
+def task_id(run: str, number: int) -> str:
+    """Return the id of a song's task."""
+    return f"task-{run}-{number}"
+
+
+def steps(
+    journal: SqliteJournal, run: str, number: int
+) -> Iterable[Callable[[], Awaitable[object]]]:
+    """Return the four changes that the journal stores for a song."""
+    name, task = submission_id(run, number), task_id(run, number)
+    record = SubmissionRecord(
+        id=name, kind="suno/music-generate", job=JOB, digest=name, run=run, key=str(number)
+    )
+    result = TaskRecord(task_id=task, status="success", raw=RAW)
+    return (
+        lambda: journal.claim(record),
+        lambda: journal.advance(name, SubmissionState.SENDING),
+        lambda: journal.advance(name, SubmissionState.CREATED, task_id=task, created_at=1.0),
+        lambda: journal.keep_result(result),
+    )
+
+
+async def store(
+    journal: SqliteJournal,
+    run: str,
+    callers: int,
+    songs: Iterable[int],
+    acknowledged: Callable[[int, int], None],
+) -> None:
+    """Store songs with concurrent callers, and report each step when it is acknowledged."""
+    numbers = iter(songs)
+
+    async def caller() -> None:
+        for number in numbers:
+            for step, change in enumerate(steps(journal, run, number)):
+                await change()
+                acknowledged(number, step)
+
+    await asyncio.gather(*(caller() for _ in range(callers)))
+
+
+def count_commits(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
+    """Record the commits of the connection that writes."""
+    commits: list[str] = []
+
+    def trace(connection: sqlite3.Connection) -> None:
+        connection.set_trace_callback(
+            lambda statement: commits.append(statement) if statement == "COMMIT" else None
+        )
+
+    opened = journal._opened  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    assert opened is not None  # noqa: S101 (it is open)
+    return commits, opened.writer.submit(trace)
+
+
+async def _main(path: str, run: str, callers: int, songs: int | None) -> None:
+    def acknowledged(number: int, step: int) -> None:
+        # Written at once: a line in a buffer would be lost with the process.
+        os.write(1, b"%d %d\n" % (number, step))
+
+    journal = SqliteJournal(path)
+    await journal.open("benchmark")
+    commits, ready = count_commits(journal)
+    await ready
+    commits.clear()
+    numbers = itertools.count() if songs is None else range(songs)
+    await store(journal, run, callers, numbers, acknowledged)
+    os.write(1, b"commits %d\n" % len(commits))
+    await journal.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.journal.songs")
+    parser.add_argument("path")
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--callers", type=int, default=50)
+    parser.add_argument("--songs", type=int)
+    given = parser.parse_args()
+    asyncio.run(_main(given.path, given.run, given.callers, given.songs))

@@ -1,0 +1,113 @@
+"""Count the syncs of the disk with strace, and read the settings of each connection."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from suno_async import SqliteJournal
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
+
+_CALL = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)(\(| resumed)(.*)$")
+_ACKNOWLEDGED = re.compile(r'^1(?:<[^>]*>)?, "\d')
+
+
+class Syncs(NamedTuple):
+    """What strace saw.
+
+    Attributes:
+        commits: Number of transactions that 50 callers committed.
+        syncs: Number of syncs in the meantime.
+        alone: Number of changes that a single caller made, each in a transaction of its own.
+        unsynced: How many of those were acknowledged before a sync that followed the last write.
+    """
+
+    commits: int
+    syncs: int
+    alone: int
+    unsynced: int
+
+
+def count(directory: Path, *, songs: int) -> Syncs | None:
+    """Count syncs; None if strace is missing or may not be used here."""
+    many = _trace(directory, "many", callers=50, songs=songs)
+    one = _trace(directory, "one", callers=1, songs=songs // 10)
+    if many is None or one is None:
+        return None
+    commits, calls = many
+    changes = unsynced = 0
+    pending = True
+    for name, acknowledged in one[1]:
+        if name == "pwrite64":
+            pending = True
+        elif name in {"fsync", "fdatasync"}:
+            pending = False
+        elif acknowledged:
+            changes += 1
+            unsynced += pending
+            # The next change has to write and sync again.
+            pending = True
+    return Syncs(commits, _syncs(calls), changes, unsynced)
+
+
+def _syncs(calls: list[tuple[str, bool]]) -> int:
+    first = next(index for index, (_, acknowledged) in enumerate(calls) if acknowledged)
+    last = max(index for index, (_, acknowledged) in enumerate(calls) if acknowledged)
+    # The sync of the first acknowledged transaction comes before its first line.
+    return 1 + sum(name in {"fsync", "fdatasync"} for name, _ in calls[first:last])
+
+
+def _trace(
+    directory: Path, name: str, *, callers: int, songs: int
+) -> tuple[int, list[tuple[str, bool]]] | None:
+    # Return the number of commits, and each system call with whether it acknowledges a change.
+    strace = shutil.which("strace")
+    if strace is None:
+        return None
+    log = directory / f"{name}.strace"
+    traced = (strace, "-f", "-o", str(log), "-e", "trace=fsync,fdatasync,pwrite64,write")
+    program = (sys.executable, "-m", "benchmarks.journal.songs", str(directory / f"{name}.db"))
+    given = ("--run", name, "--callers", str(callers), "--songs", str(songs))
+    done = subprocess.run(  # noqa: S603 (strace, and a program of this package)
+        [*traced, *program, *given], capture_output=True, check=False
+    )
+    if done.returncode:
+        return None
+    commits = int(done.stdout.split()[-1])
+    calls = map(_call, log.read_text(errors="replace").splitlines())
+    return commits, [call for call in calls if call is not None]
+
+
+def _call(line: str) -> tuple[str, bool] | None:
+    # A system call, and whether it acknowledges a change. One that another thread interrupts has
+    # two lines: a write counts where it starts, a sync where it ends.
+    found = _CALL.match(line)
+    if found is None:
+        return None
+    name, resumed = found[1], found[2] == " resumed"
+    is_sync = name in {"fsync", "fdatasync"}
+    if (resumed and not is_sync) or (is_sync and "<unfinished ...>" in line):
+        return None
+    return name, name == "write" and bool(_ACKNOWLEDGED.match(found[3]))
+
+
+async def settings(path: Path) -> list[dict[str, object]]:
+    """Return the settings of each connection of an open journal that matter for durability."""
+
+    def read(connection: sqlite3.Connection) -> dict[str, object]:
+        names = ("journal_mode", "synchronous")
+        return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
+
+    journal = SqliteJournal(path)
+    await journal.open("benchmark")
+    opened = journal._opened  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    assert opened is not None  # noqa: S101 (it is open)
+    found = [await worker.submit(read) for worker in (opened.writer, opened.reader)]
+    await journal.close()
+    return found

@@ -1,0 +1,1 @@
+"""Kill a bulk run many times: no song may be lost, and none may be created twice."""

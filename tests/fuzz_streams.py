@@ -1,0 +1,364 @@
+"""Run streams under random faults until one hangs, loses an id or creates a job twice.
+
+python -m tests.fuzz_streams --seconds N [--seed S]
+
+Each seed is one scenario in virtual time: a server with random replies, a client, a stream, single
+creates and personas beside it, and a random end: nothing, a cancellation or a close. Prints the
+seed of a finding, and exits with 1. `make test` runs the same check on fixed seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import itertools
+import json
+import logging
+import random
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from suno_async import (
+    ConnectionLostError,
+    Created,
+    CreateOutcomeUnknownError,
+    Creation,
+    GenerateMusic,
+    GeneratePersona,
+    InternalError,
+    LocalLimiter,
+    NotSentError,
+    PersonaCreation,
+    RequestTimeoutError,
+    Submission,
+    SubmissionState,
+    SunoError,
+)
+from suno_async._transport.http import Reply
+from tests.scripted import Server, reply
+from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+
+    from suno_async import SunoClient
+    from suno_async._protocol.requests import Request
+    from suno_async.limits import Permit
+
+#: Virtual seconds after which something that should end counts as hanging. A pipeline may wait for
+#: each task until the deadline of 20 minutes, with pauses between the creates.
+HANGS = 50_000.0
+
+#: Codes with which the server refuses requests.
+REFUSALS = (401, 402, 403, 404, 422, 429, 429, 455, 500, 503)
+
+#: Bodies of replies that nothing can be read from.
+GARBAGE = (b"", b"\xff\xfe", b"<html>", b"null", b'{"code": 1e400}', b'{"code": 200, "data": {}}')
+
+
+class UserError(Exception):
+    """An error of a function of the user."""
+
+
+class HostileServer(Server):
+    """Answers with random replies and failures.
+
+    Attributes:
+        lost: Names of the jobs whose replies did not arrive, or could not be read.
+    """
+
+    def __init__(self, draw: random.Random) -> None:
+        super().__init__(delay=draw.choice([0.0, 0.05, 1.0]))
+        self._draw = draw
+        self._share = draw.choice([0.0, 0.02, 0.1, 0.5])
+        self._credit = draw.choice([5.0, 1e9])
+        self._timeout = 0.0
+        self.answer = self._hostile
+        self.lost: set[str] = set()
+
+    async def send(self, request: Request, permit: Permit) -> Reply:
+        """Answer a request; sometimes refuse the connection, or lose the request or the reply."""
+        fate = self._draw.random()
+        if fate < self._share / 4:
+            await asyncio.sleep(self._draw.choice([0, 1.0]))
+            raise NotSentError("no connection")
+        if fate < self._share / 3:
+            permit.sent()
+            await asyncio.sleep(self._draw.choice([0, 10.0]))
+            raise RequestTimeoutError("no reply")
+        answer = await super().send(request, permit)
+        if fate > 1 - self._share / 4 and creates(request):
+            self.lost.add(name_of(request))
+            raise ConnectionLostError("the connection broke")
+        return answer
+
+    def _hostile(self, request: Request) -> Reply:
+        draw = self._draw
+        if draw.random() < self._share:
+            refusal = draw.choice(REFUSALS)
+            wait = draw.choice([None, "0", "1", "30", "1000000"])
+            return reply(None, refusal, **({} if wait is None else {"Retry-After": wait}))
+        if request.path.endswith("TaskInfo"):
+            status = draw.choice(["running", "running", "success", "failed", "new status"])
+            answer = reply({"task_id": dict(request.params)["task_id"], "status": status})
+        elif request.path.endswith("balance"):
+            self._credit += draw.choice([0, 0, 3, 1000])
+            answer = reply({"balance": self._credit})
+        elif request.method == "POST" and not creates(request):
+            answer = reply({"estimated_credits": draw.choice([1, 10])})
+        elif self._credit < 1:
+            return reply(None, 402)
+        else:
+            self._credit -= 1
+            answer = self._create(request)
+        if draw.random() < self._share / 10:
+            if creates(request):
+                self.lost.add(name_of(request))
+            return Reply(200, {}, draw.choice(GARBAGE))
+        return answer
+
+    def _create(self, request: Request) -> Reply:
+        name = name_of(request)
+        new_id = f"id-{name}-{len(self.created.get(name, ()))}"
+        self.created.setdefault(name, []).append(new_id)
+        return reply({"task_id": new_id, "persona_id": new_id})
+
+
+def creates(request: Request) -> bool:
+    """Return whether a request creates something."""
+    return request.method == "POST" and "estimate" not in request.path.lower()
+
+
+def name_of(request: Request) -> str:
+    """Return the name that the scenario gave to a job or to a persona."""
+    body = json.loads(request.body or b"")
+    return str(body["input"]["prompt"] if "input" in body else body["name"])
+
+
+def name_in(job: Any) -> str:  # noqa: ANN401 (a job or a persona)
+    """Return the same name from an input."""
+    return str(job.name if isinstance(job, GeneratePersona) else job.prompt)
+
+
+class Scenario:
+    """One client with one stream, and what became of everything."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.server = HostileServer(self.draw)
+        self.reported: list[Creation | PersonaCreation] = []
+        self.known = collections.Counter[int]()
+        self.taken = collections.Counter[int]()
+        self.received: set[str] = set()
+        self.read = 0
+        self.sent_at_close: int | None = None
+        self.fails = self.draw.choice([0.0, 0.0, 0.1])
+
+    async def pause(self, longest: float) -> None:
+        """Wait for a random time, often not at all."""
+        await asyncio.sleep(self.draw.choice([0, self.draw.uniform(0, longest)]))
+
+    async def report(self, creation: Creation | PersonaCreation) -> None:
+        """Be the `on_creation` of the client."""
+        self.reported.append(creation)
+        await self.pause(2)
+        if self.draw.random() < self.fails:
+            raise UserError
+
+    async def note(self, creation: Creation) -> None:
+        """Be the `on_creation` of the stream."""
+        self.known[creation.index] += 1
+        await self.pause(1)
+        if self.draw.random() < self.fails:
+            raise UserError
+
+    async def change(self, submission: Submission) -> None:
+        """Be the `on_submission` of the stream."""
+        assert submission.state in {SubmissionState.SENDING, SubmissionState.PLANNED}
+        await self.pause(1)
+        if self.draw.random() < self.fails / 2:
+            raise UserError
+
+    async def source(self) -> AsyncIterator[GenerateMusic]:
+        """Yield the inputs of the stream."""
+        for number in range(self.draw.choice([1, 5, 40])):
+            if self.draw.random() < 0.3:
+                await self.pause(3)
+            if self.draw.random() < self.fails / 5:
+                raise UserError
+            self.read += 1
+            yield GenerateMusic(prompt=f"stream {number}" if self.draw.random() < 0.95 else None)
+
+    def stream(self, suno: SunoClient) -> AsyncIterator[Any]:
+        """Return a stream with random options."""
+        draw = self.draw
+        options: dict[str, Any] = {
+            "on_creation": self.note,
+            "wait_for_credits": draw.random() < 0.5,
+            "max_credits": draw.choice([None, None, 5]),
+            "on_submission": draw.choice([None, self.change]),
+        }
+        if draw.random() < 0.5:
+            return suno.create_many(self.source(), **options)
+        return suno.pipeline(
+            self.source(),
+            max_pending=draw.choice([1, 3, 100]),
+            timeout=draw.choice([None, 0.0, 30.0, 300.0]),
+            **options,
+        )
+
+    async def take(self, suno: SunoClient) -> None:
+        """Take items from the stream, at a random pace and up to a random number."""
+        stream: Any = self.stream(suno)
+        left = self.draw.choice([1, 3, 1000, 1000, 1000])
+        async with contextlib.aclosing(stream):
+            async for item in stream:
+                self.taken[item.index] += 1
+                left -= 1
+                if left == 0:
+                    return
+                if self.draw.random() < 0.2:
+                    await self.pause(5)
+
+    async def single(self, suno: SunoClient, number: int) -> None:
+        """Create one song or one persona beside the stream, perhaps with a timeout."""
+        await self.pause(20)
+        name = f"single {number}"
+        async with asyncio.timeout(self.draw.choice([None, self.draw.uniform(0, 5)])):
+            if self.draw.random() < 0.5:
+                await suno.create_persona(GeneratePersona(task_id="t", suno_id="s", name=name))
+            else:
+                self.received.add((await suno.create(GenerateMusic(prompt=name))).id)
+
+    async def end(self, suno: SunoClient, taking: asyncio.Task[None]) -> None:
+        """Let the stream end, cancel it, or close the client."""
+        draw = self.draw
+        how = draw.choice([*["wait"] * 4, "cancel", "cancel twice", "close", "close twice", "cut"])
+        if how != "wait":
+            await asyncio.wait([taking], timeout=draw.choice([0, draw.uniform(0, 5), 100]))
+        if how.startswith("cancel"):
+            taking.cancel()
+        if how == "cancel twice":
+            await self.turns()
+            taking.cancel()
+        if how.startswith("close"):
+            count = 2 if how == "close twice" else 1
+            await within(asyncio.gather(*[suno.close() for _ in range(count)]))
+            self.sent_at_close = len(self.server.requests)
+        if how == "cut":
+            closing = asyncio.ensure_future(suno.close())
+            await self.turns()
+            closing.cancel()
+            await within(asyncio.wait([closing]))
+
+    async def turns(self) -> None:
+        """Let the loop turn a few times."""
+        for _ in range(self.draw.randrange(8)):
+            await asyncio.sleep(0)
+
+    async def run(self) -> None:
+        """Run the scenario, and check what became of everything."""
+        draw = self.draw
+        limiter = LocalLimiter()
+        suno = self.server.client(
+            limiter=limiter,
+            on_creation=draw.choice([self.report, self.reported.append]),
+            retry_for=draw.choice([0, 10, 60]),
+            request_timeout=draw.choice([2, 30]),
+        )
+        taking = asyncio.ensure_future(self.take(suno))
+        singles = [asyncio.ensure_future(self.single(suno, number)) for number in range(5)]
+        await self.end(suno, taking)
+        await within(asyncio.wait([taking, *singles]))
+        await within(suno.close())
+        sent = len(self.server.requests) if self.sent_at_close is None else self.sent_at_close
+        for each in (taking, *singles):
+            self.check_error(None if each.cancelled() else each.exception())
+        # Windows of the limiter and pauses end, and nothing is sent any more.
+        await asyncio.sleep(200)
+        assert len(self.server.requests) == sent, "sent after the close"
+        self.check_ids()
+        assert suno.statistics().watched == 0, "still watched"
+        permits = [await within(limiter.acquire()) for _ in range(15)]
+        for permit in permits:
+            permit.cancel()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not rest, f"left behind: {rest}"
+
+    def check_error(self, error: BaseException | None) -> None:
+        """Check that a call ended with an error that it may end with."""
+        expected = (SunoError, UserError, TimeoutError, type(None))
+        assert isinstance(error, expected), f"an unexpected error: {error!r}"
+        assert not isinstance(error, InternalError), f"an internal error: {error.__cause__!r}"
+
+    def check_ids(self) -> None:
+        """Check that nothing was created twice, and that every id is reported."""
+        created = self.server.created
+        twice = {name: ids for name, ids in created.items() if len(ids) > 1}
+        assert not twice, f"created twice: {twice}"
+        names = [name_in(each.job) for each in self.reported]
+        assert len(names) == len(set(names)), "reported twice"
+        unreported = created.keys() - set(names)
+        assert not unreported, f"created, but not reported: {unreported}"
+        unknown = {
+            name_in(each.job)
+            for each in self.reported
+            if isinstance(each.error, CreateOutcomeUnknownError)
+        }
+        ids = {each.handle.id for each in self.reported if isinstance(each, Created)}
+        personas = [each.persona for each in self.reported if isinstance(each, PersonaCreation)]
+        ids |= {persona.persona_id for persona in personas if persona is not None}
+        expected = {ids[0] for name, ids in created.items() if name not in unknown}
+        assert ids == expected, f"reported ids {ids}, but created {expected}"
+        assert self.received <= ids, "returned, but not reported"
+        assert self.server.lost & created.keys() <= unknown, "lost, but not unknown"
+        assert self.known == collections.Counter(range(self.read)), "an input without a report"
+        assert set(self.taken.values()) <= {1}, "an input with two items"
+        assert self.taken.keys() <= self.known.keys()
+
+
+async def within(work: Awaitable[Any]) -> Any:  # noqa: ANN401 (whatever it returns)
+    """Await something that must end."""
+    task = asyncio.ensure_future(work)
+    _, pending = await asyncio.wait([task], timeout=HANGS)
+    if pending:
+        task.print_stack()
+        raise AssertionError("hangs")
+    return await task
+
+
+def find(seed: int) -> str | None:
+    """Run the scenario of a seed; describe the finding, if there is one."""
+    try:
+        run_virtual(Scenario(seed).run())
+    except Exception:  # noqa: BLE001 (every exception is a finding)
+        return f"seed {seed}\n{traceback.format_exc()}"
+    return None
+
+
+def main() -> None:
+    """Search until the time is over or something is found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz_streams")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, help="where to start; drawn if absent")
+    given = parser.parse_args()
+    first = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
+    print(f"streams: from seed {first}, {given.seconds:g} s", flush=True)  # noqa: T201 (a command)
+    # The faults are wanted, and so are the warnings about them.
+    logging.disable(logging.CRITICAL)
+    end = time.monotonic() + given.seconds
+    for seed in itertools.count(first):
+        finding = find(seed)
+        if finding is not None:
+            sys.exit(finding)
+        if time.monotonic() >= end:
+            print(f"streams: {seed - first + 1:,} scenarios, no finding")  # noqa: T201
+            return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Streams under random faults: nothing hangs, is lost, or is created twice."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from suno_async._submitter import Submitter
+from suno_async.client import SunoClient
+from suno_async.submissions import Submission
+from tests import fuzz_streams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from suno_async import SunoError
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:  # pyright: ignore[reportUnusedFunction] (pytest calls it)
+    """Leave the warnings about the faults out of the report."""
+    caplog.set_level(logging.CRITICAL, logger="suno_async")
+
+
+@pytest.mark.parametrize("first", range(0, 500, 50))
+def test_random_scenarios(first: int) -> None:
+    """In 50 scenarios, each task is reported once, and everything ends."""
+    for seed in range(first, first + 50):
+        assert fuzz_streams.find(seed) is None
+
+
+def retries_everything(_self: Submission, _error: SunoError) -> bool:
+    """Replace `Submission.may_retry`."""
+    return True
+
+
+async def reports_nothing(*_: object) -> None:
+    """Replace a method that reports creations."""
+
+
+def leaves_planned(*_: object) -> None:
+    """Replace a method that cancels creates."""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "broken", "finding"),
+    [
+        (Submission, "may_retry", retries_everything, "created twice"),
+        (SunoClient, "_report", reports_nothing, "created, but not reported"),
+        (SunoClient, "_conclude_persona", reports_nothing, "created, but not reported"),
+        (Submitter, "close", reports_nothing, "sent after the close"),
+    ],
+)
+def test_the_search_finds_something(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    broken: Callable[..., object],
+    finding: str,
+) -> None:
+    """The search finds a client that is broken on purpose, and names the seed."""
+    monkeypatch.setattr(owner, name, broken)
+    found = next(filter(None, map(fuzz_streams.find, range(100))), "nothing")
+    assert found.startswith("seed ")
+    assert finding in found

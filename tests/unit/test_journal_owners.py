@@ -1,0 +1,209 @@
+"""The owners of an SQLite journal: leases, dead owners, runs and peers. Time is a test's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from suno_async import JournalError, RunInUseError, SubmissionState
+from suno_async.journal._owners import Host
+from suno_async.journal.base import Peers
+from tests.journals import TTL, Clock, FakeHost, client, opened, planned, states
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from suno_async.journal.sqlite import SqliteJournal
+
+SENDING, CREATED = SubmissionState.SENDING, SubmissionState.CREATED
+SWEPT = {"p": "not_sent", "s": "unknown"}
+
+
+async def plan_and_send(journal: SqliteJournal) -> None:
+    """Plan the submissions "p" and "s", and begin to send "s"."""
+    await journal.claim(planned("p", key="p"))
+    await journal.claim(planned("s", key="s"))
+    await journal.advance("s", SENDING)
+
+
+async def test_close_ends_what_is_open(tmp_path: Path) -> None:
+    """An owner that leaves ends its submissions and releases its runs."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock, 2)) as other:
+        async with opened(client(path, clock)) as journal:
+            await plan_and_send(journal)
+            await journal.hold("r")
+        assert await states(other) == SWEPT
+        await other.hold("r")
+        assert (await other.heartbeat()).count == 1
+
+
+@pytest.mark.parametrize("account", ["a", "b", None])
+async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
+    """Opening a journal ends the submissions of owners whose lease expired, not of live ones."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock)) as lost:
+        await plan_and_send(lost)
+        clock.now += TTL - 1
+        async with opened(client(path, clock, 2), account):
+            assert await states(lost) == {"p": "planned", "s": "sending"}
+        clock.now += 1
+        async with opened(client(path, clock, 3), account):
+            assert await states(lost) == SWEPT
+
+
+async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
+    """A process that ended on this host is dead before its lease expires; elsewhere it is not."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with (
+        opened(client(path, clock, 1)) as lost,
+        opened(client(path, clock, 2, "another machine")) as away,
+        opened(client(path, clock, 3)) as here,
+    ):
+        await plan_and_send(lost)
+        for journal in (away, here):
+            host = journal._host  # pyright: ignore[reportPrivateUsage]
+            assert isinstance(host, FakeHost)
+            host.dead = {1}
+        assert (await away.heartbeat()).count == 3
+        assert await states(away) == {"p": "planned", "s": "sending"}
+        assert (await here.heartbeat()).count == 2
+        assert await states(here) == SWEPT
+
+
+async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
+    """A claim ends what a dead owner left: what it planned is replaced, what it sent is unknown."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
+        await plan_and_send(lost)
+        assert (await other.claim(planned("new p", key="p"))).id == "p"
+        clock.now += TTL
+        assert (await other.claim(planned("new p", key="p"))).id == "new p"
+        found = await other.claim(planned("new s", key="s"))
+        assert (found.id, found.state) == ("s", SubmissionState.UNKNOWN)
+
+
+async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
+    """A submission that a dead owner sent can be settled; that of a live owner cannot."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
+        await plan_and_send(lost)
+        with pytest.raises(JournalError, match="is sending, not unknown"):
+            await other.settle("s", "t")
+        clock.now += TTL
+        assert (await other.settle("s", "t")).task_id == "t"
+
+
+async def test_a_slow_owner(tmp_path: Path) -> None:
+    """An owner that was swept sends nothing, but may still record the task that it created."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
+        await plan_and_send(slow)
+        clock.now += TTL
+        await other.heartbeat()
+        with pytest.raises(JournalError, match="'p' is not_sent: it must not be sent"):
+            await slow.advance("p", SENDING)
+        await slow.advance("s", CREATED, task_id="t")
+        assert await states(slow) == {"p": "not_sent", "s": "created"}
+        await slow.claim(planned("next"))
+        await slow.advance("next", SENDING)
+        assert (await other.heartbeat()).count == 2
+
+
+@pytest.mark.parametrize("beat", ["heartbeat", "claim"])
+async def test_leases_are_extended(tmp_path: Path, beat: str) -> None:
+    """Heartbeats and changes extend the lease."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
+        await plan_and_send(journal)
+        for number in range(5):
+            clock.now += TTL * 0.6
+            if beat == "heartbeat":
+                await journal.heartbeat()
+            else:
+                await journal.claim(planned(f"more {number}"))
+            assert (await other.heartbeat()).count == 2
+        assert (await states(other))["s"] == "sending"
+
+
+async def test_hold(tmp_path: Path) -> None:
+    """One live owner holds a run, once; a dead one's run can be taken."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with (
+        opened(client(path, clock)) as journal,
+        opened(client(path, clock, 2)) as other,
+        opened(client(path, clock, 3), "another account") as elsewhere,
+    ):
+        await journal.hold("r")
+        for each in (journal, other):
+            with pytest.raises(RunInUseError) as caught:
+                await each.hold("r")
+            assert (caught.value.run, caught.value.holder) == ("r", "process 1 on host")
+        await elsewhere.hold("r")
+        await other.release("r")
+        await journal.release("r")
+        await other.hold("r")
+        clock.now += TTL
+        await journal.hold("r")
+        with pytest.raises(RunInUseError, match="process 1 on host"):
+            await other.claim(planned("x", run="r"))
+        await journal.release("r")
+        assert (await other.claim(planned("x", run="r"))).id == "x"
+
+
+async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
+    """An owner that was swept keeps a run that nobody took in the meantime."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
+        await journal.hold("r")
+        clock.now += TTL
+        await other.heartbeat()
+        await journal.heartbeat()
+        with pytest.raises(RunInUseError, match="process 1 on host"):
+            await other.hold("r")
+
+
+async def test_peers(tmp_path: Path) -> None:
+    """Each owner learns how many there are, and whether the others know of it."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock)) as first:
+        assert await first.heartbeat() == Peers(1, aware=True)
+        async with opened(client(path, clock, 2)) as second:
+            assert await second.heartbeat() == Peers(2, aware=False)
+            assert await first.heartbeat() == Peers(2, aware=True)
+            assert await second.heartbeat() == Peers(2, aware=True)
+            async with opened(client(path, clock, 3), "another account") as third:
+                assert await third.heartbeat() == Peers(1, aware=True)
+            async with opened(client(path, clock, 4)) as fourth:
+                await first.heartbeat()
+                assert await fourth.heartbeat() == Peers(3, aware=False)
+                assert await second.heartbeat() == Peers(3, aware=True)
+                assert await fourth.heartbeat() == Peers(3, aware=True)
+        assert await first.heartbeat() == Peers(1, aware=True)
+
+
+async def test_two_journals_of_one_process_are_two_owners(tmp_path: Path) -> None:
+    """Two journals in one process with one account count as two clients."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock)) as one, opened(client(path, clock)) as other:
+        await one.claim(planned("s"))
+        assert (await other.heartbeat()).count == 2
+        with pytest.raises(JournalError, match="another client owns it"):
+            await other.advance("s", SENDING)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot check without ending it")
+def test_a_process_that_ended() -> None:
+    """A process is known to have ended only after it did, and only on the same machine."""
+    host = Host()
+    assert not host.ended(host.machine, os.getpid())
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert not host.ended(host.machine, process.pid)
+    process.communicate(b"\n")
+    assert host.ended(host.machine, process.pid)
+    assert not host.ended("another machine", process.pid)
+    assert not host.ended("", process.pid)
