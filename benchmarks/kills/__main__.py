@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 #: Seconds that a worker lives, from its first change of the journal. The budget of 15 requests per
 #: second makes the run last longer than 100 such lives.
-LIFE = (0.0, 0.7)
+LIFE = (0.0, 1.1)
 
 
 async def main(songs: int, kills: int, how: signal.Signals, seed: int) -> dict[str, float]:
