@@ -212,7 +212,7 @@ async def test_batch_with_missing_files(
     (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 2)
     words = ("create", "--batch", "in.jsonl", "--output", "o.jsonl", "--download", "songs", "-q")
     with pytest.MonkeyPatch.context() as broken:
-        broken.setattr("suno_async.sandbox._file_store.MP3", b"<html>log in</html>")
+        broken.setattr("suno_async.sandbox._file_store.mp3", lambda *_: b"<html>log in</html>")
         for more in ((), ("--resume",)):
             code, out, errors = await run(sandbox, *words, *more, "--json", cwd=tmp_path)
             assert (code, json.loads(out)["files_missing"], errors.count("HTML")) == (7, 4, 4)
