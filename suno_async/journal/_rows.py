@@ -86,10 +86,6 @@ def claim(
     """Store a planned submission, or return the earlier one. See `Journal.claim`."""
     account = owner.require()
     owner.check_held(connection, record.run)
-    if record.key:
-        earlier = _earlier(connection, owner, record)
-        if earlier is not None:
-            return earlier
     now = owner.clock()
     stored = msgspec.structs.replace(
         record,
@@ -98,14 +94,24 @@ def claim(
         planned_at=record.planned_at or now,
         changed_at=now,
     )
-    added = connection.execute(
-        f"INSERT INTO submissions ({SUBMISSION}, owner)"  # noqa: S608 (a constant)
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-        (*msgspec.structs.astuple(stored), owner.id),
-    )
-    if not added.rowcount:
+    # Most claims are new, so look for an earlier one only if this fails.
+    if _insert(connection, owner, stored):
+        return stored
+    earlier = _earlier(connection, owner, record) if record.key else None
+    if earlier is not None:
+        return earlier
+    if not _insert(connection, owner, stored):
         raise JournalError(f"the journal already has a submission {record.id!r}")
     return stored
+
+
+def _insert(connection: sqlite3.Connection, owner: Owner, record: SubmissionRecord) -> bool:
+    added = connection.execute(
+        f"INSERT INTO submissions ({SUBMISSION}, owner)"  # noqa: S608 (a constant)
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (*msgspec.structs.astuple(record), owner.id),
+    )
+    return bool(added.rowcount)
 
 
 def _earlier(

@@ -116,7 +116,16 @@ async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path)
     assert host.requests[1]["if-range"] == modified
 
 
-@pytest.mark.parametrize("fields", [{"Content-Range": "bytes 5-9/10"}, {"ETag": '"2"'}, {}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Content-Range": "bytes 5-9/10"},
+        {"Content-Range": "bytes 999-299999/300000"},
+        {"Content-Range": "bytes 1000-299998/299999"},
+        {"ETag": '"2"'},
+        {},
+    ],
+)
 async def test_wrong_ranges(
     suno: SunoClient, host: FileHost, tmp_path: Path, fields: dict[str, str]
 ) -> None:
