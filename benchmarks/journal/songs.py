@@ -57,7 +57,7 @@ def steps(
         lambda: journal.claim(record),
         lambda: journal.advance(name, SubmissionState.SENDING),
         lambda: journal.advance(name, SubmissionState.CREATED, task_id=task, created_at=1.0),
-        lambda: journal.keep_result(result),
+        lambda: journal.keep_results([result]),
     )
 
 

@@ -12,6 +12,7 @@ from suno_async.submissions import SubmissionState
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from suno_async.journal._owners import Owner
 
@@ -242,8 +243,13 @@ def settle(
     return _find(connection, submission_id)[0]
 
 
-def keep_result(connection: sqlite3.Connection, owner: Owner, task: TaskRecord) -> None:
-    """Store the final record of a task. See `Journal.keep_result`."""
+def keep_results(connection: sqlite3.Connection, owner: Owner, tasks: Sequence[TaskRecord]) -> None:
+    """Store the final records of tasks. See `Journal.keep_results`."""
+    for task in tasks:
+        _keep_result(connection, owner, task)
+
+
+def _keep_result(connection: sqlite3.Connection, owner: Owner, task: TaskRecord) -> None:
     account = task.account if owner.account is None else owner.account
     if not account:
         found = connection.execute(
