@@ -65,8 +65,7 @@ def source_of(
         return FileSource(item, name, media or expected_media(parsed), identity=item)
     url = item.suno_audio_url
     parsed_url(url)
-    # By the name with the default template: the number of the song in its task is unknown here.
-    find = _finder(file_name(item), None)
+    find = _finder(file_name(item))
     identity = _identity(item, "audio") or url
     name = file_name(item, template)
     return FileSource(url, name, media or "audio", item.task_id, find, identity, item)
@@ -140,7 +139,9 @@ def _files_of_task(
     for track in info.tracks:
         if not track.suno_audio_url:
             yield DownloadError(f"task {info.task_id}: no URL of the song {track.suno_id!r}")
-    for file in plan_names(info, template):
+    # The default names identify a file even if a new record lists the songs in another order.
+    planned = plan_names(info, template)
+    for file, standard in zip(planned, (each.name for each in plan_names(info)), strict=True):
         is_cover = file.track is not None and file.media == "image"
         if is_cover and not covers:
             continue
@@ -149,10 +150,16 @@ def _files_of_task(
         except DownloadError as error:
             yield error
             continue
-        identity = _identity(file.track, file.media) or f"{info.task_id} {file.name}"
-        find = _finder(file.name, template)
-        media = _expected(file)
-        yield FileSource(file.url, file.name, media, info.task_id, find, identity, file.track, info)
+        yield FileSource(
+            file.url,
+            file.name,
+            _expected(file),
+            info.task_id,
+            _finder(standard),
+            _identity(file.track, file.media) or f"{info.task_id} {standard}",
+            file.track,
+            info,
+        )
 
 
 def _expected(file: PlannedFile) -> Media | None:
@@ -161,12 +168,11 @@ def _expected(file: PlannedFile) -> Media | None:
     return file.media if certain else None
 
 
-def _finder(name: str, template: str | None) -> Callable[[TaskInfo], str | None]:
-    """Return a function that finds a file by its planned name in a new record of its task."""
+def _finder(name: str) -> Callable[[TaskInfo], str | None]:
+    """Return a function that finds a file by its default name in a new record of its task."""
 
     def find(info: TaskInfo) -> str | None:
-        planned = plan_names(info, template)
-        return next((each.url for each in planned if each.name == name), None)
+        return next((each.url for each in plan_names(info) if each.name == name), None)
 
     return find
 
