@@ -124,7 +124,7 @@ async def _image(response: aiohttp.ClientResponse) -> bytes:
     encoding = response.headers.get("Content-Encoding", "").strip().lower() or "identity"
     decompressor = None if encoding == "identity" else _decompressor(encoding)
     image = bytearray()
-    async for piece in response.content.iter_any():
+    while piece := await response.content.readany():
         try:
             for data in [piece] if decompressor is None else decompressor.feed(piece):
                 image += data
