@@ -43,6 +43,11 @@ JOINING = 0.1
 #: Seconds between two looks at a submission that another client is sending.
 LOOK_AGAIN = 0.2
 
+#: Seconds for which a result waits for others, so that one sync of the disk serves all of them. One
+#: result alone takes about 0.2 ms of CPU to store, eight together 0.04 ms each. Twice the time only
+#: helps at far more than 15 requests per second.
+GATHER = 0.02
+
 #: Seconds between two times at which the learnt durations are stored.
 DURATIONS_EVERY = 60.0
 
@@ -67,6 +72,8 @@ class Recorder:
         self._saved = b""
         self._share = 1
         self._beating: asyncio.Task[None] | None = None
+        self._results: list[tuple[TaskRecord, asyncio.Future[None]]] = []
+        self._storing: asyncio.Task[None] | None = None
 
     async def join(self, limiter: Limiter) -> None:
         """Share the account's rate with the other live clients. Send heartbeats from now on.
@@ -89,6 +96,8 @@ class Recorder:
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait([self._beating])
+        if self._storing is not None:
+            await asyncio.wait([self._storing])
         try:
             await self._save_durations()
         except JournalError as error:
@@ -160,7 +169,10 @@ class Recorder:
             )
 
     async def keep(self, info: TaskInfo) -> None:
-        """Store the final record of a task, before anyone else sees it."""
+        """Store the final record of a task, before anyone else sees it.
+
+        Results that arrive within `GATHER` are stored together.
+        """
         task = TaskRecord(
             task_id=info.task_id,
             kind=info.param.model,
@@ -169,11 +181,26 @@ class Recorder:
             ended_at=self._unix(),
             raw=info.raw,
         )
+        kept = asyncio.get_running_loop().create_future()
+        self._results.append((task, kept))
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_results(), name="suno_async results")
+        await kept
+
+    async def _store_results(self) -> None:
+        await asyncio.sleep(GATHER)
+        results, self._results = self._results, []
+        self._storing = None
         try:
-            await self.journal.keep_result(task)
-        except JournalError:
-            # The task stays open in the journal, so its record will be read again.
-            logger.exception("the journal lacks the result of task %s", info.task_id)
+            await self.journal.keep_results([task for task, _ in results])
+        except Exception:
+            # The tasks stay open in the journal, so their records will be read again.
+            ids = ", ".join(task.task_id for task, _ in results)
+            logger.exception("the journal lacks the results of the tasks %s", ids)
+        finally:
+            for _, kept in results:
+                if not kept.done():
+                    kept.set_result(None)
 
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
         """Return the outcomes of the tasks that are known to have ended, by task id.

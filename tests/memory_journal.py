@@ -149,12 +149,13 @@ class MemoryJournal:
             self.store.tasks.setdefault(task_id, TaskRecord(task_id=task_id, kind=record.kind))
         return self.store.submissions[submission_id]
 
-    async def keep_result(self, task: TaskRecord) -> None:
-        """Store the final record of a task."""
-        await self._work("keep_result")
-        earlier = self.store.tasks.get(task.task_id)
-        if earlier is None or not earlier.ended:
-            self.store.tasks[task.task_id] = task
+    async def keep_results(self, tasks: Collection[TaskRecord]) -> None:
+        """Store the final records of tasks."""
+        await self._work("keep_results")
+        for task in tasks:
+            earlier = self.store.tasks.get(task.task_id)
+            if earlier is None or not earlier.ended:
+                self.store.tasks[task.task_id] = task
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
         """Return the stored tasks among `task_ids`."""

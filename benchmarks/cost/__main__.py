@@ -32,6 +32,7 @@ TARGETS = {
     # Without it a create could be sent twice, so the cost is accepted.
     "cpu_of_aiohttp": 1.35,
     "cpu_of_httpx": 0.2,
+    "cpu_with_journal": 1.1,
     "decision_growth": 3.0,
     "decision_growth_mean": 3.0,
     "decision_growth_mean_days": 3.0,

@@ -14,9 +14,11 @@ import gc
 import json
 import random
 import statistics
+import tempfile
 import time
 import uuid
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -45,22 +47,37 @@ IN_FLIGHT = 8
 #: Requests per second: more than possible, so a request passes the whole limiter without waiting.
 FREE = 1e6
 
+#: The contender whose figure is compared with the client without a journal.
+JOURNAL = "suno_async_journal"
+
 _draw = random.Random(1)
 
 
 def client_at(
-    base_url: str, limiter: LocalLimiter, *, policy: PollPolicy | None = None
+    base_url: str,
+    limiter: LocalLimiter,
+    *,
+    policy: PollPolicy | None = None,
+    journal: Path | None = None,
 ) -> SunoClient:
     """Return a client of the benchmark's server."""
-    return SunoClient(KEY, base_url=base_url, policy=policy, limiter=limiter)
+    return SunoClient(KEY, base_url=base_url, policy=policy, limiter=limiter, journal=journal)
 
 
-async def suno_async(base_url: str, ids: Sequence[str], in_flight: int) -> int:
+async def suno_async_journal(base_url: str, ids: Sequence[str], in_flight: int) -> int:
+    """Poll with `SunoClient.as_completed`, and store each result in a journal on disk first."""
+    with tempfile.TemporaryDirectory() as directory:
+        return await suno_async(base_url, ids, in_flight, Path(directory) / "runs.db")
+
+
+async def suno_async(
+    base_url: str, ids: Sequence[str], in_flight: int, journal: Path | None = None
+) -> int:
     """Poll with `SunoClient.as_completed`."""
     # The poller allows 200 in flight. All contenders must have the same limit.
     polling.MOST_IN_FLIGHT = in_flight
     limiter = LocalLimiter(FREE)
-    async with client_at(base_url, limiter) as client:
+    async with client_at(base_url, limiter, journal=journal) as client:
         ended: list[Outcome] = []
 
         async def collect() -> None:
@@ -151,6 +168,7 @@ async def _in_loops(
 
 CONTENDERS: dict[str, Callable[[str, Sequence[str], int], Awaitable[int]]] = {
     "suno_async": suno_async,
+    "suno_async_journal": suno_async_journal,
     "aiohttp": bare_aiohttp,
     "httpx": bare_httpx,
     "task_per_id": task_per_id,
@@ -186,6 +204,8 @@ def measure(
         figures[f"cpu_of_{name}"] = statistics.median(ratios)
         figures[f"cpu_of_{name}_least"] = min(ratios)
         figures[f"cpu_of_{name}_most"] = max(ratios)
+    journal = [with_it / mine for with_it, mine in zip(table[JOURNAL], ours, strict=True)]
+    figures["cpu_with_journal"] = statistics.median(journal)
     return figures
 
 

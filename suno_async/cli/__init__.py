@@ -28,6 +28,8 @@ def main() -> None:
         if (error.name or "").partition(".")[0] not in {"filelock", "rich", "typer"}:
             raise
         _run_without_extra(sys.argv[1:])
+    except KeyboardInterrupt:  # Ctrl-C before a command has started has nothing to save.
+        sys.exit(130)
     run_app()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: How a row starts in the results file of a batch, and of poll.
+_ROW_STARTS = (b'{"index": ', b'{"task_id": ')
+
 
 def ids_in(file: str) -> list[str]:
     """Return the task ids in a file; ``-`` reads stdin."""
@@ -48,8 +52,8 @@ def inputs_in(file: str) -> list[Input]:
 def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
     """Return the tasks that ended in an earlier run: task id → status.
 
-    If the earlier run was cut off in the middle of a line, end that line. Without `resume`, a
-    results file that is not empty is an error.
+    A row that was cut off in the middle is removed. Without `resume`, a results file that is not
+    empty is an error.
     """
     if output == "-":
         return {}
@@ -164,8 +168,33 @@ def new_file(name: str, text: str) -> None:
 
 
 def _end_last_line(path: Path) -> None:
-    """Add a line break if the last line has none, so that the next row starts a new line."""
+    """Remove a row that was cut off at the end of the file. End any other line with a line break.
+
+    A row that was cut off is not complete, so its input or task gets a new row.
+    """
     with path.open("rb+") as file:
-        file.seek(-1, 2)
-        if file.read(1) != b"\n":
+        size = file.seek(0, os.SEEK_END)
+        read, last, line_break = 1 << 16, b"", b""
+        while not line_break and len(last) < size:
+            file.seek(max(0, size - read))
+            _, line_break, last = file.read().rpartition(b"\n")
+            read *= 8
+        if not last:
+            return
+        if _is_cut_row(last):
+            file.truncate(size - len(last))
+        else:
+            file.seek(0, os.SEEK_END)
             file.write(b"\n")
+
+
+def _is_cut_row(line: bytes) -> bool:
+    """Return whether a line is the beginning of a row, but no complete one."""
+    # The file may be another one, given by mistake: nothing is removed from it.
+    if not any(line.startswith(start) or start.startswith(line) for start in _ROW_STARTS):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False

@@ -12,6 +12,7 @@ from suno_async.submissions import SubmissionState
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
 
     from suno_async.journal._owners import Owner
 
@@ -86,10 +87,6 @@ def claim(
     """Store a planned submission, or return the earlier one. See `Journal.claim`."""
     account = owner.require()
     owner.check_held(connection, record.run)
-    if record.key:
-        earlier = _earlier(connection, owner, record)
-        if earlier is not None:
-            return earlier
     now = owner.clock()
     stored = msgspec.structs.replace(
         record,
@@ -98,14 +95,24 @@ def claim(
         planned_at=record.planned_at or now,
         changed_at=now,
     )
-    added = connection.execute(
-        f"INSERT INTO submissions ({SUBMISSION}, owner)"  # noqa: S608 (a constant)
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-        (*msgspec.structs.astuple(stored), owner.id),
-    )
-    if not added.rowcount:
+    # Most claims are new, so look for an earlier one only if this fails.
+    if _insert(connection, owner, stored):
+        return stored
+    earlier = _earlier(connection, owner, record) if record.key else None
+    if earlier is not None:
+        return earlier
+    if not _insert(connection, owner, stored):
         raise JournalError(f"the journal already has a submission {record.id!r}")
     return stored
+
+
+def _insert(connection: sqlite3.Connection, owner: Owner, record: SubmissionRecord) -> bool:
+    added = connection.execute(
+        f"INSERT INTO submissions ({SUBMISSION}, owner)"  # noqa: S608 (a constant)
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (*msgspec.structs.astuple(record), owner.id),
+    )
+    return bool(added.rowcount)
 
 
 def _earlier(
@@ -236,8 +243,13 @@ def settle(
     return _find(connection, submission_id)[0]
 
 
-def keep_result(connection: sqlite3.Connection, owner: Owner, task: TaskRecord) -> None:
-    """Store the final record of a task. See `Journal.keep_result`."""
+def keep_results(connection: sqlite3.Connection, owner: Owner, tasks: Sequence[TaskRecord]) -> None:
+    """Store the final records of tasks. See `Journal.keep_results`."""
+    for task in tasks:
+        _keep_result(connection, owner, task)
+
+
+def _keep_result(connection: sqlite3.Connection, owner: Owner, task: TaskRecord) -> None:
     account = task.account if owner.account is None else owner.account
     if not account:
         found = connection.execute(

@@ -211,8 +211,8 @@ class Journal(Protocol):
         """
         ...
 
-    async def keep_result(self, task: TaskRecord) -> None:
-        """Store the final record of a task. A task that has already ended stays as it is."""
+    async def keep_results(self, tasks: Collection[TaskRecord]) -> None:
+        """Store the final records of tasks. A task that has already ended stays as it is."""
         ...
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:

@@ -145,10 +145,10 @@ class SqliteJournal:
         owner, writer, _ = self._use()
         return await writer.submit(_rows.settle, owner, submission_id, task_id)
 
-    async def keep_result(self, task: TaskRecord) -> None:
-        """Store the final record of a task. See `Journal.keep_result`."""
+    async def keep_results(self, tasks: Collection[TaskRecord]) -> None:
+        """Store the final records of tasks. See `Journal.keep_results`."""
         owner, writer, _ = self._use()
-        await writer.submit(_rows.keep_result, owner, task)
+        await writer.submit(_rows.keep_results, owner, tuple(tasks))
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
         """Return the stored tasks among `task_ids`. See `Journal.find_tasks`."""

@@ -45,6 +45,10 @@ COMMANDS = [
     *("persona", "upload", "estimate", "models", "download"),
 ]
 
+RUNS_COMMANDS = [
+    f"runs {each}" for each in ("list", "show", "resume", "settle", "export", "rebind")
+]
+
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
@@ -189,6 +193,34 @@ def test_csv_cells_with_line_breaks() -> None:
         read_ids(["title,task_id\n", '"x\n', 'y",a\n', "b\n"])
     with pytest.raises(InvalidInputError, match=r"^line 2: "):
         read_ids(["a\n", '"never closed\n', "b\n"])
+
+
+@pytest.mark.parametrize(
+    ("last", "kept"),
+    [
+        ('{"task_id": "a", "status": "suc', ""),
+        ("{", ""),
+        ('{"index": 3, ', ""),
+        ('{"task_id": "a", "status": "success"}', '{"task_id": "a", "status": "success"}\n'),
+        ("a note", "a note\n"),
+        ('{"mine": ', '{"mine": \n'),
+        ("", ""),
+    ],
+)
+async def test_rows_that_were_cut_off(
+    sandbox: Sandbox, tmp_path: Path, last: str, kept: str
+) -> None:
+    """A row that was cut off is removed before others are added. Lines of other files stay."""
+    row = '{"task_id": "before", "status": "success"}\n'
+    (tmp_path / "r.jsonl").write_text(row + last)
+    (tmp_path / "ids.txt").write_text("before\na")
+    sandbox.refuse(500, count=None)
+    words = ("poll", "ids.txt", "--output", "r.jsonl", "--resume", "--timeout", "0.1", "-q")
+    await run(sandbox, *words, cwd=tmp_path)
+    text = (tmp_path / "r.jsonl").read_text()
+    assert text.startswith(row + kept)
+    rest = text.removeprefix(row + kept)
+    assert all(json.loads(line)["task_id"] == "a" for line in rest.splitlines())
 
 
 def test_results_of_an_earlier_run() -> None:
@@ -346,10 +378,10 @@ async def test_sandbox_time_scale(tmp_path: Path) -> None:
     assert (code, errors) == (2, "error: --time-scale: must be above 0, not 0\n")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *RUNS_COMMANDS])
 async def test_help_lists_exit_codes(command: str, tmp_path: Path) -> None:
     """The help of each command lists its exit codes."""
-    code, out, _ = await run(None, command, "--help", cwd=tmp_path)
+    code, out, _ = await run(None, *command.split(), "--help", cwd=tmp_path)
     assert code == 0
     listed = re.sub(r"\s+", " ", out).partition("Exit codes: ")[2]
     assert re.match(r"0 .*; 2 bad input or configuration; .*130 Ctrl-C; 143 SIGTERM\.", listed)

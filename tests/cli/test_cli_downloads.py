@@ -96,6 +96,11 @@ def row(task_id: str, url: str) -> str:
     return json.dumps({"index": 0, "task_id": task_id, "status": "success", "tracks": [song]})
 
 
+def login_page(name: str, seconds: float) -> bytes:
+    """Return a page instead of the song with this name and length."""
+    return f"<html>log in for {name}, {seconds} s</html>".encode()
+
+
 async def test_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
     """`download` saves the songs of tasks and prints their paths; the second time it sends none."""
     ids = sandbox.add_tasks(3, created_ago=1e6)
@@ -212,7 +217,7 @@ async def test_batch_with_missing_files(
     (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 2)
     words = ("create", "--batch", "in.jsonl", "--output", "o.jsonl", "--download", "songs", "-q")
     with pytest.MonkeyPatch.context() as broken:
-        broken.setattr("suno_async.sandbox._file_store.MP3", b"<html>log in</html>")
+        broken.setattr("suno_async.sandbox._file_store.mp3", login_page)
         for more in ((), ("--resume",)):
             code, out, errors = await run(sandbox, *words, *more, "--json", cwd=tmp_path)
             assert (code, json.loads(out)["files_missing"], errors.count("HTML")) == (7, 4, 4)

@@ -48,7 +48,7 @@ def answer_with(key: str, request: bytes) -> bytes:
 
 def written_to(folder: Path) -> str:
     """Return all that a command wrote to its output files."""
-    return "".join(path.read_text() for path in folder.glob("out*"))
+    return "".join(path.read_bytes().decode(errors="replace") for path in folder.glob("out*"))
 
 
 @pytest.mark.parametrize("as_json", [False, True])

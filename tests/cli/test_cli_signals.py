@@ -148,3 +148,18 @@ async def test_ctrl_break(tmp_path: Path) -> None:
     process.send_signal(signal.SIGUSR1)
     out, errors = await end_of(process)
     assert (process.returncode, out, errors) == (128 + signal.SIGUSR1, "saved\n", "interrupted\n")
+
+
+async def test_ctrl_c_at_the_start(tmp_path: Path) -> None:
+    """Ctrl-C while the program is still loading ends it without a traceback."""
+    script = (
+        "import sys, types\n"
+        "class Loading(types.ModuleType):\n"
+        "    def __getattr__(self, name):\n"
+        "        raise KeyboardInterrupt\n"
+        "sys.modules['suno_async.cli.app'] = Loading('suno_async.cli.app')\n"
+        "from suno_async.cli import main\n"
+        "main()\n"
+    )
+    process = await start(sys.executable, "-c", script, cwd=tmp_path)
+    assert (await end_of(process), process.returncode) == (("", ""), 130)

@@ -324,7 +324,9 @@ async def test_closed_client(suno: SunoClient) -> None:
     await suno.close()
     outcomes, error = await until_it_raises(stream)
     assert isinstance(error, ClientClosedError)
-    assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
+    # A task may have ended while the client was closing.
+    ended = [outcome.error for outcome in outcomes if not outcome.ok]
+    assert {type(error) for error in ended} == {ClientClosedError}
     with pytest.raises(ClientClosedError):
         suno.pipeline([])
 

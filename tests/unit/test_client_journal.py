@@ -176,7 +176,7 @@ def test_a_journal_that_fails_after_the_reply_loses_no_id(
         server, journal = Finishing(), MemoryJournal()
 
         def fail(name: str) -> None:
-            if name in {"advance created", "keep_result", "find_tasks"}:
+            if name in {"advance created", "keep_results", "find_tasks"}:
                 raise JournalError("disk full")
 
         journal.before = fail

@@ -271,7 +271,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
         await writer.submit(limit, 3)
         results = [TaskRecord(task_id=f"t{each}", raw=bytes(1000)) for each in range(40)]
         kept = await asyncio.gather(
-            *(journal.keep_result(each) for each in results), return_exceptions=True
+            *(journal.keep_results([each]) for each in results), return_exceptions=True
         )
         errors = [each for each in kept if each is not None]
         assert 0 < len(errors) < 40
@@ -282,7 +282,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
         assert set(await journal.find_tasks([each.task_id for each in results])) == acknowledged
         await journal.advance("before", SubmissionState.SENDING)
         await writer.submit(limit, 1000)
-        await journal.keep_result(results[-1])
+        await journal.keep_results([results[-1]])
     check_integrity(path)
 
 

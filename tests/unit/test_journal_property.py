@@ -256,7 +256,7 @@ class Pair:
             case "settle":
                 await journal.settle(name, task if call.text else None)
             case "result":
-                await journal.keep_result(TaskRecord(task_id=task, status=call.text or "z"))
+                await journal.keep_results([TaskRecord(task_id=task, status=call.text or "z")])
             case "hold":
                 await journal.hold("r")
             case "release":

@@ -189,9 +189,11 @@ async def test_results(tmp_path: Path) -> None:
     first = TaskRecord(task_id="t", status="success", raw=b"one")
     async with opened(client(tmp_path / "j.db", clock)) as journal:
         await bring_to(journal, CREATED)
-        await journal.keep_result(first)
-        await journal.keep_result(TaskRecord(task_id="t", status="failed", raw=b"two"))
-        await journal.keep_result(TaskRecord(task_id="u", kind="k", status="failed", ended_at=9.0))
+        await journal.keep_results([first])
+        await journal.keep_results([TaskRecord(task_id="t", status="failed", raw=b"two")])
+        await journal.keep_results(
+            [TaskRecord(task_id="u", kind="k", status="failed", ended_at=9.0)]
+        )
         found = await journal.find_tasks(["t", "u", "v"])
     assert found["t"] == TaskRecord(
         task_id="t",
@@ -213,7 +215,7 @@ async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None
     """A create that is recorded after its task ended adds what was not known about the task."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
-        await journal.keep_result(TaskRecord(task_id="t", status="success", raw=b"one"))
+        await journal.keep_results([TaskRecord(task_id="t", status="success", raw=b"one")])
         await journal.advance("s", CREATED, task_id="t", created_at=5.0)
         task = (await journal.find_tasks(["t"]))["t"]
     assert (task.status, task.raw, task.created_at) == ("success", b"one", 5.0)
@@ -231,13 +233,13 @@ async def test_entries(tmp_path: Path) -> None:
         return found
 
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
-        await journal.keep_result(TaskRecord(task_id="old", status="success"))
-        await journal.keep_result(TaskRecord(task_id="elsewhere"))
+        await journal.keep_results([TaskRecord(task_id="old", status="success")])
+        await journal.keep_results([TaskRecord(task_id="elsewhere")])
         for name, run in (("c", "r"), ("a", ""), ("b", "r"), ("d", "r")):
             await journal.claim(planned(name, run=run))
         for name in "cab":
             await journal.advance(name, CREATED, task_id=f"t-{name}")
-        await journal.keep_result(TaskRecord(task_id="t-c", status="failed"))
+        await journal.keep_results([TaskRecord(task_id="t-c", status="failed")])
 
         async def read(**given: object) -> list[str]:
             return names(list(await stored(journal, **given)))  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
@@ -258,7 +260,7 @@ async def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         for number in range(10):
             await journal.claim(planned(f"s{number}"))
-            await journal.keep_result(TaskRecord(task_id=f"t{number}", status="success"))
+            await journal.keep_results([TaskRecord(task_id=f"t{number}", status="success")])
         found: list[str] = []
         async for entry in journal.entries():
             if entry.submission is not None:
@@ -282,9 +284,9 @@ async def test_runs(tmp_path: Path) -> None:
         await journal.claim(planned("x"))
         for name in "abc":
             await journal.advance(name, CREATED, task_id=f"t-{name}")
-        await journal.keep_result(TaskRecord(task_id="t-a", status="success"))
+        await journal.keep_results([TaskRecord(task_id="t-a", status="success")])
         clock.now += 5
-        await journal.keep_result(TaskRecord(task_id="t-b", status="failed"))
+        await journal.keep_results([TaskRecord(task_id="t-b", status="failed")])
         await journal.claim(planned("e", run="two"))
         await journal.hold("two")
         two, one = await journal.runs()
@@ -316,7 +318,7 @@ async def test_accounts_are_separate(tmp_path: Path) -> None:
     ):
         await bring_to(one, UNKNOWN)
         assert (await other.claim(planned("s2", key="k"))).id == "s2"
-        await other.keep_result(TaskRecord(task_id="t", status="success"))
+        await other.keep_results([TaskRecord(task_id="t", status="success")])
         assert await one.find_tasks(["t"]) == {}
         assert set(await both.find_tasks(["t"])) == {"t"}
         assert await states(one) == {"s": "unknown"}
@@ -341,8 +343,8 @@ async def test_without_an_account(tmp_path: Path) -> None:
             with pytest.raises(JournalError, match="without an account"):
                 await refused
         assert (await journal.heartbeat()).count == 1
-        await all_.keep_result(TaskRecord(task_id="t", account="a", status="success"))
-        await all_.keep_result(TaskRecord(task_id="t", status="failed"))
+        await all_.keep_results([TaskRecord(task_id="t", account="a", status="success")])
+        await all_.keep_results([TaskRecord(task_id="t", status="failed")])
         assert (await journal.find_tasks(["t"]))["t"].status == "success"
 
 
@@ -371,16 +373,16 @@ async def test_rebind_to_a_label_in_use(tmp_path: Path) -> None:
     """What both labels have is merged if nothing is lost; two paid submissions are an error."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as old:
-        await old.keep_result(TaskRecord(task_id="t", status="success", raw=b"old"))
-        await old.keep_result(TaskRecord(task_id="u"))
+        await old.keep_results([TaskRecord(task_id="t", status="success", raw=b"old")])
+        await old.keep_results([TaskRecord(task_id="u")])
         await old.claim(planned("s1", key="k", run="r"))
         await old.advance("s1", REFUSED)
         await old.claim(planned("s2", key="l", run="r"))
         await old.advance("s2", CREATED, task_id="v")
         await old.save_durations(b"old")
     async with opened(client(path, clock), "new") as new:
-        await new.keep_result(TaskRecord(task_id="t"))
-        await new.keep_result(TaskRecord(task_id="u", status="failed"))
+        await new.keep_results([TaskRecord(task_id="t")])
+        await new.keep_results([TaskRecord(task_id="u", status="failed")])
         await new.claim(planned("s3", key="k", run="r"))
         await new.save_durations(b"new")
     async with opened(client(path, clock), None) as repair:

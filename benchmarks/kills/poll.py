@@ -1,0 +1,91 @@
+"""Stop ``suno-async poll`` in three ways and resume it: the results hold every id exactly once.
+
+``python -m benchmarks.kills.poll [--ids 10000] [--stops 9] [--seed 1]``
+
+All tasks have ended, so the account's budget of 15 requests per second decides how long this takes:
+about eleven minutes for 10,000 ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from suno_async.sandbox import Sandbox
+
+#: How the command is stopped, in turns, and the exit code that it must have.
+STOPS = ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL))
+
+
+async def main(count: int, stops: int, seed: int) -> dict[str, float]:
+    """Return the figures; RuntimeError if an id is missing or appears twice."""
+    draw = random.Random(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with Sandbox(seed=seed, failure_share=0.1) as sandbox:
+            ids = sandbox.add_tasks(count, created_ago=3600.0, durations=[60.0] * count)
+            (folder / "ids.txt").write_text("".join(f"{each}\n" for each in ids))
+            environment = os.environ | {
+                "SUNO_API_KEY": sandbox.key,
+                "SUNO_BASE_URL": sandbox.url,
+            }
+            started = time.monotonic()
+            # The stops are spread over the first four fifths of the run.
+            longest = 2 * 0.8 * count / 15.0 / max(1, stops)
+            for number in range(stops):
+                how, expected = STOPS[number % len(STOPS)]
+                life = draw.uniform(1.0, max(1.5, longest))
+                code = await _poll(folder, environment, how, life)
+                if code != expected:
+                    raise RuntimeError(f"{how.name}: exit code {code}, not {expected}")
+            await _poll(folder, environment, signal.SIGINT, None)
+            seconds = time.monotonic() - started
+            requests = sandbox.statistics.requests
+            worst = sandbox.statistics.worst_window
+        rows = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    found = Counter(str(row["task_id"]) for row in rows)
+    if found != Counter(ids):
+        twice = sum(number > 1 for number in found.values())
+        raise RuntimeError(f"{len(found)} of {count} ids are in the results, {twice} twice")
+    return {
+        "ids": count,
+        "stops": stops,
+        "requests": requests,
+        "worst_second": worst,
+        "seconds": seconds,
+    }
+
+
+async def _poll(
+    folder: Path, environment: dict[str, str], how: signal.Signals, life: float | None
+) -> int | None:
+    """Run the command, and stop it after `life` seconds; return its exit code."""
+    words = ("poll", "ids.txt", "--output", "out.jsonl", "--journal", "runs.db", "--resume", "-q")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "suno_async", *words), cwd=folder, env=environment
+    )
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(life):
+            return await process.wait()
+    process.send_signal(how)
+    return await process.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ids", type=int, default=10_000)
+    parser.add_argument("--stops", type=int, default=9)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    for key, value in asyncio.run(main(given.ids, given.stops, given.seed)).items():
+        print(f"{key:>14} {value:g}")
