@@ -42,7 +42,9 @@ from suno_async.errors import (
 from suno_async.files.connections import Connections, Network
 from suno_async.files.downloads import MAX_BYTES, TIMEOUT
 from suno_async.files.fetching import DownloadTerms
+from suno_async.files.name_templates import check_template
 from suno_async.files.sources import source_of, sources_of
+from suno_async.files.tags import require_mutagen
 from suno_async.handles import Created, NotCreated, PersonaCreation, TaskHandle
 from suno_async.journal.sqlite import SqliteJournal
 from suno_async.limits.local import MAX_PAUSE, RATE_LIMIT
@@ -555,6 +557,7 @@ class SunoClient:
         overwrite: bool = False,
         progress: ProgressCallback | None = None,
         media: Media | None = None,
+        tags: bool = False,
         timeout: float | None = TIMEOUT,
         max_bytes: int = MAX_BYTES,
     ) -> Path:
@@ -569,24 +572,33 @@ class SunoClient:
         Args:
             track: A song, or a URL.
             directory: Where to save the file. It is created if it does not exist.
-            name: The name of the file. None derives it from the song or the URL.
+            name: Template of the name, such as ``"{title}-{suno_id}"``, without a suffix. A ``/``
+                makes directories. None uses ``{title}-{suno_id}`` for a song, and the last part of
+                its path for a URL. If the name would not identify the file, a hash is added.
             overwrite: Replace an existing file. Otherwise keep it and send no request.
             progress: Called with a `DownloadProgress` when the download starts, about ten times per
                 second, and when it ends.
             media: What the file must contain, judged by its first bytes: ``"audio"``, ``"image"``,
                 ``"video"``, or ``"any"``. None expects audio for a song, and audio, an image or a
                 video for a URL.
+            tags: Write the title, the style, the lyrics, the cover and the ids of a song into the
+                file. An existing file that is kept does not get them. Needs the extra ``tags``.
             timeout: Seconds for the whole download, without the wait for other downloads; None for
                 no limit.
             max_bytes: Most bytes of the file.
 
         Raises:
+            InvalidInputError: The template is not valid. Nothing was sent.
+            ConfigurationError: mutagen, which writes tags, is not installed. Nothing was sent.
             DownloadError: The file could not be downloaded completely.
             ClientClosedError: The client was closed during the download.
         """
+        check_template(name)
+        if tags:
+            require_mutagen()
         runtime = self._runtime()
         source = source_of(track, name, media)
-        terms = DownloadTerms(overwrite, timeout, max_bytes)
+        terms = DownloadTerms(overwrite, timeout, max_bytes, tags)
         return await runtime.transport.until_closed(
             runtime.downloader.download(source, directory, terms, progress)
         )
@@ -599,6 +611,8 @@ class SunoClient:
         name: str | None = None,
         overwrite: bool = False,
         progress: ProgressCallback | None = None,
+        covers: bool = False,
+        tags: bool = False,
         timeout: float | None = TIMEOUT,
         max_bytes: int = MAX_BYTES,
     ) -> list[Path]:
@@ -611,20 +625,29 @@ class SunoClient:
             items: A `TaskInfo`, an outcome, a song or a URL, or an iterable of them, such as the
                 stream of `as_completed` or `pipeline`. It is read as fast as files are downloaded.
             directory: As in `download`.
-            name: As in `download`. Files with the same name get a number.
+            name: As in `download`. None uses ``{kind}-{task_id}`` for stems, videos and sounds.
+                Different files have different names.
             overwrite: As in `download`.
             progress: As in `download`; called for every file.
+            covers: Save the cover image of each song, too.
+            tags: As in `download`; stems, videos and sounds get ids and titles.
             timeout: As in `download`, for each file.
             max_bytes: As in `download`, for each file.
 
         Raises:
+            InvalidInputError: The template is not valid. Nothing was sent.
+            ConfigurationError: mutagen, which writes tags, is not installed. Nothing was sent.
             DownloadsFailedError: Some files could not be downloaded. All others are complete.
             ClientClosedError: The client was closed during the downloads.
         """
+        check_template(name)
+        if tags:
+            require_mutagen()
         runtime = self._runtime()
-        terms = DownloadTerms(overwrite, timeout, max_bytes)
+        terms = DownloadTerms(overwrite, timeout, max_bytes, tags)
+        sources = sources_of(items, name, covers=covers)
         return await runtime.transport.until_closed(
-            runtime.downloader.download_all(sources_of(items, name), directory, terms, progress)
+            runtime.downloader.download_all(sources, directory, terms, progress)
         )
 
     async def upload(self, path: str | PathLike[str], *, content_type: str | None = None) -> str:

@@ -23,6 +23,7 @@ class FileHost:
 
     Attributes:
         body: The file.
+        bodies: Other files, by path.
         headers: Further headers of complete replies.
         ranges: Whether it understands Range.
         cuts: For each request in turn, after how many bytes of the body the connection breaks.
@@ -38,6 +39,7 @@ class FileHost:
 
     def __init__(self, body: bytes | None = None) -> None:
         self.body = song() if body is None else body
+        self.bodies: dict[str, bytes] = {}
         self.headers: dict[str, str] = {"ETag": '"1"'}
         self.ranges = True
         self.cuts: list[int] = []
@@ -84,14 +86,15 @@ class FileHost:
     async def _answer(self, request: dict[str, str], writer: asyncio.StreamWriter) -> None:
         status = self.statuses.pop(0) if self.statuses else 200
         status = self.paths.get(request[":path"], status)
+        body = self.bodies.get(request[":path"], self.body)
         start, fields = 0, dict(self.headers)
         if request[":path"] in self.locations:
             status, fields = 302, {"Location": self.locations[request[":path"]]}
         match = _RANGE.fullmatch(request.get("range", ""))
         if status == 200 and self.ranges and match and self._is_current(request.get("if-range")):
             status, start = 206, int(match[1])
-            fields["Content-Range"] = f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
-        rest = self.body[start:] if status in {200, 206} else b"refused"
+            fields["Content-Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
+        rest = body[start:] if status in {200, 206} else b"refused"
         fields |= (
             {"Transfer-Encoding": "chunked"} if self.chunked else {"Content-Length": str(len(rest))}
         )

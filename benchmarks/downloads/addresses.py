@@ -94,7 +94,7 @@ async def _attack(directory: Path) -> tuple[int, int, list[str]]:
                 "key", base_url="https://api.test", allow_hosts=["redirector.test"]
             ) as suno:
                 try:
-                    await suno.download(url, directory, name=f"{number}.mp3")
+                    await suno.download(url, directory, name=f"{number}")
                 except DownloadError:
                     refused += 1
     for server in servers:

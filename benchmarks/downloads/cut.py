@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from suno_async import SunoClient
+from suno_async.files.names import file_name
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -150,11 +151,12 @@ def measure_cut(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table 
     server = context.Process(target=serve, args=(source, mean, theirs), daemon=True)
     server.start()
     port: int = ours.recv()
-    watcher = Watcher(target, digests)
+    url = f"http://127.0.0.1:{port}"
+    saved = {file_name(f"{url}/{name}"): digest for name, digest in digests.items()}
+    watcher = Watcher(target, saved)
     watcher.start()
 
     async def download() -> list[Path]:
-        url = f"http://127.0.0.1:{port}"
         async with SunoClient("key", base_url=url) as suno:
             # Each file is requested twice, from the same loop.
             return await asyncio.gather(
@@ -169,8 +171,8 @@ def measure_cut(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table 
     ours.send(None)
     cuts: int = ours.recv()
     server.join()
-    equal = sum(digest_of(target / name) == digest for name, digest in digests.items())
-    others = [path.name for path in target.iterdir() if path.name not in digests]
+    equal = sum(digest_of(target / name) == digest for name, digest in saved.items())
+    others = [path.name for path in target.iterdir() if path.name not in saved]
     print(
         f"files with the right SHA-256   {equal} of {count}, {size / 1e6:g} MB each, twice at once"
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.downloads.cut import digest_of, make_files
 from suno_async import SunoClient
+from suno_async.files.names import file_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,7 +107,9 @@ def measure_throughput(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a
                 else:
                     _curl(curl, urls, target)
                 seconds = time.perf_counter() - started
-                if any(digest_of(target / name) != each for name, each in digests.items()):
+                saved = [file_name(url) for url in urls] if who == "ours" else list(digests)
+                pairs = zip(saved, digests.values(), strict=True)
+                if any(digest_of(target / name) != digest for name, digest in pairs):
                     raise RuntimeError(f"{who}: wrong file")
                 if number:
                     rates[who].append(count * size / seconds / 1e6)

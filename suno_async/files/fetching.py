@@ -17,6 +17,7 @@ from suno_async.files.checksums import checksum_of
 from suno_async.files.parts import Part, PartError
 from suno_async.files.resumption import continues, validator_of
 from suno_async.files.sources import FileSource, parsed_url
+from suno_async.files.tagging import Tagger
 from suno_async.files.transfers import AttemptFailedError
 
 if TYPE_CHECKING:
@@ -65,11 +66,13 @@ class DownloadTerms(NamedTuple):
         timeout: Seconds for all attempts, from the moment when the first one starts; None for no
             limit.
         max_bytes: Most bytes of the file.
+        tags: Write tags into the file.
     """
 
     overwrite: bool
     timeout: float | None
     max_bytes: int
+    tags: bool = False
 
 
 class _FetchError(AttemptFailedError):
@@ -122,6 +125,11 @@ class Fetch:
         self._validator = ""
         self._window_ends = 0.0
         self._in_window = 0
+        self._ends: float | None = None
+        known = source.track is not None or source.info is not None
+        self._tagger: Tagger | None = None
+        if terms.tags and known and source.media != "image":
+            self._tagger = Tagger(connections, path, source.track, source.info)
 
     async def run(self, slots: asyncio.Semaphore) -> None:
         """Download the file. Occupy a slot while an attempt runs, but not between attempts.
@@ -155,7 +163,8 @@ class Fetch:
         while True:
             async with slots:
                 if scope.when() is None and self._terms.timeout is not None:
-                    scope.reschedule(asyncio.get_running_loop().time() + self._terms.timeout)
+                    self._ends = asyncio.get_running_loop().time() + self._terms.timeout
+                    scope.reschedule(self._ends)
                 try:
                     await self._attempt()
                 except _FetchError as error:
@@ -183,10 +192,13 @@ class Fetch:
             return False
         self._refresh = None
         try:
-            url = find(await refresh(self._source.task_id))
+            info = await refresh(self._source.task_id)
+            url = find(info)
             if not url or url == self._source.url:
                 return False
             self._url = parsed_url(url)
+            if self._tagger is not None:
+                self._tagger.renew(info)
         except SunoError as error:
             logger.info("task %s: no new URL: %s", self._source.task_id, error)
             return False
@@ -203,6 +215,9 @@ class Fetch:
                 await self._receive(response.content)
             if self._total is not None and self._part.received != self._total:
                 raise _FetchError(f"received {self._part.received} of {self._total} bytes")
+            if self._tagger is not None:
+                now = asyncio.get_running_loop().time()
+                await self._tagger.fetch_cover(None if self._ends is None else self._ends - now)
             await asyncio.to_thread(self._finish)
         except PartError as error:
             if error.retryable:
@@ -231,7 +246,8 @@ class Fetch:
             raise _FetchError(type(error).__name__) from None
 
     def _finish(self) -> None:
-        self._part.finish(self._path, overwrite=self._terms.overwrite)
+        edit = None if self._tagger is None else self._tagger.write
+        self._part.finish(self._path, overwrite=self._terms.overwrite, edit=edit)
 
     async def _begin(self, response: aiohttp.ClientResponse, *, resumes: bool) -> None:
         """Check the head of a reply, and prepare the part file for its body."""

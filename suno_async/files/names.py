@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from suno_async.files.name_templates import Component, read_template
@@ -19,6 +19,7 @@ from suno_async.models import Track
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from suno_async.files.media import Media
     from suno_async.models import TaskInfo
 
 #: Longest name of a file or directory in bytes, suffix included. Most file systems accept 255. The
@@ -36,9 +37,6 @@ MOST_KIND = 24
 #: The template of the files of a song, and of all other files.
 TRACK_TEMPLATE = "{title}-{suno_id}"
 OTHER_TEMPLATE = "{kind}-{task_id}"
-
-#: What a file contains.
-Media = Literal["audio", "image", "video"]
 
 #: Known suffixes. The first of each kind is used for a URL without a known suffix.
 SUFFIXES: dict[Media, tuple[str, ...]] = {
@@ -61,6 +59,9 @@ _DEVICES = frozenset(
 
 #: An id that stays the same in a name, on every system.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?")
+
+#: The suffix of a file that need not be a media file.
+_PLAIN_SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 
 #: Combining marks that are invisible: they choose the shape of a character.
 _INVISIBLE = re.compile("[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
@@ -97,11 +98,18 @@ class _File(NamedTuple):
     track: Track | None
 
 
-def file_name(source: Track | str, template: str | None = None) -> str:
+def file_name(source: Track | str, template: str | None = None, media: Media | None = None) -> str:
     """Return the name of a single file: the audio of a song, or a URL.
 
     For a song, the name is the one that `plan_names` returns, unless the template contains
     ``{index}``. The name of a URL starts with the last part of its path.
+
+    Args:
+        source: The song or the URL.
+        template: The template. None uses ``{title}-{suno_id}`` for a song and ``{title}`` for a
+            URL.
+        media: What the file behind a URL contains. None derives it from the URL. With ``"any"``,
+            the file keeps the suffix of the URL.
 
     Raises:
         InvalidInputError: The template is not valid.
@@ -112,8 +120,9 @@ def file_name(source: Track | str, template: str | None = None) -> str:
     if isinstance(source, Track):
         file = _track_file(source, url, "audio", source.task_id, None)
     else:
-        media = _media_of(url)
-        file = _File(url, media, media, path.stem, "", "", None, None)
+        found = media or _media_of(url)
+        kind = "file" if found == "any" else found
+        file = _File(url, found, kind, path.stem, "", "", None, None)
         template = template or "{title}"
     return _name(file, template)
 
@@ -260,17 +269,24 @@ def _media_of(url: str) -> Media:
 
 
 def _suffix(url: str, media: Media) -> str:
+    if media == "any":
+        found = _url_suffix(url)
+        return found if _PLAIN_SUFFIX.fullmatch(found) else ""
     found = _known_suffix(url)
     return found if found in SUFFIXES[media] else SUFFIXES[media][0]
 
 
 def _known_suffix(url: str) -> str:
     """Return the suffix in a URL, in lower case; empty if it is not that of a media file."""
+    found = _url_suffix(url)
+    return found if any(found in known for known in SUFFIXES.values()) else ""
+
+
+def _url_suffix(url: str) -> str:
     try:
-        found = PurePosixPath(unquote(urlsplit(url).path)).suffix.lower()
+        return PurePosixPath(unquote(urlsplit(url).path)).suffix.lower()
     except ValueError:
         return ""
-    return found if any(found in known for known in SUFFIXES.values()) else ""
 
 
 def _safe(text: str) -> str:

@@ -6,8 +6,10 @@ The methods of `Part` block, so call them in a thread.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
+import shutil
 import sys
 import threading
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +18,7 @@ from suno_async.files.decompression import DamagedError, Decompressor
 from suno_async.files.media import HEAD, Media, problem
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
     from typing import IO
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 if sys.platform != "win32":
     import fcntl
+
+logger = logging.getLogger("suno_async")
 
 #: Names of part files. They do not contain the name of the file, which may be as long as possible.
 _PREFIX, _SUFFIX = ".suno-", ".part"
@@ -122,12 +126,15 @@ class Part:
             except DamagedError:
                 raise PartError("the compressed body is damaged", retryable=True) from None
 
-    def finish(self, path: Path, *, overwrite: bool) -> None:
+    def finish(
+        self, path: Path, *, overwrite: bool, edit: Callable[[Path], bool] | None = None
+    ) -> None:
         """Check the file, sync it to disk, and give it its final name.
 
         Args:
             path: The final name.
             overwrite: Replace a file of this name. Otherwise keep it, and remove the part file.
+            edit: Changes a copy of the checked file, in place; returns False to keep the original.
 
         Raises:
             PartError: The file is not complete or not the expected one, or cannot be saved.
@@ -140,6 +147,13 @@ class Part:
             checksum, hasher = self._checksum, self._hasher
             if checksum is not None and hasher is not None and hasher.digest() != checksum.digest:
                 raise PartError(f"wrong {checksum.algorithm} checksum", retryable=True)
+            if edit is not None:
+                try:
+                    self._edit(file, edit)
+                except OSError as error:
+                    # Such as a full disk. The original is complete.
+                    logger.warning("%s: saved unedited: %s", path, error.strerror or error)
+                file = self._opened()
             os.fsync(file.fileno())
             if sys.platform == "win32":
                 # Windows does not rename an open file.
@@ -167,6 +181,24 @@ class Part:
                 _sweep(self._directory)
             self._path, self._file = _create(self._directory)
         return self._file
+
+    def _edit(self, file: IO[bytes], edit: Callable[[Path], bool]) -> None:
+        """Edit a copy of the part file, and continue with the copy if that succeeds.
+
+        The copy is a part file of its own, so no other process removes it while it is edited.
+        """
+        path, copy = _create(self._directory)
+        edited = False
+        try:
+            shutil.copyfile(self._path, path)
+            edited = edit(path)
+        finally:
+            unused, unused_path = (file, self._path) if edited else (copy, path)
+            if edited:
+                self._file, self._path = copy, path
+            unused.close()
+            with contextlib.suppress(OSError):
+                unused_path.unlink()
 
     def _append(self, file: IO[bytes], pieces: Sequence[bytes]) -> None:
         self._written += sum(map(len, pieces))

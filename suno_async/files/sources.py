@@ -6,12 +6,13 @@ import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypeAlias
+from urllib.parse import urlsplit
 
 from yarl import URL
 
 from suno_async.errors import DownloadError
 from suno_async.files.media import Media, expected_media
-from suno_async.files.names import file_name
+from suno_async.files.names import PlannedFile, file_name, plan_names
 from suno_async.models import TaskInfo, Track
 from suno_async.outcomes import Failure, Success
 
@@ -31,6 +32,8 @@ class FileSource(NamedTuple):
         task_id: The task that made it; empty if unknown.
         find: Returns the URL of the file in a new record of the task; None if unknown.
         identity: Two sources with the same identity are the same file.
+        track: The song that it belongs to; None if there is none.
+        info: The record of the task; None if unknown.
     """
 
     url: str
@@ -39,34 +42,33 @@ class FileSource(NamedTuple):
     task_id: str = ""
     find: Callable[[TaskInfo], str | None] | None = None
     identity: str = ""
+    track: Track | None = None
+    info: TaskInfo | None = None
 
 
-def source_of(item: Track | str, name: str | None = None, media: Media | None = None) -> FileSource:
+def source_of(
+    item: Track | str, template: str | None = None, media: Media | None = None
+) -> FileSource:
     """Return the source of a song's audio, or of a URL.
 
     Args:
         item: The song or the URL.
-        name: The template of the name.
+        template: The template of the name.
         media: What the file must contain. None derives it.
 
     Raises:
         DownloadError: There is no valid URL.
     """
-    url = item.suno_audio_url if isinstance(item, Track) else item
-    parsed = parsed_url(url)
-    try:
-        path = name or file_name(item)
-    except ValueError as error:
-        raise DownloadError(f"no URL to download: {url!r}: {error}") from None
     if isinstance(item, str):
-        return FileSource(url, path, media or expected_media(parsed), identity=url)
-
-    def find(info: TaskInfo) -> str | None:
-        tracks = (each for each in info.tracks if each.suno_id == item.suno_id)
-        return next((each.suno_audio_url for each in tracks), None)
-
-    identity = f"{item.task_id} {item.suno_id}" if item.suno_id else url
-    return FileSource(url, path, media or "audio", item.task_id, find, identity)
+        parsed = parsed_url(item)
+        name = file_name(item, template, media)
+        return FileSource(item, name, media or expected_media(parsed), identity=item)
+    url = item.suno_audio_url
+    parsed_url(url)
+    find = _finder(file_name(item))
+    identity = _identity(item, "audio") or url
+    name = file_name(item, template)
+    return FileSource(url, name, media or "audio", item.task_id, find, identity, item)
 
 
 def parsed_url(url: str) -> URL:
@@ -75,33 +77,47 @@ def parsed_url(url: str) -> URL:
     Raises:
         DownloadError: It is not a valid http(s) URL.
     """
-    problem = "no http(s) URL to download"
     try:
         parsed = URL(url)
+        # The names are made with it, and the two do not accept the same URLs.
+        urlsplit(url)
     except (TypeError, ValueError) as error:
         raise DownloadError(f"no URL to download: {url!r}: {error}") from None
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise DownloadError(f"{problem}: {url!r}")
+        raise DownloadError(f"no http(s) URL to download: {url!r}")
     return parsed
 
 
 async def sources_of(
     items: Downloadable | Iterable[Downloadable] | AsyncIterable[Downloadable],
-    name: str | None,
+    template: str | None,
+    *,
+    covers: bool = False,
 ) -> AsyncIterator[FileSource | DownloadError]:
-    """Yield the files of everything given. No two have the same name.
+    """Yield the files of everything given. Different files have different names.
 
-    An item without a valid URL yields an error. A failed outcome yields nothing.
+    A file without a valid URL yields an error. A failed outcome yields nothing.
+
+    Args:
+        items: What to download.
+        template: The template of the names.
+        covers: Yield the cover images of songs, too.
     """
-    used: set[str] = set()
+    used: dict[str, str] = {}
     async for item in _each(items):
-        try:
-            found = list(_files(item, name))
-        except DownloadError as error:
-            yield error
-            continue
-        for source in found:
-            yield source._replace(name=_unused(source.name, used))
+        if isinstance(item, Failure):
+            logger.info("task %s: no files to download: %s", item.task_id, item.error)
+        elif isinstance(item, Track | str):
+            try:
+                source = source_of(item, template)
+            except DownloadError as error:
+                yield error
+            else:
+                yield source._replace(name=_unused(source, used))
+        else:
+            info = item.info if isinstance(item, Success) else item
+            for found in _files_of_task(info, template, covers=covers):
+                yield found
 
 
 async def _each(
@@ -117,54 +133,58 @@ async def _each(
             yield item
 
 
-def _files(item: Downloadable, name: str | None) -> Iterator[FileSource]:
-    if isinstance(item, Failure):
-        logger.info("task %s: no files to download: %s", item.task_id, item.error)
-    elif isinstance(item, Track | str):
-        yield source_of(item, name)
-    else:
-        yield from _files_of_task(item.info if isinstance(item, Success) else item, name)
+def _files_of_task(
+    info: TaskInfo, template: str | None, *, covers: bool
+) -> Iterator[FileSource | DownloadError]:
+    for track in info.tracks:
+        if not track.suno_audio_url:
+            yield DownloadError(f"task {info.task_id}: no URL of the song {track.suno_id!r}")
+    # The default names identify a file even if a new record lists the songs in another order.
+    planned = plan_names(info, template)
+    for file, standard in zip(planned, (each.name for each in plan_names(info)), strict=True):
+        is_cover = file.track is not None and file.media == "image"
+        if is_cover and not covers:
+            continue
+        try:
+            parsed_url(file.url)
+        except DownloadError as error:
+            yield error
+            continue
+        yield FileSource(
+            file.url,
+            file.name,
+            _expected(file),
+            info.task_id,
+            _finder(standard),
+            _identity(file.track, file.media) or f"{info.task_id} {standard}",
+            file.track,
+            info,
+        )
 
 
-def _files_of_task(info: TaskInfo, name: str | None) -> Iterator[FileSource]:
-    if info.tracks:
-        for track in info.tracks:
-            yield source_of(track, name)
-        return
-    for stem, url in info.stems.items():
-
-        def find_stem(new: TaskInfo, stem: str = stem) -> str | None:
-            return new.stems.get(stem)
-
-        source = source_of(url, name, "audio")
-        yield _of_task(source, info, stem, find_stem)
-    if info.stems:
-        return
-    for index, url in enumerate(info.media_urls):
-
-        def find_media(new: TaskInfo, index: int = index) -> str | None:
-            return new.media_urls[index] if index < len(new.media_urls) else None
-
-        source = source_of(url, name, "video" if url == info.video_url else None)
-        yield _of_task(source, info, str(index), find_media)
+def _expected(file: PlannedFile) -> Media | None:
+    """Return what a result file must contain; None if its URL may not show that."""
+    certain = file.track is not None or file.kind != "audio"
+    return file.media if certain else None
 
 
-def _of_task(
-    source: FileSource, info: TaskInfo, part: str, find: Callable[[TaskInfo], str | None]
-) -> FileSource:
-    return source._replace(
-        name=f"{info.task_id}-{source.name}"[-200:],
-        task_id=info.task_id,
-        find=find,
-        identity=f"{info.task_id} {part}",
-    )
+def _finder(name: str) -> Callable[[TaskInfo], str | None]:
+    """Return a function that finds a file by its default name in a new record of its task."""
+
+    def find(info: TaskInfo) -> str | None:
+        return next((each.url for each in plan_names(info) if each.name == name), None)
+
+    return find
 
 
-def _unused(name: str, used: set[str]) -> str:
-    """Return a name that is not used yet, on a system that ignores case either."""
-    path, number, candidate = PurePosixPath(name), 1, name
-    while candidate.casefold() in used:
+def _identity(track: Track | None, media: Media) -> str:
+    return f"{media} {track.suno_id}" if track is not None and track.suno_id else ""
+
+
+def _unused(source: FileSource, used: dict[str, str]) -> str:
+    """Return a name that no other file has. Names of URLs that differ in the query may be equal."""
+    path, number, candidate = PurePosixPath(source.name), 1, source.name
+    while used.setdefault(candidate.casefold(), source.identity) != source.identity:
         number += 1
         candidate = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
-    used.add(candidate.casefold())
     return candidate

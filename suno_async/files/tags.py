@@ -5,11 +5,6 @@ mutagen is imported when it is first needed: its licence is the GPL, and most us
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -18,7 +13,7 @@ from suno_async.errors import ConfigurationError, DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from os import PathLike
+    from pathlib import Path
 
     from suno_async.models import TaskInfo, Track
 
@@ -32,7 +27,7 @@ _FRONT_COVER = 3
 _UTF8 = 3
 
 #: The first bytes of image formats, and their media types.
-_IMAGES = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image/png"))
+_IMAGES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 
 
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,54 +86,37 @@ def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = No
     )
 
 
-def write_tags(
-    path: str | PathLike[str],
-    track: Track | None,
-    info: TaskInfo | None = None,
-    cover: bytes | None = None,
-) -> None:
-    """Write title, style, lyrics, cover, model and ids into a file. Blocks: call it in a thread.
+def write_tags(path: Path, tags: Tags) -> None:
+    """Write tags into a file, in place. Blocks: call it in a thread.
 
-    Write into a copy, and replace the file once the copy is complete. Other tags that the file
-    contains stay as they are. The formats are MP3 and WAV (ID3), MP4 and M4A, and FLAC.
+    Other tags that the file contains stay as they are. The formats are MP3 and WAV (ID3), MP4 and
+    M4A, and FLAC.
 
     Args:
-        path: The file.
-        track: The song in it; None for another result of a task.
-        info: The record of the task; None if it is unknown.
-        cover: The cover image as JPEG or PNG. None keeps the cover that the file contains.
+        path: The file. It must be a copy: after an error it may be damaged.
+        tags: What to write. Without a cover, the file keeps the one that it contains.
 
     Raises:
         ConfigurationError: mutagen is not installed.
-        DownloadError: The file cannot hold tags, is damaged, or cannot be written. It stays as it
-            was.
+        DownloadError: The file cannot hold tags, is damaged, or cannot be written.
     """
     require_mutagen()
-    path = Path(path)
-    copy: Path | None = None
     try:
-        write = _writer(path)
-        handle, name = tempfile.mkstemp(prefix=".suno-", suffix=".tags", dir=path.parent)
-        copy = Path(name)
-        os.close(handle)
-        shutil.copyfile(path, copy)
-        shutil.copymode(path, copy)
-        write(copy, tags_of(track, info, cover))
-        _replace(copy, path)
-        copy = None
+        _writer(path)(path, tags)
     except DownloadError:
         raise
     except OSError as error:
         problem = error.strerror or type(error).__name__
-        raise DownloadError(f"{path}: cannot write tags: {problem}") from None
+        raise DownloadError(f"cannot write tags: {problem}") from None
     except Exception as error:
         # mutagen raises more than its own errors for damaged files.
         problem = f"{type(error).__name__}: {error}"
-        raise DownloadError(f"{path}: cannot write tags: {problem}") from error
-    finally:
-        if copy is not None:
-            with contextlib.suppress(OSError):
-                copy.unlink()
+        raise DownloadError(f"cannot write tags: {problem}") from error
+
+
+def is_cover(image: bytes) -> bool:
+    """Return whether an image can be written into tags: whether it is JPEG or PNG."""
+    return image.startswith(tuple(_IMAGES))
 
 
 def _writer(path: Path) -> Callable[[Path, Tags], None]:
@@ -153,7 +131,7 @@ def _writer(path: Path) -> Callable[[Path, Tags], None]:
         return _write_flac
     if start[:3] == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0"):
         return _write_mp3
-    raise DownloadError(f"{path}: cannot write tags: neither MP3, MP4, WAV nor FLAC")
+    raise DownloadError("cannot write tags: neither MP3, MP4, WAV nor FLAC")
 
 
 def _write_mp3(path: Path, tags: Tags) -> None:
@@ -249,23 +227,10 @@ def _ensure_tags(file: Any) -> None:  # noqa: ANN401 (mutagen has no complete ty
 
 
 def _image_type(cover: bytes) -> str:
-    for start, kind in _IMAGES:
+    for start, kind in _IMAGES.items():
         if cover.startswith(start):
             return kind
     raise DownloadError("cannot write tags: the cover is neither JPEG nor PNG")
-
-
-def _replace(copy: Path, path: Path) -> None:
-    with copy.open("rb+") as file:
-        os.fsync(file.fileno())
-    copy.replace(path)
-    if os.name == "posix":
-        # Without this, the new name may be missing after a power failure.
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
 
 def _text(value: object) -> str:

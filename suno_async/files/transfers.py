@@ -1,4 +1,4 @@
-"""The concurrency limit and the retries of uploads."""
+"""The concurrency limit and the retries of uploads and of cover images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 import aiohttp
+from aiohttp import http_exceptions
 
 from suno_async.files.addresses import UnsafeUrlError
 
@@ -39,7 +40,7 @@ class AttemptFailedError(Exception):
 
 
 class Transfers:
-    """Runs uploads with requests that never carry the API key.
+    """Runs transfers with requests that never carry the API key.
 
     Args:
         connections: Sends the requests. It stays open.
@@ -79,7 +80,14 @@ class Transfers:
             await attempt(self._connections)
         except UnsafeUrlError as error:
             problem, retryable = str(error), False
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (
+            aiohttp.ClientError,
+            http_exceptions.HttpProcessingError,
+            TimeoutError,
+            OSError,
+            EOFError,
+            ValueError,
+        ) as error:
             # Only the class: the text of an aiohttp error may contain a presigned URL.
             problem, retryable = type(error).__name__, True
         else:

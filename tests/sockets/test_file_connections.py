@@ -119,7 +119,7 @@ async def test_redirects(host: FileHost, tmp_path: Path) -> None:
         "/broken": "http://[broken/",
     }
     async with SunoClient(KEY, base_url=host.url) as suno:
-        path = await suno.download(f"{host.url}/1", tmp_path, name="x.mp3")
+        path = await suno.download(f"{host.url}/1", tmp_path, name="x")
         assert path.read_bytes() == host.body
         reached = len(host.requests)
         for start, problem in (

@@ -72,8 +72,8 @@ async def one_song(suno: SunoClient) -> None:
         assert_type(update, TaskInfo)
 
     for track in info.tracks:
-        assert_type(await suno.download(track, "music/"), Path)
-    assert_type(await suno.download_all(info, "music/"), list[Path])
+        assert_type(await suno.download(track, "music/", name="{title}", tags=True), Path)
+    assert_type(await suno.download_all(info, "music/", covers=True, tags=True), list[Path])
     assert_type(await suno.download_all(info.tracks, progress=show), list[Path])
     outcomes = suno.as_completed([handle])
     assert_type(await suno.download_all(outcomes, overwrite=True, timeout=None), list[Path])

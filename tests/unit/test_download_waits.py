@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from suno_async import DownloadError
+from suno_async import DownloadError, Track
 from suno_async.files.downloads import PARALLEL, Downloader
 from suno_async.files.fetching import DownloadTerms
 from suno_async.files.sources import FileSource
+from suno_async.sandbox._media_files import mp3
 from tests.file_host import song
 from tests.virtual import run_virtual
 
@@ -100,15 +101,14 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def download(
-    hosts: Hosts, directory: Path, host: str = "a", timeout: float | None = None
+    hosts: Hosts, directory: Path, timeout: float | None = None, track: Track | None = None
 ) -> tuple[float, str]:
-    """Download a file; return when that ended, and the error."""
-    source = FileSource(f"https://{host}.example/{host}.mp3", f"{host}.mp3", identity=host)
+    """Download a file, with tags if the song is known; return when that ended, and the error."""
+    source = FileSource("https://a.example/a.mp3", "a.mp3", identity="a", track=track)
+    terms = DownloadTerms(False, timeout, 2**30, track is not None)  # noqa: FBT003 (a tuple)
     error = ""
     try:
-        await hosts.downloader().download(
-            source, directory, DownloadTerms(overwrite=False, timeout=timeout, max_bytes=2**30)
-        )
+        await hosts.downloader().download(source, directory, terms)
     except DownloadError as raised:
         error = str(raised)
     return asyncio.get_running_loop().time(), error
@@ -150,6 +150,40 @@ def test_timeout(tmp_path: Path) -> None:
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=5000)), tmp_path, timeout=100))
     assert ended == pytest.approx(100, abs=1)
     assert "timeout of 100" in error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("timeout", "expected"), [(None, 31.3), (20.0, 10.7), (1.4, 1.35)])
+def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> None:
+    """A cover that never arrives costs 30 s, or half of the time that is left; never the song."""
+    body = mp3("song", 1.0)
+
+    def answer(url: URL) -> Reply:
+        return Reply(speed=0.0 if "slow" in (url.host or "") else len(body), body=body)
+
+    hosts = Hosts(answer)
+    track = Track(suno_id="song-1", suno_image_url="https://slow.example/x.png")
+    ended, error = run_virtual(download(hosts, tmp_path, timeout, track))
+    assert not error
+    assert ended == pytest.approx(expected, abs=0.3)
+    assert [host for _, host in hosts.requests] == ["a.example", "slow.example"]
+    (path,) = tmp_path.iterdir()
+    assert path.name == "a.mp3"
+    assert "song-1".encode("utf-16-le") in path.read_bytes()
+
+
+def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
+    """A download never leaves its directory, whatever the name of its source."""
+    hosts = Hosts(lambda _: Reply())
+
+    async def outside(name: str) -> None:
+        source = FileSource("https://a.example/a.mp3", name, identity="a")
+        await hosts.downloader().download(source, tmp_path / "in", DownloadTerms(True, None, 9))  # noqa: FBT003 (a tuple)
+
+    for name in ("../x.mp3", "/x.mp3", "a/../../x.mp3", ""):
+        with pytest.raises(DownloadError, match="not a name"):
+            run_virtual(outside(name))
+    assert not hosts.requests
     assert not list(tmp_path.iterdir())
 
 

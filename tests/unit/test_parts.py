@@ -207,3 +207,61 @@ def test_many_buffers(tmp_path: Path) -> None:
     part.finish(tmp_path / "x.mp3", overwrite=False)
     part.discard()
     assert (tmp_path / "x.mp3").read_bytes() == body
+
+
+def test_edited(tmp_path: Path) -> None:
+    """A copy is edited, survives the clean-up of another process, and gets the final name."""
+    path = tmp_path / "x.mp3"
+
+    def edit(copy: Path) -> bool:
+        parts._sweep(tmp_path)
+        assert not path.exists()
+        assert copy.read_bytes() == song(100)
+        copy.write_bytes(b"edited")
+        return True
+
+    part = part_in(tmp_path, song(100))
+    part.finish(path, overwrite=False, edit=edit)
+    part.discard()
+    assert path.read_bytes() == b"edited"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("problem", ["useless", "disk full"])
+def test_edits_that_fail(tmp_path: Path, problem: str) -> None:
+    """If the edit fails, whatever it did to the copy, the file is saved as it arrived."""
+
+    def edit(copy: Path) -> bool:
+        copy.write_bytes(b"damaged")
+        if problem == "disk full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return False
+
+    part = part_in(tmp_path, song(100))
+    part.finish(tmp_path / "x.mp3", overwrite=False, edit=edit)
+    part.discard()
+    assert (tmp_path / "x.mp3").read_bytes() == song(100)
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.mp3"]
+
+
+def test_an_interrupted_edit(tmp_path: Path) -> None:
+    """An interruption of the edit leaves no file."""
+
+    def edit(_copy: Path) -> bool:
+        raise KeyboardInterrupt
+
+    part = part_in(tmp_path, song(100))
+    with pytest.raises(KeyboardInterrupt):
+        part.finish(tmp_path / "x.mp3", overwrite=False, edit=edit)
+    part.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_is_not_edited(tmp_path: Path) -> None:
+    """What arrived is checked before it is edited."""
+    part = Part(tmp_path, "audio", 1000)
+    part.restart("identity", None)
+    part.write([b"<html>"])
+    with pytest.raises(PartError, match="HTML"):
+        part.finish(tmp_path / "x.mp3", overwrite=False, edit=lambda _: pytest.fail("edited"))
+    part.discard()

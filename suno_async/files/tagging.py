@@ -1,0 +1,146 @@
+"""Tags of downloaded files: fetch the cover, and write everything into the part file."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from suno_async.errors import DownloadError
+from suno_async.files.decompression import DamagedError, Decompressor
+from suno_async.files.sources import parsed_url
+from suno_async.files.tags import is_cover, tags_of, write_tags
+from suno_async.files.transfers import AttemptFailedError, Transfers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import aiohttp
+
+    from suno_async.files.connections import Connections
+    from suno_async.models import TaskInfo, Track
+
+logger = logging.getLogger("suno_async")
+
+#: Most bytes of a cover. Each download may hold one in memory. With half of it, photos as PNG could
+#: be left out; players show nothing that needs twice as much.
+MOST_BYTES = 5 * 2**20
+
+#: Most seconds for all attempts to fetch a cover. The download occupies its slot meanwhile.
+TIMEOUT = 30.0
+
+#: Statuses below 500 that another attempt may change.
+_TEMPORARY = frozenset({408, 425, 429})
+
+
+class Tagger:
+    """Writes tags into one file. Whatever goes wrong is logged, and the file is saved without them.
+
+    Args:
+        connections: Sends the request for the cover.
+        path: The final name of the file, for the log.
+        track: The song in it; None for other results.
+        info: The record of its task; None if unknown.
+    """
+
+    def __init__(
+        self, connections: Connections, path: Path, track: Track | None, info: TaskInfo | None
+    ) -> None:
+        self._transfers = Transfers(connections, 1)
+        self._path = path
+        self._track = track
+        self._info = info
+        self._cover_url = _cover_url(track)
+        self._cover: bytes | None = None
+
+    def renew(self, info: TaskInfo) -> None:
+        """Take the URL of the cover from a new record of the task."""
+        if self._track is not None:
+            new = (each for each in info.tracks if each.suno_id == self._track.suno_id)
+            self._cover_url = _cover_url(next(new, self._track))
+
+    async def fetch_cover(self, time_left: float | None) -> None:
+        """Fetch the cover, the first time that this is called.
+
+        Args:
+            time_left: Seconds until the download must end; None for no limit. Half of it is kept
+                to save the file.
+        """
+        url, self._cover_url = self._cover_url, ""
+        if not url:
+            return
+        seconds = TIMEOUT if time_left is None else min(TIMEOUT, time_left / 2)
+        try:
+            async with asyncio.timeout(seconds):
+                self._cover = await self._fetched(url)
+        except AttemptFailedError as error:
+            self._log("cover", error.problem)
+        except DownloadError as error:
+            self._log("cover", str(error))
+        except TimeoutError:
+            self._log("cover", f"timeout of {seconds:.1f} s")
+
+    def write(self, part: Path) -> bool:
+        """Write the tags into a copy of the part file; return False if it must not be used.
+
+        Blocks: call it in a thread.
+        """
+        try:
+            write_tags(part, tags_of(self._track, self._info, self._cover))
+        except DownloadError as error:
+            self._log("tags", str(error))
+            return False
+        return True
+
+    async def _fetched(self, url: str) -> bytes:
+        parsed, images = parsed_url(url), list[bytes]()
+
+        async def attempt(connections: Connections) -> None:
+            async with connections.get(parsed, {"Accept-Encoding": "identity"}) as response:
+                images.append(await _image(response))
+
+        await self._transfers.run(attempt, f"cover of {self._path}")
+        return images[0]
+
+    def _log(self, what: str, problem: str) -> None:
+        logger.warning("%s: saved without %s: %s", self._path, what, problem)
+
+
+def _cover_url(track: Track | None) -> str:
+    return "" if track is None else track.suno_image_large_url or track.suno_image_url
+
+
+async def _image(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body of a reply: a cover.
+
+    Raises:
+        AttemptFailedError: It is not a complete JPEG or PNG file, or too large.
+    """
+    status = response.status
+    if status != HTTPStatus.OK:
+        server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        raise AttemptFailedError(f"HTTP {status}", retryable=server_error or status in _TEMPORARY)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower() or "identity"
+    decompressor = None if encoding == "identity" else _decompressor(encoding)
+    image = bytearray()
+    while piece := await response.content.readany():
+        try:
+            for data in [piece] if decompressor is None else decompressor.feed(piece):
+                image += data
+                if len(image) > MOST_BYTES:
+                    raise AttemptFailedError(f"more than {MOST_BYTES} bytes", retryable=False)
+        except DamagedError:
+            raise AttemptFailedError("the compressed body is damaged") from None
+    if decompressor is not None and not decompressor.complete:
+        raise AttemptFailedError("the compressed body is incomplete")
+    if not is_cover(bytes(image[:16])):
+        raise AttemptFailedError("neither JPEG nor PNG", retryable=False)
+    return bytes(image)
+
+
+def _decompressor(encoding: str) -> Decompressor:
+    try:
+        return Decompressor(encoding)
+    except ValueError as error:
+        raise AttemptFailedError(str(error), retryable=False) from None

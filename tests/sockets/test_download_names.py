@@ -1,0 +1,213 @@
+"""Names of downloads over real sockets: safe, stable and never shared."""
+
+# These tests replace seams behind the public methods.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from suno_async import (
+    DownloadsFailedError,
+    InvalidInputError,
+    Success,
+    SunoClient,
+    TaskInfo,
+    TaskStatus,
+    Track,
+)
+from suno_async.sandbox import KEY
+from tests.file_host import FileHost
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+ID = "0f9c1b52-5a1d-4c38-9b5e-6f1f2f0a7a1"
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[FileHost]:
+    """Serve a file."""
+    async with FileHost().serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+async def suno(host: FileHost) -> AsyncIterator[SunoClient]:
+    """Open a client that may reach the host."""
+    async with SunoClient(KEY, base_url=host.url) as client:
+        yield client
+
+
+def names(directory: Path) -> list[str]:
+    """Return the names of all files below a directory, part files included."""
+    files = (each for each in directory.rglob("*") if each.is_file())
+    return sorted(each.relative_to(directory).as_posix() for each in files)
+
+
+def song(host: FileHost, title: str = "Rain", number: int = 0, **fields: Any) -> Track:  # noqa: ANN401 (the fields of Track)
+    """Return a song at a host."""
+    url = f"{host.url}/{number}.mp3"
+    given = {"task_id": "t", "suno_id": f"{ID}{number}", "suno_audio_url": url} | fields
+    return Track(title=title, **given)
+
+
+def record(task_id: str = "t", **fields: Any) -> TaskInfo:  # noqa: ANN401 (the fields of TaskInfo)
+    """Return the record of a finished task."""
+    return TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, **fields)
+
+
+async def test_stems_of_one_name(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Stems called the same, in one task or in several, are separate files."""
+    infos = [
+        record(
+            each,
+            media_info={
+                "vocals": f"{host.url}/{each}/1/vocals.mp3",
+                "Vocals": f"{host.url}/{each}/2/vocals.mp3",
+            },
+        )
+        for each in ("a", "b")
+    ]
+    paths = await suno.download_all([Success(each.task_id, each) for each in infos], tmp_path)
+    assert [path.name for path in paths] == [
+        *("vocals-a.mp3", "Vocals-a-2.mp3", "vocals-b.mp3", "Vocals-b-2.mp3")
+    ]
+    assert len(host.requests) == 4
+    assert await suno.download_all(infos[::-1], tmp_path) == paths[2:] + paths[:2]
+    assert len(host.requests) == 4
+
+
+async def test_urls_that_differ_in_the_query(
+    host: FileHost, suno: SunoClient, tmp_path: Path
+) -> None:
+    """URLs that differ only in their query are separate files; one URL given twice is one file."""
+    urls = [f"{host.url}/x.mp3?id={each}" for each in (1, 2, 1)]
+    first, second, third = await suno.download_all(urls, tmp_path)
+    assert first == third != second
+    assert len(names(tmp_path)) == len(host.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("雨" * 72, f"{'雨' * 52}-{ID}0.mp3"),
+        ("CON", f"CON-{ID}0.mp3"),
+        ("con.x", f"_con.x-{ID}0.mp3"),
+        ("../../x", f"_.._x-{ID}0.mp3"),
+        ("/etc/passwd\0", f"_etc_passwd_-{ID}0.mp3"),
+    ],
+)
+async def test_titles(
+    host: FileHost, suno: SunoClient, tmp_path: Path, title: str, name: str
+) -> None:
+    """A title of any script and length gives a file in the directory, with its id in the name."""
+    track = song(host, title)
+    path = await suno.download(track, tmp_path / "music")
+    assert await suno.download_all(record(tracks=(track,)), tmp_path / "music") == [path]
+    assert names(tmp_path) == [f"music/{name}"]
+    assert path.read_bytes() == host.body
+    assert len(host.requests) == 1
+
+
+async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """A template applies to every file, and a hash keeps apart what it does not identify."""
+    info = record(tracks=(song(host), song(host, number=1)))
+    await suno.download_all(info, tmp_path, name="{task_id}/{index}-{title}")
+    assert names(tmp_path) == ["t/1-Rain.mp3", "t/2-Rain.mp3"]
+    first, second = await suno.download_all(info.tracks, tmp_path, name="songs/{title}")
+    assert first != second
+    assert first.parent == second.parent == tmp_path / "songs"
+    path = await suno.download(info.tracks[0], tmp_path, name="songs/{title}")
+    assert path == first
+    url = f"{host.url}/get?id=1"
+    path = await suno.download(url, tmp_path, name="one/{title}")
+    assert path.name.startswith("get-")
+
+
+@pytest.mark.parametrize("name", ["", "../x", "/x", "{artist}", "x.mp3", "a\0", "x" * 300])
+async def test_invalid_templates(
+    host: FileHost, suno: SunoClient, tmp_path: Path, name: str
+) -> None:
+    """An invalid template is an error before the first request, and before anything is read."""
+
+    async def source() -> AsyncIterator[str]:
+        pytest.fail("the source was read")
+        yield ""
+
+    with pytest.raises(InvalidInputError, match="name: "):
+        await suno.download(f"{host.url}/x.mp3", tmp_path / "new", name=name)
+    with pytest.raises(InvalidInputError, match="name: "):
+        await suno.download_all(source(), tmp_path / "new", name=name)
+    assert not host.requests
+    assert not (tmp_path / "new").exists()
+
+
+async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Covers are saved on request, must be images, and do not change the names of the songs."""
+    track = song(host, suno_image_url=f"{host.url}/small.jpeg")
+    info = record(tracks=(track,), media_urls=(track.suno_audio_url,))
+    paths = await suno.download_all(info, tmp_path)
+    with pytest.raises(DownloadsFailedError, match="audio instead of image"):
+        await suno.download_all(info, tmp_path, covers=True)
+    host.body = b"\xff\xd8\xff\xe0" + bytes(1000)
+    both = await suno.download_all(info, tmp_path, covers=True)
+    assert both == [*paths, tmp_path / f"Rain-{ID}0.jpeg"]
+    assert both[1].read_bytes() == host.body
+    assert [each[":path"] for each in host.requests] == ["/0.mp3", "/small.jpeg", "/small.jpeg"]
+
+
+async def test_files_of_unknown_kinds(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """A result whose URL does not show its kind may be any media file; a stem must be audio."""
+    host.body = b"\x00\x00\x00\x18ftypisom" + bytes(1000)
+    (path,) = await suno.download_all(record(media_urls=(f"{host.url}/result",)), tmp_path)
+    assert path.read_bytes() == host.body
+    host.body = b"\x89PNG\r\n\x1a\n" + bytes(1000)
+    with pytest.raises(DownloadsFailedError, match="image instead of audio"):
+        await suno.download_all(record(media_info={"vocals": f"{host.url}/v"}), tmp_path)
+
+
+async def test_songs_without_a_url(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """A song without a valid URL is an error, and the other files of its task are saved."""
+    tracks = (
+        song(host, suno_audio_url=""),
+        song(host, number=1),
+        song(host, number=2, suno_audio_url="ftp://x.example/2.mp3"),
+    )
+    with pytest.raises(DownloadsFailedError) as caught:
+        await suno.download_all(record(tracks=tracks), tmp_path)
+    assert len(caught.value.errors) == 2
+    assert f"no URL of the song '{ID}0'" in str(caught.value.errors[0])
+    assert names(tmp_path) == [f"Rain-{ID}1.mp3"]
+
+
+@pytest.mark.parametrize("template", [None, "{index}", "{title}"])
+async def test_refreshed_by_name(
+    host: FileHost,
+    suno: SunoClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    template: str | None,
+) -> None:
+    """A new URL is that of the same file, although the new record lists the songs in reverse."""
+    old = record(tracks=(song(host, "One"), song(host, "Two", 1)))
+    new = record(
+        tracks=(
+            song(host, "Two", 1, suno_audio_url=f"{host.url}/new-1.mp3"),
+            song(host, "One", suno_audio_url=f"{host.url}/new-0.mp3"),
+        ),
+    )
+
+    async def task_info(_task_id: str) -> TaskInfo:
+        return new
+
+    monkeypatch.setattr(suno._runtime().downloader, "_refresh", task_info)
+    host.paths = {"/0.mp3": 403}
+    await suno.download(old.tracks[0], tmp_path, name=template)
+    assert [each[":path"] for each in host.requests] == ["/0.mp3", "/new-0.mp3"]
+    host.requests.clear()
+    await suno.download_all(old, tmp_path / "all", name=template)
+    assert {each[":path"] for each in host.requests} == {"/0.mp3", "/new-0.mp3", "/1.mp3"}

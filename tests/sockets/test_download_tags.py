@@ -1,0 +1,307 @@
+"""Tags in downloads over real sockets: complete, or left out, and never at the cost of the song."""
+
+# These tests replace seams behind the public methods.
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import gzip
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from mutagen import id3
+
+from suno_async import (
+    ConfigurationError,
+    SunoClient,
+    TaskInfo,
+    TaskParam,
+    TaskStatus,
+    Track,
+)
+from suno_async.files import tagging, tags, transfers
+from suno_async.sandbox import KEY
+from suno_async.sandbox._media_files import PNG, mp3
+from tests.file_host import FileHost
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+MP3 = mp3("song", 1.0)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry at once."""
+    monkeypatch.setattr(transfers, "PAUSE", 0.0)
+
+
+@pytest.fixture
+async def host() -> AsyncIterator[FileHost]:
+    """Serve a song, and its cover."""
+    host = FileHost(MP3)
+    host.bodies = {"/large.png": PNG}
+    async with host.serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+async def suno(host: FileHost) -> AsyncIterator[SunoClient]:
+    """Open a client that may reach the host."""
+    async with SunoClient(KEY, base_url=host.url) as client:
+        yield client
+
+
+def song(host: FileHost, number: int = 0, cover: str = "/large.png") -> Track:
+    """Return a song with a cover."""
+    return Track(
+        task_id="t",
+        suno_id=f"song-{number}",
+        title="雨の朝",
+        prompt="[Verse]\nla la",
+        tags="slow piano",
+        model_name="chirp-crow",
+        suno_audio_url=f"{host.url}/{number}.mp3",
+        suno_image_large_url=f"{host.url}{cover}",
+    )
+
+
+def record(**fields: Any) -> TaskInfo:  # noqa: ANN401 (the fields of TaskInfo)
+    """Return the record of a finished task."""
+    return TaskInfo(task_id="t", status=TaskStatus.SUCCESS, **fields)
+
+
+def read(path: Path) -> Any:  # noqa: ANN401 (mutagen has no complete type hints)
+    """Return the tags of a file, and check that its audio is unchanged."""
+    assert path.read_bytes().endswith(MP3)
+    open_tags: Any = id3.ID3
+    return open_tags(path)
+
+
+def problems(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings."""
+    return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+
+
+def only(directory: Path) -> Path:
+    """Return the only file of a directory, part files included."""
+    (path,) = directory.iterdir()
+    return path
+
+
+async def test_a_song(
+    host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A song gets what its record says, and its cover, without a request with the key."""
+    path = await suno.download(song(host), tmp_path, tags=True)
+    found = read(path)
+    assert str(found["TIT2"]) == "雨の朝"
+    assert str(found["TCON"]) == "slow piano"
+    assert found["USLT::XXX"].text == "[Verse]\nla la"
+    assert str(found["TXXX:SUNO_ID"]) == "song-0"
+    assert str(found["TXXX:SUNO_TASK_ID"]) == "t"
+    assert str(found["TXXX:SUNO_MODEL"]) == "chirp-crow"
+    assert [each.data for each in found.getall("APIC")] == [PNG]
+    assert [each[":path"] for each in host.requests] == ["/0.mp3", "/large.png"]
+    assert all("x-api-key" not in each for each in host.requests)
+    assert only(tmp_path) == path
+    assert not problems(caplog)
+
+
+async def test_a_task(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """With the record of the task, its lyrics are written; covers that are saved have no tags."""
+    info = record(
+        tracks=(song(host), song(host, 1)), param=TaskParam(input={"lyrics": "from the job"})
+    )
+    paths = await suno.download_all(info, tmp_path, covers=True, tags=True)
+    assert [each.suffix for each in paths] == [".mp3", ".png"] * 2
+    for number, path in enumerate(paths[::2]):
+        assert str(read(path)["TXXX:SUNO_ID"]) == f"song-{number}"
+        assert read(path)["USLT::XXX"].text == "from the job"
+    assert [each.read_bytes() for each in paths[1::2]] == [PNG, PNG]
+
+
+async def test_other_files(
+    host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stem gets the id of its task; a URL, about which nothing is known, is saved as it is."""
+    stems = record(media_info={"vocals": f"{host.url}/vocals.mp3"})
+    stem, plain = await suno.download_all([stems, f"{host.url}/x.mp3"], tmp_path, tags=True)
+    assert list(read(stem)) == ["TXXX:SUNO_TASK_ID"]
+    assert plain.read_bytes() == MP3
+    assert not problems(caplog)
+
+
+async def test_without_tags(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """By default a song is saved as it arrived, and its cover is not requested."""
+    assert (await suno.download(song(host), tmp_path)).read_bytes() == MP3
+    assert len(host.requests) == 1
+
+
+async def test_never_half_tagged(
+    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While tags are written, nothing has the final name, and a failure keeps the song."""
+    write, seen = tags.write_tags, list[list[str]]()
+
+    def observed(path: Path, given: tags.Tags) -> None:
+        seen.append([each.suffix for each in tmp_path.iterdir()])
+        write(path, given)
+        seen.append([each.suffix for each in tmp_path.iterdir()])
+
+    monkeypatch.setattr(tagging, "write_tags", observed)
+    path = await suno.download(song(host), tmp_path, tags=True)
+    assert seen == [[".part", ".part"]] * 2
+    assert only(tmp_path) == path
+
+
+async def test_a_format_without_tags(
+    host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A song that cannot be tagged is saved as it arrived, with a warning."""
+    host.body = b"OggS" + bytes(1000)
+    path = await suno.download(song(host), tmp_path, tags=True)
+    assert path.read_bytes() == host.body
+    assert only(tmp_path) == path
+    (problem,) = problems(caplog)
+    assert problem.startswith(f"{path}: saved without tags: cannot write tags: neither MP3")
+
+
+async def test_a_damaged_song(
+    host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A song with tags that mutagen cannot read is saved as it arrived, with a warning."""
+    host.body = b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + bytes(1000)
+    path = await suno.download(song(host), tmp_path, tags=True)
+    assert path.read_bytes() == host.body
+    assert only(tmp_path) == path
+    assert "saved without tags" in problems(caplog)[0]
+
+
+async def test_without_mutagen(
+    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without mutagen, nothing is sent, and the error says what to install."""
+    monkeypatch.setitem(sys.modules, "mutagen", None)
+    with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[tags\]"'):
+        await suno.download(song(host), tmp_path, tags=True)
+    with pytest.raises(ConfigurationError):
+        await suno.download_all(record(tracks=(song(host),)), tmp_path, tags=True)
+    assert not host.requests
+    assert (await suno.download(song(host), tmp_path)).read_bytes() == MP3
+
+
+@pytest.mark.parametrize(
+    ("cover", "problem", "requests"),
+    [
+        (b"GIF89a" + bytes(100), "neither JPEG nor PNG", 1),
+        (b"", "neither JPEG nor PNG", 1),
+        (PNG + bytes(tagging.MOST_BYTES), "more than 5242880 bytes", 1),
+        (404, "HTTP 404", 1),
+        (503, "HTTP 503", 3),
+        ("https://127.0.0.2/x.png", "127.0.0.2", 1),
+        ("file:///etc/passwd", "no http", 0),
+    ],
+)
+async def test_covers_that_fail(  # noqa: PLR0913, PLR0917 (fixtures and parameters)
+    host: FileHost,
+    suno: SunoClient,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    cover: bytes | int | str,
+    problem: str,
+    requests: int,
+) -> None:
+    """If its cover cannot be used, a song is saved with the other tags and a warning."""
+    track = song(host)
+    if isinstance(cover, bytes):
+        host.bodies["/large.png"] = cover
+    elif isinstance(cover, int):
+        host.paths["/large.png"] = cover
+    elif cover.startswith("https"):
+        host.locations["/large.png"] = cover
+    else:
+        track = Track(suno_image_url=cover, suno_audio_url=track.suno_audio_url)
+    path = await suno.download(track, tmp_path, tags=True)
+    assert "APIC:Cover" not in read(path)
+    assert [each[":path"] for each in host.requests] == ["/0.mp3", *["/large.png"] * requests]
+    (warning,) = problems(caplog)
+    assert warning.startswith(f"{path}: saved without cover: ")
+    assert problem in warning
+
+
+@pytest.mark.parametrize("damage", ["none", "cut", "flipped", "bomb"])
+async def test_compressed_covers(
+    host: FileHost,
+    suno: SunoClient,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
+) -> None:
+    """A compressed cover is decompressed up to the bound; a damaged one is left out."""
+    body = bytearray(gzip.compress(PNG if damage != "bomb" else PNG + bytes(10**8)))
+    if damage == "cut":
+        del body[-9:]
+    elif damage == "flipped":
+        body[15:25] = b"\xff" * 10
+    host.bodies["/large.png"] = bytes(body)
+    host.bodies["/0.mp3"] = gzip.compress(MP3)
+    host.headers["Content-Encoding"] = "gzip"
+    path = await suno.download(song(host), tmp_path, tags=True)
+    assert ("APIC:Cover" in read(path)) == (damage == "none")
+    assert bool(problems(caplog)) == (damage != "none")
+
+
+async def test_unsupported_compression(
+    host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cover whose compression is unknown is left out."""
+    host.headers["Content-Encoding"] = "br"
+    connections = suno._runtime().connections
+    await tagging.Tagger(connections, tmp_path / "x.mp3", song(host), None).fetch_cover(None)
+    assert "unsupported content encoding 'br'" in problems(caplog)[0]
+    assert len(host.requests) == 1
+
+
+async def test_expired_covers(
+    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the URL of a song has expired, its cover also comes from the new record."""
+    new = song(host, cover="/new.png")
+    host.bodies["/new.png"] = PNG
+
+    async def task_info(_task_id: str) -> TaskInfo:
+        return record(tracks=(song(host, 1), new))
+
+    monkeypatch.setattr(suno._runtime().downloader, "_refresh", task_info)
+    host.paths = {"/old.mp3": 403, "/large.png": 403}
+    old = Track(
+        task_id="t",
+        suno_id="song-0",
+        title=new.title,
+        suno_audio_url=f"{host.url}/old.mp3",
+        suno_image_url=f"{host.url}/large.png",
+    )
+    path = await suno.download(old, tmp_path, tags=True)
+    assert [each.data for each in read(path).getall("APIC")] == [PNG]
+    assert [each[":path"] for each in host.requests] == ["/old.mp3", "/0.mp3", "/new.png"]
+
+
+async def test_existing_files_stay(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """A file that is kept is not tagged; one that is replaced is."""
+    path = await suno.download(song(host), tmp_path)
+    assert await suno.download(song(host), tmp_path, tags=True) == path
+    assert path.read_bytes() == MP3
+    await suno.download(song(host), tmp_path, tags=True, overwrite=True)
+    assert str(read(path)["TXXX:SUNO_ID"]) == "song-0"
+
+
+async def test_resumed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """A song that arrives in several attempts is tagged once it is complete."""
+    host.cuts = [1000, 500]
+    path = await suno.download(song(host), tmp_path, tags=True)
+    assert str(read(path)["TIT2"]) == "雨の朝"
+    assert [each[":path"] for each in host.requests] == ["/0.mp3"] * 3 + ["/large.png"]
