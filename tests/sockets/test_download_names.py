@@ -136,7 +136,6 @@ async def test_invalid_templates(
 
     async def source() -> AsyncIterator[str]:
         pytest.fail("the source was read")
-        yield ""
 
     with pytest.raises(InvalidInputError, match="name: "):
         await suno.download(f"{host.url}/x.mp3", tmp_path / "new", name=name)
