@@ -56,7 +56,6 @@ class Credentials:
         self._former: Credentials | None = None
         self.headers = {
             "x-api-key": key,
-            "Content-Type": "application/json",
             # Only encodings that can be decompressed in bounded pieces.
             "Accept-Encoding": "gzip, deflate",
         }
