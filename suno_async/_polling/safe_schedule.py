@@ -58,19 +58,35 @@ class SafeSchedule(Generic[E]):
 
     def pop(self, now: float) -> E | None:
         """Forward to `Schedule.pop`."""
-        return self._call(None, self._schedule.pop, now)
+        # Here and below, what `_call` does is written out for every poll's calls.
+        if self.failure is None:
+            try:
+                return self._schedule.pop(now)
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
+        return None
 
     def next_due(self) -> float | None:
         """Forward to `Schedule.next_due`."""
-        return self._call(None, self._schedule.next_due)
+        if self.failure is None:
+            try:
+                return self._schedule.next_due()
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
+        return None
 
     def defer(self, entry: E, now: float) -> bool:
         """Forward to `Schedule.defer`."""
-        return self._call(True, self._schedule.defer, entry, now)  # noqa: FBT003 (what it returns)
+        if self.failure is None:
+            try:
+                return self._schedule.defer(entry, now)
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
+        return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
         """Forward to `Schedule.retry`."""
-        return self._call(True, self._schedule.retry, entry, now, at)  # noqa: FBT003 (as above)
+        return self._call(True, self._schedule.retry, entry, now, at)  # noqa: FBT003 (what it returns)
 
     def settle(self, entry: E, duration: float | None) -> None:
         """Forward to `Schedule.settle`."""

@@ -109,8 +109,8 @@ class AdaptiveSchedule(Generic[E]):
         """Return the earliest time at which `pop` may return an entry; None if it holds none."""
         due = self._ranking.next_due()
         for heap in (self._parked, self._planned):
-            if (key := heap.first_key()) is not None:
-                due = min(due, key)
+            if (key := heap.first_key()) is not None and key < due:
+                due = key
         return due if due < math.inf else None
 
     def defer(self, entry: E, now: float) -> bool:
@@ -163,16 +163,16 @@ class AdaptiveSchedule(Generic[E]):
 
     def _join(self, entry: E, now: float) -> None:
         """Put an entry into its cohort, or set it apart if it is past the horizon and not due."""
-        born = entry.known_since
-        span: int | str = math.floor(born / self._tuning.cohort_span)
-        if entry.created_at is None and entry.asked_at is None:
-            span = UNKNOWN
-        elif entry.seen_age >= self._plans.horizon or now >= self._cohorts.over(born):
-            span = PAST
-            due = self._frame.earliest(entry) if entry.failures else self._frame.latest(entry)
-            if due > now:
-                self._parked.push(entry, due)
-                return
+        span: int | str = UNKNOWN
+        if entry.created_at is not None or entry.asked_at is not None:
+            born = entry.known_since
+            span = math.floor(born / self._tuning.cohort_span)
+            if entry.seen_age >= self._plans.horizon or now >= self._cohorts.over(born):
+                span = PAST
+                due = self._frame.earliest(entry) if entry.failures else self._frame.latest(entry)
+                if due > now:
+                    self._parked.push(entry, due)
+                    return
         if (cohort := self._cohorts.join(entry, span)) is not None:
             self._ranking.place(cohort, now)
 

@@ -50,16 +50,22 @@ class LazyHeap(Generic[P]):
     def first(self) -> P | None:
         """Return the item with the least key; None if there is none."""
         items = self._items
-        while items and items[0][2].place != items[0][1]:
+        while items:
+            _, number, item = items[0]
+            if item.place == number:
+                return item
             heapq.heappop(items)
-        return items[0][2] if items else None
+        return None
 
     def first_key(self) -> float | None:
         """Return the least key; None if there is none."""
-        return None if self.first() is None else self._items[0][0]
+        return self._items[0][0] if self._items and self.first() is not None else None
 
     def pop_up_to(self, key: float) -> P | None:
         """Remove and return the first item if its key is at most `key`; else return None."""
+        # Most calls end here. If an invalid place comes first, its key is the least all the same.
+        if not self._items or self._items[0][0] > key:
+            return None
         item = self.first()
         if item is None or self._items[0][0] > key:
             return None

@@ -38,6 +38,7 @@ class Ranking(Generic[E]):
         self._waiting = LazyHeap[Cohort[E]](numbers)
         self._bulk = LazyHeap[Cohort[E]](numbers)
         self._interactive = LazyHeap[Cohort[E]](numbers)
+        self._heaps = (self._waiting, self._bulk, self._interactive)
         self._share = FairShare(tuning.bulk_share)
         self._next_rerank = -math.inf
         # Cohorts that still have the place that an older plan gave them, and the plans' revision.
@@ -51,8 +52,12 @@ class Ranking(Generic[E]):
 
     def next_due(self) -> float:
         """Return the earliest time at which `best` may return a cohort; infinity if none exists."""
-        heads = (self._waiting.first(), self._bulk.first(), self._interactive.first())
-        return min((head.due for head in heads if head is not None), default=math.inf)
+        due = math.inf
+        for heap in self._heaps:
+            head = heap.first()
+            if head is not None and head.due < due:
+                due = head.due
+        return due
 
     def place(self, cohort: Cohort[E], now: float) -> None:
         """Give a cohort that competes the place where its head belongs; remove it if it is empty.
@@ -68,8 +73,8 @@ class Ranking(Generic[E]):
         if now >= cohort.over and not self._cohorts.grow_old(cohort):
             cohort.place = None
             return
-        cohort.due = self._due(cohort, head, now)
-        if self._must_wait(cohort, max(now, cohort.due)):
+        cohort.due = due = self._due(cohort, head, now)
+        if self._must_wait(cohort, max(now, due)):
             cohort.due = max(self._frame.earliest(head), cohort.ends)
         if cohort.due > now:
             cohort.plan = None
@@ -116,7 +121,8 @@ class Ranking(Generic[E]):
 
     def _choose(self, now: float) -> Cohort[E] | None:
         """Return the most urgent cohort of the class whose turn it is."""
-        self.finish_placing(now)
+        if self._unplaced:
+            self.finish_placing(now)
         bulk, interactive = self._bulk.first(), self._interactive.first()
         if bulk is None or interactive is None:
             return bulk or interactive
