@@ -101,8 +101,8 @@ class Transport:
         try:
             # Check only now: other requests may have been refused while this one waited for its
             # permit.
-            self.breaker.check(self._loop.time(), spends=spends)
             started = self._loop.time()
+            self.breaker.check(started, spends=spends)
             self._observer.request_sent(request.method, request.path)
             try:
                 result = read(*await self._sender.send(request, permit))
