@@ -41,6 +41,7 @@ f instead of f itself, so the noise of an estimate does less harm.
 from __future__ import annotations
 
 import itertools
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,18 +80,32 @@ class InspectionPlan:
         self._weight = weight
         # Tuples of numbers, because Python's garbage collector does not look into them.
         self._finished = tuple(distribution.resampled(self.step, steps))
-        apart = max(1, round(floor / self.step + 0.499))
-        area = _area(self._finished, self.step)
-        due, _ = _inspect(self._finished, area, self.step, apart, price / weight)
-        self._due = tuple(due)
-        _, cost = _inspect(self._finished, area, self.step, apart, future_price / weight)
-        reach = max(1, slope_steps // 2)
-        self._gain = tuple(
+        self._apart = max(1, round(floor / self.step + 0.499))
+        self._price = price
+        self._future_price = future_price
+        self._reach = max(1, slope_steps // 2)
+
+    # The two halves of a plan take about a millisecond each. Many plans need only one of them:
+    # tasks of unknown age have no due age, and young tasks have no urgency yet.
+
+    @cached_property
+    def _due(self) -> tuple[int, ...]:
+        due, _ = self._inspect(self._price)
+        return tuple(due)
+
+    @cached_property
+    def _gain(self) -> tuple[float, ...]:
+        _, cost = self._inspect(self._future_price)
+        steps, reach = self._steps, self._reach
+        return tuple(
             finished
             + (cost[high := min(n + reach, steps)] - cost[low := max(n - reach, 0)])
             / ((high - low) * self.step)
             for n, finished in enumerate(self._finished)
         )
+
+    def _inspect(self, price: float) -> tuple[list[int], list[float]]:
+        return _inspect(self._finished, self.step, self._apart, price / self._weight)
 
     def due(self, since: float) -> float:
         """Return the age at which a check is due, for a task last known to run at age `since`."""
@@ -107,15 +122,15 @@ class InspectionPlan:
     def urgency_given(self, finished: float, age: float) -> float:
         """Return the urgency at this age. `finished` is F at the age last known to run."""
         # `_at` is written out here: this runs hundreds of times a second.
-        position = age / self.step
+        position, gains = age / self.step, self._gain
         if position >= self._steps:
-            gain = self._gain[-1]
+            gain = gains[-1]
         elif position <= 0.0:
-            gain = self._gain[0]
+            gain = gains[0]
         else:
             number = int(position)
-            low = self._gain[number]
-            gain = low + (self._gain[number + 1] - low) * (position - number)
+            low = gains[number]
+            gain = low + (gains[number + 1] - low) * (position - number)
         return self._weight * (gain - finished) / (1.0 - finished)
 
     def price(self, since: float, age: float) -> float:
@@ -141,16 +156,8 @@ def _at(values: tuple[float, ...], position: float) -> float:
     return low + (values[number + 1] - low) * (position - number)
 
 
-def _area(finished: tuple[float, ...], step: float) -> list[float]:
-    """Return the integral of F up to each age of the grid."""
-    area = [0.0]
-    for low, high in itertools.pairwise(finished):
-        area.append(area[-1] + (low + high) / 2.0 * step)
-    return area
-
-
 def _inspect(
-    finished: tuple[float, ...], area: list[float], step: float, apart: int, price: float
+    finished: tuple[float, ...], step: float, apart: int, price: float
 ) -> tuple[list[int], list[float]]:
     """Solve the recursion above for one price, from the last age back to the first.
 
@@ -160,6 +167,9 @@ def _inspect(
     last = len(finished) - 1
     due = [last] * (last + 1)
     cost = [0.0] * (last + 1)
+    area = [0.0]
+    for low, high in itertools.pairwise(finished):
+        area.append(area[-1] + (low + high) / 2.0 * step)
     # The lines of the lower envelope: the age of the check, and the intercept. Ages decrease along
     # it. The abscissas of the queries decrease too, so the best line only moves towards the end.
     # Names for the last and the best line save a third of the time, and this is most of the time
