@@ -51,14 +51,17 @@ class SafeSchedule(Generic[E]):
 
     def add(self, entry: E, now: float) -> bool:
         """Forward to `Schedule.add`. Return False if it raised."""
+        # In the methods that every poll calls, the code of `_call` is written out.
         if self.failure is None:
-            self._call(None, self._schedule.add, entry, now)
-            return self.failure is None
+            try:
+                self._schedule.add(entry, now)
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
+                return False
         return True
 
     def pop(self, now: float) -> E | None:
         """Forward to `Schedule.pop`."""
-        # Here and below, what `_call` does is written out for every poll's calls.
         if self.failure is None:
             try:
                 return self._schedule.pop(now)

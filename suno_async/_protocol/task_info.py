@@ -151,7 +151,7 @@ def _task_info(record: _Record, task_id: str, body: bytes) -> TaskInfo:
         duration_s=record.duration_s,
         credits=record.credits,
         tracks=tuple([_track(item, task_id) for item in songs[:MAX_ITEMS]]) if songs else (),
-        media_urls=_media_urls(result),
+        media_urls=_media_urls(result) if record.result else (),
         media_info=result.media_info or {},
         usage=result.usage and bounded(result.usage),
         failure=failure,

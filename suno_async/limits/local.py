@@ -258,7 +258,9 @@ class LocalLimiter:
         self._wake()
 
     async def _grant(self) -> LocalPermit:
-        async with self._turn:
+        # `async with` would add two coroutines to every request.
+        await self._turn.acquire()
+        try:
             now = self.now()
             if now >= self._recover_at:
                 self._recover()
@@ -279,11 +281,12 @@ class LocalLimiter:
                 has_room = self._counted < self._most and self._pause.until <= now
                 if bucket is self._bucket and has_room:
                     break
-            permit = LocalPermit(self)
             self._counted += 1
             self._recent.append(now)
             self.granted += 1
-            return permit
+            return LocalPermit(self)
+        finally:
+            self._turn.release()
 
     def _set_limit(self, limit: float) -> None:
         """Change the highest rate. A cut after a 429 stays in effect."""
