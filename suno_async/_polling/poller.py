@@ -225,8 +225,7 @@ class Poller:
                 continue
             if self._schedule.failure is not None:
                 return
-            due = self._schedule.next_due()
-            if due is None or len(self._in_flight) >= MOST_IN_FLIGHT:
+            if len(self._in_flight) >= MOST_IN_FLIGHT or (due := self._schedule.next_due()) is None:
                 await self._wake.wait()
                 continue
             now = self._loop.time()

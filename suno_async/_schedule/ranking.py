@@ -153,10 +153,11 @@ class Ranking(Generic[E]):
     def _prepare(self, cohort: Cohort[E], head: E) -> None:
         """Give a cohort what its urgency is calculated from."""
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
-        base = head.known_since
         if cohort.key[2] == UNKNOWN:
             # The age may be anything. Most ids that were kept from before belong to ended tasks.
             base = head.added_at - self._plans.typical_age(cohort.kind)
+        else:
+            base = head.known_since
         last = head.added_at if head.asked_at is None else head.asked_at
         cohort.rank(plan, head.seen_age, base, last, self._tuning.patience)
 
