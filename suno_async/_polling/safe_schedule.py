@@ -97,7 +97,11 @@ class SafeSchedule(Generic[E]):
 
     def discard(self, entry: E) -> None:
         """Forward to `Schedule.discard`."""
-        self._call(None, self._schedule.discard, entry)
+        if self.failure is None:
+            try:
+                self._schedule.discard(entry)
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
 
     def promote(self, entry: E) -> None:
         """Forward to `Schedule.promote`. The entry becomes interactive even if that raises."""

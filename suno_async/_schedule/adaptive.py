@@ -98,9 +98,12 @@ class AdaptiveSchedule(Generic[E]):
         """Remove and return the most urgent entry at `now`; None if none is due."""
         self._plans.refit(now)
         self._ranking.follow_plans(now)
-        self._rejoin(now)
+        if self._parked.items:
+            self._rejoin(now)
         self._ranking.wake(now)
-        entry = self._pop_planned(now) or self._pop_ranked(now)
+        entry = self._pop_planned(now) if self._planned.items else None
+        if entry is None:
+            entry = self._pop_ranked(now)
         if entry is not None:
             self._ranking.finish_placing(now)
         return entry
@@ -109,7 +112,7 @@ class AdaptiveSchedule(Generic[E]):
         """Return the earliest time at which `pop` may return an entry; None if it holds none."""
         due = self._ranking.next_due()
         for heap in (self._parked, self._planned):
-            if (key := heap.first_key()) is not None and key < due:
+            if heap.items and (key := heap.first_key()) is not None and key < due:
                 due = key
         return due if due < math.inf else None
 
@@ -145,6 +148,8 @@ class AdaptiveSchedule(Generic[E]):
 
     def discard(self, entry: E) -> None:
         """Forget an entry, whether it was popped or not."""
+        if entry.place is None:
+            return
         cohort = self._cohorts.holding(entry)
         entry.place = None
         if cohort is not None:

@@ -34,6 +34,9 @@ class Ranking(Generic[E]):
         self._frame = frame
         self._plans = plans
         self._tuning = tuning
+        self._span = tuning.cohort_span
+        # Whether a check would be too near the last one, at the deadline.
+        self._is_too_near = frame.is_too_near
         numbers = itertools.count()
         self._waiting = LazyHeap[Cohort[E]](numbers)
         self._bulk = LazyHeap[Cohort[E]](numbers)
@@ -54,8 +57,7 @@ class Ranking(Generic[E]):
         """Return the earliest time at which `best` may return a cohort; infinity if none exists."""
         due = math.inf
         for heap in self._heaps:
-            head = heap.first()
-            if head is not None and head.due < due:
+            if heap.items and (head := heap.first()) is not None and head.due < due:
                 due = head.due
         return due
 
@@ -74,7 +76,7 @@ class Ranking(Generic[E]):
             cohort.place = None
             return
         cohort.due = due = self._due(cohort, head, now)
-        if self._must_wait(cohort, max(now, due)):
+        if self._is_too_near(max(now, due), cohort.ends, self._span):
             cohort.due = max(self._frame.earliest(head), cohort.ends)
         if cohort.due > now:
             cohort.plan = None
@@ -103,7 +105,8 @@ class Ranking(Generic[E]):
 
     def wake(self, now: float) -> None:
         """Place the cohorts that have become due, and bring urgencies up to date."""
-        while (cohort := self._waiting.pop_up_to(now)) is not None:
+        waiting = self._waiting
+        while waiting.items and (cohort := waiting.pop_up_to(now)) is not None:
             self.place(cohort, now)
         if now >= self._next_rerank:
             self._rerank(now)
@@ -113,7 +116,7 @@ class Ranking(Generic[E]):
         while (cohort := self._choose(now)) is not None:
             head = cohort.head
             is_valid = head is not None and head.place == cohort.number
-            if is_valid and not self._must_wait(cohort, now):
+            if is_valid and not self._is_too_near(now, cohort.ends, self._span):
                 self._share.served(preferred=cohort.interactive)
                 return cohort
             self.place(cohort, now)
@@ -123,7 +126,8 @@ class Ranking(Generic[E]):
         """Return the most urgent cohort of the class whose turn it is."""
         if self._unplaced:
             self.finish_placing(now)
-        bulk, interactive = self._bulk.first(), self._interactive.first()
+        bulk = self._bulk.first()
+        interactive = self._interactive.first() if self._interactive.items else None
         if bulk is None or interactive is None:
             return bulk or interactive
         if self._share.is_turn_of_other:
@@ -145,10 +149,6 @@ class Ranking(Generic[E]):
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
         due = head.known_since + plan.due(head.seen_age)
         return max(earliest, min(due, self._frame.latest(head)))
-
-    def _must_wait(self, cohort: Cohort[E], when: float) -> bool:
-        """Return whether a check at `when` would be too near the last one, at the deadline."""
-        return self._frame.is_too_near(when, cohort.ends, self._tuning.cohort_span)
 
     def _prepare(self, cohort: Cohort[E], head: E) -> None:
         """Give a cohort what its urgency is calculated from."""
