@@ -226,13 +226,13 @@ class Poller:
                 continue
             if self._schedule.failure is not None:
                 return
-            due = self._schedule.next_due()
-            if due is None or len(self._in_flight) >= MOST_IN_FLIGHT:
+            if len(self._in_flight) >= MOST_IN_FLIGHT or (due := self._schedule.next_due()) is None:
                 await self._wake.wait()
                 continue
-            if not await self._is_key_good():
+            now = self._loop.time()
+            if self._transport.breaker.doubts_key(now) and not await self._is_key_good():
                 continue
-            if due > self._loop.time():
+            if due > now:
                 await self._sleep_until(due)
                 continue
             # Take the permit first. A task chosen earlier could be the wrong one by the time the
