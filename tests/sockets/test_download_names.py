@@ -133,15 +133,18 @@ async def test_invalid_templates(
     host: FileHost, suno: SunoClient, tmp_path: Path, name: str
 ) -> None:
     """An invalid template is an error before the first request, and before anything is read."""
+    read: list[str] = []
 
     async def source() -> AsyncIterator[str]:
-        pytest.fail("the source was read")
+        read.append("read")
+        yield f"{host.url}/x.mp3"
 
     with pytest.raises(InvalidInputError, match="name: "):
         await suno.download(f"{host.url}/x.mp3", tmp_path / "new", name=name)
     with pytest.raises(InvalidInputError, match="name: "):
         await suno.download_all(source(), tmp_path / "new", name=name)
     assert not host.requests
+    assert not read
     assert not (tmp_path / "new").exists()
 
 
