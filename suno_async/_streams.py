@@ -131,11 +131,14 @@ async def _collected(tasks: Iterable[TaskRef] | AsyncIterable[TaskRef]) -> dict[
 
 
 async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | None:
-    try:
-        async with asyncio.timeout_at(ends_at):
-            item = await queue.get()
-    except TimeoutError:
-        return None
+    if ends_at is None:
+        item = await queue.get()
+    else:
+        try:
+            async with asyncio.timeout_at(ends_at):
+                item = await queue.get()
+        except TimeoutError:
+            return None
     return item if isinstance(item, Success | Failure) else None
 
 

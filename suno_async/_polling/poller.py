@@ -32,7 +32,7 @@ from suno_async.errors import AuthenticationError, ClientClosedError, SunoError
 from suno_async.outcomes import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
 
     from suno_async._clock import Clock
     from suno_async._schedule.durations import Durations
@@ -69,7 +69,7 @@ class Poller:
         clock: Clock,
         observer: Observer,
         on_ended: Callable[[str], None] = lambda _: None,
-        keep: Callable[[TaskInfo], Awaitable[None]] | None = None,
+        keep: Callable[[TaskInfo], asyncio.Future[None]] | None = None,
     ) -> None:
         def make() -> Schedule[Watched]:
             if policy.schedule == "backoff":
@@ -78,6 +78,7 @@ class Poller:
 
         self._transport = transport
         self._keep = keep
+        self._keeping: set[Watched] = set()
         self._has_deadlines = policy.deadline is not None
         self._loop = asyncio.get_running_loop()
         self._clock = clock
@@ -225,13 +226,13 @@ class Poller:
                 continue
             if self._schedule.failure is not None:
                 return
-            due = self._schedule.next_due()
-            if due is None or len(self._in_flight) >= MOST_IN_FLIGHT:
+            if len(self._in_flight) >= MOST_IN_FLIGHT or (due := self._schedule.next_due()) is None:
                 await self._wake.wait()
                 continue
-            if not await self._is_key_good():
+            now = self._loop.time()
+            if self._transport.breaker.doubts_key(now) and not await self._is_key_good():
                 continue
-            if due > self._loop.time():
+            if due > now:
                 await self._sleep_until(due)
                 continue
             # Take the permit first. A task chosen earlier could be the wrong one by the time the
@@ -256,14 +257,11 @@ class Poller:
         self.polls += 1
 
     async def _ask(self, task_id: str, permit: Permit) -> TaskInfo:
-        info = await self._transport.once(
+        return await self._transport.once(
             task_info_request(task_id),
             lambda status, headers, body: read_task_info(status, headers, body, task_id),
             permit,
         )
-        if self._keep is not None and info.status.terminal:
-            await self._keep(info)
-        return info
 
     async def _sleep_until(self, when: float) -> None:
         timer = self._loop.call_at(when, self._wake.set)
@@ -314,7 +312,7 @@ class Poller:
         for entry in entries:
             entry.place = None
         # Tasks with a request in flight return to the schedule with its reply.
-        out = {entry for entry, _ in self._in_flight.values()}
+        out = {entry for entry, _ in self._in_flight.values()} | self._keeping
         for number, entry in enumerate(entries, 1):
             if entry not in out and self._watches.holds(entry):
                 self._schedule.add(entry, self._loop.time())
@@ -332,13 +330,30 @@ class Poller:
             if self._closed:
                 self._watches.end(entry, _closed(entry.task_id))
             elif error is None:
-                self.replies.handle_record(entry, task.result())
+                self._answered(entry, task.result())
             elif isinstance(error, SunoError):
                 self.replies.handle_error(entry, error)
             else:
                 self.replies.end_by_bug(entry, error, "polling")
         except Exception as bug:  # noqa: BLE001 (a bug of any kind ends the waits of this task)
             self.replies.end_by_bug(entry, bug, "handling a reply")
+
+    def _answered(self, entry: Watched, info: TaskInfo) -> None:
+        """Handle a record, a final one only after it was stored."""
+        if self._keep is None or not info.status.terminal:
+            self.replies.handle_record(entry, info)
+            return
+
+        def kept(_: object) -> None:
+            self._keeping.discard(entry)
+            try:
+                self.replies.handle_record(entry, info)
+            except Exception as bug:  # noqa: BLE001 (as for every reply)
+                self.replies.end_by_bug(entry, bug, "handling a reply")
+
+        storing = self._keep(info)
+        self._keeping.add(entry)
+        storing.add_done_callback(kept)
 
     async def _end_all_by(self, error: SunoError) -> None:
         """End every wait with its own copy of `error`."""

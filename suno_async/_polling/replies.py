@@ -65,7 +65,7 @@ class ReplyHandler:
 
     def handle_record(self, entry: Watched, info: TaskInfo) -> None:
         """Apply a task record: end the wait, or schedule the next check."""
-        self._deadlines.answered_at = self._clock.mono()
+        self._deadlines.answered_at = now = self._clock.mono()
         self._observer.task_polled(info)
         if not self._watches.holds(entry):
             return  # the last waiter was cancelled while the request was in flight
@@ -76,7 +76,7 @@ class ReplyHandler:
         if info.status.terminal:
             self._end(entry, info)
         else:
-            self._continue(entry, info)
+            self._continue(entry, info, now)
         self._schedule.prove()
 
     def handle_error(self, entry: Watched, error: SunoError) -> None:
@@ -115,14 +115,15 @@ class ReplyHandler:
         if info.complete_at is not None:
             self.delays.append(max(0.0, self._clock.unix() - info.complete_at))
 
-    def _continue(self, entry: Watched, info: TaskInfo) -> None:
+    def _continue(self, entry: Watched, info: TaskInfo, now: float) -> None:
         if info.status is TaskStatus.UNKNOWN and info.raw_status not in self._unknown_words:
             self._unknown_words.add(info.raw_status)
             logger.warning("unknown task status %r: polling continues", info.raw_status)
-        entry.last_status = sys.intern(info.raw_status)
+        if entry.last_status != info.raw_status:
+            entry.last_status = sys.intern(info.raw_status)
         for watcher in entry.watchers:
             watcher.read(info)
-        if not self._schedule.defer(entry, self._clock.mono()):
+        if not self._schedule.defer(entry, now):
             error = timeout_error(entry, "not finished at its deadline", self._clock)
             self._watches.end(entry, error, info)
 

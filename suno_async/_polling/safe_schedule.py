@@ -51,26 +51,45 @@ class SafeSchedule(Generic[E]):
 
     def add(self, entry: E, now: float) -> bool:
         """Forward to `Schedule.add`. Return False if it raised."""
+        # In the methods that every poll calls, the code of `_call` is written out.
         if self.failure is None:
-            self._call(None, self._schedule.add, entry, now)
-            return self.failure is None
+            try:
+                self._schedule.add(entry, now)
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
+                return False
         return True
 
     def pop(self, now: float) -> E | None:
         """Forward to `Schedule.pop`."""
-        return self._call(None, self._schedule.pop, now)
+        if self.failure is None:
+            try:
+                return self._schedule.pop(now)
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
+        return None
 
     def next_due(self) -> float | None:
         """Forward to `Schedule.next_due`."""
-        return self._call(None, self._schedule.next_due)
+        if self.failure is None:
+            try:
+                return self._schedule.next_due()
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
+        return None
 
     def defer(self, entry: E, now: float) -> bool:
         """Forward to `Schedule.defer`."""
-        return self._call(True, self._schedule.defer, entry, now)  # noqa: FBT003 (what it returns)
+        if self.failure is None:
+            try:
+                return self._schedule.defer(entry, now)
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
+        return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
         """Forward to `Schedule.retry`."""
-        return self._call(True, self._schedule.retry, entry, now, at)  # noqa: FBT003 (as above)
+        return self._call(True, self._schedule.retry, entry, now, at)  # noqa: FBT003 (what it returns)
 
     def settle(self, entry: E, duration: float | None) -> None:
         """Forward to `Schedule.settle`."""
@@ -78,7 +97,11 @@ class SafeSchedule(Generic[E]):
 
     def discard(self, entry: E) -> None:
         """Forward to `Schedule.discard`."""
-        self._call(None, self._schedule.discard, entry)
+        if self.failure is None:
+            try:
+                self._schedule.discard(entry)
+            except Exception as error:  # noqa: BLE001 (as in `_call`)
+                self.fail(error)
 
     def promote(self, entry: E) -> None:
         """Forward to `Schedule.promote`. The entry becomes interactive even if that raises."""

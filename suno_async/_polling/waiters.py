@@ -152,7 +152,10 @@ class WatchList:
         entry = self._entries.get(task_id)
         if entry is None:
             return
-        entry.watchers = tuple(each for each in entry.watchers if each is not watcher)
+        if len(entry.watchers) == 1 and entry.watchers[0] is watcher:
+            entry.watchers = ()
+        else:
+            entry.watchers = tuple(each for each in entry.watchers if each is not watcher)
         if not entry.watchers:
             del self._entries[task_id]
             self._schedule.discard(entry)

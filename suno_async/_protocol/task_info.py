@@ -134,6 +134,7 @@ def _task_info(record: _Record, task_id: str, body: bytes) -> TaskInfo:
     result = record.result or _NO_RESULT
     param = record.param or _NO_PARAM
     status = _STATUSES.get(record.status or "") or TaskStatus(record.status or "")
+    given = bounded(param.input) if param.input else {}
     songs = result.suno_data
     failure = None
     if status is _FAILED:
@@ -145,13 +146,13 @@ def _task_info(record: _Record, task_id: str, body: bytes) -> TaskInfo:
         provider=record.provider or "",
         model_version=record.model_version or "",
         source=record.source or "",
-        param=TaskParam(param.model or "", param.callback_url, bounded(param.input or {})),
+        param=TaskParam(param.model or "", param.callback_url, given),
         create_at=unix_time(record.create_at),
-        complete_at=unix_time(record.complete_at),
+        complete_at=None if record.complete_at is None else unix_time(record.complete_at),
         duration_s=record.duration_s,
         credits=record.credits,
         tracks=tuple([_track(item, task_id) for item in songs[:MAX_ITEMS]]) if songs else (),
-        media_urls=_media_urls(result),
+        media_urls=_media_urls(result) if record.result else (),
         media_info=result.media_info or {},
         usage=result.usage and bounded(result.usage),
         failure=failure,

@@ -98,9 +98,12 @@ class AdaptiveSchedule(Generic[E]):
         """Remove and return the most urgent entry at `now`; None if none is due."""
         self._plans.refit(now)
         self._ranking.follow_plans(now)
-        self._rejoin(now)
+        if self._parked.items:
+            self._rejoin(now)
         self._ranking.wake(now)
-        entry = self._pop_planned(now) or self._pop_ranked(now)
+        entry = self._pop_planned(now) if self._planned.items else None
+        if entry is None:
+            entry = self._pop_ranked(now)
         if entry is not None:
             self._ranking.finish_placing(now)
         return entry
@@ -109,8 +112,8 @@ class AdaptiveSchedule(Generic[E]):
         """Return the earliest time at which `pop` may return an entry; None if it holds none."""
         due = self._ranking.next_due()
         for heap in (self._parked, self._planned):
-            if (key := heap.first_key()) is not None:
-                due = min(due, key)
+            if heap.items and (key := heap.first_key()) is not None and key < due:
+                due = key
         return due if due < math.inf else None
 
     def defer(self, entry: E, now: float) -> bool:
@@ -145,6 +148,8 @@ class AdaptiveSchedule(Generic[E]):
 
     def discard(self, entry: E) -> None:
         """Forget an entry, whether it was popped or not."""
+        if entry.place is None:
+            return
         cohort = self._cohorts.holding(entry)
         entry.place = None
         if cohort is not None:
@@ -163,16 +168,16 @@ class AdaptiveSchedule(Generic[E]):
 
     def _join(self, entry: E, now: float) -> None:
         """Put an entry into its cohort, or set it apart if it is past the horizon and not due."""
-        born = entry.known_since
-        span: int | str = math.floor(born / self._tuning.cohort_span)
-        if entry.created_at is None and entry.asked_at is None:
-            span = UNKNOWN
-        elif entry.seen_age >= self._plans.horizon or now >= self._cohorts.over(born):
-            span = PAST
-            due = self._frame.earliest(entry) if entry.failures else self._frame.latest(entry)
-            if due > now:
-                self._parked.push(entry, due)
-                return
+        span: int | str = UNKNOWN
+        if entry.created_at is not None or entry.asked_at is not None:
+            born = entry.known_since
+            span = math.floor(born / self._tuning.cohort_span)
+            if entry.seen_age >= self._plans.horizon or now >= self._cohorts.over(born):
+                span = PAST
+                due = self._frame.earliest(entry) if entry.failures else self._frame.latest(entry)
+                if due > now:
+                    self._parked.push(entry, due)
+                    return
         if (cohort := self._cohorts.join(entry, span)) is not None:
             self._ranking.place(cohort, now)
 

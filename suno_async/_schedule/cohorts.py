@@ -91,7 +91,12 @@ class Cohort(Generic[E]):
         if entry.seen_at is None:
             self._fresh.append(entry)
             return self._fresh.first() is entry
-        times, high = self._seen_at, len(self._seen_at)
+        times = self._seen_at
+        if not times or times[-1] <= entry.seen_at:
+            times.append(entry.seen_at)
+            self._seen.append(entry)
+            return len(times) == 1 and not self._fresh.size
+        high = len(times)
         low = max(0, high - NEAR_END)
         if low and times[low] > entry.seen_at:
             low, high = 0, low

@@ -52,16 +52,17 @@ def _edges() -> list[float]:
 EDGES = _edges()
 BINS = len(EDGES) - 1
 _LINEAR = next(n for n, edge in enumerate(EDGES) if edge * BIN_SHARE > BIN_WIDTH)
+_LINEAR_END = EDGES[_LINEAR]
 _LOG_STEP = math.log1p(BIN_SHARE)
 
 
 def bin_of(age: float) -> int:
     """Return the number of the bin that holds `age`, in medians of the prior."""
-    if age < EDGES[_LINEAR]:
-        return max(0, int(age / BIN_WIDTH))
+    if age < _LINEAR_END:
+        return int(age / BIN_WIDTH) if age > 0.0 else 0
     if age >= EDGES[-1]:
         return BINS - 1
-    number = _LINEAR + int(math.log(age / EDGES[_LINEAR]) / _LOG_STEP)
+    number = _LINEAR + int(math.log(age / _LINEAR_END) / _LOG_STEP)
     # Rounding can put an age on an edge into the bin below.
     if number < BINS and EDGES[min(number + 1, BINS)] <= age:
         number += 1

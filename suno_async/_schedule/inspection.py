@@ -40,6 +40,8 @@ f instead of f itself, so the noise of an estimate does less harm.
 
 from __future__ import annotations
 
+import itertools
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -78,17 +80,32 @@ class InspectionPlan:
         self._weight = weight
         # Tuples of numbers, because Python's garbage collector does not look into them.
         self._finished = tuple(distribution.resampled(self.step, steps))
-        apart = max(1, round(floor / self.step + 0.499))
-        due, _ = _inspect(self._finished, self.step, apart, price / weight)
-        self._due = tuple(due)
-        _, cost = _inspect(self._finished, self.step, apart, future_price / weight)
-        reach = max(1, slope_steps // 2)
-        self._gain = tuple(
+        self._apart = max(1, round(floor / self.step + 0.499))
+        self._price = price
+        self._future_price = future_price
+        self._reach = max(1, slope_steps // 2)
+
+    # The two halves of a plan take about a millisecond each. Many plans need only one of them:
+    # tasks of unknown age have no due age, and young tasks have no urgency yet.
+
+    @cached_property
+    def _due(self) -> tuple[int, ...]:
+        due, _ = self._inspect(self._price)
+        return tuple(due)
+
+    @cached_property
+    def _gain(self) -> tuple[float, ...]:
+        _, cost = self._inspect(self._future_price)
+        steps, reach = self._steps, self._reach
+        return tuple(
             finished
             + (cost[high := min(n + reach, steps)] - cost[low := max(n - reach, 0)])
             / ((high - low) * self.step)
             for n, finished in enumerate(self._finished)
         )
+
+    def _inspect(self, price: float) -> tuple[list[int], list[float]]:
+        return _inspect(self._finished, self.step, self._apart, price / self._weight)
 
     def due(self, since: float) -> float:
         """Return the age at which a check is due, for a task last known to run at age `since`."""
@@ -105,15 +122,15 @@ class InspectionPlan:
     def urgency_given(self, finished: float, age: float) -> float:
         """Return the urgency at this age. `finished` is F at the age last known to run."""
         # `_at` is written out here: this runs hundreds of times a second.
-        position = age / self.step
+        position, gains = age / self.step, self._gain
         if position >= self._steps:
-            gain = self._gain[-1]
+            gain = gains[-1]
         elif position <= 0.0:
-            gain = self._gain[0]
+            gain = gains[0]
         else:
             number = int(position)
-            low = self._gain[number]
-            gain = low + (self._gain[number + 1] - low) * (position - number)
+            low = gains[number]
+            gain = low + (gains[number + 1] - low) * (position - number)
         return self._weight * (gain - finished) / (1.0 - finished)
 
     def price(self, since: float, age: float) -> float:
@@ -150,37 +167,41 @@ def _inspect(
     last = len(finished) - 1
     due = [last] * (last + 1)
     cost = [0.0] * (last + 1)
-    area = [0.0] * (last + 1)
-    for n in range(last):
-        area[n + 1] = area[n] + (finished[n] + finished[n + 1]) / 2.0 * step
-    # The lines of the lower envelope: (age of the check, intercept). Ages decrease along it. The
-    # abscissas of the queries decrease too, so the best line only moves towards the end.
-    lines: list[tuple[int, float]] = [(last, area[last])]
+    area = [0.0]
+    for low, high in itertools.pairwise(finished):
+        area.append(area[-1] + (low + high) / 2.0 * step)
+    # The lines of the lower envelope: the age of the check, and the intercept. Ages decrease along
+    # it. The abscissas of the queries decrease too, so the best line only moves towards the end.
+    # Names for the last and the best line save a third of the time, and this is most of the time
+    # that a new plan takes.
+    checks, heights = [last], [area[last]]
+    tail_check, tail_height = best_check, best_height = last, area[last]
     best = 0
     for n in range(last - 1, -1, -1):
-        abscissa = finished[n] * step
+        ended = finished[n]
+        abscissa = ended * step
         check = n + apart
         if check <= last - apart:
             height = area[check] + cost[check]
-            while len(lines) > 1 and _is_covered(lines[-2], lines[-1], check, height):
-                lines.pop()
-            lines.append((check, height))
-            best = min(best, len(lines) - 1)
-        while best + 1 < len(lines) and (
-            lines[best + 1][1] - abscissa * lines[best + 1][0]
-            <= lines[best][1] - abscissa * lines[best][0]
-        ):
+            # Drop the lines that are nowhere the lowest between the one before and the new one.
+            while len(checks) > 1 and (height - tail_height) * (checks[-2] - tail_check) <= (
+                tail_height - heights[-2]
+            ) * (tail_check - check):
+                checks.pop()
+                heights.pop()
+                tail_check, tail_height = checks[-1], heights[-1]
+            checks.append(check)
+            heights.append(height)
+            tail_check, tail_height = check, height
+            if best >= len(checks) - 1:
+                best, best_check, best_height = len(checks) - 1, check, height
+        value = best_height - abscissa * best_check
+        while best_check != tail_check:
+            following = heights[best + 1] - abscissa * checks[best + 1]
+            if following > value:
+                break
             best += 1
-        check, height = lines[best]
-        due[n] = check
-        cost[n] = height - area[n] - abscissa * (check - n) + price * (1.0 - finished[n])
+            best_check, best_height, value = checks[best], heights[best], following
+        due[n] = best_check
+        cost[n] = best_height - area[n] - abscissa * (best_check - n) + price * (1.0 - ended)
     return due, cost
-
-
-def _is_covered(
-    first: tuple[int, float], middle: tuple[int, float], check: int, height: float
-) -> bool:
-    """Return whether `middle` is nowhere the lowest between `first` and the new line."""
-    return (height - middle[1]) * (first[0] - middle[0]) <= (middle[1] - first[1]) * (
-        middle[0] - check
-    )

@@ -30,46 +30,54 @@ class LazyHeap(Generic[P]):
 
     Args:
         numbers: Source of place numbers. Heaps that hold the same items must share it.
+
+    Attributes:
+        items: The heap, to be read only. It includes the invalid places that were not dropped yet.
+            A heap is nearly always empty or asked often, so callers check this before they call a
+            method.
     """
 
-    __slots__ = ("_items", "_numbers")
+    __slots__ = ("_numbers", "items")
 
     def __init__(self, numbers: Iterator[int]) -> None:
         self._numbers = numbers
-        self._items: list[tuple[float, int, P]] = []
+        self.items: list[tuple[float, int, P]] = []
 
     def __len__(self) -> int:
         """Return the number of places, including the invalid ones that were not dropped yet."""
-        return len(self._items)
+        return len(self.items)
 
     def push(self, item: P, key: float) -> None:
         """Add an item. Its earlier place, in any heap with the same numbers, becomes invalid."""
         item.place = number = next(self._numbers)
-        heapq.heappush(self._items, (key, number, item))
+        heapq.heappush(self.items, (key, number, item))
 
     def first(self) -> P | None:
         """Return the item with the least key; None if there is none."""
-        items = self._items
-        while items and items[0][2].place != items[0][1]:
+        items = self.items
+        while items:
+            _, number, item = items[0]
+            if item.place == number:
+                return item
             heapq.heappop(items)
-        return items[0][2] if items else None
+        return None
 
     def first_key(self) -> float | None:
         """Return the least key; None if there is none."""
-        return None if self.first() is None else self._items[0][0]
+        return None if self.first() is None else self.items[0][0]
 
     def pop_up_to(self, key: float) -> P | None:
         """Remove and return the first item if its key is at most `key`; else return None."""
         item = self.first()
-        if item is None or self._items[0][0] > key:
+        if item is None or self.items[0][0] > key:
             return None
-        heapq.heappop(self._items)
+        heapq.heappop(self.items)
         item.place = None
         return item
 
     def rekey(self, key_of: Callable[[P], float]) -> list[P]:
         """Give every item a new key. Return the items."""
-        valid = [(number, item) for _, number, item in self._items if item.place == number]
-        self._items = [(key_of(item), number, item) for number, item in valid]
-        heapq.heapify(self._items)
+        valid = [(number, item) for _, number, item in self.items if item.place == number]
+        self.items = [(key_of(item), number, item) for number, item in valid]
+        heapq.heapify(self.items)
         return [item for _, item in valid]

@@ -34,10 +34,14 @@ class Ranking(Generic[E]):
         self._frame = frame
         self._plans = plans
         self._tuning = tuning
+        self._span = tuning.cohort_span
+        # Whether a check would be too near the last one, at the deadline.
+        self._is_too_near = frame.is_too_near
         numbers = itertools.count()
         self._waiting = LazyHeap[Cohort[E]](numbers)
         self._bulk = LazyHeap[Cohort[E]](numbers)
         self._interactive = LazyHeap[Cohort[E]](numbers)
+        self._heaps = (self._waiting, self._bulk, self._interactive)
         self._share = FairShare(tuning.bulk_share)
         self._next_rerank = -math.inf
         # Cohorts that still have the place that an older plan gave them, and the plans' revision.
@@ -51,8 +55,11 @@ class Ranking(Generic[E]):
 
     def next_due(self) -> float:
         """Return the earliest time at which `best` may return a cohort; infinity if none exists."""
-        heads = (self._waiting.first(), self._bulk.first(), self._interactive.first())
-        return min((head.due for head in heads if head is not None), default=math.inf)
+        due = math.inf
+        for heap in self._heaps:
+            if heap.items and (head := heap.first()) is not None and head.due < due:
+                due = head.due
+        return due
 
     def place(self, cohort: Cohort[E], now: float) -> None:
         """Give a cohort that competes the place where its head belongs; remove it if it is empty.
@@ -68,8 +75,8 @@ class Ranking(Generic[E]):
         if now >= cohort.over and not self._cohorts.grow_old(cohort):
             cohort.place = None
             return
-        cohort.due = self._due(cohort, head, now)
-        if self._must_wait(cohort, max(now, cohort.due)):
+        cohort.due = due = self._due(cohort, head, now)
+        if self._is_too_near(max(now, due), cohort.ends, self._span):
             cohort.due = max(self._frame.earliest(head), cohort.ends)
         if cohort.due > now:
             cohort.plan = None
@@ -98,7 +105,8 @@ class Ranking(Generic[E]):
 
     def wake(self, now: float) -> None:
         """Place the cohorts that have become due, and bring urgencies up to date."""
-        while (cohort := self._waiting.pop_up_to(now)) is not None:
+        waiting = self._waiting
+        while waiting.items and (cohort := waiting.pop_up_to(now)) is not None:
             self.place(cohort, now)
         if now >= self._next_rerank:
             self._rerank(now)
@@ -108,7 +116,7 @@ class Ranking(Generic[E]):
         while (cohort := self._choose(now)) is not None:
             head = cohort.head
             is_valid = head is not None and head.place == cohort.number
-            if is_valid and not self._must_wait(cohort, now):
+            if is_valid and not self._is_too_near(now, cohort.ends, self._span):
                 self._share.served(preferred=cohort.interactive)
                 return cohort
             self.place(cohort, now)
@@ -116,8 +124,10 @@ class Ranking(Generic[E]):
 
     def _choose(self, now: float) -> Cohort[E] | None:
         """Return the most urgent cohort of the class whose turn it is."""
-        self.finish_placing(now)
-        bulk, interactive = self._bulk.first(), self._interactive.first()
+        if self._unplaced:
+            self.finish_placing(now)
+        bulk = self._bulk.first()
+        interactive = self._interactive.first() if self._interactive.items else None
         if bulk is None or interactive is None:
             return bulk or interactive
         if self._share.is_turn_of_other:
@@ -140,17 +150,14 @@ class Ranking(Generic[E]):
         due = head.known_since + plan.due(head.seen_age)
         return max(earliest, min(due, self._frame.latest(head)))
 
-    def _must_wait(self, cohort: Cohort[E], when: float) -> bool:
-        """Return whether a check at `when` would be too near the last one, at the deadline."""
-        return self._frame.is_too_near(when, cohort.ends, self._tuning.cohort_span)
-
     def _prepare(self, cohort: Cohort[E], head: E) -> None:
         """Give a cohort what its urgency is calculated from."""
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
-        base = head.known_since
         if cohort.key[2] == UNKNOWN:
             # The age may be anything. Most ids that were kept from before belong to ended tasks.
             base = head.added_at - self._plans.typical_age(cohort.kind)
+        else:
+            base = head.known_since
         last = head.added_at if head.asked_at is None else head.asked_at
         cohort.rank(plan, head.seen_age, base, last, self._tuning.patience)
 

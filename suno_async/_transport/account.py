@@ -64,7 +64,6 @@ class Credentials:
         self._escaped = _escaped(key) if len(key) >= SHORTEST_SECRET else None
         self.headers = {
             "x-api-key": key,
-            "Content-Type": "application/json",
             # Only encodings that can be decompressed in bounded pieces.
             "Accept-Encoding": "gzip, deflate",
         }

@@ -55,6 +55,10 @@ class CircuitBreaker:
             return None
         return AuthenticationError(401, _not_sent(self._key_open_until - now))
 
+    def doubts_key(self, now: float) -> bool:
+        """Return whether the key is suspected, or confirmed as refused."""
+        return self._suspected_at is not None or now < self._key_open_until
+
     def key_refused(self, sent_at: float, now: float) -> None:
         """Record that the reply to a request sent at `sent_at` was a 401 or 403."""
         if sent_at < self._accepted_at:

@@ -101,17 +101,20 @@ class Transport:
         try:
             # Check only now: other requests may have been refused while this one waited for its
             # permit.
-            self.breaker.check(self._loop.time(), spends=spends)
             started = self._loop.time()
+            self.breaker.check(started, spends=spends)
             self._observer.request_sent(request.method, request.path)
             try:
                 result = read(*await self._sender.send(request, permit))
             except SunoError as error:
-                self._finished(request, started, error)
+                self._failed(request, started, error)
                 raise
         finally:
             permit.cancel()
-        self._finished(request, started, None)
+        seconds = self._loop.time() - started
+        self._observer.request_finished(request.method, request.path, seconds, None)
+        if self.breaker.suspected:
+            self.breaker.key_accepted(started)
         return result
 
     async def get(
@@ -234,14 +237,12 @@ class Transport:
             self._no_calls.set()
         raise ClientClosedError("the client was closed during this call")
 
-    def _finished(self, request: Request, started: float, error: SunoError | None) -> None:
-        """Report the end of an exchange. Update limiter and circuit breaker."""
+    def _failed(self, request: Request, started: float, error: SunoError) -> None:
+        """Report the error of an exchange. Update limiter and circuit breaker."""
         seconds = self._loop.time() - started
         self._observer.request_finished(request.method, request.path, seconds, error)
         if isinstance(error, APIError):
             self._heed(error, started)
-        elif error is None and self.breaker.suspected:
-            self.breaker.key_accepted(started)
 
     def _heed(self, error: APIError, started: float) -> None:
         now = self._loop.time()

@@ -8,11 +8,12 @@ would refer to the errors of aiohttp.
 from __future__ import annotations
 
 import logging
+import re
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import aiohttp
-from aiohttp import http_exceptions
+from aiohttp import hdrs, http_exceptions
 
 from suno_async.errors import (
     ClientClosedError,
@@ -41,6 +42,9 @@ CONNECT_TIMEOUT = 10.0
 
 #: Most bytes of a reply after decompression. A task record has a few kilobytes.
 MOST_BYTES = 8 * 1024 * 1024
+
+# A value, such as a task id, that a query contains as it is.
+_PLAIN = re.compile(r"[\w-]+", re.ASCII)
 
 
 class Reply(NamedTuple):
@@ -92,7 +96,7 @@ class HttpSender:
         self._credentials = credentials
         self._limiter = limiter
         self._injected = session is not None
-        # Sessions opened here already have the headers, which saves merging them for each request.
+        # Sessions opened here already have the key, which saves merging headers for each request.
         self._headers = credentials.headers if self._injected else None
         self._digest = credentials.digest
         self._urls: dict[str, URL] = {}
@@ -128,9 +132,9 @@ class HttpSender:
         try:
             async with session.request(
                 request.method,
-                url.with_query(request.params) if request.params else url,
+                _with_query(url, request.params),
                 data=request.body,
-                headers=self._headers,
+                headers=self._headers_for(request),
                 # The key must not follow a redirect to another host.
                 allow_redirects=False,
                 timeout=self._timeout,
@@ -154,6 +158,11 @@ class HttpSender:
             permit.sent()
         logger.debug("%s %s: %s", request.method, request.path, failure)
         raise failure
+
+    def _headers_for(self, request: Request) -> dict[str, str] | None:
+        if request.body is None:
+            return self._headers
+        return (self._headers or {}) | {"Content-Type": "application/json"}
 
     def _use_new_key(self) -> None:
         """Send a new key from now on, after it was replaced."""
@@ -194,6 +203,15 @@ class HttpSender:
             (await self._limiter.acquire()).sent()
 
 
+def _with_query(url: URL, params: tuple[tuple[str, str], ...]) -> URL:
+    """Return a URL with query parameters."""
+    if len(params) == 1:
+        ((name, value),) = params
+        if _PLAIN.fullmatch(value):
+            return url.with_query(f"{name}={value}")  # in less than half the time
+    return url.with_query(params) if params else url
+
+
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     """Return the decompressed body.
 
@@ -201,8 +219,13 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         ResponseError: The body has more than `MOST_BYTES` bytes.
     """
     length = response.content_length
-    if length is not None and length <= MOST_BYTES and "Content-Encoding" not in response.headers:
-        return await response.read()
+    if (
+        length is not None
+        and length <= MOST_BYTES
+        and hdrs.CONTENT_ENCODING not in response.headers
+    ):
+        # `response.read` would also call trace signals that nothing receives.
+        return await response.content.read()
     parts: list[bytes] = []
     size = length or 0
     if size <= MOST_BYTES:

@@ -32,6 +32,9 @@ _MERGE = (
     " created_at = coalesce(tasks.created_at, excluded.created_at)"
 )
 
+#: Most rows of one statement. SQLite allows at least 999 parameters.
+MOST_ROWS = 100
+
 #: The error of a submission that was settled without a task.
 SETTLED = "settled: no task was created"
 
@@ -212,7 +215,7 @@ def _already_ended(  # noqa: PLR0913, PLR0917 (as above)
             raise
         # It was given up and replaced, but a task that was paid for is never dropped.
         task = TaskRecord(task_id=task_id, account=owner.account or "", created_at=created_at)
-        _store(connection, task)
+        _store(connection, [task])
         return
     if (stored.state, stored.task_id) != (state, task_id):
         raise JournalError(
@@ -245,11 +248,13 @@ def settle(
 
 def keep_results(connection: sqlite3.Connection, owner: Owner, tasks: Sequence[TaskRecord]) -> None:
     """Store the final records of tasks. See `Journal.keep_results`."""
-    for task in tasks:
-        _keep_result(connection, owner, task)
+    complete = [_completed(connection, owner, task) for task in tasks]
+    for start in range(0, len(complete), MOST_ROWS):
+        _store(connection, complete[start : start + MOST_ROWS])
 
 
-def _keep_result(connection: sqlite3.Connection, owner: Owner, task: TaskRecord) -> None:
+def _completed(connection: sqlite3.Connection, owner: Owner, task: TaskRecord) -> TaskRecord:
+    # The task with its account and its end.
     account = task.account if owner.account is None else owner.account
     if not account:
         found = connection.execute(
@@ -259,15 +264,17 @@ def _keep_result(connection: sqlite3.Connection, owner: Owner, task: TaskRecord)
     ended_at = task.ended_at
     if task.status and ended_at is None:
         ended_at = owner.clock()
-    _store(connection, msgspec.structs.replace(task, account=account, ended_at=ended_at))
+    return msgspec.structs.replace(task, account=account, ended_at=ended_at)
 
 
-def _store(connection: sqlite3.Connection, task: TaskRecord) -> None:
+def _store(connection: sqlite3.Connection, tasks: Sequence[TaskRecord]) -> None:
+    # One statement for all: each statement gives up the interpreter's lock and waits for it again.
+    rows = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(tasks))
     connection.execute(
-        f"INSERT INTO tasks ({TASK}) VALUES (?, ?, ?, ?, ?, ?, ?){_MERGE},"  # noqa: S608 (constants)
+        f"INSERT INTO tasks ({TASK}) VALUES {rows}{_MERGE},"  # noqa: S608 (constants)
         " status = excluded.status, ended_at = excluded.ended_at, raw = excluded.raw"
         " WHERE tasks.status = ''",
-        msgspec.structs.astuple(task),
+        [value for task in tasks for value in msgspec.structs.astuple(task)],
     )
 
 

@@ -12,8 +12,6 @@ Three mechanisms decide when a caller gets a permit:
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import logging
 import math
 from collections import deque
@@ -85,13 +83,13 @@ class LocalPermit:
     def sent(self) -> None:
         """Record that the request is being sent."""
         if self.sent_at is None:
-            self.sent_at = self._limiter.now()
-            self._limiter.count_until(self, self.sent_at + JITTER + WINDOW)
+            self.sent_at = now = self._limiter.now()
+            self._limiter.count_until(self, now + JITTER + WINDOW, has_reply=False)
 
     def answered(self) -> None:
         """Record that the headers of the reply arrived."""
         if self.sent_at is not None:
-            self._limiter.count_until(self, self._limiter.now() + WINDOW)
+            self._limiter.count_until(self, self._limiter.now() + WINDOW, has_reply=True)
 
     def cancel(self) -> None:
         """Return the permit to the limiter, unless its request was sent."""
@@ -112,11 +110,13 @@ class LocalLimiter:
     Attributes:
         granted: Permits granted so far, except those that were returned.
         rate_limited: How many replies were a 429.
+        now: Returns the loop time.
     """
 
     def __init__(self, rate: float = RATE_LIMIT, max_pause: float = MAX_PAUSE) -> None:
         """Start the budget in the running event loop."""
         self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
         self._turn = asyncio.Lock()
         self._limit = self._whole = rate
         self._clients = 1
@@ -125,12 +125,13 @@ class LocalLimiter:
         self._rate = rate
         self._bucket = AsyncLimiter(1, 1 / rate)
         self._bucket_is_new = False
-        # The number of permits in the window, and a heap of (time, tie-breaker, permit) with the
-        # time at which each leaves it. An entry whose time differs from its permit's `counts_until`
-        # is outdated, and is dropped once it is at the top.
+        # The number of permits in the window, and the time at which each leaves it, as it was known
+        # when its request was sent and when its reply arrived. Both queues are in order of time. An
+        # entry whose time differs from its permit's `counts_until` is outdated, and is dropped once
+        # it is the first.
         self._counted = 0
-        self._ends: list[tuple[float, int, LocalPermit]] = []
-        self._tickets = itertools.count()
+        self._ends_of_sent: deque[tuple[float, LocalPermit]] = deque()
+        self._ends_of_answered: deque[tuple[float, LocalPermit]] = deque()
         self._pause = _NO_PAUSE
         self._recover_at = math.inf
         self._waiting: asyncio.Future[None] | None = None
@@ -158,10 +159,6 @@ class LocalLimiter:
         now = self.now()
         span = max(1.0, min(_RATE_SPAN, now - self._started))
         return sum(1 for granted in self._recent if granted > now - span) / span
-
-    def now(self) -> float:
-        """Return the loop time."""
-        return self._loop.time()
 
     def tighten(self, rate: float, max_pause: float) -> None:
         """Apply the settings of another client of the account. The lower values take effect."""
@@ -238,12 +235,17 @@ class LocalLimiter:
             if give_up_at < pause.until and not scope.expired():
                 scope.reschedule(now)
 
-    def count_until(self, permit: LocalPermit, when: float) -> None:
-        """Remove a permit from the window at `when`, unless it leaves the window earlier."""
+    def count_until(self, permit: LocalPermit, when: float, *, has_reply: bool) -> None:
+        """Remove a permit from the window at `when`, unless it leaves the window earlier.
+
+        Among the requests with a reply, and among those without, no call may have an earlier `when`
+        than the call before.
+        """
         if when >= permit.counts_until:
             return
         permit.counts_until = when
-        heapq.heappush(self._ends, (when, next(self._tickets), permit))
+        ends = self._ends_of_answered if has_reply else self._ends_of_sent
+        ends.append((when, permit))
         if when < self._waiting_until:
             self._wake()
 
@@ -256,12 +258,16 @@ class LocalLimiter:
         self._wake()
 
     async def _grant(self) -> LocalPermit:
-        async with self._turn:
-            if self.now() >= self._recover_at:
+        # `async with` would add two coroutines to every request.
+        await self._turn.acquire()
+        try:
+            now = self.now()
+            if now >= self._recover_at:
                 self._recover()
             while True:
-                while (ready := self._ready_at()) > self.now():
+                while (ready := self._ready_at(now)) > now:
                     await self._sleep_until(ready)
+                    now = self.now()
                 bucket = self._bucket
                 if self._bucket_is_new:
                     # Fill the new bucket. An empty one would grant a permit at once, even right
@@ -271,13 +277,16 @@ class LocalLimiter:
                 await bucket.acquire()
                 # Take another slot if a pause began, or if the bucket was replaced. Otherwise this
                 # caller and the next one would send at the same time.
-                if bucket is self._bucket and self._ready_at() <= self.now():
+                now = self.now()
+                has_room = self._counted < self._most and self._pause.until <= now
+                if bucket is self._bucket and has_room:
                     break
-            permit = LocalPermit(self)
             self._counted += 1
-            self._recent.append(self.now())
+            self._recent.append(now)
             self.granted += 1
-            return permit
+            return LocalPermit(self)
+        finally:
+            self._turn.release()
 
     def _set_limit(self, limit: float) -> None:
         """Change the highest rate. A cut after a 429 stays in effect."""
@@ -298,16 +307,23 @@ class LocalLimiter:
         done = self._rate >= self._limit
         self._recover_at = math.inf if done else self.now() + RECOVERY_PERIOD
 
-    def _ready_at(self) -> float:
-        now, ends = self.now(), self._ends
-        while ends and (ends[0][0] <= now or ends[0][0] != ends[0][2].counts_until):
-            when, _, permit = heapq.heappop(ends)
-            if when == permit.counts_until:
-                permit.counts_until = -math.inf
-                self._counted -= 1
+    def _ready_at(self, now: float) -> float:
+        """Drop what has left the window. Return when it and the pause allow the next permit."""
+        earliest = math.inf
+        for ends in (self._ends_of_sent, self._ends_of_answered):
+            while ends:
+                when, permit = ends[0]
+                is_valid = when == permit.counts_until
+                if is_valid and when > now:
+                    earliest = min(earliest, when)
+                    break
+                ends.popleft()
+                if is_valid:
+                    permit.counts_until = -math.inf
+                    self._counted -= 1
         if self._counted < self._most:
             return self._pause.until
-        return max(self._pause.until, ends[0][0] if ends else math.inf)
+        return max(self._pause.until, earliest)
 
     async def _sleep_until(self, when: float) -> None:
         self._waiting, self._waiting_until = self._loop.create_future(), when

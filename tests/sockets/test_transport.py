@@ -25,7 +25,7 @@ from suno_async import (
     SunoClient,
     ValidationError,
 )
-from suno_async._protocol.requests import balance_request
+from suno_async._protocol.requests import balance_request, create_request, task_info_request
 from suno_async._transport.account import Credentials
 from suno_async._transport.http import MOST_BYTES, HttpSender
 from suno_async.limits.local import LocalLimiter
@@ -63,6 +63,33 @@ async def test_the_hook_fires_when_a_request_leaves() -> None:
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         await sender.close()
+
+
+@pytest.mark.parametrize(
+    ("task_id", "query"),
+    [
+        ("d6956973-2f17-43d4-8514-af6cc3a2f55d", b"d6956973-2f17-43d4-8514-af6cc3a2f55d"),
+        ("a b&c=%2F+#d", b"a+b%26c%3D%252F%2B%23d"),
+    ],
+)
+async def test_the_query_and_the_content_type(task_id: str, query: bytes) -> None:
+    """A query is quoted, and only a request with a body has a content type."""
+    requests: list[bytes] = []
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        requests.append(request)
+        writer.write(BALANCE)
+        return False
+
+    async with serving(answer) as url:
+        sender = HttpSender(Credentials(KEY, url), limiter := LocalLimiter(1000), None, 5.0)
+        for request in (task_info_request(task_id), create_request(SONG, None)):
+            await sender.send(request, await limiter.acquire())
+        await sender.close()
+    poll, create = requests
+    assert poll.startswith(b"GET /api/v1/client/job/TaskInfo?task_id=" + query + b" HTTP/1.1\r\n")
+    assert b"content-type" not in poll.lower()
+    assert b"content-type: application/json\r\n" in create.lower()
 
 
 async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:

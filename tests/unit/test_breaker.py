@@ -70,3 +70,17 @@ def test_suspicion_that_cannot_be_confirmed() -> None:
     gate.key_refused(sent_at=3.0, now=4.0)
     assert gate.suspected
     assert gate.refusal(4.0) is None
+
+
+def test_polls_look_at_the_key_only_in_doubt() -> None:
+    """A key is in doubt from its first refusal until it is accepted, or the breaker closes."""
+    gate = CircuitBreaker()
+    seen = [gate.doubts_key(9.0)]
+    gate.key_refused(sent_at=9.0, now=10.0)
+    seen.append(gate.doubts_key(10.0))
+    gate.key_accepted(sent_at=10.5)
+    seen.append(gate.doubts_key(11.0))
+    gate.key_refused(sent_at=11.0, now=11.1)
+    gate.key_refused(sent_at=11.2, now=12.0)
+    seen += [gate.doubts_key(12.0 + OPEN_FOR - 0.1), gate.doubts_key(12.0 + OPEN_FOR)]
+    assert seen == [False, True, False, True, False]
