@@ -136,15 +136,15 @@ async def test_invalid_templates(
     read: list[str] = []
 
     async def source() -> AsyncIterator[str]:
-        read.append("x")
+        read.append("read")
         yield f"{host.url}/x.mp3"
 
     with pytest.raises(InvalidInputError, match="name: "):
         await suno.download(f"{host.url}/x.mp3", tmp_path / "new", name=name)
     with pytest.raises(InvalidInputError, match="name: "):
         await suno.download_all(source(), tmp_path / "new", name=name)
-    assert not read
     assert not host.requests
+    assert not read
     assert not (tmp_path / "new").exists()
 
 
