@@ -51,8 +51,8 @@ def names(directory: Path) -> list[str]:
 def song(host: FileHost, title: str = "Rain", number: int = 0, **fields: Any) -> Track:  # noqa: ANN401 (the fields of Track)
     """Return a song at a host."""
     url = f"{host.url}/{number}.mp3"
-    given = {"task_id": "t", "suno_id": f"{ID}{number}", "suno_audio_url": url} | fields
-    return Track(title=title, **given)
+    fields.setdefault("suno_audio_url", url)
+    return Track(task_id="t", suno_id=f"{ID}{number}", title=title, **fields)
 
 
 def record(task_id: str = "t", **fields: Any) -> TaskInfo:  # noqa: ANN401 (the fields of TaskInfo)
