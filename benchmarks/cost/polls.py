@@ -222,8 +222,8 @@ def measure(
 def with_journal(base_url: str, ids: int, rounds: int) -> dict[str, float]:
     """Return the CPU per poll with a journal, as a multiple of that without one.
 
-    Use many more ids than in `measure`: opening and closing a journal takes about 10 ms of CPU, once
-    in the life of a client.
+    Use many more ids than in `measure`: opening and closing a journal takes about 10 ms of CPU,
+    once in the life of a client.
     """
     ratios: list[float] = []
     contenders = (suno_async, suno_async_journal)
