@@ -132,7 +132,7 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
         typer.echo(f"Resume with:\n{shlex.join(resume)}", err=True)
 
 
-def command_words(name: str, *arguments: str, **options: object) -> list[str]:
+def command_words(name: str, /, *arguments: str, **options: object) -> list[str]:
     """Return the words of a command. Options that are None or False are left out.
 
     An option whose value is a list is repeated.
