@@ -64,7 +64,8 @@ def saved_in(directory: Path) -> set[str]:
 
 def tags_in(path: Path) -> tuple[list[str], int]:
     """Return the ids of the task in a song's tags, and the number of covers."""
-    tags: Any = mp3.MP3(path).tags
+    kind: Any = mp3.MP3  # mutagen has no complete type hints.
+    tags = kind(path).tags
     return tags["TXXX:SUNO_TASK_ID"].text, len(tags.getall("APIC"))
 
 
