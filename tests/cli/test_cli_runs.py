@@ -240,15 +240,15 @@ async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monk
 
 async def test_two_processes_on_one_run(tmp_path: Path) -> None:
     """Of two processes on one run one works, and the other says who does, whatever its output."""
-    write_inputs(tmp_path, 20)
+    write_inputs(tmp_path, 3)
     async with Sandbox(endless_share=1.0, rate_limit=GENEROUS) as endless:
         process = await start(endless, *batch("--run", "r"), cwd=tmp_path)
         async with asyncio.timeout(60):
-            while endless.statistics.created < 20:  # noqa: ASYNC110 (as above)
+            while endless.statistics.created < 3:  # noqa: ASYNC110 (as above)
                 await asyncio.sleep(0.01)
         words = batch("--run", "r", "--resume", output="other.jsonl")
         code, _, errors = await run(endless, *words, cwd=tmp_path)
-        assert (code, endless.statistics.created) == (2, 20)
+        assert (code, endless.statistics.created) == (2, 3)
         assert f"run 'r' is in use by process {process.pid} on " in errors
         process.send_signal(signal.SIGKILL)
         await process.communicate()
