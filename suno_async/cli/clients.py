@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from typing import TYPE_CHECKING
 
 from suno_async import SunoClient
 from suno_async.cli.output import fail
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from suno_async import Observer
@@ -29,8 +31,11 @@ def open_client(
     needs_key: bool = True,
     journal: Path | None = None,
     account: str | None = None,
+    allow_hosts: Sequence[str] | None = None,
 ) -> SunoClient:
     """Return the client of a command. Without a key, print what to do and exit.
+
+    It uses the proxies of the environment, as other commands do.
 
     Args:
         base_url: The API host; None reads the environment.
@@ -39,6 +44,7 @@ def open_client(
         needs_key: The command sends requests to the API.
         journal: The journal file; None for no journal.
         account: The label of the account in the journal; None derives it from the key.
+        allow_hosts: Hosts whose files may be transferred although they are not public.
     """
     has_key = any(os.environ.get(name, "").strip() for name in ("SUNO_API_KEY", "CRUN_API_KEY"))
     if needs_key and not has_key:
@@ -49,5 +55,8 @@ def open_client(
         observer=observer,
         journal=journal,
         account=account,
+        # Without a proxy, aiohttp would only read ~/.netrc for each request.
+        trust_env=bool(urllib.request.getproxies()),
+        allow_hosts=allow_hosts or (),
         retry_for=PATIENT_RETRY_FOR if patient else RETRY_FOR,
     )

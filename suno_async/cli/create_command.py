@@ -19,12 +19,8 @@ from suno_async.cli.exit_codes import (
     exit_code,
     exit_codes_help,
 )
-from suno_async.cli.files import (
-    earlier_rows,
-    inputs_in,
-    make_directory,
-    results_file,
-)
+from suno_async.cli.file_options import FileOptions
+from suno_async.cli.files import earlier_rows, inputs_in, results_file
 from suno_async.cli.options import Account, JournalFile, field_options, option, with_parameters
 from suno_async.cli.output import command_words, fail, print_interruption
 from suno_async.cli.output_lock import output_lock
@@ -90,7 +86,7 @@ _BATCH_OPTIONS = [
 ]
 
 #: Options of `CREATE_OPTIONS` that also apply to a batch.
-_SHARED = ("callback_url", "max_credits", "download", "base_url", "as_json")
+_SHARED = ("callback_url", "max_credits", "base_url", "as_json")
 
 commands = typer.Typer()
 
@@ -124,11 +120,14 @@ def create(**given: Any) -> None:  # noqa: ANN401 (the options)
     defaults = {each.name: each.default for each in field_options(GenerateMusic)}
     if wrong := [name for name, default in defaults.items() if given[name] != default]:
         fail(f"not with --batch, because they are in the file: {', '.join(wrong)}", 2)
-    _create_batch(file, **batch_options, **{name: given[name] for name in _SHARED})
+    files = FileOptions(**{name: given[name] for name in FileOptions._fields})
+    shared = {name: given[name] for name in _SHARED}
+    _create_batch(file, files, **batch_options, **shared)
 
 
 def _create_batch(
     file: str,
+    files: FileOptions,
     *,
     output: str,
     journal: Path | None,
@@ -136,7 +135,6 @@ def _create_batch(
     account: str | None,
     resume: bool,
     resend_unknown: bool,
-    download: Path | None,
     base_url: str | None,
     as_json: bool,
     **options: Any,  # noqa: ANN401 (of the pipeline)
@@ -144,8 +142,7 @@ def _create_batch(
     if "-" in {file, output}:
         fail("a batch cannot use stdin or stdout: only named files can be resumed", 2)
     inputs = inputs_in(file)
-    if download is not None:
-        make_directory(download)
+    files.prepare(base_url)
     summary: dict[str, Any] = {"output": output}
     with output_lock(output):
         batch = Batch(inputs, run_name or Path(output).name, earlier_rows(output, resume=resume))
@@ -153,10 +150,10 @@ def _create_batch(
         work = _run_batch(
             batch,
             Place(file, output, journal or Path(f"{output}.journal"), account, base_url),
+            files,
             summary,
             resume=resume,
             resend_unknown=resend_unknown,
-            download=download,
             **options,
         )
         try:
@@ -171,7 +168,7 @@ def _create_batch(
                 run=run_name,
                 account=account,
                 resume=True,
-                download=download,
+                **files._asdict(),
                 base_url=base_url,
                 json=as_json,
                 **options,
@@ -203,11 +200,11 @@ class Place(NamedTuple):
 async def _run_batch(
     batch: Batch,
     place: Place,
+    files: FileOptions,
     summary: dict[str, Any],
     *,
     resume: bool,
     resend_unknown: bool,
-    download: Path | None,
     **options: Any,  # noqa: ANN401 (of the pipeline)
 ) -> int:
     """Create, poll and download what is left to do. Return the exit code."""
@@ -218,9 +215,10 @@ async def _run_batch(
         patient=True,
         journal=place.journal,
         account=place.account,
+        allow_hosts=files.allow_host,
     ) as suno:
         await _check_run(suno, batch, place, resume=resume, resend_unknown=resend_unknown)
-        downloads = None if download is None else Downloads(suno, download)
+        downloads = None if files.download is None else Downloads(suno, files)
         with results_file(place.output) as out:
             try:
                 async with progress.shown(suno, *([] if downloads is None else [downloads.line])):

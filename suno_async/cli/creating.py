@@ -11,7 +11,7 @@ from suno_async import Input, InvalidInputError, SunoClient
 from suno_async.cli.clients import open_client
 from suno_async.cli.downloads import download_and_print
 from suno_async.cli.exit_codes import MISSING_FILES
-from suno_async.cli.files import make_directory
+from suno_async.cli.file_options import FILE_OPTIONS, FileOptions
 from suno_async.cli.options import BaseUrl, Json, option, parse_json_object
 from suno_async.cli.output import errors_about, print_info
 from suno_async.cli.running import run
@@ -36,6 +36,7 @@ CREATE_OPTIONS = [
             Path | None, typer.Option(help="Wait, and download the files into this directory.")
         ],
     ),
+    *FILE_OPTIONS,
     option("base_url", BaseUrl),
     option("as_json", Json, False),
 ]
@@ -57,13 +58,12 @@ def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = No
     is_file = audio is not None and not audio.startswith(("https://", "http://"))
     if audio is not None:
         given["audio_url"] = _NOT_UPLOADED_YET if is_file else audio
-    job, directory = kind(**given), options["download"]
-    as_json: bool = options["as_json"]
-    if directory is not None:
-        make_directory(directory)
+    job, as_json = kind(**given), bool(options["as_json"])
+    files = FileOptions(**{name: options[name] for name in FileOptions._fields})
+    files.prepare(options["base_url"])
 
     async def work() -> None:
-        async with open_client(options["base_url"]) as suno:
+        async with open_client(options["base_url"], allow_hosts=files.allow_host) as suno:
             task = await suno.create(
                 await _with_upload(suno, job, audio) if audio and is_file else job,
                 callback_url=options["callback_url"],
@@ -71,13 +71,13 @@ def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = No
             )
             # Print the id before anything else: the task is paid for, whatever happens next.
             typer.echo(json.dumps({"task_id": task.id}) if as_json else task.id)
-            if not options["wait"] and directory is None:
+            if not options["wait"] and files.download is None:
                 return
             with errors_about(task_id=task.id):
                 info = await task
             print_info(info, as_json=as_json)
-            if directory is not None and await download_and_print(
-                suno, info, directory, as_json=as_json
+            if files.download is not None and await download_and_print(
+                suno, info, files, as_json=as_json
             ):
                 raise typer.Exit(MISSING_FILES)
 

@@ -25,7 +25,7 @@ from suno_async.cli.exit_codes import (
     exit_codes_help,
     most_serious,
 )
-from suno_async.cli.files import make_directory
+from suno_async.cli.file_options import AllowHosts, Covers, FileName, FileOptions, WriteTags
 from suno_async.cli.options import Account, BaseUrl, JournalFile, Json
 from suno_async.cli.output import command_words, errors_about, print_interruption
 from suno_async.cli.running import Stopped, run
@@ -42,6 +42,10 @@ def download(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Download files again that exist already.")
     ] = False,
+    name: FileName = None,
+    covers: Covers = False,
+    write_tags: WriteTags = False,
+    allow_host: AllowHosts = None,
     journal: JournalFile = None,
     account: Account = None,
     base_url: BaseUrl = None,
@@ -56,7 +60,8 @@ def download(
         if not _is_url(target):
             with errors_about(task_id=target):
                 check_task_id(target)
-    make_directory(directory)
+    files = FileOptions(directory, name, covers, write_tags, allow_host)
+    files.prepare(base_url)
     codes = [0]
 
     async def work() -> int:
@@ -66,9 +71,10 @@ def download(
             needs_key=not all(map(_is_url, targets)),
             journal=journal,
             account=account,
+            allow_hosts=allow_host,
         ) as suno:
             missing = await download_and_print(
-                suno, _infos(suno, targets, codes), directory, as_json=as_json, overwrite=overwrite
+                suno, _infos(suno, targets, codes), files, as_json=as_json, overwrite=overwrite
             )
         return most_serious(*codes, MISSING_FILES if missing else 0)
 
@@ -77,7 +83,7 @@ def download(
     except Stopped as stopped:
         words = command_words(
             "download",
-            directory=directory,
+            **files._asdict() | {"download": None, "directory": directory},
             journal=journal,
             account=account,
             base_url=base_url,

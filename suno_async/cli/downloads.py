@@ -15,20 +15,20 @@ from suno_async.cli.error_lines import print_suno_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
-    from pathlib import Path
 
     from suno_async import DownloadProgress, SunoClient
+    from suno_async.cli.file_options import FileOptions
 
 #: Seconds over which the rate of the display is measured.
 WINDOW = 5.0
 
 
 class Downloads:
-    """Downloads into one directory. A file that exists is not downloaded again.
+    """Downloads files, and counts them. A file that exists is not downloaded again.
 
     Args:
         suno: The client.
-        directory: Where the files go.
+        files: Which files, and how. They have a directory.
         overwrite: Replace files that exist.
 
     Attributes:
@@ -36,11 +36,11 @@ class Downloads:
         missing: Number of files that could not be downloaded.
     """
 
-    def __init__(self, suno: SunoClient, directory: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, suno: SunoClient, files: FileOptions, *, overwrite: bool = False) -> None:
         self.paths: list[str] = []
         self.missing = 0
         self._suno = suno
-        self._directory = directory
+        self._files = files
         self._overwrite = overwrite
         self._active: dict[str, tuple[int, int | None]] = {}
         self._ended_bytes = 0
@@ -59,7 +59,13 @@ class Downloads:
         task_id = what.task_id if isinstance(what, TaskInfo) else ""
         try:
             await self._suno.download_all(
-                what, self._directory, overwrite=self._overwrite, progress=self.note
+                what,
+                self._files.download or ".",
+                name=self._files.name,
+                overwrite=self._overwrite,
+                progress=self.note,
+                covers=self._files.covers,
+                tags=self._files.write_tags,
             )
         except DownloadsFailedError as failed:
             self.missing += len(failed.errors)
@@ -110,7 +116,7 @@ class Downloads:
 async def download_and_print(
     suno: SunoClient,
     what: TaskInfo | AsyncIterable[TaskInfo | str],
-    directory: Path,
+    files: FileOptions,
     *,
     as_json: bool,
     overwrite: bool = False,
@@ -122,7 +128,7 @@ async def download_and_print(
     Returns:
         Number of files that could not be downloaded.
     """
-    downloads = Downloads(suno, directory, overwrite=overwrite)
+    downloads = Downloads(suno, files, overwrite=overwrite)
     display = Display("files", lambda: downloads.count, lambda: [downloads.line()])
     try:
         async with display.shown():

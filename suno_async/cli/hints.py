@@ -25,6 +25,10 @@ def hint_for(error: SunoError, *, is_task: bool) -> str:
         error: The error.
         is_task: What the error concerns is a task, or contains the id of one.
     """
+    if "see allow_hosts" in str(error):
+        return "if you trust the host, add --allow-host"
+    if isinstance(error, NotSentError) and "ClientProxy" in str(error):
+        return "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
     if isinstance(error, TaskNotFoundError) and not is_task:
         return "suno-async models lists the models"
     return next((hint for kind, hint in _HINTS if isinstance(error, kind)), "")

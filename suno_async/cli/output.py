@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import socket
-from typing import TYPE_CHECKING, NoReturn, Unpack
+from typing import TYPE_CHECKING, NoReturn, Unpack, cast
 
 import msgspec
 import typer
@@ -132,13 +132,15 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
         typer.echo(f"Resume with:\n{shlex.join(resume)}", err=True)
 
 
-def command_words(name: str, *arguments: str, **options: object) -> list[str]:
-    """Return the words of a command. Options that are None or False are left out."""
+def command_words(name: str, /, *arguments: str, **options: object) -> list[str]:
+    """Return the words of a command. Options that are None or False are left out.
+
+    An option whose value is a list is repeated.
+    """
     words = [*program_words(), *name.split(), *arguments]
     for option, value in options.items():
-        if value is None or value is False:
-            continue
-        words.append(f"--{option.replace('_', '-')}")
-        if value is not True:
-            words.append(str(value))
+        for each in cast("list[object]", value) if isinstance(value, list) else [value]:
+            if each is not None and each is not False:
+                words.append(f"--{option.replace('_', '-')}")
+                words += [] if each is True else [str(each)]
     return words

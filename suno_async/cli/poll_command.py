@@ -13,13 +13,8 @@ from suno_async import SunoClient, TaskInfo
 from suno_async.cli.clients import open_client
 from suno_async.cli.downloads import Downloads
 from suno_async.cli.exit_codes import MISSING_FILES, SEVERAL, exit_codes_help, most_serious
-from suno_async.cli.files import (
-    earlier_infos,
-    earlier_statuses,
-    ids_in,
-    make_directory,
-    results_file,
-)
+from suno_async.cli.file_options import AllowHosts, Covers, FileName, FileOptions, WriteTags
+from suno_async.cli.files import earlier_infos, earlier_statuses, ids_in, results_file
 from suno_async.cli.options import Account, BaseUrl, JournalFile, Timeout
 from suno_async.cli.output import command_words, print_interruption
 from suno_async.cli.output_lock import output_lock
@@ -47,6 +42,10 @@ def poll(
             "results that are missing there."
         ),
     ] = None,
+    name: FileName = None,
+    covers: Covers = False,
+    write_tags: WriteTags = False,
+    allow_host: AllowHosts = None,
     journal: JournalFile = None,
     account: Account = None,
     timeout: Timeout = None,
@@ -63,8 +62,8 @@ def poll(
     With --journal, results that the journal holds need no request, and new ones are stored there.
     """
     wanted = ids_in(file)
-    if download is not None:
-        make_directory(download)
+    files = FileOptions(download, name, covers, write_tags, allow_host)
+    files.prepare(base_url)
     summary: dict[str, Any] = {"output": output}
 
     def end(code: int) -> NoReturn:
@@ -83,10 +82,15 @@ def poll(
                     out,
                     summary,
                     open_client=functools.partial(
-                        open_client, base_url, patient=True, journal=journal, account=account
+                        open_client,
+                        base_url,
+                        patient=True,
+                        journal=journal,
+                        account=account,
+                        allow_hosts=allow_host,
                     ),
                     timeout=timeout,
-                    download=download,
+                    files=files,
                     earlier=earlier_infos(output, {*wanted}) if download and known else [],
                 )
                 worst = run(work, raise_stopped=True)
@@ -97,7 +101,7 @@ def poll(
                 timeout=timeout,
                 base_url=base_url,
                 as_json=as_json,
-                download=download,
+                **files._asdict(),
                 journal=journal,
                 account=account,
             )
@@ -113,14 +117,14 @@ async def _poll(
     *,
     open_client: Callable[..., SunoClient],
     timeout: float | None,
-    download: Path | None,
+    files: FileOptions,
     earlier: Sequence[TaskInfo],
 ) -> int:
     """Poll tasks, and download their files beside that. Return the exit code."""
     plain = out is sys.stdout and sys.stdout.isatty()
     progress = Progress(len(ids), task_ids=ids, plain=plain)
     async with open_client(observer=progress.tasks) as suno:
-        downloads = None if download is None else Downloads(suno, download)
+        downloads = None if files.download is None else Downloads(suno, files)
         try:
             async with (
                 progress.shown(suno, *([] if downloads is None else [downloads.line])),

@@ -28,7 +28,7 @@ from suno_async.cli.exit_codes import (
     exit_codes_help,
     most_serious,
 )
-from suno_async.cli.files import make_directory
+from suno_async.cli.file_options import AllowHosts, Covers, FileName, FileOptions, WriteTags
 from suno_async.cli.options import Account, BaseUrl, Json
 from suno_async.cli.output import errors_about, fail, print_outcome
 from suno_async.cli.running import run as run_work
@@ -99,6 +99,10 @@ def resume(
     download: Annotated[
         Path | None, typer.Option(help="Download the files into this directory.")
     ] = None,
+    name: FileName = None,
+    covers: Covers = False,
+    write_tags: WriteTags = False,
+    allow_host: AllowHosts = None,
     account: Account = None,
     base_url: BaseUrl = None,
     as_json: Json = False,
@@ -108,13 +112,15 @@ def resume(
     Inputs that were never sent are not created. create --batch --resume creates them.
     """
     _check_exists(journal)
-    if download is not None:
-        make_directory(download)
+    files = FileOptions(download, name, covers, write_tags, allow_host)
+    files.prepare(base_url)
 
     async def work() -> int:
         worst = 0
-        async with open_client(base_url, patient=True, journal=journal, account=account) as suno:
-            downloads = None if download is None else Downloads(suno, download)
+        async with open_client(
+            base_url, patient=True, journal=journal, account=account, allow_hosts=allow_host
+        ) as suno:
+            downloads = None if download is None else Downloads(suno, files)
             async with task_group() as group:
                 async for outcome in suno.resume(run=run):
                     worst = most_serious(worst, exit_code(outcome.error))

@@ -11,6 +11,7 @@ from suno_async import GeneratePersona
 from suno_async.cli.clients import open_client
 from suno_async.cli.creating import CREATE_OPTIONS
 from suno_async.cli.exit_codes import exit_codes_help
+from suno_async.cli.file_options import AllowHosts
 from suno_async.cli.files import inputs_in
 from suno_async.cli.options import (
     BaseUrl,
@@ -51,13 +52,14 @@ def upload(
     content_type: Annotated[
         str | None, typer.Option(help="Media type. Default: by the file's suffix.")
     ] = None,
+    allow_host: AllowHosts = None,
     base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
     """Upload an audio file, and print its URL."""
 
     async def work() -> str:
-        async with open_client(base_url) as suno:
+        async with open_client(base_url, allow_hosts=allow_host) as suno:
             with errors_about(file=str(file)):
                 return await suno.upload(file, content_type=content_type)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import signal
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from aiohttp import web
 
 from suno_async import DownloadProgress
 from suno_async.cli.downloads import Downloads
+from suno_async.cli.file_options import FileOptions
 from suno_async.sandbox import Sandbox
 from tests.cli.test_cli import GENEROUS, run, start
 
@@ -143,7 +145,9 @@ async def test_interrupted(
     sandbox: Sandbox, files: FileHost, tmp_path: Path, way: signal.Signals
 ) -> None:
     """An interrupted download leaves no part under its name; the next run fetches only that one."""
-    words = ("download", f"{files.url}/a.mp3", f"{files.url}/slow.mp3", "--directory", "songs")
+    urls = (f"{files.url}/a.mp3", f"{files.url}/slow.mp3")
+    options = ("--name", "{title}", "--covers", "--allow-host", "a.test", "--allow-host", "b.test")
+    words = ("download", *urls, "--directory", "songs", *options)
     process = await start(sandbox, *words, cwd=tmp_path)
     async with asyncio.timeout(60):
         await files.halfway.wait()
@@ -153,9 +157,9 @@ async def test_interrupted(
     _, printed = await process.communicate()
     if way is not signal.SIGKILL:
         assert process.returncode == 128 + way
-        assert printed.decode().endswith(
-            f"suno-async download --directory songs -- {words[1]} {words[2]}\n"
-        )
+        assert shlex.split(printed.decode().splitlines()[-1]) == [
+            *("suno-async", "download", *options, "--directory", "songs", "--", *urls)
+        ]
         assert len(list((tmp_path / "songs").iterdir())) == 1
     assert [name[0] for name in songs_in(tmp_path / "songs")] == ["a"]
     files.go.set()
@@ -232,7 +236,7 @@ async def test_figures(suno: SunoClient, tmp_path: Path, monkeypatch: pytest.Mon
     """The line of the display has files, bytes, the rate of the last seconds and the rest."""
     now = 0.0
     monkeypatch.setattr("suno_async.cli.downloads.time.monotonic", lambda: now)
-    downloads = Downloads(suno, tmp_path)
+    downloads = Downloads(suno, FileOptions(tmp_path))
     assert downloads.line() == "files: 0 of 0; 0 B of 0 B, 0 B/s, ETA 0:00:00"
     note = downloads.note
     note(DownloadProgress("a", received=1_000_000, total=4_000_000))

@@ -101,7 +101,7 @@ def test_every_kind_has_a_short_name() -> None:
     assert set(KINDS_BY_NAME.values()) == set(KINDS.values()) == set(FIELDS)
 
 
-@given(st.lists(st.tuples(inputs, st.booleans(), st.booleans())))
+@given(st.lists(st.tuples(inputs, st.booleans(), st.booleans()), max_size=3))
 def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
     """Valid inputs in JSONL read back equal, with either name of their kind or none."""
     lines = ["\ufeff# a comment", "", "  "]
@@ -113,7 +113,7 @@ def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
     assert read("\n".join(lines)) == [job for job, _, _ in jobs]
 
 
-@given(st.lists(inputs))
+@given(st.lists(inputs, max_size=3))
 def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
     """The form that is sent reads back as an input that sends the same."""
     sent = [(job.KIND, msgspec.structs.replace(job, extra={}).payload()) for job in jobs]
@@ -121,7 +121,7 @@ def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
     assert [(job.KIND, job.payload()) for job in read_inputs(lines)] == sent
 
 
-@given(st.lists(inputs, min_size=1))
+@given(st.lists(inputs, min_size=1, max_size=3))
 def test_csv_reads_back(jobs: list[Input]) -> None:
     """Inputs of all kinds in one CSV table read back equal, with stripped cells."""
     rows = [_cells(job) for job in jobs]
@@ -163,7 +163,11 @@ objects = st.dictionaries(
 )
 
 
-@given(st.lists(garbage | objects.map(json.dumps) | st.sampled_from(["[" * 5000, "1" * 5000])))
+@given(
+    st.lists(
+        garbage | objects.map(json.dumps) | st.sampled_from(["[" * 5000, "1" * 5000]), max_size=4
+    )
+)
 def test_garbage(lines: list[str]) -> None:
     """Any file gives only valid inputs, or an error in which each problem names its line."""
     jobs, problems = list[Input](), tuple[str, ...]()

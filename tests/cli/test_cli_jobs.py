@@ -12,6 +12,7 @@ import pytest
 
 from suno_async import TaskInfo, TaskStatus
 from suno_async.cli.downloads import Downloads
+from suno_async.cli.file_options import FileOptions
 from suno_async.cli.job_inputs import KINDS_BY_NAME
 from suno_async.cli.output import print_info
 from suno_async.inputs import KINDS
@@ -93,7 +94,7 @@ async def test_downloads(
         (info.tracks[0].video(), [".mp4"]),
     ):
         made = info if job is None else await (await suno.create(job)).result(timeout=10)
-        downloads = Downloads(suno, tmp_path)
+        downloads = Downloads(suno, FileOptions(tmp_path))
         await downloads.fetch(made)
         paths = [Path(each) for each in downloads.paths]
         assert [each.suffix for each in paths] == suffixes
@@ -161,7 +162,7 @@ async def test_namesakes(
     (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
     url = track.suno_audio_url
     stems = {"lost": f"{sandbox.url}/media/none/x.mp3", "vocals": url, "choir": f"{url}?choir"}
-    downloads = Downloads(suno, tmp_path)
+    downloads = Downloads(suno, FileOptions(tmp_path))
     for task_id in ("one", "other"):
         info = TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_info=stems)
         await downloads.fetch(info)

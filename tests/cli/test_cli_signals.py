@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from suno_async.sandbox import KEY, Sandbox
-from tests.cli.test_cli import environment
+from tests.cli.test_cli import environment, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,12 +64,8 @@ async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_pat
     try:
         place = json.loads(await line_of(shell.stdout))
         assert place["key"] == KEY
-        asked = await start(
-            *(sys.executable, "-c", MAIN, "balance", "--base-url", place["url"]),
-            cwd=tmp_path,
-            sandbox=Sandbox(),
-        )
-        assert await end_of(asked) == ("1e+06\n", "")
+        balance = ("balance", "--base-url", place["url"])
+        assert await run(Sandbox(), *balance, cwd=tmp_path) == (0, "1e+06\n", "")
         os.kill(pid, way)
         out, errors = await end_of(shell)
     finally:

@@ -23,78 +23,106 @@ PROGRAMS = pytest.mark.parametrize("name", ["suno-async", "python -m suno_async"
 INSTALL = 'pip install "suno_async[cli]"'
 
 
-async def launch(
-    name: str, *words: str, without: str = "", variables: dict[str, str] | None = None
-) -> tuple[int, str, str]:
-    """Start Python as one of `PROGRAMS` does; return the exit code, stdout and stderr.
+#: Starts `suno_async` several times in one process, as one of `PROGRAMS` does, because importing
+#: what it needs takes most of the time. Each time the modules of the command line are new.
+SCRIPT = """\
+import contextlib, io, json, runpy, sys
+
+name, *calls = json.loads(sys.argv[1])
+results = []
+for without, *words in calls:
+    for module in [each for each in sys.modules if each.startswith("suno_async.cli")]:
+        del sys.modules[module]
+    missing = {each: None for each in [without] if each}
+    present = {each: sys.modules.pop(each) for each in missing if each in sys.modules}
+    sys.modules.update(missing)
+    out, errors, code = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        try:
+            if name == "suno-async":
+                sys.argv = ["bin/suno-async", *words]
+                from suno_async.cli import main
+                main()
+            else:
+                sys.argv = ["-m", *words]
+                runpy.run_module("suno_async", run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            code = end.code or 0
+    for each in missing:
+        del sys.modules[each]
+    sys.modules.update(present)
+    results.append((code, out.getvalue(), errors.getvalue()))
+print(json.dumps(results))
+"""
+
+
+async def launch(name: str, *calls: tuple[str, ...]) -> list[tuple[int, str, str]]:
+    """Start Python as one of `PROGRAMS` does; return exit codes, stdout and stderr.
 
     Args:
         name: One of `PROGRAMS`.
-        words: The arguments.
-        without: A package that seems not to be installed.
-        variables: More environment variables.
+        calls: A package that seems not to be installed, or "", and the arguments of the program.
     """
-    start = "import runpy, sys; "
-    if without:
-        start += f"sys.modules[{without!r}] = None; "
-    if name == "suno-async":
-        start += "sys.argv[0] = 'bin/suno-async'; from suno_async.cli import main; main()"
-    else:
-        start += "runpy.run_module('suno_async', run_name='__main__', alter_sys=True)"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", start, *words),
+        *(sys.executable, "-c", SCRIPT, json.dumps([name, *calls])),
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(None) | (variables or {}),
+        env=environment(None),
     )
-    out, errors = await process.communicate()
-    return process.returncode or 0, out.decode(), errors.decode()
+    out, _ = await process.communicate()
+    return [(code, out, errors) for code, out, errors in json.loads(out)]
 
 
 @PROGRAMS
 async def test_version(name: str) -> None:
     """`--version` prints the version, with and without the extra."""
-    for without in ("", "typer"):
-        code, out, errors = await launch(name, "--version", without=without)
-        assert (code, out, errors) == (0, f"suno-async {__version__}\n", "")
+    ends = await launch(name, ("", "--version"), ("typer", "--version"))
+    assert ends == [(0, f"suno-async {__version__}\n", "")] * 2
 
 
 @PROGRAMS
 async def test_help(name: str) -> None:
     """The help shows how the program was called."""
-    code, out, _ = await launch(name, "poll", "--help")
-    assert (code, f"Usage: {name} poll" in out) == (0, True)
-    code, _, errors = await launch(name, "poll", "--no-such")
-    assert (code, f"(see {name} poll --help)" in errors) == (2, True)
+    shown, mistake = await launch(name, ("", "poll", "--help"), ("", "poll", "--no-such"))
+    assert (shown[0], f"Usage: {name} poll" in shown[1]) == (0, True)
+    assert (mistake[0], f"(see {name} poll --help)" in mistake[2]) == (2, True)
 
 
 @PROGRAMS
-@pytest.mark.parametrize("without", ["typer", "rich", "filelock"])
-async def test_missing_extra(name: str, without: str) -> None:
+async def test_missing_extra(name: str) -> None:
     """Without the extra, the help and the error of any command say what to install."""
-    code, out, errors = await launch(name, "--help", without=without)
-    assert (code, INSTALL in out, errors) == (0, True, "")
-    code, out, errors = await launch(name, "poll", "ids.txt", without=without)
-    assert (code, out, errors) == (2, "", f"error: suno-async needs more packages: {INSTALL}\n")
-    code, out, errors = await launch(name, "balance", "--json", without=without)
-    assert (code, out, INSTALL in json.loads(errors)["error"]) == (2, "", True)
+    words = (("--help",), ("poll", "ids.txt"), ("balance", "--json"))
+    packages = ("typer", "rich", "filelock")
+    ends = await launch(name, *((package, *each) for package in packages for each in words))
+    assert len(ends) == 9
+    for code, out, errors in ends[::3]:
+        assert (code, INSTALL in out, errors) == (0, True, "")
+    for end in ends[1::3]:
+        assert end == (2, "", f"error: suno-async needs more packages: {INSTALL}\n")
+    for code, out, errors in ends[2::3]:
+        assert (code, out, INSTALL in json.loads(errors)["error"]) == (2, "", True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Bash")
 @PROGRAMS
-async def test_completion(name: str) -> None:
+async def test_completion(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--show-completion` prints a script, and its request for the words after "po" finds poll."""
-    code, out, _ = await launch(name, "--show-completion", "bash")
+    ((code, out, _),) = await launch(name, ("", "--show-completion", "bash"))
     assert (code, "complete -o default" in out) == (0, True)
     assert "_SUNO_ASYNC_COMPLETE=complete_bash" in out
     asked = {"_SUNO_ASYNC_COMPLETE": "complete_bash", "COMP_WORDS": "suno-async po"}
-    _, out, _ = await launch("suno-async", variables=asked | {"COMP_CWORD": "1"})
+    for variable, value in (asked | {"COMP_CWORD": "1"}).items():
+        monkeypatch.setenv(variable, value)
+    _, out, _ = await run(None, cwd=tmp_path)
     assert out.split() == ["poll"]
 
 
 async def test_verbosity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`-v` logs retries and `-vv` every request, before and after the command; never the key."""
-    monkeypatch.setattr("suno_async.cli.clients.RETRY_FOR", 3.0)
+
+    def no_delay(_attempt: int, _random: float) -> float:
+        return 0.0
+
+    monkeypatch.setattr("suno_async._transport.exchange.retry_delay", no_delay)
     async with Sandbox(rate_limit=GENEROUS) as sandbox:
         for words, levels in (
             (("balance",), set[str]()),

@@ -1,0 +1,81 @@
+"""Options of the commands that download files."""
+
+# Typer reads the annotations at runtime.
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from suno_async.cli.clients import open_client
+from suno_async.cli.files import make_directory
+from suno_async.cli.options import option
+from suno_async.cli.output import fail
+from suno_async.cli.running import run
+
+FileName = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="TEMPLATE",
+        help="Names of the files, without a suffix, such as '{task_id}/{index}-{title}'.",
+    ),
+]
+Covers = Annotated[bool, typer.Option("--covers", help="Download the covers of the songs, too.")]
+# Not "--tags": in the commands that create songs, these are the style tags.
+WriteTags = Annotated[
+    bool,
+    typer.Option("--write-tags", help="Write title, lyrics and cover into the files. Extra: tags."),
+]
+AllowHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="HOST",
+        help="Trust this host or network with files, although it is not public. Repeatable.",
+    ),
+]
+
+#: The options of a command that has ``--download``, after that one.
+FILE_OPTIONS = [
+    option("name", FileName),
+    option("covers", Covers, default=False),
+    option("write_tags", WriteTags, default=False),
+    option("allow_host", AllowHosts),
+]
+
+
+class FileOptions(NamedTuple):
+    """Which files a command downloads, and how. The fields are named after the options.
+
+    Attributes:
+        download: Where the files go; None downloads nothing.
+        name: Template of the names; None for the default.
+        covers: Download the covers of songs, too.
+        write_tags: Write tags into the files.
+        allow_host: Hosts whose files may be transferred although they are not public.
+    """
+
+    download: Path | None
+    name: str | None = None
+    covers: bool = False
+    write_tags: bool = False
+    allow_host: list[str] | None = None
+
+    def prepare(self, base_url: str | None) -> None:
+        """Check the options, and create the directory. Print a problem and exit.
+
+        Call it before anything is sent, and before another file is written.
+        """
+        if self.download is None:
+            given = {"name": self.name, "covers": self.covers, "write-tags": self.write_tags}
+            if wrong := [f"--{option}" for option, value in given.items() if value]:
+                fail(f"only with --download: {', '.join(wrong)}", 2)
+        if self.name is not None or self.write_tags or self.allow_host:
+            run(self._check(base_url))
+        if self.download is not None:
+            make_directory(self.download)
+
+    async def _check(self, base_url: str | None) -> None:
+        # A client of its own: that of the command may write a journal when it is opened.
+        async with open_client(base_url, needs_key=False, allow_hosts=self.allow_host) as suno:
+            await suno.download_all([], name=self.name, tags=self.write_tags)
