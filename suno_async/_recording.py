@@ -40,12 +40,13 @@ HEARTBEAT = 2.0
 #: Seconds between two heartbeats of a client that waits for the others.
 JOINING = 0.1
 
-#: Seconds between two looks at a submission that another client is sending.
+#: Seconds between two reads of a submission that another client is sending.
 LOOK_AGAIN = 0.2
 
-#: Seconds for which a result waits for others, so that one sync of the disk serves all of them. One
-#: result alone takes about 0.2 ms of CPU to store, eight together 0.04 ms each. A job takes minutes,
-#: so nobody notices the delay. Half of the time costs 5 % more CPU per poll in `benchmarks.cost`.
+#: Seconds for which a result waits for others, so that one sync of the disk serves all of them. A
+#: single result takes about 0.2 ms of CPU to store, eight together take 0.04 ms each. A job takes
+#: minutes, so this delay does not matter. Half of it costs 5 % more CPU per poll in
+#: `benchmarks.cost`.
 GATHER = 0.05
 
 #: Seconds between two times at which the learnt durations are stored.
@@ -119,7 +120,7 @@ class Recorder:
         If another client is sending the earlier one, wait for the outcome.
 
         Returns:
-            Whether the submission is new, and so has to be sent.
+            Whether the submission is new and must be sent.
 
         Raises:
             InputChangedError: The earlier one was made for another input.
