@@ -54,6 +54,8 @@ bench: .venv/.dev
 	$(BIN)/python -m benchmarks.schedule --check
 	$(BIN)/python -m benchmarks.cost --check
 	$(BIN)/python -m benchmarks.journal --kills --check
+	$(BIN)/python -m benchmarks.kills
+	$(BIN)/python -m benchmarks.kills --signal TERM
 	$(BIN)/python -m benchmarks.downloads
 
 check: lint types test

@@ -43,10 +43,9 @@ JOINING = 0.1
 #: Seconds between two reads of a submission that another client is sending.
 LOOK_AGAIN = 0.2
 
-#: Seconds for which a result waits for others, so that one sync of the disk serves all of them. A
-#: single result takes about 0.2 ms of CPU to store, eight together take 0.04 ms each. A job takes
-#: minutes, so this delay does not matter. Half of it costs 5 % more CPU per poll in
-#: `benchmarks.cost`.
+#: Seconds for which a result waits for others, so that one sync of the disk serves all of them. One
+#: result alone takes about 0.2 ms of CPU to store, eight together 0.04 ms each. A job takes
+#: minutes, so the delay does not matter. With half of it, `benchmarks.cost` shows 5 % more CPU.
 GATHER = 0.05
 
 #: Seconds between two times at which the learnt durations are stored.

@@ -78,6 +78,7 @@ def measure(size: _Size, *, full: bool) -> dict[str, float]:
             for in_flight in (1, 20):
                 found = polls.measure(base_url, size.polled, size.rounds, in_flight)
                 figures |= {f"{name}_of_{in_flight}": value for name, value in found.items()}
+        figures |= polls.with_journal(base_url, 4 * size.polled, size.rounds)
         figures |= asyncio.run(polls.paced(base_url, size.tracked, size.seconds))
         figures |= scale.decisions(size.decisions, size.steps)
         figures |= scale.holds(base_url, size.tracked, size.tries)

@@ -51,8 +51,8 @@ def names(directory: Path) -> list[str]:
 def song(host: FileHost, title: str = "Rain", number: int = 0, **fields: Any) -> Track:  # noqa: ANN401 (the fields of Track)
     """Return a song at a host."""
     url = f"{host.url}/{number}.mp3"
-    given = {"task_id": "t", "suno_id": f"{ID}{number}", "suno_audio_url": url} | fields
-    return Track(title=title, **given)
+    fields.setdefault("suno_audio_url", url)
+    return Track(task_id="t", suno_id=f"{ID}{number}", title=title, **fields)
 
 
 def record(task_id: str = "t", **fields: Any) -> TaskInfo:  # noqa: ANN401 (the fields of TaskInfo)
@@ -133,15 +133,18 @@ async def test_invalid_templates(
     host: FileHost, suno: SunoClient, tmp_path: Path, name: str
 ) -> None:
     """An invalid template is an error before the first request, and before anything is read."""
+    read: list[str] = []
 
     async def source() -> AsyncIterator[str]:
-        pytest.fail("the source was read")
+        read.append("read")
+        yield f"{host.url}/x.mp3"
 
     with pytest.raises(InvalidInputError, match="name: "):
         await suno.download(f"{host.url}/x.mp3", tmp_path / "new", name=name)
     with pytest.raises(InvalidInputError, match="name: "):
         await suno.download_all(source(), tmp_path / "new", name=name)
     assert not host.requests
+    assert not read
     assert not (tmp_path / "new").exists()
 
 

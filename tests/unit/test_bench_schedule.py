@@ -192,10 +192,14 @@ def test_finer_grid_moves_the_inspection_little() -> None:
         assert fine == pytest.approx(coarse, rel=1e-3)
 
 
-@pytest.mark.parametrize("durations", DURATIONS.values(), ids=list(DURATIONS))
-@pytest.mark.parametrize("arrivals", ["once", "p90", "p200", "d90"])
-def test_no_policy_beats_the_bound(arrivals: str, durations: Durations) -> None:
+# `python -m benchmarks.schedule --check` compares all combinations, with many more tasks.
+@pytest.mark.parametrize(
+    ("arrivals", "kind"),
+    [("once", "two-humped"), ("p90", "log-normal"), ("p200", "two-humped"), ("d90", "log-normal")],
+)
+def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
     """On small sets no policy is below the bound by more than three standard errors."""
+    durations = DURATIONS[kind]
     sets = [draw_set(150, arrivals, durations, seed) for seed in range(1, 9)]
     bounds = [
         mean_delay_bound(tasks.created, arrivals, durations) + MEAN_REPLY_DELAY for tasks in sets
