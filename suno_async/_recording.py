@@ -40,7 +40,7 @@ HEARTBEAT = 2.0
 #: Seconds between two heartbeats of a client that waits for the others.
 JOINING = 0.1
 
-#: Seconds between two looks at a submission that another client is sending.
+#: Seconds between two reads of a submission that another client is sending.
 LOOK_AGAIN = 0.2
 
 #: Seconds for which a result waits for others, so that one sync of the disk serves all of them. One
@@ -119,7 +119,7 @@ class Recorder:
         If another client is sending the earlier one, wait for the outcome.
 
         Returns:
-            Whether the submission is new, and so has to be sent.
+            Whether the submission is new and must be sent.
 
         Raises:
             InputChangedError: The earlier one was made for another input.

@@ -462,7 +462,7 @@ class SunoClient:
 
         One request checks the new key. Requests in flight are not affected. If the journal's label
         is the hash of the old key, it becomes the hash of the new one. Other clients of the account
-        in this event loop use the new key as well; call this in every other process.
+        in this event loop use the new key as well; call this method in every other process as well.
 
         Raises:
             ConfigurationError: The key has an impossible form.

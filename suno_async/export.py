@@ -48,7 +48,7 @@ SUFFIXES: dict[str, FileFormat] = {
 
 _RECORDS: dict[Rows, type[msgspec.Struct]] = {"results": ResultRecord, "tracks": TrackRecord}
 
-#: A spreadsheet takes a cell that starts with one of these for a formula. The last four are their
+#: A spreadsheet treats a cell that starts with one of these as a formula. The last four are their
 #: full-width forms.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -70,7 +70,7 @@ async def export_results(
         file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. None derives it from
             the suffix. Parquet needs the extra ``parquet``.
         rows: ``"results"`` writes a `ResultRecord` for each job, ``"tracks"`` a `TrackRecord` for
-            each song, stem, video or sound. SQLite names its table so.
+            each song, stem, video or sound. It is also the name of the table in SQLite.
         overwrite: Replace an existing file. A database with other tables is never replaced.
 
     Raises:
@@ -131,7 +131,7 @@ async def _iterate(
 
 
 async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Run a function in a thread. A cancellation waits for it, so that nothing writes later."""
+    """Run a function in a thread. A cancellation waits for the end of the function."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         await asyncio.shield(work)
@@ -171,7 +171,7 @@ def _tables(path: Path) -> set[str]:
 
 
 def _write(writer: _Writer, batch: list[ResultSource], rows: Rows) -> int:
-    """Write the records of a batch. Return how many there are."""
+    """Write the records of a batch. Return their number."""
     if rows == "results":
         records: list[msgspec.Struct] = [result_record(each) for each in batch]
     else:

@@ -101,7 +101,7 @@ class TaskHandle:
         return await self._runtime().task_info(self.id)
 
     async def updates(self) -> AsyncIterator[TaskInfo]:
-        """Yield the record of every poll; the last one is terminal.
+        """Yield the record of every poll; the last one is final.
 
         Raises:
             SunoError: While iterating, if the outcome cannot be known.

@@ -103,10 +103,10 @@ class Reader(Generic[T]):
 
 
 def parse(data: bytes) -> object:
-    """Parse JSON that may be damaged. Return None if that fails, or above `MAX_BYTES` bytes.
+    """Parse JSON that may be damaged. Return None if that fails or it is too long.
 
-    Bytes that are not UTF-8 and lone surrogates become U+FFFD. A number that is not finite or has
-    too many digits becomes None.
+    At most `MAX_BYTES` bytes are parsed. Bytes that are not UTF-8 and lone surrogates become
+    U+FFFD. A number that is not finite or has too many digits becomes None.
     """
     if len(data) > MAX_BYTES:
         return None

@@ -102,7 +102,7 @@ def read_task_info(
     """Decode the reply to a TaskInfo request.
 
     Code 501 means that the task has failed. It gives a record with that status, even if the reply
-    contains no record. A record without an id is taken as the record of `task_id`.
+    contains no record. A record without an id counts as the record of `task_id`.
 
     Raises:
         APIError: The reply is another error. The class depends on its code.

@@ -194,7 +194,7 @@ class Cohorts(Generic[E]):
         return None if entry.place is None else self._numbered.get(entry.place)
 
     def competing(self, kind: str) -> list[Cohort[E]]:
-        """Return the cohorts of a kind, except those behind another one in a line."""
+        """Return the cohorts of a kind. Of each line, return only the first cohort."""
         firsts = (line[0] for line in self._lines.values())
         return [each for each in (*self._by_age.values(), *firsts) if each.kind == kind]
 

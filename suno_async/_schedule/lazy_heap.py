@@ -33,8 +33,7 @@ class LazyHeap(Generic[P]):
 
     Attributes:
         items: The heap, to be read only. It includes the invalid places that were not dropped yet.
-            A heap is nearly always empty or asked often, so callers check this before they call a
-            method.
+            Most heaps are empty most of the time, so callers check this before they call a method.
     """
 
     __slots__ = ("_numbers", "items")

@@ -107,14 +107,14 @@ class Batch(NamedTuple):
         Args:
             suno: The client, with a journal.
             progress: Where outcomes are counted.
-            out: The results file. An input that has its row already gets no other one.
+            out: The results file. An input that already has a row gets no second one.
             downloads: Downloads the files of tasks that succeed; None downloads nothing.
             options: Options of `SunoClient.pipeline`.
 
         Returns:
             The inputs that may or may not have been created, from index to submission id, and the
-            error that stopped the creates; None if all were created. Tasks that were created are
-            waited for in both cases.
+            error that stopped the creates; None if all were created. In both cases, the batch waits
+            for the tasks that were created.
         """
         unknown: dict[int, str] = {}
         stopped_by: SunoError | None = None

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from suno_async import Observer
 
-#: Seconds for which a command that somebody waits for repeats a request, for example while there is
-#: no network. A typing error in the host's name must not take a minute to show.
+#: Seconds for which a short command retries a request, for example without a network. A mistyped
+#: host must not take a minute to report.
 RETRY_FOR = 10.0
 
 #: The same for commands that run for a long time.

@@ -1,4 +1,4 @@
-"""Show how far a command is: live on a terminal, as lines elsewhere, not at all with ``-q``."""
+"""Show the progress of a command: live on a terminal, as lines elsewhere, not with ``-q``."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def download(
     ],
     directory: Annotated[Path, typer.Option(help="Where the files go.")] = Path(),
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Download files again that exist already.")
+        bool, typer.Option("--overwrite", help="Also download files that exist already.")
     ] = False,
     name: FileName = None,
     covers: Covers = False,
@@ -53,8 +53,8 @@ def download(
 ) -> None:
     """Download the files of finished tasks, and print their paths.
 
-    A file has its name only once it is complete. After an interruption, run the command again: it
-    downloads only what is missing. With --journal, tasks that ended there need no request.
+    A file gets its name only when it is complete. After an interruption, run the command again: it
+    downloads only what is missing. With --journal, tasks whose results it holds need no request.
     """
     for target in targets:
         if not _is_url(target):

@@ -1,4 +1,4 @@
-"""Download what tasks made, beside other work, and count files and bytes."""
+"""Download what tasks made while other work continues, and count files and bytes."""
 
 from __future__ import annotations
 

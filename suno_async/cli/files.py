@@ -189,8 +189,8 @@ def _end_last_line(path: Path) -> None:
 
 
 def _is_cut_row(line: bytes) -> bool:
-    """Return whether a line is the beginning of a row, but no complete one."""
-    # The file may be another one, given by mistake: nothing is removed from it.
+    """Return whether a line is the beginning of a row that was cut off."""
+    # The file may be another one, given by mistake. Then nothing is removed from it.
     if not any(line.startswith(start) or start.startswith(line) for start in _ROW_STARTS):
         return False
     try:

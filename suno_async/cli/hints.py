@@ -19,11 +19,11 @@ _HINTS: tuple[tuple[type[SunoError], str], ...] = (
 
 
 def hint_for(error: SunoError, *, is_task: bool) -> str:
-    """Return what to do about an error; empty if its message says all there is to say.
+    """Return what to do about an error; empty if its message already says it.
 
     Args:
         error: The error.
-        is_task: What the error concerns is a task, or contains the id of one.
+        is_task: Whether the error concerns a task, or a text that contains a task id.
     """
     if "see allow_hosts" in str(error):
         return "if you trust the host, add --allow-host"

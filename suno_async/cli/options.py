@@ -18,7 +18,8 @@ Timeout = Annotated[float | None, typer.Option(min=0.1, help="Longest wait in se
 JournalFile = Annotated[
     Path | None,
     typer.Option(
-        "--journal", help="Journal of creates, tasks and results: an SQLite file. Made if missing."
+        "--journal",
+        help="Journal of creates, tasks and results: an SQLite file. Created if missing.",
     ),
 ]
 Account = Annotated[
@@ -35,7 +36,7 @@ _HELP = {
     "author": "Author shown in the video.",
     "brand": "Brand shown in the video.",
     "continue_at": "Where the new part starts, in seconds from the beginning.",
-    "extra": "Newer fields of the input, as a JSON object.",
+    "extra": "Fields that this version does not know, as a JSON object.",
     "instrumental": "No vocals.",
     "mode": "Default: custom with a title, tags or lyrics, otherwise simple.",
     "model": "For example v5.5 or v5. Newer names are accepted.",

@@ -24,7 +24,7 @@ def output_lock(output: str) -> Generator[None]:
     system releases the lock at the end of the process, however it ends.
 
     Args:
-        output: The output file; ``-`` (stdout), and what is no regular file, has no lock.
+        output: The output file; stdout (``-``) and files that are not regular have no lock.
     """
     # Two names of one file have one lock.
     path = Path(os.path.realpath(output))
@@ -46,7 +46,7 @@ def output_lock(output: str) -> Generator[None]:
     except OSError as error:
         fail(f"cannot write {output}: {system_message(error)}", 2, file=output)
     try:
-        with contextlib.suppress(OSError):  # The name is a courtesy, the lock is what counts.
+        with contextlib.suppress(OSError):  # The name is only for messages. The lock decides.
             owner.write_text(f"{os.getpid()}\n", encoding="ascii")
         yield
     finally:

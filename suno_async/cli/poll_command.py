@@ -120,7 +120,7 @@ async def _poll(
     files: FileOptions,
     earlier: Sequence[TaskInfo],
 ) -> int:
-    """Poll tasks, and download their files beside that. Return the exit code."""
+    """Poll tasks, and download their files at the same time. Return the exit code."""
     plain = out is sys.stdout and sys.stdout.isatty()
     progress = Progress(len(ids), task_ids=ids, plain=plain)
     async with open_client(observer=progress.tasks) as suno:

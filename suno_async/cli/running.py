@@ -62,7 +62,7 @@ def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
 
 @contextlib.asynccontextmanager
 async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
-    """Run a task group that raises its first error itself, not in an `ExceptionGroup`."""
+    """Run a task group. Raise its first error itself instead of an `ExceptionGroup`."""
     try:
         async with asyncio.TaskGroup() as group:
             yield group

@@ -38,7 +38,9 @@ Journal = Annotated[
     Path,
     typer.Option("--journal", help="The journal file. Default: that of create --batch."),
 ]
-OptionalRun = Annotated[str | None, typer.Argument(metavar="[RUN]", help="Only this run.")]
+OptionalRun = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="Name of the run. Default: all runs.")
+]
 
 DEFAULT = Path("outcomes.jsonl.journal")
 
@@ -73,7 +75,7 @@ def list_runs(journal: Journal = DEFAULT, as_json: Json = False) -> None:
 
 @commands.command(epilog=exit_codes_help(2))
 def show(
-    run: Annotated[str, typer.Argument(help="The run; an empty one for single creates.")],
+    run: Annotated[str, typer.Argument(help="Name of the run; '' for single creates.")],
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
@@ -205,7 +207,7 @@ def export(
 
 @commands.command(epilog=exit_codes_help(2))
 def rebind(
-    old: Annotated[str, typer.Argument(help="The label now, from runs list.")],
+    old: Annotated[str, typer.Argument(help="The current label; runs list prints it.")],
     new: Annotated[
         str | None,
         typer.Argument(metavar="[NEW]", help="The new label. Default: that of the current key."),
@@ -213,7 +215,7 @@ def rebind(
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Give everything of an account another label, for example after its key was replaced."""
+    """Change the label of an account, for example after its key was replaced."""
     with errors_about():
         label = new or open_client(None).account
 

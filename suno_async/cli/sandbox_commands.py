@@ -43,12 +43,12 @@ def sandbox(
     ] = 8815,
     seed: Annotated[int, typer.Option(help="Seed of the jobs.")] = 0,
     time_scale: Annotated[
-        float, typer.Option(help="Jobs run so many times faster than real ones.")
+        float, typer.Option(help="Jobs run this many times as fast as real ones.")
     ] = 1.0,
     failure_share: Annotated[float, typer.Option(help="Share of jobs that fail.")] = 0.03,
     endless_share: Annotated[float, typer.Option(help="Share of jobs that never end.")] = 0.0,
     tasks: Annotated[
-        int, typer.Option(min=0, help="Create so many tasks at the start, without requests.")
+        int, typer.Option(min=0, help="Number of tasks to create at the start, without requests.")
     ] = 0,
     ids: Annotated[
         str | None, typer.Option(help="Write the ids of these tasks into this new file.")

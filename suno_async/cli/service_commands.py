@@ -94,8 +94,12 @@ def estimate(
 @commands.command(epilog=exit_codes_help(2, 3, 5))
 def models(
     model: Annotated[str | None, typer.Argument(help="Print the schema of this model.")] = None,
-    modality: Annotated[str | None, typer.Option(help="List only this one, e.g. audio.")] = None,
-    operation: Annotated[str | None, typer.Option(help="List only this one.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="List only models of this modality, e.g. audio.")
+    ] = None,
+    operation: Annotated[
+        str | None, typer.Option(help="List only models with this operation.")
+    ] = None,
     base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from suno_async import SunoError, TaskInfo, TaskRef
 
-#: The states that the display always shows, in the order of a task's life.
+#: The states that the display always shows, in the order in which a task passes through them.
 STATES = ("created", "pending", "running", "done", "failed", "unknown")
 
 #: What the display calls the statuses of results files.

@@ -101,7 +101,7 @@ def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskI
 def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
     """Return the inputs of a batch that have a row in a results file: index → last status.
 
-    A final status counts, whatever comes after it. Lines that are not complete rows are skipped.
+    A final status is kept, even if other rows follow. Lines that are not complete rows are skipped.
     """
     statuses: dict[int, str] = {}
     for row in _rows(lines):

@@ -35,7 +35,7 @@ Verbose = Annotated[
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 _verbose: ContextVar[int] = ContextVar("verbose", default=0)
 
-#: Control characters, line breaks and tabs excepted. A server text in a log line may contain them.
+#: Control characters, except line breaks and tabs. A server text in a log line may contain them.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 
 #: The variables whose values are keys.
@@ -51,7 +51,7 @@ def is_quiet() -> bool:
 
 
 def set_verbosity(*, quiet: bool, verbose: int) -> None:
-    """Apply ``-q`` and ``-v``. Those before and those after the command's name add up."""
+    """Apply ``-q`` and ``-v``. Options before and after the name of the command add up."""
     _quiet.set(_quiet.get() or quiet)
     _verbose.set(_verbose.get() + verbose)
     if _quiet.get():

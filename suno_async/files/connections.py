@@ -1,4 +1,4 @@
-"""The connections to hosts of files: address checks, proxies and redirects. Never with the key."""
+"""Connections to the hosts of files: address checks, proxies, redirects. The key is never sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Most redirects that a download follows.
 MOST_REDIRECTS = 10
 
-#: Bytes that aiohttp buffers for one reply, half of the most. Larger pieces cost less CPU per byte.
+#: aiohttp buffers at most twice as many bytes for one reply. Larger pieces cost less CPU per byte.
 READ_BUFFER = 1 << 20
 
 #: An upload may take any time, but the server must connect within 10 s and then send or accept some
@@ -142,8 +142,8 @@ class Connections:
         """
         self._policy.check_url(url)
         proxy = await self._proxy_for(url)
-        # The connection goes to the proxy, which the user named. Nobody but the proxy learns the
-        # address of the host.
+        # The connection goes to the proxy, which the user named. Only the proxy knows the address
+        # of the host.
         session = self._session(guarded=proxy is None and not self._policy.trusts(url))
         async with session.request(
             method,

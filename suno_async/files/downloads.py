@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from suno_async.files.sources import FileSource
     from suno_async.models import TaskInfo
 
-#: Most downloads at the same time. Half of it reaches the same throughput on loopback, twice as
-#: many only adds memory: 4 MB for each.
+#: Most downloads at the same time. Half as many reach the same throughput on loopback. Twice as
+#: many only need more memory: 4 MB for each.
 PARALLEL = 8
 
 #: Default for the most bytes of a file.
@@ -33,7 +33,7 @@ TIMEOUT = 1800.0
 
 
 class _Job:
-    """A download in progress, with everybody who waits for it.
+    """A download in progress, and the callers that wait for it.
 
     Attributes:
         source: The file.
@@ -210,10 +210,11 @@ def _cancelling() -> bool:
 
 
 def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
-    """Return the final path of a file, a key that is the same for all its spellings, whether it is.
+    """Return the final path of a file, a key that all spellings of it share, and whether it exists.
 
     Raises:
-        DownloadError: The name leads out of the directory, or something else has it.
+        DownloadError: The name leads out of the directory, or belongs to something that is not a
+            file.
     """
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts:

@@ -1,4 +1,4 @@
-"""Fetch one file: attempts, resumption, refreshed URLs, and what must hold for the reply."""
+"""Fetch one file: attempts, resumption, refreshed URLs, and the checks of the reply."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Bytes that are written at a time. A quarter of it costs a tenth of the throughput on loopback;
-#: each download may hold two of them in memory.
+#: Bytes of one write. With a quarter of it, the throughput on loopback is a tenth lower. Each
+#: download may hold two such batches in memory.
 BATCH = 1 << 20
 
 #: A server must send this many bytes per second, on average over so many seconds. Otherwise it
@@ -39,14 +39,14 @@ BATCH = 1 << 20
 MIN_SPEED = 4096
 SPEED_WINDOW = 30.0
 
-#: Seconds before an attempt after one that received bytes. The pause of the others is in
+#: Seconds before the next attempt if the last one received bytes. Otherwise the pause is that of
 #: `transfers`.
 RESUME_PAUSE = 0.1
 
 #: Longest wait that a Retry-After header can ask for.
 MOST_RETRY_AFTER = 60.0
 
-#: Statuses that another attempt may change. All others below 500 are final.
+#: Statuses after which another attempt may succeed. All others below 500 are final.
 _TEMPORARY = frozenset({408, 425, 429})
 
 #: Statuses of servers that never have the file, although they are above 499.
@@ -261,7 +261,7 @@ class Fetch:
             self._open_window()
             return
         if status in {_PARTIAL, _NOT_SATISFIABLE} and resumes:
-            # It sent something else than was asked for. The next attempt starts again.
+            # The server sent another part than the requested one. The next attempt starts again.
             self._validator = ""
             raise _FetchError(f"HTTP {status} without the rest of the file", counts=False)
         if status != _OK:
@@ -362,13 +362,13 @@ def _unread(content: aiohttp.StreamReader) -> list[bytes]:
 
 
 def _retrieve(writing: asyncio.Task[None]) -> None:
-    """Retrieve the error of a write, because a cancelled download does not await its last one."""
+    """Retrieve the error of a write, because a cancelled download does not await its last write."""
     if not writing.cancelled():
         writing.exception()
 
 
 async def _in_thread_always(work: Callable[[], None]) -> None:
-    """Call `work` in a thread, and wait for it even if cancelled once."""
+    """Call `work` in a thread, and wait for it even if this call is cancelled once."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         await asyncio.shield(running)

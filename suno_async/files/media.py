@@ -36,7 +36,7 @@ _STARTS: tuple[tuple[bytes, frozenset[str]], ...] = (
     (b"GIF89a", _IMAGE),
 )
 
-#: The form type of RIFF and IFF files, which stands in bytes 8 to 11.
+#: The form type of RIFF and IFF files, which is in bytes 8 to 11.
 _FORMS: dict[tuple[bytes, bytes], frozenset[str]] = {
     (b"RIFF", b"WAVE"): _AUDIO,
     (b"RF64", b"WAVE"): _AUDIO,
@@ -58,7 +58,7 @@ _QUICKTIME = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
 
 def expected_media(url: URL) -> Media | None:
-    """Return what the suffix of a URL promises; None for any media file."""
+    """Return the kind of media that the suffix of a URL stands for; None if it may be any."""
     return "image" if PurePosixPath(url.path).suffix.lower() in _IMAGE_SUFFIXES else None
 
 
@@ -81,7 +81,7 @@ def problem(head: bytes, media: Media | None) -> str:
 
 
 def recognise(head: bytes) -> frozenset[str]:
-    """Return what a file that starts with `head` may contain; nothing if it is no media file."""
+    """Return what a file that starts with `head` may contain; an empty set for other files."""
     for start, kinds in _STARTS:
         if head.startswith(start):
             return kinds

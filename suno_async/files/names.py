@@ -86,7 +86,7 @@ class PlannedFile(NamedTuple):
 
 
 class _File(NamedTuple):
-    """What a name is made from. A number of None is unknown."""
+    """The values that a name is made from. None means that a number is unknown."""
 
     url: str
     media: Media
@@ -256,7 +256,7 @@ def _hash(file: _File) -> str:
 
 
 def _address(url: str) -> str:
-    """Return what identifies a file in its URL: no signature, if the path names a media file."""
+    """Return the part of a URL that identifies the file; without the query if that is enough."""
     address = url.split("#", 1)[0]
     return address.split("?", 1)[0] if _known_suffix(url) else address
 
@@ -309,5 +309,5 @@ def _cut(text: str, most_bytes: int) -> str:
 
 
 def _folded(name: str) -> str:
-    """Return the same text for all names that some file system takes for one."""
+    """Return a text that is equal for all names that some file system treats as equal."""
     return unicodedata.normalize("NFKC", name).upper().casefold()

@@ -108,7 +108,7 @@ class Part:
         """Append pieces of the body.
 
         Raises:
-            PartError: This is not the expected file, or it is too large, or it cannot be written.
+            PartError: The file is not the expected one, is too large, or cannot be written.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -151,7 +151,7 @@ class Part:
                 try:
                     self._edit(file, edit)
                 except OSError as error:
-                    # Such as a full disk. The original is complete.
+                    # For example, the disk is full. The original is complete.
                     logger.warning("%s: saved unedited: %s", path, error.strerror or error)
                 file = self._opened()
             os.fsync(file.fileno())
@@ -227,7 +227,7 @@ def _translated() -> Generator[None]:
     except OSError as error:
         raise PartError(f"cannot save the file: {error.strerror or type(error).__name__}") from None
     except ValueError as error:
-        # Such as a NUL in a path.
+        # For example, a NUL in a path.
         raise PartError(f"cannot save the file: {error}") from None
 
 

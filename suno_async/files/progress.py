@@ -44,7 +44,7 @@ ProgressCallback: TypeAlias = Callable[[DownloadProgress], object]
 
 
 class Reporter:
-    """Reports the progress of one file to everybody who waits for it.
+    """Reports the progress of one file to every caller that waits for it.
 
     Args:
         path: The final name.

@@ -79,7 +79,7 @@ def parsed_url(url: str) -> URL:
     """
     try:
         parsed = URL(url)
-        # The names are made with it, and the two do not accept the same URLs.
+        # The names of files are made with `urlsplit`, which refuses other URLs than yarl does.
         urlsplit(url)
     except (TypeError, ValueError) as error:
         raise DownloadError(f"no URL to download: {url!r}: {error}") from None

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Most bytes of a cover. Each download may hold one in memory. With half of it, photos as PNG could
-#: be left out; players show nothing that needs twice as much.
+#: Most bytes of a cover. Each download may hold one in memory. Half of it could leave out photos as
+#: PNG. Players show nothing that needs twice as much.
 MOST_BYTES = 5 * 2**20
 
 #: Most seconds for all attempts to fetch a cover. The download occupies its slot meanwhile.
@@ -35,7 +35,7 @@ _TEMPORARY = frozenset({408, 425, 429})
 
 
 class Tagger:
-    """Writes tags into one file. Whatever goes wrong is logged, and the file is saved without them.
+    """Writes tags into one file. After an error, which is logged, the file is saved without tags.
 
     Args:
         connections: Sends the request for the cover.

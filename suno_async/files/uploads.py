@@ -89,7 +89,7 @@ class Uploader:
         try:
             await self._transfers.run(attempt, str(file.path))
         except AttemptFailedError as error:
-            # Not the URL: it lets anyone write.
+            # Do not show the URL: anyone who has it can write.
             raise UploadError(f"{file.path}: {error.problem}") from None
 
 
@@ -100,7 +100,7 @@ async def _put(connections: Connections, file: LocalFile, presigned_url: str) ->
     except OSError as error:
         raise AttemptFailedError(type(error).__name__, retryable=False) from None
     try:
-        # Not followed to another host: only the API names hosts that may have the file.
+        # Redirects are not followed: only the API chooses which hosts get the file.
         async with connections.request(
             "PUT",
             URL(presigned_url),

@@ -86,7 +86,7 @@ class Owner:
         self._held: set[str] = set()
 
     def join(self, connection: sqlite3.Connection) -> None:
-        """Sweep dead owners, and join unless the journal is opened to inspect it."""
+        """Remove dead owners. Add this owner, unless the journal was opened to inspect it."""
         self.sweep(connection)
         if self.account is None:
             return
@@ -99,15 +99,15 @@ class Owner:
         )
 
     def leave(self, connection: sqlite3.Connection) -> None:
-        """Leave. Release all runs, and end all submissions of this owner."""
+        """Remove this owner. Release its runs, and end its submissions."""
         connection.execute("DELETE FROM owners WHERE owner = ?", (self.id,))
         self.sweep(connection)
 
     def renew(self, connection: sqlite3.Connection) -> None:
-        """Extend the lease if it has begun to run out; called in each transaction.
+        """Extend the lease if a sixth of it has passed. Called in each transaction.
 
-        An owner that was swept, because its process slept for too long, joins again. Runs that
-        nobody took in the meantime are its own again.
+        An owner that was removed, because its process slept for too long, joins again. It also
+        takes back its runs, except those that another owner took in the meantime.
         """
         if self.account is None:
             return

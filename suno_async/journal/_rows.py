@@ -74,7 +74,7 @@ def read_task(row: tuple[Any, ...]) -> TaskRecord:
 
 
 def _find(connection: sqlite3.Connection, submission_id: str) -> tuple[SubmissionRecord, str]:
-    # A submission and its owner.
+    # Return a submission and its owner.
     row = connection.execute(
         f"SELECT {SUBMISSION}, owner FROM submissions WHERE id = ?",  # noqa: S608 (a constant)
         (submission_id,),
@@ -121,7 +121,7 @@ def _insert(connection: sqlite3.Connection, owner: Owner, record: SubmissionReco
 def _earlier(
     connection: sqlite3.Connection, owner: Owner, record: SubmissionRecord
 ) -> SubmissionRecord | None:
-    # The earlier submission with this key; None if there is none, or none any more.
+    # Return the earlier submission with this key; None if there is none, or if it was replaced.
     def find() -> tuple[Any, ...] | None:
         found: tuple[Any, ...] | None = connection.execute(
             f"SELECT {SUBMISSION}, owner FROM submissions"  # noqa: S608 (a constant)
@@ -254,7 +254,7 @@ def keep_results(connection: sqlite3.Connection, owner: Owner, tasks: Sequence[T
 
 
 def _completed(connection: sqlite3.Connection, owner: Owner, task: TaskRecord) -> TaskRecord:
-    # The task with its account and its end.
+    # Return the task with its account and the time of its end.
     account = task.account if owner.account is None else owner.account
     if not account:
         found = connection.execute(
@@ -287,7 +287,7 @@ def save_durations(connection: sqlite3.Connection, owner: Owner, data: bytes) ->
 
 
 def rebind(connection: sqlite3.Connection, owner: Owner, old: str, new: str) -> int:
-    """Give everything of an account label another label. See `Journal.rebind`."""
+    """Replace an account label everywhere. See `Journal.rebind`."""
     if old == new:
         return 0
     others = connection.execute(
@@ -322,8 +322,8 @@ def rebind(connection: sqlite3.Connection, owner: Owner, old: str, new: str) -> 
 def _resolve_conflicts(
     connection: sqlite3.Connection, old: str, new: str
 ) -> tuple[str, str] | None:
-    # Remove what both labels have, but only where nothing is lost. Return a run and a key that
-    # both have and need.
+    # Remove what both labels have, if nothing is lost by that. Otherwise return a run and a key for
+    # which both have a submission that may have been paid for.
     keep = "state NOT IN ('refused', 'not_sent')"
     both: tuple[str, str] | None = connection.execute(
         "SELECT a.run, a.key FROM submissions AS a JOIN submissions AS b USING (run, key)"  # noqa: S608 (constants)
@@ -340,7 +340,8 @@ def _resolve_conflicts(
             " AND b.run = submissions.run AND b.key = submissions.key AND b.key <> '')",
             (drop, other),
         )
-        # The record that ended stays; of two such records, that of the new label.
+        # The record of a task that ended stays. If both records have ended, that of the new label
+        # stays.
         connection.execute(
             "DELETE FROM tasks WHERE account = ? AND EXISTS (SELECT 1 FROM tasks AS b"
             " WHERE b.task_id = tasks.task_id AND b.account = ?"

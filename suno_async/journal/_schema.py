@@ -217,7 +217,7 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
         path, timeout=busy_timeout, isolation_level=None, cached_statements=256
     )
     try:
-        # First of all, because the next lines change a database.
+        # Check this first, because the next lines change the database.
         _check_identity(connection, path)
         _switch_to_wal(connection, path, busy_timeout)
         connection.execute("PRAGMA synchronous = FULL")
@@ -233,7 +233,8 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
-    # In this order: another process that creates the journal now commits both together.
+    # The tables are read before the id: another process that creates the journal now commits both
+    # together.
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (found,) = connection.execute("PRAGMA application_id").fetchone()
     if found != APPLICATION_ID and (found or tables):

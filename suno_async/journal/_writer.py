@@ -22,8 +22,8 @@ _Arguments = TypeVarTuple("_Arguments")
 
 _log = logging.getLogger("suno_async")
 
-#: Operations in one transaction. More would not make the sync cheaper for each of them, but would
-#: keep other processes waiting for longer.
+#: Most operations in one transaction. More would hardly make the sync cheaper for each of them, but
+#: other processes would wait longer.
 MOST_TOGETHER = 1_000
 
 
@@ -47,7 +47,7 @@ class Worker:
 
     An operation may raise a `JournalError` if what it changed before is valid by itself. After any
     other error, the transaction is rolled back, and each of its operations runs again in a
-    transaction of its own. So only those fail that cannot succeed.
+    transaction of its own. So only the operations that cannot succeed fail.
     """
 
     def __init__(
@@ -72,8 +72,8 @@ class Worker:
         self._prepare = prepare
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        # Orders each `submit` before or after the end of the thread. Reentrant, because the garbage
-        # collector may call `stop` at any point.
+        # With this lock, each `submit` happens either before or after the end of the thread. It is
+        # reentrant, because the garbage collector may call `stop` at any point.
         self._lock = threading.RLock()
         self._refusal: JournalError | None = None
         self._stopping = False
@@ -107,7 +107,7 @@ class Worker:
         return future
 
     def stop(self) -> None:
-        """Accept no more operations. The thread ends after it has run those accepted."""
+        """Accept no more operations. The thread ends after it has run those that were accepted."""
         with self._lock:
             if self._refusal is None:
                 self._refusal = JournalError(f"journal {self._path}: it is closed")
@@ -138,7 +138,7 @@ class Worker:
         self._end(batch, failure)
 
     def _take(self, batch: list[_Entry]) -> bool:
-        # Wait for an operation, and take all that wait with it. False means that none will follow.
+        # Wait for an operation, and take all others that wait. False means that none will follow.
         if self._stopping:
             return False
         entry = self._queue.get()
@@ -157,7 +157,7 @@ class Worker:
         try:
             connection.execute(self._begin)
         except sqlite3.Error as error:
-            # Nothing can be written now. Trying it for each operation would take too long.
+            # Nothing can be written now. One attempt for each operation would take too long.
             return [_Result(entry.future, None, error) for entry in batch]
         try:
             if self._prepare is not None:

@@ -149,7 +149,7 @@ class Journal(Protocol):
     async def open(self, account: str | None) -> None:
         """Open the journal, create or migrate its schema, and join as an owner.
 
-        Submissions of owners that are not live are brought to their final state.
+        Submissions of owners that are not live get their final state.
 
         Args:
             account: The label of the account. With None, the journal is opened to inspect or repair
@@ -189,8 +189,8 @@ class Journal(Protocol):
         """Record a new state of a submission. With a task id, also store the task.
 
         Only its owner may plan or send a submission. Any client may record how it ended. A task id
-        is stored even if the submission was given up or replaced before.
-        A persona is not a task: if the kind is ``"persona"``, only the id is stored.
+        is stored even if the submission was given up or replaced before. A persona is not a task:
+        if the kind is ``"persona"``, only the id is stored.
 
         Raises:
             JournalError: The state is ``sending``, but the submission is no longer owned by this
@@ -228,8 +228,8 @@ class Journal(Protocol):
     ) -> AsyncIterator[JournalEntry]:
         """Yield submissions with their tasks, in the order in which they were planned.
 
-        Tasks without a submission come last, unless `run` or `states` excludes them. What is added
-        while this iterates is left out. The journal stays usable in the meantime.
+        Tasks without a submission come last, unless `run` or `states` excludes them. Entries that
+        are added during the iteration are left out. The journal can be used in the meantime.
 
         Args:
             run: Only this run; an empty string selects what belongs to no run. None yields all.
@@ -267,7 +267,7 @@ class Journal(Protocol):
         ...
 
     async def rebind(self, old: str, new: str) -> int:
-        """Give everything of the account label `old` the label `new`.
+        """Replace the account label `old` by `new` everywhere.
 
         Returns:
             Number of submissions and tasks that changed.

@@ -165,7 +165,7 @@ class SqliteJournal:
         """Yield submissions with their tasks. See `Journal.entries`."""
         owner, _, reader = self._use()
         wanted = _queries.Selection(owner.account, run, states, open_only)
-        # What is added while this iterates is left out, so it ends.
+        # Entries that are added during the iteration are left out, so that it ends.
         submissions, tasks = await reader.submit(_queries.ends)
         last = 0
         while last < submissions:
@@ -211,7 +211,7 @@ class SqliteJournal:
         return await reader.submit(_queries.load_durations, owner.account)
 
     async def rebind(self, old: str, new: str) -> int:
-        """Give everything of one account label another one. See `Journal.rebind`."""
+        """Replace an account label everywhere. See `Journal.rebind`."""
         owner, writer, _ = self._use()
         return await writer.submit(_rows.rebind, owner, old, new)
 
