@@ -207,7 +207,7 @@ def export(
 
 @commands.command(epilog=exit_codes_help(2))
 def rebind(
-    old: Annotated[str, typer.Argument(help="The current label; runs list prints it.")],
+    old: Annotated[str, typer.Argument(help="The current label; runs list --json prints it.")],
     new: Annotated[
         str | None,
         typer.Argument(metavar="[NEW]", help="The new label. Default: that of the current key."),
