@@ -675,7 +675,7 @@ class SunoClient:
     async def create_persona(self, persona: GeneratePersona) -> Persona:
         """Create a voice from a song; pass its id to later songs as ``persona_id``.
 
-        Costs credits. It is retried, cancelled and reported to `on_creation` like a `create`.
+        May cost credits. It is retried, cancelled and reported to `on_creation` like a `create`.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from suno_async import (
     JournalEntry,
@@ -64,7 +64,9 @@ def list_runs(journal: Journal = DEFAULT, as_json: Json = False) -> None:
         for each in found:
             typer.echo(msgspec.json.encode(each).decode())
         return
-    table = Table("run", "started", "open", "done", "failed", "submissions", "held by", "account")
+    # Names and labels are needed for other commands, so they are never cut.
+    columns = ("run", "started", "open", "done", "failed", "submissions", "held by", "account")
+    table = Table(*(Column(each, overflow="fold") for each in columns))
     for each in found:
         states = ", ".join(f"{count} {state}" for state, count in each.states.items())
         numbers = (str(number) for number in (each.open, each.succeeded, each.failed))
