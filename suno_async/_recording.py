@@ -44,8 +44,8 @@ JOINING = 0.1
 LOOK_AGAIN = 0.2
 
 #: Seconds for which a result waits for others, so that one sync of the disk serves all of them. One
-#: result alone takes about 0.2 ms of CPU to store, eight together 0.04 ms each. A job takes minutes,
-#: so nobody notices the delay. Half of the time costs 5 % more CPU per poll in `benchmarks.cost`.
+#: result alone takes about 0.2 ms of CPU to store, eight together 0.04 ms each. A job takes
+#: minutes, so nobody notices the delay. Half of the time costs 5 % more CPU per poll in `benchmarks.cost`.
 GATHER = 0.05
 
 #: Seconds between two times at which the learnt durations are stored.
@@ -71,6 +71,7 @@ class Recorder:
         self._unix = unix
         self._saved = b""
         self._share = 1
+        self._limiter: Limiter | None = None
         self._beating: asyncio.Task[None] | None = None
         self._results: list[tuple[TaskRecord, asyncio.Future[None]]] = []
         self._storing: asyncio.Task[None] | None = None
@@ -80,6 +81,7 @@ class Recorder:
 
         Wait until the other clients have reduced their rate, which takes about one heartbeat.
         """
+        self._limiter = limiter
         peers = await self.journal.heartbeat()
         self._divide(limiter, peers.count)
         if not peers.aware:
@@ -98,11 +100,14 @@ class Recorder:
             await asyncio.wait([self._beating])
         if self._storing is not None:
             await asyncio.wait([self._storing])
+        if isinstance(self._limiter, LocalLimiter):
+            self._limiter.share(1, self)
         try:
             await self._save_durations()
         except JournalError as error:
             logger.warning("cannot store the learnt durations: %s", error)
-        await self.journal.close()
+        finally:
+            await self.journal.close()
 
     async def rebind(self, account: str) -> None:
         """Give the account another label.
@@ -128,9 +133,8 @@ class Recorder:
         """
         record = self._record_of(submission)
         while True:
-            stored = await self.journal.claim(record)
-            if stored.id == record.id:
-                submission.recorded = True
+            stored = await self._claimed(submission, record)
+            if submission.recorded:
                 return True
             if stored.state is SubmissionState.CREATED:
                 submission.repeats(stored.task_id, stored.created_at)
@@ -138,6 +142,17 @@ class Recorder:
             if stored.state is SubmissionState.UNKNOWN:
                 raise unknown_outcome(stored)
             await asyncio.sleep(LOOK_AGAIN)
+
+    async def _claimed(self, submission: Submission, record: SubmissionRecord) -> SubmissionRecord:
+        # A cancelled claim may be stored all the same. If its end was not recorded then, everyone
+        # with the same key would wait for it until the client is closed.
+        claiming = asyncio.ensure_future(self.journal.claim(record))
+        try:
+            return await asyncio.shield(claiming)
+        finally:
+            with contextlib.suppress(Exception):
+                stored = await _in_spite_of_cancellation(claiming)
+                submission.recorded = stored.id == record.id
 
     async def note(self, submission: Submission) -> None:
         """Store the state of a claimed submission.
@@ -159,7 +174,7 @@ class Recorder:
         noting = asyncio.ensure_future(self.note(submission))
         try:
             await _in_spite_of_cancellation(noting)
-        except JournalError:
+        except Exception:
             what = submission.task_id or submission.error
             logger.exception(
                 "the journal lacks the end of submission %s: %s, %s",
@@ -191,7 +206,9 @@ class Recorder:
         return kept
 
     async def _store_results(self) -> None:
-        await asyncio.sleep(GATHER)
+        # If everything is cancelled, what has arrived is stored at once.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(GATHER)
         results, self._results = self._results, []
         self._storing = None
         try:
@@ -208,14 +225,20 @@ class Recorder:
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
         """Return the outcomes of the tasks that are known to have ended, by task id.
 
-        If the journal cannot be read, return nothing: the tasks are then polled.
+        What the journal cannot return, or has in a form that cannot be read, is left out: those
+        tasks are then polled.
         """
         try:
             tasks = await self.journal.find_tasks(task_ids)
         except JournalError as error:
             logger.warning("cannot read results from the journal: %s", error)
             return {}
-        return {task_id: outcome_in(task) for task_id, task in tasks.items() if task.ended}
+        outcomes = {task_id: outcome_in(task) for task_id, task in tasks.items() if task.ended}
+        damaged = [task_id for task_id, outcome in outcomes.items() if outcome.info is None]
+        for task_id in damaged:
+            problem = outcomes.pop(task_id).error
+            logger.warning("the stored result of task %s is unusable: %s", task_id, problem)
+        return outcomes
 
     @contextlib.asynccontextmanager
     async def holding(self, run: str) -> AsyncGenerator[None]:
@@ -227,7 +250,15 @@ class Recorder:
         if not run:
             yield
             return
-        await self.journal.hold(run)
+        holding = asyncio.ensure_future(self.journal.hold(run))
+        try:
+            await asyncio.shield(holding)
+        except asyncio.CancelledError:
+            # The run may be held all the same.
+            with contextlib.suppress(JournalError):
+                await _in_spite_of_cancellation(holding)
+                await self.journal.release(run)
+            raise
         try:
             yield
         finally:
@@ -237,12 +268,16 @@ class Recorder:
 
     def _record_of(self, submission: Submission) -> SubmissionRecord:
         job = submission.job
+        stored = msgspec.json.encode(job)
+        # Of the stored job, so that an input has the digest of its copy from the journal: 1 and 1.0
+        # are equal.
+        payload = msgspec.json.decode(stored, type=type(job)).payload()
         return SubmissionRecord(
             id=submission.id,
             account=self.account,
             kind=submission.kind,
-            job=msgspec.json.encode(job),
-            digest=digest_of(submission.kind, job.payload()),
+            job=stored,
+            digest=digest_of(submission.kind, payload),
             run=submission.run,
             position=submission.index,
             key=submission.key,
@@ -271,7 +306,7 @@ class Recorder:
         if count == self._share or not isinstance(limiter, LocalLimiter):
             return
         self._share = count
-        limiter.share(count)
+        limiter.share(count, self)
         logger.warning(
             "%d live clients use this account: this one sends %.3g requests per second",
             count,

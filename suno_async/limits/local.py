@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import weakref
 from collections import deque
 
 from aiolimiter import AsyncLimiter
@@ -119,7 +120,7 @@ class LocalLimiter:
         self.now = self._loop.time
         self._turn = asyncio.Lock()
         self._limit = self._whole = rate
-        self._clients = 1
+        self._shares: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
         self._max_pause = max_pause
         self._most = max(1, math.floor(rate))
         self._rate = rate
@@ -168,12 +169,20 @@ class LocalLimiter:
             self._pause = self._pause._replace(until=latest)
             self._wake()
         self._whole = min(self._whole, rate)
-        self._set_limit(self._whole / self._clients)
+        self._apply_shares()
 
-    def share(self, clients: int) -> None:
-        """Use one part of the rate, because so many clients in several processes share it."""
-        self._clients = clients
-        self._set_limit(self._whole / clients)
+    def share(self, clients: int, counted_by: object) -> None:
+        """Use one part of the rate, because so many clients in several processes share it.
+
+        Args:
+            clients: Number of the clients; 1 for no share.
+            counted_by: Who counted them. Of the numbers of several, the highest takes effect.
+        """
+        self._shares[counted_by] = clients
+        self._apply_shares()
+
+    def _apply_shares(self) -> None:
+        self._set_limit(self._whole / max(self._shares.values(), default=1))
 
     async def acquire(self, give_up_at: float | None = None) -> LocalPermit:
         """Wait for permission to send one request. A cancelled wait uses no permit.
