@@ -40,12 +40,17 @@ HEARTBEAT = 2.0
 #: Seconds between two heartbeats of a client that waits for the others.
 JOINING = 0.1
 
+#: Seconds since the last heartbeat after which a client sends nothing until the next one. Others
+#: may take its share after the lease of the journal (30 s): it may have been stopped for so long.
+SILENCE = 3 * HEARTBEAT
+
 #: Seconds between two looks at a submission that another client is sending.
 LOOK_AGAIN = 0.2
 
 #: Seconds for which a result waits for others, so that one sync of the disk serves all of them. One
 #: result alone takes about 0.2 ms of CPU to store, eight together 0.04 ms each. A job takes
-#: minutes, so nobody notices the delay. Half of the time costs 5 % more CPU per poll in `benchmarks.cost`.
+#: minutes, so nobody notices the delay. Half of the time costs 5 % more CPU per poll in
+#: `benchmarks.cost`.
 GATHER = 0.05
 
 #: Seconds between two times at which the learnt durations are stored.
@@ -92,6 +97,9 @@ class Recorder:
             self._divide(limiter, peers.count)
         beating = self._beat(limiter)
         self._beating = asyncio.create_task(beating, name="suno_async journal heartbeat")
+        if isinstance(limiter, LocalLimiter):
+            # Whatever ends the heartbeats, requests must not wait for the next one.
+            self._beating.add_done_callback(lambda _: limiter.share(self._share, self))
 
     async def close(self) -> None:
         """Store the learnt durations, stop the heartbeats and close the journal."""
@@ -133,7 +141,7 @@ class Recorder:
         """
         record = self._record_of(submission)
         while True:
-            stored = await self._claimed(submission, record)
+            stored = await _claimed(self.journal, submission, record)
             if submission.recorded:
                 return True
             if stored.state is SubmissionState.CREATED:
@@ -142,17 +150,6 @@ class Recorder:
             if stored.state is SubmissionState.UNKNOWN:
                 raise unknown_outcome(stored)
             await asyncio.sleep(LOOK_AGAIN)
-
-    async def _claimed(self, submission: Submission, record: SubmissionRecord) -> SubmissionRecord:
-        # A cancelled claim may be stored all the same. If its end was not recorded then, everyone
-        # with the same key would wait for it until the client is closed.
-        claiming = asyncio.ensure_future(self.journal.claim(record))
-        try:
-            return await asyncio.shield(claiming)
-        finally:
-            with contextlib.suppress(Exception):
-                stored = await _in_spite_of_cancellation(claiming)
-                submission.recorded = stored.id == record.id
 
     async def note(self, submission: Submission) -> None:
         """Store the state of a claimed submission.
@@ -287,26 +284,38 @@ class Recorder:
         )
 
     async def _beat(self, limiter: Limiter) -> None:
-        beats = 0
+        loop = asyncio.get_running_loop()
+        beats, shared_at, pause = 0, loop.time(), HEARTBEAT
         while True:
-            await asyncio.sleep(HEARTBEAT)
-            beats += 1
+            await asyncio.sleep(pause)
+            silent = loop.time() - shared_at > SILENCE
             try:
                 peers = await self.journal.heartbeat()
+                if silent and not peers.aware:
+                    # Others have taken the share of this client in the meantime.
+                    pause = JOINING
+                    continue
+                beats, shared_at, pause = beats + 1, loop.time(), HEARTBEAT
                 self._divide(limiter, peers.count)
                 if beats % round(DURATIONS_EVERY / HEARTBEAT) == 0:
                     await self._save_durations()
+                continue
             except JournalError as error:
                 logger.error("no heartbeat in the journal: %s", error)  # noqa: TRY400 (no bug)
             except Exception:
                 logger.exception("bug in the heartbeat of the journal; it continues")
+            # Polling continues without the journal.
+            shared_at, pause = loop.time(), HEARTBEAT
+            self._divide(limiter, self._share)
 
     def _divide(self, limiter: Limiter, count: int) -> None:
         """Use one part in `count` of the account's rate."""
-        if count == self._share or not isinstance(limiter, LocalLimiter):
+        if not isinstance(limiter, LocalLimiter):
+            return
+        limiter.share(count, self, limiter.now() + SILENCE)
+        if count == self._share:
             return
         self._share = count
-        limiter.share(count, self)
         logger.warning(
             "%d live clients use this account: this one sends %.3g requests per second",
             count,
@@ -373,6 +382,20 @@ def digest_of(kind: str, payload: dict[str, Any]) -> str:
     """Return a hash of a job. Jobs that send the same request have the same hash."""
     data = msgspec.json.encode([kind, payload], order="deterministic")
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+async def _claimed(
+    journal: Journal, submission: Submission, record: SubmissionRecord
+) -> SubmissionRecord:
+    # A cancelled claim may be stored all the same. If its end was not recorded then, everyone with
+    # the same key would wait for it until the client is closed.
+    claiming = asyncio.ensure_future(journal.claim(record))
+    try:
+        return await asyncio.shield(claiming)
+    finally:
+        with contextlib.suppress(Exception):
+            stored = await _in_spite_of_cancellation(claiming)
+            submission.recorded = stored.id == record.id
 
 
 async def _in_spite_of_cancellation(work: asyncio.Future[T]) -> T:

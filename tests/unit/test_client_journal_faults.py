@@ -14,6 +14,7 @@ from suno_async import (
     ExtendMusic,
     GenerateMusic,
     JournalError,
+    Peers,
     RunInUseError,
     SubmissionRecord,
     SubmissionState,
@@ -22,7 +23,7 @@ from suno_async.journal.sqlite import SqliteJournal
 from suno_async.limits.local import LocalLimiter
 from tests.memory_journal import MemoryJournal, Store
 from tests.unit.test_client_journal import JOB, Finishing, collect, jobs
-from tests.virtual import run_virtual
+from tests.virtual import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -218,6 +219,61 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
         assert limiter.rate == 4.0
         limiter.share(1, one)
         assert limiter.rate == 12.0
+
+    run_virtual(work())
+
+
+def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
+    """After a sleep longer than its lease, a client sends nothing before the others know of it."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        loop = asyncio.get_running_loop()
+        limiter = LocalLimiter()
+        journal = MemoryJournal(store)
+        peers = Peers()
+
+        async def heartbeat() -> Peers:
+            return peers
+
+        journal.heartbeat = heartbeat  # type: ignore[method-assign]
+        async with server.client(journal=journal, limiter=limiter) as suno:
+            await asyncio.sleep(3)
+            await suno.balance()
+            # The process is stopped, and another one takes the whole rate.
+            cast("VirtualLoop", loop).stop_for(60.0)
+            peers = Peers(2, aware=False)
+            balance = asyncio.create_task(suno.balance())
+            await asyncio.sleep(1.5)
+            assert server.count("balance") == 1
+            peers = Peers(2)
+            await balance
+            assert limiter.rate == 7.5
+
+    run_virtual(work())
+
+
+def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
+    """While heartbeats fail, or after they were cancelled, requests are sent."""
+
+    async def work() -> None:
+        server, journal = Finishing(), MemoryJournal()
+        async with server.client(journal=journal) as suno:
+
+            def fail(name: str) -> None:
+                if name == "heartbeat":
+                    raise JournalError("disk full")
+
+            journal.before = fail
+            for _ in range(20):
+                await asyncio.sleep(1)
+                await suno.balance()
+            for task in asyncio.all_tasks():
+                if "heartbeat" in task.get_name():
+                    task.cancel()
+            await asyncio.sleep(60)
+            async with asyncio.timeout(5):
+                await suno.balance()
 
     run_virtual(work())
 
