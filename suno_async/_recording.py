@@ -40,6 +40,10 @@ HEARTBEAT = 2.0
 #: Seconds between two heartbeats of a client that waits for the others.
 JOINING = 0.1
 
+#: Seconds from the heartbeat of the others to the first request. Their last requests, sent at the
+#: whole rate, may still arrive, so without this wait 16 requests arrived within one second.
+ARRIVING = 0.2
+
 #: Seconds since the last heartbeat after which a client sends nothing until the next one. Others
 #: may take its share after the lease of the journal (30 s): it may have been stopped for so long.
 SILENCE = 3 * HEARTBEAT
@@ -91,10 +95,11 @@ class Recorder:
         self._divide(limiter, peers.count)
         if not peers.aware:
             logger.info("other processes use this account: waiting until they share its rate")
-        while not peers.aware:
-            await asyncio.sleep(JOINING)
-            peers = await self.journal.heartbeat()
-            self._divide(limiter, peers.count)
+            while not peers.aware:
+                await asyncio.sleep(JOINING)
+                peers = await self.journal.heartbeat()
+                self._divide(limiter, peers.count)
+            await asyncio.sleep(ARRIVING)
         beating = self._beat(limiter)
         self._beating = asyncio.create_task(beating, name="suno_async journal heartbeat")
         if isinstance(limiter, LocalLimiter):
@@ -295,6 +300,8 @@ class Recorder:
                     # Others have taken the share of this client in the meantime.
                     pause = JOINING
                     continue
+                if pause == JOINING:
+                    await asyncio.sleep(ARRIVING)
                 beats, shared_at, pause = beats + 1, loop.time(), HEARTBEAT
                 self._divide(limiter, peers.count)
                 if beats % round(DURATIONS_EVERY / HEARTBEAT) == 0:

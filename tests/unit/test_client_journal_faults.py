@@ -247,8 +247,11 @@ def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
             await asyncio.sleep(1.5)
             assert server.count("balance") == 1
             peers = Peers(2)
+            known_at = loop.time()
             await balance
             assert limiter.rate == 7.5
+            # The last requests of the others have arrived by then.
+            assert server.requests[-1][0] - known_at > 2 / 15
 
     run_virtual(work())
 
