@@ -40,6 +40,14 @@ HEARTBEAT = 2.0
 #: Seconds between two heartbeats of a client that waits for the others.
 JOINING = 0.1
 
+#: Seconds from the heartbeat of the others to the first request. Their last requests, sent at the
+#: whole rate, may still arrive, so without this wait 16 requests arrived within one second.
+ARRIVING = 0.2
+
+#: Seconds since the last heartbeat after which a client sends nothing until the next one. Others
+#: may take its share after the lease of the journal (30 s): it may have been stopped for so long.
+SILENCE = 3 * HEARTBEAT
+
 #: Seconds between two reads of a submission that another client is sending.
 LOOK_AGAIN = 0.2
 
@@ -71,6 +79,7 @@ class Recorder:
         self._unix = unix
         self._saved = b""
         self._share = 1
+        self._limiter: Limiter | None = None
         self._beating: asyncio.Task[None] | None = None
         self._results: list[tuple[TaskRecord, asyncio.Future[None]]] = []
         self._storing: asyncio.Task[None] | None = None
@@ -80,16 +89,21 @@ class Recorder:
 
         Wait until the other clients have reduced their rate, which takes about one heartbeat.
         """
+        self._limiter = limiter
         peers = await self.journal.heartbeat()
         self._divide(limiter, peers.count)
         if not peers.aware:
             logger.info("other processes use this account: waiting until they share its rate")
-        while not peers.aware:
-            await asyncio.sleep(JOINING)
-            peers = await self.journal.heartbeat()
-            self._divide(limiter, peers.count)
+            while not peers.aware:
+                await asyncio.sleep(JOINING)
+                peers = await self.journal.heartbeat()
+                self._divide(limiter, peers.count)
+            await asyncio.sleep(ARRIVING)
         beating = self._beat(limiter)
         self._beating = asyncio.create_task(beating, name="suno_async journal heartbeat")
+        if isinstance(limiter, LocalLimiter):
+            # Whatever ends the heartbeats, requests must not wait for the next one.
+            self._beating.add_done_callback(lambda _: limiter.share(self._share, self))
 
     async def close(self) -> None:
         """Store the learnt durations, stop the heartbeats and close the journal."""
@@ -98,11 +112,14 @@ class Recorder:
             await asyncio.wait([self._beating])
         if self._storing is not None:
             await asyncio.wait([self._storing])
+        if isinstance(self._limiter, LocalLimiter):
+            self._limiter.share(1, self)
         try:
             await self._save_durations()
         except JournalError as error:
             logger.warning("cannot store the learnt durations: %s", error)
-        await self.journal.close()
+        finally:
+            await self.journal.close()
 
     async def rebind(self, account: str) -> None:
         """Give the account another label.
@@ -128,9 +145,8 @@ class Recorder:
         """
         record = self._record_of(submission)
         while True:
-            stored = await self.journal.claim(record)
-            if stored.id == record.id:
-                submission.recorded = True
+            stored = await _claimed(self.journal, submission, record)
+            if submission.recorded:
                 return True
             if stored.state is SubmissionState.CREATED:
                 submission.repeats(stored.task_id, stored.created_at)
@@ -159,7 +175,7 @@ class Recorder:
         noting = asyncio.ensure_future(self.note(submission))
         try:
             await _in_spite_of_cancellation(noting)
-        except JournalError:
+        except Exception:
             what = submission.task_id or submission.error
             logger.exception(
                 "the journal lacks the end of submission %s: %s, %s",
@@ -191,7 +207,9 @@ class Recorder:
         return kept
 
     async def _store_results(self) -> None:
-        await asyncio.sleep(GATHER)
+        # If everything is cancelled, what has arrived is stored at once.
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(GATHER)
         results, self._results = self._results, []
         self._storing = None
         try:
@@ -208,14 +226,20 @@ class Recorder:
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
         """Return the outcomes of the tasks that are known to have ended, by task id.
 
-        If the journal cannot be read, return nothing: the tasks are then polled.
+        What the journal cannot return, or has in a form that cannot be read, is left out: those
+        tasks are then polled.
         """
         try:
             tasks = await self.journal.find_tasks(task_ids)
         except JournalError as error:
             logger.warning("cannot read results from the journal: %s", error)
             return {}
-        return {task_id: outcome_in(task) for task_id, task in tasks.items() if task.ended}
+        outcomes = {task_id: outcome_in(task) for task_id, task in tasks.items() if task.ended}
+        damaged = [task_id for task_id, outcome in outcomes.items() if outcome.info is None]
+        for task_id in damaged:
+            problem = outcomes.pop(task_id).error
+            logger.warning("the stored result of task %s is unusable: %s", task_id, problem)
+        return outcomes
 
     @contextlib.asynccontextmanager
     async def holding(self, run: str) -> AsyncGenerator[None]:
@@ -227,7 +251,15 @@ class Recorder:
         if not run:
             yield
             return
-        await self.journal.hold(run)
+        holding = asyncio.ensure_future(self.journal.hold(run))
+        try:
+            await asyncio.shield(holding)
+        except asyncio.CancelledError:
+            # The run may be held all the same.
+            with contextlib.suppress(JournalError):
+                await _in_spite_of_cancellation(holding)
+                await self.journal.release(run)
+            raise
         try:
             yield
         finally:
@@ -237,12 +269,16 @@ class Recorder:
 
     def _record_of(self, submission: Submission) -> SubmissionRecord:
         job = submission.job
+        stored = msgspec.json.encode(job)
+        # Of the stored job, so that an input has the digest of its copy from the journal: 1 and 1.0
+        # are equal.
+        payload = msgspec.json.decode(stored, type=type(job)).payload()
         return SubmissionRecord(
             id=submission.id,
             account=self.account,
             kind=submission.kind,
-            job=msgspec.json.encode(job),
-            digest=digest_of(submission.kind, job.payload()),
+            job=stored,
+            digest=digest_of(submission.kind, payload),
             run=submission.run,
             position=submission.index,
             key=submission.key,
@@ -252,26 +288,40 @@ class Recorder:
         )
 
     async def _beat(self, limiter: Limiter) -> None:
-        beats = 0
+        loop = asyncio.get_running_loop()
+        beats, shared_at, pause = 0, loop.time(), HEARTBEAT
         while True:
-            await asyncio.sleep(HEARTBEAT)
-            beats += 1
+            await asyncio.sleep(pause)
+            silent = loop.time() - shared_at > SILENCE
             try:
                 peers = await self.journal.heartbeat()
+                if silent and not peers.aware:
+                    # Others have taken the share of this client in the meantime.
+                    pause = JOINING
+                    continue
+                if pause == JOINING:
+                    await asyncio.sleep(ARRIVING)
+                beats, shared_at, pause = beats + 1, loop.time(), HEARTBEAT
                 self._divide(limiter, peers.count)
                 if beats % round(DURATIONS_EVERY / HEARTBEAT) == 0:
                     await self._save_durations()
+                continue
             except JournalError as error:
                 logger.error("no heartbeat in the journal: %s", error)  # noqa: TRY400 (no bug)
             except Exception:
                 logger.exception("bug in the heartbeat of the journal; it continues")
+            # Polling continues without the journal.
+            shared_at, pause = loop.time(), HEARTBEAT
+            self._divide(limiter, self._share)
 
     def _divide(self, limiter: Limiter, count: int) -> None:
         """Use one part in `count` of the account's rate."""
-        if count == self._share or not isinstance(limiter, LocalLimiter):
+        if not isinstance(limiter, LocalLimiter):
+            return
+        limiter.share(count, self, limiter.now() + SILENCE)
+        if count == self._share:
             return
         self._share = count
-        limiter.share(count)
         logger.warning(
             "%d live clients use this account: this one sends %.3g requests per second",
             count,
@@ -338,6 +388,20 @@ def digest_of(kind: str, payload: dict[str, Any]) -> str:
     """Return a hash of a job. Jobs that send the same request have the same hash."""
     data = msgspec.json.encode([kind, payload], order="deterministic")
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+async def _claimed(
+    journal: Journal, submission: Submission, record: SubmissionRecord
+) -> SubmissionRecord:
+    # A cancelled claim may be stored all the same. If its end was not recorded then, everyone with
+    # the same key would wait for it until the client is closed.
+    claiming = asyncio.ensure_future(journal.claim(record))
+    try:
+        return await asyncio.shield(claiming)
+    finally:
+        with contextlib.suppress(Exception):
+            stored = await _in_spite_of_cancellation(claiming)
+            submission.recorded = stored.id == record.id
 
 
 async def _in_spite_of_cancellation(work: asyncio.Future[T]) -> T:

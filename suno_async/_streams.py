@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterable, Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -15,13 +16,14 @@ from suno_async._submitter import CreditWait, Terms, call
 from suno_async.errors import (
     AuthenticationError,
     ClientClosedError,
+    ConfigurationError,
     InsufficientCreditsError,
     JournalError,
     NotSentError,
     TaskTimeoutError,
 )
 from suno_async.handles import Created, Creation
-from suno_async.inputs import KINDS, Input
+from suno_async.inputs import Input
 from suno_async.models import TaskRef
 from suno_async.outcomes import (
     Failure,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from suno_async._runtime import Runtime
     from suno_async.journal.base import SubmissionRecord
     from suno_async.models import TaskInfo
+
+logger = logging.getLogger("suno_async")
 
 #: Creates in flight at once. The budget is first come, first served, so everyone else who uses the
 #: account waits behind so many requests, half a second, at most.
@@ -165,10 +169,20 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: Callable[[Input], str] | None = None
 
     def key_of(self, job: Input, index: int) -> str:
-        """Return the key of an input within its run; empty without a run."""
+        """Return the key of an input within its run; empty without a run.
+
+        Raises:
+            ConfigurationError: The function of the user returned something else than a key.
+        """
         if not self.run:
             return ""
-        return str(index) if self.key is None else self.key(job)
+        if self.key is None:
+            return str(index)
+        key: Any = self.key(job)
+        if not isinstance(key, str) or not key:
+            # Without a key, the input would be paid again in the next run.
+            raise ConfigurationError(f"key must return text that is not empty, not {key!r}")
+        return key
 
 
 class CreateStream:
@@ -348,21 +362,34 @@ async def resumed(
     async with recorder.holding(run or ""):
         async for entry in journal.entries(run=run, states=[SubmissionState.UNKNOWN]):
             record = entry.submission
-            if record is not None and record.kind in KINDS:
-                error = unknown_outcome(record)
-                yield JobFailure("", error, index=record.position, job=job_in(record))
-        records: dict[str, SubmissionRecord] = {}
+            if record is not None and (job := _readable(record)) is not None:
+                yield JobFailure("", unknown_outcome(record), index=record.position, job=job)
+        records: dict[str, tuple[SubmissionRecord, Input]] = {}
         async for entry in journal.entries(
             run=run, states=[SubmissionState.CREATED], open_only=True
         ):
-            if entry.submission is not None and entry.task is not None:
-                records[entry.task.task_id] = entry.submission
+            record = entry.submission
+            if record is not None and (job := _readable(record)) is not None:
+                records[record.task_id] = record, job
         refs = [
-            TaskRef(task_id, record.created_at, record.kind) for task_id, record in records.items()
+            TaskRef(task_id, record.created_at, record.kind)
+            for task_id, (record, _) in records.items()
         ]
         async for outcome in completions(runtime, refs, None):
-            record = records[outcome.task_id]
-            yield with_job(outcome, record.position, job_in(record))
+            record, job = records[outcome.task_id]
+            yield with_job(outcome, record.position, job)
+
+
+def _readable(record: SubmissionRecord) -> Input | None:
+    """Return the job of a submission; None, and a line in the log, if it is no known job."""
+    try:
+        return job_in(record)
+    except JournalError as error:
+        # For example a persona, which is no job, or a job of a newer version.
+        logger.warning(
+            "submission %s (%s, %s) is left out: %s", record.id, record.kind, record.state, error
+        )
+        return None
 
 
 class Pipeline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -36,6 +37,7 @@ from suno_async.errors import (
     ClientClosedError,
     ConfigurationError,
     InvalidInputError,
+    JournalError,
     TaskTimeoutError,
     WrongEventLoopError,
 )
@@ -395,8 +397,9 @@ class SunoClient:
             on_submission: As in `create_many`.
 
         Raises:
-            ConfigurationError: `max_pending` is not above 0, or `run` was given to a client without
-                a journal.
+            ConfigurationError: `max_pending` is not above 0, `run` is empty or was given to a
+                client without a journal, or `key` was given without `run`. While iterating: `key`
+                returned something else than text.
             InvalidInputError: `max_credits` is below 0.
             RunInUseError: While iterating: another process, or another stream of this one, works on
                 the run.
@@ -409,6 +412,10 @@ class SunoClient:
         runtime = self._runtime()
         if run is not None:
             self._required_recorder("run")
+            if not run:
+                raise ConfigurationError("run must not be empty")
+        elif key is not None:
+            raise ConfigurationError("key needs the name of a run")
         options = StreamOptions(
             callback_url=callback_url,
             max_credits=check_max_credits(max_credits),
@@ -820,7 +827,9 @@ class SunoClient:
             )
             await self._recorder.join(self._runtime().account.limiter)
         except BaseException:
-            await journal.close()
+            opened, self._opened, self._recorder = self._opened, None, None
+            with contextlib.suppress(JournalError):
+                await (journal if opened is None else opened).close()
             raise
 
     def _required_recorder(self, what: str) -> Recorder:

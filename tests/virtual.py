@@ -34,6 +34,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Virtual seconds since the loop was made."""
         return self._jump.now
 
+    def stop_for(self, seconds: float) -> None:
+        """Let the clock continue while nothing runs, as in a process that is stopped."""
+        self._jump.now += seconds
+
 
 def run_virtual(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` in virtual time."""

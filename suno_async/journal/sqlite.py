@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 import uuid
 import weakref
@@ -16,7 +17,6 @@ from suno_async.journal._schema import connect, migrate, prepare_file
 from suno_async.journal._writer import Worker
 
 if TYPE_CHECKING:
-    import os
     import sqlite3
     from collections.abc import AsyncIterator, Callable, Collection
 
@@ -69,25 +69,41 @@ class SqliteJournal:
         self._clock = clock
         self._host = Host()
         self._opened: _Opened | None = None
+        self._opening = False
         self._closing = False
 
     async def open(self, account: str | None) -> None:
         """Open the journal. See `Journal.open`."""
-        if self._opened is not None:
+        if self._opened is not None or self._opening:
             raise JournalError(f"journal {self.path}: it is already open")
+        self._opening = True
+        try:
+            await self._open(account)
+        finally:
+            self._opening = False
+
+    async def _open(self, account: str | None) -> None:
         owner = Owner(
             uuid.uuid4().hex, account, ttl=self._lease, host=self._host, clock=self._clock
         )
         path, timeout, clock = self.path, self._busy_timeout, self._clock
 
+        found: list[os.stat_result] = []
+
         def connect_writer() -> sqlite3.Connection:
-            return _connect_writer(path, timeout, clock, create=account is not None)
+            connection = _connect_writer(path, timeout, clock, create=account is not None)
+            found.append(path.stat())
+            return connection
+
+        def prepare(connection: sqlite3.Connection) -> None:
+            _check_in_place(path, found[0])
+            owner.renew(connection)
 
         def connect_reader() -> sqlite3.Connection:
             return connect(path, timeout, read_only=True)
 
         # In the first transaction of an owner, `renew` joins.
-        writer = Worker(path, connect_writer, prepare=owner.renew)
+        writer = Worker(path, connect_writer, prepare=prepare)
         reader: Worker | None = None
         try:
             await writer.submit(owner.sweep)
@@ -232,6 +248,19 @@ def _connect_writer(
         connection.close()
         raise
     return connection
+
+
+def _check_in_place(path: Path, opened: os.stat_result) -> None:
+    # SQLite would go on writing to a file that was removed, and that nobody can open again.
+    try:
+        in_place = os.path.samestat(path.stat(), opened)
+    except FileNotFoundError:
+        in_place = False
+    if not in_place:
+        raise JournalError(
+            f"journal {path}: the file was removed or replaced while it was open; nothing more is "
+            "stored, open it again"
+        )
 
 
 def _stop(writer: Worker, reader: Worker | None) -> None:

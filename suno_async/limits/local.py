@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import weakref
 from collections import deque
 
 from aiolimiter import AsyncLimiter
@@ -119,7 +120,9 @@ class LocalLimiter:
         self.now = self._loop.time
         self._turn = asyncio.Lock()
         self._limit = self._whole = rate
-        self._clients = 1
+        self._shares: weakref.WeakKeyDictionary[object, tuple[int, float]]
+        self._shares = weakref.WeakKeyDictionary()
+        self._shared_until = math.inf
         self._max_pause = max_pause
         self._most = max(1, math.floor(rate))
         self._rate = rate
@@ -168,12 +171,24 @@ class LocalLimiter:
             self._pause = self._pause._replace(until=latest)
             self._wake()
         self._whole = min(self._whole, rate)
-        self._set_limit(self._whole / self._clients)
+        self._apply_shares()
 
-    def share(self, clients: int) -> None:
-        """Use one part of the rate, because so many clients in several processes share it."""
-        self._clients = clients
-        self._set_limit(self._whole / clients)
+    def share(self, clients: int, counted_by: object, until: float = math.inf) -> None:
+        """Use one part of the rate, because so many clients in several processes share it.
+
+        Args:
+            clients: Number of the clients; 1 for no share.
+            counted_by: Who counted them. Of the numbers of several, the highest takes effect.
+            until: Loop time after which no permit is granted until the clients are counted again.
+        """
+        self._shares[counted_by] = clients, until
+        self._shared_until = min(each for _, each in self._shares.values())
+        self._apply_shares()
+        self._wake()
+
+    def _apply_shares(self) -> None:
+        most = max((clients for clients, _ in self._shares.values()), default=1)
+        self._set_limit(self._whole / most)
 
     async def acquire(self, give_up_at: float | None = None) -> LocalPermit:
         """Wait for permission to send one request. A cancelled wait uses no permit.
@@ -279,6 +294,7 @@ class LocalLimiter:
                 # caller and the next one would send at the same time.
                 now = self.now()
                 has_room = self._counted < self._most and self._pause.until <= now
+                has_room = has_room and now <= self._shared_until
                 if bucket is self._bucket and has_room:
                     break
             self._counted += 1
@@ -321,6 +337,8 @@ class LocalLimiter:
                 if is_valid:
                     permit.counts_until = -math.inf
                     self._counted -= 1
+        if now > self._shared_until:
+            return math.inf
         if self._counted < self._most:
             return self._pause.until
         return max(self._pause.until, earliest)
