@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 from suno_async._checks import check_job, check_max_credits, check_persona, check_task_id
 from suno_async._clock import Clock
+from suno_async._completions import completions, resumed
 from suno_async._protocol.replies import (
     read_balance,
     read_models,
@@ -28,7 +29,7 @@ from suno_async._protocol.requests import (
 from suno_async._recording import Recorder, load_durations
 from suno_async._runtime import Runtime
 from suno_async._schedule.durations import Durations
-from suno_async._streams import CreateStream, Pipeline, StreamOptions, completions, resumed
+from suno_async._streams import CreateStream, Pipeline, StreamOptions
 from suno_async._submitter import Terms, call
 from suno_async._transport.account import Account, Credentials, account_for
 from suno_async._transport.exchange import Transport

@@ -1,0 +1,166 @@
+"""Streams of tasks that exist: poll many of them, or all that a journal holds."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable
+from typing import TYPE_CHECKING, TypeVar
+
+from suno_async._polling.waiters import CHUNK, QueueWaiter
+from suno_async._recording import job_in, unknown_outcome
+from suno_async.errors import JournalError, TaskTimeoutError
+from suno_async.models import TaskRef
+from suno_async.outcomes import Failure, JobFailure, JobOutcome, Outcome, Success, with_job
+from suno_async.submissions import SubmissionState
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+
+    from suno_async._recording import Recorder
+    from suno_async._runtime import Runtime
+    from suno_async.inputs import Input
+    from suno_async.journal.base import SubmissionRecord
+
+logger = logging.getLogger("suno_async")
+
+T = TypeVar("T")
+
+
+async def completions(
+    runtime: Runtime,
+    tasks: Iterable[TaskRef] | AsyncIterable[TaskRef],
+    timeout: float | None,
+) -> AsyncIterator[Outcome]:
+    """Yield what `SunoClient.as_completed` yields. An error of `tasks` is raised first."""
+    poller = runtime.poller
+    queue = QueueWaiter(interactive=False)
+    watchers = (queue,)
+    pending = set[str]()
+    ends_at = None if timeout is None else runtime.loop.time() + timeout
+    try:
+        given = await _collected(tasks)
+        if runtime.recorder is not None:
+            async for stored in _stored(runtime, given):
+                yield stored
+        for number, ref in enumerate(given.values(), 1):
+            pending.add(ref.task_id)
+            poller.watch(ref, watchers)
+            if number % CHUNK == 0:
+                await asyncio.sleep(0)
+        given.clear()
+        while pending:
+            outcome = await _next_outcome(queue, ends_at)
+            if outcome is None:
+                break
+            if outcome.task_id not in pending:
+                continue
+            pending.remove(outcome.task_id)
+            if len(pending) % CHUNK == 0:
+                # Outcomes that have arrived are yielded without a turn of the loop.
+                await asyncio.sleep(0)
+            yield outcome
+        async for outcome in _timeouts(runtime, pending, queue, timeout):
+            yield outcome
+    finally:
+        poller.leave(pending, queue)
+
+
+async def _timeouts(
+    runtime: Runtime, pending: set[str], queue: QueueWaiter, timeout: float | None
+) -> AsyncIterator[Outcome]:
+    """Unwatch all of `pending`, then yield the timeout of each."""
+    poller = runtime.poller
+    late: list[tuple[str, tuple[str, float | None]]] = []
+    while pending:
+        task_id = pending.pop()
+        late.append((task_id, poller.last_seen(task_id)))
+        poller.unwatch(task_id, queue)
+        if len(late) % CHUNK == 0:
+            await asyncio.sleep(0)
+    for number, (task_id, seen) in enumerate(late, 1):
+        if number % CHUNK == 0:
+            await asyncio.sleep(0)
+        reason = f"not finished within the timeout of {timeout:g} s"
+        yield Failure(task_id, TaskTimeoutError(task_id, reason, *seen))
+
+
+async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[Outcome]:
+    """Yield the outcomes that the journal holds, and remove their tasks from `given`."""
+    task_ids = list(given)
+    for start in range(0, len(task_ids), CHUNK):
+        found = await runtime.stored(task_ids[start : start + CHUNK])
+        for task_id, outcome in found.items():
+            del given[task_id]
+            yield outcome
+
+
+async def _collected(tasks: Iterable[TaskRef] | AsyncIterable[TaskRef]) -> dict[str, TaskRef]:
+    given: dict[str, TaskRef] = {}
+    number = 0
+    async for ref in iterate(tasks):
+        given[ref.task_id] = ref
+        number += 1
+        if number % CHUNK == 0:
+            await asyncio.sleep(0)
+    return given
+
+
+async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | None:
+    if ends_at is None:
+        item = await queue.get()
+    else:
+        try:
+            async with asyncio.timeout_at(ends_at):
+                item = await queue.get()
+        except TimeoutError:
+            return None
+    return item if isinstance(item, Success | Failure) else None
+
+
+async def resumed(
+    runtime: Runtime, recorder: Recorder, run: str | None
+) -> AsyncGenerator[JobOutcome]:
+    """Yield what `SunoClient.resume` yields."""
+    journal = recorder.journal
+    async with recorder.holding(run or ""):
+        async for entry in journal.entries(run=run, states=[SubmissionState.UNKNOWN]):
+            record = entry.submission
+            if record is not None and (job := _readable(record)) is not None:
+                yield JobFailure("", unknown_outcome(record), index=record.position, job=job)
+        records: dict[str, tuple[SubmissionRecord, Input]] = {}
+        async for entry in journal.entries(
+            run=run, states=[SubmissionState.CREATED], open_only=True
+        ):
+            record = entry.submission
+            if record is not None and (job := _readable(record)) is not None:
+                records[record.task_id] = record, job
+        refs = [
+            TaskRef(task_id, record.created_at, record.kind)
+            for task_id, (record, _) in records.items()
+        ]
+        async for outcome in completions(runtime, refs, None):
+            record, job = records[outcome.task_id]
+            yield with_job(outcome, record.position, job)
+
+
+def _readable(record: SubmissionRecord) -> Input | None:
+    """Return the job of a submission; None, and a line in the log, if it is no known job."""
+    try:
+        return job_in(record)
+    except JournalError as error:
+        # For example a persona, which is no job, or a job of a newer version.
+        logger.warning(
+            "submission %s (%s, %s) is left out: %s", record.id, record.kind, record.state, error
+        )
+        return None
+
+
+async def iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
+    """Yield the items of a plain or an async iterable."""
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
