@@ -93,12 +93,14 @@ class Recorder:
         self._limiter = limiter
         peers = await self.journal.heartbeat()
         self._divide(limiter, peers.count)
-        if not peers.aware:
+        waits = not peers.aware
+        if waits:
             logger.info("other processes use this account: waiting until they share its rate")
-            while not peers.aware:
-                await asyncio.sleep(JOINING)
-                peers = await self.journal.heartbeat()
-                self._divide(limiter, peers.count)
+        while not peers.aware:
+            await asyncio.sleep(JOINING)
+            peers = await self.journal.heartbeat()
+            self._divide(limiter, peers.count)
+        if waits:
             await asyncio.sleep(ARRIVING)
         beating = self._beat(limiter)
         self._beating = asyncio.create_task(beating, name="suno_async journal heartbeat")
