@@ -92,14 +92,14 @@ class Recorder:
         self._limiter = limiter
         peers = await self.journal.heartbeat()
         self._divide(limiter, peers.count)
-        is_alone = peers.aware
-        if not is_alone:
+        waits = not peers.aware
+        if waits:
             logger.info("other processes use this account: waiting until they share its rate")
         while not peers.aware:
             await asyncio.sleep(JOINING)
             peers = await self.journal.heartbeat()
             self._divide(limiter, peers.count)
-        if not is_alone:
+        if waits:
             await asyncio.sleep(ARRIVING)
         beating = self._beat(limiter)
         self._beating = asyncio.create_task(beating, name="suno_async journal heartbeat")
@@ -146,6 +146,7 @@ class Recorder:
             JournalError: The journal cannot be written.
         """
         record = self._record_of(submission)
+        waits = False
         while True:
             stored = await _claimed(self.journal, submission, record)
             if submission.recorded:
@@ -155,6 +156,11 @@ class Recorder:
                 return False
             if stored.state is SubmissionState.UNKNOWN:
                 raise unknown_outcome(stored)
+            if not waits:
+                waits = True
+                logger.info(
+                    "key %r: waiting for the client that creates this already", submission.key
+                )
             await asyncio.sleep(LOOK_AGAIN)
 
     async def note(self, submission: Submission) -> None:
