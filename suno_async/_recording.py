@@ -22,7 +22,7 @@ from suno_async.errors import (
 from suno_async.inputs import KINDS, Input
 from suno_async.journal.base import SubmissionRecord, TaskRecord
 from suno_async.limits.local import LocalLimiter
-from suno_async.models import TaskInfo, TaskStatus
+from suno_async.models import TaskInfo, TaskRef, TaskStatus
 from suno_async.outcomes import Outcome, outcome_of
 from suno_async.submissions import Submission, SubmissionState
 
@@ -357,6 +357,16 @@ async def load_durations(journal: Journal, expected: Durations) -> Durations:
         logger.warning("the stored durations are ignored: %s", error)
         return expected
     return loaded if loaded.median == expected.median else expected
+
+
+async def open_refs(recorder: Recorder, run: str | None) -> list[TaskRef]:
+    """Return the tasks of a journal that were created and have not ended."""
+    created = [SubmissionState.CREATED]
+    return [
+        TaskRef(record.task_id, record.created_at, record.kind)
+        async for entry in recorder.journal.entries(run=run, states=created, open_only=True)
+        if (record := entry.submission) is not None
+    ]
 
 
 def outcome_in(task: TaskRecord) -> Outcome:

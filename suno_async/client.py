@@ -26,7 +26,7 @@ from suno_async._protocol.requests import (
     schema_request,
     upload_request,
 )
-from suno_async._recording import Recorder, load_durations
+from suno_async._recording import Recorder, load_durations, open_refs
 from suno_async._runtime import Runtime
 from suno_async._schedule.durations import Durations
 from suno_async._streams import CreateStream, Pipeline, StreamOptions
@@ -445,6 +445,23 @@ class SunoClient:
         """
         runtime = self._runtime()
         return resumed(runtime, self._required_recorder("resume"), run)
+
+    async def open_tasks(self, *, run: str | None = None) -> list[TaskHandle]:
+        """Return a handle for every task of the journal that has not ended. Sends no request.
+
+        Args:
+            run: Only the tasks of this run. None takes all tasks of the account.
+
+        Raises:
+            ConfigurationError: The client has no journal.
+            JournalError: The journal cannot be read.
+        """
+        runtime = self._runtime()
+        recorder = self._required_recorder("open_tasks")
+        refs = await open_refs(recorder, run)
+        for ref in refs:
+            runtime.remember(ref)
+        return [TaskHandle(self._runtime_of, ref) for ref in refs]
 
     async def settle(self, submission_id: str, task_id: str | None) -> None:
         """Store what became of a create whose outcome is unknown.

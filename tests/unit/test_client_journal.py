@@ -424,6 +424,27 @@ def test_resume_waits_for_all_that_is_open() -> None:
     run_virtual(work())
 
 
+def test_handles_of_all_that_is_open() -> None:
+    """`open_tasks` returns a handle for each task that has not ended, and sends no request."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            await suno.run(JOB)
+            created = [each async for each in suno.create_many(jobs(3))]
+        open_ids = {each.handle.id for each in created if each.handle is not None}
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            requests = len(server.requests)
+            handles = await suno.open_tasks()
+            assert {each.id for each in handles} == open_ids
+            assert len(server.requests) == requests
+            assert all(each.created_at is not None for each in handles)
+            await handles[0]
+            assert len(await suno.open_tasks()) == 2
+
+    run_virtual(work())
+
+
 def test_two_clients_share_the_rate_of_the_account() -> None:
     """Each of two live clients sends at half of the rate, the second one from its first request."""
 
