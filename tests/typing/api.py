@@ -25,6 +25,7 @@ from suno_async import (
     JobFailure,
     JobOutcome,
     JobSuccess,
+    Journal,
     Limiter,
     LocalLimiter,
     NotCreated,
@@ -35,6 +36,7 @@ from suno_async import (
     Persona,
     PersonaCreation,
     ResultRecord,
+    SqliteJournal,
     Submission,
     Success,
     SunoClient,
@@ -358,3 +360,24 @@ async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -
     await export_results(suno.as_completed(["task"]), Path("r"), file_format="jsonl", rows="tracks")
     await export_results([outcome], "results.db", overwrite=True)
     await export_results([job_outcome, outcome], "x", file_format="xlsx")  # type: ignore[arg-type]
+
+
+async def durable(journal: Journal) -> None:
+    """A client with a journal."""
+    async with SunoClient(journal="runs.db", account="studio") as suno:
+        handle = await suno.create(GenerateMusic("rain"), dedupe_key="order-17")
+        assert_type(handle, TaskHandle)
+        async for outcome in suno.pipeline(
+            [GenerateMusic("rain")], run="a", key=lambda job: job.KIND
+        ):
+            assert_type(outcome, JobSuccess | JobFailure)
+        async for outcome in suno.resume(run="a"):
+            assert_type(outcome, JobSuccess | JobFailure)
+        assert_type(await suno.open_tasks(), list[TaskHandle])
+        assert_type(suno.account, str)
+        assert_type(suno.journal, Journal | None)
+        await suno.settle("submission", "task")
+        await suno.settle("submission", None)
+        await suno.rotate_key("ak_new")
+    SunoClient(journal=journal)
+    SunoClient(journal=SqliteJournal(Path("runs.db")))
