@@ -464,7 +464,7 @@ class SunoClient:
         return [TaskHandle(self._runtime_of, ref) for ref in refs]
 
     async def settle(self, submission_id: str, task_id: str | None) -> None:
-        """Store what became of a create whose outcome is unknown.
+        """Store the outcome of an unknown create.
 
         Find it out from a callback, from the balance or from the vendor's website.
 
@@ -474,8 +474,9 @@ class SunoClient:
                 the same run, then creates it again.
 
         Raises:
+            InvalidInputError: `task_id` cannot be a task id.
             ConfigurationError: The client has no journal.
-            JournalError: The journal has no unknown create with this id.
+            JournalError: The journal has no unknown create of this account with this id.
         """
         self._runtime()
         if task_id is not None:

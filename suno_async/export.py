@@ -71,11 +71,12 @@ async def export_results(
             the suffix. Parquet needs the extra ``parquet``.
         rows: ``"results"`` writes a `ResultRecord` for each job, ``"tracks"`` a `TrackRecord` for
             each song, stem, video or sound. It is also the name of the table in SQLite.
-        overwrite: Replace an existing file. A database with other tables is never replaced.
+        overwrite: Replace an existing file. An SQLite database is replaced only if it is an export,
+            and if no ``-wal`` or ``-journal`` file is next to it.
 
     Raises:
-        ConfigurationError: The format is unknown, its extra is missing, or the file must not be
-            replaced. Nothing was read from `source`.
+        ConfigurationError: The format or the value of `rows` is unknown, the extra is missing, or
+            the file must not be replaced. Nothing was read from `source`.
         ExportError: The file cannot be written.
     """
     path = Path(path)

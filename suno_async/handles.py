@@ -50,7 +50,7 @@ class TaskHandle:
 
     @property
     def kind(self) -> str:
-        """The kind of job by the API's name; empty if unknown."""
+        """The kind of job, such as ``"suno/music-generate"``; empty if unknown."""
         return self.ref.kind
 
     async def result(self, *, timeout: float | None = None) -> TaskInfo:
@@ -102,6 +102,8 @@ class TaskHandle:
 
     async def updates(self) -> AsyncIterator[TaskInfo]:
         """Yield the record of every poll; the last one is final.
+
+        If the job failed, the last record says so, and no error is raised.
 
         Raises:
             SunoError: While iterating, if the outcome cannot be known.

@@ -47,7 +47,7 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def payload(self) -> dict[str, Any]:
-        """Return the API's ``input`` object: the fields that were given, overridden by `extra`."""
+        """Return the API's ``input`` object: all fields except None, overridden by `extra`."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         kept = {
             name: value
@@ -118,7 +118,10 @@ class _Music(Input, frozen=True, kw_only=True):
         return "custom" if self.title or self.tags or self.lyrics else "simple"
 
     def payload(self) -> dict[str, Any]:
-        """Return the API's ``input`` object: the fields that were given, overridden by `extra`."""
+        """Return the API's ``input`` object: all fields except None, overridden by `extra`.
+
+        It always has a ``mode``: see `effective_mode`.
+        """
         return {"mode": self.effective_mode} | super().payload()
 
     def _relations(self, fields: dict[str, Any]) -> Iterator[str]:

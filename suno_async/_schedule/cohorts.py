@@ -115,7 +115,7 @@ class Cohort(Generic[E]):
         return None
 
     def take(self) -> E:
-        """Take out and return the entry that `first` returned."""
+        """Remove and return the entry that `first` returned."""
         entry = self._drop_first()
         entry.place = None
         return entry

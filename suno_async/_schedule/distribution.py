@@ -57,7 +57,10 @@ _LOG_STEP = math.log1p(BIN_SHARE)
 
 
 def bin_of(age: float) -> int:
-    """Return the number of the bin that holds `age`, in medians of the prior."""
+    """Return the number of the bin that holds `age`.
+
+    The unit of `age` is the median of the prior.
+    """
     if age < _LINEAR_END:
         return int(age / BIN_WIDTH) if age > 0.0 else 0
     if age >= EDGES[-1]:
@@ -70,7 +73,10 @@ def bin_of(age: float) -> int:
 
 
 def least_hazard(high: float) -> float:
-    """Return the lower limit of the hazard in the bin that ends at this age."""
+    """Return the lower limit of the hazard in the bin that ends at the age `high`.
+
+    The unit of `high` is the median of the prior.
+    """
     return TAIL / max(high, TAIL_FROM)
 
 
@@ -104,7 +110,7 @@ class DurationDistribution:
         return self._finished(bin_of(age), age)
 
     def _finished(self, number: int, age: float) -> float:
-        """Return F at an age in this bin."""
+        """Return F at an age in this bin. The unit of `age` is `unit`."""
         integral = self.cumulative[number] + self.hazard[number] * (age - EDGES[number])
         return -math.expm1(-min(integral, MOST_HAZARD_AT_LAST))
 

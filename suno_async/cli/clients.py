@@ -33,9 +33,9 @@ def open_client(
     account: str | None = None,
     allow_hosts: Sequence[str] | None = None,
 ) -> SunoClient:
-    """Return the client of a command. Without a key, print what to do and exit.
+    """Return the client of a command. If a required key is missing, print what to do and exit.
 
-    It uses the proxies of the environment, as other commands do.
+    The client uses the proxies of the environment, as most command-line programs do.
 
     Args:
         base_url: The API host; None reads the environment.
@@ -44,7 +44,7 @@ def open_client(
         needs_key: The command sends requests to the API.
         journal: The journal file; None for no journal.
         account: The label of the account in the journal; None derives it from the key.
-        allow_hosts: Hosts whose files may be transferred although they are not public.
+        allow_hosts: Hosts whose files may be transferred although their addresses are not public.
     """
     has_key = any(os.environ.get(name, "").strip() for name in ("SUNO_API_KEY", "CRUN_API_KEY"))
     if needs_key and not has_key:

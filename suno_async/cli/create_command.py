@@ -103,7 +103,8 @@ def create(**given: Any) -> None:  # noqa: ANN401 (the options)
     """Create a song, or with --batch every job in a file. Costs credits.
 
     A batch stores each create in a journal, by default OUTPUT.journal, before it is sent. After an
-    interruption, --resume polls the tasks that were created, and never creates one twice.
+    interruption, --resume polls the tasks that were created, and creates the inputs that were not
+    sent. It creates no input twice, unless you pass --resend-unknown.
     """
     batch_options = {each.name: given.pop(each.name) for each in _BATCH_OPTIONS}
     file = batch_options.pop("batch")

@@ -52,7 +52,7 @@ class FileOptions(NamedTuple):
         name: Template of the names; None for the default.
         covers: Download the covers of songs, too.
         write_tags: Write tags into the files.
-        allow_host: Hosts whose files may be transferred although they are not public.
+        allow_host: Hosts whose files may be transferred although their addresses are not public.
     """
 
     download: Path | None

@@ -154,7 +154,7 @@ def settle(
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Store what became of a create whose outcome is unknown.
+    """Store the outcome of an unknown create.
 
     Find it out from a callback, from the balance, or from the vendor's website.
     """

@@ -67,7 +67,7 @@ class TaskCounts(NullObserver):
         self._counts[_ENDED.get(status, status)] += 1
 
     def numbers(self) -> dict[str, int]:
-        """Return the number of tasks in each state. Other states appear only if they occur."""
+        """Return the number of tasks in each of `STATES`, and in each other state that occurs."""
         others = {name: count for name, count in self._counts.items() if count}
         return {name: self._counts[name] for name in STATES} | others
 

@@ -75,9 +75,10 @@ def is_public(address: Address) -> bool:
 
 
 def literal_address(host: str) -> Address | None:
-    """Return the address that a host spells out; None for a name.
+    """Return the IP address that a host consists of; None if the host is a name.
 
-    System resolvers also accept spellings such as ``127.1`` and ``0x7f000001``.
+    Spellings such as ``127.1`` and ``0x7f000001`` are read as well, because system resolvers accept
+    them.
     """
     host = host.rstrip(".")
     try:

@@ -103,6 +103,7 @@ class Downloader:
         Raises:
             DownloadError: The complete file could not be downloaded, or another file is being
                 downloaded to the same path.
+            ClientClosedError: The client was closed during the download.
         """
         while True:
             path, key, exists = await asyncio.to_thread(_place, Path(directory), source.name)
@@ -135,8 +136,15 @@ class Downloader:
         The sources are read only as fast as files can be downloaded. One failure does not stop the
         rest.
 
+        Args:
+            sources: The files. An error in place of a file counts as a failed download.
+            directory: As in `download`.
+            terms: As in `download`.
+            progress: As in `download`; called for every file.
+
         Raises:
             DownloadsFailedError: Some files could not be downloaded. All others are complete.
+            ClientClosedError: The client was closed during the downloads.
         """
         ended: list[asyncio.Task[Path] | DownloadError] = []
         running: set[asyncio.Task[Path]] = set()

@@ -90,7 +90,8 @@ class Part:
             checksum: What `finish` checks; None checks nothing.
 
         Raises:
-            PartError: The encoding is not supported, or the file cannot be changed.
+            PartError: The encoding is not supported, the file cannot be changed, or it was
+                discarded.
         """
         with self._lock, _translated():
             self.received = 0
@@ -108,7 +109,8 @@ class Part:
         """Append pieces of the body.
 
         Raises:
-            PartError: The file is not the expected one, is too large, or cannot be written.
+            PartError: The file is not the expected one, is too large, or cannot be written; or the
+                compressed body is damaged, or the file was discarded.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -137,7 +139,8 @@ class Part:
             edit: Changes a copy of the checked file, in place; returns False to keep the original.
 
         Raises:
-            PartError: The file is not complete or not the expected one, or cannot be saved.
+            PartError: The file is not complete or not the expected one, cannot be saved, or was
+                discarded.
         """
         with self._lock, _translated():
             file = self._opened()

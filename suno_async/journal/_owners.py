@@ -63,8 +63,9 @@ class Owner:
     """One client of a journal. Its methods run in the writer's thread, in a transaction.
 
     Attributes:
-        id: Identifies this owner; empty if the journal was opened to inspect or repair it.
-        account: The label of the account; None means all accounts.
+        id: Identifies this owner.
+        account: The label of the account. None means all accounts: the journal was opened to
+            inspect or repair it.
         clock: Returns the Unix time.
     """
 
@@ -202,7 +203,10 @@ class Owner:
     def holder(
         connection: sqlite3.Connection, account: str, run: str
     ) -> tuple[str, int, str] | None:
-        """Return the owner that holds a run, its process and its host; None if there is none."""
+        """Return the id, the process id and the host of the owner that holds a run.
+
+        Return None if no owner holds it. The owner may be dead: see `live`.
+        """
         found: tuple[str, int, str] | None = connection.execute(
             "SELECT owner, pid, host FROM leases JOIN owners USING (owner)"
             " WHERE leases.account = ? AND run = ?",

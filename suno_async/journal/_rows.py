@@ -228,7 +228,7 @@ def _already_ended(  # noqa: PLR0913, PLR0917 (as above)
 def settle(
     connection: sqlite3.Connection, owner: Owner, submission_id: str, task_id: str | None
 ) -> SubmissionRecord:
-    """Record what became of an unknown submission. See `Journal.settle`."""
+    """Record the outcome of an unknown submission. See `Journal.settle`."""
     stored, holder = _find(connection, submission_id)
     if not stored.state.ended and not owner.live(connection, holder):
         owner.sweep(connection)

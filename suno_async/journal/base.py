@@ -168,12 +168,14 @@ class Journal(Protocol):
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
         """Store a planned submission, or return the earlier one with the same run and key.
 
-        An earlier submission that was refused or not sent is replaced: the given one is stored and
-        returned. The caller owns the submission if the returned id is that of `record`.
+        An earlier submission that was refused or not sent is replaced: `record` is stored and
+        returned. A record with an empty key is always stored. The caller owns the submission if the
+        returned id is that of `record`.
 
         Raises:
             InputChangedError: The earlier submission is not replaced and has another digest.
-            RunInUseError: This client held the run, but another one took it since.
+            RunInUseError: This client held the run, but another client has taken it.
+            JournalError: The journal already has a submission with this id.
         """
         ...
 
@@ -199,7 +201,7 @@ class Journal(Protocol):
         ...
 
     async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
-        """Record what became of a submission in the state ``unknown``; return it.
+        """Record the outcome of a submission in the state ``unknown``, and return the submission.
 
         Args:
             submission_id: The submission.

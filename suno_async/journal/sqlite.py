@@ -157,7 +157,7 @@ class SqliteJournal:
         await writer.submit(_rows.advance, owner, submission_id, state, task_id, created_at, error)
 
     async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
-        """Record what became of an unknown submission. See `Journal.settle`."""
+        """Record the outcome of an unknown submission. See `Journal.settle`."""
         owner, writer, _ = self._use()
         return await writer.submit(_rows.settle, owner, submission_id, task_id)
 

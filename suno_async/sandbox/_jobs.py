@@ -77,7 +77,7 @@ class Job:
 
     @property
     def kind(self) -> str:
-        """The kind of job, by the API's name."""
+        """The kind of job, such as ``"suno/music-generate"``."""
         return str(self.body["model"])
 
     @property
