@@ -388,10 +388,17 @@ async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
     def fail(_event: DownloadProgress) -> None:
         raise ValueError("a bug in the callback")
 
-    await asyncio.gather(
-        suno.download(f"{host.url}/x.mp3", tmp_path, progress=fail),
-        suno.download(f"{host.url}/x.mp3", tmp_path, progress=events.append),
-    )
+    joined: list[asyncio.Future[Path]] = []
+
+    def note(event: DownloadProgress) -> None:
+        events.append(event)
+        if not joined:
+            # The other download starts after this one, so this one sees every event.
+            other = suno.download(f"{host.url}/x.mp3", tmp_path, progress=fail)
+            joined.append(asyncio.ensure_future(other))
+
+    await suno.download(f"{host.url}/x.mp3", tmp_path, progress=note)
+    await joined[0]
     received = [each.received for each in events]
     assert received[0] == 0
     assert received == sorted(received)
