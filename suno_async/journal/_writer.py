@@ -117,6 +117,8 @@ class Worker:
         """Wait until the thread has closed its connection."""
         # A cancelled wait must not cancel the future for the other waits.
         await asyncio.shield(self._ended)
+        # Reporting the end was its last step, so this blocks for a moment only.
+        self._thread.join()
 
     def _run(self) -> None:
         batch: list[_Entry] = []
