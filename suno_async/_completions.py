@@ -145,11 +145,11 @@ async def resumed(
 
 
 def _readable(record: SubmissionRecord) -> Input | None:
-    """Return the job of a submission; None, and a line in the log, if it is no known job."""
+    """Return the job of a submission. If its kind is unknown, log that and return None."""
     try:
         return job_in(record)
     except JournalError as error:
-        # For example a persona, which is no job, or a job of a newer version.
+        # For example a persona, which has no task, or a job of a newer version.
         logger.warning(
             "submission %s (%s, %s) is left out: %s", record.id, record.kind, record.state, error
         )

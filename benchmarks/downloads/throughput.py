@@ -70,7 +70,7 @@ def _curl(curl: str, urls: list[str], target: Path) -> None:
 
 
 def _cpu() -> float:
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = [resource.getrusage(of) for of in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
@@ -96,31 +96,31 @@ def measure_throughput(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a
     try:
         _wait_for(port)
         urls = [f"http://127.0.0.1:{port}/{name}" for name in digests]
-        # The first round only warms up. Then each goes first in every second round.
+        # The first round only warms up. Then each contender is first in every second round.
         for number in range(rounds + 1):
-            for who in ("ours", "curl") if number % 2 else ("curl", "ours"):
+            for contender in ("ours", "curl") if number % 2 else ("curl", "ours"):
                 shutil.rmtree(target, ignore_errors=True)
                 target.mkdir()
                 started, used = time.perf_counter(), _cpu()
-                if who == "ours":
+                if contender == "ours":
                     _ours(urls, target)
                 else:
                     _curl(curl, urls, target)
                 seconds = time.perf_counter() - started
-                saved = [file_name(url) for url in urls] if who == "ours" else list(digests)
+                saved = [file_name(url) for url in urls] if contender == "ours" else list(digests)
                 pairs = zip(saved, digests.values(), strict=True)
                 if any(digest_of(target / name) != digest for name, digest in pairs):
-                    raise RuntimeError(f"{who}: wrong file")
+                    raise RuntimeError(f"{contender}: wrong file")
                 if number:
-                    rates[who].append(count * size / seconds / 1e6)
-                    cpu[who] += (_cpu() - used) / rounds
+                    rates[contender].append(count * size / seconds / 1e6)
+                    cpu[contender] += (_cpu() - used) / rounds
     finally:
         server.terminate()
         server.wait()
-    for who, values in rates.items():
+    for contender, values in rates.items():
         print(
-            f"{who}  median {statistics.median(values):6.0f} MB/s, best {max(values):6.0f}, "
-            f"worst {min(values):6.0f}, CPU {cpu[who]:.2f} s a round"
+            f"{contender}  median {statistics.median(values):6.0f} MB/s, best {max(values):6.0f}, "
+            f"worst {min(values):6.0f}, CPU {cpu[contender]:.2f} s a round"
         )
     ratio = statistics.median(rates["ours"]) / statistics.median(rates["curl"])
     paired = statistics.median(a / b for a, b in zip(*rates.values(), strict=True))

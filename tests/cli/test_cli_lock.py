@@ -34,7 +34,7 @@ async def asked(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
-    """A second process on one output says who writes it; it may work once the first has ended."""
+    """A second process on one output names the first one, and works after the first has ended."""
     (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, durations=[1e9])[0])
     (tmp_path / "link.jsonl").symlink_to("results.jsonl")
     process = await start(sandbox, "poll", "ids.txt", cwd=tmp_path)
@@ -80,7 +80,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_outputs_without_lock(sandbox: Sandbox, tmp_path: Path) -> None:
-    """What is no regular file has no lock."""
+    """A path that is not a regular file gets no lock."""
     (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, created_ago=60)[0])
     for output in ("-", "/dev/null"):
         words = ("poll", "ids.txt", "--output", output, "--timeout", "0.1", "-q")

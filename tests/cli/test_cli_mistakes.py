@@ -80,7 +80,7 @@ async def test_bad_files(sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...
 
 
 async def test_bad_upload(sandbox: Sandbox, tmp_path: Path) -> None:
-    """What is no audio file is one line, before any request."""
+    """A file that is not audio gives one line, before any request."""
     (tmp_path / "x.mp3").mkdir()
     (tmp_path / "x.txt").write_text("a song")
     (tmp_path / "y.mp3").touch()
