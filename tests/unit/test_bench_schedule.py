@@ -195,12 +195,12 @@ def test_finer_grid_moves_the_inspection_little() -> None:
 # `python -m benchmarks.schedule --check` compares all combinations, with many more tasks.
 @pytest.mark.parametrize(
     ("arrivals", "kind"),
-    [("once", "two-humped"), ("p90", "log-normal"), ("p200", "two-humped"), ("d90", "log-normal")],
+    [("once", "two-humped"), ("p90", "log-normal"), ("d90", "log-normal")],
 )
 def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
     """On small sets no policy is below the bound by more than three standard errors."""
     durations = DURATIONS[kind]
-    sets = [draw_set(150, arrivals, durations, seed) for seed in range(1, 9)]
+    sets = [draw_set(80, arrivals, durations, seed) for seed in range(1, 9)]
     bounds = [
         mean_delay_bound(tasks.created, arrivals, durations) + MEAN_REPLY_DELAY for tasks in sets
     ]
@@ -221,11 +221,11 @@ def test_bound_is_met_where_requests_are_free() -> None:
 def test_bound_knows_scarcity() -> None:
     """A higher load raises the bound, and a lower floor lowers it."""
     p90, p200, d90 = (
-        mean_delay_bound(draw_set(1000, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
+        mean_delay_bound(draw_set(400, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
         for arrivals in ("p90", "p200", "d90")
     )
     assert 7.4 < p90 < p200 < d90
-    created = draw_set(1000, "d90", LOG_NORMAL, 1).created
+    created = draw_set(400, "d90", LOG_NORMAL, 1).created
     assert 0 < mean_delay_bound(created, "d90", LOG_NORMAL, 5.0) <= d90 * 1.001
 
 
