@@ -317,18 +317,22 @@ async def test_out_of_credits() -> None:
         assert len(outcomes) - len(refused) == sandbox.statistics.created == 10
 
 
-async def test_closed_client(suno: SunoClient) -> None:
-    """Closing the client ends a pipeline and all its outcomes with `ClientClosedError`."""
-    stream = suno.pipeline(songs(100), max_pending=4)
-    assert (await anext(stream)).ok
-    await suno.close()
-    outcomes, error = await until_it_raises(stream)
-    assert isinstance(error, ClientClosedError)
-    # A task may have ended while the client was closing.
-    ended = [outcome.error for outcome in outcomes if not outcome.ok]
-    assert {type(error) for error in ended} == {ClientClosedError}
-    with pytest.raises(ClientClosedError):
-        suno.pipeline([])
+async def test_closed_client() -> None:
+    """Closing the client ends a pipeline and all its open tasks with `ClientClosedError`."""
+    async with Sandbox(endless_share=1.0) as sandbox, asyncio.timeout(60):
+        suno = SunoClient(sandbox.key, base_url=sandbox.url)
+        created = asyncio.Queue[Creation]()
+        stream = suno.pipeline(songs(100), max_pending=4, on_creation=created.put_nowait)
+        ending = asyncio.ensure_future(until_it_raises(stream))
+        for _ in range(4):
+            await created.get()
+        await suno.close()
+        outcomes, error = await ending
+        assert isinstance(error, ClientClosedError)
+        assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
+        assert {outcome.task_id for outcome in outcomes} - {""} == set(sandbox.tasks)
+        with pytest.raises(ClientClosedError):
+            suno.pipeline([])
 
 
 async def test_bad_bound(suno: SunoClient) -> None:
