@@ -29,7 +29,7 @@ def check_job(job: object, callback_url: str | None = None) -> None:
         raise InvalidInputError((f"job: {what}",))
     problems = job.problems()
     if callback_url and not callback_url.startswith(("https://", "http://")):
-        problems += (f"callback_url: must be http(s), not {callback_url!r}",)
+        problems += (f"callback_url: must be an http(s) URL, not {callback_url!r}",)
     if problems:
         raise InvalidInputError(problems)
 
@@ -48,8 +48,8 @@ def check_max_credits(max_credits: float | None) -> float | None:
     """Return a limit of credits if it is valid.
 
     Raises:
-        InvalidInputError: The limit is below 0 or not a number.
+        InvalidInputError: The limit is below 0 or NaN.
     """
     if max_credits is not None and not max_credits >= 0:
-        raise InvalidInputError((f"max_credits: must not be below 0, not {max_credits!r}",))
+        raise InvalidInputError((f"max_credits: must be 0 or more, not {max_credits!r}",))
     return max_credits

@@ -1,4 +1,4 @@
-"""Streams of tasks that exist: poll many of them, or all that a journal holds."""
+"""Streams of existing tasks: poll many given tasks, or all unfinished tasks in a journal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def completions(
     tasks: Iterable[TaskRef] | AsyncIterable[TaskRef],
     timeout: float | None,
 ) -> AsyncIterator[Outcome]:
-    """Yield what `SunoClient.as_completed` yields. An error of `tasks` is raised first."""
+    """Yield what `SunoClient.as_completed` yields. If `tasks` raises, nothing is polled."""
     poller = runtime.poller
     queue = QueueWaiter(interactive=False)
     watchers = (queue,)
@@ -57,7 +57,7 @@ async def completions(
                 continue
             pending.remove(outcome.task_id)
             if len(pending) % CHUNK == 0:
-                # Outcomes that have arrived are yielded without a turn of the loop.
+                # Without this, the event loop would not run while outcomes are in the queue.
                 await asyncio.sleep(0)
             yield outcome
         async for outcome in _timeouts(runtime, pending, queue, timeout):
@@ -69,7 +69,7 @@ async def completions(
 async def _timeouts(
     runtime: Runtime, pending: set[str], queue: QueueWaiter, timeout: float | None
 ) -> AsyncIterator[Outcome]:
-    """Unwatch all of `pending`, then yield the timeout of each."""
+    """Stop watching all tasks in `pending`, then yield a timeout for each of them."""
     poller = runtime.poller
     late: list[tuple[str, tuple[str, float | None]]] = []
     while pending:
@@ -86,7 +86,7 @@ async def _timeouts(
 
 
 async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[Outcome]:
-    """Yield the outcomes that the journal holds, and remove their tasks from `given`."""
+    """Yield the outcomes stored in the journal, and remove their tasks from `given`."""
     task_ids = list(given)
     for start in range(0, len(task_ids), CHUNK):
         found = await runtime.stored(task_ids[start : start + CHUNK])
@@ -149,9 +149,9 @@ def _readable(record: SubmissionRecord) -> Input | None:
     try:
         return job_in(record)
     except JournalError as error:
-        # For example a persona, which has no task, or a job of a newer version.
+        # For example, the job is a persona, which has no task, or a newer version stored the job.
         logger.warning(
-            "submission %s (%s, %s) is left out: %s", record.id, record.kind, record.state, error
+            "submission %s (%s, %s) is skipped: %s", record.id, record.kind, record.state, error
         )
         return None
 

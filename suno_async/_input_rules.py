@@ -18,8 +18,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-#: Most characters of a field, by model. The row ``""`` applies to all models without a row.
-#: Public callers of the API cut to these lengths (API contract, "CreateTask").
+#: Maximum length of a field in characters, by model. The row ``""`` applies to all models without
+#: their own row. Public code that calls the API cuts texts to these lengths (API contract,
+#: "CreateTask").
 LENGTHS: dict[str, dict[str, int]] = {"": {"title": 100, "tags": 1000, "lyrics": 5000}}
 
 #: Fields with values from 0 to 1.
@@ -31,7 +32,7 @@ MOMENTS = frozenset({"continue_at", "vocal_start", "vocal_end"})
 #: The fields that each mode of a song requires. Lyrics are only required for songs with vocals.
 REQUIRED_BY_MODE = {"simple": ("prompt",), "custom": ("title", "tags", "lyrics")}
 
-#: Most characters of a task id. The documented ids have 36.
+#: Maximum length of a task id in characters. The documented ids have 36.
 TASK_ID_LENGTH = 128
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -61,7 +62,7 @@ def missing(fields: Mapping[str, Any], required: Iterable[str], why: str = "") -
     """Yield a problem for each required field that is missing or blank."""
     for name in required:
         if _absent(value := fields.get(name)):
-            yield f"{name}: required{why}, not {value!r}"
+            yield f"{name}: required{why}, but the value is {value!r}"
 
 
 def _absent(value: object) -> bool:
@@ -129,11 +130,11 @@ def _out_of_bounds(
         shown = reprlib.repr(value)
         yield f"{name}: at most {lengths[name]} characters, this one has {len(value)}: {shown}"
     if name in SHARES and not 0 <= value <= 1:
-        yield f"{name}: must lie in 0 to 1, not {value!r}"
+        yield f"{name}: must be from 0 to 1, not {value!r}"
     if name in MOMENTS and value < 0:
         yield f"{name}: must not be before the start of the song, not {value!r}"
     if name in MOMENTS and isinstance(song_duration, int | float) and value > song_duration:
-        yield f"{name}: must lie within the song's {song_duration:g} s, not {value!r}"
+        yield f"{name}: must be within the song's {song_duration:g} s, not {value!r}"
     if name == "suno_id" and not value.strip():
         yield "suno_id: must not be empty"
     if name == "task_id" and (problem := task_id_problem(value)):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from suno_async.policy import PollPolicy
     from suno_async.telemetry import Observer
 
-#: Tasks created by the client that it remembers, and how many of them may have ended.
+#: How many created tasks a client remembers, and how many of these tasks may have ended.
 MOST_REMEMBERED = 100_000
 ENDED_REMEMBERED = 1_000
 
@@ -43,12 +43,12 @@ class Runtime:
         clock: Converts between loop time and Unix time.
         account: Limiter and circuit breaker, shared by all clients of the account in this loop.
         transport: The exchanges with the API.
-        recorder: Keeps the journal; None without a journal.
-        submitter: The creates.
-        poller: The waits.
+        recorder: Reads and writes the journal; None without a journal.
+        submitter: Runs the creates.
+        poller: Polls the tasks that callers wait for.
         connections: The connections to hosts of files.
-        downloader: Result files.
-        uploader: Local audio files.
+        downloader: Downloads result files.
+        uploader: Uploads local audio files.
     """
 
     def __init__(  # noqa: PLR0913 (all named)
@@ -70,7 +70,7 @@ class Runtime:
         self.transport = transport
         self.recorder = recorder
         self.submitter = Submitter(transport, observer, clock.unix, recorder)
-        # The randomness is jitter, no secret depends on it.
+        # `random` is only used for jitter. No secret depends on it.
         self.poller = Poller(
             transport,
             policy,
@@ -91,7 +91,7 @@ class Runtime:
     async def close(self) -> None:
         """End every wait, finish the creates in flight, and close what was opened.
 
-        A cancelled close can be completed by another one.
+        If this call is cancelled, another call completes it.
         """
         self.transport.end_calls()
         await self.poller.close()
@@ -108,7 +108,7 @@ class Runtime:
 
         Raises:
             InvalidInputError: The value cannot be a task id.
-            SunoError: The server refused, or did not answer.
+            SunoError: The server returned an error, or no usable reply arrived.
         """
         check_task_id(task_id)
         info = await self.transport.get(
@@ -120,30 +120,30 @@ class Runtime:
         return info
 
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
-        """Return the outcomes that the journal holds, by task id; nothing without a journal."""
+        """Return the outcomes stored in the journal, by task id; an empty dict without journal."""
         return {} if self.recorder is None else await self.recorder.stored(task_ids)
 
     def remember(self, ref: TaskRef) -> None:
-        """Remember a task that was created."""
+        """Remember a task that was created. Forget the oldest one if there are too many."""
         self._refs[ref.task_id] = ref
         if len(self._refs) > MOST_REMEMBERED:
             del self._refs[next(iter(self._refs))]
 
     def recall(self, ref: TaskRef) -> TaskRef:
-        """Return the remembered reference of a task, if the given one has no creation time."""
+        """Return `ref`, or the remembered reference to the task if `ref` has no creation time."""
         if ref.created_at is not None:
             return ref
         return self._refs.get(ref.task_id, ref)
 
     def _forget_later(self, task_id: str) -> None:
-        """Forget the oldest ended task once too many are remembered."""
+        """Record that a task has ended. Forget the one that ended first if there are too many."""
         if task_id in self._refs:
             self._ended.append(task_id)
             if len(self._ended) > ENDED_REMEMBERED:
                 self._refs.pop(self._ended.popleft(), None)
 
     def statistics(self) -> Statistics:
-        """Return a snapshot."""
+        """Return a snapshot of the statistics."""
         limiter, poller, durations = self.account.limiter, self.poller, self._durations
         delays = sorted(poller.replies.delays)
         pause = limiter.paused

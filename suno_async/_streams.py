@@ -1,4 +1,7 @@
-"""Streams of jobs: create them from an iterable, and wait for them in a pipeline."""
+"""Streams of jobs: create tasks from an iterable of inputs, and wait for them in a pipeline.
+
+A submission is one create and its state. A run is a named series of submissions in a journal.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,11 @@ if TYPE_CHECKING:
     from suno_async._runtime import Runtime
     from suno_async.models import TaskInfo
 
-#: Creates in flight at once. The budget is first come, first served, so everyone else who uses the
-#: account waits behind so many requests, half a second, at most.
+#: Maximum number of creates in flight in one stream. Permits are granted in the order of the calls,
+#: so another request of the account waits for at most this many requests: about half a second.
 CREATES_AT_ONCE = 8
 
-#: Errors after which every further input would get the same answer.
+#: Errors that end a stream, because every further input would fail in the same way.
 _STOPPING = (AuthenticationError, ClientClosedError, InsufficientCreditsError, JournalError)
 
 T = TypeVar("T")
@@ -53,11 +56,11 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         callback_url: As in `SunoClient.create`, for each input.
         max_credits: As in `SunoClient.create`, for each input.
-        wait_for_credits: Hold the creates back after a 402 until there are credits again.
+        wait_for_credits: After a 402, send no creates until the account has credits again.
         on_creation: Called once for each input read, as soon as its outcome is known.
         on_submission: Called with each submission before its request may be sent, and when a
             request that was not accepted is planned again.
-        run: The run in the journal; empty without one.
+        run: The name of the run in the journal; empty without a run.
         key: Returns the key of an input within the run. None uses its position.
     """
 
@@ -73,7 +76,7 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Return the key of an input within its run; empty without a run.
 
         Raises:
-            ConfigurationError: The function of the user returned something else than a key.
+            ConfigurationError: The user's function `key` returned no text or an empty text.
         """
         if not self.run:
             return ""
@@ -81,13 +84,19 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
             return str(index)
         key: Any = self.key(job)
         if not isinstance(key, str) or not key:
-            # Without a key, the input would be paid again in the next run.
-            raise ConfigurationError(f"key must return text that is not empty, not {key!r}")
+            # Without a key, the input would be paid for again when the run is continued.
+            raise ConfigurationError(f"key must return a non-empty string, not {key!r}")
         return key
 
 
 class CreateStream:
-    """The creates of one stream: reads inputs, submits a few at once, collects the creations."""
+    """Reads the inputs of one stream, submits a few at once, and collects the results.
+
+    Args:
+        runtime: The runtime of the client.
+        options: The options of the stream.
+        conclude: Returns the `Creation` of a submission that has ended.
+    """
 
     def __init__(
         self,
@@ -105,8 +114,8 @@ class CreateStream:
             on_change=self._changed if options.on_submission is not None else None,
             on_end=self._ended,
         )
-        # Inputs that were read and whose creations were not taken yet: a slow consumer holds the
-        # creates back.
+        # Limits the inputs that were read and whose creations the consumer has not taken yet. So a
+        # slow consumer slows the creates down.
         self._places = asyncio.Semaphore(CREATES_AT_ONCE)
         self._known: asyncio.Queue[Creation | None] = asyncio.Queue()
         self._open: dict[Submission, asyncio.Task[None]] = {}
@@ -144,14 +153,15 @@ class CreateStream:
                     run=options.run,
                     key=options.key_of(job, index),
                 )
-                # A source that swallows its cancellation may give one more: it is reported, unsent.
+                # A source that ignores its cancellation may yield one more input. This input is
+                # reported, but not sent.
                 submission.abandoned = self._stopped
                 self._open[submission] = self._runtime.submitter.start(submission, self._terms)
                 index += 1
         except StopAsyncIteration:
             pass
         except asyncio.CancelledError as error:
-            # Once stopped: by `_stop` or by `_leave`, which want the rest to end in order.
+            # If stopped, `_stop` or `_leave` cancelled this task. Submissions still end normally.
             if not self._stopped:
                 self._failure = self._failure or _unasked("the source of the inputs", error)
         except Exception as error:  # noqa: BLE001 (the source's own, raised at the end of the stream)
@@ -170,7 +180,7 @@ class CreateStream:
             if _is_asked_for():
                 raise
             self._stop(_unasked("on_submission", error))
-            # Or else it would be tried again, as it was not sent.
+            # Otherwise the submission would be retried, because it was not sent.
             submission.abandoned = True
             raise NotSentError("on_submission was cancelled") from error
         except Exception as error:
@@ -188,7 +198,7 @@ class CreateStream:
             self._stop(error)
         except asyncio.CancelledError as error:
             if _is_asked_for():
-                # A close has waited long enough for it.
+                # `Submitter.close` has waited long enough for `on_creation`.
                 self._stop(ClientClosedError("the client was closed while on_creation ran"))
             else:
                 self._stop(_unasked("on_creation", error))
@@ -196,17 +206,19 @@ class CreateStream:
         self._known.put_nowait(creation)
 
     def _stop(self, failure: Exception) -> None:
-        """Read no further input; raise `failure` once every input that was read has ended."""
+        """Read no further input. Raise `failure` after every submission has ended."""
         self._failure = self._failure or failure
         if not self._stopped:
             self._stopped = True
-            # The source may wait for its next input for ever.
+            # The source may wait for its next input without a limit.
             self._reader.cancel()
 
     async def _leave(self, reader: asyncio.Task[None]) -> None:
-        """Drop creates that were not sent. Wait for replies to the others: they may cost credits.
+        """Cancel the creates that were not sent. Wait for the replies to those in flight.
 
-        After a second cancellation, the client finishes these creates in the background.
+        A create in flight may cost credits, so its outcome must be reported.
+
+        After a second cancellation, the client finishes the creates in the background.
         """
         self._stopped = True
         reader.cancel()
@@ -225,7 +237,8 @@ def _is_asked_for() -> bool:
 def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
     """Return the error for a cancellation that a function of the user raised.
 
-    If the cancellation was passed on, it would end the consumer's asyncio task silently.
+    The stream must not raise the cancellation itself. The cancellation would end the consumer's
+    asyncio task silently.
     """
     failure = RuntimeError(f"{what} was cancelled, but the stream was not")
     failure.__cause__ = error
@@ -244,14 +257,14 @@ class _PipelineWaiter:
 
     @property
     def task_id(self) -> str:
-        """The task."""
+        """The id of the task."""
         return self._created.handle.id
 
     def read(self, info: TaskInfo) -> None:
         """Ignore the record of a task that is not finished."""
 
     def settled(self, outcome: Outcome) -> None:
-        """Pass the outcome on."""
+        """Add the outcome to the queue of the pipeline."""
         self._outcomes.put_nowait(with_job(outcome, self._created.index, self._created.job))
 
 
@@ -261,9 +274,11 @@ class Pipeline:
     Args:
         runtime: The runtime of the client.
         stream: Creates the jobs.
-        max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
-        timeout: Seconds per task, from its creation; None waits until the policy's deadline.
-        run: The run in the journal; empty without one.
+        max_pending: Limit for the inputs that were read and whose outcomes the consumer has not
+            taken yet.
+        timeout: Seconds per task, from the start of the wait right after the create; None waits
+            until the policy's deadline.
+        run: The name of the run in the journal; empty without a run.
     """
 
     def __init__(
@@ -307,7 +322,7 @@ class Pipeline:
                     continue
                 waited = self._pending.pop(outcome.index, None) is not None
                 if outcome.task_id and not waited:
-                    continue  # handed over twice
+                    continue  # a second outcome for the same job
                 self._places.release()
                 yield outcome
             await feeding
@@ -353,7 +368,7 @@ class Pipeline:
 
 
 async def _bounded(items: AsyncGenerator[T], places: asyncio.Semaphore) -> AsyncGenerator[T]:
-    """Read and yield each item only when there is a free place for it."""
+    """Yield the items. Read the next item only when `places` has a free place for it."""
     async with contextlib.aclosing(items):
         while True:
             await places.acquire()

@@ -1,4 +1,7 @@
-"""Creates: the client runs each submission in its own supervised asyncio task."""
+"""Creates: the client runs each submission in its own supervised asyncio task.
+
+A submission is one create and its state.
+"""
 
 from __future__ import annotations
 
@@ -49,12 +52,12 @@ logger = logging.getLogger("suno_async")
 #: Seconds between two requests for the balance while creates wait for credits.
 BALANCE_EVERY = 30.0
 
-#: How often `close` cancels submissions that are late, and the seconds it waits after each time.
-#: One submission can wait for a request and then for two functions of the user.
+#: How many times `close` cancels late submissions, and how many seconds it waits after each time.
+#: One submission can wait for a request, and then for two functions of the user.
 CANCELLATIONS = 3
 GRACE = 2.0
 
-#: Seconds after which a permit that was not used yet is replaced: less than one slot of 15/s.
+#: Seconds after which an unused permit is replaced: less than the 1/15 s between two permits.
 STALE_PERMIT = 0.05
 
 
@@ -80,7 +83,7 @@ class Terms:
 
 
 class Submitter:
-    """Runs submissions. A submission whose request was sent completes even without its caller."""
+    """Runs submissions. If the caller is cancelled, a submission in flight still completes."""
 
     def __init__(
         self,
@@ -139,7 +142,7 @@ class Submitter:
         return task
 
     def abandon(self, submission: Submission) -> None:
-        """Stop a planned submission. Let one in flight complete without further retries."""
+        """Stop a planned submission. A submission in flight completes without further retries."""
         submission.abandoned = True
         if (task := self._running.get(submission)) is not None:
             self._cancel_if_planned(submission, task)
@@ -149,8 +152,8 @@ class Submitter:
     async def close(self, timeout: float) -> None:
         """End planned submissions. Wait at most `timeout` seconds for those in flight.
 
-        A create that is still not answered then ends with an unknown outcome. That is reported
-        within seconds.
+        A create that has no reply after this time ends with an unknown outcome, and is reported
+        within a few seconds.
         """
         self._closed = True
         for submission, task in self._running.items():
@@ -158,7 +161,7 @@ class Submitter:
         if not self._running:
             return
         _, late = await asyncio.wait(self._running.values(), timeout=timeout)
-        # The first cancellation ends the request, the others end functions of the user.
+        # The first cancellation ends the request. The others end functions of the user.
         for _ in range(CANCELLATIONS):
             if not late:
                 return
@@ -186,7 +189,7 @@ class Submitter:
                 if path == paths[-1]:
                     raise
             else:
-                # Use the path that exists first from now on.
+                # From now on, try this path before the other one.
                 self._estimate_paths.sort(key=lambda each: each != path)
                 return estimate
         raise AssertionError("unreachable: the last path raises")
@@ -213,7 +216,7 @@ class Submitter:
         except asyncio.CancelledError:
             submission.failed(self._why_cancelled(submission), body)
         except Exception as error:
-            # A bug in this library, or an error in a callback of the user.
+            # A bug in this library, or an error in a function of the user.
             logger.exception("unforeseen error while creating %s", submission.kind)
             self._observer.internal_error(error)
             bug = InternalError(f"creating {submission.kind}")
@@ -294,7 +297,7 @@ class Submitter:
             raise
 
     async def _changed(self, submission: Submission, terms: Terms) -> None:
-        """Report whether the request may be sent from now on: first to the journal."""
+        """Report the new state of a submission to the journal, then to `on_change`."""
         if self._recorder is not None:
             await self._recorder.note(submission)
         await call(terms.on_change, submission)
@@ -311,11 +314,11 @@ class Submitter:
 
 
 class CreditWait:
-    """Holds back the creates of a stream after a 402 until the account has credits again."""
+    """Delays the creates of a stream after a 402, until the account has credits again."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        # Only one create at a time tries whether the credits are sufficient.
+        # Only one create at a time tests whether the credits are sufficient.
         self._turn = asyncio.Lock()
 
     async def attempt(self, create: Callable[[], Awaitable[str]], submission: Submission) -> str:
@@ -381,4 +384,4 @@ def _log_abandoned(submission: Submission) -> None:
             "the caller of a create was cancelled, but %s %s was created", kind, submission.task_id
         )
     elif submission.sent:
-        logger.warning("a create was given up after it was sent: %s", submission.error)
+        logger.warning("a create was sent, and then its caller was cancelled: %s", submission.error)

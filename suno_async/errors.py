@@ -25,14 +25,14 @@ The tree of classes::
     │   └── FeatureDisabledError    505
     ├── CreateOutcomeUnknownError   a task may or may not have been created and charged
     ├── TaskFailedError             the task failed
-    ├── TaskTimeoutError            the wait ended before the task did (also a TimeoutError)
+    ├── TaskTimeoutError            the wait ended before the task ended (also a TimeoutError)
     ├── DownloadError               a file could not be downloaded
     │   └── DownloadsFailedError    some of several files could not be downloaded
     ├── UploadError                 a file could not be uploaded
     ├── ExportError                 an export could not be written
     ├── JournalError                the journal could not be read or written
     │   ├── InputChangedError       the same key or position was used for another input
-    │   └── RunInUseError           another process works on the run
+    │   └── RunInUseError           another process or stream uses the run
     └── InternalError               a bug in this library; its cause is the original error
 
 Every error can be pickled and copied.
@@ -190,7 +190,7 @@ class InsufficientCreditsError(APIError):
 class TaskNotFoundError(APIError):
     """The task or the endpoint does not exist (404)."""
 
-    remedy = "check the task id, the base URL and that the key belongs to the same account"
+    remedy = "check the task id and the base URL, and that the key belongs to the same account"
 
 
 class ValidationError(APIError):
@@ -292,7 +292,7 @@ class TaskFailedError(SunoError):
 
 
 class TaskTimeoutError(SunoError, TimeoutError):
-    """The wait ended before the task did. The task continues and can be awaited again.
+    """The wait ended before the task ended. The task continues and can be awaited again.
 
     Attributes:
         task_id: The id of the task; empty if the timeout passed before the task was created.
@@ -357,10 +357,10 @@ class JournalError(SunoError):
 class InputChangedError(JournalError):
     """An input differs from the one that was stored under the same key or position.
 
-    Nothing was sent for it. Use another key, or another name for the run.
+    Nothing was sent for this input. Use another key, or another name for the run.
 
     Attributes:
-        run: The run; empty for a create with a ``dedupe_key``.
+        run: The name of the run; empty for a create with a ``dedupe_key``.
         key: The key, or the position as text.
         position: The position of the input in the run.
     """
@@ -381,11 +381,11 @@ class InputChangedError(JournalError):
 
 
 class RunInUseError(JournalError):
-    """Another process, or another stream of this one, works on the run.
+    """Another process, or another stream of this process, uses the run.
 
     Attributes:
-        run: The run.
-        holder: Who works on it, such as ``"process 4711 on host-a"``.
+        run: The name of the run.
+        holder: The process that uses the run, such as ``"process 4711 on host-a"``.
     """
 
     def __init__(self, run: str, holder: str) -> None:
@@ -400,7 +400,7 @@ class RunInUseError(JournalError):
 class InternalError(SunoError):
     """A bug in this library. ``__cause__`` is the original exception.
 
-    The log of ``suno_async`` contains the traceback. Please report it.
+    The log of ``suno_async`` contains the traceback. Please report the bug.
 
     Attributes:
         what: What the library was doing.

@@ -1,7 +1,7 @@
 """Export results to JSONL, CSV, Parquet and SQLite files.
 
-A file appears under its name only when it is complete. Memory stays flat: records are written in
-batches, in a thread.
+A file appears under its name only when it is complete. Records are written in batches, in a thread,
+so the memory in use does not grow with the number of records.
 """
 
 from __future__ import annotations
@@ -132,7 +132,11 @@ async def _iterate(
 
 
 async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Run a function in a thread. A cancellation waits for the end of the function."""
+    """Run a function in a thread. If this call is cancelled, wait for the end of the function.
+
+    Raises:
+        ExportError: The function raised an `OSError` or an `sqlite3.Error`.
+    """
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         await asyncio.shield(work)
@@ -140,7 +144,7 @@ async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
         while not work.done():
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait([work])
-        # Retrieve the error: the cancellation replaces it.
+        # Retrieve the error, or asyncio would log it. The cancellation is raised instead.
         work.exception()
         raise
     except (OSError, sqlite3.Error) as error:
@@ -159,11 +163,13 @@ def _check_target(path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio
     # The log of an open database would damage the new file.
     open_database = any(Path(f"{path}{end}").exists() for end in ("-wal", "-journal"))
     if open_database or not _tables(path) <= _RECORDS.keys():
-        raise ConfigurationError(f"{path} is another database, perhaps a journal: not replaced")
+        raise ConfigurationError(
+            f"cannot replace {path}: it is another database, such as a journal, or it is open"
+        )
 
 
 def _tables(path: Path) -> set[str]:
-    """Return the tables in a file; none if it is not a database."""
+    """Return the names of the tables in a file; an empty set if it is not a database."""
     with path.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             return set()
@@ -198,7 +204,7 @@ def _finish(writer: _Writer, part: Path, path: Path) -> None:
 def _discard(writer: _Writer | None, part: Path) -> None:
     """Close the writer and remove its file, if it was not finished."""
     if writer is not None:
-        # Closing may flush to a full disk. The first error is the one to report.
+        # Closing may fail, for example if the disk is full. Only the first error is reported.
         with contextlib.suppress(OSError, ValueError, sqlite3.Error):
             writer.close()
     with contextlib.suppress(FileNotFoundError):
@@ -261,11 +267,12 @@ class _Sqlite:
         kinds = {str: "TEXT", int: "INTEGER", float: "REAL"}
         definition = ", ".join(f'"{name}" {kinds[kind]}' for name, kind in columns.items())
         marks = ", ".join("?" * len(columns))
-        # Created here, so that it gets the usual permissions and never replaces a file.
+        # Create the file here, so that it gets the usual permissions and never replaces a file.
         path.open("xb").close()
         # Batches are written in different threads, one after the other.
         self._db = sqlite3.connect(path, check_same_thread=False)
-        # The file has another name until it is complete, so it needs no log and one sync.
+        # The file has another name until it is complete. So SQLite needs no log, and it is enough
+        # that `_finish` syncs the file once.
         self._db.execute("PRAGMA journal_mode = OFF")
         self._db.execute("PRAGMA synchronous = OFF")
         self._db.execute(f'CREATE TABLE "{rows}" ({definition})')
@@ -322,7 +329,7 @@ _WRITERS: dict[FileFormat, type[_Writer]] = {
 
 
 def _columns(kind: type[msgspec.Struct]) -> dict[str, type]:
-    """Return the columns of a record: text, integer or number."""
+    """Return the columns of a record, from name to type: str, int or float."""
     hints = {field.name: field.type for field in msgspec.structs.fields(kind)}
     return {
         name: next(each for each in (str, int, float) if hint in (each, each | None))

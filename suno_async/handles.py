@@ -56,16 +56,16 @@ class TaskHandle:
     async def result(self, *, timeout: float | None = None) -> TaskInfo:
         """Wait until the task has succeeded, and return its record.
 
-        A result that the journal holds is returned without a request.
+        A result that is stored in the journal is returned without a request.
         Cancelling this call stops neither the job nor other waits for the task.
 
         Args:
             timeout: Seconds; None waits until the policy's deadline.
 
         Raises:
-            TaskFailedError: The job ended in failure.
-            TaskTimeoutError: The timeout or the deadline passed; the job continues.
-            SunoError: The outcome cannot be known for another reason.
+            TaskFailedError: The task failed.
+            TaskTimeoutError: The timeout or the deadline passed; the task continues.
+            SunoError: The outcome is unknown for another reason.
         """
         runtime = self._runtime()
         if runtime.recorder is not None:
@@ -78,7 +78,7 @@ class TaskHandle:
         late: TaskTimeoutError | None = None
         try:
             if timeout is None:
-                # A hundred thousand waits may be open: each scope would take 200 bytes.
+                # There may be 100,000 waits, and each timeout scope would take 200 bytes.
                 await waiter.outcome
             else:
                 async with asyncio.timeout(timeout):
@@ -96,17 +96,17 @@ class TaskHandle:
         """Read the record of the task now, as `SunoClient.task_info` does.
 
         Raises:
-            SunoError: The server refused, or did not answer.
+            SunoError: The server returned an error, or no usable reply arrived.
         """
         return await self._runtime().task_info(self.id)
 
     async def updates(self) -> AsyncIterator[TaskInfo]:
         """Yield the record of every poll; the last one is final.
 
-        If the job failed, the last record says so, and no error is raised.
+        If the task failed, the last record contains the failure, and no error is raised.
 
         Raises:
-            SunoError: While iterating, if the outcome cannot be known.
+            SunoError: While iterating: the outcome of the task is unknown.
         """
         poller = self._runtime().poller
         queue = QueueWaiter(interactive=True, readings=True)

@@ -104,7 +104,7 @@ class _Music(Input, frozen=True, kw_only=True):
     persona_id: str | None = None
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("model",)
-    #: Fields that custom mode requires besides those of every music kind.
+    #: Fields that this kind requires in custom mode, in addition to `REQUIRED_BY_MODE`.
     CUSTOM: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -138,8 +138,9 @@ class _Music(Input, frozen=True, kw_only=True):
 class GenerateMusic(_Music, frozen=True):
     """Create a song.
 
-    In simple mode the prompt describes the song. In custom mode title, tags and lyrics do. The
-    length limits are those that public callers of the API use; the API does not document them.
+    In simple mode, the prompt describes the song. In custom mode, the title, tags and lyrics
+    describe it. The API does not document the length limits: public code that calls the API uses
+    them.
 
     Attributes:
         prompt: A description of the song; may be positional. Simple mode requires it.
@@ -310,8 +311,8 @@ class GeneratePersona(_Checked, frozen=True, kw_only=True):
         suno_id: Suno's id of the song.
         name: The name of the persona.
         description: A description in words.
-        vocal_start: Where the vocals to learn from start, in seconds from the start of the song.
-        vocal_end: Where they end, in seconds from the start of the song.
+        vocal_start: Start of the vocals to learn from, in seconds from the start of the song.
+        vocal_end: End of these vocals, in seconds from the start of the song.
         style: The style of the persona.
         song_duration: Length of the song in seconds; None if unknown. It is only used to check
             `vocal_start` and `vocal_end`, and is not sent.

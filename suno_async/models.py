@@ -56,8 +56,8 @@ class TaskStatus(enum.StrEnum):
         return self is TaskStatus.SUCCESS or self is TaskStatus.FAILED
 
 
-#: Largest difference, in seconds, between a duration and the difference of two times that rounding
-#: explains. The server rounds all three to whole seconds.
+#: Seconds by which `TaskInfo.duration_s` and the difference of the two times may differ. The server
+#: rounds all three values to whole seconds.
 ROUNDING = 2.0
 
 
@@ -179,9 +179,8 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             name: The name of the persona.
             description: A description in words.
-            vocal_start: Where the vocals to learn from start, in seconds from the start of the
-                song.
-            vocal_end: Where they end, in seconds from the start of the song.
+            vocal_start: Start of the vocals to learn from, in seconds from the start of the song.
+            vocal_end: End of these vocals, in seconds from the start of the song.
             style: The style of the persona.
         """
         return GeneratePersona(
@@ -285,7 +284,7 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
         create_at: When the task was created, in Unix seconds; None if unknown.
         complete_at: When the task ended, in Unix seconds; None if it has not ended.
         duration_s: How many seconds the task took, as the server reports it; None if it has not
-            ended. `elapsed` also uses the two times.
+            ended. `elapsed` also uses `create_at` and `complete_at`.
         credits: The credits reserved for the task, or its cost once it has ended; None if the
             server did not say.
         tracks: The finished songs, normally two. Empty for videos, stems and sounds.
@@ -321,7 +320,11 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def video_url(self) -> str | None:
-        """URL of the video that a `MusicVideo` job made; None for other kinds of jobs."""
+        """URL of the result video; None if there is none.
+
+        For a `MusicVideo` job this is the first media URL. For any other or an unknown kind of job,
+        it is the first media URL with the suffix of a video.
+        """
         if self.param.model == MusicVideo.KIND:
             return next(iter(self.media_urls), None)
         return next((url for url in self.media_urls if _names_a_video(url)), None)
@@ -361,7 +364,7 @@ class Persona(msgspec.Struct, frozen=True):
     """A persona: a voice that later songs can use.
 
     Attributes:
-        persona_id: Pass it as the ``persona_id`` of a song.
+        persona_id: The id of the persona, for the ``persona_id`` of a song.
         name: The name that the persona was created with.
     """
 

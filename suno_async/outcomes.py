@@ -2,7 +2,7 @@
 
 An `Outcome` is a `Success` or a `Failure`. A `JobOutcome` is a `JobSuccess` or a `JobFailure`. To
 distinguish them, use ``match``, ``isinstance`` or ``if outcome.error is None:``. Type checkers
-understand all three.
+support all three.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Success(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """The task failed, or the wait ended before the task did.
+    """The task failed, or the wait ended before the task ended.
 
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.

@@ -21,7 +21,7 @@ from suno_async.submissions import SubmissionState
 if TYPE_CHECKING:
     from suno_async.models import Track
 
-#: What can be turned into records.
+#: The types that can be turned into records.
 ResultSource: TypeAlias = Success | Failure | JobSuccess | JobFailure | TaskInfo | JournalEntry
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -32,8 +32,8 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.
-        status: ``"success"``, ``"failed"``, ``"open"`` (the task has not ended, or its end is not
-            known), ``"unknown"`` (it is not known whether a task was created) or
+        status: ``"success"``, ``"failed"``, ``"open"`` (the create or the task has not ended, or
+            its end is not known), ``"unknown"`` (it is not known whether a task was created) or
             ``"not_created"``.
         kind: The kind of job, such as ``"suno/music-generate"``.
         error: Why the job did not succeed.
@@ -43,7 +43,7 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
         credits: The credits reserved for the task, or its cost once it has ended; None if unknown.
         songs: Number of songs that the task made.
         input: The input of the job as JSON.
-        run: The run of the job in a journal.
+        run: The name of the run in a journal.
         position: The position of the job in its pipeline or run, starting at 0; None if unknown.
         key: The key of the job in a journal.
         submission_id: The id of the submission in a journal.

@@ -63,17 +63,17 @@ class Submission(msgspec.Struct, eq=False):
         id: A unique id. It identifies the submission before a task id exists.
         job: The job, or the persona.
         index: The position of the job in its stream, starting at 0; 0 for a single create.
-        run: The run in the journal that the submission belongs to; empty without one.
-        key: Identifies the submission in the journal, within its run; empty without one.
+        run: The name of the run in the journal that the submission belongs to; empty without a run.
+        key: Identifies the submission in the journal, within its run; empty without a key.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
         sent: Whether at least one request was sent, or may have been sent.
         abandoned: Whether the caller was cancelled, or `on_submission` raised. An abandoned
             submission is not sent again. If its request is in flight, the client still waits for
             the reply.
-        recorded: Whether the journal holds the submission.
+        recorded: Whether the submission is stored in the journal.
         task_id: The id of the new task or persona; empty until it is created.
-        created_at: When it was created, in Unix seconds; None until it is created.
+        created_at: When the task or persona was created, in Unix seconds; None until then.
         error: Why nothing was created, or why that is unknown; None otherwise.
     """
 
@@ -147,8 +147,8 @@ class Submission(msgspec.Struct, eq=False):
 def _proves_nothing_was_accepted(error: SunoError) -> bool:
     if isinstance(error, (*_NOT_ACCEPTED, ClientClosedError)):
         return True
-    # Three kinds of errors prove nothing: a proxy does not know what the API did, a 500 may follow
-    # the charge, and a code outside the contract (a plain APIError) has no known meaning.
+    # Three kinds of error replies do not prove it. A reply of a proxy says nothing about the API. A
+    # 500 may come after the charge. A code outside the contract (a plain APIError) is unclear.
     if not isinstance(error, APIError) or isinstance(error, ServerError):
         return False
     return error.understood and type(error) is not APIError

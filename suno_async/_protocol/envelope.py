@@ -26,7 +26,7 @@ class Envelope(msgspec.Struct):
 _envelope = Reader(Envelope)
 
 
-#: Most validation errors that one error keeps.
+#: Maximum number of validation errors that one `APIError` keeps.
 _MAX_ERRORS = 100
 
 
@@ -44,7 +44,7 @@ def read_data(status: int, headers: Mapping[str, str], body: bytes, reader: Read
 
 
 def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
-    """Return the data in the envelope of a reply, either as JSON or already parsed.
+    """Return the data in the envelope of a reply, either as undecoded JSON or already parsed.
 
     Raises:
         APIError: The reply is an error. The class depends on its code.
@@ -70,7 +70,7 @@ def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
 
 
 def open_envelope(body: bytes) -> tuple[Envelope | None, object]:
-    """Return the envelope of a reply and its data, either as JSON or already parsed.
+    """Return the envelope of a reply and its data, either as undecoded JSON or already parsed.
 
     Both are None if the reply has no envelope.
     """

@@ -1,7 +1,8 @@
 """Lenient decoding of JSON: any bytes give a struct or None, never an exception. Pure.
 
-msgspec decodes almost every reply in one typed pass. If a reply does not match the types, the
-standard library parses it again with the hooks below, and every field of the right type is kept.
+msgspec decodes almost every reply directly into a struct, in one typed pass. If a reply does not
+match the types, the standard library parses it again with the hooks below. Every field of the right
+type is kept.
 """
 
 from __future__ import annotations
@@ -38,22 +39,23 @@ T = TypeVar("T")
 # UnicodeDecodeError are subclasses of ValueError. RecursionError is not.
 _UNREADABLE = (ValueError, OverflowError, RecursionError)
 
-#: Most nesting levels kept in free-form fields. JSON Schemas need about 20. copy.deepcopy raises
-#: RecursionError somewhere above 300.
+#: Maximum number of nesting levels kept in free-form fields. JSON Schemas need about 20.
+#: copy.deepcopy raises RecursionError somewhere above 300 levels.
 MAX_DEPTH = 64
 _NESTED = (dict, list)
-_NUMBERS = (int, float)  # and not bool
+_NUMBERS = (int, float)  # compared with type(), so bool does not match
 
 # Real replies have a few kilobytes. Without these bounds, a malicious reply of 8 MiB blocked the
-# event loop for up to 40 s. With them it is at most a second or two.
-#: Most bytes of a reply that is parsed leniently.
+# event loop for up to 40 s. With these bounds, it blocks the loop for two seconds at most.
+#: Maximum size in bytes of a reply that is parsed leniently.
 MAX_BYTES = 2**20
-#: Most items that are kept of a list that does not match its type as a whole.
+#: Maximum number of items kept from a list or object that does not match its type as a whole. Also
+#: the maximum number of songs in a result.
 MAX_ITEMS = 1_000
-#: Most values kept in nested free-form fields.
+#: Maximum number of values kept in nested free-form fields.
 MAX_VALUES = 100_000
 
-#: Most digits of an integer. `float(int)` overflows above.
+#: Maximum number of digits of an integer. `float()` of a longer integer overflows.
 _MAX_DIGITS = 308
 
 #: Unix times of 2000-01-01 and 2100-01-01. A time outside this range is a mistake.
@@ -103,10 +105,10 @@ class Reader(Generic[T]):
 
 
 def parse(data: bytes) -> object:
-    """Parse JSON that may be damaged. Return None if that fails or it is too long.
+    """Parse JSON that may be damaged. Return None if this is not possible.
 
-    At most `MAX_BYTES` bytes are parsed. Bytes that are not UTF-8 and lone surrogates become
-    U+FFFD. A number that is not finite or has too many digits becomes None.
+    Data of more than `MAX_BYTES` bytes is not parsed. Bytes that are not UTF-8 and lone surrogates
+    become U+FFFD. A number that is not finite or has too many digits becomes None.
     """
     if len(data) > MAX_BYTES:
         return None
@@ -118,7 +120,8 @@ def parse(data: bytes) -> object:
     except _UNREADABLE:
         pass
     try:
-        # The second byte of a GBK character may be a backslash. It would escape the next character.
+        # In GBK text (Chinese), the second byte of a character may be a backslash. In JSON, this
+        # backslash would escape the next character.
         return cast("object", _PARSER.decode(text.replace("\ufffd\\", "\ufffd\ufffd")))
     except _UNREADABLE:
         return None
@@ -210,7 +213,10 @@ def _salvage(value: object, kind: type[T]) -> T | None:
 
 
 def _fit(value: object, kind: Any) -> Any:  # noqa: ANN401 (JSON in, a field of any type out)
-    """Convert a value to the type of a field, or the parts of it that match; None if none do."""
+    """Convert a value, or the parts of the value that match, to the type of a field.
+
+    Return None if nothing matches.
+    """
     if value is None:
         return None
     try:

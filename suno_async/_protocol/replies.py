@@ -20,8 +20,8 @@ class UploadTarget(msgspec.Struct, frozen=True):
     """The URLs of an upload.
 
     Attributes:
-        presigned_url: Accepts the file as a PUT without the API key. It is secret, because anyone
-            can write to it.
+        presigned_url: The URL for the PUT of the file, without the API key. It is secret, because
+            anyone who has it can upload a file.
         file_url: The URL of the uploaded file, for the ``audio_url`` of an input.
     """
 

@@ -25,7 +25,7 @@ ESTIMATE_CREDITS = "/api/v1/client/job/estimate-credits"
 #: The path for estimates that the vendor's own client calls.
 ESTIMATE_TASK = "/api/v1/client/job/EstimateTask"
 
-# A model name becomes part of a path, so it must not contain "..", "?" and the like.
+# A model name becomes part of a path, so it must not contain text such as ".." or "?".
 _MODEL = re.compile(r"[A-Za-z0-9_][\w.\-]*(/[A-Za-z0-9_][\w.\-]*)*", re.ASCII)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The longest delay returned, in seconds (317 years). It keeps absurd numbers finite.
+#: The longest delay returned, in seconds (317 years). It limits absurd values of the header.
 LONGEST = 1e10
 
 

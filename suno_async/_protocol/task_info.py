@@ -101,8 +101,8 @@ def read_task_info(
 ) -> TaskInfo:
     """Decode the reply to a TaskInfo request.
 
-    Code 501 means that the task has failed. It gives a record with that status, even if the reply
-    contains no record. A record without an id counts as the record of `task_id`.
+    Code 501 means that the task has failed. The returned record then has the status `FAILED`, even
+    if the reply contains no record. A record without an id counts as the record of `task_id`.
 
     Raises:
         APIError: The reply is another error. The class depends on its code.
@@ -122,7 +122,7 @@ def read_task_info(
 
 
 def _read_record(status: int, headers: Mapping[str, str], body: bytes) -> _Record | None:
-    """Return the record in a TaskInfo reply; None if there is none."""
+    """Return the record in a TaskInfo reply; None if the reply contains no record."""
     if status == 200:  # noqa: PLR2004 (HTTP's OK)
         reply = _info_reply.typed(body)
         if reply is not None and reply.code in (None, 200):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://api.crun.ai"
 
-#: Seconds for which an account stays known after one of its clients was closed (`MAX_PAUSE`).
+#: Seconds for which an account stays in memory after one of its clients was closed. By default, no
+#: pause is longer (`MAX_PAUSE`).
 LINGER = 120.0
 
 #: Length of the shortest key that is removed from replies. The vendor's keys have 35 characters.
@@ -38,7 +39,7 @@ class Credentials:
     Attributes:
         base_url: The URL of the API host.
         headers: The headers of every request, with the key.
-        digest: Identifies key and host without revealing the key.
+        digest: A hash that identifies key and host without revealing the key.
     """
 
     def __init__(self, api_key: str | None, base_url: str | None) -> None:
@@ -46,7 +47,7 @@ class Credentials:
         if not key:
             raise ConfigurationError("no API key: set SUNO_API_KEY, or pass api_key=")
         if not key.isascii() or not key.isprintable():
-            raise ConfigurationError("the API key contains a character that headers forbid")
+            raise ConfigurationError("a character of the API key is not allowed in HTTP headers")
         text = base_url or _environment("SUNO_BASE_URL", "CRUN_BASE_URL") or BASE_URL
         try:
             self.base_url = URL(text.rstrip("/"))
@@ -61,7 +62,7 @@ class Credentials:
         self._escaped = _escaped(key) if len(key) >= SHORTEST_SECRET else None
         self.headers = {
             "x-api-key": key,
-            # Only encodings that can be decompressed in bounded pieces.
+            # The HTTP sender can decompress these two encodings in pieces of bounded size.
             "Accept-Encoding": "gzip, deflate",
         }
         digest = hashlib.blake2b(f"{key}\n{self.base_url}".encode(), digest_size=16)
@@ -71,7 +72,7 @@ class Credentials:
         """Return credentials for the same host with another key.
 
         Raises:
-            ConfigurationError: The key is empty or has an impossible form.
+            ConfigurationError: The key is empty, or is not allowed in HTTP headers.
         """
         if not api_key.strip():
             raise ConfigurationError("the new API key is empty")
@@ -98,7 +99,7 @@ class Credentials:
             return body
         if self._secret in body:
             body = body.replace(self._secret, REDACTED)
-        # Without one of these there is no escaped key. The search for one takes much longer.
+        # An escaped key contains one of these. The search for an escaped key takes much longer.
         if b"\\u00" in body or b"\\/" in body or b"%" in body or b"&#" in body:
             return self._escaped.sub(REDACTED, body)
         return body
@@ -127,9 +128,9 @@ class Account:
             in_loop[fresh.digest] = self
 
     def linger(self) -> None:
-        """Stay known for a while after the last client closed.
+        """Keep this account in memory for a while after a client was closed.
 
-        A client that is opened next must respect a pause and the requests just sent.
+        A client that is opened in this time shares the current pause and the request budget.
         """
         pause = self.limiter.paused
         loop = asyncio.get_running_loop()
@@ -138,7 +139,7 @@ class Account:
 
 
 def _drop(account: Account) -> None:
-    """Release the reference to an account that a timer held."""
+    """Do nothing. Until the timer calls this, it keeps a reference to the account."""
 
 
 _accounts: weakref.WeakKeyDictionary[
@@ -168,15 +169,15 @@ def _environment(*names: str) -> str | None:
 
 
 def _escaped(key: str) -> re.Pattern[bytes]:
-    """Return a pattern for all spellings of a key."""
+    """Return a pattern for a key in which any character may be escaped."""
     return re.compile("".join(map(_spellings, key)).encode())
 
 
 def _spellings(character: str) -> str:
-    """Return a pattern for a character, also escaped as in JSON, in a URL or in HTML."""
+    """Return a pattern for a character and its escaped forms in JSON, URLs and HTML."""
     code, plain = ord(character), re.escape(character)
     digits = "".join(f"[{each}{each.upper()}]" for each in f"{code:02x}")
-    # JSON inside of a JSON string has more than one backslash. The number is bounded, because the
-    # time of the search would otherwise grow with the square of the size of a reply.
+    # JSON inside a JSON string has more than one backslash. The pattern allows at most four.
+    # Without this limit, the search time would grow with the square of the size of a reply.
     in_json = rf"\\{{1,4}}(?:u00{digits}|{plain})"
     return rf"(?:{plain}|{in_json}|%{digits}|&\#(?:{code}|[xX]{digits});)"

@@ -30,7 +30,7 @@ class CircuitBreaker:
 
     @property
     def suspected(self) -> bool:
-        """Whether one request was refused and no later one has confirmed or disproved that."""
+        """Whether the key was refused once, and no later reply has confirmed or disproved that."""
         return self._suspected_at is not None
 
     def check(self, now: float, *, spends: bool) -> None:
@@ -50,7 +50,7 @@ class CircuitBreaker:
             raise InsufficientCreditsError(402, _not_sent(self._credit_open_until - now))
 
     def refusal(self, now: float) -> AuthenticationError | None:
-        """Return the error for all requests while the key is confirmed as refused, else None."""
+        """Return the error for every request; None if the key is not confirmed as refused."""
         if now >= self._key_open_until:
             return None
         return AuthenticationError(401, _not_sent(self._key_open_until - now))
@@ -100,4 +100,4 @@ class CircuitBreaker:
 
 
 def _not_sent(seconds: float) -> str:
-    return f"not sent: refused a moment ago; requests are sent again in {seconds:.0f} s"
+    return f"not sent: an earlier request was refused; requests are sent again in {seconds:.0f} s"

@@ -1,4 +1,7 @@
-"""Exchanges with the API: take a permit, send, decode, classify errors, retry."""
+"""Exchanges with the API: take a permit, send, decode, classify errors, retry.
+
+An exchange is one request and its reply.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ class Transport:
         self.request_timeout = request_timeout
         self._retry_for = retry_for
         self._loop = asyncio.get_running_loop()
-        # The timeout scopes of direct calls. Closing the client reschedules them.
+        # The timeout scopes of direct calls. Closing the client makes all of them expire.
         self._calls: set[asyncio.Timeout] = set()
         self._no_calls = asyncio.Event()
         self.closed = False
@@ -99,7 +102,7 @@ class Transport:
             APIError: The server returned an error, or the circuit breaker is open.
         """
         try:
-            # Check only now: other requests may have been refused while this one waited for its
+            # Check only now: other requests may have been refused while this request waited for its
             # permit.
             started = self._loop.time()
             self.breaker.check(started, spends=spends)
@@ -145,7 +148,7 @@ class Transport:
 
         Raises:
             AuthenticationError: The server refuses the key.
-            SunoError: The request failed for another reason, which proves nothing.
+            SunoError: The request failed for another reason. The key may be valid or not.
         """
         permit = await self.limiter.acquire()
         await self.once(balance_request(), read_balance, permit)
@@ -154,7 +157,7 @@ class Transport:
         """Request the balance once through `sender`, which has another key.
 
         Raises:
-            AuthenticationError: The server refuses that key.
+            AuthenticationError: The server refuses the other key.
             SunoError: The request failed for another reason.
         """
         permit = await self.limiter.acquire(self._loop.time() + self.request_timeout)
@@ -229,7 +232,7 @@ class Transport:
                 self._calls.add(scope)
                 return await work
         except TimeoutError:
-            # It may also be a `RequestTimeoutError` of the call itself.
+            # The error may also be a `RequestTimeoutError` of the call itself.
             if not scope.expired():
                 raise
         finally:
@@ -281,7 +284,7 @@ def retry_delay(attempt: int, random: float, *, first: float = 1.0, longest: flo
     Args:
         attempt: The number of the failed attempt, starting at 0.
         random: A random number in [0, 1).
-        first: The longest delay after the first attempt, in seconds. It doubles each time.
+        first: The longest delay after the first attempt, in seconds. It doubles with each attempt.
         longest: The upper bound of the delay, in seconds.
     """
     grown = min(first * 2.0 ** min(attempt, 16), longest)

@@ -1,8 +1,8 @@
-"""Sends requests with aiohttp. No other module sends requests to the API.
+"""Send requests with aiohttp. No other module sends requests to the API.
 
-Errors of aiohttp must not leave this module, because their repr contains the request headers and so
-the key. Our own errors are raised outside the ``except`` block. Otherwise their ``__context__``
-would refer to the errors of aiohttp.
+Errors of aiohttp must not leave this module, because their repr contains the request headers, and
+the headers contain the key. Our own errors are raised outside the ``except`` block. Otherwise their
+``__context__`` would refer to the errors of aiohttp.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ logger = logging.getLogger("suno_async")
 #: Longest time in seconds to establish a connection, including TLS.
 CONNECT_TIMEOUT = 10.0
 
-#: Most bytes of a reply after decompression. A task record has a few kilobytes.
+#: Maximum size of a reply in bytes, after decompression. A task record has a few kilobytes.
 MOST_BYTES = 8 * 1024 * 1024
 
-# A value, such as a task id, that a query contains as it is.
+# A query value that needs no escaping, such as a task id.
 _PLAIN = re.compile(r"[\w-]+", re.ASCII)
 
 
@@ -82,7 +82,7 @@ class HttpSender:
         limiter: Grants permits for requests that aiohttp repeats on its own.
         session: The aiohttp session to use. It stays open. None opens new sessions.
         timeout: Seconds for one request.
-        network: Proxy and certificates; an injected session has its own.
+        network: Proxy and certificates of new sessions. An injected session has its own settings.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class HttpSender:
         self._credentials = credentials
         self._limiter = limiter
         self._injected = session is not None
-        # Sessions opened here already have the key, which saves merging headers for each request.
+        # Sessions opened here already have the key. This saves merging headers for each request.
         self._headers = credentials.headers if self._injected else None
         self._digest = credentials.digest
         self._urls: dict[str, URL] = {}
@@ -104,8 +104,8 @@ class HttpSender:
         self._network = network or Network()
         # The limiter bounds the number of requests, so the connection pools need no limit.
         self._session = session or self._open_session(force_close=False)
-        # Each create opens a new connection. On a kept connection that the server is closing, it
-        # would be unknown whether the create was accepted.
+        # Each create opens a new connection. If the server closes a reused connection during a
+        # create, it is unknown whether the create was accepted.
         self._creates = session or self._open_session(force_close=True)
 
     async def close(self) -> None:
@@ -126,7 +126,7 @@ class HttpSender:
             url = self._credentials.base_url.joinpath(request.path.lstrip("/"))
             self._urls[request.path] = url
         if self._injected:
-            # An injected session does not call our hook, so the request counts as sent from here.
+            # An injected session does not call `_on_headers`, so the request counts as sent now.
             permit.sent()
         failure: SunoError
         try:
@@ -138,7 +138,7 @@ class HttpSender:
                 # The key must not follow a redirect to another host.
                 allow_redirects=False,
                 timeout=self._timeout,
-                # Weak, because aioresponses makes a deep copy of it.
+                # A weak reference, because aioresponses makes a deep copy of this argument.
                 trace_request_ctx=weakref.ref(permit),
             ) as response:
                 permit.sent()
@@ -165,7 +165,7 @@ class HttpSender:
         return (self._headers or {}) | {"Content-Type": "application/json"}
 
     def _use_new_key(self) -> None:
-        """Send a new key from now on, after it was replaced."""
+        """Send the new key of the credentials from now on."""
         self._digest = self._credentials.digest
         if self._injected:
             self._headers = self._credentials.headers
@@ -192,14 +192,14 @@ class HttpSender:
         context: SimpleNamespace,
         _params: aiohttp.TraceRequestHeadersSentParams,
     ) -> None:
-        """Count a request. aiohttp awaits this before it writes the first byte of the request."""
+        """Count a request. aiohttp awaits this call before it writes the request's first byte."""
         reference: weakref.ref[Permit] = context.trace_request_ctx
         permit = reference()
         if permit is not None and permit.sent_at is None:
             permit.sent()
         else:
-            # aiohttp repeats a GET on its own when a kept connection breaks. The server counts that
-            # as another request.
+            # aiohttp repeats a GET on its own when a reused connection breaks. The server counts
+            # the repetition as another request.
             (await self._limiter.acquire()).sent()
 
 
@@ -208,7 +208,7 @@ def _with_query(url: URL, params: tuple[tuple[str, str], ...]) -> URL:
     if len(params) == 1:
         ((name, value),) = params
         if _PLAIN.fullmatch(value):
-            return url.with_query(f"{name}={value}")  # in less than half the time
+            return url.with_query(f"{name}={value}")  # takes less than half the time
     return url.with_query(params) if params else url
 
 

@@ -192,7 +192,7 @@ def test_every_problem_of_every_line() -> None:
     problems = problems_of("\n".join(map(json.dumps, lines)) + "\nno JSON\n[1]")
     expected = [
         "line 1: title: at most 100 characters, this one has 101",
-        "line 1: style_weight: must lie in 0 to 1, not 2",
+        "line 1: style_weight: must be from 0 to 1, not 2",
         "line 1: tags: required in custom mode",
         "line 1: lyrics: required in custom mode",
         "line 2: kind: must be one of generate, extend,",

@@ -33,7 +33,7 @@ def test_key_refused_twice() -> None:
     gate.saw_balance(5.0)
     assert (before, gate.suspected) == (True, False)
     for spends in (True, False):
-        with pytest.raises(AuthenticationError, match="refused a moment ago"):
+        with pytest.raises(AuthenticationError, match="an earlier request was refused"):
             gate.check(11.0 + OPEN_FOR - 0.1, spends=spends)
         gate.check(11.0 + OPEN_FOR, spends=spends)
 

@@ -140,7 +140,7 @@ def test_a_key_must_be_text(wrong: object) -> None:
             return cast("str", wrong)
 
         async with server.client(journal=MemoryJournal()) as suno:
-            with pytest.raises(ConfigurationError, match="key must return text"):
+            with pytest.raises(ConfigurationError, match="key must return a non-empty string"):
                 await collect(suno.pipeline(jobs(2), run="album", key=key))
         assert server.creates == 0
 

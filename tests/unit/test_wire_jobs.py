@@ -204,7 +204,7 @@ def test_tracks_lead_on() -> None:
     assert (extended.title, extended.effective_mode, extended.problems()) == ("More", "custom", ())
     assert "song_duration" not in extended.payload()
     (problem,) = track.extend(continue_at=100.5, prompt="x").problems()
-    assert problem == "continue_at: must lie within the song's 100 s, not 100.5"
+    assert problem == "continue_at: must be within the song's 100 s, not 100.5"
     assert track.persona("A", vocal_start=90, vocal_end=110).problems()
 
 
