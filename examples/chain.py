@@ -5,7 +5,7 @@ import asyncio
 from suno_async import GenerateMusic, PollPolicy, SunoClient
 from suno_async.sandbox import Sandbox
 
-SPEED = 60  # times as fast as the service
+SPEED = 60  # the sandbox's jobs are this many times faster than real jobs
 
 
 async def main() -> None:

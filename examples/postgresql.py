@@ -24,7 +24,7 @@ from suno_async import (
 )
 from suno_async.sandbox import Sandbox
 
-SPEED = 60  # times as fast as the service
+SPEED = 60  # the sandbox's jobs are this many times faster than real jobs
 RUN = "example"
 
 TABLES = """
@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS tracks (
 
 
 def upsert(table: str, record: type[msgspec.Struct], key: tuple[str, ...]) -> sql.Composed:
-    """Return the statement that inserts a record, or replaces the one with the same key."""
+    """Return the statement that inserts a record, or replaces the row with the same key."""
     columns = record.__struct_fields__
     changed = [
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name))
@@ -86,7 +86,10 @@ INSERT_TRACK = upsert("tracks", TrackRecord, ("task_id", "index"))
 
 
 async def store(database: psycopg.AsyncConnection, outcome: JobOutcome) -> None:
-    """Store an outcome and its songs in one transaction. Storing it twice changes nothing."""
+    """Store an outcome and its songs in one transaction.
+
+    A second call with the same outcome changes nothing.
+    """
     result = msgspec.structs.replace(result_record(outcome), run=RUN)
     async with database.transaction(), database.cursor() as cursor:
         await cursor.execute(INSERT_RESULT, msgspec.structs.asdict(result))

@@ -28,13 +28,13 @@ def main() -> None:
         if (error.name or "").partition(".")[0] not in {"filelock", "rich", "typer"}:
             raise
         _run_without_extra(sys.argv[1:])
-    except KeyboardInterrupt:  # Ctrl-C before a command has started has nothing to save.
+    except KeyboardInterrupt:  # No command has started, so there is nothing to save.
         sys.exit(130)
     run_app()
 
 
 def _run_without_extra(words: list[str]) -> NoReturn:
-    """Answer ``--help`` and ``--version``. Everything else is an error that says what to do."""
+    """Answer ``--help`` and ``--version``. For anything else, print how to install the extra."""
     from suno_async.cli.error_lines import print_error  # noqa: PLC0415 (only needed here)
 
     if words and words[0] == "--version":

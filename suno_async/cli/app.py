@@ -45,7 +45,7 @@ for _module in (
             _command.callback = with_verbosity(_command.callback)
     app.add_typer(_module.commands, name=_module.commands.info.name)
 
-# The base of all usage errors. BadParameter is the only one with a public name in typer.
+# The base class of all usage errors. Typer has no public name for it, only for BadParameter.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 
@@ -66,8 +66,8 @@ def global_options(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Apply the options in front of a command's name."""
-    del version  # Its callback has printed it.
+    """Apply the options before the name of a command."""
+    del version  # `_print_version` handles this option.
     set_verbosity(quiet=quiet, verbose=verbose)
 
 

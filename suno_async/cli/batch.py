@@ -1,4 +1,7 @@
-"""Run a batch: create the inputs of a run in the journal, and wait for their tasks."""
+"""Run a batch: create a task for each input of a run, and wait for the tasks.
+
+A run is a named list of inputs. The journal stores the state of each input under this name.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ class ChangedInputError(Exception):
     """An input has changed, or is missing, since the run was started.
 
     Attributes:
-        index: The input, counted from 0.
+        index: Index of the input, counted from 0.
     """
 
     def __init__(self, index: int) -> None:
@@ -36,11 +39,11 @@ class ChangedInputError(Exception):
 
 
 class EarlierRun(NamedTuple):
-    """What a journal holds about a run.
+    """The state of a run in a journal.
 
     Attributes:
-        submitted: Number of inputs that were submitted.
-        unknown: Inputs that may have been created: index → id of the submission.
+        submitted: Number of inputs of the run that are in the journal.
+        unknown: Inputs for which a task may or may not exist: index → id of the submission.
     """
 
     submitted: int
@@ -48,7 +51,7 @@ class EarlierRun(NamedTuple):
 
 
 async def read_run(journal: Journal, run: str, jobs: Sequence[Input]) -> EarlierRun:
-    """Return what a journal holds about a run.
+    """Return the state of a run in a journal.
 
     Raises:
         ChangedInputError: An input of the run has changed, or is missing.
@@ -72,17 +75,17 @@ def _has_changed(record: SubmissionRecord, job: Input) -> bool:
         return False  # Nothing was created, so the input may be corrected.
     if record.kind != job.KIND:
         return True
-    # Fields of a newer version may have defaults that are not in the journal.
+    # Decode first: a newer version may have fields whose defaults are not in the journal.
     return msgspec.json.decode(record.job, type=_KINDS[record.kind]).payload() != job.payload()
 
 
 class Batch(NamedTuple):
-    """A run of inputs.
+    """The inputs of a run, and their results so far.
 
     Attributes:
         jobs: All inputs of the run.
         run: The name of the run in the journal.
-        rows: The inputs in the results file of an earlier run: index → status.
+        rows: The inputs that have a row in the results file: index → status.
     """
 
     jobs: Sequence[Input]
@@ -102,19 +105,20 @@ class Batch(NamedTuple):
         downloads: Downloads | None,
         **options: Any,  # noqa: ANN401 (passed on)
     ) -> tuple[dict[int, str], SunoError | None]:
-        """Create what was not created yet, wait for all tasks, and download their files.
+        """Create the tasks that do not exist yet, wait for all tasks, and download their files.
 
         Args:
             suno: The client, with a journal.
-            progress: Where outcomes are counted.
-            out: The results file. An input that already has a row gets no second one.
+            progress: Counts the outcomes.
+            out: The results file. An input with a final row (success or failed) gets no other row,
+                and a row with the status ``unknown`` is not repeated.
             downloads: Downloads the files of tasks that succeed; None downloads nothing.
             options: Options of `SunoClient.pipeline`.
 
         Returns:
-            The inputs that may or may not have been created, from index to submission id, and the
-            error that stopped the creates; None if all were created. In both cases, the batch waits
-            for the tasks that were created.
+            The inputs for which a task may or may not exist (index → id of the submission), and the
+            error that stopped the creates; None if there was no such error. Even after an error,
+            the batch waits for the tasks that were created.
         """
         unknown: dict[int, str] = {}
         stopped_by: SunoError | None = None

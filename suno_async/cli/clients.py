@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from suno_async import Observer
 
-#: Seconds for which a short command retries a request, for example without a network. A mistyped
-#: host must not take a minute to report.
+#: Seconds for which a short command retries a request, for example without a network. With a
+#: longer time, the user would wait too long for the report of a mistyped host.
 RETRY_FOR = 10.0
 
-#: The same for commands that run for a long time.
+#: Seconds for which a long-running command retries a request.
 PATIENT_RETRY_FOR = 60.0
 
 
@@ -35,7 +35,8 @@ def open_client(
 ) -> SunoClient:
     """Return the client of a command. If a required key is missing, print what to do and exit.
 
-    The client uses the proxies of the environment, as most command-line programs do.
+    The client uses the proxies of the environment (such as HTTPS_PROXY), as most command-line
+    programs do.
 
     Args:
         base_url: The API host; None reads the environment.
@@ -48,14 +49,14 @@ def open_client(
     """
     has_key = any(os.environ.get(name, "").strip() for name in ("SUNO_API_KEY", "CRUN_API_KEY"))
     if needs_key and not has_key:
-        fail("no API key: set the environment variable SUNO_API_KEY, or try the demo without", 2)
+        fail("no API key: set the environment variable SUNO_API_KEY, or try suno-async demo", 2)
     return SunoClient(
         None if has_key else "no key",
         base_url=base_url,
         observer=observer,
         journal=journal,
         account=account,
-        # Without a proxy, aiohttp would only read ~/.netrc for each request.
+        # Without proxies, True would only make aiohttp read ~/.netrc for each request.
         trust_env=bool(urllib.request.getproxies()),
         allow_hosts=allow_hosts or (),
         retry_for=PATIENT_RETRY_FOR if patient else RETRY_FOR,

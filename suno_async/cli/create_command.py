@@ -32,12 +32,12 @@ _BATCH_OPTIONS = [
         "batch",
         Annotated[
             str | None,
-            typer.Option(help="Create each input in this JSONL or CSV file, and wait for it."),
+            typer.Option(help="Create a task for each input in this JSONL or CSV file, and wait."),
         ],
     ),
     option(
         "output",
-        Annotated[str, typer.Option(help="Batch: results file, JSONL.")],
+        Annotated[str, typer.Option(help="Batch: the results file (JSONL).")],
         "outcomes.jsonl",
     ),
     option("journal", JournalFile),
@@ -45,7 +45,7 @@ _BATCH_OPTIONS = [
         "run_name",
         Annotated[
             str | None,
-            typer.Option("--run", help="Batch: name of the run. Default: the name of OUTPUT."),
+            typer.Option("--run", help="Batch: name of the run. Default: file name of --output."),
         ],
     ),
     option("account", Account),
@@ -62,14 +62,14 @@ _BATCH_OPTIONS = [
             bool,
             typer.Option(
                 "--resend-unknown",
-                help="Batch: create again what an earlier run may have created. You may pay twice.",
+                help="Batch: send creates with an unknown outcome again. You may pay twice.",
             ),
         ],
         False,
     ),
     option(
         "max_pending",
-        Annotated[int, typer.Option(min=1, help="Batch: most tasks open at once.")],
+        Annotated[int, typer.Option(min=1, help="Batch: maximum number of tasks in progress.")],
         500,
     ),
     option(
@@ -102,9 +102,9 @@ commands = typer.Typer()
 def create(**given: Any) -> None:  # noqa: ANN401 (the options)
     """Create a song, or with --batch every job in a file. Costs credits.
 
-    A batch stores each create in a journal, by default OUTPUT.journal, before it is sent. After an
-    interruption, --resume polls the tasks that were created, and creates the inputs that were not
-    sent. It creates no input twice, unless you pass --resend-unknown.
+    A batch stores each create in a journal (by default OUTPUT.journal) before it sends the request.
+    After an interruption, --resume polls the tasks that were created, and creates the tasks that
+    certainly do not exist. It creates no task twice, unless you pass --resend-unknown.
     """
     batch_options = {each.name: given.pop(each.name) for each in _BATCH_OPTIONS}
     file = batch_options.pop("batch")
@@ -181,7 +181,7 @@ def _create_batch(
 
 
 class Place(NamedTuple):
-    """Where a batch reads and writes.
+    """The files, the account and the host of a batch.
 
     Attributes:
         file: The inputs.
@@ -208,7 +208,7 @@ async def _run_batch(
     resend_unknown: bool,
     **options: Any,  # noqa: ANN401 (of the pipeline)
 ) -> int:
-    """Create, poll and download what is left to do. Return the exit code."""
+    """Create, poll and download the tasks that are not finished yet. Return the exit code."""
     progress = Progress(batch.left, "batch")
     async with open_client(
         place.base_url,
@@ -234,7 +234,7 @@ async def _run_batch(
     for index, submission_id in unknown.items():
         settle = shlex.join(command_words("runs settle", submission_id, journal=place.journal))
         print_error(
-            "may or may not have been created. Compare the balance, then: "
+            "may or may not have been created. Compare the balance, then run: "
             f"{settle} TASK_ID, or {settle} --not-created",
             file=place.file,
             index=index,
@@ -243,7 +243,9 @@ async def _run_batch(
         progress.note(MISSING_FILES)
     if stopped_by is not None:
         left = progress.total - progress.done
-        print_error(f"{stopped_by}; {left} inputs are left: add --resume", file=place.file)
+        print_error(
+            f"{stopped_by}; {left} inputs are left: add --resume to continue", file=place.file
+        )
         progress.note(exit_code(stopped_by))
     return progress.worst
 
@@ -251,7 +253,10 @@ async def _run_batch(
 async def _check_run(
     suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
 ) -> None:
-    """Compare the run in the journal with the inputs and the results file. Exit if they differ."""
+    """Compare the run in the journal with the inputs and the results file. Exit if they differ.
+
+    With `resend_unknown`, store every create with an unknown outcome as not created.
+    """
     journal = suno.journal
     if journal is None:
         raise AssertionError("a batch has a journal")
@@ -260,8 +265,8 @@ async def _check_run(
     except ChangedInputError as error:
         fail(
             f"changed or missing since run {batch.run} was started, and {place.file} has "
-            f"{len(batch.jobs)} inputs now. Add new inputs at the end of the file, and leave the "
-            "others as they were",
+            f"{len(batch.jobs)} inputs now. Add new inputs at the end of the file, and do not "
+            "change the other inputs",
             2,
             file=place.file,
             index=error.index,
@@ -275,7 +280,8 @@ async def _check_run(
     if not earlier.submitted and batch.left < len(batch.jobs):
         fail(
             f"{place.output} has results, but {place.journal} has no run {batch.run} of this "
-            "account: give its --journal and --run (after a change of the key, see runs rebind)",
+            "account: give the --journal and --run of these results (after a change of the key, "
+            "see runs rebind)",
             2,
         )
     for submission_id in earlier.unknown.values() if resend_unknown else ():

@@ -1,4 +1,4 @@
-"""Create one task from the options of a command. Wait and download if they say so."""
+"""Create one task from the options of a command. Wait and download if the options request it."""
 
 import json
 from pathlib import Path
@@ -20,13 +20,17 @@ from suno_async.cli.running import run
 CREATE_OPTIONS = [
     option(
         "callback_url",
-        Annotated[str | None, typer.Option(help="URL that is called when the task ends.")],
+        Annotated[
+            str | None, typer.Option(help="URL that gets a POST request when the task ends.")
+        ],
     ),
     option(
         "max_credits",
         Annotated[
             float | None,
-            typer.Option(min=0, help="Ask for the price first. Create nothing above this."),
+            typer.Option(
+                min=0, help="Ask for the price first. Create nothing if the price is higher."
+            ),
         ],
     ),
     option("wait", Annotated[bool, typer.Option("--wait", help="Wait for the result.")], False),
@@ -41,12 +45,12 @@ CREATE_OPTIONS = [
     option("as_json", Json, False),
 ]
 
-#: Stands for the URL of a file that is not uploaded yet, so that the input can be checked.
+#: Placeholder for the URL of a file that is not uploaded yet. With it, the input can be checked.
 _NOT_UPLOADED_YET = "https://upload.invalid/"
 
 
 def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = None) -> None:
-    """Create a task, print its id, and then wait and download if the options say so.
+    """Create a task, print its id, and then wait and download if the options request it.
 
     Args:
         kind: The kind of job.
@@ -69,7 +73,7 @@ def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = No
                 callback_url=options["callback_url"],
                 max_credits=options["max_credits"],
             )
-            # Print the id before anything else: the task is paid for, whatever happens next.
+            # Print the id before anything else: the task is paid for, even if the next step fails.
             typer.echo(json.dumps({"task_id": task.id}) if as_json else task.id)
             if not options["wait"] and files.download is None:
                 return
@@ -85,7 +89,11 @@ def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = No
 
 
 async def _with_upload(suno: SunoClient, job: Input, file: str) -> Input:
-    """Return the input with the URL of the uploaded file. Upload nothing for a bad input."""
+    """Upload a file, and return the input with its URL.
+
+    Raises:
+        InvalidInputError: The input is not valid; nothing was uploaded.
+    """
     if problems := job.problems():
         raise InvalidInputError(problems)
     return msgspec.structs.replace(job, audio_url=await suno.upload(file))

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 TIME_SCALE = 30.0
 
-#: Creates in flight. Creates and polls share the budget in order of arrival, and at most one poll
-#: waits for it. With one create at a time, every second request is a poll while songs are created.
+#: Maximum number of creates in flight. Creates and polls get their permits from the request budget
+#: in order of arrival, and at most one poll waits for a permit. With one create in flight, every
+#: second request is a poll while songs are created.
 CREATES_IN_FLIGHT = 1
 
 _MOODS = ("slow piano, rain outside", "brass band at noon", "night train, synths")
@@ -32,14 +33,14 @@ async def run_demo(songs: int, directory: Path, seed: int) -> dict[str, Any]:
 
     Args:
         songs: Number of songs.
-        directory: Where the results file and the audio files are written.
+        directory: Directory for the results file and the audio files.
         seed: Seed of the sandbox.
     """
     policy = PollPolicy().scaled(TIME_SCALE)
     if not is_quiet():
         Console(stderr=True).print(
             f"{songs} songs on the built-in sandbox. The limit of 15 requests a second is real. "
-            f"The jobs and the polling intervals are {TIME_SCALE:g} times faster than real ones."
+            f"Real jobs and polling intervals are {TIME_SCALE:g} times as long."
         )
     progress = Progress(songs, "songs")
     results, audio = directory / "results.jsonl", directory / "audio"

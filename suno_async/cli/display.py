@@ -1,4 +1,4 @@
-"""Show the progress of a command: live on a terminal, as lines elsewhere, not with ``-q``."""
+"""Show the progress of a command: live on a terminal, as lines elsewhere, nothing with ``-q``."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ PLAIN_EVERY = 10.0
 
 
 class Display:
-    """Shows a bar and some lines until a block ends.
+    """Shows a progress bar and some lines until the block of `shown` ends.
 
     Args:
         label: The word in front of the bar.
-        count: Returns how much is done, and the total.
+        count: Returns the number of finished items and the total number.
         lines: Returns the lines below the bar.
-        plain: Print lines on a terminal too, because other output goes there.
+        plain: Print lines on a terminal too, because results are printed on the same terminal.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ def clock(seconds: float) -> str:
 
 @contextlib.asynccontextmanager
 async def _every(seconds: float, do: Callable[[], None]) -> AsyncGenerator[None]:
-    """Call `do` every so many seconds until the block ends."""
+    """Call `do` at intervals of `seconds` until the block ends."""
 
     async def tick() -> None:
         while True:

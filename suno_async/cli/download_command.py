@@ -1,4 +1,4 @@
-"""The command ``download``: the files of tasks, or of URLs."""
+"""The command ``download``: download the files of tasks, or of URLs."""
 
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -38,7 +38,7 @@ def download(
     targets: Annotated[
         list[str], typer.Argument(metavar="TASK_ID|URL...", help="Finished tasks, or URLs.")
     ],
-    directory: Annotated[Path, typer.Option(help="Where the files go.")] = Path(),
+    directory: Annotated[Path, typer.Option(help="Directory for the files.")] = Path(),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also download files that exist already.")
     ] = False,
@@ -54,7 +54,7 @@ def download(
     """Download the files of finished tasks, and print their paths.
 
     A file gets its name only when it is complete. After an interruption, run the command again: it
-    downloads only what is missing. With --journal, tasks whose results it holds need no request.
+    downloads only the missing files. With --journal, tasks with a stored result need no request.
     """
     for target in targets:
         if not _is_url(target):
@@ -65,7 +65,7 @@ def download(
     codes = [0]
 
     async def work() -> int:
-        # The key is sent to the API only, and URLs alone need no request to it.
+        # Only requests to the API need the key. If all targets are URLs, there are none.
         async with open_client(
             base_url,
             needs_key=not all(map(_is_url, targets)),
@@ -97,7 +97,7 @@ def download(
 async def _infos(
     suno: SunoClient, targets: Sequence[str], codes: list[int]
 ) -> AsyncGenerator[TaskInfo | str]:
-    """Yield the records of finished tasks, and URLs. Add the exit codes of the others to a list."""
+    """Yield URLs and the records of finished tasks. Add exit codes of other tasks to `codes`."""
     for target in targets:
         if _is_url(target):
             yield target
@@ -105,7 +105,7 @@ async def _infos(
         try:
             info = await _stored_info(suno, target) or await suno.task_info(target)
         except (APIError, ResponseError) as error:
-            # These errors concern one id. Others, such as no connection, concern all of them.
+            # These errors concern one id. Other errors, such as a lost connection, concern all ids.
             if isinstance(error, AuthenticationError):
                 raise
             codes.append(exit_code(error))
@@ -122,7 +122,7 @@ async def _infos(
 
 
 async def _stored_info(suno: SunoClient, task_id: str) -> TaskInfo | None:
-    """Return the final record of a task if the journal has it, without a request."""
+    """Return the final record of a task from the journal; None if the journal has none."""
     if suno.journal is None:
         return None
     stored = await suno.journal.find_tasks([task_id])

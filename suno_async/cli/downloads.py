@@ -1,4 +1,4 @@
-"""Download what tasks made while other work continues, and count files and bytes."""
+"""Download the results of tasks while other work continues, and count files and bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from suno_async import DownloadProgress, SunoClient
     from suno_async.cli.file_options import FileOptions
 
-#: Seconds over which the rate of the display is measured.
+#: Seconds over which the displayed download rate is measured.
 WINDOW = 5.0
 
 
@@ -28,7 +28,7 @@ class Downloads:
 
     Args:
         suno: The client.
-        files: Which files, and how. They have a directory.
+        files: The options of the downloads. `download` is the directory.
         overwrite: Replace files that exist.
 
     Attributes:
@@ -48,14 +48,14 @@ class Downloads:
 
     @property
     def count(self) -> tuple[int, int]:
-        """How many files have ended, and how many are known."""
+        """Number of files that are complete or missing, and number of all files started so far."""
         ended = len(self.paths) + self.missing
         return ended, ended + len(self._active)
 
     async def fetch(
         self, what: TaskInfo | Iterable[TaskInfo | str] | AsyncIterable[TaskInfo | str]
     ) -> None:
-        """Download all files of tasks, and report those that could not be downloaded."""
+        """Download all files of tasks. Print an error for each file that cannot be downloaded."""
         task_id = what.task_id if isinstance(what, TaskInfo) else ""
         try:
             await self._suno.download_all(
@@ -123,7 +123,7 @@ async def download_and_print(
 ) -> int:
     """Download files, show the progress, and print the path of each file at the end.
 
-    An interruption also prints the paths of the files that are complete.
+    After an interruption, it still prints the paths of the complete files.
 
     Returns:
         Number of files that could not be downloaded.

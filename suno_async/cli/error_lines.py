@@ -16,7 +16,8 @@ from suno_async.cli.hints import hint_for
 if TYPE_CHECKING:
     from suno_async import SunoError
 
-#: Most problems of one file that are printed: a file of the wrong kind has one in every line.
+#: Maximum number of problems printed for one file. A file of the wrong type has a problem in every
+#: line.
 MOST_PROBLEMS = 10
 
 #: Characters that would break a line or control the terminal. Server texts may contain them.
@@ -26,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 def json_requested() -> bool:
     """Return whether ``--json`` is on the command line.
 
-    This reads the words themselves, because an error can occur before the options are parsed.
+    This searches the command line itself, because an error can occur before typer parses it.
     """
     words = sys.argv[1:]
     options = words[: words.index("--")] if "--" in words else words
@@ -38,7 +39,7 @@ class About(TypedDict, total=False):
 
     Attributes:
         file: The file.
-        index: The input, counted from 0. Text lines count from 1.
+        index: Index of the input, counted from 0. Error lines in text count from 1.
         task_id: The task.
         model: The model.
     """
@@ -52,7 +53,7 @@ class About(TypedDict, total=False):
 def error_line(message: str, *, as_json: bool, **about: Unpack[About]) -> str:
     """Return the line that reports an error.
 
-    As text, the line names what the error concerns, unless `message` already does.
+    A text line starts with what the error concerns, unless `message` already contains it.
 
     Args:
         message: What went wrong.
@@ -81,10 +82,10 @@ def print_error(message: str, **about: Unpack[About]) -> None:
 def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
     """Print an error of the library on stderr, and what to do about it.
 
-    Each problem of an input has a line, but at most `MOST_PROBLEMS` are printed.
+    Print one line for each problem of an input, and at most `MOST_PROBLEMS` problems.
 
     Args:
-        error: The error. If it names a task, the line does too.
+        error: The error. If it has a `task_id`, the line names the task.
         about: What else the error concerns.
     """
     named: object = getattr(error, "task_id", "")

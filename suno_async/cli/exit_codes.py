@@ -33,14 +33,14 @@ MEANINGS = {
     149: "Ctrl-Break",
 }
 
-#: Exit codes of every command: 128 plus the number of the signal, as in shells.
+#: Exit codes of every command after a signal: 128 plus the number of the signal, as in shells.
 SIGNALS = (130, 143) if sys.platform != "win32" else (130, 143, 149)
 
 #: From the least to the most serious.
 _ORDER = (0, MISSING_FILES, 1, 2, 3, 4, 5, 6, *SIGNALS)
 
 #: Added to the help of commands that handle several tasks.
-SEVERAL = " With several tasks, the first of 6, 5, 4, 3, 2, 1, 7 that applies."
+SEVERAL = " With several tasks, the code is the first of 6, 5, 4, 3, 2, 1, 7 that applies."
 
 _CODES: tuple[tuple[type[SunoError], int], ...] = (
     (TaskFailedError, 1),
@@ -56,14 +56,14 @@ _CODES: tuple[tuple[type[SunoError], int], ...] = (
 
 
 def exit_code(error: SunoError | None) -> int:
-    """Return the exit code of an error: 0 for None, 5 for an error that leaves the outcome open."""
+    """Return the exit code of an error: 0 for None, 5 if the outcome is unknown after the error."""
     if error is None:
         return 0
     return next((code for kind, code in _CODES if isinstance(error, kind)), 5)
 
 
 def most_serious(*codes: int) -> int:
-    """Return the exit code that counts if several apply."""
+    """Return the most serious of some exit codes; 0 without arguments."""
     return max(codes, key=_ORDER.index, default=0)
 
 

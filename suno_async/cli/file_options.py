@@ -21,21 +21,23 @@ FileName = Annotated[
     ),
 ]
 Covers = Annotated[bool, typer.Option("--covers", help="Download the covers of the songs, too.")]
-# Not "--tags": in the commands that create songs, these are the style tags.
+# Not "--tags", because this option sets the style tags in the commands that create songs.
 WriteTags = Annotated[
     bool,
-    typer.Option("--write-tags", help="Write title, lyrics and cover into the files. Extra: tags."),
+    typer.Option(
+        "--write-tags", help='Write title, lyrics and cover into the files. Needs the extra "tags".'
+    ),
 ]
 AllowHosts = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-host",
         metavar="HOST",
-        help="Trust this host or network with files, although it is not public. Repeatable.",
+        help="Allow files on this host or network, although it is not public. Repeatable.",
     ),
 ]
 
-#: The options of a command that has ``--download``, after that one.
+#: The options that every command with ``--download`` has in addition.
 FILE_OPTIONS = [
     option("name", FileName),
     option("covers", Covers, default=False),
@@ -48,8 +50,8 @@ class FileOptions(NamedTuple):
     """Which files a command downloads, and how. The fields are named after the options.
 
     Attributes:
-        download: Where the files go; None downloads nothing.
-        name: Template of the names; None for the default.
+        download: Directory for the files; None downloads nothing.
+        name: Template of the file names; None uses the default names.
         covers: Download the covers of songs, too.
         write_tags: Write tags into the files.
         allow_host: Hosts whose files may be transferred although their addresses are not public.
@@ -62,9 +64,9 @@ class FileOptions(NamedTuple):
     allow_host: list[str] | None = None
 
     def prepare(self, base_url: str | None) -> None:
-        """Check the options, and create the directory. Print a problem and exit.
+        """Check the options, and create the directory. If there is a problem, print it and exit.
 
-        Call it before anything is sent, and before another file is written.
+        Call this method before a command sends a request or writes any other file.
         """
         if self.download is None:
             given = {"name": self.name, "covers": self.covers, "write-tags": self.write_tags}
@@ -76,6 +78,6 @@ class FileOptions(NamedTuple):
             make_directory(self.download)
 
     async def _check(self, base_url: str | None) -> None:
-        # A client of its own: that of the command may write a journal when it is opened.
+        # Use another client here: the client of the command may write a journal when it opens.
         async with open_client(base_url, needs_key=False, allow_hosts=self.allow_host) as suno:
             await suno.download_all([], name=self.name, tags=self.write_tags)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: How a row starts in the results file of a batch, and of poll.
+#: The beginning of each row in a results file: of a batch, and of ``poll``.
 _ROW_STARTS = (b'{"index": ', b'{"task_id": ')
 
 
@@ -52,7 +52,7 @@ def inputs_in(file: str) -> list[Input]:
 def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
     """Return the tasks that ended in an earlier run: task id → status.
 
-    A row that was cut off in the middle is removed. Without `resume`, a results file that is not
+    An incomplete last row is removed from the file. Without `resume`, a results file that is not
     empty is an error.
     """
     if output == "-":
@@ -62,7 +62,7 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
 
 
 def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
-    """Return what a results file says about the files of tasks that succeeded.
+    """Return a record for each task that succeeded, with the files in its row of a results file.
 
     Args:
         output: The results file.
@@ -88,7 +88,7 @@ def results_file(output: str) -> Generator[IO[str]]:
         yield sys.stdout
         return
     try:
-        out = Path(output).open("a", encoding="utf-8")  # noqa: SIM115 (closed below; an error within the block is not one of opening)
+        out = Path(output).open("a", encoding="utf-8")  # noqa: SIM115 (closed below; this `except` is only for errors of opening)
     except OSError as error:
         fail(f"cannot write {output}: {system_message(error)}", 2, file=output)
     with out:
@@ -127,10 +127,10 @@ def _read(file: str, read: Callable[[Iterable[str]], T]) -> T:
 
 
 def _text_lines(lines: Iterable[str]) -> Generator[str]:
-    """Yield the lines of a file, and raise `UnicodeError` if it is not text."""
+    """Yield the lines of a file, and raise `UnicodeError` if the file is not text."""
     for line in lines:
         if "\0" in line:
-            raise UnicodeError("a text contains no zero bytes")
+            raise UnicodeError("a text must not contain zero bytes")
         yield line
 
 
@@ -157,7 +157,7 @@ def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
 
 
 def new_file(name: str, text: str) -> None:
-    """Write a file that does not exist yet. One that exists is an error."""
+    """Write a new file. Print an error and exit if the file exists."""
     try:
         with Path(name).open("x", encoding="utf-8") as file:
             file.write(text)
@@ -168,9 +168,9 @@ def new_file(name: str, text: str) -> None:
 
 
 def _end_last_line(path: Path) -> None:
-    """Remove a row that was cut off at the end of the file. End any other line with a line break.
+    """Remove the last row if it is incomplete. End any other last line with a line break.
 
-    A row that was cut off is not complete, so its input or task gets a new row.
+    The input or task of an incomplete row gets a new row.
     """
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
@@ -189,8 +189,8 @@ def _end_last_line(path: Path) -> None:
 
 
 def _is_cut_row(line: bytes) -> bool:
-    """Return whether a line is the beginning of a row that was cut off."""
-    # The file may be another one, given by mistake. Then nothing is removed from it.
+    """Return whether a line is the beginning of an incomplete row."""
+    # The user may have given another file by mistake. Nothing must be removed from such a file.
     if not any(line.startswith(start) or start.startswith(line) for start in _ROW_STARTS):
         return False
     try:

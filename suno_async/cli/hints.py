@@ -14,12 +14,12 @@ _HINTS: tuple[tuple[type[SunoError], str], ...] = (
     (AuthenticationError, "check SUNO_API_KEY"),
     (InsufficientCreditsError, "top up the account"),
     (NotSentError, "check the network, and --base-url or SUNO_BASE_URL"),
-    (TaskNotFoundError, "check the id, and that the key is of the account that has the task"),
+    (TaskNotFoundError, "check the id, and whether the key belongs to the account of the task"),
 )
 
 
 def hint_for(error: SunoError, *, is_task: bool) -> str:
-    """Return what to do about an error; empty if its message already says it.
+    """Return what to do about an error; empty if there is no hint.
 
     Args:
         error: The error.

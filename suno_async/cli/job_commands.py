@@ -22,7 +22,7 @@ from suno_async.cli.output import fail
 _AUDIO = [
     option(
         "audio",
-        Annotated[str | None, typer.Option(help="An audio file or a URL, instead of a song.")],
+        Annotated[str | None, typer.Option(help="Use this audio file or URL instead of a song.")],
     )
 ]
 
@@ -75,7 +75,7 @@ def video(**given: Any) -> None:  # noqa: ANN401 (the options)
     [
         option(
             "mode",
-            Annotated[str, typer.Option(help="vocal: 2 stems; instrumental: up to 12.")],
+            Annotated[str, typer.Option(help="vocal: 2 stems; instrumental: up to 12 stems.")],
             "vocal",
         ),
     ],

@@ -38,7 +38,7 @@ KINDS_BY_NAME: dict[str, type[Input]] = {
 }
 
 _NAMES = {kind: name for name, kind in KINDS_BY_NAME.items()}
-#: Every name of a kind: the short ones and the names in the API.
+#: The kinds of jobs by all their names: the short names and the names in the API.
 _KINDS = KINDS_BY_NAME | {kind.KIND: kind for kind in KINDS_BY_NAME.values()}
 _FIELDS = {
     kind: {field.name: field for field in msgspec.structs.fields(kind)}
@@ -46,7 +46,8 @@ _FIELDS = {
 }
 _ALL_FIELDS = frozenset[str]().union(*_FIELDS.values())
 
-#: Longest name for which a similar one is suggested: the search takes quadratic time.
+#: Longest name in characters for which a similar name is suggested, because the search takes
+#: quadratic time.
 _LONGEST_NAME = 60
 
 
@@ -56,13 +57,14 @@ def read_inputs(lines: Iterable[str]) -> list[Input]:
     Blank lines and lines that start with ``#`` are skipped. The file is JSONL if its first line
     starts with a brace or a bracket; otherwise it is CSV.
 
-    A JSONL line is an object with the fields of an input. Its ``kind`` (``"cover"`` or
-    ``"suno/music-cover"``) is ``"generate"`` if absent. A line may also have the form that is sent,
-    ``{"model": "suno/music-cover", "input": {…}}``. A file with a single object may spread it over
-    several lines.
+    A JSONL line is an object with the fields of an input. The additional field ``kind`` is a name
+    of the kind of job, such as ``"cover"`` or ``"suno/music-cover"``; the default is
+    ``"generate"``. A line may also have the form of the API,
+    ``{"model": "suno/music-cover", "input": {…}}``. If a file contains a single object, the object
+    may span several lines.
 
-    The first CSV record contains the names of the fields. An empty cell is an absent field, and the
-    column ``extra`` contains JSON.
+    The first CSV record contains the names of the fields. An empty cell means that the field is
+    absent. The column ``extra`` contains JSON.
 
     Raises:
         InvalidInputError: Some lines are not valid inputs. The error lists every problem as
@@ -86,7 +88,7 @@ def read_inputs(lines: Iterable[str]) -> list[Input]:
         except InvalidInputError as error:
             problems += (f"line {number}: {problem}" for problem in error.problems)
             if read is None:
-                # Without a header the other lines of a table cannot be read.
+                # Without a valid header, the other lines of a CSV file cannot be read.
                 break
     if problems:
         raise InvalidInputError(tuple(problems))
@@ -94,7 +96,7 @@ def read_inputs(lines: Iterable[str]) -> list[Input]:
 
 
 def _with_one_line_per_object(lines: list[str]) -> list[str]:
-    """Return the lines. If they form a single JSON object, put it on one line."""
+    """Return the lines. If they form a single JSON object, join them into one line."""
     text = "\n".join(lines).removeprefix("\ufeff")
     try:
         if not isinstance(msgspec.json.decode(text), dict):
@@ -106,7 +108,7 @@ def _with_one_line_per_object(lines: list[str]) -> list[str]:
 
 
 class _Table:
-    """Reads the records of a CSV file by the names in its header."""
+    """Reads the records of a CSV file. The header gives the field name of each column."""
 
     def __init__(self, header: str) -> None:
         self._names = _cells(header, iter(()))
@@ -122,7 +124,7 @@ class _Table:
             )
 
     def read_row(self, text: str, rest: Iterator[str]) -> Input:
-        """Return the input in the record that starts with `text`."""
+        """Return the input in the record that starts with `text` and may continue in `rest`."""
         cells = _cells(text, rest)
         names = self._names + [""] * (len(cells) - len(self._names))
         given: dict[str, Any] = {}
@@ -186,8 +188,8 @@ def _kind(field: str, name: object) -> type[Input]:
 
 def _build(kind: type[Input], given: Mapping[str, Any]) -> Input:
     fields = _FIELDS[kind]
-    # The constructor raises for an absent required field. With None in its place, the check of the
-    # input reports it together with all other problems.
+    # Without a required field, the constructor would raise at once. With None as its value, the
+    # check of the input reports the absent field together with all other problems.
     values: dict[str, Any] = {name: None for name, field in fields.items() if field.required}
     job = kind(**values | {name: value for name, value in given.items() if name in fields})
     unknown = tuple(_unknown(kind, name) for name in given if name not in fields)

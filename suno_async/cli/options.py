@@ -1,4 +1,4 @@
-"""Options of the commands: the shared ones, and those made from the fields of inputs."""
+"""Options of the commands: shared options, and options made from the fields of inputs."""
 
 # Typer reads the annotations at runtime.
 import inspect
@@ -14,7 +14,9 @@ from suno_async.cli.output import fail
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON. Errors are JSON too.")]
 BaseUrl = Annotated[str | None, typer.Option(help="API host. Default: SUNO_BASE_URL.")]
-Timeout = Annotated[float | None, typer.Option(min=0.1, help="Longest wait in seconds.")]
+Timeout = Annotated[
+    float | None, typer.Option(min=0.1, help="Maximum wait in seconds, for all tasks together.")
+]
 JournalFile = Annotated[
     Path | None,
     typer.Option(
@@ -30,28 +32,28 @@ TaskIds = Annotated[list[str], typer.Argument(help="Task ids.")]
 
 Command = Callable[..., None]
 
-#: Help texts of the fields. Fields without one have names that need no explanation.
+#: Help texts of the fields. A field without a help text has a name that needs no explanation.
 _HELP = {
     "audio_weight": "Weight of the given audio, 0 to 1.",
     "author": "Author shown in the video.",
     "brand": "Brand shown in the video.",
     "continue_at": "Where the new part starts, in seconds from the beginning.",
-    "extra": "Fields that this version does not know, as a JSON object.",
+    "extra": "Additional fields for the API, as a JSON object.",
     "instrumental": "No vocals.",
     "mode": "Default: custom with a title, tags or lyrics, otherwise simple.",
     "model": "For example v5.5 or v5. Newer names are accepted.",
     "name": "Name of the persona.",
     "negative_tags": "Styles to avoid.",
-    "persona_id": "A persona created earlier.",
+    "persona_id": "Id of a persona created earlier.",
     "prompt": "Description of the song or sound.",
     "song_duration": "Length of the audio in seconds. Used for checks, not sent.",
-    "style_weight": "0 to 1.",
+    "style_weight": "How closely to follow the style, 0 to 1.",
     "suno_id": "Id of the song within the task.",
     "tags": "Style tags, separated by commas.",
-    "task_id": "The task that made the song.",
-    "vocal_end": "End of the singing to learn from, in seconds.",
-    "vocal_start": "Start of the singing to learn from, in seconds.",
-    "weirdness_constraint": "0 to 1.",
+    "task_id": "Id of the task that made the song.",
+    "vocal_end": "Where the vocals to learn from end, in seconds from the beginning.",
+    "vocal_start": "Where the vocals to learn from start, in seconds from the beginning.",
+    "weirdness_constraint": "How unusual the song may be, 0 to 1.",
 }
 
 
@@ -97,7 +99,10 @@ def with_parameters(*groups: Sequence[inspect.Parameter]) -> Callable[[Command],
 
 
 def parse_json_object(option: str, text: str | None) -> dict[str, Any]:
-    """Return the JSON object in an option's value; an empty one for None."""
+    """Return the JSON object in an option's value; an empty object for None.
+
+    Print an error and exit if the value is not a JSON object.
+    """
     if text is None:
         return {}
     try:

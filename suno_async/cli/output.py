@@ -77,7 +77,7 @@ def print_info(info: TaskInfo, *, as_json: bool) -> None:
 def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     """Print how a wait ended: results on stdout, and an error on stderr.
 
-    As JSON, every outcome is also one line on stdout.
+    With `as_json`, every outcome is one JSON line on stdout. An error is also on stderr.
     """
     if as_json:
         typer.echo(msgspec.json.encode(outcome_row(outcome)).decode())
@@ -88,7 +88,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
 
 
 def print_sandbox(server: Sandbox, *, as_json: bool) -> None:
-    """Print the URL, the key and the time scale of a sandbox, as variables or as JSON."""
+    """Print the URL, the key and the time scale of a sandbox, as a shell command or as JSON."""
     if as_json:
         place = {"url": server.url, "key": server.key, "time_scale": server.time_scale}
         typer.echo(json.dumps(place))
@@ -121,7 +121,7 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
 
     Args:
         hint: Where the results are, or why the command cannot be resumed.
-        resume: The words of the command that resumes.
+        resume: The words of the command that resumes; None if there is none.
     """
     if json_requested():
         about = {} if resume is None else {"resume": shlex.join(resume)}
@@ -133,9 +133,9 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
 
 
 def command_words(name: str, /, *arguments: str, **options: object) -> list[str]:
-    """Return the words of a command. Options that are None or False are left out.
+    """Return the words of a command line. Options that are None or False are left out.
 
-    An option whose value is a list is repeated.
+    An option whose value is a list is given once for each item.
     """
     words = [*program_words(), *name.split(), *arguments]
     for option, value in options.items():

@@ -1,4 +1,4 @@
-"""One output file belongs to one running process."""
+"""A lock that lets only one process at a time write an output file."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def output_lock(output: str) -> Generator[None]:
     """Hold the lock of an output file within the block. Exit if another process holds it.
 
-    The lock is on ``OUTPUT.lock``, which stays in place: removing it could let two processes lock
-    two files of the same name. ``OUTPUT.lock.pid`` names the process that holds the lock. The
-    system releases the lock at the end of the process, however it ends.
+    The lock is on the file ``OUTPUT.lock``. This file is never removed: otherwise two processes
+    could lock two different files of this name. ``OUTPUT.lock.pid`` contains the id of the process
+    that holds the lock. The system releases the lock when the process ends, also after a crash.
 
     Args:
         output: The output file; stdout (``-``) and files that are not regular have no lock.
     """
-    # Two names of one file have one lock.
+    # All names of one file, such as symbolic links, share one lock.
     path = Path(os.path.realpath(output))
     if output == "-" or (path.exists() and not path.is_file()):
         yield
@@ -46,7 +46,7 @@ def output_lock(output: str) -> Generator[None]:
     except OSError as error:
         fail(f"cannot write {output}: {system_message(error)}", 2, file=output)
     try:
-        with contextlib.suppress(OSError):  # The name is only for messages. The lock decides.
+        with contextlib.suppress(OSError):  # The process id is only for messages.
             owner.write_text(f"{os.getpid()}\n", encoding="ascii")
         yield
     finally:

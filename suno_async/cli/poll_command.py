@@ -1,4 +1,4 @@
-"""The command ``poll``: many tasks together, with their results in a file."""
+"""The command ``poll``: poll many tasks together, and write their results to a file."""
 
 import functools
 import json
@@ -28,18 +28,18 @@ commands = typer.Typer()
     epilog=exit_codes_help(1, 2, 3, 5, 7) + SEVERAL + " With --resume, earlier results count too."
 )
 def poll(
-    file: Annotated[str, typer.Argument(help="Ids as text, CSV or JSONL; - for stdin.")],
+    file: Annotated[str, typer.Argument(help="Task ids as text, CSV or JSONL; - for stdin.")],
     output: Annotated[
-        str, typer.Option(help="Results file, JSONL; - for stdout.")
+        str, typer.Option(help="Results file (JSONL); - for stdout.")
     ] = "results.jsonl",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Skip the tasks whose results --output contains.")
+        bool, typer.Option("--resume", help="Skip the tasks with a final result in --output.")
     ] = False,
     download: Annotated[
         Path | None,
         typer.Option(
-            help="Download the files into this directory. With --resume, also those of earlier "
-            "results that are missing there."
+            help="Download the files into this directory. With --resume, also download missing "
+            "files of earlier results."
         ),
     ] = None,
     name: FileName = None,
@@ -53,13 +53,13 @@ def poll(
     as_json: Annotated[
         bool,
         typer.Option(
-            "--json", help="Print a JSON summary, on stderr with --output -. Errors are JSON too."
+            "--json", help="Print a JSON summary (on stderr if --output is -). Errors are JSON too."
         ),
     ] = False,
 ) -> None:
     """Poll thousands of tasks together, and write each result as it arrives.
 
-    With --journal, results that the journal holds need no request, and new ones are stored there.
+    With --journal, tasks with a stored result need no request, and new results are stored.
     """
     wanted = ids_in(file)
     files = FileOptions(download, name, covers, write_tags, allow_host)
@@ -157,7 +157,7 @@ def how_to_resume(
     """Return what to do after an interrupted ``poll``.
 
     Returns:
-        A hint, and the words of the command that resumes; None if there is no such command.
+        A hint, and the words of the command that resumes the run; None if there is no such command.
     """
     if output == "-":
         return "the results went to stdout, so this run cannot be resumed", None
@@ -173,5 +173,5 @@ def how_to_resume(
         json=as_json,
         **others,
     )
-    # Without "--", a name that starts with a dash would be an option.
+    # Without "--", typer would read a name that starts with a dash as an option.
     return hint, [*words, "--", file] if file.startswith("-") else [*words, file]

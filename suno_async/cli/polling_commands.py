@@ -33,7 +33,7 @@ def status(task_ids: TaskIds, base_url: BaseUrl = None, as_json: Json = False) -
                     print_info(await suno.task_info(task_id), as_json=as_json)
                 except AuthenticationError:
                     raise
-                # These errors concern one id. Others, such as no connection, concern all of them.
+                # These errors concern one id. Other errors (such as no connection) concern all ids.
                 except (APIError, ResponseError, InvalidInputError) as error:
                     worst = most_serious(worst, exit_code(error))
                     print_suno_error(error, task_id=task_id)

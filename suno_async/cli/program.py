@@ -1,4 +1,4 @@
-"""The name that the user called this program by. Pure."""
+"""The words with which the user started this program. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 def program_words() -> list[str]:
     """Return the words that start this program, for help texts and for commands to copy."""
-    # Completion belongs to the installed command, because shells complete the first word.
+    # Shells choose the completion by the first word, so it works only for the installed command.
     completion = {"--install-completion", "--show-completion"} & {*sys.argv[1:]}
     if PurePath(sys.argv[0]).name == "__main__.py" and not completion:
         return ["python", "-m", "suno_async"]

@@ -24,7 +24,7 @@ class Progress:
         total: Number of outcomes to expect.
         label: The word in front of the counts.
         task_ids: Tasks that exist already.
-        plain: Print lines on a terminal too, because other output goes there.
+        plain: Print lines on a terminal too, because results are printed on the same terminal.
 
     Attributes:
         total: Number of outcomes to expect.
@@ -64,7 +64,7 @@ class Progress:
         self.note(exit_code(outcome.error))
 
     def note(self, code: int) -> None:
-        """Count an exit code."""
+        """Include an exit code in `worst`."""
         self.worst = most_serious(self.worst, code)
 
     def summary(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Progress:
 
         Args:
             suno: The client whose request rate is shown.
-            more: Each returns a further line; an empty one is not shown.
+            more: Functions that each return one more line. Empty lines are not shown.
         """
         self._suno = suno
         self._more = list(more)

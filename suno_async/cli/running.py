@@ -54,7 +54,7 @@ def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
         print_interruption()
         raise typer.Exit(stopped.exit_code) from None
     except BrokenPipeError:
-        raise  # Typer exits without a message if the reader of the output is gone.
+        raise  # Nothing reads the output any more. Typer then exits without a message.
     except OSError as error:
         file = None if error.filename is None else str(error.filename)
         fail(f"cannot read or write: {system_message(error)}", 5, file=file)
@@ -72,7 +72,7 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
 
 @contextlib.contextmanager
 def _signals() -> Generator[None]:
-    """Handle SIGTERM and Ctrl-Break like Ctrl-C within the block, and raise `Stopped` for them.
+    """Handle SIGTERM and Ctrl-Break like Ctrl-C within the block. All three raise `Stopped`.
 
     A shell without job control starts background jobs with SIGINT ignored. The block turns SIGINT
     on again, so that ``kill -INT`` also ends such a job.

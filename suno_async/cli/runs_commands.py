@@ -1,4 +1,7 @@
-"""The commands ``runs …``: what a journal holds. Those that only read need no key."""
+"""The commands ``runs …``: show, resume, repair and export the runs in a journal.
+
+Only ``resume``, and ``rebind`` without a new label, need a key.
+"""
 
 import contextlib
 import time
@@ -36,7 +39,7 @@ from suno_async.cli.running import task_group
 
 Journal = Annotated[
     Path,
-    typer.Option("--journal", help="The journal file. Default: that of create --batch."),
+    typer.Option("--journal", help="The journal file. Default: the default of create --batch."),
 ]
 OptionalRun = Annotated[
     str | None, typer.Argument(metavar="[RUN]", help="Name of the run. Default: all runs.")
@@ -64,7 +67,7 @@ def list_runs(journal: Journal = DEFAULT, as_json: Json = False) -> None:
         for each in found:
             typer.echo(msgspec.json.encode(each).decode())
         return
-    # Names and labels are needed for other commands, so they are never cut.
+    # The user needs complete names and labels for other commands, so cells wrap.
     columns = ("run", "started", "open", "done", "failed", "submissions", "held by", "account")
     table = Table(*(Column(each, overflow="fold") for each in columns))
     for each in found:
@@ -77,7 +80,7 @@ def list_runs(journal: Journal = DEFAULT, as_json: Json = False) -> None:
 
 @commands.command(epilog=exit_codes_help(2))
 def show(
-    run: Annotated[str, typer.Argument(help="Name of the run; '' for single creates.")],
+    run: Annotated[str, typer.Argument(help="Name of the run; '' for creates without --batch.")],
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
@@ -111,9 +114,9 @@ def resume(
     base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Wait for the open tasks of a run, or of the account, and print each outcome.
+    """Wait for the tasks of a run, or of the account, that have not ended. Print each outcome.
 
-    Inputs that were never sent are not created. create --batch --resume creates them.
+    This creates no tasks. Use create --batch --resume for inputs that were never sent.
     """
     _check_exists(journal)
     files = FileOptions(download, name, covers, write_tags, allow_host)
@@ -147,16 +150,16 @@ def settle(
         bool,
         typer.Option(
             "--not-created",
-            help="No task was created, so the next --resume creates it. If there is one after all, "
+            help="No task was created, so the next --resume creates it. If the task does exist, "
             "you pay twice.",
         ),
     ] = False,
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Store the outcome of an unknown create.
+    """Store whether a create with an unknown outcome created a task.
 
-    Find it out from a callback, from the balance, or from the vendor's website.
+    To find out, check the callbacks, the balance, or the vendor's website.
     """
     if (task_id is None) is not not_created:
         fail("give either the id of the task or --not-created", 2)
@@ -212,7 +215,9 @@ def rebind(
     old: Annotated[str, typer.Argument(help="The current label; runs list --json prints it.")],
     new: Annotated[
         str | None,
-        typer.Argument(metavar="[NEW]", help="The new label. Default: that of the current key."),
+        typer.Argument(
+            metavar="[NEW]", help="The new label. Default: the label of the current key."
+        ),
     ] = None,
     journal: Journal = DEFAULT,
     as_json: Json = False,

@@ -21,7 +21,9 @@ commands = typer.Typer()
 @commands.command(epilog=exit_codes_help(2, 5, success="the outcome of every song is known"))
 def demo(
     songs: Annotated[int, typer.Option(min=1, help="Number of songs.")] = 240,
-    directory: Annotated[Path, typer.Option(help="For results and audio.")] = Path("demo-output"),
+    directory: Annotated[Path, typer.Option(help="Directory for results and audio.")] = Path(
+        "demo-output"
+    ),
     seed: Annotated[int, typer.Option(help="Seed of the sandbox.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -35,7 +37,9 @@ def demo(
     raise typer.Exit(5 if figures["undecided"] else 0)
 
 
-@commands.command(epilog=exit_codes_help(2, success="never: it serves until Ctrl-C or SIGTERM"))
+@commands.command(
+    epilog=exit_codes_help(2, success="never, because the sandbox runs until Ctrl-C or SIGTERM")
+)
 def sandbox(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -43,27 +47,31 @@ def sandbox(
     ] = 8815,
     seed: Annotated[int, typer.Option(help="Seed of the jobs.")] = 0,
     time_scale: Annotated[
-        float, typer.Option(help="Jobs run this many times as fast as real ones.")
+        float, typer.Option(help="Divide the durations of jobs by this number.")
     ] = 1.0,
     failure_share: Annotated[float, typer.Option(help="Share of jobs that fail.")] = 0.03,
     endless_share: Annotated[float, typer.Option(help="Share of jobs that never end.")] = 0.0,
     tasks: Annotated[
-        int, typer.Option(min=0, help="Number of tasks to create at the start, without requests.")
+        int,
+        typer.Option(
+            min=0, help="Number of tasks to create at the start, without requests. Needs --ids."
+        ),
     ] = 0,
     ids: Annotated[
-        str | None, typer.Option(help="Write the ids of these tasks into this new file.")
+        str | None,
+        typer.Option(help="Write the ids of these tasks to this new file. Needs --tasks."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a local server of the API until Ctrl-C or SIGTERM, and print its counts at the end.
+    """Run a local server that simulates the API until Ctrl-C or SIGTERM. Then print its counts.
 
-    The first line sets the variables that commands and programs need to use it. To try poll at
-    once, add --tasks 1000 --ids ids.txt.
+    The first line of the output is a shell command. It sets the environment variables with which
+    other commands and programs use the sandbox. To try poll, add --tasks 1000 --ids ids.txt.
     """
     if not 0 < time_scale < float("inf"):
         fail(f"--time-scale: must be above 0, not {time_scale:g}", 2)
     if (tasks == 0) != (ids is None):
-        fail("--tasks and --ids need each other, for example --tasks 1000 --ids ids.txt", 2)
+        fail("use --tasks and --ids together, for example --tasks 1000 --ids ids.txt", 2)
 
     async def serve() -> None:
         server = Sandbox(

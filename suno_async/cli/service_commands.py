@@ -1,4 +1,4 @@
-"""The commands for everything that is not a task: personas, uploads, prices, models, balance."""
+"""The commands for personas, uploads, prices, models and the balance."""
 
 import json
 from pathlib import Path
@@ -105,7 +105,7 @@ def models(
 ) -> None:
     """List the models of the service, or print the JSON Schema of one model's input."""
     if model is not None and (modality or operation):
-        fail("--modality and --operation filter the list; leave them out with a model", 2)
+        fail("--modality and --operation filter the list: use them without a model", 2)
 
     async def work() -> None:
         async with open_client(base_url) as suno:

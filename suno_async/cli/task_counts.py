@@ -44,23 +44,23 @@ class TaskCounts(NullObserver):
             self._move(task_id, "created")
 
     def task_polled(self, info: TaskInfo) -> None:
-        """Count a task as pending or running. `ended` counts what has ended."""
+        """Count a task as pending or running. The method `ended` counts tasks that have ended."""
         if info.task_id in self._open and info.status in {TaskStatus.PENDING, TaskStatus.RUNNING}:
             self._move(info.task_id, info.status.value)
 
     def request_finished(
         self, method: str, path: str, seconds: float, error: SunoError | None
     ) -> None:
-        """Note whether replies arrive."""
+        """Store why a request got no reply."""
         del method, path, seconds
         self.trouble = str(error) if isinstance(error, TransportError) else ""
 
     def ended(self, task_id: str, status: str) -> None:
-        """Count the outcome of a task, or of an input without one.
+        """Count the outcome of a task, or of an input without a task.
 
         Args:
             task_id: The task; empty if there is none.
-            status: Its status in a results file.
+            status: The status of the outcome, as in results files.
         """
         if (before := self._open.pop(task_id, None)) is not None:
             self._counts[before] -= 1

@@ -21,12 +21,12 @@ def read_ids(lines: Iterable[str]) -> list[str]:
     """Return the task ids in lines of text, CSV or JSONL, in order and without duplicates.
 
     A JSONL line is a string, or an object with ``task_id`` or ``id``. In CSV the ids are in the
-    column ``task_id`` or ``id`` if the first record names one, otherwise in the first column. A
-    quoted cell may contain line breaks. Lines that start with ``#`` are comments.
+    column ``task_id`` or ``id`` if the first record is a header with this name, otherwise in the
+    first column. A quoted cell may contain line breaks. Lines that start with ``#`` are comments.
 
     Raises:
-        InvalidInputError: Some records have no valid id. The error lists all of them, each with
-            the number of its first line.
+        InvalidInputError: Some records have no valid id. The error lists all these records, each
+            with the number of its first line.
     """
     ids: dict[str, None] = {}
     problems: list[str] = []
@@ -62,7 +62,7 @@ def csv_record(first: str, rest: Iterator[str]) -> list[str]:
         rest: The lines after it.
 
     Raises:
-        csv.Error: It is not a CSV record.
+        csv.Error: The text is not a CSV record.
     """
     cells = next(csv.reader(itertools.chain([first], rest), strict=True))
     return [cell.strip() for cell in cells]
@@ -77,10 +77,10 @@ def final_statuses(lines: Iterable[str]) -> dict[str, str]:
 
 
 def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskInfo]:
-    """Return what a results file says about the files of tasks that succeeded.
+    """Return a record for each task that succeeded, with the files in its row of a results file.
 
     Args:
-        lines: The lines of the file. Those that are not complete rows are skipped.
+        lines: The lines of the file. Lines that are not complete rows are skipped.
         wanted: Ids of the tasks to return.
     """
     infos: dict[str, TaskInfo] = {}
@@ -101,7 +101,7 @@ def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskI
 def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
     """Return the inputs of a batch that have a row in a results file: index → last status.
 
-    A final status is kept, even if other rows follow. Lines that are not complete rows are skipped.
+    A later row does not replace a final status. Lines that are not complete rows are skipped.
     """
     statuses: dict[int, str] = {}
     for row in _rows(lines):
@@ -138,7 +138,7 @@ def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def _id_column(cells: list[str]) -> int | None:
-    """Return the column of the ids if this record is a header; None if it is not."""
+    """Return the index of the id column if this record is a header; None if it is not."""
     return next((cells.index(name) for name in ("task_id", "id") if name in cells), None)
 
 

@@ -20,11 +20,11 @@ from suno_async.cli.error_lines import json_requested
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-#: ``-q``. It also applies to commands that have it in front of their name.
+#: ``-q``. It may be before or after the name of a command.
 Quiet = Annotated[
     bool, typer.Option("-q", "--quiet", help="Print only results and errors, no progress.")
 ]
-#: ``-v``, counted.
+#: ``-v``. It may be repeated.
 Verbose = Annotated[
     int,
     typer.Option(
@@ -38,10 +38,11 @@ _verbose: ContextVar[int] = ContextVar("verbose", default=0)
 #: Control characters, except line breaks and tabs. A server text in a log line may contain them.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 
-#: The variables whose values are keys.
+#: The environment variables whose values are keys.
 _KEYS = ("SUNO_API_KEY", "CRUN_API_KEY")
 
-#: A shorter text is not hidden, because it could be an ordinary word.
+#: Length in characters of the shortest key that the log hides. A shorter value could be an ordinary
+#: word.
 _SHORTEST_KEY = 8
 
 
@@ -82,7 +83,7 @@ def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def log_on_stderr() -> Generator[None]:
-    """Print the log of the library on stderr within the block; at first only warnings."""
+    """Print the log of the library on stderr within the block. The first level is WARNING."""
     quiet, verbose = _quiet.set(False), _verbose.set(0)
     before = _logger.level
     handler = _Stderr()
@@ -98,7 +99,10 @@ def log_on_stderr() -> Generator[None]:
 
 
 class _Stderr(logging.Handler):
-    """Prints records on the current stderr, which the live display replaces. Hides the key."""
+    """Prints log records on stderr without the key.
+
+    It looks up `sys.stderr` for each record, because the live display replaces it.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

@@ -1,10 +1,10 @@
-"""A local server of the job API, for demos and tests.
+"""A local server that simulates the job API, for demos and tests.
 
     async with Sandbox(seed=1, time_scale=60) as sandbox:
         async with SunoClient(sandbox.key, base_url=sandbox.url) as suno:
             ...
 
-Tests control its answers with `Sandbox.refuse`, `Sandbox.disable_key` and `Sandbox.credits`.
+Tests control its replies with `Sandbox.refuse`, `Sandbox.disable_key` and `Sandbox.credits`.
 
 In pytest, add ``pytest_plugins = ["suno_async.sandbox.pytest_plugin"]`` to your conftest.py and use
 the fixture ``suno_sandbox``. From a shell, run ``suno-async sandbox``.

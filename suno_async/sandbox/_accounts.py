@@ -10,8 +10,8 @@ from suno_async.sandbox._refusals import Refusal
 class Accounts:
     """Credits and state of every key.
 
-    A create takes the price of its job. A job that fails costs nothing: its price is refunded when
-    it ends.
+    A create charges the price of its job. A job that fails costs nothing: its price is refunded
+    when the job ends.
 
     Args:
         credits_of: Credits by key.
@@ -53,16 +53,16 @@ class Accounts:
         return self._credits[key]
 
     def set_balance(self, key: str, now: float, credits: float) -> None:  # noqa: A002 (the contract's word)
-        """Set the credits of a key. Later refunds of running jobs are added to them."""
+        """Set the credits of a key. Later refunds of failed jobs are added to this value."""
         self.balance(key, now)
         self._credits[key] = credits
 
     def charge(self, key: str, now: float, price: float) -> None:
-        """Take a price from a key. Raise `Refusal` if its credits do not suffice."""
+        """Subtract a price from the credits of a key. Raise `Refusal` if they are too low."""
         if self.balance(key, now) < price:
             raise Refusal(402)
         self._credits[key] -= price
 
     def refund(self, key: str, when: float, price: float) -> None:
-        """Give a price back to a key at `when` (Unix seconds)."""
+        """Add a price to the credits of a key at `when` (Unix seconds)."""
         heapq.heappush(self._refunds, (when, key, price))

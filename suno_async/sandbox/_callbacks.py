@@ -12,8 +12,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Seconds to wait for the answer to a callback; sibling services wait as long (API contract,
-#: "Callbacks").
+#: Seconds to wait for the reply to a callback. The value is a guess (API contract, "Callbacks").
 TIMEOUT = 15.0
 
 
@@ -21,7 +20,7 @@ class Callbacks:
     """Sends one POST when a job ends, without retries.
 
     Attributes:
-        delivered: POSTs that were acknowledged with HTTP 200.
+        delivered: Number of POSTs that were acknowledged with HTTP 200.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,7 @@ class Callbacks:
         self.delivered = 0
 
     def post_later(self, seconds: float, url: str, body: Callable[[], object]) -> None:
-        """Call `body` after some seconds, and POST its result as JSON."""
+        """Call `body` after this many seconds, and POST its result as JSON."""
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(seconds, self._start, url, body))
 

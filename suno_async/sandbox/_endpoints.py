@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 _PREFIX = "/api/v1/client/"
 _SCHEMAS = "job/Models/"
 
-#: The endpoints that estimate a price: the documented one, and the one of the vendor's client.
+#: The endpoints that estimate a price. The first is documented. The vendor's client uses the
+#: second.
 ESTIMATE_PATHS = ("estimate-credits", "EstimateTask")
 
 
@@ -58,13 +59,13 @@ class Endpoints:
         jobs: The jobs.
         accounts: The keys and their credits.
         on_create: Called with each new job.
-        whole_seconds: Times in records are integers.
+        whole_seconds: Times in records are integers; False keeps fractions.
         estimate_paths: Which of `ESTIMATE_PATHS` exist.
 
     Attributes:
         url: Base URL of the sandbox.
-        created: Tasks created over HTTP.
-        uploads: Announced content type of each upload, by the name in its URL.
+        created: Number of tasks created over HTTP.
+        uploads: Content type announced for each upload, by the name in its URL.
     """
 
     def __init__(
@@ -192,7 +193,7 @@ def _kind_of(body: object) -> str:
 
 def _json(call: Call) -> Any:  # noqa: ANN401 (JSON)
     if call.content_type != "application/json":
-        raise _invalid(["Content-Type: application/json"])
+        raise _invalid(["Content-Type: must be application/json"])
     try:
         return json.loads(call.body)
     except ValueError:

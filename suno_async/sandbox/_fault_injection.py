@@ -1,4 +1,4 @@
-"""Inject the faults of `Faults` into HTTP replies."""
+"""Make HTTP requests fail with the faults of `Faults`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FaultInjector:
-    """Draws faults from a seed, and makes requests fail with them.
+    """Draws faults at random, and makes requests fail with them.
 
     Args:
         seed: Seed of the draws.
@@ -34,7 +34,7 @@ class FaultInjector:
         return faults.draw(self._random)
 
     def takes_effect(self, fault: Fault, faults: Faults, *, is_create: bool) -> bool:
-        """Return whether a request that gets a fault is handled before the fault happens."""
+        """Return whether the sandbox handles a request before the fault of the request happens."""
         return fault is Fault.SLOW or (is_create and self._random.random() < faults.after)
 
     async def reply(
@@ -44,8 +44,8 @@ class FaultInjector:
 
         Args:
             request: The request.
-            fault: How it fails.
-            faults: The times of the fault.
+            fault: How the request fails.
+            faults: Gives the durations `stall_seconds` and `slow_seconds`.
             answer: The reply without the fault; None if the request was not handled.
         """
         if fault is Fault.ERROR:
@@ -64,7 +64,7 @@ class FaultInjector:
         return web.Response()
 
     async def delay(self, span: tuple[float, float]) -> None:
-        """Sleep for a random time between the two bounds, in seconds."""
+        """Sleep for a random time between the two values of `span`, in seconds."""
         if span[1] > 0:
             await self._sleep(self._random.uniform(*span))
 

@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     import random
 
-#: Bodies that cannot be decoded.
+#: Bodies of `Fault.GARBAGE`, which cannot be decoded.
 GARBAGE = (
     b"<html><body>Bad gateway</body></html>",
     b'{"code": 200, "data": {"task',

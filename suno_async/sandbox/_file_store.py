@@ -1,4 +1,7 @@
-"""The file store of the sandbox: finished media and uploads. It must never receive a key."""
+"""The file store of the sandbox: finished media and uploads. It counts requests with a key.
+
+A client must send its key to the API only, never to a file store.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ class FileStore:
     """Serves media, and accepts and serves uploads.
 
     Args:
-        announced: Announced content type of each upload, by the name in its URL.
+        announced: Content type announced for each upload, by the name in its URL.
         song_seconds: Length of each song in seconds.
 
     Attributes:
-        key_leaks: Requests with a key.
+        key_leaks: Number of requests with a key.
     """
 
     def __init__(self, announced: Mapping[str, str], song_seconds: float = 2.0) -> None:

@@ -1,7 +1,7 @@
 """The inputs that the API refuses with 422. Pure.
 
 The rules are written from the contract alone. They share no code with the checks of the client, so
-that they do not repeat its mistakes.
+that they do not repeat the mistakes of the client.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KINDS = (*MUSIC, VIDEO, SEPARATE, SOUNDS)
 
 _LENGTHS = {"title": 100, "tags": 1000, "lyrics": 5000}
 _ID_LENGTH = 128
-#: Fields that a kind always requires. Songs require more, which depend on their mode.
+#: Fields that each kind always requires. `_required` adds the fields that depend on the mode.
 REQUIRED = {
     EXTEND: ("task_id", "suno_id"),
     EXTEND_UPLOAD: ("audio_url",),

@@ -1,4 +1,4 @@
-"""The jobs of a sandbox and their records. Pure: the status of a job follows from the time."""
+"""The jobs of a sandbox and their records. Pure: the current time determines a job's status."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from suno_async.sandbox._input_rules import MUSIC, SEPARATE, VIDEO
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Share of its duration for which a job is pending. After that it is running.
+#: A job is pending for this share of its duration, but for at most 60 s. Then it is running.
 _PENDING_SHARE = 0.1
 
 _MODELS = {
@@ -26,7 +26,7 @@ _MODELS = {
     "v3": "chirp-v3",
 }
 
-#: The stems of each mode. The names in the API are not documented; these are plausible.
+#: The stems of each mode. The names are guesses, because the API does not document them.
 STEMS = {
     "vocal": ("vocals", "instrumental"),
     "instrumental": (
@@ -38,11 +38,12 @@ STEMS = {
 #: Price of a music generation in credits, as seen in practice (API contract, "CreateTask").
 COST = 12
 
-#: Price of each kind in credits. Only the price of music is known; the others are made up.
+#: Price of each kind in credits. Only the price of music is known; the other prices are invented.
 PRICES: Mapping[str, float] = dict.fromkeys(MUSIC, COST) | {VIDEO: 4, SEPARATE: 2}
 OTHER_PRICE = 2.5
 
-#: Length of a song in seconds: that of the served audio file.
+#: Length of each song in seconds, as records state it. The served audio file has this length by
+#: default.
 SONG_LENGTH = 2.0
 
 
@@ -58,7 +59,7 @@ class Job:
         task_id: Its id.
         created_at: When it was created.
         ends_at: When it ends; infinity if never.
-        fails: The job ends in failure.
+        fails: Whether the job fails.
         body: The body of CreateTask.
         polls: Arrival times of the status requests, in monotonic seconds.
     """
@@ -208,7 +209,8 @@ class Jobs:
         Args:
             now: Time of creation in Unix seconds.
             body: The body of CreateTask.
-            duration: Duration in seconds, before the time scale; None draws it.
+            duration: Duration in seconds, before the division by the time scale; None draws it at
+                random.
         """
         draw = self._random
         task_id = str(uuid.UUID(int=draw.getrandbits(128), version=4))

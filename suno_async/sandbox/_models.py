@@ -43,7 +43,7 @@ _STEMS = {"type": "string", "enum": ["vocal", "instrumental"], "default": "vocal
 
 
 class Model(NamedTuple):
-    """One model: modality and operations as in the vendor's catalogue, and its input fields."""
+    """One model: its modality and operations as in the vendor's catalogue, and its input fields."""
 
     modality: str
     operations: tuple[str, ...]

@@ -10,7 +10,7 @@ class RateJudge:
 
     Attributes:
         worst_window: The most requests in any sliding second so far.
-        refused: Requests refused so far.
+        refused: Number of requests refused so far.
     """
 
     def __init__(self, limit: int) -> None:

@@ -1,4 +1,4 @@
-"""Error answers: those of the contract, and those that a test orders. Pure."""
+"""Error replies of the API, and orders of a test to send them. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not an error of
 
     Args:
         code: The code of the contract.
-        message: The message; None takes the default of the code.
+        message: The message; None uses the default message of the code.
         errors: One text for each broken rule; None if there are none.
         retry_after: Value of the Retry-After header; None sends no header.
     """
@@ -52,9 +52,9 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
         code: The code of the answers.
         path: Last segments of the paths to refuse; None refuses every path.
         retry_after: Value of the Retry-After header; None sends no header.
-        remaining: Number of requests still to refuse; infinity has no limit.
-        until: Monotonic time after which nothing is refused any more.
-        refused: Requests refused so far.
+        remaining: Number of requests still to refuse; infinity means no limit.
+        until: Monotonic time in seconds at which the order ends.
+        refused: Number of requests refused so far.
     """
 
     code: int
@@ -86,7 +86,7 @@ class OrderedRefusals:
         self._orders.append(order)
 
     def find(self, path: str, now: float) -> Refusal | None:
-        """Return the answer of the oldest order that concerns a request; None if there is none."""
+        """Return and count the refusal of the oldest matching order; None if no order matches."""
         self._orders = [each for each in self._orders if each.remaining > 0 and now < each.until]
         for order in self._orders:
             if order.concerns(path, now):

@@ -32,7 +32,7 @@ KEY = "ak_sandbox" + "0" * 25
 
 
 class Sandbox:
-    """A local server of the API that is as strict as the contract.
+    """A local server that simulates the API and is as strict as the contract.
 
     Use it as an async context manager, or call `start` and `stop`.
 
@@ -45,13 +45,13 @@ class Sandbox:
         failure_share: Share of the jobs that fail.
         endless_share: Share of the jobs that never end.
         time_scale: Durations are divided by this number: at 60, a job of a minute takes a second.
-            The request rate and all timestamps stay real. The times of a record are whole seconds,
-            as in the contract, only at 1. Otherwise they keep their fractions, because short jobs
-            need them.
-        rate_limit: Requests that a key may send in any sliding second.
+            The rate limit is not changed, and timestamps are real times. At 1, the times of a
+            record are whole seconds, as in the contract. At any other value they keep their
+            fractions, because short jobs need them.
+        rate_limit: Maximum number of requests with one key in any sliding second.
         retry_after: Seconds in the Retry-After header of a 429; None sends no header.
         credits: Credits of the account.
-        song_seconds: Length in seconds of the songs that can be downloaded: 4 kB a second.
+        song_seconds: Length in seconds of each downloaded song. A second takes 4 kB.
         faults: Faults to inject at random.
         errors_as: How errors are sent: ``"both"`` as HTTP status and envelope code,
             ``"envelope"`` as envelope code with HTTP 200, ``"status"`` as HTTP status with a plain
@@ -64,8 +64,8 @@ class Sandbox:
     Attributes:
         key: The key of the account.
         url: The base URL; empty until the server has started.
-        time_scale: See above.
-        faults: Faults to inject at random; may be replaced at any time.
+        time_scale: The argument `time_scale`.
+        faults: Faults to inject at random. You may assign other faults at any time.
     """
 
     def __init__(  # noqa: PLR0913 (each describes one part of the server)
@@ -137,12 +137,12 @@ class Sandbox:
 
     @property
     def tasks(self) -> Mapping[str, Job]:
-        """Every task by its id, including its outcome, which is drawn in advance."""
+        """Every task by its id. The outcome of a task is drawn when it is created."""
         return self._jobs.by_id
 
     @property
     def credits(self) -> float:
-        """Credits of the account. Set it to top up or to empty the account."""
+        """Credits of the account. Assign a number to change them."""
         return self._accounts.balance(self.key, time.time())
 
     @credits.setter  # noqa: A003 (as above)
@@ -165,7 +165,7 @@ class Sandbox:
         )
 
     async def start(self) -> None:
-        """Start to listen.
+        """Start listening.
 
         Raises:
             OSError: The address is in use, or not available.
@@ -195,14 +195,17 @@ class Sandbox:
         spread: float = 0.0,
         durations: Sequence[float] | None = None,
     ) -> list[str]:
-        """Create tasks without requests, and return their ids. They cost nothing.
+        """Create tasks without requests, and return their ids, the youngest first.
+
+        The tasks cost no credits.
 
         Args:
             count: Number of tasks.
             created_ago: Age of the youngest task in seconds.
-            spread: Seconds between the creation of the oldest and the youngest task. The others
-                are evenly spaced between them.
-            durations: Duration of each job in seconds, before the time scale; None draws them.
+            spread: Seconds between the creation of the oldest and of the youngest task. The tasks
+                are evenly spaced.
+            durations: Duration of each job in seconds, before the division by the time scale; None
+                draws them at random.
         """
         now = time.time() - created_ago
         body = {"model": GENERATE, "input": {"mode": "simple", "model": "v5", "prompt": "a song"}}
@@ -216,7 +219,7 @@ class Sandbox:
         ]
 
     def disable_key(self, key: str | None = None) -> None:
-        """Answer 403 to a key until `enable_key`.
+        """Refuse all requests with a key with 403 until `enable_key` is called.
 
         Args:
             key: The key; None is the key of this sandbox.
@@ -246,21 +249,22 @@ class Sandbox:
         path: str | None = None,
         retry_after: float | str | None = None,
     ) -> OrderedRefusal:
-        """Refuse the next requests with an error code. They have no effect on tasks or credits.
+        """Refuse the next requests with an error code. Refused requests change no task or credits.
 
-        A request above the rate limit still gets its 429, and does not count. Several orders are
-        used up one after the other.
+        A request above the rate limit still gets a 429, which does not count as a refusal here. If
+        several orders apply to a request, the oldest order refuses it.
 
         Args:
             code: Code of the answers, such as 401, 404 or 455.
-            count: Number of requests to refuse; None has no limit.
-            seconds: Seconds after which nothing is refused any more. The time scale does not apply.
+            count: Number of requests to refuse; None means no limit.
+            seconds: Seconds until the order ends. They are not divided by the time scale.
             path: Last segments of the paths to refuse, such as ``"TaskInfo"`` or
                 ``"job/CreateTask"``; None refuses every path.
             retry_after: Value of the Retry-After header; None sends no header.
 
         Returns:
-            The order. Its attribute ``refused`` counts, and its method ``stop`` ends it.
+            The order. Its attribute ``refused`` is the number of requests refused so far. Its
+            method ``stop`` ends the order.
         """
         order = OrderedRefusal(
             code=code,
@@ -273,7 +277,7 @@ class Sandbox:
         return order
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer an API request: rate limit, ordered refusals and faults first, then endpoints."""
+        """Answer an API request: first the rate limit, ordered refusals and faults apply."""
         faults, injector = self.faults, self._injector
         await injector.delay(faults.latency_in)
         now = time.monotonic()

@@ -9,14 +9,14 @@ class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """What a sandbox counted.
 
     Attributes:
-        requests: Requests to the API, with any key or none.
-        created: Tasks created over HTTP.
-        rate_limited: Requests refused with 429 because of the rate limit.
+        requests: Number of API requests, with any key or without a key.
+        created: Number of tasks created over HTTP.
+        rate_limited: Number of requests refused with 429 because of the rate limit.
         worst_window: The most requests of one key in any sliding second. Refused requests count.
-        key_leaks: Requests with a key to paths that must never get one (media and uploads).
-        callbacks: Callbacks acknowledged with HTTP 200.
-        faults: Injected faults by name.
-        paths: Requests by the last part of their path.
+        key_leaks: Number of requests that sent a key to a path that needs none (media and uploads).
+        callbacks: Number of callbacks acknowledged with HTTP 200.
+        faults: Number of injected faults, by the value of `Fault`.
+        paths: Number of API requests, by the last segment of the path.
     """
 
     requests: int

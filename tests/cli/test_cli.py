@@ -368,7 +368,7 @@ async def test_sandbox_tasks(tmp_path: Path) -> None:
     assert (counted["created"], counted["requests"]) == (0, 6)
     for words in (("--tasks", "3"), ("--ids", "ids.txt")):
         code, _, errors = await run(None, "sandbox", *words, cwd=tmp_path)
-        assert (code, "need each other" in errors) == (2, True)
+        assert (code, "--tasks and --ids together" in errors) == (2, True)
 
 
 async def test_sandbox_time_scale(tmp_path: Path) -> None:

@@ -122,7 +122,9 @@ async def test_wrong_id(sandbox: Sandbox, tmp_path: Path) -> None:
     for command in ("status", "download"):
         line = await error_of(sandbox, command, UNKNOWN_ID, cwd=tmp_path, code=5)
         assert line.startswith(f"task {UNKNOWN_ID}: code 404: ")
-        assert line.endswith("; check the id, and that the key is of the account that has the task")
+        assert line.endswith(
+            "; check the id, and whether the key belongs to the account of the task"
+        )
     for command in ("status", "download", "wait"):
         line = await error_of(sandbox, command, "x" * 200, cwd=tmp_path)
         assert line.startswith(f"task {'x' * 200}: ")
