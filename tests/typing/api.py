@@ -85,7 +85,7 @@ async def one_song(suno: SunoClient) -> None:
 
 
 def show(event: DownloadProgress) -> None:
-    """Progress has numbers of bytes, and a total if the server says it."""
+    """An event has the number of bytes received, and the total if the server sent it."""
     assert_type(event.path, str)
     assert_type(event.received, int)
     assert_type(event.total, int | None)
@@ -95,13 +95,13 @@ def show(event: DownloadProgress) -> None:
 
 
 def failed_downloads(error: DownloadsFailedError) -> None:
-    """The error of several downloads has the errors and the files that are complete."""
+    """The error has the error of each failed download and the path of each complete file."""
     assert_type(error.errors, tuple[DownloadError, ...])
     assert_type(error.paths, tuple[Path, ...])
 
 
 def references(suno: SunoClient, handle: TaskHandle) -> None:
-    """A reference holds Unix seconds and survives JSON."""
+    """A reference has the creation time in Unix seconds, and survives JSON."""
     assert_type(handle.id, str)
     assert_type(handle.ref, TaskRef)
     assert_type(handle.kind, str)
@@ -118,7 +118,7 @@ def references(suno: SunoClient, handle: TaskHandle) -> None:
 
 
 def outcome_by_error(outcome: Outcome) -> TaskInfo | None:
-    """``if outcome.error is None:`` narrows."""
+    """``if outcome.error is None:`` narrows an outcome."""
     assert_type(outcome.task_id, str)
     assert_type(outcome.error, SunoError | None)
     if outcome.error is None:
@@ -131,7 +131,7 @@ def outcome_by_error(outcome: Outcome) -> TaskInfo | None:
 
 
 def outcome_by_class(outcome: Outcome) -> SunoError | None:
-    """``isinstance`` narrows."""
+    """``isinstance`` narrows an outcome."""
     if isinstance(outcome, Failure):
         assert_type(outcome, Failure)
         assert_type(outcome.info, TaskInfo | None)
@@ -160,7 +160,7 @@ def outcome_result(outcome: Outcome) -> TaskInfo:
 
 
 def job_outcome_by_error(outcome: JobOutcome) -> Input:
-    """The outcome of a job narrows in the same way, and always names its input."""
+    """``if outcome.error is None:`` narrows the outcome of a job, which always has its input."""
     assert_type(outcome.index, int)
     if outcome.error is None:
         assert_type(outcome, JobSuccess)
@@ -172,7 +172,7 @@ def job_outcome_by_error(outcome: JobOutcome) -> Input:
 
 
 def job_outcome_by_match(outcome: JobOutcome) -> str:
-    """``match`` narrows the outcome of a job, and both classes are all that there are."""
+    """``match`` narrows the outcome of a job, and the two classes cover every case."""
     match outcome:
         case JobSuccess(info=info, index=index):
             assert_type(info, TaskInfo)
@@ -185,7 +185,7 @@ def job_outcome_by_match(outcome: JobOutcome) -> str:
 
 
 def job_outcome_by_class(outcome: JobOutcome) -> Outcome:
-    """``isinstance`` narrows; the outcome of a job is also the outcome of a task."""
+    """``isinstance`` narrows the outcome of a job, which is also the outcome of a task."""
     if isinstance(outcome, JobFailure):
         assert_type(outcome.error, SunoError)
     else:
@@ -197,7 +197,7 @@ def job_outcome_by_class(outcome: JobOutcome) -> Outcome:
 
 
 def creation_by_error(creation: Creation) -> TaskHandle | None:
-    """``if creation.error is None:`` narrows."""
+    """``if creation.error is None:`` narrows a creation."""
     assert_type(creation.index, int)
     if creation.error is None:
         assert_type(creation, Created)
@@ -209,7 +209,7 @@ def creation_by_error(creation: Creation) -> TaskHandle | None:
 
 
 def creation_by_class(creation: Creation) -> TaskHandle | None:
-    """``isinstance`` narrows."""
+    """``isinstance`` narrows a creation."""
     if isinstance(creation, Created):
         return creation.handle
     assert_type(creation, NotCreated)
@@ -217,7 +217,7 @@ def creation_by_class(creation: Creation) -> TaskHandle | None:
 
 
 def creation_by_match(creation: Creation) -> str:
-    """``match`` narrows an outcome, and the two classes cover every case."""
+    """``match`` narrows a creation, and the two classes cover every case."""
     match creation:
         case Created(handle=handle):
             assert_type(handle, TaskHandle)
@@ -263,42 +263,42 @@ async def many(suno: SunoClient, handles: list[TaskHandle], refs: tuple[TaskRef,
     await creations.aclose()
 
 
-# Functions of the user
+# User functions
 
 
 def save(creation: Creation) -> None:
-    """Handle a creation at once."""
+    """Handle a creation in a plain function."""
 
 
 async def save_later(creation: Creation) -> None:
-    """Handle a creation with I/O."""
+    """Handle a creation in a coroutine function."""
 
 
 def record(submission: Submission) -> None:
-    """Handle a submission at once."""
+    """Handle a submission in a plain function."""
 
 
 async def record_later(submission: Submission) -> None:
-    """Handle a submission with I/O."""
+    """Handle a submission in a coroutine function."""
 
 
 def wrong(creation: int) -> None:
-    """Handle something else."""
+    """Take an argument of the wrong type."""
 
 
 def save_any(creation: Creation | PersonaCreation) -> None:
-    """Handle a creation of any kind."""
+    """Handle a song or a persona in a plain function."""
     if isinstance(creation, PersonaCreation):
         assert_type(creation.persona, Persona | None)
         assert_type(creation.error, SunoError | None)
 
 
 async def save_any_later(creation: Creation | PersonaCreation) -> None:
-    """Handle a creation of any kind with I/O."""
+    """Handle a song or a persona in a coroutine function."""
 
 
 def callbacks(suno: SunoClient, source: list[Input]) -> None:
-    """Plain functions and coroutine functions are accepted, others are not."""
+    """Plain and coroutine functions are accepted if they take the right argument."""
     SunoClient(on_creation=save_any)
     SunoClient(on_creation=save_any_later)
     SunoClient(on_creation=save)  # type: ignore[arg-type]
@@ -313,18 +313,18 @@ def callbacks(suno: SunoClient, source: list[Input]) -> None:
 
 
 class Seen(NullObserver):
-    """Remembers the tasks that were polled."""
+    """Collects the ids of the tasks that were polled."""
 
     def __init__(self) -> None:
         self.tasks: set[str] = set()
 
     def task_polled(self, info: TaskInfo) -> None:
-        """Remember a task."""
+        """Add the id of a task."""
         self.tasks.add(info.task_id)
 
 
 def protocols() -> None:
-    """The implementations in the library fit the protocols."""
+    """The client accepts an observer and a limiter only if they implement the protocols."""
     observer: Observer = Seen()
     SunoClient(observer=observer)
     SunoClient(observer=print)  # type: ignore[arg-type]
@@ -343,7 +343,7 @@ async def limiters(limiter: LocalLimiter) -> None:
 
 
 def extras(job: GenerateMusic) -> dict[str, Any]:
-    """The struct of an input shows its fields."""
+    """The fields of an input have types."""
     assert_type(job.prompt, str | None)
     return job.extra
 
@@ -352,7 +352,7 @@ def extras(job: GenerateMusic) -> dict[str, Any]:
 
 
 async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -> None:
-    """Every kind of outcome gives records, and any source of them can be exported."""
+    """Every kind of outcome can be converted to records, and any source of outcomes exported."""
     assert_type(result_record(outcome), ResultRecord)
     assert_type(track_records(job_outcome), list[TrackRecord])
     jobs = [GenerateMusic("slow piano")]
@@ -363,7 +363,7 @@ async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -
 
 
 async def durable(journal: Journal) -> None:
-    """A client with a journal."""
+    """A client with a journal has typed parameters and methods."""
     async with SunoClient(journal="runs.db", account="studio") as suno:
         handle = await suno.create(GenerateMusic("rain"), dedupe_key="order-17")
         assert_type(handle, TaskHandle)

@@ -1,4 +1,4 @@
-"""Which addresses and URLs of files may be reached."""
+"""Checks of the addresses and URLs that a file transfer may use."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from suno_async.files.addresses import (
     "text", ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8", "::ffff:1.1.1.1"]
 )
 def test_public(text: str) -> None:
-    """A public address is public, embedded in an IPv6 address or not."""
+    """A public address counts as public, also if it is embedded in an IPv6 address."""
     assert is_public(ip_address(text))
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        # Addresses to refuse, not to bind to.
+        # The library must refuse these addresses. Nothing binds to them.
         *("127.0.0.1", "127.255.0.1", "0.0.0.0", "0.1.2.3", "10.1.2.3", "172.16.0.1"),  # noqa: S104 (as above)
         *("192.168.1.1", "169.254.169.254", "100.64.0.1", "100.127.255.255", "192.0.0.8"),
         *("192.88.99.1", "198.18.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255"),
@@ -48,7 +48,7 @@ def test_public(text: str) -> None:
     ],
 )
 def test_not_public(text: str) -> None:
-    """Private, local, shared, reserved and multicast addresses are not public, embedded or not."""
+    """Private, local, shared, reserved and multicast addresses are not public, even if embedded."""
     assert not is_public(ip_address(text))
     with pytest.raises(AddressRefusedError):
         AddressPolicy().open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, 80)))
@@ -58,7 +58,7 @@ def test_not_public(text: str) -> None:
     "host", ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.1.", "0x7f.1", "0"]
 )
 def test_spellings(host: str) -> None:
-    """Every spelling that system resolvers accept is recognised as an address."""
+    """An IPv4 address that is not public is refused in every spelling that resolvers accept."""
     address = literal_address(host)
     assert address is not None
     assert not is_public(address)
@@ -67,7 +67,7 @@ def test_spellings(host: str) -> None:
 
 
 def test_urls() -> None:
-    """Only https URLs of names and public addresses pass the check of the URL."""
+    """Only https URLs with a name (not localhost) or a public address pass `check_url`."""
     policy = AddressPolicy()
     policy.check_url(URL("https://cdn.example/x.mp3"))
     policy.check_url(URL("https://8.8.8.8/x.mp3"))
@@ -80,7 +80,7 @@ def test_urls() -> None:
 
 
 def test_allowed() -> None:
-    """An allowed host may have any address and needs no https; other hosts still do."""
+    """Only an allowed host may have a private address or be requested without https."""
     policy = AddressPolicy(["Minio.internal", "[::1]", "10.0.0.0/8"])
     for url in ("http://minio.internal:9000/x", "http://[::1]/x", "http://10.2.3.4/x"):
         policy.check_url(URL(url))
@@ -96,7 +96,7 @@ def test_allowed() -> None:
 
 
 def test_the_host_of_the_api() -> None:
-    """The host of the API may have any address, but not without https if the API uses https."""
+    """The host of the API may have any address, but must use https if the base URL does."""
     policy = AddressPolicy((), URL("http://127.0.0.1:8000"))
     policy.check_url(URL("http://127.0.0.1:9000/x"))
     with pytest.raises(UnsafeUrlError):
@@ -116,7 +116,7 @@ def test_the_host_of_the_api() -> None:
     ],
 )
 def test_invalid_options(options: dict[str, object]) -> None:
-    """An invalid host, proxy or TLS context is refused at once, without showing a password."""
+    """An invalid host, proxy or TLS context raises at once, and the error shows no password."""
     with pytest.raises(ConfigurationError) as caught:
         SunoClient("k", **options)  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)

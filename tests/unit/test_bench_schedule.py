@@ -1,4 +1,11 @@
-"""The benchmark of the schedule: its simulation, its bound and its command line."""
+"""The benchmark of the schedule: its simulation, its bound and its command line.
+
+A *delay* is the time from the end of a task to the reply that reports it. The *bound* is a mean
+delay that no policy can beat. The *floor* is the shortest time between two checks of a task, in
+seconds. Arrivals are ``once`` (all tasks are created at 0) or have a percentage, such as ``p90`` (a
+fixed poller would use 90 % of the request budget) and ``d90`` (one request per task would use 90 %
+of it).
+"""
 
 from __future__ import annotations
 
@@ -55,13 +62,13 @@ def run(
     durations: Durations = LOG_NORMAL,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> Run:
-    """Simulate `policy` on `tasks` with a trace of all requests."""
+    """Return a simulation of `policy` on `tasks`, with a trace of all requests."""
     poller = make_poller(policy, tasks, durations, 1)
     return simulate(tasks, poller, trace=True, reply_delay=reply_delay)
 
 
 def test_fixed_poller_by_hand() -> None:
-    """A task of 20 s is noticed at 30 s, and an endless task is checked 80 times."""
+    """The fixed poller sees the end of a 20 s task at 30 s, and checks an endless task 80 times."""
     seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]), reply_delay=AT_ONCE)
     assert seen.delays == {0: 10.0}
     assert seen.requests == 2 + 80
@@ -79,7 +86,7 @@ class Listener(Timers):
         self.heard: list[tuple[int, float]] = []
 
     def pop(self, now: float) -> int | None:
-        """Record the request."""
+        """Return the task to check, and record the request."""
         if (task := super().pop(now)) is not None:
             self.asked[task] = now
         return task
@@ -114,7 +121,7 @@ def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None
 
 @pytest.mark.parametrize("policy", [*POLICIES, "clairvoyant"])
 def test_budget_and_floor(policy: str) -> None:
-    """No policy breaks the rate of 15 per second or the floor, or loses a finished task."""
+    """No policy exceeds 15 requests per second, goes below the floor, or loses a finished task."""
     seen = run(policy, draw_set(300, "once", LOG_NORMAL, 1))
     assert all(b - a >= 1 / RATE - 1e-9 for (a, _), (b, _) in pairwise(seen.asked))
     assert (seen.early, seen.lost) == (0, 0)
@@ -148,7 +155,7 @@ def test_same_seed_same_set() -> None:
 
 
 def test_arrivals_that_do_not_exist() -> None:
-    """Arrivals other than once, p… and d… raise ValueError."""
+    """Arrivals other than ``once``, ``p<percent>`` and ``d<percent>`` raise ValueError."""
     for wrong in ("p", "x90", "p0", "twice"):
         with pytest.raises(ValueError, match="arrivals are once"):
             arrival_rate(wrong, LOG_NORMAL)
@@ -156,7 +163,7 @@ def test_arrivals_that_do_not_exist() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 3.0, 40.0, 400.0])
 def test_inspection_is_the_best_of_all_plans(price: float) -> None:
-    """Dynamic programming finds the same value as trying every plan on a coarse grid."""
+    """Dynamic programming finds the same value as a search through all plans on a coarse grid."""
     step, durations = 150.0, Durations("slow", ((1.0, 400.0, 0.5),))
     inspection = Inspection(durations, 2 * step, step)
     last = round(DEADLINE / step)
@@ -211,7 +218,7 @@ def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
 
 
 def test_bound_is_met_where_requests_are_free() -> None:
-    """With enough budget and no reply delays, the mean delay of the fixed poller is the bound."""
+    """With enough budget and no reply delays, the fixed poller's mean delay equals the bound."""
     sets = [draw_set(2000, "p30", LOG_NORMAL, seed) for seed in range(1, 5)]
     delays = [run("fixed", tasks, reply_delay=AT_ONCE).mean_delay for tasks in sets]
     bounds = [mean_delay_bound(tasks.created, "p30", LOG_NORMAL) for tasks in sets]
@@ -250,7 +257,7 @@ def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -
 
 
 def test_check_compares_like_with_like() -> None:
-    """A point is the ratio of means on its own sets, and a point without a figure fails."""
+    """A point is a ratio of means over the same sets, and a point without a figure fails."""
     rows = [
         row("trained", 10_000, "p90", "log-normal", 10.2),
         row("fixed", 10_000, "p90", "log-normal", 20.4),
@@ -268,7 +275,7 @@ def test_check_compares_like_with_like() -> None:
 def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command prints a table and writes a JSON row per policy and seed, with these keys."""
+    """The command prints a table and writes one JSON row, a `Row`, per policy and seed."""
     file = tmp_path / "rows.json"
     arguments = "--n 60 --arrivals p90 --durations log-normal --policies fixed,edf --seeds 2"
     monkeypatch.setattr(sys, "argv", ["schedule", *arguments.split(), "--json", str(file)])
@@ -287,7 +294,7 @@ def test_command_line(
 
 
 def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
-    """A change gets a star if it exceeds two standard errors, and no change is an equals sign."""
+    """A star marks a change above two standard errors, and an equals sign marks no change."""
     before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
     clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
     assert changes(before, clear) == ["+10.0 %*", "= "]
@@ -297,7 +304,7 @@ def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
 
 
 def test_sensitivity_varies_each_constant(capsys: pytest.CaptureFixture[str]) -> None:
-    """Half and twice a constant each get a line, and one that has an effect changes a figure."""
+    """Each constant gets a line for half and one for twice its value, and its effect is shown."""
     print_sensitivity(60, range(1, 2), ("cohort_span", "price_span"))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [(line[0], float(line[1])) for line in lines[-4:]] == [

@@ -9,7 +9,7 @@ from suno_async._transport.breaker import OPEN_FOR, CircuitBreaker
 
 
 def test_no_credits() -> None:
-    """After a 402 creates fail until the breaker closes or a balance shows credits; polls go on."""
+    """After a 402, creates but not polls fail until the breaker closes or a balance is above 0."""
     gate = CircuitBreaker()
     gate.check(0.0, spends=True)
     gate.credit_refused(10.0)
@@ -24,7 +24,7 @@ def test_no_credits() -> None:
 
 
 def test_key_refused_twice() -> None:
-    """The breaker opens for a while if a request sent after the first refusal is refused, too."""
+    """The breaker opens for `OPEN_FOR` s if a request sent after a refusal is refused, too."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=9.0, now=10.0)
     gate.check(10.0, spends=True)
@@ -73,7 +73,7 @@ def test_suspicion_that_cannot_be_confirmed() -> None:
 
 
 def test_polls_look_at_the_key_only_in_doubt() -> None:
-    """A key is in doubt from its first refusal until it is accepted, or the breaker closes."""
+    """A key is in doubt from its first refusal until a request succeeds or the breaker closes."""
     gate = CircuitBreaker()
     seen = [gate.doubts_key(9.0)]
     gate.key_refused(sent_at=9.0, now=10.0)

@@ -1,4 +1,4 @@
-"""One exchange at a time, without sockets: what is sent, what comes back, what stays secret."""
+"""Single calls of a client, without sockets: requests, replies, errors and the secret key."""
 
 # aioresponses ships no types for its requests; the policy of a client is private.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportPrivateUsage=false
@@ -44,7 +44,7 @@ JOB = GenerateMusic(prompt="x")
 
 @pytest.fixture
 async def client() -> AsyncIterator[SunoClient]:
-    """Return a client that gives up at once instead of retrying."""
+    """Yield a client that does not retry."""
     async with SunoClient(CANARY, base_url=BASE, retry_for=0) as suno:
         yield suno
 
@@ -74,7 +74,7 @@ async def test_create(client: SunoClient, http: aioresponses) -> None:
 async def test_create_is_never_sent_twice(
     http: aioresponses, reply: dict[str, Any], error: type[SunoError]
 ) -> None:
-    """A create is sent once if the server may have accepted it or refused it for good."""
+    """A create is sent only once if the server may have accepted it, or refused it permanently."""
     http.post(CREATE, repeat=True, **reply)
     async with SunoClient(CANARY, base_url=BASE) as suno:
         with pytest.raises(error):
@@ -128,7 +128,7 @@ async def test_aiohttp_errors_do_not_escape(
         frames = traceback.StackSummary.extract(
             traceback.walk_tb(caught.value.__traceback__), capture_locals=True
         )
-        # This test's own frame holds the canary; the library's must not.
+        # The frame of this test contains the key. No frame of the library may contain it.
         seen += [str(frame.locals) for frame in frames if "suno_async" in frame.filename]
         seen += [repr(caught.value), str(caught.value), *traceback.format_exception(caught.value)]
     assert CANARY not in "".join([*seen, *(record.getMessage() for record in caplog.records)])
@@ -136,7 +136,7 @@ async def test_aiohttp_errors_do_not_escape(
 
 @pytest.mark.parametrize("key", ["", " ", "a\nb", "clé"])
 async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is missing or invalid in a header raises an error that does not show it."""
+    """A key that is missing or invalid in a header raises an error that does not show the key."""
     monkeypatch.delenv("SUNO_API_KEY", raising=False)
     monkeypatch.delenv("CRUN_API_KEY", raising=False)
     with pytest.raises(ConfigurationError) as caught:
@@ -145,7 +145,7 @@ async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key and the base URL come from the environment; SUNO_ variables win over CRUN_."""
+    """The key and the base URL come from the environment; SUNO_ variables override CRUN_."""
     monkeypatch.setenv("CRUN_API_KEY", "second")
     monkeypatch.setenv("SUNO_API_KEY", "first")
     monkeypatch.setenv("CRUN_BASE_URL", BASE)
@@ -158,7 +158,7 @@ async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_bad_options() -> None:
-    """Invalid options raise an error."""
+    """Invalid options raise `ConfigurationError`."""
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, base_url="ftp://x")
     with pytest.raises(ConfigurationError):
@@ -177,7 +177,7 @@ async def test_closed() -> None:
 
 
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
-    """Leaving a loop over thousands of tasks unwatches all of them, and closing ends every wait."""
+    """After a loop over 1,000 tasks is cancelled, none is watched; closing ends every wait."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
 
@@ -203,7 +203,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
 
 
 async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: aioresponses) -> None:
-    """Ids that are read after the client was closed end with the same error, without a poll."""
+    """Ids that are read after the client was closed end with `ClientClosedError` without a poll."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(5000)]
 

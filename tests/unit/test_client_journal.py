@@ -1,4 +1,8 @@
-"""A client with a journal: nothing is lost, and nothing is paid twice."""
+"""A client with a journal: nothing is lost, and nothing is paid twice.
+
+A *key* identifies a create, so that a repeated create returns the earlier task. A *run* is a named
+stream that can be stopped and continued. Only one stream at a time works on a run.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +46,11 @@ JOB = GenerateMusic(prompt="slow piano", instrumental=True)
 
 
 class Finishing(Server):
-    """Ends each task at its first poll; prompts that contain "fail" fail.
+    """Ends each task at its first poll. Tasks whose prompt contains "fail" fail.
 
     Attributes:
         lose: Prompts whose create is accepted, but whose reply is lost.
-        refuse: The error code of the next creates.
+        refuse: The error code for all further creates; 0 for none.
     """
 
     def __init__(self) -> None:
@@ -96,12 +100,12 @@ def jobs(count: int) -> list[GenerateMusic]:
 
 
 async def collect(outcomes: Any) -> list[JobOutcome]:  # noqa: ANN401 (any async iterable)
-    """Return what an asynchronous iterator yields."""
+    """Return the items of an asynchronous iterator."""
     return [each async for each in outcomes]
 
 
 def test_every_step_is_stored_before_the_next_one_happens() -> None:
-    """The intent is on disk before the request, the id before the caller, the result before it."""
+    """A create is stored before it is sent; ids and results are stored before they are returned."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -131,7 +135,7 @@ def test_every_step_is_stored_before_the_next_one_happens() -> None:
 
 
 def test_a_result_is_stored_before_a_stream_yields_it() -> None:
-    """`as_completed` yields no outcome that the journal does not hold, and none is polled twice."""
+    """`as_completed` yields only stored outcomes, and polls no task whose outcome is stored."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -170,7 +174,7 @@ def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
 def test_a_journal_that_fails_after_the_reply_loses_no_id(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If the id cannot be stored, the caller and the log still get it."""
+    """If the id cannot be stored, the caller still gets it, and it is logged."""
 
     async def work() -> str:
         server, journal = Finishing(), MemoryJournal()
@@ -189,7 +193,7 @@ def test_a_journal_that_fails_after_the_reply_loses_no_id(
 
 
 def test_a_dedupe_key_pays_once_also_after_a_restart() -> None:
-    """The same key returns the earlier task, in the same client and in the next one."""
+    """The same dedupe key returns the earlier task, in the same client and in the next one."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -211,7 +215,7 @@ def test_a_dedupe_key_pays_once_also_after_a_restart() -> None:
 
 
 def test_concurrent_creates_with_one_key_pay_once() -> None:
-    """Creates of two clients with one key at the same time all get the same task."""
+    """Concurrent creates of two clients with the same key all return the same task."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -230,7 +234,7 @@ def test_concurrent_creates_with_one_key_pay_once() -> None:
 
 @pytest.mark.parametrize(("code", "error"), [(422, ValidationError), (455, None)])
 def test_a_refused_key_creates_again(code: int, error: type[Exception] | None) -> None:
-    """After a refused or an unsent create, the same key creates the task."""
+    """After a create that was refused or not sent, the same key creates the task."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -247,7 +251,7 @@ def test_a_refused_key_creates_again(code: int, error: type[Exception] | None) -
 
 
 def test_an_unknown_key_is_not_sent_again_until_it_is_settled() -> None:
-    """After a lost reply the key raises until it is settled, as created or as not created."""
+    """After a lost reply, creates with the key raise until `settle` records what happened."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -288,7 +292,7 @@ def test_a_key_belongs_to_one_input() -> None:
 
 @pytest.mark.parametrize("stop_after", [0, 1, 7, 13, 30])
 def test_a_run_continues_where_it_was_stopped(stop_after: int) -> None:
-    """A pipeline that was left early and is run again yields each input, and pays each once."""
+    """A run that is stopped and started again yields every input and pays for each only once."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -318,7 +322,7 @@ def test_a_run_continues_where_it_was_stopped(stop_after: int) -> None:
 
 
 def test_a_killed_run_marks_what_was_in_flight_as_unknown() -> None:
-    """After a kill the next process pays nothing twice, and lists the lost replies as unknown."""
+    """After a kill, the next process pays nothing twice, and lists lost replies as unknown."""
 
     async def work(seed: int) -> None:
         draw = random.Random(seed)
@@ -351,7 +355,7 @@ def test_a_killed_run_marks_what_was_in_flight_as_unknown() -> None:
 
 
 def test_keys_follow_inputs_whose_order_changes() -> None:
-    """With a key of the caller, a source in another order continues the same run."""
+    """With a key function, a source in another order continues the same run."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -370,7 +374,7 @@ def test_keys_follow_inputs_whose_order_changes() -> None:
 
 
 def test_a_changed_input_ends_a_run_before_anything_is_paid() -> None:
-    """An input that differs from the stored one stops the run with an error that names it."""
+    """If an input differs from the stored one, the run ends with an error that names the input."""
 
     async def work() -> None:
         server = Finishing()
@@ -385,7 +389,7 @@ def test_a_changed_input_ends_a_run_before_anything_is_paid() -> None:
 
 
 def test_one_stream_at_a_time_works_on_a_run() -> None:
-    """A second stream of a run raises `RunInUseError`; after the first has ended, it works."""
+    """A second stream of a run raises `RunInUseError` until the first stream has ended."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -407,7 +411,7 @@ def test_one_stream_at_a_time_works_on_a_run() -> None:
 
 
 def test_resume_waits_for_all_that_is_open() -> None:
-    """`resume` yields the outcome of each open task with its input, and nothing that has ended."""
+    """`resume` yields the outcome and the input of each open task, but of no ended task."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -468,7 +472,7 @@ def test_two_clients_share_the_rate_of_the_account() -> None:
 
 
 def test_learnt_durations_survive_a_restart() -> None:
-    """The next process starts with the durations that the last one learnt."""
+    """The next process starts with the durations that were learnt, but ignores damaged ones."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -511,13 +515,13 @@ async def by_run(suno: SunoClient) -> object:
 
 
 async def by_resume(suno: SunoClient) -> object:
-    """Resume what is open."""
+    """Resume the open tasks."""
     return await anext(suno.resume())
 
 
 @pytest.mark.parametrize("use", [by_dedupe_key, by_settle, by_run, by_resume])
 def test_what_needs_a_journal_says_so(use: Callable[[SunoClient], Awaitable[object]]) -> None:
-    """A parameter that needs a journal raises `ConfigurationError` without one."""
+    """Each feature that needs a journal raises `ConfigurationError` if the client has none."""
 
     async def work() -> None:
         async with Finishing().client() as suno:
@@ -528,7 +532,7 @@ def test_what_needs_a_journal_says_so(use: Callable[[SunoClient], Awaitable[obje
 
 
 def test_a_key_is_replaced_while_running() -> None:
-    """After `rotate_key` the journal belongs to the new key; a refused key changes nothing."""
+    """After `rotate_key` the journal belongs to the new key; a failed attempt changes nothing."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -553,7 +557,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_slow_process_whose_submission_was_taken_over_sends_nothing() -> None:
-    """A create whose owner counted as dead is not sent when the owner continues."""
+    """If another client has taken over a planned create, the first client does not send it."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()

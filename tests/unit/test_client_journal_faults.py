@@ -1,4 +1,9 @@
-"""A client with a journal: cancellations, faults of the journal, and wrong arguments."""
+"""A client with a journal: cancellations, faults of the journal, and wrong arguments.
+
+A *run* is a named stream. A stream takes the *lease* of its run, so that no other stream works on
+it. All clients that use one journal and one account divide the account's rate equally. They count
+each other by heartbeats in the journal.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class Late(MemoryJournal):
-    """A journal whose changes are stored even if the caller is cancelled, as by a thread."""
+    """A journal that completes a change even if its caller is cancelled, as a thread would."""
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
         """Store a planned submission."""
@@ -45,7 +50,7 @@ class Late(MemoryJournal):
 
 
 async def cancelled_at(journal: MemoryJournal, name: str, work: Awaitable[object]) -> None:
-    """Run `work`, and cancel it as soon as it calls a method of the journal."""
+    """Run `work`, and cancel it as soon as it calls the method `name` of the journal."""
     reached = asyncio.Event()
 
     def note(called: str) -> None:
@@ -62,7 +67,7 @@ async def cancelled_at(journal: MemoryJournal, name: str, work: Awaitable[object
 
 @pytest.mark.parametrize("name", ["claim", "advance sending", "advance created"])
 def test_a_cancelled_create_leaves_its_key_usable(name: str) -> None:
-    """After a cancellation at any step, the same key creates the task once, without a wait."""
+    """After a cancellation at any step, the same key creates one task without waiting."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -76,7 +81,7 @@ def test_a_cancelled_create_leaves_its_key_usable(name: str) -> None:
 
 
 def test_a_cancelled_start_of_a_run_releases_it() -> None:
-    """A run whose stream was cancelled while it took the lease can be started again."""
+    """A run can be started again if its stream was cancelled while taking the lease."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -88,7 +93,7 @@ def test_a_cancelled_start_of_a_run_releases_it() -> None:
 
 
 def test_a_refused_start_of_a_run_does_not_release_it() -> None:
-    """A second stream of a run, also a cancelled one, leaves the lease to the first stream."""
+    """The first stream of a run keeps the lease if a second stream is refused or cancelled."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -110,7 +115,7 @@ def test_a_refused_start_of_a_run_does_not_release_it() -> None:
 def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each input has its outcome, whatever a journal raises; created ids are in the log."""
+    """Each input gets an outcome, whatever a journal raises; ids of created tasks are logged."""
 
     async def work() -> list[str]:
         server, journal = Finishing(), MemoryJournal()
@@ -131,7 +136,7 @@ def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
 
 @pytest.mark.parametrize("wrong", ["", None, 0, 7])
 def test_a_key_must_be_text(wrong: object) -> None:
-    """A key function that returns no key ends the stream; without a key it would pay twice."""
+    """A key function that returns no text ends the stream, because a restart would pay again."""
 
     async def work() -> None:
         server = Finishing()
@@ -148,7 +153,7 @@ def test_a_key_must_be_text(wrong: object) -> None:
 
 
 def test_a_run_needs_a_name() -> None:
-    """An empty name of a run, and a key without a run, are errors, and nothing is sent."""
+    """An empty run name is an error, and so is a key function without a run."""
 
     async def work() -> None:
         async with Finishing().client(journal=MemoryJournal()) as suno:
@@ -161,7 +166,7 @@ def test_a_run_needs_a_name() -> None:
 
 
 def test_a_client_that_could_not_join_can_be_opened_again() -> None:
-    """A failure while joining closes everything that was opened, and a later try succeeds."""
+    """If a client cannot join the journal, it closes everything, and a later attempt succeeds."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -191,7 +196,7 @@ def test_a_client_that_could_not_join_can_be_opened_again() -> None:
 
 
 def test_a_share_of_the_rate_ends_with_the_clients() -> None:
-    """A client that is opened later has the whole rate of the account again."""
+    """A client that is opened after all others were closed has the whole rate of the account."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -207,7 +212,7 @@ def test_a_share_of_the_rate_ends_with_the_clients() -> None:
 
 
 def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
-    """A client whose journal has fewer live clients does not undo the share of another one."""
+    """If two journals count different numbers of clients, the limiter uses the higher number."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -224,7 +229,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """After a sleep longer than its lease, a client sends nothing before the others know of it."""
+    """A client stopped for longer than its lease sends nothing until the others count it again."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -240,7 +245,7 @@ def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
         async with server.client(journal=journal, limiter=limiter) as suno:
             await asyncio.sleep(3)
             await suno.balance()
-            # The process is stopped, and another one takes the whole rate.
+            # The process is stopped, and another process takes the whole rate.
             cast("VirtualLoop", loop).stop_for(60.0)
             peers = Peers(2, aware=False)
             balance = asyncio.create_task(suno.balance())
@@ -250,14 +255,14 @@ def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
             known_at = loop.time()
             await balance
             assert limiter.rate == 7.5
-            # The last requests of the others have arrived by then.
+            # By then, the last requests of the other process have arrived.
             assert server.requests[-1][0] - known_at > 2 / 15
 
     run_virtual(work())
 
 
 def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
-    """While heartbeats fail, or after they were cancelled, requests are sent."""
+    """A client sends requests while its heartbeats fail, and after they were cancelled."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -282,7 +287,7 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """A job of a newer version, and a persona, are logged; all others have their outcome."""
+    """`resume` logs jobs of a newer version and personas, and yields all other outcomes."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -309,7 +314,7 @@ def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture)
 
 
 def test_a_damaged_result_is_read_again() -> None:
-    """A stored result that cannot be decoded is not the outcome: its task is polled."""
+    """If a stored result cannot be decoded, its task is polled again."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -325,7 +330,7 @@ def test_a_damaged_result_is_read_again() -> None:
 
 
 def test_a_job_has_the_digest_of_its_copy_in_the_journal() -> None:
-    """An input read back from the journal is the input that its key was used for."""
+    """An input read back from the journal has the digest of the original input."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -339,7 +344,7 @@ def test_a_job_has_the_digest_of_its_copy_in_the_journal() -> None:
 
 
 async def test_a_journal_is_opened_once_at_a_time(tmp_path: Path) -> None:
-    """Of two concurrent calls of `open`, one fails, and leaves no owner behind."""
+    """One of two concurrent calls of `open` fails, and the journal has only one owner."""
     journal = SqliteJournal(tmp_path / "runs.db")
     results = await asyncio.gather(journal.open("a"), journal.open("a"), return_exceptions=True)
     assert sorted(type(each).__name__ for each in results) == ["JournalError", "NoneType"]

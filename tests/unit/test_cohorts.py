@@ -1,4 +1,4 @@
-"""Queues of tasks of one age. Time is an argument."""
+"""Cohorts: queues of tasks of one kind and age. The tests set every time themselves."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from suno_async._schedule.fifo import Fifo
 
 
 def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
-    """Return an entry that was last checked, and known to run, at this time."""
+    """Return an entry that a check at `at` found running, or an unchecked entry if `at` is None."""
     entry = Entry(name, added_at=created_at, created_at=created_at)
     entry.asked_at = entry.seen_at = at
     return entry
 
 
 def drained(cohort: Cohort[Entry]) -> list[str]:
-    """Return the names of its entries in order."""
+    """Remove all entries of a cohort, and return their ids in order."""
     names: list[str] = []
     while (entry := cohort.first()) is not None:
         names.append(entry.task_id)
@@ -36,7 +36,7 @@ def drained(cohort: Cohort[Entry]) -> list[str]:
     )
 )
 def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | None, bool]]) -> None:
-    """Entries that were never checked come first, the others in the order of their requests."""
+    """Entries that were never checked come first, then all others in the order of their checks."""
     cohort, kept = Cohort[Entry](("", False, 0), -1), list[Entry]()
     for n, (at, stays) in enumerate(joins):
         entry = seen(str(n), at)
@@ -46,7 +46,7 @@ def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | Non
         else:
             entry.place = None
             cohort.discarded()
-            entry.seen_at = 50.0  # from another cohort
+            entry.seen_at = 50.0  # Another cohort changes a discarded entry.
     kept.sort(key=lambda entry: -1.0 if entry.seen_at is None else entry.seen_at)
     assert drained(cohort) == [entry.task_id for entry in kept]
 
@@ -63,7 +63,7 @@ def test_an_early_request_joins_a_long_queue() -> None:
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(counts=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 150)), max_size=10))
 def test_fifo(counts: list[tuple[int, int]]) -> None:
-    """Entries come out in the order in which they were put in, each of them once."""
+    """Entries come out once, in the order of insertion; `kept` returns the entries of one place."""
     queue, expected, names = Fifo[Entry](), deque[str](), itertools.count()
     for put, take in counts:
         for _ in range(put):

@@ -1,6 +1,6 @@
 """The documented HTTP contract and the code agree."""
 
-# This file compares the private structs of the wire.
+# This file compares the private structs of replies with the documentation.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def words(cell: str) -> list[str]:
 
 
 def first(rows: Iterable[Row], column: str) -> set[str]:
-    """Return the first code span of each row's cell."""
+    """Return the first code span in the `column` of each row."""
     return {words(row[column])[0] for row in rows if words(row[column])}
 
 
@@ -173,7 +173,7 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """Every kind has its struct and, where the table names one, its method of `Track`."""
+    """Every kind belongs to its documented struct, and the method beside it returns that struct."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]
@@ -199,7 +199,7 @@ def test_fields_of_jobs() -> None:
 
 
 def test_models_and_codes() -> None:
-    """The tables of models and codes equal those in the code."""
+    """The tables of models and of error codes are the same as in the source code."""
     rows = TABLES["Models of Suno"]
     assert {
         words(row["name"])[0]: words(row["version"])[0] for row in rows
@@ -230,7 +230,7 @@ def test_samples_are_documented() -> None:
 
 
 def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
-    """Return the names of all fields in a reply, except inside fields of free form."""
+    """Return the names of all fields in a reply, except those inside the fields in `free`."""
     if isinstance(value, list):
         items = cast("list[object]", value)
         return set[str]().union(*(field_names(each, free, prefix) for each in items))
@@ -245,7 +245,7 @@ def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
 
 
 def test_links() -> None:
-    """Every link on the page leads into the repository or to the vendor."""
+    """Every relative link on the page leads to a file, and every URL to the vendor."""
     page = (ROOT / "docs/contract.md").read_text("utf-8")
     for link in re.findall(r"\]\(([^)]+)\)", page):
         assert (ROOT / "docs" / link).exists(), link

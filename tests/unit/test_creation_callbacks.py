@@ -1,4 +1,4 @@
-"""Functions of the user around creates: `on_creation` and `on_submission`, also for personas."""
+"""User functions that are called around a create: `on_creation` and `on_submission`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_on_creation_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_on_creation_of_a_stream_is_awaited() -> None:
-    """A coroutine function is awaited before its creation is yielded; its error ends the stream."""
+    """A stream awaits `on_creation` before yielding the creation; its error ends the stream."""
     server = Server()
     saved: list[int] = []
 
@@ -75,7 +75,7 @@ def test_on_creation_of_a_stream_is_awaited() -> None:
 
 
 def test_on_submission() -> None:
-    """It is called before each request is sent, and again when a request was not accepted."""
+    """`on_submission` is called before each request, and again if the request is not accepted."""
     server = Server()
     refusals = [429, 455]
 
@@ -157,7 +157,7 @@ def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
     ("code", "kind"), [(422, ValidationError), (500, CreateOutcomeUnknownError)]
 )
 def test_a_persona_that_was_not_created(code: int, kind: type[SunoError]) -> None:
-    """A persona that was not created is reported with its error, unless it was never sent."""
+    """A persona that was not created is reported with its error, unless no request was sent."""
     server = Server()
     reported: list[PersonaCreation] = []
     server.answer = lambda _: reply(None, code)

@@ -1,4 +1,8 @@
-"""How long downloads wait, in virtual time: slow hosts, pauses, timeouts and slots."""
+"""How long downloads wait, in virtual time: slow hosts, pauses, timeouts and slots.
+
+A download occupies one of `PARALLEL` *slots* while an attempt runs. The speed of a host is measured
+over *windows* of 30 s.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,7 @@ class Body:
         self._speed = speed
 
     async def readany(self) -> bytes:
-        """Return what arrives within a second."""
+        """Return the bytes that arrive within a second."""
         if self._data and self._speed:
             await asyncio.sleep(1)
         elif self._data:
@@ -66,7 +70,7 @@ class Reply:
 
 
 class Hosts:
-    """The connections to hosts that a script describes.
+    """Connections to scripted hosts.
 
     Attributes:
         answer: Returns the reply to a request.
@@ -91,7 +95,7 @@ class Hosts:
 
 @pytest.fixture(autouse=True)
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in the loop's thread: virtual time would pass while another thread works."""
+    """Do file work in the loop's thread, because the virtual clock does not wait for threads."""
 
     async def inline(work: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 (any work)
         await asyncio.sleep(0)
@@ -103,7 +107,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 async def download(
     hosts: Hosts, directory: Path, timeout: float | None = None, track: Track | None = None
 ) -> tuple[float, str]:
-    """Download a file, with tags if the song is known; return when that ended, and the error."""
+    """Download a file, with tags if `track` is given; return the time of the end, and the error."""
     source = FileSource("https://a.example/a.mp3", "a.mp3", identity="a", track=track)
     terms = DownloadTerms(False, timeout, 2**30, track is not None)  # noqa: FBT003 (a tuple)
     error = ""
@@ -135,7 +139,7 @@ def test_pauses(tmp_path: Path) -> None:
 
 
 def test_slow_host(tmp_path: Path) -> None:
-    """A host below the minimum speed fails after three windows; one above it is waited for."""
+    """A download below the minimum speed fails after three windows; a faster one completes."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=4000)), tmp_path))
     assert "slower" in error
     assert 90 < ended < 100
@@ -146,7 +150,7 @@ def test_slow_host(tmp_path: Path) -> None:
 
 
 def test_timeout(tmp_path: Path) -> None:
-    """The total timeout ends a download that is fast enough, and its part file is gone."""
+    """The timeout ends even a download that is fast enough, and its part file is removed."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=5000)), tmp_path, timeout=100))
     assert ended == pytest.approx(100, abs=1)
     assert "timeout of 100" in error
@@ -155,7 +159,7 @@ def test_timeout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("timeout", "expected"), [(None, 31.3), (20.0, 10.7), (1.4, 1.35)])
 def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> None:
-    """A cover that never arrives costs 30 s, or half of the time that is left; never the song."""
+    """A cover that never arrives takes 30 s or half of the time left; the song is still saved."""
     body = mp3("song", 1.0)
 
     def answer(url: URL) -> Reply:
@@ -173,7 +177,7 @@ def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> N
 
 
 def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
-    """A download never leaves its directory, whatever the name of its source."""
+    """A download never writes outside its directory, whatever the name of its source."""
     hosts = Hosts(lambda _: Reply())
 
     async def outside(name: str) -> None:
@@ -188,7 +192,7 @@ def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
 
 
 def test_slow_hosts_do_not_occupy_every_slot(tmp_path: Path) -> None:
-    """While as many hosts as there are slots send nothing, other files arrive after one window."""
+    """If hosts that send nothing occupy every slot, other files arrive after one window."""
 
     def answer(url: URL) -> Reply:
         return Reply(speed=0.0 if "slow" in (url.host or "") else len(BODY))
@@ -219,7 +223,7 @@ async def _all(works: list[asyncio.Task[float]]) -> list[float]:
 
 
 def test_waiting_for_a_slot_does_not_count(tmp_path: Path) -> None:
-    """The timeout of a download starts with its first attempt, not while it waits for others."""
+    """The timeout of a download starts with its first attempt, not while it waits for a slot."""
     hosts = Hosts(lambda _: Reply(speed=50_000))
     downloader = hosts.downloader()
 

@@ -1,4 +1,8 @@
-"""Learnt durations of jobs, and the inspection plans based on them."""
+"""Learnt durations of jobs, and the inspection plans based on them.
+
+F is the distribution function of the durations: F(age) is the share of jobs that end by that age.
+An inspection plan determines the ages at which a task is checked.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ def plan_for(
     price: float = 0.35,
     weight: float = 1.0,
 ) -> InspectionPlan:
-    """Return the plan of the default policy, except for what is given."""
+    """Return the plan of the default policy, with the given values replaced."""
     tuning = Tuning()
     return InspectionPlan(
         distribution,
@@ -44,7 +48,7 @@ def plan_for(
 
 @given(age=st.floats(0, 10 * LONGEST))
 def test_bin_holds_its_age(age: float) -> None:
-    """Every age is in its bin, and the last bin holds all greater ages."""
+    """Every age lies in its bin, and the last bin contains all greater ages."""
     number = bin_of(age)
     assert EDGES[number] <= age + 1e-9 * age
     assert age < EDGES[number + 1] * (1 + 1e-9) or number == len(EDGES) - 2
@@ -52,7 +56,7 @@ def test_bin_holds_its_age(age: float) -> None:
 
 @given(durations=st.lists(st.floats(0, 5000), max_size=200))
 def test_it_is_a_distribution(durations: list[float]) -> None:
-    """After any observations, F rises from 0 and stays below 1, and quantiles are its inverse."""
+    """After any observations, F rises from 0 and stays below 1, and `quantile` is its inverse."""
     learner = Durations()
     for duration in durations:
         learner.ended("", 0.0, duration)
@@ -64,7 +68,7 @@ def test_it_is_a_distribution(durations: list[float]) -> None:
     assert distribution.finished_by(distribution.quantile(0.5)) == pytest.approx(0.5)
 
 
-#: An age: any float, and more often one that occurs in practice.
+#: Ages in seconds: any floats, but mostly ages that occur in practice and extreme values.
 ages = st.one_of(
     st.just(0.0),
     st.floats(0, 2000),
@@ -123,7 +127,7 @@ def test_jobs_that_took_no_time() -> None:
 
 
 def test_tasks_that_run_for_days() -> None:
-    """A task that still runs after ten days does not change what is known about its kind."""
+    """A task that still runs after ten days does not change the learnt durations of its kind."""
     learner, taught = Durations(), Durations()
     for each in (learner, taught):
         for _ in range(100):
@@ -157,7 +161,7 @@ def test_elapsed(
     complete_at: float | None,
     elapsed: float | None,
 ) -> None:
-    """Times outweigh a duration that contradicts them, and invalid values are ignored."""
+    """`elapsed` ignores invalid values, and a duration that contradicts the timestamps."""
     info = TaskInfo(
         task_id="t",
         status=TaskStatus.SUCCESS,
@@ -180,7 +184,7 @@ def test_prior_is_outweighed() -> None:
 
 
 def test_censored_answers_count() -> None:
-    """Jobs that still run lengthen the estimate, however often they were checked."""
+    """Jobs that still run lengthen the estimate, and the number of their checks has no effect."""
     ended_only, with_running, asked_often = Durations(), Durations(), Durations()
     for learner in (ended_only, with_running, asked_often):
         for n in range(100):
@@ -197,14 +201,14 @@ def test_censored_answers_count() -> None:
 
 
 def test_old_observations_fade() -> None:
-    """The estimate follows durations that double."""
+    """The estimate adapts when jobs begin to take longer or shorter."""
     learner = Durations()
     for _ in range(3000):
         learner.ended("", 0.0, 80.0)
     for _ in range(1000):
         learner.ended("", 0.0, 160.0)
     assert learner.distribution("").quantile(0.5) == pytest.approx(160.0, rel=0.05)
-    for _ in range(40_000):  # far past where the weights are scaled back
+    for _ in range(40_000):  # enough ends to scale the weights back
         learner.ended("", 0.0, 40.0)
     assert learner.distribution("").quantile(0.5) == pytest.approx(40.0, rel=0.1)
 
@@ -251,7 +255,7 @@ def random_distribution(draw: random.Random) -> DurationDistribution:
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), price=st.floats(0.01, 50))
 def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
-    """The one pass over the hull finds the same checks as a search through all checks."""
+    """`InspectionPlan.due` finds the same checks as a search through all possible checks."""
     distribution = random_distribution(random.Random(seed))
     floor = 45.0
     plan = plan_for(distribution, floor=floor, horizon=3600.0, price=price)
@@ -268,7 +272,7 @@ def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
 
 
 def test_urgency_grows_with_the_wait() -> None:
-    """Urgency grows with the time since the last check, and with the weight of the waiting."""
+    """Urgency grows with the time since the last check, and with the weight of the task."""
     learner = Durations()
     for n in range(1000):
         learner.ended("", 0.0, 60.0 + n % 61)

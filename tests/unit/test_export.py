@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from suno_async import ResultSource
 
-#: Columns that are empty in a CSV file if their value is unknown.
+#: Columns of numbers. In a CSV file, an unknown number is an empty cell.
 NUMBERS = ("created_at", "credits", "duration", "ended_at", "position")
 
 FORMATS = ("jsonl", "csv", "parquet", "sqlite")
@@ -73,7 +73,7 @@ def outcomes(count: int = 3) -> list[ResultSource]:
 
 
 def files_in(directory: Path) -> list[Path]:
-    """Return what a directory contains."""
+    """Return the paths in a directory, sorted."""
     return sorted(directory.iterdir())
 
 
@@ -104,7 +104,7 @@ def read(path: Path, kind: type[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_round_trip(tmp_path: Path, suffix: str) -> None:
-    """Every format holds every record, in order; nothing else is left in the directory."""
+    """Every format stores every record in order, and no other file is left in the directory."""
     path = tmp_path / f"songs.{suffix}"
     assert await export_results(outcomes(13), path, rows="tracks") == 26
     songs = read(path, TrackRecord)
@@ -152,7 +152,7 @@ async def test_entries_of_a_journal(tmp_path: Path, suffix: str) -> None:
 
 
 async def test_memory_stays_flat(tmp_path: Path) -> None:
-    """Ten times as many rows need about the same memory."""
+    """An export of ten times as many rows needs about the same memory."""
     peaks: list[int] = []
     for count in (2_000, 20_000):
         tracemalloc.start()
@@ -163,7 +163,7 @@ async def test_memory_stays_flat(tmp_path: Path) -> None:
 
 
 async def failing(count: int, error: BaseException) -> AsyncIterator[ResultSource]:
-    """Yield entries, then raise."""
+    """Yield `count` entries, then raise `error`."""
     async for entry in entries(count):
         yield entry
     raise error
@@ -172,7 +172,7 @@ async def failing(count: int, error: BaseException) -> AsyncIterator[ResultSourc
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("error", [RuntimeError("no more"), asyncio.CancelledError()])
 async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseException) -> None:
-    """An export that does not end leaves the earlier file as it was, and no other one."""
+    """An export whose source fails leaves the earlier file unchanged, and no other file."""
     path = tmp_path / f"songs.{suffix}"
     await export_results(outcomes(), path)
     before = path.read_bytes()
@@ -185,7 +185,7 @@ async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseExcep
 async def test_a_cancellation_waits_for_the_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancelled export ends after the write in flight, and removes its file."""
+    """A cancelled export waits for the current write, and removes its file."""
     loop = asyncio.get_running_loop()
     seen: list[str] = []
 
@@ -206,7 +206,7 @@ async def test_a_cancellation_waits_for_the_write(
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    """A write that fails is an `ExportError`, and leaves no file."""
+    """A write that fails raises `ExportError`, and leaves no file."""
 
     def write(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -218,7 +218,7 @@ async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suff
 
 
 async def test_a_missing_directory(tmp_path: Path) -> None:
-    """A directory that does not exist is an `ExportError`."""
+    """Exporting to a directory that does not exist raises `ExportError`."""
     for suffix in FORMATS:
         with pytest.raises(ExportError, match="No such file"):
             await export_results(outcomes(), tmp_path / f"missing/songs.{suffix}")
@@ -237,7 +237,7 @@ async def test_existing_files(tmp_path: Path) -> None:
 
 
 async def test_other_databases(tmp_path: Path) -> None:
-    """A database with other tables, such as a journal, is never replaced; an export is."""
+    """`overwrite` replaces an earlier export, but no other database, and none that is open."""
     journal = tmp_path / "runs.db"
     with closing(sqlite3.connect(journal)) as db:
         db.execute("CREATE TABLE submissions (id TEXT)")
@@ -253,7 +253,7 @@ async def test_other_databases(tmp_path: Path) -> None:
 
 
 async def test_wrong_arguments(tmp_path: Path) -> None:
-    """An unknown format or kind of rows is an error that lists what exists."""
+    """An unknown format or kind of rows raises an error that lists the valid values."""
     anything: Any = "songs"
     with pytest.raises(ConfigurationError, match="the formats are jsonl, csv, parquet, sqlite"):
         await export_results([], tmp_path / "songs.xls")

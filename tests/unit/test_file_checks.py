@@ -1,4 +1,4 @@
-"""What is recognised in received files: their kind and their checksum."""
+"""Checks of received files: their kind of media and their checksum."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PAGES = [
 
 
 def test_media() -> None:
-    """Each format is accepted as what it is, and pages, texts and zeros as nothing."""
+    """Each format is accepted as its own kind of media; pages, texts and zeros are not media."""
     for kind, heads in (("audio", AUDIO), ("image", IMAGES), ("video", VIDEOS)):
         media: Media = kind  # type: ignore[assignment]
         for head in heads:
@@ -70,7 +70,7 @@ def test_media() -> None:
 
 
 def test_expected_media() -> None:
-    """The suffix of a URL only decides about images: many containers hold audio and video."""
+    """The suffix of a URL identifies only images, because many containers hold audio or video."""
     assert expected_media(URL("https://x.example/a.JPEG?x=.mp3")) == "image"
     assert expected_media(URL("https://x.example/a.mp4")) is None
 
@@ -96,7 +96,7 @@ SHA256, MD5 = hashlib.sha256(BODY).digest(), hashlib.md5(BODY).digest()  # noqa:
     ],
 )
 def test_checksums(headers: dict[str, str], algorithm: str) -> None:
-    """The best checksum that a server gives is read and is that of the body."""
+    """`checksum_of` returns the best checksum in the headers, and it is that of the body."""
     checksum = checksum_of(headers)
     assert checksum is not None
     assert checksum.algorithm == algorithm
@@ -120,5 +120,5 @@ def test_checksums(headers: dict[str, str], algorithm: str) -> None:
     ],
 )
 def test_no_checksum(headers: dict[str, str]) -> None:
-    """An ETag, a damaged value and a checksum of something else are not used."""
+    """An ETag, a damaged value, and a checksum of other data than the body are not used."""
     assert checksum_of(headers) is None

@@ -31,12 +31,12 @@ from tests.mutations import READERS, REFUSALS, SAMPLES, TASK_ID, Reply, check
 
 @pytest.mark.parametrize("seed", range(10))
 def test_damaged_replies(seed: int) -> None:
-    """1,000 damaged replies give valid values or our own errors, with every reader."""
+    """For 1,000 damaged replies, every reader returns a valid value or raises a `SunoError`."""
     assert fuzz_readers.find(seed, 1_000) is None
 
 
 def test_the_check_finds_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check finds a reader that raises an error of another library, and names its seed."""
+    """The check reports a reader that raises an exception other than `SunoError`."""
     monkeypatch.setitem(READERS, "balance", _strict)
     assert "UnicodeDecodeError" in (fuzz_readers.find(0) or "")
 
@@ -74,7 +74,7 @@ def test_records(case: str, status: TaskStatus) -> None:
 
 
 def test_other_answers() -> None:
-    """Each sample of another endpoint gives the value of its reader."""
+    """Each sample of an endpoint other than TaskInfo is read into the documented value."""
     assert read_created(200, {}, SAMPLES["created"]) == TASK_ID
     assert read_created(200, {}, SAMPLES["persona"]) == "7c1b9f0e-6a2d-4c53-8f4e-0d1c2b3a4f5e"
     assert read_balance(200, {}, SAMPLES["balance"]) == 987.5
@@ -103,7 +103,7 @@ def test_other_answers() -> None:
     ],
 )
 def test_refusals(case: str, kind: type[APIError]) -> None:
-    """Each sample of a refusal gives its error, with its own HTTP status and with 200."""
+    """Each sample of a refusal raises its error, with its own HTTP status and with HTTP 200."""
     for status in {REFUSALS[case], 200}:
         with pytest.raises(kind) as caught:
             read_task_info(status, {}, SAMPLES[case], TASK_ID)
@@ -111,7 +111,7 @@ def test_refusals(case: str, kind: type[APIError]) -> None:
 
 
 def test_validation_errors() -> None:
-    """A refused input gives the message of the server and each of its errors."""
+    """The error for a refused input has the server's message and the list of problems."""
     with pytest.raises(ValidationError) as caught:
         read_created(422, {}, SAMPLES["invalid"])
     assert caught.value.message == "Missing Params or Type Error"

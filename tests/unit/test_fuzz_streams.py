@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog: pytest.LogCaptureFixture) -> None:  # pyright: ignore[reportUnusedFunction] (pytest calls it)
-    """Leave the warnings about the faults out of the report."""
+    """Hide the expected warnings about the random faults."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
 
 
 @pytest.mark.parametrize("first", range(0, 500, 50))
 def test_random_scenarios(first: int) -> None:
-    """In 50 scenarios, each task is reported once, and everything ends."""
+    """In 50 scenarios, each created task is reported once, and every call ends."""
     for seed in range(first, first + 50):
         assert fuzz_streams.find(seed) is None
 
@@ -37,7 +37,7 @@ def retries_everything(_self: Submission, _error: SunoError) -> bool:
 
 
 async def reports_nothing(*_: object) -> None:
-    """Replace a method that reports creations."""
+    """Replace a coroutine method by one that does nothing."""
 
 
 def leaves_planned(*_: object) -> None:

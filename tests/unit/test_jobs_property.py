@@ -1,4 +1,4 @@
-"""The client refuses what the contract forbids, and sends everything else unchanged."""
+"""The client refuses inputs that the contract forbids, and sends all other inputs unchanged."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ JUNK = st.integers() | st.booleans() | st.floats() | st.text(max_size=3) | st.ju
 
 
 def text(most: int) -> st.SearchStrategy[str]:
-    """Draw valid text, up to a limit."""
+    """Draw valid text of at most `most` characters."""
     longest = st.sampled_from([most - 1, most]).map(lambda length: "é" * length)
     return st.text(min_size=1, max_size=20).map(lambda words: f"日本語 {words}"[:most]) | longest
 
 
-# What the contract allows, by field; text for the others.
+# Values that the contract allows, by field. All other fields are drawn as text.
 GOOD: dict[str, st.SearchStrategy[Any]] = {
     "mode": st.sampled_from(["simple", "custom", None]),
     "model": st.sampled_from(["v5.5", "v5", "v4.5all", "v3", "v99"]),
@@ -72,7 +72,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "extra": st.sampled_from([{}, {}, {"brand_new": [1]}]),
     "song_duration": st.just(LENGTH),
 }
-# What the contract forbids, or may forbid.
+# Values that the contract forbids, or may forbid, by field.
 BAD: dict[str, st.SearchStrategy[Any]] = {
     "mode": st.sampled_from(["simple", "custom", "vocal", "instrumental", "", "other"]),
     "title": st.just("t" * 101),
@@ -87,7 +87,7 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "audio_url": st.sampled_from(["ftp://x", "", "x"]),
 }
 BLANK = st.sampled_from(["", "  ", "\n"])
-# The contract is not sure of the first three; the others are not fields of the contract.
+# The first three are guesses of the contract. The last two are not fields of the contract.
 NEVER_BAD = {"loop", "bpm", "key", "extra", "song_duration"}
 
 
@@ -99,7 +99,7 @@ def inputs(draw: st.DrawFn, kind: type[Input | GeneratePersona]) -> Input | Gene
     if kind is SeparateVocals:
         good = GOOD | {"mode": st.sampled_from(["vocal", "instrumental"])}
     if kind is ExtendUpload:
-        # The sandbox cannot know the length of a file elsewhere.
+        # The sandbox cannot measure a file on another host.
         names.discard("song_duration")
     fields: dict[str, Any] = {
         name: draw(good.get(name, text(30)))
@@ -114,7 +114,7 @@ def inputs(draw: st.DrawFn, kind: type[Input | GeneratePersona]) -> Input | Gene
 
 
 class Bench(NamedTuple):
-    """A sandbox, a client of it, and a session without a budget."""
+    """A sandbox, a client of the sandbox, and an aiohttp session without a request budget."""
 
     runner: asyncio.Runner
     sandbox: Sandbox
@@ -138,7 +138,7 @@ class Bench(NamedTuple):
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    """A sandbox with finished songs and no rate limit, for the whole module."""
+    """Yield a sandbox with finished songs and no rate limit, for the whole module."""
 
     async def start(stack: contextlib.AsyncExitStack) -> tuple[Sandbox, SunoClient, Any]:
         sandbox = await stack.enter_async_context(
@@ -172,7 +172,7 @@ def length_of(task_id: str, song: str) -> float | None:
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
 @given(data=st.data())
 def test_jobs(bench: Bench, kind: type[Input], data: st.DataObject) -> None:
-    """The client sends unchanged what the sandbox accepts, and refuses what the sandbox forbids."""
+    """The client refuses the inputs that the sandbox forbids, and sends all others unchanged."""
     job = cast("Input", data.draw(inputs(kind)))
     body = json.loads(create_request(job, None).body or b"")
     forbidden = broken_rules(body, length_of)

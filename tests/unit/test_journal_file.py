@@ -1,4 +1,4 @@
-"""The file of an SQLite journal: schema, migrations, settings, and what can be wrong with it."""
+"""The file of an SQLite journal: schema, migrations, settings, and files that cannot be used."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
 
 
 async def test_every_connection_syncs(tmp_path: Path) -> None:
-    """Every connection uses WAL, syncs on each commit, waits for locks and checks references."""
+    """Every connection uses WAL, syncs on each commit, waits for locks and checks foreign keys."""
     async with opened(SqliteJournal(tmp_path / "j.db", busy_timeout=7.0)) as journal:
         for worker in workers(journal):
             for name, value in (
@@ -77,7 +77,7 @@ def modes(directory: Path) -> dict[str, int]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 async def test_the_file_is_private(tmp_path: Path) -> None:
-    """A new journal is readable only by its owner, and its additional files as well."""
+    """Only the owner can read a new journal and the additional files of SQLite."""
     async with opened(SqliteJournal(tmp_path / "j.db")) as journal:
         await journal.claim(planned("s"))
         assert modes(tmp_path) == {"j.db": 0o600, "j.db-wal": 0o600, "j.db-shm": 0o600}
@@ -85,7 +85,7 @@ async def test_the_file_is_private(tmp_path: Path) -> None:
 
 
 async def test_the_identity_of_the_file(tmp_path: Path) -> None:
-    """A journal is marked as one, has the newest version, and lists its migrations."""
+    """A journal has the application id, the newest version and a list of its migrations."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)):
         pass
@@ -100,13 +100,13 @@ async def test_the_identity_of_the_file(tmp_path: Path) -> None:
 
 
 def load_version_1(path: Path) -> None:
-    """Create a journal as version 1 left it."""
+    """Create a journal of version 1."""
     with database(path) as connection:
         connection.executescript(VERSION_1.read_text("utf-8"))
 
 
 async def test_a_journal_of_version_1(tmp_path: Path) -> None:
-    """A journal of version 1 is opened with all its rows, and its schema is that of a new one."""
+    """Opening a journal of version 1 keeps all rows and gives it the schema of a new journal."""
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     load_version_1(old)
     async with opened(client(old, Clock())) as journal:
@@ -122,7 +122,7 @@ async def test_a_journal_of_version_1(tmp_path: Path) -> None:
 
 
 def test_the_first_migration_is_not_edited(tmp_path: Path) -> None:
-    """The first migration makes the schema of the stored journal of version 1."""
+    """The first migration creates the schema of the stored journal of version 1."""
     load_version_1(tmp_path / "old.db")
     with database(tmp_path / "new.db") as connection:
         _schema.migrate(connection, tmp_path, Clock(), _schema.MIGRATIONS[:1])
@@ -165,7 +165,7 @@ def test_a_failed_migration_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_opening_a_new_file_at_the_same_time(tmp_path: Path) -> None:
-    """Many clients that open a new file at the same time all join, and migrate it once."""
+    """If many clients open a new file at the same time, all join, and the file is migrated once."""
     path = tmp_path / "j.db"
     journals = [SqliteJournal(path) for _ in range(8)]
     await asyncio.gather(*(journal.open("a") for journal in journals))
@@ -175,7 +175,7 @@ async def test_opening_a_new_file_at_the_same_time(tmp_path: Path) -> None:
 
 
 async def refused(path: Path, match: str, account: str | None = "a") -> None:
-    """Assert that a journal cannot be opened, and that a later attempt says the same."""
+    """Assert that a journal cannot be opened, and that a later attempt raises the same error."""
     journal = SqliteJournal(path, busy_timeout=0.1)
     for _ in range(2):
         with pytest.raises(JournalError, match=match) as caught:
@@ -187,7 +187,7 @@ async def refused(path: Path, match: str, account: str | None = "a") -> None:
 
 
 async def test_files_that_are_no_journal(tmp_path: Path) -> None:
-    """A file that is no journal stays as it is, and the message says what to do."""
+    """A file that is not a journal stays unchanged, and the error says what to do."""
     text, other, newer = tmp_path / "text", tmp_path / "other.db", tmp_path / "newer.db"
     text.write_text("this is not a database, but it is long enough\n" * 100)
     await refused(text, "not a journal, or it is damaged; choose another file")
@@ -206,7 +206,7 @@ async def test_files_that_are_no_journal(tmp_path: Path) -> None:
 
 
 async def test_inspecting_needs_a_journal(tmp_path: Path) -> None:
-    """Without an account, a missing or empty file is an error, and none is created."""
+    """Without an account, opening a missing or empty file is an error and creates no file."""
     await refused(tmp_path / "j.db", "there is no journal; check the path", None)
     assert modes(tmp_path) == {}
     (tmp_path / "j.db").touch()
@@ -240,7 +240,7 @@ def other_program(path: Path) -> sqlite3.Connection:
 
 
 async def test_a_locked_file(tmp_path: Path) -> None:
-    """A lock that lasts too long fails the callers that wait, and only them."""
+    """If a lock lasts too long, only the callers that wait at that time get an error."""
     path = tmp_path / "j.db"
     async with opened(SqliteJournal(path, busy_timeout=0.1)) as journal:
         await journal.claim(planned("before"))
@@ -263,7 +263,7 @@ def limit(connection: sqlite3.Connection, extra: int) -> None:
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:
-    """On a full disk, what fits is stored, the rest raises, and nothing acknowledged is lost."""
+    """On a full disk, records that do not fit raise errors, and no acknowledged record is lost."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         writer, _ = workers(journal)
@@ -290,7 +290,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     sys.platform == "win32" or os.geteuid() == 0, reason="needs modes, which root ignores"
 )
 async def test_a_read_only_file(tmp_path: Path) -> None:
-    """A file that must not be written is an error that says what to allow."""
+    """Opening a read-only file is an error that says how to allow writing."""
     load_version_1(tmp_path / "j.db")
     (tmp_path / "j.db").chmod(0o400)
     await refused(tmp_path / "j.db", "read-only; allow writing to the file")
@@ -298,7 +298,7 @@ async def test_a_read_only_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["text\ud800", "\x00"])
 async def test_text_that_sqlite_cannot_store(tmp_path: Path, name: str) -> None:
-    """Text that SQLite cannot store fails one claim; the others of its transaction are stored."""
+    """Text that SQLite cannot store fails one claim; other claims of its transaction are stored."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         claims = [journal.claim(planned(each, key=each)) for each in ("one", name, "two")]
         one, bad, two = await asyncio.gather(*claims, return_exceptions=True)
@@ -313,7 +313,7 @@ async def test_text_that_sqlite_cannot_store(tmp_path: Path, name: str) -> None:
 
 
 async def test_an_old_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An SQLite that is too old is an error that names the version needed."""
+    """A version of SQLite that is too old is an error that names the needed version."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(JournalError, match=r"too old: 3\.35 is needed"):
         await SqliteJournal(tmp_path / "j.db").open("a")
