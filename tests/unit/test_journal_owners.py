@@ -1,4 +1,8 @@
-"""The owners of an SQLite journal: leases, dead owners, runs and peers. Time is a test's own."""
+"""The owners of an SQLite journal, that is, the clients that opened it.
+
+An owner is *dead* if its lease has expired, or if its process on the same machine has ended. A run
+is a named group of submissions, held by at most one live owner. The tests set the time themselves.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ async def plan_and_send(journal: SqliteJournal) -> None:
 
 
 async def test_close_ends_what_is_open(tmp_path: Path) -> None:
-    """An owner that leaves ends its submissions and releases its runs."""
+    """Closing a journal ends the submissions of its owner and releases its runs."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock, 2)) as other:
         async with opened(client(path, clock)) as journal:
@@ -44,7 +48,7 @@ async def test_close_ends_what_is_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("account", ["a", "b", None])
 async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
-    """Opening a journal ends the submissions of owners whose lease expired, not of live ones."""
+    """Opening a journal ends the submissions of owners whose lease expired, not of live owners."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost:
         await plan_and_send(lost)
@@ -57,7 +61,7 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 
 
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
-    """A process that ended on this host is dead before its lease expires; elsewhere it is not."""
+    """Owners on the same machine see at once that a process ended; others see its lease expire."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock, 1)) as lost,
@@ -76,7 +80,7 @@ async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
-    """A claim ends what a dead owner left: what it planned is replaced, what it sent is unknown."""
+    """A claim replaces a dead owner's planned submission; a sent submission becomes unknown."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -88,7 +92,7 @@ async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
-    """A submission that a dead owner sent can be settled; that of a live owner cannot."""
+    """A submission that a dead owner sent can be settled; a live owner's submission cannot."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -99,7 +103,7 @@ async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_a_slow_owner(tmp_path: Path) -> None:
-    """An owner that was swept sends nothing, but may still record the task that it created."""
+    """An owner removed as dead cannot send what it planned, but can record a task it created."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await plan_and_send(slow)
@@ -116,7 +120,7 @@ async def test_a_slow_owner(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("beat", ["heartbeat", "claim"])
 async def test_leases_are_extended(tmp_path: Path, beat: str) -> None:
-    """Heartbeats and changes extend the lease."""
+    """Heartbeats and changes to the journal extend the lease of an owner."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await plan_and_send(journal)
@@ -131,7 +135,7 @@ async def test_leases_are_extended(tmp_path: Path, beat: str) -> None:
 
 
 async def test_hold(tmp_path: Path) -> None:
-    """One live owner holds a run, once; a dead one's run can be taken."""
+    """Only one live owner can hold a run, and only once; a dead owner's run can be taken."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock)) as journal,
@@ -156,7 +160,7 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """An owner that was swept keeps a run that nobody took in the meantime."""
+    """An owner that was removed as dead gets its run back unless another owner took it."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -168,7 +172,7 @@ async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
 
 
 async def test_peers(tmp_path: Path) -> None:
-    """Each owner learns how many there are, and whether the others know of it."""
+    """A heartbeat returns how many owners are live, and whether all others know this owner."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as first:
         assert await first.heartbeat() == Peers(1, aware=True)
@@ -196,9 +200,9 @@ async def test_two_journals_of_one_process_are_two_owners(tmp_path: Path) -> Non
             await other.advance("s", SENDING)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot check without ending it")
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows, os.kill would end the process")
 def test_a_process_that_ended() -> None:
-    """A process is known to have ended only after it did, and only on the same machine."""
+    """`Host.ended` is true only for a process on the same machine, and only after its end."""
     host = Host()
     assert not host.ended(host.machine, os.getpid())
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""Any sequence of calls by two clients: the SQLite journal does what a model in memory does."""
+"""After any sequence of calls by two clients, the SQLite journal equals a model in memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPEN = {PLANNED, SENDING}
 
 
 class Sub(msgspec.Struct):
-    """A submission of the model."""
+    """A submission in the model."""
 
     id: str
     run: str
@@ -36,7 +36,7 @@ class Sub(msgspec.Struct):
 
 
 class Model:
-    """What a journal must do, written without a database. Only one account."""
+    """The expected behaviour of a journal with one account, implemented in memory."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -51,7 +51,7 @@ class Model:
         return self.expiry.get(owner, 0.0) > self.clock.now
 
     def sweep(self, me: str) -> None:
-        """Remove the dead, and end what they left."""
+        """Remove dead owners, except `me`, and end their submissions."""
         self.expiry = {
             owner: at for owner, at in self.expiry.items() if owner == me or self.alive(owner)
         }
@@ -61,7 +61,7 @@ class Model:
                 sub.state = NOT_SENT if sub.state is PLANNED else UNKNOWN
 
     def touch(self, me: str) -> None:
-        """Begin a change: join if necessary, and extend the lease."""
+        """Begin a change: join as an owner if necessary, and extend the lease."""
         if me not in self.expiry:
             self.sweep(me)
             for run in self.held.setdefault(me, set()):
@@ -71,14 +71,14 @@ class Model:
         self.expiry[me] = self.clock.now + TTL
 
     def leave(self, me: str) -> None:
-        """Remove an owner."""
+        """Remove an owner, and end its submissions."""
         self.touch(me)
         del self.expiry[me]
         self.held.pop(me)
         self.sweep("")
 
     def claim(self, me: str, new: Sub) -> Sub:
-        """Return the submission that has the key now."""
+        """Store the new submission, or return the earlier one with the same run and key."""
         if new.run in self.held[me] and self.holders.get(new.run, me) != me:
             raise RunInUseError(new.run, "")
         earlier = [
@@ -97,7 +97,7 @@ class Model:
         return new
 
     def advance(self, me: str, name: str, state: SubmissionState, task: str) -> None:
-        """Change a state."""
+        """Change the state of a submission."""
         sub = self.subs.get(name)
         if sub is None:
             if not task:
@@ -129,7 +129,7 @@ class Model:
         self.advance(me, name, CREATED if task else NOT_SENT, task)
 
     def hold(self, me: str, run: str) -> None:
-        """Take a run."""
+        """Take the lease of a run."""
         holder = self.holders.get(run)
         if holder is not None and holder != me and not self.alive(holder):
             self.sweep(me)
@@ -161,7 +161,7 @@ CALLS = st.builds(
 
 
 class Pair:
-    """Two clients of one file, and the model beside them."""
+    """Two clients of one journal file, and the model of that journal."""
 
     def __init__(self, path: Path) -> None:
         self.clock = Clock()
@@ -184,7 +184,7 @@ class Pair:
         self.model.leave(self.owners[number])
 
     async def apply(self, call: Call) -> None:
-        """Make a call, to the journal and to the model, and compare what they return or raise."""
+        """Make a call to the journal and to the model. Compare the results or the errors."""
         if call.name == "wait":
             self.clock.now += (1.0, 4.0, 15.0, TTL, TTL, TTL * 2)[call.number]
             return
@@ -216,12 +216,12 @@ class Pair:
         return Sub(f"s{self.claimed}", run, key, digest, self.owners[call.client])
 
     def target(self, call: Call) -> tuple[str, str]:
-        """Return the submission and the task that a call is about."""
+        """Return the ids of the submission and of the task that a call is about."""
         name = f"s{max(1, self.claimed - call.number)}"
         return name, f"t-{name}"
 
     def expect(self, call: Call, new: Sub) -> object:
-        """Make the call to the model."""
+        """Make the call to the model, and return the expected result."""
         me, model, (name, task) = self.owners[call.client], self.model, self.target(call)
         match call.name:
             case "claim":
@@ -245,7 +245,7 @@ class Pair:
         return None
 
     async def make(self, journal: SqliteJournal, call: Call, new: Sub) -> object:
-        """Make the call to a journal."""
+        """Make the call to a journal, and return its result."""
         name, task = self.target(call)
         match call.name:
             case "claim":
@@ -266,7 +266,7 @@ class Pair:
         return None
 
     async def compare(self) -> None:
-        """Compare everything that is stored."""
+        """Compare all stored rows with the model."""
         entries = await stored(self.journals[0])
         found = [each.submission for each in entries if each.submission]
         assert [
@@ -287,7 +287,7 @@ class Pair:
 @settings(max_examples=100)
 @given(st.lists(CALLS, min_size=10, max_size=60))
 def test_the_journal_follows_the_model(calls: list[Call]) -> None:
-    """Each call returns or raises what the model says, and the rows are those of the model."""
+    """Each call has the same result or error as in the model, and all stored rows are equal."""
 
     async def main(path: Path) -> None:
         pair = Pair(path)

@@ -1,4 +1,9 @@
-"""What an SQLite journal stores: the states of submissions, keys, tasks, runs and pages."""
+"""What an SQLite journal stores: submissions, tasks, runs and durations.
+
+`claim` stores a planned submission, or returns the earlier one with the same key. `advance` changes
+the state. `settle` records how a submission in the state ``unknown`` ended. A *run* is a named
+group of submissions. A *label* is the name of an account.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +35,7 @@ ALLOWED = {
 
 
 async def bring_to(journal: SqliteJournal, state: SubmissionState) -> None:
-    """Claim the submission "s" and bring it to a state, through ``sending`` if it has ended."""
+    """Claim the submission "s" and bring it to a state. A final state follows ``sending``."""
     await journal.claim(planned("s", key="k"))
     if state is not PLANNED:
         await journal.advance("s", SENDING)
@@ -46,7 +51,7 @@ async def bring_to(journal: SqliteJournal, state: SubmissionState) -> None:
 async def test_transitions(
     tmp_path: Path, start: SubmissionState, end: SubmissionState, *, owned: bool
 ) -> None:
-    """The table of transitions holds; only the owner may plan or send, anyone may record an end."""
+    """Only the changes in `ALLOWED` are accepted, and other clients may only record an end."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as mine, opened(client(path, clock, 2)) as other:
         await bring_to(mine, start)
@@ -78,7 +83,7 @@ async def test_a_created_submission_keeps_its_task(tmp_path: Path) -> None:
 
 
 async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
-    """A task id that arrives after its submission was given up and replaced is stored."""
+    """The journal stores a task id that arrives after its submission was settled and replaced."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await bring_to(slow, UNKNOWN)
@@ -94,7 +99,7 @@ async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", SubmissionState)
 async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> None:
-    """A key creates again only after a submission that was refused or not sent."""
+    """A claim with a used key replaces only a submission that was refused or not sent."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, state)
         again = await journal.claim(planned("new", key="k"))
@@ -106,7 +111,7 @@ async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> 
 
 
 async def test_a_changed_input(tmp_path: Path) -> None:
-    """The same key with another digest is an error, unless the earlier submission is replaced."""
+    """A used key with another job is an error, unless the earlier submission is replaced."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
         with pytest.raises(InputChangedError) as caught:
@@ -127,7 +132,7 @@ async def test_claims_without_a_key(tmp_path: Path) -> None:
 
 
 async def test_records_round_trip(tmp_path: Path) -> None:
-    """What is claimed is read back with every field, under the account of the journal."""
+    """A claimed submission is read back with every field, and with the account of the journal."""
     clock = Clock()
     record = SubmissionRecord(
         id="s",
@@ -168,7 +173,7 @@ async def test_records_round_trip(tmp_path: Path) -> None:
 
 
 async def test_settle(tmp_path: Path) -> None:
-    """An unknown submission is settled once, with a task or without one."""
+    """An unknown submission can be settled only once, with or without a task."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, UNKNOWN)
         settled = await journal.settle("s", "t")
@@ -184,7 +189,7 @@ async def test_settle(tmp_path: Path) -> None:
 
 
 async def test_results(tmp_path: Path) -> None:
-    """The first result of a task stays; results of tasks from elsewhere are stored, too."""
+    """The first result of a task is kept; results of tasks created elsewhere are stored, too."""
     clock = Clock()
     first = TaskRecord(task_id="t", status="success", raw=b"one")
     async with opened(client(tmp_path / "j.db", clock)) as journal:
@@ -212,7 +217,7 @@ async def test_results(tmp_path: Path) -> None:
 
 
 async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None:
-    """A create that is recorded after its task ended adds what was not known about the task."""
+    """A create recorded after its task ended only adds the task's kind and creation time."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
         await journal.keep_results([TaskRecord(task_id="t", status="success", raw=b"one")])
@@ -223,7 +228,7 @@ async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None
 
 
 async def test_entries(tmp_path: Path) -> None:
-    """Entries come in the order of planning, tasks without a submission last, and are filtered."""
+    """Entries come in the order of planning, then tasks without a submission; filters apply."""
 
     def names(entries: list[object]) -> list[str]:
         found: list[str] = []
@@ -255,7 +260,7 @@ async def test_entries(tmp_path: Path) -> None:
 
 
 async def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading in pages yields each entry once, and leaves out what is added meanwhile."""
+    """Reading in pages yields each entry once, without the entries that are added meanwhile."""
     monkeypatch.setattr(_queries, "PAGE", 3)
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         for number in range(10):
@@ -274,7 +279,7 @@ async def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_runs(tmp_path: Path) -> None:
-    """Each run is summed up: states, tasks, times and its holder; the newest comes first."""
+    """`runs` returns the states, tasks, times and holder of each run, the newest run first."""
     clock, path = Clock(), tmp_path / "j.db"
     start = clock.now
     async with opened(client(path, clock, 7)) as journal:
@@ -298,7 +303,7 @@ async def test_runs(tmp_path: Path) -> None:
 
 
 async def test_durations(tmp_path: Path) -> None:
-    """What was learnt about durations survives a restart; the last value counts."""
+    """Saved durations survive a restart, and the value that was saved last is returned."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         assert await journal.load_durations() is None
@@ -309,7 +314,7 @@ async def test_durations(tmp_path: Path) -> None:
 
 
 async def test_accounts_are_separate(tmp_path: Path) -> None:
-    """A journal shows one account's rows; one that was opened without an account shows all."""
+    """A journal shows only the rows of its account; opened without an account, it shows all."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock), "a") as one,
@@ -329,7 +334,7 @@ async def test_accounts_are_separate(tmp_path: Path) -> None:
 
 
 async def test_without_an_account(tmp_path: Path) -> None:
-    """A journal that was opened without an account cannot claim, send, hold or join."""
+    """A journal that was opened without an account is not an owner, but can store results."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2), None) as all_:
         await bring_to(journal, PLANNED)
@@ -349,7 +354,7 @@ async def test_without_an_account(tmp_path: Path) -> None:
 
 
 async def test_rebind(tmp_path: Path) -> None:
-    """A new label gets everything of the old one, while the client that uses it runs."""
+    """`rebind` moves all data to a new label, unless another live client uses the old label."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as journal:
         await bring_to(journal, CREATED)
@@ -370,7 +375,7 @@ async def test_rebind(tmp_path: Path) -> None:
 
 
 async def test_rebind_to_a_label_in_use(tmp_path: Path) -> None:
-    """What both labels have is merged if nothing is lost; two paid submissions are an error."""
+    """`rebind` merges two labels, unless both have a possibly paid submission with the same key."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as old:
         await old.keep_results([TaskRecord(task_id="t", status="success", raw=b"old")])

@@ -1,4 +1,4 @@
-"""The thread of an SQLite journal: commits together, fails apart, and never dies silently."""
+"""The thread that writes an SQLite journal: shared commits, failed operations, and its end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def writer(journal: SqliteJournal) -> Worker:
-    """Return the thread that writes."""
+    """Return the worker that runs the writing thread of a journal."""
     assert journal._opened is not None  # pyright: ignore[reportPrivateUsage]
     return journal._opened.writer  # pyright: ignore[reportPrivateUsage]
 
@@ -44,12 +44,12 @@ class Gate:
         assert self._opened.wait(30)
 
     def open(self) -> None:
-        """Let the thread go on."""
+        """Let the thread continue."""
         self._opened.set()
 
 
 def record_statements(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
-    """Record each statement that begins or ends a transaction."""
+    """Return a list that collects BEGIN, COMMIT and ROLLBACK once the returned future is done."""
     found: list[str] = []
 
     def keep(statement: str) -> None:
@@ -78,7 +78,7 @@ async def test_group_commit(tmp_path: Path) -> None:
 
 
 async def test_large_groups_are_divided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transaction has at most a certain number of operations."""
+    """A transaction has at most `MOST_TOGETHER` operations."""
     monkeypatch.setattr(_writer, "MOST_TOGETHER", 10)
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         statements, ready = record_statements(journal)
@@ -110,7 +110,7 @@ def fail(error: BaseException) -> Callable[[sqlite3.Connection], None]:
     ],
 )
 async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, message: str) -> None:
-    """An operation that fails leaves no trace; all others of its transaction are stored."""
+    """A failed operation changes nothing; all other operations of its transaction are stored."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         gate = Gate(journal)
         before = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(5)]
@@ -130,7 +130,7 @@ async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, me
 
 
 async def test_a_refusal_does_not_divide_a_transaction(tmp_path: Path) -> None:
-    """A `JournalError` of one operation costs the others no additional sync."""
+    """A `JournalError` of one operation does not split the transaction of the other operations."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         statements, ready = record_statements(journal)
         await ready
@@ -146,7 +146,7 @@ async def test_a_refusal_does_not_divide_a_transaction(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_caller(tmp_path: Path) -> None:
-    """Cancelling a caller does not undo what was accepted, and disturbs no other caller."""
+    """Cancelling a caller does not undo its accepted operation, and disturbs no other caller."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         gate = Gate(journal)
         one, two = (asyncio.create_task(journal.claim(planned(name))) for name in ("one", "two"))
@@ -160,7 +160,7 @@ async def test_a_cancelled_caller(tmp_path: Path) -> None:
 
 
 async def test_close_writes_what_was_accepted(tmp_path: Path) -> None:
-    """`close` writes everything that was accepted; later calls raise, and it can be repeated."""
+    """`close` writes every accepted operation and can be repeated; all other calls then raise."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     await journal.close()
@@ -198,7 +198,7 @@ async def test_a_cancelled_close(tmp_path: Path) -> None:
     gate.open()
     with pytest.raises(asyncio.CancelledError):
         await close
-    # The log is gone, so both connections are closed.
+    # The write-ahead log is gone, so both connections are closed.
     assert [path.name for path in tmp_path.iterdir()] == ["j.db"]  # noqa: ASYNC240 (a test)
 
 
@@ -219,11 +219,11 @@ async def test_a_cancelled_open(tmp_path: Path) -> None:
 
 
 class Killed(BaseException):
-    """Ends the thread, as no error should."""
+    """Ends the thread; an ordinary exception does not."""
 
 
 async def test_the_thread_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """If the thread dies, every pending and later call raises, each one its own error."""
+    """If the thread dies, every pending and every later call raises its own error."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     await journal.open("a")
@@ -250,7 +250,7 @@ async def test_the_thread_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 def test_another_event_loop(tmp_path: Path) -> None:
-    """A journal that is used in another event loop says so."""
+    """Using a journal in another event loop raises `WrongEventLoopError`."""
     journal = client(tmp_path / "j.db", Clock())
     first = asyncio.new_event_loop()
     first.run_until_complete(journal.open("a"))
@@ -265,7 +265,7 @@ def test_another_event_loop(tmp_path: Path) -> None:
 
 
 def test_the_event_loop_is_closed_first(tmp_path: Path) -> None:
-    """What was accepted is written even if the event loop is closed before the journal."""
+    """Accepted operations are written even if the event loop is closed before the journal."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     loop = asyncio.new_event_loop()

@@ -29,7 +29,10 @@ def worst_window(arrivals: list[float]) -> int:
 
 
 async def traffic(seed: int, count: int, handshake: float, low: float, high: float) -> list[float]:
-    """Send `count` requests over a link with jitter; return when each one reached the server."""
+    """Send `count` requests over a link with jitter. Return when each one reached the server.
+
+    Each way takes `low` to `high` seconds. The first five requests need `handshake` seconds more.
+    """
     limiter = LocalLimiter()
     draw = random.Random(seed)
     arrivals: list[float] = []
@@ -70,7 +73,7 @@ def test_uses_the_budget() -> None:
 
 
 def test_first_come_first_served_and_no_burst() -> None:
-    """Permits are granted in the order of the calls, one slot apart, from the first one on."""
+    """Permits are granted in the order of the calls, 1/15 s apart, from the first one on."""
 
     async def work() -> None:
         limiter, served, times = LocalLimiter(), list[int](), list[float]()
@@ -109,7 +112,7 @@ def test_a_cancelled_wait_costs_nothing() -> None:
 
 
 def test_an_unused_permit_is_given_back() -> None:
-    """A permit whose request was not sent does not count in the window."""
+    """A permit that is cancelled before its request is sent does not count against the budget."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -122,7 +125,7 @@ def test_an_unused_permit_is_given_back() -> None:
 
 
 def test_a_permit_counts_once() -> None:
-    """A permit takes exactly one place in one window, whatever is reported to it and how often."""
+    """A permit frees its place in the budget exactly once, however often its methods are called."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -138,7 +141,7 @@ def test_a_permit_counts_once() -> None:
                 permit.answered,
             ):
                 report()
-        # Were one freed twice, or never, the next 15 would go too early, or not at all.
+        # If a place were freed twice or never, the next permits would come too early or never.
         unanswered = [await limiter.acquire() for _ in range(15)]
         started = limiter.now()
         for permit in unanswered:
@@ -150,7 +153,7 @@ def test_a_permit_counts_once() -> None:
 
 
 def test_rate_exceeded() -> None:
-    """A 429 pauses all callers, cuts the rate by a fifth once per pause, and it recovers slowly."""
+    """A 429 pauses all callers, and cuts the rate by a fifth once per pause until it recovers."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -170,7 +173,7 @@ def test_rate_exceeded() -> None:
 
 
 def test_two_requests_never_leave_together() -> None:
-    """After every pause and every change of the rate, requests are at least one slot apart."""
+    """During all pauses and changes of the rate, requests stay at least 1/rate seconds apart."""
 
     async def work() -> None:
         limiter, times = LocalLimiter(), list[float]()
@@ -253,7 +256,7 @@ def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
 
 
 def test_no_slot_in_time() -> None:
-    """A caller that gives up before its turn costs no permit."""
+    """A caller whose time limit ends before its turn uses no permit."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -291,7 +294,7 @@ def test_a_client_that_joins_does_not_undo_a_cut() -> None:
 
 
 def test_one_budget_per_account() -> None:
-    """Clients of one account in one loop share a limiter, with the lowest rate of them."""
+    """Clients of one account in one event loop share a limiter, with their lowest settings."""
 
     async def work() -> None:
         first, second = Credentials("ak_one", "http://a"), Credentials("ak_two", "http://a")

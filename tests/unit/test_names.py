@@ -20,7 +20,7 @@ ID = "0f9c1b52-5a1d-4c38-9b5e-6f1f2f0a7a11"
 OTHER = "0f9c1b52-5a1d-4c38-9b5e-6f1f2f0a7a12"
 TASK = "d6956973-2f17-43d4-8514-af6cc3a2f55d"
 
-#: The longest suffix of a part file: a full stop, a UUID and ``.part``.
+#: Bytes that a name must leave free for a suffix, such as a full stop, a UUID and ``.part``.
 PART = 42
 
 
@@ -42,7 +42,7 @@ def record(*tracks: Track, task_id: str = TASK, **fields: Any) -> TaskInfo:  # n
 
 
 def names(info: TaskInfo, template: str | None = None) -> list[str]:
-    """Return the planned names."""
+    """Return the names of a task's files."""
     return [file.name for file in plan_names(info, template)]
 
 
@@ -62,7 +62,7 @@ def names(info: TaskInfo, template: str | None = None) -> list[str]:
     ],
 )
 def test_names_of_songs(track: Track, name: str) -> None:
-    """The name of a song is its title and its id, without characters that are unsafe somewhere."""
+    """A song's file name is its title and its id, without characters that some system forbids."""
     assert file_name(track) == name
 
 
@@ -80,7 +80,7 @@ def test_names_of_songs(track: Track, name: str) -> None:
     ],
 )
 def test_templates(template: str, title: str, name: str) -> None:
-    """A template fills in its fields; each directory and file name is safe by itself."""
+    """The fields of a template are filled in, and each directory and file name is valid."""
     assert file_name(song(title), template).startswith(name)
 
 
@@ -95,26 +95,26 @@ def test_templates(template: str, title: str, name: str) -> None:
     ],
 )
 def test_names_of_urls(url: str, pattern: str) -> None:
-    """The name of a URL starts with the last part of its path and never leaves the directory."""
+    """The file name of a URL starts with the last part of its path and stays in the directory."""
     assert re.fullmatch(pattern, file_name(url))
 
 
 def test_urls_with_one_last_part() -> None:
-    """Files of the same name at different addresses differ; a new signature changes nothing."""
+    """URLs with the same last part get different names; a new signature does not change a name."""
     assert file_name("https://x/1/vocals.mp3") != file_name("https://x/2/vocals.mp3")
     assert file_name("https://x/1/vocals.mp3?a=1") == file_name("https://x/1/vocals.mp3?a=2")
     assert file_name("https://x/get?id=1") != file_name("https://x/get?id=2")
 
 
 def test_a_url_that_is_not_valid() -> None:
-    """A URL that is not valid raises for a single file, and still gets a name within a task."""
+    """An invalid URL raises `ValueError` for a single file, but gets a name within a task."""
     with pytest.raises(ValueError, match="Invalid IPv6"):
         file_name("http://[broken/x.mp3")
     assert names(record(media_urls=("http://[broken/x.mp4",))) == [f"audio-{TASK}.mp3"]
 
 
 def test_the_plan_of_songs() -> None:
-    """A task's songs each have an audio file and a cover; the list of URLs adds nothing."""
+    """Each song of a task has an audio file and a cover; the list of URLs adds no other file."""
     info = read_task_info(200, {}, SAMPLES["success"])
     first, second = (track.suno_id for track in info.tracks)
     assert names(info) == [
@@ -129,7 +129,7 @@ def test_the_plan_of_songs() -> None:
 
 
 def test_the_plan_of_stems_and_videos() -> None:
-    """Stems are named after the stem, and everything contains the id of its task."""
+    """Stem files are named after the stem, and each file name contains the id of the task."""
     stems = plan_names(read_task_info(200, {}, SAMPLES["vocal_separation"]))
     vocals = f"vocals-{TASK}.mp3"
     url = "https://cdn.example.com/vocals.mp3"
@@ -142,7 +142,7 @@ def test_the_plan_of_stems_and_videos() -> None:
 
 
 def test_a_song_keeps_its_name_alone() -> None:
-    """A song has the same name alone as in the plan of its task."""
+    """The file of a song has the same name by itself as in the plan of its task."""
     info = record(song(), song(suno_id=OTHER))
     for template in (None, "{title}", "{title}-{task_id}", "{kind}/{suno_id}"):
         planned = [file for file in plan_names(info, template) if file.media == "audio"]
@@ -151,7 +151,7 @@ def test_a_song_keeps_its_name_alone() -> None:
 
 @pytest.mark.parametrize("template", [None, "{title}", "{kind}", "same", "{suno_id}", "{index}"])
 def test_names_of_different_tasks(template: str | None) -> None:
-    """The files of two tasks never share a name, whatever the template, and in any order."""
+    """With any template, files of different tasks have different names, which never change."""
     of_song = TaskParam(input={"suno_id": ID})
     urls = {"vocals": "https://x/vocals.mp3", "Vocals": "https://x/other/vocals.mp3"}
     infos = [
@@ -168,7 +168,7 @@ def test_names_of_different_tasks(template: str | None) -> None:
 
 
 def test_many_equal_names() -> None:
-    """A reply with thousands of equal names is planned in linear time."""
+    """Thousands of equal names within one task are made different by a number."""
     found = names(record(media_urls=("https://x/a.mp3",) * 5000))
     assert len(set(found)) == 5000
     assert found[-1] == f"audio-{TASK}-5000.mp3"
@@ -206,7 +206,7 @@ def test_many_equal_names() -> None:
     ],
 )
 def test_invalid_templates(template: Any, problem: str) -> None:  # noqa: ANN401 (also values of a wrong type)
-    """An invalid template raises before anything else happens, and says what is wrong."""
+    """An invalid template raises an error that says what is wrong."""
     with pytest.raises(InvalidInputError, match=problem):
         check_template(template)
 
@@ -218,7 +218,8 @@ def test_all_problems_at_once() -> None:
     assert len(caught.value.problems) == 3
 
 
-# Properties. Systems differ in what they allow and in which names they take for equal.
+# Properties of all names. Systems differ in which names they allow, and in which names they treat
+# as equal.
 
 DEVICE = re.compile(r"(?i)(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)")
 
@@ -267,7 +268,7 @@ def templates(draw: st.DrawFn) -> str | None:
 
 @st.composite
 def records(draw: st.DrawFn) -> TaskInfo:
-    """Draw the record of a task with songs, stems or other files, named in any script."""
+    """Draw the record of a task with songs, stems or other files, with names in any script."""
     one, two, three = draw(TEXT), draw(IDS), draw(st.sampled_from([".mp3", ".jpeg", "", ".exe"]))
     tracks = [song(one, two, three), song(draw(TEXT), draw(IDS)), song(one, two, three)]
     stems = {draw(TEXT): "https://x/a.mp3" for _ in range(draw(st.integers(0, 5)))}
@@ -294,7 +295,7 @@ def check_component(name: str) -> None:
 
 
 def spellings(name: str) -> set[str]:
-    """Return what a name is compared by on systems that ignore case or normal forms."""
+    """Return the forms of a name that systems compare if they ignore case or normalization."""
     forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")}
     return {f"{fold.__name__}:{fold(each)}" for each in forms for fold in (str.upper, str.casefold)}
 
@@ -303,7 +304,7 @@ def spellings(name: str) -> set[str]:
 @settings(max_examples=400, deadline=None)
 @given(info=records(), template=templates())
 def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> None:
-    """Any title in any script gives names that are valid on every system and never equal."""
+    """Any title in any script gives names that are valid and different on every system."""
     planned = plan_names(info, template)
     assert planned == plan_names(info, template)
     seen: set[str] = set()
@@ -319,7 +320,7 @@ def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> N
 @given(title=TEXT, template=templates())
 @example(title="雨" * 72, template=None)
 def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
-    """A title never pushes the id of a song out of its name, however long it is."""
+    """The file name of a song contains its id, even if the title is very long."""
     name = file_name(song(title), template)
     for part in name.split("/"):
         check_component(part)
@@ -331,6 +332,6 @@ def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
 @settings(max_examples=400, deadline=None)
 @given(ids=st.lists(IDS, min_size=2, max_size=2, unique=True), title=TEXT, template=templates())
 def test_any_two_songs_differ(ids: list[str], title: str, template: str | None) -> None:
-    """Two songs with the same title have different names in different calls, too."""
+    """Songs with the same title and different ids have different names, also in separate calls."""
     if ids[0].casefold() != ids[1].casefold():
         assert file_name(song(title, ids[0]), template) != file_name(song(title, ids[1]), template)

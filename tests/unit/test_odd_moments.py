@@ -46,7 +46,7 @@ def songs(count: int) -> list[GenerateMusic]:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """A second 429 raises nothing while callers are giving up because of the first."""
+    """A second 429 raises no further error while callers fail because of the first one."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -65,7 +65,7 @@ def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_two_closes(turns: int) -> None:
-    """A second close at any moment of the first one raises nothing."""
+    """A second `close` raises nothing, whenever it starts during the first one."""
     server = Server(delay=5.0)
 
     async def main() -> None:
@@ -87,7 +87,7 @@ def test_two_closes(turns: int) -> None:
 
 
 async def cancelled(*_: object) -> None:
-    """Await a future that is cancelled."""
+    """Raise `CancelledError`, as an awaited future does if it is cancelled."""
     raise asyncio.CancelledError
 
 
@@ -99,7 +99,7 @@ async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exc
         async for creation in stream:
             taken.append(creation)  # noqa: PERF401 (it raises)
 
-    # Over a real clock: a stream that spins would keep virtual time from moving on.
+    # In real time, because a stream that loops forever would stop virtual time.
     async with asyncio.timeout(10):
         try:
             await take()
@@ -109,7 +109,7 @@ async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exc
 
 
 async def test_a_source_that_is_cancelled_from_inside() -> None:
-    """A CancelledError of the source ends the stream with an error, after all earlier items."""
+    """A `CancelledError` in the source ends the stream with an error, after all earlier items."""
     server = Server(delay=0.01)
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -132,7 +132,7 @@ async def test_a_source_that_is_cancelled_from_inside() -> None:
 
 @pytest.mark.parametrize("where", ["client", "on_creation", "on_submission"])
 async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
-    """A CancelledError of a callback is an error of that callback, and every stream ends."""
+    """A `CancelledError` in a callback counts as an error of the callback, and the stream ends."""
     server = Server(delay=0.01)
     of_client = cancelled if where == "client" else None
     options: dict[str, Any] = {} if where == "client" else {where: cancelled}
@@ -173,7 +173,7 @@ def test_a_failed_note_is_not_tried_again() -> None:
 
 
 def test_a_source_that_swallows_its_cancellation() -> None:
-    """An input that the source yields after the stream was left is reported, but not sent."""
+    """An input that the source yields after the stream was closed is reported, but not sent."""
     server = Server()
     known: list[Creation] = []
 
@@ -197,7 +197,7 @@ def test_a_source_that_swallows_its_cancellation() -> None:
 
 
 def test_estimates_at_once() -> None:
-    """Two estimates at the same time both find the one endpoint that exists, in any order."""
+    """Two concurrent estimates find the existing endpoint, even if the second is answered first."""
     slow = [2.0, 0.0]
 
     class Slow(Server):
@@ -220,7 +220,7 @@ def test_estimates_at_once() -> None:
 
 
 def test_no_connection_after_a_pause() -> None:
-    """The time that a stream waits for the end of a pause does not shorten its retries."""
+    """The time that a stream waits for the end of a pause does not count against `retry_for`."""
     server = Server()
     failures = 3
 
@@ -242,7 +242,7 @@ def test_no_connection_after_a_pause() -> None:
 
 
 def test_a_client_that_follows_respects_the_budget() -> None:
-    """A pause and the requests just sent still count for a client that is opened afterwards."""
+    """A pause and recent requests still count for a client that is opened after the first one."""
     server = Server()
 
     async def main() -> None:
@@ -274,7 +274,7 @@ def test_a_client_that_joins_shortens_a_pause() -> None:
 
 
 def test_a_pause_longer_than_the_retries() -> None:
-    """A direct call whose retries end before a pause raises at once."""
+    """A direct call raises at once if its `retry_for` ends before the pause."""
     server = Server()
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""Odd moments while `on_submission` or `on_creation` runs."""
+"""Closing, pauses and refusals while `on_submission` or `on_creation` runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.virtual import run_virtual
 
 
 async def slow_note(submission: Submission) -> None:
-    """Take a second to record what is about to be sent."""
+    """Take a second to record that a request is about to be sent."""
     if submission.state is SubmissionState.SENDING:
         await asyncio.sleep(1)
 
@@ -69,7 +69,7 @@ def test_a_pause_while_an_intent_is_noted() -> None:
 
 
 def test_a_402_while_an_intent_is_noted() -> None:
-    """A create that is refused locally after `on_submission` does not count as sent."""
+    """A create that the circuit breaker refuses after `on_submission` does not count as sent."""
     server = Server()
     reported: list[Creation] = []
 
@@ -90,7 +90,7 @@ def test_a_402_while_an_intent_is_noted() -> None:
 
 @pytest.mark.parametrize("delay", [0.1, 1e6])
 def test_close_while_callbacks_hang(delay: float) -> None:
-    """A close ends even if `on_creation` never returns, with or without a reply of the server."""
+    """`close` ends even if `on_creation` never returns, whether or not the server replies."""
     server = Server(delay=delay)
     called: list[str] = []
 
@@ -121,7 +121,7 @@ def test_close_while_callbacks_hang(delay: float) -> None:
 
 
 def test_permits_do_not_pile_up_behind_a_slow_note() -> None:
-    """Creates are still sent one slot apart if `on_submission` takes long."""
+    """Creates are sent at least 1/15 s apart, even if `on_submission` takes long."""
     server = Server()
     gate = asyncio.Event()
 

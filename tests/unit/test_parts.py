@@ -1,6 +1,6 @@
-"""Part files: what is written, and what never appears under the final name."""
+"""Part files: what they contain, and when a file gets its final name."""
 
-# These tests replace seams behind the public methods.
+# These tests replace internal functions.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def part_in(directory: Path, body: bytes = b"", encoding: str = "identity") -> P
 
 
 def test_published(tmp_path: Path) -> None:
-    """A file appears in a new directory, complete, and no part file stays."""
+    """A finished file is complete, its directory is created, and no part file is left."""
     part = part_in(tmp_path / "new", song(100))
     assert [each.suffix for each in (tmp_path / "new").iterdir()] == [".part"]
     part.finish(tmp_path / "new" / "x.mp3", overwrite=False)
@@ -45,7 +45,7 @@ def test_published(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs no directories")
 def test_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is synced while it still has its part name, and then the directory with the name."""
+    """The file is synced to disk before it gets its final name, and the directory afterwards."""
     events: list[str] = []
     sync, path = os.fsync, tmp_path / "x.mp3"
 
@@ -62,7 +62,7 @@ def test_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_overwrite(tmp_path: Path) -> None:
-    """A file that appeared during the download is kept, unless it is to be replaced."""
+    """A file that got the final name during the download is kept, unless `overwrite` is true."""
     path = tmp_path / "x.mp3"
     path.write_bytes(b"other")
     for overwrite in (False, True):
@@ -74,7 +74,7 @@ def test_overwrite(tmp_path: Path) -> None:
 
 
 def test_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system without hard links gets the file as well, and keeps an existing one."""
+    """On a file system without hard links, a file is saved, too, and an existing file is kept."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "no links")
@@ -133,7 +133,7 @@ def test_bad_encodings(tmp_path: Path) -> None:
 
 
 def test_bomb(tmp_path: Path) -> None:
-    """A body that decompresses to more than the bound is stopped at the bound."""
+    """A body that decompresses to more than `max_bytes` raises, and the file stays within it."""
     part = Part(tmp_path, "any", 3_000_000)
     part.restart("gzip", None)
     with pytest.raises(PartError, match="max_bytes"):
@@ -159,7 +159,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A discard waits for a write in another thread, and what comes later is refused."""
+    """`discard` waits for a write in another thread, and later writes raise."""
     part = part_in(tmp_path)
     write, began, go_on = parts._write_all, threading.Event(), threading.Event()
 
@@ -186,7 +186,7 @@ def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_part_files_of_dead_processes(tmp_path: Path) -> None:
-    """The first download into a directory removes part files of dead processes, and no others."""
+    """The first download into a directory removes part files of dead processes only."""
     (tmp_path / ".suno-dead.part").write_bytes(b"left behind")
     (tmp_path / "other.part").write_bytes(b"not ours")
     first = part_in(tmp_path)
@@ -210,7 +210,7 @@ def test_many_buffers(tmp_path: Path) -> None:
 
 
 def test_edited(tmp_path: Path) -> None:
-    """A copy is edited, survives the clean-up of another process, and gets the final name."""
+    """The edited copy survives the clean-up by another process, and gets the final name."""
     path = tmp_path / "x.mp3"
 
     def edit(copy: Path) -> bool:
@@ -229,7 +229,7 @@ def test_edited(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("problem", ["useless", "disk full"])
 def test_edits_that_fail(tmp_path: Path, problem: str) -> None:
-    """If the edit fails, whatever it did to the copy, the file is saved as it arrived."""
+    """If the edit fails, the file is saved as it arrived, even if the copy is damaged."""
 
     def edit(copy: Path) -> bool:
         copy.write_bytes(b"damaged")
@@ -258,7 +258,7 @@ def test_an_interrupted_edit(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_not_edited(tmp_path: Path) -> None:
-    """What arrived is checked before it is edited."""
+    """The received file is checked before it is edited."""
     part = Part(tmp_path, "audio", 1000)
     part.restart("identity", None)
     part.write([b"<html>"])

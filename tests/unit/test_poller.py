@@ -1,4 +1,4 @@
-"""Nothing fails silently: bugs injected at every call of the poller, in virtual time."""
+"""The poller with a bug injected into each call that it makes, in virtual time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 INDEX = PollPolicy(deadline=200.0)
 BACKOFF = PollPolicy(schedule="backoff", deadline=200.0)
 
-#: When every wait of a task created at 0 has ended: its last check and all retries of it are over.
+#: Loop time at which every wait for a task that was created at 0 has ended, including the retries
+#: of its last check.
 ALL_OVER = 200.0 + (LAST_TRIES + 1) * INDEX.interval
 
 SCHEDULE_CALLS = [
@@ -59,12 +60,12 @@ CALLS = [
     *((BackoffSchedule, name, BACKOFF) for name in SCHEDULE_CALLS),
     *((place, name, INDEX) for place, name in OTHER_CALLS),
 ]
-#: A waiter that never takes its outcome has no other way to end.
+#: Without `settled`: a waiter whose `settled` always raises cannot receive its outcome.
 LASTING = [each for each in CALLS if each[1] != "settled"]
 
 
 def name_of(call: tuple[object, str, PollPolicy]) -> str:
-    """Return the class or module, and the function."""
+    """Return the names of the class or module and of the function."""
     return f"{getattr(call[0], '__name__', '')}.{call[1]}"
 
 
@@ -73,7 +74,13 @@ each_error = pytest.mark.parametrize("kind", [MemoryError, ZeroDivisionError, Ty
 
 
 class Bug:
-    """Raises in place of a method, from the nth call on, a number of times."""
+    """Makes a method raise an error.
+
+    Attributes:
+        passes: Number of further calls that still work.
+        left: Number of calls that raise after these.
+        raised: Number of calls that have raised.
+    """
 
     def __init__(
         self, patch: pytest.MonkeyPatch, place: object, name: str, error: Exception
@@ -97,7 +104,7 @@ class Bug:
 
 
 def script(task_id: str, now: float) -> str | int:
-    """Let three in four tasks succeed and the others fail or never end, on an unreliable server."""
+    """Return a status or a code: of ten tasks eight succeed, one fails, and one never ends."""
     number = int(task_id)
     if number % 10 == 3 and now < 60.0:
         return 500
@@ -111,7 +118,7 @@ def script(task_id: str, now: float) -> str | int:
 
 
 async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
-    """Return the next outcomes of a queue, without the records between them."""
+    """Return the next `count` outcomes of a queue, without the records between them."""
     outcomes: list[Outcome] = []
     while len(outcomes) < count:
         if isinstance(item := await queue.get(), Outcome):
@@ -120,7 +127,7 @@ async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
 
 
 async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> list[Outcome]:
-    """Wait for 40 tasks, most of them twice; then check that new waits succeed without the bug."""
+    """Wait for 40 tasks, half of them twice; then check that new waits succeed without the bug."""
     transport = Scripted(script)
     poller = make_poller(transport, policy)
     bug.passes, bug.left = passes, times
@@ -153,7 +160,7 @@ async def still_works(poller: Poller) -> None:
 
 
 def is_logged(caplog: pytest.LogCaptureFixture, error: Exception) -> bool:
-    """Return whether the log has the error at ERROR, with its traceback."""
+    """Return whether the error was logged at the level ERROR with its traceback."""
     return any(
         record.levelno == logging.ERROR
         and record.exc_info is not None
@@ -175,7 +182,7 @@ def test_one_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One exception costs at most one task; all waits end in time, and new ones succeed."""
+    """One exception affects at most one task; all waits end in time, and new waits succeed."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, passes, times=1))
@@ -206,7 +213,7 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """An exception at every call ends all waits in time; without it, new waits succeed again."""
+    """If each call raises, all waits still end in time; new waits succeed after the bug is gone."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, 0, times=1_000_000))
@@ -244,7 +251,7 @@ def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.Mo
 
 
 def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """A waiter that raises on its outcome does not keep the outcome from the other waiters."""
+    """If a waiter raises when it gets its outcome, the other waiters still get their outcomes."""
     error = TypeError("injected")
 
     class Broken(FutureWaiter):
@@ -265,7 +272,7 @@ def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("name", ["suno_async poller", "suno_async deadlines", "poll"])
 def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """If other code cancels a background task, the waits that it served end with an error."""
+    """If other code cancels a background task, the waits that depend on it end with an error."""
 
     async def main() -> None:
         poller = make_poller(Scripted(script))
@@ -288,7 +295,7 @@ def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_closed_client_in_the_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `SunoError` of the limiter ends every wait with the same error, one instance for each."""
+    """A `SunoError` of the limiter ends every wait with its own copy of that error."""
     error = ClientClosedError("closed")
     bug = Bug(monkeypatch, Limiter, "acquire", error)
     bug.left = 1

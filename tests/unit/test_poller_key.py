@@ -1,4 +1,4 @@
-"""A refused key ends all waits, but only after a second refusal. In virtual time."""
+"""A refused API key ends all waits, but only after a second refusal. In virtual time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.virtual import run_virtual
 if TYPE_CHECKING:
     from suno_async._polling.poller import Poller
 
-#: When a wait ends at the latest, after its task's creation.
+#: Age of a task, in seconds, at which the wait for it ends at the latest.
 GIVEN_UP = 1200.0 + LAST_TRIES * 15.0
 
 
 async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
-    """Wait for 10,000 tasks."""
+    """Start to wait for 10,000 tasks. Return the queue of their outcomes, and their number."""
     queue = QueueWaiter(interactive=False)
     for n in range(10_000):
         watch(poller, f"t{n}", queue, None)
@@ -34,7 +34,7 @@ def test_one_glitch_ends_nothing(code: int) -> None:
     """A refusal that the next request does not confirm ends none of 10,000 waits."""
 
     async def main() -> None:
-        # Replies take longer than the glitch, so several polls in flight are refused.
+        # More polls are sent before the first refusal arrives, so several polls are refused.
         transport = Scripted(lambda _id, now: code if 5.0 < now < 5.3 else "running")
         poller = make_poller(transport)
         _, count = await ten_thousand(poller)
@@ -97,7 +97,7 @@ def test_no_verdict_on_the_key() -> None:
 
 
 def test_deadline_while_the_key_is_being_confirmed() -> None:
-    """Waits end in time although the confirming request gets no permit."""
+    """Waits end in time even if the confirming request gets no permit."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: 401)

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 Kind = Literal["adaptive", "backoff"]
 each_kind = pytest.mark.parametrize("kind", ["adaptive", "backoff"])
 
-#: When a wait ends at the latest, after its task's creation.
+#: Age of a task, in seconds, at which the wait for it ends at the latest.
 GIVEN_UP = 1200.0 + LAST_TRIES * 15.0
 
 
 async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
-    """Return an outcome and when it arrived."""
+    """Return an outcome and the loop time of its arrival."""
     return await wait, asyncio.get_running_loop().time()
 
 
@@ -45,7 +45,7 @@ async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
 
 @each_kind
 def test_deadline_during_a_pause(kind: Kind) -> None:
-    """Waits end in time during a pause, and their errors say when their task was last seen."""
+    """Waits end in time during a pause, and each error says when the task was last seen."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
@@ -103,7 +103,7 @@ def test_own_timeout_during_a_pause() -> None:
 
 @pytest.mark.parametrize("count", [1, 20_000])
 def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entries are scanned only while no check is answered, and then rarely."""
+    """Tasks are scanned for passed deadlines only while no check is answered, and then rarely."""
     looks = 0
     original = Frame.gives_up_at
 
@@ -122,7 +122,7 @@ def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.Monke
         await asyncio.sleep(20.0)
         looks = 0
         await asyncio.sleep(100.0)
-        # One task alone is asked about once a minute, so it is looked at in between.
+        # A single task is checked about once a minute, so it is scanned between two checks.
         assert looks == 0 or count == 1
         transport.limiter.paused_until = 1000.0
         looks = 0
@@ -154,7 +154,7 @@ def test_old_id_survives_a_failure() -> None:
 def watch_missing(
     script: Callable[[float], str | int], created_at: float | None, kind: Kind = "adaptive"
 ) -> tuple[Outcome, float, list[float]]:
-    """Return the outcome of one task, when it arrived, and when the task was polled."""
+    """Return the outcome of one task, and the loop times of its arrival and of each poll."""
 
     async def main() -> tuple[Outcome, float, list[float]]:
         transport = Scripted(lambda _id, now: script(now))
@@ -208,7 +208,7 @@ def test_running_resets_the_row(kind: Kind) -> None:
 
 @each_kind
 def test_passing_failures_in_the_row(kind: Kind) -> None:
-    """Temporary failures do not count as 404s and do not reset the minute."""
+    """Temporary failures between 404s do not count as 404s and do not reset the minute."""
     outcome, now, _ = watch_missing(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert 60.0 <= now <= 62.0
@@ -219,7 +219,7 @@ def test_passing_failures_in_the_row(kind: Kind) -> None:
 
 
 def test_unknown_ids_under_load() -> None:
-    """Under load, unknown ids get a share of the budget and end; known ids do not starve."""
+    """Under load, unknown ids are polled until their waits end, and known ids do not starve."""
 
     async def main() -> None:
         transport = Scripted(
@@ -235,7 +235,7 @@ def test_unknown_ids_under_load() -> None:
         for outcome, _ in ended:
             assert isinstance(outcome.error, TaskNotFoundError)
             times = asked[outcome.task_id]
-            # It ends with the first check that comes a minute after the first one.
+            # The wait ends with the first check that comes at least a minute after the first 404.
             assert [when >= times[0] + 60.0 for when in times].index(True) == len(times) - 1
         assert max(now for _, now in ended) < 600.0
         assert all(outcome.ok for outcome in await asyncio.gather(*known))
@@ -248,7 +248,7 @@ def test_unknown_ids_under_load() -> None:
 
 
 def test_each_waiter_its_own_error() -> None:
-    """Each of 5,000 waiters of a failed task raises its own instance, with a short traceback."""
+    """Each of 5,000 waiters of a failed task raises its own exception, with a short traceback."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "failed")
@@ -275,7 +275,7 @@ def test_each_waiter_its_own_error() -> None:
 
 @each_kind
 def test_timeout_says_what_was_seen(kind: Kind) -> None:
-    """The error of a wait that ends at its deadline has the last status and its time."""
+    """The error of a wait that ends at the deadline has the last status and when it was seen."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "pending" if now < 100.0 else 500)
@@ -299,7 +299,7 @@ def test_timeout_says_what_was_seen(kind: Kind) -> None:
 
 @pytest.mark.parametrize("step", range(12))
 def test_close_that_is_cancelled(step: int) -> None:
-    """A second close can complete one that was cancelled at any step."""
+    """If `close` is cancelled at any step, a second call completes it."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
@@ -324,7 +324,7 @@ def test_close_that_is_cancelled(step: int) -> None:
 
 
 def test_close_cancelled_once_ends_waits() -> None:
-    """A cancelled close that is not repeated has still ended every wait."""
+    """A cancelled `close` ends every wait, even if it is not called again."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")

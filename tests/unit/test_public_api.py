@@ -42,7 +42,7 @@ SONG = GenerateMusic("rain")
 
 
 class Jobs(Server):
-    """A server whose tasks end `seconds` after their creation; those called "bad" fail."""
+    """A server whose tasks end `seconds` after their creation; tasks with the prompt "bad" fail."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Jobs(Server):
 
 
 def test_run() -> None:
-    """`run` creates, waits and returns the record; a failed job raises."""
+    """`run` creates a task, waits for its end and returns its record; a failed job raises."""
 
     async def main() -> None:
         async with Jobs(100.0).client() as suno:
@@ -84,7 +84,7 @@ def test_run() -> None:
 
 @pytest.mark.parametrize(("timeout", "created"), [(0.04, False), (30.0, True)])
 def test_run_times_out(timeout: float, *, created: bool) -> None:
-    """The timeout of `run` covers creating and waiting; a create in flight is finished."""
+    """The timeout of `run` covers the create and the wait; a create in flight still completes."""
     server = Jobs(100.0)
     reported: list[object] = []
 
@@ -103,7 +103,7 @@ def test_run_times_out(timeout: float, *, created: bool) -> None:
 
 
 def test_run_keeps_other_timeouts_apart() -> None:
-    """A create error that is a `TimeoutError` is raised unchanged."""
+    """With a timeout, too, `run` raises an error of the create unchanged."""
     server = Jobs(1.0)
 
     def refuse(_: Request) -> Reply:
@@ -143,7 +143,7 @@ def test_outcomes_in_order() -> None:
 
 
 def test_task_remembers_what_was_created() -> None:
-    """The handle of a created task knows its kind and creation time, so no poll is too early."""
+    """The handle of a created task has its kind and creation time, so that no poll is too early."""
     server = Jobs(60.0)
 
     async def main() -> None:
@@ -175,7 +175,7 @@ def test_a_reference_round_trips_through_json() -> None:
 
 
 def test_pipeline_timeout() -> None:
-    """The timeout of a pipeline counts per task from its creation."""
+    """The timeout of a pipeline applies to each task by itself, from the creation of the task."""
     server = Jobs(1000.0)
 
     async def main() -> None:
@@ -197,7 +197,7 @@ def test_pipeline_timeout() -> None:
 
 
 def test_narrowing() -> None:
-    """The class and the error of an outcome or a creation distinguish success from failure."""
+    """The class of an outcome or a creation shows whether the job or the create succeeded."""
 
     async def main() -> None:
         async with Jobs(30.0).client() as suno:
@@ -287,7 +287,7 @@ def test_observer() -> None:
 
 
 def test_an_observer_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """An exception of an observer is logged and has no other effect."""
+    """An exception in an observer is logged and has no other effect."""
 
     class Broken:
         def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (a method)
@@ -306,7 +306,7 @@ def test_an_observer_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_clients_of_one_account_share_it() -> None:
-    """In one event loop, all clients with one key and host share limiter and circuit breaker."""
+    """In one event loop, all clients with the same key and host share one account."""
     one, other = (SunoClient("ak_same", base_url="http://a.example") for _ in range(2))
     async with one, other:
         assert one._opened is not None  # pyright: ignore[reportPrivateUsage]

@@ -27,7 +27,7 @@ ERRORS = [
 ]
 
 
-#: Arguments of the errors that do not accept one number.
+#: Arguments for the error classes that cannot be created from a single number.
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "InvalidInputError": (("field: rule",),),
     "InputChangedError": ("run", "key", 3),
@@ -42,7 +42,7 @@ def test_errors_survive(kind: type[SunoError]) -> None:
     error = kind(*ARGUMENTS.get(kind.__name__, (429,)))
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 (our own)
         assert (type(twin), str(twin)) == (kind, str(error))
-        # Errors within errors are equal by their text only.
+        # Errors inside other errors do not compare as equal, so compare the text of everything.
         assert repr((twin.args, vars(twin))) == repr((error.args, vars(error)))
 
 
@@ -68,7 +68,7 @@ def test_all_rules_at_once() -> None:
 
 
 def test_extra_fields() -> None:
-    """A field that this library does not know is sent unchanged."""
+    """A field that is not in this library can be passed in `extra` and is sent unchanged."""
     job = GenerateMusic(prompt="x", extra={"brand_new": 1})
     assert job.payload()["brand_new"] == 1
     assert "extra" not in job.payload()
@@ -103,7 +103,7 @@ def test_read_ids() -> None:
 
 
 def test_final_statuses() -> None:
-    """In a truncated results file, only complete rows with a final status count."""
+    """In a truncated results file, only complete rows with a final status are read."""
     lines = [
         '{"task_id": "a", "status": "success"}',
         '{"task_id": "b", "status": "undecided"}',

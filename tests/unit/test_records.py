@@ -53,13 +53,13 @@ SUBMISSION = SubmissionRecord(
 
 
 def ended(sample: str = "success", status: str = "success", **fields: object) -> TaskRecord:
-    """Return a task of a journal that has ended."""
+    """Return a journal's record of an ended task."""
     given = {"task_id": TASK, "account": "main", "status": status, "raw": SAMPLES[sample]}
     return msgspec.convert({**given, "ended_at": 1768900470.0, **fields}, TaskRecord)
 
 
 def test_a_song() -> None:
-    """A successful job gives one result with its times and costs, and one record for each song."""
+    """A successful job gives one result with its times and cost, and one record for each song."""
     found = result_record(JobSuccess(TASK, INFO, index=7, job=JOB))
     assert found == ResultRecord(
         task_id=TASK,
@@ -92,7 +92,7 @@ def test_a_song() -> None:
 
 
 def test_stems_and_videos() -> None:
-    """Stems and videos have a record each."""
+    """Each stem and each video has its own record."""
     stems = track_records(read_task_info(200, {}, SAMPLES["vocal_separation"]))
     assert [(row.index, row.kind) for row in stems] == [(1, "vocals"), (2, "instrumental")]
     assert stems[0].url == "https://cdn.example.com/vocals.mp3"
@@ -110,7 +110,7 @@ def test_stems_and_videos() -> None:
     ],
 )
 def test_failures(task_id: str, error: SunoError, status: str) -> None:
-    """A failure says what is known about the task, and why the job did not succeed."""
+    """The result of a failure has the status of the task, and why the job did not succeed."""
     for failure in (Failure(task_id, error), JobFailure(task_id, error, index=0, job=JOB)):
         found = result_record(failure)
         assert (found.task_id, found.status, found.error) == (task_id, status, str(error))
@@ -127,13 +127,13 @@ def test_failures(task_id: str, error: SunoError, status: str) -> None:
     ],
 )
 def test_tasks(info: TaskInfo, status: str) -> None:
-    """The record of a task gives a result; only a successful one has songs."""
+    """A `TaskInfo` gives one result; only a successful task has songs."""
     assert result_record(info).status == status
     assert bool(track_records(info)) == (status == "success")
 
 
 def test_an_entry_of_a_journal() -> None:
-    """An entry gives the result that its stored reply contains, and its place in its run."""
+    """A journal entry gives the result in its stored reply, and its run, position and key."""
     entry = JournalEntry(SUBMISSION, ended())
     found = result_record(entry)
     assert found.status == "success"
@@ -167,7 +167,7 @@ def test_an_entry_of_a_journal() -> None:
     ],
 )
 def test_other_entries(entry: JournalEntry, status: str, error: str) -> None:
-    """An entry that has not succeeded, or whose reply is damaged, still gives one result."""
+    """A journal entry gives one result, even if its job did not succeed or its reply is damaged."""
     found = result_record(entry)
     assert found.status == status
     assert error in found.error

@@ -1,4 +1,4 @@
-"""A schedule whose bugs do not stop the polling. Time is an argument."""
+"""`SafeSchedule`: bugs in a schedule do not stop the polling. No clock: time is an argument."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from suno_async._schedule.entry import Entry
 
 
 class Stage:
-    """Makes working schedules until it is broken, and stores the reported errors."""
+    """Makes schedules for a `SafeSchedule`, and stores the errors that it reports.
+
+    Attributes:
+        is_broken: Whether making a schedule raises.
+        failures: The reported errors.
+        made: The schedules made so far.
+        safe: The `SafeSchedule`.
+    """
 
     def __init__(self) -> None:
         self.is_broken = False
@@ -28,7 +35,7 @@ class Stage:
 
 
 def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the price raises, it reads as None and the error is reported."""
+    """If reading the price raises, the price is None and the error is reported."""
     stage = Stage()
     stage.safe.add(Entry("a", added_at=0.0, created_at=0.0), 0.0)
     assert stage.safe.pop(100.0) is not None
@@ -41,7 +48,7 @@ def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A schedule that raised is not called again; until a restart nothing is due or dropped."""
+    """After an exception, a schedule is not called until a restart; no entry is due or dropped."""
     stage, entry = Stage(), Entry("a", added_at=0.0)
     safe = stage.safe
 
@@ -68,7 +75,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restarts_that_do_not_help() -> None:
-    """A restart fails if no poll was handled since the last one; the next restart succeeds."""
+    """A restart fails if no poll was handled since the previous one; the next restart succeeds."""
     safe = Stage().safe
     safe.fail(TypeError())
     safe.prove()
@@ -94,7 +101,7 @@ def test_too_many_restarts(apart: float, *, helps: bool) -> None:
 
 
 def test_schedule_that_cannot_be_made() -> None:
-    """If no new schedule can be made, the restart counts as failed."""
+    """If a restart cannot make a new schedule, the next restart fails, and a later one works."""
     stage = Stage()
     stage.is_broken = True
     stage.safe.fail(TypeError())

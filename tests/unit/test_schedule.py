@@ -1,4 +1,8 @@
-"""When tasks are checked. No clock: time is an argument."""
+"""When the schedules check tasks. No clock: time is an argument.
+
+An *interactive* task is one that a caller awaits. All other tasks are *bulk* tasks. A *cohort* is a
+queue of tasks of one kind that were created within `SPAN` seconds.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ def make(policy: PollPolicy, draw: float = 0.0) -> Schedule[Entry]:
     return AdaptiveSchedule(policy, Durations())
 
 
-#: Tasks created within this many seconds count as one age.
+#: Tasks that were created within this many seconds of each other count as equally old.
 SPAN = Tuning().cohort_span
 
 
@@ -41,7 +45,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]) -> list[float]:
-    """Return when a single task is checked, as long as `running` returns that it runs."""
+    """Return when a task is checked, until `running(time)` is false or it gets no more checks."""
     plan.add(entry, entry.added_at)
     times: list[float] = []
     while (due := plan.next_due()) is not None:
@@ -55,7 +59,7 @@ def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]
 
 @each_kind
 def test_first_check(kind: Kind) -> None:
-    """A new task is checked after one interval or later, a task of unknown age at once."""
+    """A new task is checked after at least one interval, and a task of unknown age at once."""
     plan = make(PollPolicy(schedule=kind))
     plan.add(Entry("new", added_at=100.0, created_at=100.0), 100.0)
     assert plan.pop(114.9) is None
@@ -78,7 +82,7 @@ def test_backoff_intervals_grow() -> None:
 
 
 def test_adaptive_asks_when_it_is_worth_it() -> None:
-    """If jobs are known to take about 200 s, few checks are much earlier, and many come then."""
+    """If jobs take about 200 s, few checks come much earlier, and then one every 15 to 20 s."""
     durations = Durations()
     for n in range(500):
         durations.ended("song", 0.0, 180.0 + n % 41)
@@ -92,7 +96,7 @@ def test_adaptive_asks_when_it_is_worth_it() -> None:
 
 
 def test_adaptive_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
-    """A task that runs longer than the others is checked rarely, and last at its deadline."""
+    """A task that runs longer than usual is checked rarely, and a last time at its deadline."""
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
@@ -107,7 +111,7 @@ def test_adaptive_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
 
 
 def test_eager_goes_below_the_advice_while_idle() -> None:
-    """An eager policy checks a lone task every few seconds while its end is near."""
+    """An eager policy checks a single task every few seconds while the task is about to end."""
     plan = AdaptiveSchedule[Entry](PollPolicy(eager=True), Durations())
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda now: now < 120.0)
     gaps = [b - a for a, b in itertools.pairwise(times) if a > 60.0]
@@ -128,7 +132,7 @@ def test_awaited_first_but_not_alone(kind: Kind) -> None:
 
 @each_kind
 def test_promoted(kind: Kind) -> None:
-    """A bulk task that is promoted comes before the others, and only once."""
+    """A bulk task that becomes interactive is checked before other bulk tasks, and only once."""
     plan = make(PollPolicy(schedule=kind))
     entries = [Entry(str(n), added_at=0.0) for n in range(3)]
     for entry in entries:
@@ -139,7 +143,7 @@ def test_promoted(kind: Kind) -> None:
 
 
 def test_the_likelier_end_goes_first() -> None:
-    """Of two tasks never checked, the one that has more likely ended comes first."""
+    """Of two tasks that were never checked, the one that more likely ended is checked first."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     plan.add(Entry("young", added_at=0.0, created_at=-50.0), 0.0)
     plan.add(Entry("old", added_at=0.0, created_at=-150.0), 0.0)
@@ -224,7 +228,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
         last = asked.get(popped, popped.created_at)
         assert last is None or now >= last + floor - 1e-9
         end = popped.known_since + 200.0
-        # No check is so near the deadline that the last one could not be made there.
+        # No check is so near the deadline that it would delay the last check.
         failed = kind == "backoff" or popped.failures > 0 or popped.created_at is None
         assert failed or not end - floor + SPAN < now < end
         asked[popped] = now
@@ -239,7 +243,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
             due = plan.next_due()
             popped = plan.pop(now)
             if popped is None:
-                # It was due too near its deadline, so it is now due later.
+                # The task was due too near its deadline, so it is now due later.
                 later = plan.next_due()
                 assert later is None or later > now
             else:
@@ -266,7 +270,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
                     plan.discard(entries.pop(n))
         elif step == "promote" and n in inside:
             plan.promote(inside[n])
-    # No entry that is in is lost: given time, each is returned.
+    # Every entry that is still scheduled is returned in the end.
     idle = 0
     while inside:
         due = plan.next_due()
@@ -285,7 +289,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_deadline_check_is_kept(data: st.DataObject) -> None:
-    """With budget to spare, every running task is checked within 2 s after its deadline."""
+    """If the budget suffices, a running task gets its last check within 2 s after its deadline."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=300.0), Durations())
     births = data.draw(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted))
     for n, born in enumerate(births):
@@ -301,7 +305,7 @@ def test_deadline_check_is_kept(data: st.DataObject) -> None:
 
 
 def test_price_rises_with_scarcity() -> None:
-    """The price is higher if the budget is scarce, and None before the first request."""
+    """The price of a request is higher if the budget is scarce; before any request it is None."""
     assert AdaptiveSchedule[Entry](PollPolicy(), Durations()).price is None
     prices: list[float] = []
     for arrivals in (1, 10):  # a second, while 15 requests a second can be made
@@ -324,7 +328,7 @@ def test_price_rises_with_scarcity() -> None:
 
 
 def test_new_plans_apply_while_nothing_is_due() -> None:
-    """After new plans, no task is due later than in a new schedule, even if nothing is due now."""
+    """After learning, tasks are due when a new schedule would check them, even if none was due."""
     durations = Durations()
     for _ in range(300):
         durations.ended("", 0.0, 700.0)
@@ -332,7 +336,7 @@ def test_new_plans_apply_while_nothing_is_due() -> None:
     now = 1000.0
 
     def add_all(to: AdaptiveSchedule[Entry]) -> None:
-        # More cohorts than are placed at once. All were checked a moment ago.
+        # More cohorts than are ranked in one call. Each task was checked a second ago.
         for n in range(3 * Tuning().placed_at_once):
             entry = Entry(str(n), added_at=0.0, created_at=now - 20.0 - 2.0 * n)
             entry.asked_at = entry.seen_at = now - 1.0

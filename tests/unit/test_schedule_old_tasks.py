@@ -1,4 +1,7 @@
-"""The schedules with ids of many days, and with tasks that are past the deadline."""
+"""The adaptive schedule with tasks that are days old or past the deadline.
+
+A *cohort* is a queue of tasks that the schedule treats alike. Cohorts compete for each request.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ DAY = 86_400.0
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
-    """Ids of the last ten days form one cohort, are due at once, and are checked in order."""
+    """Tasks of the last ten days form one cohort, are due at once, and are checked in order."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     count = 2 * LINE_PIECE + 10
     for n in range(count):
@@ -42,7 +45,7 @@ def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
                 promoted.append(entry)
             added += 1
         if second % 100 == 0 and promoted:
-            # Long after it was added.
+            # This entry was added long before.
             plan.promote(promoted.pop(0))
         if second % 10 == 0 and (popped := plan.pop(now)) is not None:
             del wanted[popped.task_id]
@@ -73,7 +76,7 @@ def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
 
 
 def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
-    """Without a deadline, a failed check of a task that is days old is repeated in a minute."""
+    """Without a deadline, a failed check of a task that is days old is repeated within a minute."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
     plan.add(Entry("t", added_at=0.0, created_at=-5 * DAY), 0.0)
     for now in (0.0, 5 * DAY):
@@ -88,7 +91,7 @@ def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
 
 @pytest.mark.parametrize("created_at", [None, -DAY])
 def test_discarded_from_a_line(created_at: float | None) -> None:
-    """Of ids of unknown or great age, discarded ones are not checked, a promoted one once."""
+    """A discarded task of unknown or great age is never checked, and a promoted task only once."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     count = LINE_PIECE + 100
     entries = [Entry(str(n), added_at=0.0, created_at=created_at) for n in range(count)]
@@ -103,7 +106,7 @@ def test_discarded_from_a_line(created_at: float | None) -> None:
 
 
 def test_an_awaited_task_goes_before_thousands_of_old_ids() -> None:
-    """A thousand ids past their deadline do not delay an interactive task that is due."""
+    """A thousand tasks past their deadline do not delay an interactive task that is due."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     for n in range(1000):
         plan.add(Entry(str(n), added_at=0.0, created_at=-DAY), 0.0)

@@ -1,4 +1,4 @@
-"""The parts of the schedules: constants, the heap, shares, the frame, plans. No clock."""
+"""The parts of the schedules: constants, heap, fair share, limits, plans. No clock."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_tuning_at_the_default_interval() -> None:
 
 
 def test_tuning_scales_seconds_only() -> None:
-    """Seconds follow the interval; counts and ratios stay."""
+    """Constants in seconds scale with the interval; counts and ratios do not change."""
     default, doubled = Tuning(), Tuning().scaled(2 * DEFAULT_INTERVAL)
     changed = {
         name
@@ -51,7 +51,7 @@ def test_tuning_scales_seconds_only() -> None:
 @pytest.mark.parametrize("factor", [0.01, 0.5, 2.0])
 @pytest.mark.parametrize("name", Tuning.__struct_fields__)
 def test_tuning_varied(name: str, factor: float) -> None:
-    """A varied constant keeps its type and sign, and a schedule with it returns every entry."""
+    """A varied constant keeps its type and sign, and a schedule that uses it loses no entry."""
     tuning = Tuning().varied(name, factor)
     before, after = getattr(Tuning(), name), getattr(tuning, name)
     assert type(after) is type(before)
@@ -65,7 +65,7 @@ def test_tuning_varied(name: str, factor: float) -> None:
 
 
 def test_tuning_is_used() -> None:
-    """A schedule uses the constants it is given: here, the share of the bulk tasks."""
+    """A schedule uses the constants that it is given, for example the share of the bulk tasks."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations(), Tuning(bulk_share=2))
     for n in range(4):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -89,7 +89,7 @@ def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
     """After any operations, the heap returns its valid items in sorted order."""
     heap = LazyHeap[Item](itertools.count())
     items = [Item() for _ in range(6)]
-    # For each item that is in: its key, and when it was pushed.
+    # For each item in the heap: its key, and the step at which it was pushed.
     model: dict[int, tuple[float, int]] = {}
     for step, (what, number, key) in enumerate(steps):
         if what == "push":
@@ -116,7 +116,7 @@ def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
 
 
 def test_lazy_heaps_that_share_numbers() -> None:
-    """An item that is pushed to another heap leaves the first one."""
+    """An item that is pushed to another heap with the same numbers leaves the first heap."""
     numbers = itertools.count()
     one, other, item = LazyHeap[Item](numbers), LazyHeap[Item](numbers), Item()
     one.push(item, 1.0)
@@ -137,7 +137,7 @@ def test_fair_share() -> None:
 
 
 def test_frame_gives_up() -> None:
-    """A wait ends some intervals after the deadline, one later if the task was older from start."""
+    """A wait ends some intervals after the task's deadline, or after its start if that is later."""
     frame = Frame(PollPolicy(deadline=200.0))
     young = Entry("t", added_at=50.0, created_at=40.0)
     old = Entry("t", added_at=1000.0, created_at=0.0)
@@ -146,7 +146,7 @@ def test_frame_gives_up() -> None:
 
 
 def test_plans_are_shared() -> None:
-    """Each user of the plans learns which kinds were revised since it last looked."""
+    """`revised_since` returns the kinds whose plans were discarded after a given revision."""
     policy, durations, tuning = PollPolicy(), Durations(), Tuning()
     plans = InspectionPlans(durations, Frame(policy), RequestPrice(policy, tuning), tuning)
     before = {kind: plans.plan(kind, interactive=False) for kind in ("a", "b")}
@@ -165,7 +165,7 @@ def test_plans_are_shared() -> None:
 
 
 def test_refits_are_apart() -> None:
-    """Plans are revised at most every two seconds, however much is learnt."""
+    """Plans are discarded at most every two seconds, however many new durations are observed."""
     policy, durations, tuning = PollPolicy(), Durations(), Tuning()
     plans = InspectionPlans(durations, Frame(policy), RequestPrice(policy, tuning), tuning)
     revised = list[float]()
@@ -181,7 +181,7 @@ def test_refits_are_apart() -> None:
 
 
 def test_price_of_an_eager_policy() -> None:
-    """The price rises while tasks are due, falls while the budget is idle, and stays above 0."""
+    """The price rises while tasks are due, falls while nothing is due, and stays above 0."""
     price = RequestPrice(PollPolicy(eager=True), Tuning())
     start = price.least
     price.adjust(is_idle=False)

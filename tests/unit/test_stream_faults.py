@@ -1,4 +1,4 @@
-"""Streams while the server misbehaves: replies that cannot be read, and no credits."""
+"""Streams with a server that sends unreadable replies, and with an account without credits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from suno_async import JobOutcome, SunoClient
     from suno_async._protocol.requests import Request
 
-#: Bodies of replies to a create that contain no task id that could be read.
+#: Bodies of replies to a create from which no task id can be read.
 MALFORMED = {
     "bad UTF-8": b'{"code": 200, "data": {"task_id": "\xff\xfe"',
     "bad UTF-8 alone": b"\xff\xfe\xfd",
@@ -53,8 +53,8 @@ class Shop(Server):
     """A server whose tasks succeed at their first check, and whose creates cost one credit.
 
     Attributes:
-        credits: The credits of the account.
-        malformed: The body of the reply to a create, by the prompt of its job.
+        credit: The credits of the account.
+        malformed: A body that replaces the reply to a create, by the prompt of the job.
     """
 
     def __init__(self, credit: int = 1_000) -> None:
@@ -79,7 +79,7 @@ class Shop(Server):
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> None:
-    """Such an input yields an unknown outcome and is not sent again; the others succeed."""
+    """A create with an unreadable reply ends as unknown and is not repeated; other jobs succeed."""
     server = Shop()
     server.malformed = {"3": body, "20": body}
     created: list[Creation] = []
@@ -105,7 +105,7 @@ def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> 
 
 
 def test_a_pipeline_waits_for_credits() -> None:
-    """After a top-up, a pipeline that waited for credits goes on, and each job succeeds once."""
+    """After a top-up, a pipeline that waited for credits continues, and each job succeeds once."""
     server = Shop(credit=5)
 
     async def main() -> list[JobOutcome]:
@@ -118,14 +118,14 @@ def test_a_pipeline_waits_for_credits() -> None:
         async with server.client() as suno:
             taking = asyncio.ensure_future(take(suno))
             await asyncio.sleep(60)
-            # Tasks that were created are finished while the creates wait.
+            # The tasks that were created end while the other creates wait.
             assert len(taken) == 5
             refused = server.count("CreateTask")
             await asyncio.sleep(300)
             assert len(taken) == 5
             assert server.count("CreateTask") == refused
             assert 9 <= server.count("balance") <= 13
-            server.credit = 10  # again too few
+            server.credit = 10  # still too few for all jobs
             await asyncio.sleep(120)
             assert len(taken) == 15
             server.credit = 100
@@ -141,7 +141,7 @@ def test_a_pipeline_waits_for_credits() -> None:
 
 @pytest.mark.parametrize("topped_up", [False, True])
 def test_closing_while_a_pipeline_waits_for_credits(*, topped_up: bool) -> None:
-    """A close ends the wait for credits at once, and every input that was read is reported."""
+    """`close` ends the wait for credits at once, and every input that was read is reported."""
     server = Shop(credit=3)
     created: list[Creation] = []
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Lost(Exception):  # noqa: N818 (no error of the library's)
-    """Ends a task group from inside."""
+    """Raised by one task to end its task group."""
 
 
 async def by_cancel(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
@@ -48,12 +48,12 @@ async def by_timeout(work: Coroutine[Any, Any, TaskHandle], after: float) -> Tas
 
 
 async def by_wait_for(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Let the older form of a timeout end the create."""
+    """Let `asyncio.wait_for` end the create."""
     return await asyncio.wait_for(work, after)
 
 
 async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Let a task group end the create, because a sibling failed."""
+    """Let a task group cancel the create because another of its tasks fails."""
 
     async def fail() -> None:
         await asyncio.sleep(after)
@@ -74,6 +74,7 @@ async def by_inner_task(work: Coroutine[Any, Any, TaskHandle], after: float) -> 
     return await by_cancel(outer(), after)
 
 
+#: Ways to end a create after some seconds.
 WAYS: list[Callable[[Coroutine[Any, Any, TaskHandle], float], Awaitable[TaskHandle]]] = [
     *(by_cancel, by_timeout, by_wait_for, by_group, by_inner_task)
 ]
@@ -85,7 +86,7 @@ async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) ->
 
     async def one(number: int) -> TaskHandle:
         work = suno.create(GenerateMusic(prompt=f"song {number}"))
-        # Many moments stand right at an await: 0 cancels before the first step.
+        # About half of the creates are cancelled at once, at or before their first await.
         after = draw.choice([0.0, draw.uniform(0.0, longest)])
         return await draw.choice(WAYS)(work, after)
 
@@ -97,7 +98,7 @@ async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) ->
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
-    """Of 2,000 creates cancelled at every await, each task at the server is reported."""
+    """If 2,000 creates are cancelled at random moments, each task of the server is reported."""
     server = Server()
     reported: list[Creation] = []
 
@@ -120,7 +121,7 @@ def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
 
 
 async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
-    """With real connections, each task at the sandbox is also reported by its id."""
+    """With real connections, too, each task of the sandbox is reported with its id."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
     reported: list[Creation | PersonaCreation] = []
     async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
@@ -137,7 +138,7 @@ async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) 
 
 
 def test_cancelled_while_planned() -> None:
-    """A create that waits for its permit and is cancelled is never sent and costs no permit."""
+    """A create that is cancelled while it waits for a permit is never sent and uses no permit."""
     server = Server()
     reported: list[Creation] = []
 
@@ -159,7 +160,7 @@ def test_cancelled_while_planned() -> None:
 
 
 def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
-    """A create that is cancelled in flight ends in the background, is reported once and logged."""
+    """A create cancelled in flight ends in the background, is logged, and is reported once."""
     server = Server(delay=1.0)
     reported: list[Creation] = []
 
@@ -181,7 +182,7 @@ def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("code", [429, 455])
 def test_an_abandoned_create_is_not_retried(code: int) -> None:
-    """A create that is cancelled in flight and then gets a 429 is not retried."""
+    """A create that is cancelled in flight and then gets a 429 or a 455 is not retried."""
     server = Server(delay=1.0)
     reported: list[Creation] = []
     server.answer = lambda _: reply(None, code)
@@ -199,7 +200,7 @@ def test_an_abandoned_create_is_not_retried(code: int) -> None:
 
 
 def test_close_waits_for_creates_in_flight() -> None:
-    """Closing drops planned creates, waits for those in flight, and reports each one sent."""
+    """`close` drops unsent creates, waits for creates in flight, and reports each create sent."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -266,7 +267,7 @@ def test_a_cancelled_close_can_be_completed() -> None:
 
 
 def test_calls_that_wait_for_the_budget_end_at_close() -> None:
-    """Closing ends every direct call with `ClientClosedError`, wherever it waits."""
+    """`close` ends every direct call with `ClientClosedError`, wherever the call waits."""
     server = Server(delay=0.5)
 
     async def main() -> None:
@@ -286,7 +287,7 @@ def test_calls_that_wait_for_the_budget_end_at_close() -> None:
 
 
 def test_a_pause_fails_no_input_of_a_stream() -> None:
-    """Streams wait for the end of a pause; a direct create that cannot wait raises at once."""
+    """Streams wait for the end of a pause; a direct call that cannot wait raises at once."""
     server = Server()
     down = True
 
@@ -312,7 +313,7 @@ def test_a_pause_fails_no_input_of_a_stream() -> None:
                     await call
                 assert caught.value.retry_after == pytest.approx(115, abs=1)
             assert loop.time() - began < 0.01
-            # Longer than any retry.
+            # This is much longer than `retry_for`.
             await asyncio.sleep(500)
             down = False
             creations = [await first, *[each async for each in stream]]

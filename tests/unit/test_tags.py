@@ -70,7 +70,7 @@ def wav() -> bytes:
 
 
 def flac_file() -> bytes:
-    """Return a FLAC file: its stream information, and bytes in the place of frames."""
+    """Return a FLAC file: stream information, and 1,000 bytes in place of audio frames."""
     stream = struct.pack(">HH", 4096, 4096) + bytes(6)
     rate = (44_100 << 44) | (1 << 41) | (15 << 36) | 500
     return b"fLaC\x80\x00\x00\x22" + stream + struct.pack(">Q", rate) + bytes(16) + AUDIO
@@ -84,7 +84,7 @@ def opened(kind: Any, path: Path) -> Any:  # noqa: ANN401 (mutagen has no comple
 def write(
     path: Path, track: Track | None, info: TaskInfo | None = None, cover: bytes | None = None
 ) -> None:
-    """Write everything that is known into a file."""
+    """Write all tags of a song, or of another result, into a file."""
     tags.write_tags(path, tags_of(track, info, cover))
 
 
@@ -113,7 +113,7 @@ def test_mp3(tmp_path: Path, cover: bytes, mime: str) -> None:
 
 
 def test_m4a(tmp_path: Path) -> None:
-    """An MP4 file gets its atoms, and the offsets still point at the audio."""
+    """An MP4 file gets its tags as atoms, and the offsets still point at the audio."""
     path = tmp_path / "song.m4a"
     path.write_bytes(m4a())
     write(path, TRACK, None, PNG)
@@ -132,7 +132,7 @@ def test_m4a(tmp_path: Path) -> None:
 
 
 def test_wav(tmp_path: Path) -> None:
-    """A WAV file gets ID3 tags, and its samples stay."""
+    """A WAV file gets ID3 tags, and its samples do not change."""
     path = tmp_path / "song.wav"
     path.write_bytes(wav())
     write(path, TRACK, None, PNG)
@@ -144,7 +144,7 @@ def test_wav(tmp_path: Path) -> None:
 
 
 def test_flac(tmp_path: Path) -> None:
-    """A FLAC file gets comments and a picture, and its frames stay."""
+    """A FLAC file gets comments and a picture, and its frames do not change."""
     path = tmp_path / "song.flac"
     path.write_bytes(flac_file())
     write(path, TRACK, None, JPEG)
@@ -177,12 +177,12 @@ def record(**given: object) -> TaskInfo:
     ],
 )
 def test_lyrics(given: dict[str, object], lyrics: str) -> None:
-    """A prompt is not written as lyrics."""
+    """The lyrics are those of the input or of the song, but never the prompt of the job."""
     assert tags_of(TRACK, record(**given)).lyrics == lyrics
 
 
 def test_a_file_without_a_song(tmp_path: Path) -> None:
-    """A stem gets the id of its task and the model, and nothing that is unknown."""
+    """The file of a stem gets the id of its task and the model, and no empty tags."""
     path = tmp_path / "vocals.mp3"
     path.write_bytes(MP3)
     write(path, None, record())
@@ -192,7 +192,7 @@ def test_a_file_without_a_song(tmp_path: Path) -> None:
 
 
 def test_tags_are_replaced(tmp_path: Path) -> None:
-    """A second call replaces its own tags, and keeps the cover and foreign tags."""
+    """A second call replaces the tags of the first call, and keeps the cover and all other tags."""
     path = tmp_path / "song.mp3"
     path.write_bytes(MP3)
     write(path, TRACK, None, PNG)
@@ -223,7 +223,7 @@ def test_tags_are_replaced(tmp_path: Path) -> None:
 def test_files_that_cannot_be_tagged(
     tmp_path: Path, content: bytes, cover: bytes | None, problem: str
 ) -> None:
-    """A file that is damaged or of another kind is an error."""
+    """A damaged file, another kind of file, and another kind of cover raise `DownloadError`."""
     path = tmp_path / "song.mp3"
     path.write_bytes(content)
     with pytest.raises(DownloadError, match=problem):
@@ -231,7 +231,7 @@ def test_files_that_cannot_be_tagged(
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
-    """A missing file is a `DownloadError`."""
+    """A missing file raises `DownloadError`."""
     with pytest.raises(DownloadError, match="cannot write tags: No such file"):
         write(tmp_path / "gone.mp3", TRACK)
 
@@ -254,7 +254,7 @@ def test_extras_are_not_imported() -> None:
 
 @pytest.mark.parametrize("content", [MP3[:2000], m4a(), wav(), flac_file()])
 def test_damaged_files(tmp_path: Path, content: bytes) -> None:
-    """A damaged file is tagged or raises `DownloadError`; nothing else happens."""
+    """A damaged file is tagged or raises `DownloadError`, and no other error."""
     draw = random.Random(40)
     path = tmp_path / "song"
     for _ in range(150):

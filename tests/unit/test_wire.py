@@ -1,4 +1,4 @@
-"""Task records, refusals and damaged replies, as bytes."""
+"""Task records, refusals and damaged replies, decoded from bytes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ RECORD: dict[str, Any] = {
 
 
 def envelope(data: object, code: object = 200, **more: object) -> bytes:
-    """Return the body of a reply."""
+    """Return the body of a reply in the API's envelope."""
     return json.dumps({"code": code, "message": "m", "data": data, **more}).encode()
 
 
@@ -145,7 +145,7 @@ def test_times_outside_the_century(when: float) -> None:
 @pytest.mark.parametrize("token", [b"1e400", b"-1e400", b"9" * 4301, b"NaN", b"-Infinity"])
 @pytest.mark.parametrize("name", ["create_at", "credits", "never_heard_of", "task_id", "code"])
 def test_numbers_that_do_not_fit(token: bytes, name: str) -> None:
-    """A number that does not fit a float makes only its own field None, in any position."""
+    """A number that does not fit a float affects only its own field, in any position."""
     body = envelope(RECORD | {name: "@"}) if name != "code" else envelope(RECORD, "@")
     info = read_task_info(200, {}, body.replace(b'"@"', token), "t1")
     assert (info.status, info.task_id, len(info.tracks)) == (TaskStatus.SUCCESS, "t1", 1)
@@ -165,7 +165,7 @@ def test_numbers_that_do_not_fit(token: bytes, name: str) -> None:
     ],
 )
 def test_damaged_title(damage: bytes, title: str) -> None:
-    """A title that is not valid UTF-8 or JSON does not hide the finished task."""
+    """A title that is not valid UTF-8 or JSON does not make the record unreadable."""
     body = envelope(RECORD).replace(b"Rain", damage)
     info = read_task_info(200, {}, body, "t1")
     assert (info.status, info.duration_s, info.raw) == (TaskStatus.SUCCESS, 86.0, body)
@@ -182,7 +182,7 @@ def test_byte_order_mark() -> None:
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 400, 900])
 def test_deep_nesting(depth: int) -> None:
-    """Free-form fields are cut where their nesting is too deep to copy."""
+    """A free-form field is cut where its nesting is too deep for `copy.deepcopy`."""
     deep = b"[" * depth + b"]" * depth
     record = RECORD | {"param": {"model": "m", "input": {"a": 1, "deep": "@"}}}
     record |= {"result": RECORD["result"] | {"usage": {"b": 2, "deep": "@"}}}
@@ -198,7 +198,7 @@ def test_deep_nesting(depth: int) -> None:
 
 
 def test_nesting_that_is_kept() -> None:
-    """Nesting as deep as in a JSON Schema is kept unchanged."""
+    """Nesting of up to `MAX_DEPTH` levels is kept unchanged."""
     value: object = 1
     for _ in range(MAX_DEPTH - 1):
         value = [value]
@@ -207,7 +207,7 @@ def test_nesting_that_is_kept() -> None:
 
 
 def test_hostile_sizes() -> None:
-    """A huge reply is cut to a realistic size and is not parsed a second time."""
+    """A huge reply is cut to a realistic size; a huge reply that is damaged raises."""
     record: dict[str, Any] = RECORD | {
         "result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}
     }
@@ -227,7 +227,7 @@ def test_hostile_sizes() -> None:
 
 
 def test_damaged_create() -> None:
-    """The id of a paid task is read from a damaged reply, unless the id itself is damaged."""
+    """The id of a paid task is read from a damaged reply if the id and the structure are valid."""
     body = envelope({"task_id": "t1", "x": "@"})
     assert read_created(200, {}, body.replace(b'"m"', b'"\xff"')) == "t1"
     assert read_created(200, {}, body.replace(b'"@"', b"1e400")) == "t1"
@@ -250,14 +250,14 @@ def test_damaged_create() -> None:
 
 @pytest.mark.parametrize("word", [7, 2.5, 10**30])
 def test_status_that_is_a_number(word: float) -> None:
-    """A numeric status is unknown, so the task has not ended."""
+    """A numeric status counts as unknown, so the wait for the task continues."""
     info = read_task_info(200, {}, envelope(RECORD | {"status": word}))
     assert (info.status, info.raw_status) == (TaskStatus.UNKNOWN, str(word))
 
 
 @pytest.mark.parametrize("data", [[RECORD], "text", 7, RECORD | {"status": [1]}])
 def test_no_record(data: object) -> None:
-    """A list of records, or a record without a status, is not a record."""
+    """Data that is not an object, or has no status as text, raises `ResponseError`."""
     with pytest.raises(ResponseError):
         read_task_info(200, {}, envelope(data), "t1")
 

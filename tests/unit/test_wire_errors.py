@@ -38,7 +38,7 @@ JSON = st.recursive(
 @pytest.mark.parametrize("code", sorted(CODES))
 @pytest.mark.parametrize("style", ["status", "envelope", "both", "text"])
 def test_every_code(code: int, style: str) -> None:
-    """Each code has its class, as HTTP status, envelope code, both, or a numeric string."""
+    """Each code raises its class as HTTP status, envelope code, both, or a numeric string."""
     status = 200 if style in {"envelope", "text"} else code
     sent = {"status": 200, "text": str(code)}.get(style, code)
     body = b"<html>no</html>" if style == "status" else envelope(None, sent, errors=["e"])
@@ -65,7 +65,7 @@ def test_generation_failed_is_a_record() -> None:
 
 
 def test_failure_reason() -> None:
-    """A failed record gives the reason that is in its result."""
+    """The record of a failed task has the code and the message that are in its result."""
     failed = RECORD | {"status": "failed", "result": {"code": 501, "message": "copyright"}}
     info = read_task_info(200, {}, envelope(failed))
     assert info.failure is not None
@@ -87,7 +87,7 @@ def test_failure_reason() -> None:
     ],
 )
 def test_unreadable(body: bytes) -> None:
-    """A body that is not a reply raises a `ResponseError` with the start of the body."""
+    """A body that cannot be read raises a `ResponseError` with the start of the body."""
     with pytest.raises(ResponseError) as caught:
         read_task_info(200, {}, body, "t1")
     assert len(caught.value.body_start) <= 200
@@ -95,13 +95,13 @@ def test_unreadable(body: bytes) -> None:
 
 
 def test_another_tasks_record() -> None:
-    """The record of another task is refused."""
+    """The record of another task raises `ResponseError`."""
     with pytest.raises(ResponseError):
         read_task_info(200, {}, envelope(RECORD), "t2")
 
 
 def test_unknown_codes() -> None:
-    """An unknown 5xx is a `ServerError`, any other unknown code an `APIError`."""
+    """An unknown 5xx raises `ServerError`, and any other unknown code raises `APIError`."""
     with pytest.raises(ServerError):
         read_balance(599, {}, b"")
     with pytest.raises(APIError) as caught:
@@ -111,7 +111,7 @@ def test_unknown_codes() -> None:
 
 @given(data=JSON, code=JSON, status=st.integers(100, 599))
 def test_any_json(data: object, code: object, status: int) -> None:
-    """For any JSON, readers raise only our own errors."""
+    """For any JSON, readers raise only `SunoError`."""
     for read in (read_task_info, read_created, read_balance):
         with contextlib.suppress(SunoError):
             read(status, {}, envelope(data, code))
@@ -125,14 +125,14 @@ def test_any_json(data: object, code: object, status: int) -> None:
     )
 )
 def test_any_field_of_any_shape(record: dict[str, Any]) -> None:
-    """A field of any shape never makes the record lose its status."""
+    """A field of an unexpected shape does not change the status of the record."""
     record["status"] = "running"
     assert read_task_info(200, {}, envelope(record), "").status is TaskStatus.RUNNING
 
 
 @given(body=st.binary(max_size=300), status=st.integers(100, 599))
 def test_any_bytes(body: bytes, status: int) -> None:
-    """For any bytes, readers raise only our own errors."""
+    """For random bytes, `read_created` raises only `SunoError`."""
     with pytest.raises(SunoError):
         read_created(status, {}, body)
 

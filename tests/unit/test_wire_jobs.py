@@ -1,4 +1,4 @@
-"""Estimates, models, personas, uploads and the results of each kind, as bytes."""
+"""Requests and replies of estimates, models, personas and uploads; results of each kind of job."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_estimate(data: object, estimate: Estimate) -> None:
 
 @pytest.mark.parametrize("price", [None, -1, "nan", "inf", True, [], 10**400])
 def test_no_price(price: object) -> None:
-    """An invalid price is an error, because a negative one would pass every limit."""
+    """An invalid price is an error, because a negative price would pass every credit limit."""
     for name in ("credits", "estimated_credits"):
         with pytest.raises(ResponseError):
             read_estimate(200, {}, envelope({name: price, "balance": 50}))
@@ -86,7 +86,7 @@ def test_models() -> None:
 
 
 def test_schema() -> None:
-    """A schema keeps what the server sends; a missing name is the name that was asked for."""
+    """A schema has the fields that the server sent; a missing name is the requested name."""
     data = {"input_schema": {"type": "object"}, "required_input_fields": ["prompt"]}
     schema = read_schema(200, {}, envelope(data), "suno/x")
     assert (schema.model, schema.input_schema) == ("suno/x", {"type": "object"})
@@ -94,7 +94,7 @@ def test_schema() -> None:
 
 
 def test_upload_target() -> None:
-    """Both URLs are read, and the secret one appears in no repr and no error."""
+    """Both URLs are read, and the secret upload URL appears in no repr and no error."""
     data = {"presigned_url": "https://store/secret", "file_url": "https://cdn/f.mp3"}
     target = read_upload(200, {}, envelope(data))
     assert target == UploadTarget("https://store/secret", "https://cdn/f.mp3")
@@ -120,7 +120,7 @@ def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader o
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("code", [401, 402, 404, 422, 429, 455, 500, 505])
 def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of many types)
-    """The refusals of every endpoint give the contract's errors, by HTTP status and by envelope."""
+    """Every reader raises the error of a code, with the HTTP status 200 or the code as status."""
     for status in (200, code):
         with pytest.raises(APIError) as caught:
             read(status, {}, envelope(None, code))
@@ -152,7 +152,7 @@ def test_requests() -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "suno/../x", "suno//x", "a?b", "a b", "/x", "x/"])
 def test_model_names(name: str) -> None:
-    """A name that would change the path is refused."""
+    """A model name that would change the path of the request raises."""
     with pytest.raises(InvalidInputError):
         schema_request(name)
 
@@ -164,7 +164,7 @@ def info_of(kind: str, **result: object) -> Any:  # noqa: ANN401 (shortens the t
 
 
 def test_stems() -> None:
-    """A vocal separation gives stems with the names of the server."""
+    """The stems of a vocal separation have the names that the server sent."""
     info = info_of(SeparateVocals.KIND, media_info={"vocals": "https://v", "odd one": "https://o"})
     assert dict(info.stems) == {"vocals": "https://v", "odd one": "https://o"}
     assert (info.tracks, info.video_url, len(info.stems)) == ((), None, 2)
@@ -188,7 +188,7 @@ def test_media_urls(name: str, urls: object) -> None:
 
 
 def test_tracks_lead_on() -> None:
-    """A track's methods fill in ids, model and title unless they are given."""
+    """A track's methods fill in the ids, the model and the title unless the caller gives them."""
     item = {"suno_id": "s1", "title": "Rain", "model_name": "chirp-fenix", "duration": 100}
     (track,) = info_of(GenerateMusic.KIND, suno_data=[item]).tracks
     assert isinstance(track, Track)
@@ -209,14 +209,14 @@ def test_tracks_lead_on() -> None:
 
 
 def test_song_options() -> None:
-    """The options of a track's methods are the fields that every song has."""
+    """`SongOptions` has the fields of `GenerateMusic`, which the other song jobs have, too."""
     options = set(SongOptions.__annotations__)
     assert options == set(GenerateMusic.__struct_fields__)
     assert set(ExtendMusic.__struct_fields__) > options < set(CoverMusic.__struct_fields__)
 
 
 def test_every_kind_names_what_it_lacks() -> None:
-    """An input of blanks is refused, with one problem for each field that its kind requires."""
+    """An input with blank fields has one problem for each field that its kind requires."""
     for kind in KINDS.values():
         blanks: dict[str, Any] = dict.fromkeys(kind.REQUIRED, " ")
         problems = kind(**blanks).problems()
