@@ -1,1 +1,1 @@
-"""The test suite: pure code by value, everything else against a sandbox."""
+"""The test suite. Pure code is tested without I/O, everything else against a sandbox."""

@@ -17,7 +17,7 @@ from suno_async.sandbox import Sandbox
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-# Nothing here depends on how fast the machine is or on what an earlier run left behind.
+# The results depend neither on the speed of the machine nor on earlier runs.
 settings.register_profile(
     "ci",
     derandomize=True,
@@ -31,14 +31,15 @@ settings.register_profile(
 )
 settings.load_profile("ci")
 
+#: How many times faster than real time the sandbox runs.
 SCALE = 400.0
-#: The default policy, compressed. Its deadline is a minute of real time: on a busy machine a wait
-#: must not end because of the clock.
+#: The default policy with shorter times to match `SCALE`. Only its deadline is a minute of real
+#: time, so that no wait times out on a busy machine.
 FAST = PollPolicy(deadline=60 * SCALE).scaled(SCALE)
 
 
 class _Response(ClientResponse):
-    # aiohttp 3.14 wants a stream writer, aioresponses 0.7.9 gives none (aioresponses#289).
+    # aiohttp 3.14 requires a stream writer, but aioresponses 0.7.9 passes none (aioresponses#289).
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (passed on)
         kwargs.setdefault("stream_writer", Mock())
         super().__init__(*args, **kwargs)
@@ -61,6 +62,6 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def suno(sandbox: Sandbox) -> AsyncIterator[SunoClient]:
-    """Open a client for the sandbox, with intervals as short as its jobs."""
+    """Open a client for the sandbox, with poll intervals that match its short jobs."""
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as client:
         yield client

@@ -1,4 +1,4 @@
-"""A host of files that cuts connections, changes files and sends wrong headers, as a test says."""
+"""A file host that cuts connections, changes files and sends wrong headers, as a test sets it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class FileHost:
         body: The file.
         bodies: Other files, by path.
         headers: Further headers of complete replies.
-        ranges: Whether it understands Range.
+        ranges: Whether the host supports Range requests.
         cuts: For each request in turn, after how many bytes of the body the connection breaks.
-        statuses: For each request in turn, the status; 200 after that.
-        paths: Status by path, in place of `statuses`.
-        locations: Redirects, by path.
+        statuses: For each request in turn, the status. When the list is empty, the status is 200.
+        paths: Statuses by path. They override `statuses`.
+        locations: Targets of redirects, by path.
         requests: The headers of each request, in lower case, with the path under ``:path``.
         arrived: Set at each request.
-        hold: If set, the rest of a body waits for it after the first 1000 bytes.
+        hold: If not None, each reply stops after 1000 bytes of its body until this event is set.
         chunked: Send the body in one chunk, without Content-Length.
         url: The URL of the host.
     """
@@ -59,7 +59,7 @@ class FileHost:
 
     @contextlib.asynccontextmanager
     async def serving(self, host: str = "127.0.0.1") -> AsyncGenerator[FileHost]:
-        """Serve until the block ends."""
+        """Serve until the block ends; yield this host."""
         server = await asyncio.start_server(self._serve, host, 0)
         self.url = f"http://{host}:{server.sockets[0].getsockname()[1]}"
         try:

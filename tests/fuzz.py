@@ -1,8 +1,8 @@
 """Search for failures with fresh seeds until the time is up: ``python -m tests.fuzz``.
 
-Each round runs four searches under one seed: the property tests, the creates through a proxy that
-breaks connections, the readers of replies, and streams under random faults. The first failure ends
-the search with exit code 1 and the command that repeats it.
+Each round runs four searches with one seed: the property tests, creates through a proxy that breaks
+connections, the decoding of damaged replies, and streams with random faults. After the first
+failure, the program prints the command that repeats it, and ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 #: Seconds after which a search that does not end counts as a failure.
 HANGS = 900
 
-#: Programs that search for a number of seconds, and that number in a round.
+#: Programs that search for a given time, and this time in seconds for each round.
 TIMED = {"tests.fuzz_readers": 20, "tests.fuzz_streams": 60}
 
 
@@ -39,7 +39,7 @@ class Search(NamedTuple):
         return shlex.join([*given, sys.executable, *self.words])
 
     def fails(self) -> bool:
-        """Run it, and print its output if it fails."""
+        """Run the command and return whether it fails. If it does, print its output."""
         try:
             ended = subprocess.run(  # noqa: S603 (our own programs)
                 [sys.executable, *self.words],
@@ -61,7 +61,7 @@ class Search(NamedTuple):
 
 
 def searches(seed: int, seconds: float) -> list[Search]:
-    """Return the searches of one round; `seconds` are left for them."""
+    """Return the searches of one round, if `seconds` are left before the end of the program."""
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (
         *pytest,
@@ -83,7 +83,7 @@ def main() -> int:
     """Search until the time is up; return 1 after the first failure."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, help="Of the first round; later ones count up.")
+    parser.add_argument("--seed", type=int, help="seed of the first round; each later round adds 1")
     options = parser.parse_args()
     seed: int = secrets.randbelow(2**31) if options.seed is None else options.seed
     ends = time.monotonic() + 60 * options.minutes

@@ -1,9 +1,9 @@
-"""Feed damaged replies to every reader until one raises or returns what it must not.
+"""Pass damaged replies to every reader until one raises a wrong error or returns a wrong value.
 
 python -m tests.fuzz_readers --seconds N [--seed S]
 
-Prints the seed and the reply of a finding, and exits with 1. `make test` runs the same check on
-fixed seeds.
+A reader is a function that decodes a reply. After a failure, the program prints the seed and the
+reply, and ends with exit code 1. `make test` runs the same check on fixed seeds.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ import traceback
 
 from tests.mutations import check, mutations
 
-#: Replies drawn from one seed, so that a finding is quick to repeat.
+#: Number of replies for each seed. It is small, so that a failure is quick to repeat.
 BATCH = 1_000
 
 
 def find(seed: int, count: int = BATCH) -> str | None:
-    """Check the first replies of a seed; describe the first finding, if there is one."""
+    """Check the first `count` replies of a seed; describe the first failure, or return None."""
     for number, reply in enumerate(itertools.islice(mutations(seed), count)):
         try:
             check(reply)
-        except Exception:  # noqa: BLE001 (every exception is a finding)
+        except Exception:  # noqa: BLE001 (every exception is a failure)
             return f"seed {seed}, reply {number}: {reply!r}\n{traceback.format_exc()}"
     return None
 
 
 def main() -> None:
-    """Search until the time is over or something is found."""
+    """Search until the time is over or a check fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz_readers")
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, help="where to start; drawn if absent")
+    parser.add_argument("--seed", type=int, help="the first seed; random by default")
     given = parser.parse_args()
     first = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
     print(f"readers: from seed {first}, {given.seconds:g} s", flush=True)  # noqa: T201 (a command)

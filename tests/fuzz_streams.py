@@ -2,9 +2,10 @@
 
 python -m tests.fuzz_streams --seconds N [--seed S]
 
-Each seed is one scenario in virtual time: a server with random replies, a client, a stream, single
-creates and personas beside it, and a random end: nothing, a cancellation or a close. Prints the
-seed of a finding, and exits with 1. `make test` runs the same check on fixed seeds.
+Each seed is one scenario in virtual time. A client of a server with random replies runs one stream,
+and also creates single songs and personas. The stream ends, is cancelled, or the client is closed.
+After a failure, the program prints the seed, and ends with exit code 1. `make test` runs the same
+check on fixed seeds.
 """
 
 from __future__ import annotations
@@ -49,26 +50,26 @@ if TYPE_CHECKING:
     from suno_async._protocol.requests import Request
     from suno_async.limits import Permit
 
-#: Virtual seconds after which something that should end counts as hanging. A pipeline may wait for
+#: Virtual seconds after which a call that has not ended counts as hanging. A pipeline may wait for
 #: each task until the deadline of 20 minutes, with pauses between the creates.
 HANGS = 50_000.0
 
 #: Codes with which the server refuses requests.
 REFUSALS = (401, 402, 403, 404, 422, 429, 429, 455, 500, 503)
 
-#: Bodies of replies that nothing can be read from.
+#: Bodies of replies that cannot be decoded, or that contain no result.
 GARBAGE = (b"", b"\xff\xfe", b"<html>", b"null", b'{"code": 1e400}', b'{"code": 200, "data": {}}')
 
 
 class UserError(Exception):
-    """An error of a function of the user."""
+    """An error that a function of the user raises."""
 
 
 class HostileServer(Server):
     """Answers with random replies and failures.
 
     Attributes:
-        lost: Names of the jobs whose replies did not arrive, or could not be read.
+        lost: Names of the jobs and personas whose replies did not arrive, or could not be read.
     """
 
     def __init__(self, draw: random.Random) -> None:
@@ -140,12 +141,25 @@ def name_of(request: Request) -> str:
 
 
 def name_in(job: Any) -> str:  # noqa: ANN401 (a job or a persona)
-    """Return the same name from an input."""
+    """Return the same name from a job or a persona."""
     return str(job.name if isinstance(job, GeneratePersona) else job.prompt)
 
 
 class Scenario:
-    """One client with one stream, and what became of everything."""
+    """One client with one stream and some single creates.
+
+    Attributes:
+        draw: Source of all random choices.
+        server: The server.
+        reported: What the `on_creation` of the client received.
+        known: How often the `on_creation` of the stream was called, by the index of the input.
+        taken: How many items the stream yielded, by the index of the input.
+        received: Ids that single creates of songs returned.
+        read: Number of inputs that the stream read.
+        sent_at_close: Number of requests at the time when `end` closed the client; None if it was
+            closed later.
+        fails: Probability with which a function of the user raises.
+    """
 
     def __init__(self, seed: int) -> None:
         self.draw = random.Random(seed)
@@ -163,21 +177,21 @@ class Scenario:
         await asyncio.sleep(self.draw.choice([0, self.draw.uniform(0, longest)]))
 
     async def report(self, creation: Creation | PersonaCreation) -> None:
-        """Be the `on_creation` of the client."""
+        """Take the place of the `on_creation` of the client."""
         self.reported.append(creation)
         await self.pause(2)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def note(self, creation: Creation) -> None:
-        """Be the `on_creation` of the stream."""
+        """Take the place of the `on_creation` of the stream."""
         self.known[creation.index] += 1
         await self.pause(1)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def change(self, submission: Submission) -> None:
-        """Be the `on_submission` of the stream."""
+        """Take the place of the `on_submission` of the stream."""
         assert submission.state in {SubmissionState.SENDING, SubmissionState.PLANNED}
         await self.pause(1)
         if self.draw.random() < self.fails / 2:
@@ -235,7 +249,7 @@ class Scenario:
                 self.received.add((await suno.create(GenerateMusic(prompt=name))).id)
 
     async def end(self, suno: SunoClient, taking: asyncio.Task[None]) -> None:
-        """Let the stream end, cancel it, or close the client."""
+        """Let the stream end, cancel it, close the client, or cancel the close."""
         draw = self.draw
         how = draw.choice([*["wait"] * 4, "cancel", "cancel twice", "close", "close twice", "cut"])
         if how != "wait":
@@ -256,12 +270,12 @@ class Scenario:
             await within(asyncio.wait([closing]))
 
     async def turns(self) -> None:
-        """Let the loop turn a few times."""
+        """Let the event loop run a few iterations."""
         for _ in range(self.draw.randrange(8)):
             await asyncio.sleep(0)
 
     async def run(self) -> None:
-        """Run the scenario, and check what became of everything."""
+        """Run the scenario, and check all results."""
         draw = self.draw
         limiter = LocalLimiter()
         suno = self.server.client(
@@ -278,7 +292,7 @@ class Scenario:
         sent = len(self.server.requests) if self.sent_at_close is None else self.sent_at_close
         for each in (taking, *singles):
             self.check_error(None if each.cancelled() else each.exception())
-        # Windows of the limiter and pauses end, and nothing is sent any more.
+        # Wait until every window and pause of the limiter is over. Nothing may be sent then.
         await asyncio.sleep(200)
         assert len(self.server.requests) == sent, "sent after the close"
         self.check_ids()
@@ -322,7 +336,7 @@ class Scenario:
 
 
 async def within(work: Awaitable[Any]) -> Any:  # noqa: ANN401 (whatever it returns)
-    """Await something that must end."""
+    """Await `work`, and raise if it does not end within `HANGS` seconds."""
     task = asyncio.ensure_future(work)
     _, pending = await asyncio.wait([task], timeout=HANGS)
     if pending:
@@ -332,23 +346,23 @@ async def within(work: Awaitable[Any]) -> Any:  # noqa: ANN401 (whatever it retu
 
 
 def find(seed: int) -> str | None:
-    """Run the scenario of a seed; describe the finding, if there is one."""
+    """Run the scenario of a seed; describe the failure, or return None."""
     try:
         run_virtual(Scenario(seed).run())
-    except Exception:  # noqa: BLE001 (every exception is a finding)
+    except Exception:  # noqa: BLE001 (every exception is a failure)
         return f"seed {seed}\n{traceback.format_exc()}"
     return None
 
 
 def main() -> None:
-    """Search until the time is over or something is found."""
+    """Search until the time is over or a check fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz_streams")
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, help="where to start; drawn if absent")
+    parser.add_argument("--seed", type=int, help="the first seed; random by default")
     given = parser.parse_args()
     first = random.SystemRandom().randrange(2**32) if given.seed is None else given.seed
     print(f"streams: from seed {first}, {given.seconds:g} s", flush=True)  # noqa: T201 (a command)
-    # The faults are wanted, and so are the warnings about them.
+    # The faults are intended, so the warnings about them are of no interest.
     logging.disable(logging.CRITICAL)
     end = time.monotonic() + given.seconds
     for seed in itertools.count(first):

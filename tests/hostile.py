@@ -24,7 +24,12 @@ async def receive(reader: asyncio.StreamReader) -> bytes:
 async def serving(
     answer: Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]],
 ) -> AsyncGenerator[str]:
-    """Listen on a free port; yield the URL."""
+    """Listen on a free port; yield the URL.
+
+    Args:
+        answer: Called with each request. It writes a reply, and returns whether the connection
+            stays open for the next request.
+    """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -56,7 +61,7 @@ async def serving(
 
 
 def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """Build a whole HTTP response."""
+    """Return a complete HTTP response, with JSON as its content type."""
     lines = [
         f"HTTP/1.1 {status}",
         "Content-Type: application/json",

@@ -1,4 +1,4 @@
-"""What the tests of journals share: a clock, a host, and journals of several clients."""
+"""Helpers for the tests of journals: a clock, a host, and journals of several clients."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ class Clock:
         self.now = 1_800_000_000.0
 
     def __call__(self) -> float:
-        """Return the time."""
+        """Return the time in Unix seconds."""
         return self.now
 
 
 class FakeHost(Host):
-    """A process on a host, both with any name; a test says which processes have ended."""
+    """A process on a machine, each with a chosen id.
+
+    Attributes:
+        dead: Ids of the processes that have ended.
+    """
 
     dead: Collection[int] = ()
 
@@ -43,7 +47,7 @@ class FakeHost(Host):
         self.pid = pid
 
     def ended(self, machine: str, pid: int) -> bool:
-        """Return whether a test declared the process dead, and this process can see it."""
+        """Return whether the process is in `dead` and runs on the machine of this process."""
         return machine == self.machine and pid in self.dead
 
 
@@ -58,7 +62,7 @@ def client(path: Path, clock: Clock, pid: int = 1, machine: str = "machine") -> 
 async def opened(
     journal: SqliteJournal, account: str | None = "a"
 ) -> AsyncGenerator[SqliteJournal]:
-    """Open a journal, and close it."""
+    """Open a journal, and close it when the block ends."""
     await journal.open(account)
     try:
         yield journal
@@ -67,7 +71,7 @@ async def opened(
 
 
 def planned(submission_id: str, key: str = "", run: str = "", **more: object) -> SubmissionRecord:
-    """Return a submission to claim."""
+    """Return the record of a planned submission, for `Journal.claim`."""
     return SubmissionRecord(
         id=submission_id,
         key=key,

@@ -43,5 +43,5 @@ class Lag:
         while True:
             before = loop.time()
             await asyncio.sleep(_TICK)
-            # All of it, because a stall may start anywhere within the sleep.
+            # The whole time counts, because a stall may start at any moment of the sleep.
             self.worst = max(self.worst, loop.time() - before)

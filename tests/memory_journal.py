@@ -19,14 +19,16 @@ _AGAIN = {SubmissionState.REFUSED, SubmissionState.NOT_SENT}
 
 
 class Store:
-    """What a journal file holds.
+    """The data that a journal file would contain.
+
+    An *owner* is a client that has opened the journal.
 
     Attributes:
         submissions: The submissions by id, in the order of their claims.
         tasks: The tasks by id.
         owners: The live owners, and whether each has sent a heartbeat since another one joined.
         owned: The owner of each submission.
-        held: The owner of each run.
+        held: The owner that holds the lease of each run.
         durations: What `save_durations` stored.
         log: The id and the state of each change, in order.
     """
@@ -63,7 +65,7 @@ class Store:
 
 
 class MemoryJournal:
-    """One owner's view of a store.
+    """The journal of one owner, on a shared store.
 
     Attributes:
         store: The store.
@@ -98,7 +100,7 @@ class MemoryJournal:
         self.store.sweep()
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
-        """Store a planned submission, or return the earlier one."""
+        """Store a planned submission, or return the earlier one with the same run and key."""
         await self._work("claim")
         self.store.sweep()
         for earlier in self.store.submissions.values():
@@ -124,7 +126,7 @@ class MemoryJournal:
         created_at: float | None = None,
         error: str = "",
     ) -> None:
-        """Record a new state."""
+        """Record a new state of a submission."""
         await self._work(f"advance {state}")
         if state is SubmissionState.SENDING and self.store.owned[submission_id] is not self:
             raise JournalError("taken over")
@@ -138,7 +140,7 @@ class MemoryJournal:
             )
 
     async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
-        """Record what became of an unknown submission."""
+        """Record the outcome of an unknown submission."""
         await self._work("settle")
         record = self.store.submissions.get(submission_id)
         if record is None or record.state is not SubmissionState.UNKNOWN:
@@ -225,7 +227,7 @@ class MemoryJournal:
         return self.store.durations
 
     async def rebind(self, old: str, new: str) -> int:
-        """Change the label of the account."""
+        """Change the label of the account; return the number of submissions that changed."""
         await self._work("rebind")
         self.account = new
         count = 0

@@ -1,8 +1,8 @@
 """Replies of the server, and damaged versions of them. Deterministic: everything comes from a seed.
 
-`tests/samples/<case>.json` holds one body each, as the contract describes it. `mutations(seed)`
-damages them without end: in their structure (values replaced, fields dropped, renamed, nested), in
-their bytes, and in their status and headers.
+Each `tests/samples/<case>.json` contains one body, as the contract describes it. `mutations(seed)`
+yields damaged versions without end. It changes the structure (fields are replaced, dropped, renamed
+or nested), the bytes, the status and the headers.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ TASK_ID = "d6956973-2f17-43d4-8514-af6cc3a2f55d"
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server may answer, damaged or not."""
+    """A reply of the server, damaged or not."""
 
     case: str
     body: bytes
@@ -172,10 +172,10 @@ _STATUSES = (100, 201, 204, 302, 400, 401, 402, 403, 404, 422, 429, 455, 500, 50
 
 
 def mutations(seed: int) -> Iterator[Reply]:
-    """Damage the samples without end."""
+    """Yield damaged samples without end."""
     draw = random.Random(seed)
     cases = list(SAMPLES)
-    # Refusals are nearly alike, so the others come more often.
+    # Refusals are nearly alike, so the other samples are chosen more often.
     weights = [1 if case in REFUSALS else 4 for case in cases]
     while True:
         (case,) = draw.choices(cases, weights)
@@ -258,7 +258,7 @@ def _headers(draw: random.Random) -> dict[str, str]:
 
 
 def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield each value's container and its key there."""
+    """Yield the container and the key of each value, at any depth."""
     keys: list[Any] = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
     for key in keys:
         yield parent, key
@@ -267,7 +267,7 @@ def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _nasty(draw: random.Random) -> str:
-    """Return a text that stands for a value of `NASTY` until the reply is encoded."""
+    """Return a placeholder for a value of `NASTY`. It is replaced after the reply is encoded."""
     return f"<nasty {draw.randrange(len(NASTY))}>"
 
 
@@ -300,13 +300,13 @@ def check(reply: Reply) -> None:
         try:
             found = read(reply.status, reply.headers, reply.body)
         except SunoError as error:
-            # A caller shows the error, and may wait as long as it says.
+            # A caller may print the error and sleep for `retry_after`, so both must work.
             found = [str(error), repr(error), getattr(error, "retry_after", None)]
         _check_value(found, reply.body)
 
 
 def _check_value(found: object, body: bytes) -> None:
-    """Check that a result is finite, and can be shown, encoded and copied."""
+    """Check that a result can be printed, encoded and copied, and that its numbers are finite."""
     assert repr(found)
     assert copy.copy(found) == found
     plain = msgspec.to_builtins(found)

@@ -1,4 +1,4 @@
-"""A server in virtual time: the sender of a client, without sockets."""
+"""A server in virtual time, which replaces the sender of a client and opens no sockets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def reply(data: object, code: int = 200, **headers: str) -> Reply:
 
 
 def virtual_clock() -> Clock:
-    """Return a clock whose Unix time runs with the loop's time."""
+    """Return a clock whose Unix time follows the loop time."""
     loop = asyncio.get_running_loop()
     return Clock(lambda: EPOCH + loop.time())
 
@@ -54,9 +54,9 @@ class Server:
     """Answers every request a moment after it was sent.
 
     Attributes:
-        answer: Returns the reply to a request, or raises what the exchange raises.
-        delay: Seconds from sending a request to its arrival, and from there to its reply.
-        created: The id of each task created, by the prompt of its job.
+        answer: Function that returns the reply to a request, or raises the error of the exchange.
+        delay: Seconds from sending a request to its arrival, and again from there to its reply.
+        created: The ids of the created tasks, by the prompt of their job.
         requests: The virtual time and the path of each request, in the order of their arrival.
     """
 
@@ -97,4 +97,4 @@ class Server:
         return answer
 
     async def close(self) -> None:
-        """Close nothing."""
+        """Do nothing: a server needs no cleanup."""

@@ -35,7 +35,7 @@ class Permit:
         self.is_open = True
 
     def use(self) -> None:
-        """Send the request."""
+        """Count the permit as used for a request."""
         if self.is_open:
             self.is_open = False
             self._limiter.open_permits -= 1
@@ -66,12 +66,12 @@ class Limiter:
 
 
 class Scripted:
-    """Answers each poll with what `script(task_id, now)` returns: a status, or a code above 200.
+    """Answers each poll with what `script(task_id, now)` returns: a status, or an error code.
 
     Attributes:
         asked: Task and loop time of every poll.
-        confirmed: Loop time of every request about the key.
-        key_code: The code of the answers to requests about the key.
+        confirmed: Loop time of every request that checks the key.
+        key_code: The code of the replies to requests that check the key.
         delay: Seconds from a request to its reply.
     """
 
@@ -91,7 +91,7 @@ class Scripted:
         read: Callable[[int, Mapping[str, str], bytes], T],
         permit: Permit | None = None,
     ) -> T:
-        """Make one exchange."""
+        """Send one request, and return the decoded reply."""
         permit = permit or await self.limiter.acquire()
         self.breaker.check(self._loop.time(), spends=False)
         permit.use()
@@ -122,7 +122,7 @@ class Scripted:
 
 
 def make_poller(transport: Scripted, policy: PollPolicy | None = None) -> Poller:
-    """A poller on a scripted transport; jitter is always a half."""
+    """Return a poller on a scripted transport. Each of its random draws is 0.5."""
     return Poller(
         cast("Transport", transport),
         policy or PollPolicy(),
@@ -134,7 +134,7 @@ def make_poller(transport: Scripted, policy: PollPolicy | None = None) -> Poller
 
 
 def watch(poller: Poller, task_id: str, watcher: Watcher, created_at: float | None = None) -> None:
-    """Watch a task that was created at a loop time."""
+    """Watch a task that was created at this loop time; None for an unknown time."""
     unix = None if created_at is None else EPOCH + created_at
     poller.watch(TaskRef(task_id, unix), (watcher,))
 

@@ -18,7 +18,7 @@ class _Jump(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> Any:  # noqa: ANN401 (as the base's stubs)
         if timeout is None:
             raise RuntimeError("nothing will ever happen: no timer is set and nothing is ready")
-        # No clock stands still: aiolimiter spins when a timer fires exactly on time.
+        # 1 ns more than needed: aiolimiter spins when a timer fires exactly on time.
         self.now += timeout + 1e-9
         return super().select(0)
 
@@ -31,11 +31,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jump)
 
     def time(self) -> float:
-        """Virtual seconds since the loop was made."""
+        """Return the virtual seconds since the loop was created."""
         return self._jump.now
 
     def stop_for(self, seconds: float) -> None:
-        """Let the clock continue while nothing runs, as in a process that is stopped."""
+        """Advance the clock while nothing runs, as in a process that is suspended."""
         self._jump.now += seconds
 
 

@@ -1,7 +1,8 @@
-"""A proxy that breaks connections at any point of an exchange, in every way that occurs.
+"""A proxy that breaks connections at any point of an exchange and in several ways.
 
-What happens to an exchange is a function of the seed and of the exchange itself, not of the order
-in which exchanges arrive. So a slow machine gets the same faults as a fast one.
+An *exchange* is one request and its reply. How an exchange breaks depends on the seed, on the
+request, and on the numbers of its connection (see `ChaosProxy`), but not on time. So a slow machine
+gets the same faults as a fast one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Point(enum.Enum):
-    """Where in an exchange its connection breaks."""
+    """Where in an exchange the connection breaks."""
 
     BEFORE = "before the request"
     REQUEST = "in the request"
@@ -34,7 +35,7 @@ class Point(enum.Enum):
 
 
 class Extent(enum.Enum):
-    """How much of that message was forwarded."""
+    """How much of the message at this point is forwarded before the connection breaks."""
 
     NONE = 0
     PART = 1
@@ -42,7 +43,7 @@ class Extent(enum.Enum):
 
 
 class How(enum.Enum):
-    """How it breaks."""
+    """How the connection breaks: it is closed, it is reset, or it stays open without data."""
 
     CUT = "FIN"
     RESET = "RST"
@@ -50,7 +51,7 @@ class How(enum.Enum):
 
 
 class Fate(NamedTuple):
-    """How one exchange breaks."""
+    """How one exchange breaks: where, after how much of a message, and in which way."""
 
     point: Point
     extent: Extent
@@ -58,7 +59,7 @@ class Fate(NamedTuple):
 
 
 class _End:
-    """The connection of one side."""
+    """One connection of the proxy, to a client or to the server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -89,29 +90,31 @@ class _End:
 
 
 class ChaosProxy:
-    """Forwards HTTP/1.1. For each exchange, it may break the connection instead.
+    """Forwards HTTP/1.1, but breaks the connection of some exchanges.
 
     Args:
         url: The server to forward to.
-        seed: Draws the fates.
-        breaks: Share of the exchanges in which the connection breaks: a third of them before the
-            request was received, by the numbers of the connection and of the exchange on it; the
-            others by what is asked and how often it was asked before.
-        refusals: Code: share of the POSTs that the proxy refuses itself, as the API would.
+        seed: Seed of all random draws.
+        breaks: Share of the exchanges in which the connection breaks. A third of these break before
+            the request is received; which ones depends on the number of the connection and of the
+            exchange on this connection. The others depend on the request and on how often it was
+            sent before.
+        refusals: By code, the share of the POSTs that the proxy itself refuses, as the API would.
         retry_after: Value of a refusal's Retry-After, in seconds.
         stall: Seconds for which a connection that stalls stays open.
-        idle: Seconds after its last exchange at which a kept connection is closed.
-        outages: Number of a connection: for how many seconds the port is closed after it.
+        idle: Seconds without an exchange after which the proxy closes a connection.
+        outages: By the number of a connection, the seconds for which the port is closed after this
+            connection was accepted.
 
     Attributes:
         url: The URL on which the proxy listens.
-        arrived: The body of each POST that reached the proxy, passed on or not.
-        broken: How many exchanges broke, by fate.
-        refused: How many the proxy refused, by code.
-        connections: How many were accepted.
+        arrived: The body of each POST that reached the proxy, forwarded or not.
+        broken: Number of exchanges that broke, by the way in which they broke.
+        refused: Number of requests that the proxy refused, by code.
+        connections: Number of connections that the proxy accepted.
     """
 
-    def __init__(  # noqa: PLR0913 (a test bench has many screws)
+    def __init__(  # noqa: PLR0913 (the settings of a test tool)
         self,
         url: str,
         *,
@@ -152,7 +155,7 @@ class ChaosProxy:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A task that is cancelled before its first step closes nothing.
+        # Let each task start. A task that is cancelled before its first step closes no connection.
         await asyncio.sleep(0)
         tasks = [self._accepting, *self._tasks]
         for task in tasks:
@@ -169,7 +172,7 @@ class ChaosProxy:
         return listener
 
     async def _accept(self, listener: socket.socket) -> None:
-        # asyncio's own server leaks what it accepts in the moment in which it is closed.
+        # asyncio's own server leaks a connection that it accepts while it is being closed.
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -196,14 +199,14 @@ class ChaosProxy:
                 async with asyncio.timeout(self._stall):
                     await client.swallow()
         except (EOFError, OSError):
-            # One side closed its connection, or timed out: close the other one, too.
+            # One side closed its connection, or timed out. All connections are closed below.
             pass
         finally:
             for end in ends:
                 end.close(how)
 
     async def _exchanges(self, client: _End, number: int, ends: list[_End]) -> How:
-        """Carry exchanges until one breaks. Add each connection that is opened to `ends`."""
+        """Forward exchanges until one breaks; return how. Add each new connection to `ends`."""
         server, idle, turn = None, None, 0
         while True:
             turn += 1
@@ -234,15 +237,15 @@ class ChaosProxy:
             await client.send(reply)
 
     def draw_for(self, request: bytes) -> random.Random:
-        """Return the same draws for the n-th occurrence of the same request."""
+        """Return a random generator. It is the same for the n-th occurrence of the same request."""
         head, _, body = request.partition(b"\r\n\r\n")
-        # Other headers name the port, which changes from run to run.
+        # Headers are left out, because they contain the port, which changes from run to run.
         asked = head.partition(b"\r\n")[0] + b" " + body
         self._asked[asked] += 1
         return random.Random(b"%d %d " % (self._seed, self._asked[asked]) + asked)
 
     def fate(self, draw: random.Random) -> Fate | None:
-        """Draw how an exchange breaks after its request was received; None if it does not."""
+        """Draw how an exchange breaks after its request was received; None if it does not break."""
         if draw.random() >= self._breaks * 2 / 3:
             return None
         point = draw.choice([Point.REQUEST, Point.REPLY])

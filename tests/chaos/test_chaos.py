@@ -1,7 +1,7 @@
 """Creates through a proxy that breaks connections: each result says what really happened.
 
 The assertions about safety hold for any seed; `make fuzz` tries other seeds (CHAOS_SEED=N). The
-assertion that every kind of fate occurs holds only for the fixed seed.
+assertion that every way to break occurs holds only for the fixed seed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 FIXED_SEED = 1
 SEED = int(os.environ.get("CHAOS_SEED", FIXED_SEED))
 
-#: Seconds. A stalled connection outlives the request, and the longest outage every retry.
+#: Seconds. A stalled connection stays open longer than the request timeout. The longest outage is
+#: longer than the time for retries.
 TIMEOUT = 1.0
 STALL = 1.5
 RETRY_FOR = 1.0
@@ -48,26 +49,31 @@ OUTAGE = 2.0
 #: Requests per second, more than the vendor would grant.
 RATE = 5000
 
-#: The client sees each of them in full. 422 is final; it retries after the others. Few are 429,
-#: because each one cuts the rate.
+#: Share of the creates that the proxy refuses, by code. The client receives each refusal in full.
+#: It retries after a 429 or a 455, but not after a 422. The share of 429 is small, because each 429
+#: lowers the rate.
 REFUSALS = {422: 0.02, 429: 0.01, 455: 0.02}
 
-#: Faults of requests that reached the sandbox.
+#: Faults that the sandbox adds to requests that reach it.
 FAULTS = Faults(error=0.03, garbage=0.02, latency_out=(0.0, 0.05))
 
-#: The song that the running task creates.
+#: The prompt of the song that the current asyncio task creates.
 _song: ContextVar[str] = ContextVar("song")
 
 
 class Retries(logging.Handler):
-    """Why each song's create was retried, as the library logged it."""
+    """Collects from the log why creates were retried.
+
+    Attributes:
+        of: The classes of the errors that led to a retry, by song.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.of: defaultdict[str, list[type[object]]] = defaultdict(list)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the error that a message about a retry names."""
+        """Store the class of the error in a log message about a retry."""
         arguments = record.args if isinstance(record.args, tuple) else ()
         errors = [each for each in arguments if isinstance(each, SunoError)]
         if errors and (song := _song.get(None)) is not None:
@@ -159,7 +165,7 @@ def check(
     orphans = {song for song, ids in at_server.items() if ids} - verdicts["created"]
     assert orphans <= verdicts["unknown"]
     verdicts["orphaned"] = orphans
-    # A request that was sent is followed by another one only if its refusal came back.
+    # A create that reached the proxy is sent again only if the client received a refusal.
     for song, times in Counter(map(song_in, proxy.arrived)).items():
         refusals = [why for why in retries.of[song] if why is not NotSentError]
         assert set(refusals) <= {RateLimitError, MaintenanceError}
@@ -186,7 +192,7 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
     verdicts = check(ended, sandbox, proxy, retries)
     if SEED != FIXED_SEED:
         return
-    # Every way to break was taken, or the test proves less than it says.
+    # Every way to break must occur. Otherwise the test would prove less than it says.
     assert {(fate.point, fate.how) for fate in proxy.broken} == set(itertools.product(Point, How))
     assert {fate.extent for fate in proxy.broken} == set(Extent)
     assert proxy.refused.keys() == REFUSALS.keys()
@@ -219,12 +225,12 @@ async def test_idle_connections_that_the_server_closes() -> None:
     async with (
         Sandbox(seed=SEED, rate_limit=10_000) as sandbox,
         ChaosProxy(sandbox.url, seed=SEED, idle=idle) as proxy,
-        # Its GETs do use those connections, and may have to be sent again.
+        # The GETs of the client reuse these connections, and may have to be sent again.
         fast_client(proxy.url, sandbox, request_timeout=30.0, retry_for=30.0) as client,
     ):
         for start in range(0, len(songs), 5):
             await asyncio.gather(*(client.balance() for _ in range(5)))
-            # The server's timers started a little earlier than this one.
+            # The server's timers started a little earlier, so some of these sleeps are shorter.
             await asyncio.sleep(idle - 0.001 * (start % 3))
             await asyncio.gather(
                 *(client.create(GenerateMusic(prompt=song)) for song in songs[start : start + 5])
@@ -233,7 +239,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """The proxy breaks each exchange in the same way, whatever came before."""
+    """How the proxy breaks a received request does not depend on the order of the requests."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second
@@ -242,7 +248,7 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Return the fates of each song's requests in their order, carried in the order given."""
+    """Send the requests of songs in this order; return how each breaks, by song."""
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
     fates = defaultdict[int, list[Fate | None]](list)
     for number in numbers:

@@ -1,4 +1,7 @@
-"""Several processes on one SQLite journal: kill -9 loses nothing, and no key is claimed twice."""
+"""Several processes on one SQLite journal: kill -9 loses nothing, and no key is claimed twice.
+
+A process that *claims* a key stores a create under this key. Only this process may send the create.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ asyncio.run(main())
 
 
 def start(path: Path, name: str) -> subprocess.Popen[str]:
-    """Start a process that opens the journal, waits for a line, and claims all keys."""
+    """Start a process that opens the journal, waits for a line on stdin, and claims all keys."""
     process = subprocess.Popen(  # noqa: S603 (a program of this test)
         [sys.executable, "-c", CLAIM, str(path), name],
         stdin=subprocess.PIPE,
@@ -60,14 +63,14 @@ def start(path: Path, name: str) -> subprocess.Popen[str]:
 
 
 def tell(process: subprocess.Popen[str]) -> None:
-    """Send a line."""
+    """Send a line to the stdin of a process."""
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
 
 
 def claimed(process: subprocess.Popen[str]) -> set[int]:
-    """Return the keys that a process may send, when it has claimed all that it could."""
+    """Wait until a process has tried to claim all keys, and return the keys that it claimed."""
     assert process.stdout is not None
     found: set[int] = set()
     for line in process.stdout:
@@ -94,7 +97,7 @@ def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows waits for the lease to expire")
 def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
-    """What a killed process was sending is unknown for the next one, without waiting."""
+    """For the next process, the creates in flight of a killed process are unknown at once."""
     path = tmp_path / "j.db"
     with start(path, "one") as one:
         tell(one)

@@ -9,6 +9,6 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the proxies of this machine. The commands would use them for the sandbox too."""
+    """Unset the proxy variables of this machine: commands would use them for the sandbox too."""
     for name in [each for each in os.environ if each.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-#: Rate limit of the sandboxes here. Each command is a client with a budget of its own.
+#: Rate limit of the sandboxes in requests per second. It is high because each command has its own
+#: request budget.
 GENEROUS = 10_000
 
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 
-#: Tests that run in the background may ignore SIGINT, and a child process would inherit that.
+#: Tests that run in the background may ignore SIGINT, and child processes inherit this. So the
+#: program first restores the default handler.
 MAIN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "from suno_async.cli import main; main()"
@@ -58,7 +60,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subprocess.Process:
-    """Start ``suno-async`` in a process that has the sandbox's variables."""
+    """Start ``suno-async`` in a process with the environment variables of the sandbox."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", MAIN, *words),
@@ -71,7 +73,7 @@ async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subp
 
 
 def environment(sandbox: Sandbox | None) -> dict[str, str]:
-    """Return the environment of this process with the variables of a sandbox, or without a key."""
+    """Return this process's environment with the variables of a sandbox; None: without a key."""
     mine = {} if sandbox is None else {"SUNO_API_KEY": sandbox.key, "SUNO_BASE_URL": sandbox.url}
     rest = {name: value for name, value in os.environ.items() if "_API_KEY" not in name}
     return {**rest, "COLUMNS": "80", **mine}
@@ -82,7 +84,8 @@ async def run(
 ) -> tuple[int, str, str]:
     """Run ``suno-async`` to its end, and return its exit code, stdout and stderr.
 
-    It runs in a thread of this process, because starting Python takes longer than most commands.
+    The command runs in a thread of this process, because starting Python takes longer than most
+    commands.
     """
     return await asyncio.to_thread(_run_here, environment(sandbox), words, cwd, stdin)
 
@@ -122,7 +125,7 @@ async def test_balance_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_poll_and_resume(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll` writes a row for each id, never overwrites results, and skips them with --resume."""
+    """`poll` writes a row for each id, never overwrites results, and continues with --resume."""
     ids = sandbox.add_tasks(6, created_ago=60)
     code, _, errors = await run(
         sandbox, "poll", "-", "--output", "r.jsonl", cwd=tmp_path, stdin="\n".join(ids[:4])
@@ -152,14 +155,14 @@ async def test_bad_ids_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_interrupted(
     sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code: int
 ) -> None:
-    """After Ctrl-C and SIGTERM the results are saved, and the command that resumes is printed."""
+    """After Ctrl-C or SIGTERM, results are saved, and the command to resume the run is printed."""
     ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 100_000.0])
     (tmp_path / "my ids.txt").write_text("\n".join(ids))
     options = ("--timeout", "500", "--base-url", sandbox.url, "--json")
     process = await start(sandbox, "poll", "my ids.txt", *options, cwd=tmp_path)
     results = tmp_path / "results.jsonl"
     async with asyncio.timeout(60):
-        # Another process has no Event to set.
+        # The other process cannot set an Event of this process.
         while not (sandbox.tasks[ids[1]].polls and results.read_text()):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     process.send_signal(way)
@@ -179,13 +182,13 @@ async def test_interrupted(
 
 @pytest.mark.parametrize(("file", "output"), [("-", "r.jsonl"), ("ids.txt", "-")])
 def test_streams_cannot_be_resumed(file: str, output: str) -> None:
-    """A run that used stdin or stdout has a hint, but no command that resumes it."""
+    """For a run that used stdin or stdout, a hint is returned, but no command to resume it."""
     hint, words = how_to_resume(file, output, timeout=None, base_url=None, as_json=False)
     assert ("std" in hint, words) == (True, None)
 
 
 def test_csv_cells_with_line_breaks() -> None:
-    """A line break in a quoted CSV cell starts no record, and problems name the right line."""
+    """A line break in a quoted CSV cell does not start a record, and problems name their line."""
     text = 'lyrics,task_id\n"one, ""two""\nthree\n# four",a\n\n# "no\n"x",b\n'
     assert read_ids(text.splitlines(keepends=True)) == ["a", "b"]
     with pytest.raises(InvalidInputError, match=r"^line 4: no column 2$"):
@@ -209,7 +212,7 @@ def test_csv_cells_with_line_breaks() -> None:
 async def test_rows_that_were_cut_off(
     sandbox: Sandbox, tmp_path: Path, last: str, kept: str
 ) -> None:
-    """A row that was cut off is removed before others are added. Lines of other files stay."""
+    """A row that was cut off is removed before rows are added, but any other last line stays."""
     row = '{"task_id": "before", "status": "success"}\n'
     (tmp_path / "r.jsonl").write_text(row + last)
     (tmp_path / "ids.txt").write_text("before\na")
@@ -311,7 +314,7 @@ async def test_bad_paths_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_sandbox_command(tmp_path: Path) -> None:
-    """`sandbox --json` prints its address and its counts, and commands can use it."""
+    """`sandbox --json` prints its address first and its counts last, and commands can use it."""
     process = await start(
         None, "sandbox", "--host", "127.0.0.2", "--port", "0", "--json", cwd=tmp_path
     )
@@ -330,7 +333,7 @@ async def test_sandbox_command(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 async def test_sandbox_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the variables that `sandbox` prints, a command runs against it at its speed."""
+    """With the variables that `sandbox` prints, commands use this sandbox and its time scale."""
     options = ("--port", "0", "--time-scale", "400", "--failure-share", "0")
     process = await start(None, "sandbox", *options, cwd=tmp_path)
     assert process.stdout is not None
@@ -387,7 +390,7 @@ async def test_help_lists_exit_codes(command: str, tmp_path: Path) -> None:
 
 
 async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:
-    """On a terminal of 80 columns the counts fit, and are updated without outcomes too."""
+    """On a terminal of 80 columns the counts fit, and are updated even while no task ends."""
     (task_id,) = sandbox.add_tasks(1, durations=[1e9])
     (tmp_path / "ids.txt").write_text(task_id)
     fcntl, pty = pytest.importorskip("fcntl"), pytest.importorskip("pty")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-#: Inputs of a batch that is interrupted. More than one batch has in flight at the fifth create.
+#: Number of inputs of the interrupted batch. Some are not yet sent when the fifth task is created.
 COUNT = 12
 
 
@@ -42,7 +42,7 @@ def prompts_of(sandbox: Sandbox) -> Counter[str]:
 async def created(sandbox: Sandbox, count: int) -> None:
     """Wait until this number of tasks is created."""
     async with asyncio.timeout(60):
-        # Another process has no Event to set.
+        # The other process cannot set an Event of this process.
         while sandbox.statistics.created < count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -74,8 +74,8 @@ async def test_interrupted_batch(
         before = prompts_of(sandbox)
         states = await states_in(tmp_path / "out.jsonl.journal")
         lost = [index for index, state in states.items() if state == "unknown"]
-        # Only an input whose request has its permit is marked as sending, and these requests reach
-        # the server, except at most the one that was about to be sent.
+        # An input is marked as sending once its request has a permit. So all of these requests
+        # reach the server, except at most one that was about to be sent.
         assert len({prompts[index] for index in lost} - before.keys()) <= 1
         if way is not signal.SIGKILL:
             assert not lost
@@ -115,7 +115,7 @@ async def test_interrupted_batch(
 
 
 async def test_refused_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused input has its row in the results, and the next run tries it again."""
+    """A refused input has a row in the results, and the next run sends it again."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     (tmp_path / "in.csv").write_text("kind,prompt,instrumental\ngenerate,a,true\nsounds,b,\n")
     words = ("create", "--batch", "in.csv", "--output", "out.jsonl")
@@ -134,7 +134,7 @@ async def test_refused_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 async def test_batch_that_runs_out_of_credits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a 402 a batch creates no more, finishes its tasks, and can be resumed."""
+    """After a 402, a batch creates no more tasks, finishes the created ones, and can be resumed."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(16)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
@@ -152,7 +152,7 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """The last status of each input counts, but a final one stays; other lines are skipped."""
+    """A final status of an input counts, otherwise its last status; bad lines are skipped."""
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (1, "not_created"), (2, "failed")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]
     lines += ["{", "3", '{"index": "x", "status": "success"}', lines[0][:10]]

@@ -1,4 +1,4 @@
-"""What the live display counts."""
+"""The task counts of the live display."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from suno_async.cli.task_counts import STATES, TaskCounts
 
 
 def counts(**numbers: int) -> dict[str, int]:
-    """Return the numbers of all states that are always shown."""
+    """Return these numbers, and 0 for each other state that is always shown."""
     return dict.fromkeys(STATES, 0) | numbers
 
 
 def test_states() -> None:
-    """Each task counts once: created, pending, running, and then as its outcome."""
+    """Each task is counted once, in its present state: created, pending, running or its outcome."""
     tasks = TaskCounts(["a", "b"])
     assert tasks.numbers() == counts(created=2)
     tasks.task_created(TaskRef(task_id="c"))
@@ -34,7 +34,7 @@ def test_states() -> None:
 
 
 def test_trouble() -> None:
-    """A request without a reply is shown until the next reply."""
+    """The error of a request without a reply is shown until the next reply."""
     tasks = TaskCounts()
     tasks.request_finished("GET", "/", 1.0, NotSentError("could not connect to x"))
     assert tasks.trouble == "could not connect to x"

@@ -1,4 +1,4 @@
-"""Downloads by the command line: whole files or none, and only what is missing."""
+"""Downloads by the command line: files are complete or absent, and existing files are kept."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ SONG = (b"\xff\xfb\x10\xc0" + bytes(100)) * 40
 
 
 class FileHost:
-    """Serves songs. It stops in the middle of a slow one until `go` is set.
+    """Serves songs. A song whose path begins with ``/slow`` stops halfway until `go` is set.
 
     Attributes:
         url: The base URL.
         requests: The path of each request.
-        halfway: Set while a slow song is half sent.
+        halfway: Set once a slow song is half sent.
+        go: Lets slow songs continue.
     """
 
     def __init__(self) -> None:
@@ -99,12 +100,12 @@ def row(task_id: str, url: str) -> str:
 
 
 def login_page(name: str, seconds: float) -> bytes:
-    """Return a page instead of the song with this name and length."""
+    """Return a login page instead of the song with this name and length in seconds."""
     return f"<html>log in for {name}, {seconds} s</html>".encode()
 
 
 async def test_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`download` saves the songs of tasks and prints their paths; the second time it sends none."""
+    """`download` saves the songs of tasks and prints their paths; a second run keeps the files."""
     ids = sandbox.add_tasks(3, created_ago=1e6)
     words = ("download", *ids, "--directory", "songs")
     code, out, errors = await run(sandbox, *words, cwd=tmp_path)
@@ -122,7 +123,7 @@ async def test_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unfinished_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Tasks that run or failed are reported, and do not stop the other downloads."""
+    """A task that has not ended is reported, and does not stop the other downloads."""
     (done,) = sandbox.add_tasks(1, created_ago=1e6)
     (running,) = sandbox.add_tasks(1, durations=[1e9])
     code, out, errors = await run(sandbox, "download", running, done, "-q", cwd=tmp_path)
@@ -131,7 +132,7 @@ async def test_unfinished_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
-    """URLs are downloaded without a key; one that is gone has exit code 7, the others are saved."""
+    """URLs need no key; after a 404 the other files are saved, and the exit code is 7."""
     words = ("download", "-q", "--base-url", sandbox.url)
     targets = (f"{files.url}/a.mp3", f"{files.url}/gone.mp3", f"{files.url}/b.mp3")
     code, out, errors = await run(None, *words, *targets, cwd=tmp_path)
@@ -144,7 +145,7 @@ async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
 async def test_interrupted(
     sandbox: Sandbox, files: FileHost, tmp_path: Path, way: signal.Signals
 ) -> None:
-    """An interrupted download leaves no part under its name; the next run fetches only that one."""
+    """An interrupted file is absent, not incomplete; the next run downloads only this file."""
     urls = (f"{files.url}/a.mp3", f"{files.url}/slow.mp3")
     options = ("--name", "{title}", "--covers", "--allow-host", "a.test", "--allow-host", "b.test")
     words = ("download", *urls, "--directory", "songs", *options)
@@ -171,7 +172,7 @@ async def test_interrupted(
 
 
 async def test_poll(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll --download` saves every song, and with --resume only those that are missing."""
+    """`poll --download` saves every song, and with --resume only the missing songs."""
     (tmp_path / "ids.txt").write_text("\n".join(sandbox.add_tasks(3, created_ago=1e6)))
     words = ("poll", "ids.txt", "--download", "songs", "--json")
     code, out, errors = await run(sandbox, *words, cwd=tmp_path)
@@ -190,7 +191,7 @@ async def test_poll(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that is resumed with --download fetches the songs of all earlier tasks."""
+    """A batch that is resumed with --download saves the songs of all earlier tasks."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 3)
     words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--json")
@@ -203,7 +204,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
-    """A file of an earlier result that cannot be downloaded is one error, and exit code 7."""
+    """If a file of an earlier result cannot be downloaded, there is one error, and exit code 7."""
     (tmp_path / "results.jsonl").write_text(row("t", f"{files.url}/gone.mp3") + "\n")
     (tmp_path / "ids.txt").write_text("t")
     words = ("poll", "ids.txt", "--resume", "--download", "songs", "--json", "-q")
@@ -216,7 +217,7 @@ async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) 
 async def test_batch_with_missing_files(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch whose songs cannot be downloaded has exit code 7 until they are all there."""
+    """A batch whose songs cannot be downloaded has exit code 7 until all songs are saved."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 2)
     words = ("create", "--batch", "in.jsonl", "--output", "o.jsonl", "--download", "songs", "-q")
@@ -233,7 +234,7 @@ async def test_batch_with_missing_files(
 
 
 async def test_figures(suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line of the display has files, bytes, the rate of the last seconds and the rest."""
+    """The display line shows files, bytes, the rate of the last seconds and the remaining time."""
     now = 0.0
     monkeypatch.setattr("suno_async.cli.downloads.time.monotonic", lambda: now)
     downloads = Downloads(suno, FileOptions(tmp_path))

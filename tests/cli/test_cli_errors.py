@@ -1,4 +1,4 @@
-"""How the command line reports errors: one line each on stderr, with what the error concerns."""
+"""Errors of the command line: one line each on stderr, with the file, input or task."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def errors_in(stderr: str) -> list[dict[str, Any]]:
 
 
 def test_text_lines() -> None:
-    """A text line names what the error concerns once, and contains no control characters."""
+    """A text line names the file, input or task once, and contains no control characters."""
     about = error_line("no such song", as_json=False, file="in.csv", index=2)
     assert about == "error: in.csv: input 3: no such song"
     assert error_line("code 404", as_json=False, task_id="a") == "error: task a: code 404"
@@ -50,7 +50,7 @@ def test_json_lines() -> None:
 def test_the_task_of_an_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error that names a task is reported with its id; a given id fills in for one without."""
+    """The line contains the task id of the error, or the given id if the error has none."""
     monkeypatch.setattr("sys.argv", ["suno-async", "wait", "--json"])
     print_suno_error(TaskFailedError("a", "no lyrics"))
     print_suno_error(TaskNotFoundError(404), task_id="b")
@@ -64,7 +64,7 @@ async def test_no_connection(
     """A connection that cannot be made is one error that names the host."""
     monkeypatch.setattr("suno_async.cli.clients.RETRY_FOR", 0.0)
     with socket.socket() as taken:
-        # Bound, but it does not listen.
+        # The port is bound, but nothing listens on it.
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         words = ("upload", "a.mp3") if as_json else ("models",)
@@ -95,7 +95,7 @@ async def test_usage_errors(tmp_path: Path, words: tuple[str, ...]) -> None:
 
 
 async def test_no_command(tmp_path: Path) -> None:
-    """Without a command, the help is printed and no error."""
+    """Without a command, the program prints its help and no error."""
     code, out, errors = await run(None, cwd=tmp_path)
     assert code in {0, 2}
     assert "Exit codes" in out + errors
@@ -104,7 +104,7 @@ async def test_no_command(tmp_path: Path) -> None:
 
 @BOTH
 async def test_wait(sandbox: Sandbox, tmp_path: Path, *, as_json: bool) -> None:
-    """`wait` reports a failed task on stderr with its id; as JSON its row is on stdout too."""
+    """`wait` reports a failed task on stderr with its id; --json also prints a row on stdout."""
     (task_id,) = sandbox.add_tasks(1, created_ago=60, durations=[1.0])
     code, out, errors = await run(sandbox, "wait", task_id, *["--json"] * as_json, cwd=tmp_path)
     assert code == 1
@@ -159,7 +159,7 @@ async def test_persona(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_problems_of_a_file(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Each problem of a file is one error with the file's name."""
+    """Each problem of an input file is one error with the name of the file."""
     (tmp_path / "bad.jsonl").write_text('{"promt": "x"}\n{\n')
     code, _, errors = await run(sandbox, "create", "--batch", "bad.jsonl", "--json", cwd=tmp_path)
     problems = errors_in(errors)

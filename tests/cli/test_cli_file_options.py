@@ -1,4 +1,4 @@
-"""Options of the commands that download: names, covers, tags and hosts; and proxies."""
+"""Options of the commands that download (names, covers, tags, hosts), and proxies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SONG = (b"\xff\xfb\x10\xc0" + bytes(100)) * 40
 
-#: Every command with ``--download``, or of the same effect, without a directory.
+#: The arguments of every command that downloads. The directory is missing at the end.
 DOWNLOADING = {
     "download": ("download", "an-id", "--directory"),
     "poll": ("poll", "ids.txt", "--output", "out.jsonl", "--download"),
@@ -30,7 +30,7 @@ DOWNLOADING = {
     "resume": ("runs", "resume", "--journal", "j.db", "--download"),
 }
 
-#: Options that are wrong, and the error.
+#: Invalid options, and how the error message begins.
 WRONG = {
     "suffix": (("--name", "{title}.mp3"), "name: leave out '.mp3', the suffix is added: "),
     "field": (("--name", "{artist}"), "name: unknown field {artist}; the fields are {title}, "),
@@ -78,7 +78,7 @@ async def test_wrong_options(
     options: tuple[str, ...],
     message: str,
 ) -> None:
-    """A wrong template or host is one error, before anything is sent or written."""
+    """An invalid template or host is one error, before anything is sent or written."""
     before = write_files(tmp_path)
     code, out, errors = await run(sandbox, *words, "songs", *options, cwd=tmp_path)
     assert (code, out, errors.count("\n")) == (2, "", 1), errors
@@ -91,7 +91,7 @@ async def test_wrong_options(
 async def test_tags_without_the_extra(
     sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without mutagen, --write-tags is one error that says what to install; nothing is sent."""
+    """Without mutagen, --write-tags is one error that says what to install, before any request."""
     monkeypatch.setitem(sys.modules, "mutagen", None)
     before = write_files(tmp_path)
     code, out, errors = await run(sandbox, *words, "songs", "--write-tags", cwd=tmp_path)
@@ -105,7 +105,7 @@ async def test_tags_without_the_extra(
 async def test_options_without_a_directory(
     sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """The options of downloads need --download."""
+    """Without --download, the options for downloads are an error."""
     if words[0] == "download":
         words = ("poll", "ids.txt", "-q", "--download")
     write_files(tmp_path)
@@ -131,7 +131,7 @@ async def test_names_covers_and_tags(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_created_songs(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`create`, alone and with --batch, uses the options of downloads."""
+    """`create`, with and without --batch, uses the options for downloads."""
     write_files(tmp_path)
     (tmp_path / "j.db").unlink()
     options = ("--name", "{task_id}/{index}", "--covers", "--write-tags")
@@ -200,7 +200,7 @@ async def test_proxies_of_the_environment(
 async def test_proxy_that_does_not_answer(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If no connection to the proxy is possible, the error names the variables."""
+    """If the proxy cannot be reached, the error names the proxy variables."""
     monkeypatch.setattr("suno_async.cli.clients.RETRY_FOR", 0.0)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     code, _, errors = await run(sandbox, "balance", cwd=tmp_path)

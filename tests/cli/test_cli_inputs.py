@@ -1,4 +1,4 @@
-"""Files of inputs: inputs that are written read back, and each problem names its line."""
+"""Input files: written inputs are read back unchanged, and each problem names its line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from suno_async.inputs import KINDS
 
 NAMES = {kind: name for name, kind in KINDS_BY_NAME.items()}
 
-# No surrogates: JSON cannot contain single ones, and the rules of inputs refuse them.
+# No lone surrogates: they are not valid in JSON, and the input rules refuse them.
 characters = st.characters(exclude_categories=["Cs"])
 words = st.text(characters, min_size=1, max_size=40).filter(str.strip)
 ids = st.text(st.characters(categories=["L", "Nd"], include_characters='-_#,"'), min_size=1).filter(
@@ -103,7 +103,7 @@ def test_every_kind_has_a_short_name() -> None:
 
 @given(st.lists(st.tuples(inputs, st.booleans(), st.booleans()), max_size=3))
 def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
-    """Valid inputs in JSONL read back equal, with either name of their kind or none."""
+    """JSONL inputs are read back unchanged, with either name of their kind; a song needs none."""
     lines = ["\ufeff# a comment", "", "  "]
     for job, short, absent in jobs:
         kind = {} if absent else {"kind": NAMES[type(job)] if short else job.KIND}
@@ -115,7 +115,7 @@ def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
 
 @given(st.lists(inputs, max_size=3))
 def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
-    """The form that is sent reads back as an input that sends the same."""
+    """A request body can be read as an input, and this input sends the same body."""
     sent = [(job.KIND, msgspec.structs.replace(job, extra={}).payload()) for job in jobs]
     lines = [json.dumps({"model": kind, "input": payload}) for kind, payload in sent]
     assert [(job.KIND, job.payload()) for job in read_inputs(lines)] == sent
@@ -123,7 +123,7 @@ def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
 
 @given(st.lists(inputs, min_size=1, max_size=3))
 def test_csv_reads_back(jobs: list[Input]) -> None:
-    """Inputs of all kinds in one CSV table read back equal, with stripped cells."""
+    """Inputs of all kinds in one CSV table are read back unchanged, but with stripped cells."""
     rows = [_cells(job) for job in jobs]
     out = io.StringIO()
     table = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
@@ -239,7 +239,7 @@ def test_csv_cells() -> None:
 
 
 def test_csv_problems() -> None:
-    """A bad header is the only problem; a bad cell names the first line of its record."""
+    """A bad header hides all later problems; a bad cell names the first line of its record."""
     assert problems_of("promt,title,title,z\nx\n") == (
         "line 1: promt: not a field of any input (did you mean prompt?)",
         "line 1: z: not a field of any input",

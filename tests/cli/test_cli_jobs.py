@@ -1,4 +1,4 @@
-"""The commands that cost credits: every kind of job."""
+"""The commands for every kind of job, and for the endpoints that create no task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One output file belongs to one running process."""
+"""Only one process at a time can use an output file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def asked(sandbox: Sandbox) -> None:
     """Wait until a request arrives."""
     async with asyncio.timeout(60):
-        # Another process has no Event to set.
+        # The other process cannot set an Event of this process.
         while not sandbox.statistics.requests:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
-    """A second process on one output names the first one, and works after the first has ended."""
+    """While one process uses an output, a second is refused with the process id of the first."""
     (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, durations=[1e9])[0])
     (tmp_path / "link.jsonl").symlink_to("results.jsonl")
     process = await start(sandbox, "poll", "ids.txt", cwd=tmp_path)
@@ -58,7 +58,7 @@ async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> No
 
 
 async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Two `--resume` on one output create each input once."""
+    """Of two processes that resume one batch, one is refused, and each input is created once."""
     prompts = [f"song {number}" for number in range(6)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))

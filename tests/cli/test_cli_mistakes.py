@@ -62,7 +62,7 @@ async def test_wrong_key(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.M
     "words", [("poll", "FILE"), ("create", "--batch", "FILE"), ("estimate", "FILE")]
 )
 async def test_bad_files(sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...]) -> None:
-    """A directory, a binary file, UTF-16 and a missing file are one line that says what to give."""
+    """A directory, a binary file, UTF-16 and a missing file each give one line with the reason."""
     (tmp_path / "directory").mkdir()
     (tmp_path / "song.mp3").write_bytes(b"ID3\x03\x00\xff\xfb" * 100)
     (tmp_path / "zeros").write_bytes(bytes(1000))
@@ -103,7 +103,7 @@ async def test_empty_files(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_many_problems(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Of a file with a problem in every line, only the first problems are printed."""
+    """If every line of a file has a problem, only the first problems are printed."""
     (tmp_path / "bad").write_text("no id\x01\n" * 1000)
     code, _, errors = await run(sandbox, "poll", "bad", cwd=tmp_path)
     assert (code, len(errors.splitlines())) == (2, 11)
@@ -111,7 +111,7 @@ async def test_many_problems(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_option(tmp_path: Path) -> None:
-    """An unknown option is reported with a similar one, or with the command that lists them."""
+    """An unknown option is reported with a similar option and with the --help command."""
     line = await error_of(None, "poll", "x", "--outptu", "y", cwd=tmp_path)
     assert "--output" in line
     assert line.endswith("(see suno-async poll --help)")
@@ -131,11 +131,11 @@ async def test_wrong_id(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that cannot be reached is reported soon, with what to check."""
+    """A host that cannot be reached is reported with what to check."""
     monkeypatch.setattr("suno_async.cli.clients.RETRY_FOR", 0.0)
     nowhere = Sandbox()
     with socket.socket() as taken:
-        # Bound, but it does not listen.
+        # The port is bound, but nothing listens on it.
         taken.bind(("127.0.0.1", 0))
         nowhere.url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         for words in (("balance",), ("create", "x"), ("status", "x"), ("download", "x")):
@@ -145,7 +145,7 @@ async def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_port_in_use(tmp_path: Path) -> None:
-    """A port in use is reported with the option that chooses another one."""
+    """A port in use is reported with the option that chooses another port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         line = await error_of(None, "sandbox", "--port", port, cwd=tmp_path)
@@ -156,7 +156,7 @@ async def test_port_in_use(tmp_path: Path) -> None:
 
 
 async def test_output_exists(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Results of an earlier run are not overwritten, and the error says how to go on."""
+    """Results of an earlier run are not overwritten, and the error says how to continue."""
     (tmp_path / "in").write_text('{"prompt": "x"}\n')
     (tmp_path / "ids").write_text("an-id\n")
     (tmp_path / "r.jsonl").write_text('{"task_id": "an-id", "status": "success"}\n')

@@ -1,4 +1,4 @@
-"""What the command line prints about a server that repeats the API key."""
+"""The command line never prints the API key, even if the server repeats it."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def write_inputs(directory: Path, count: int) -> None:
 
 
 def batch(*more: str, output: str = "o.jsonl") -> tuple[str, ...]:
-    """Return the words of a batch with a journal."""
+    """Return the arguments of a batch command with a journal."""
     return ("create", "--batch", "in.jsonl", "--output", output, *JOURNAL, "-q", *more)
 
 
@@ -106,7 +106,7 @@ async def test_list_show_and_export(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A journal that does not exist, that is another file, or without the run is one error line."""
+    """A missing journal, a file that is no journal, and an unknown run each give one error line."""
     (tmp_path / "text").write_text('{"index": 0}\n' * 100)
     for words, message in (
         (("list",), "there is no journal outcomes.jsonl.journal: give --journal"),
@@ -132,7 +132,7 @@ async def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A run that exists needs `--resume`, and results need the journal that they belong to."""
+    """An existing run needs `--resume`, and existing results need the journal with their run."""
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     code, _, errors = await run(sandbox, *batch("--run", "o.jsonl", output="p.jsonl"), cwd=tmp_path)
@@ -156,7 +156,7 @@ async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Inputs that may exist are never sent again until they are settled, one or all of them."""
+    """An input with an unknown outcome is sent again only once it is settled, or on request."""
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     account = await account_of(tmp_path)
@@ -189,7 +189,7 @@ async def test_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_resume(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`runs resume` waits for tasks that an interruption left open, and downloads their files."""
+    """`runs resume` waits for the tasks of an interrupted run, and downloads their files."""
     write_inputs(tmp_path, 3)
     process = await start(sandbox, *batch(), cwd=tmp_path)
     async with asyncio.timeout(60):
@@ -217,7 +217,7 @@ async def test_resume_reports_unknown_creates(sandbox: Sandbox, tmp_path: Path) 
 
 
 async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a change of the key, `runs rebind` gives the run to the new key without a payment."""
+    """After a change of the key, `runs rebind` assigns the run to the new key without a create."""
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     old = await account_of(tmp_path)
@@ -239,7 +239,7 @@ async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 async def test_two_processes_on_one_run(tmp_path: Path) -> None:
-    """Of two processes on one run, one works and the other names it, also with another output."""
+    """While one process uses a run, a second one is refused, even with another output file."""
     write_inputs(tmp_path, 3)
     async with Sandbox(endless_share=1.0, rate_limit=GENEROUS) as endless:
         process = await start(endless, *batch("--run", "r"), cwd=tmp_path)
@@ -255,7 +255,7 @@ async def test_two_processes_on_one_run(tmp_path: Path) -> None:
 
 
 async def test_poll_wait_and_download(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll`, `wait` and `download` store results in the journal, and read them from there."""
+    """`poll`, `wait` and `download` store results in the journal, and later read them from it."""
     ids = sandbox.add_tasks(3, created_ago=1e6)
     (tmp_path / "ids.txt").write_text("\n".join(ids))
     words = ("poll", "ids.txt", "-q", *JOURNAL)

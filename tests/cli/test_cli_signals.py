@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals a
 
 MAIN = "from suno_async.cli import main; main()"
 
-#: A shell script has no job control, so the shell starts the job with SIGINT ignored.
+#: A shell script has no job control, so the shell starts background jobs with SIGINT ignored.
 BACKGROUND = '"$@" & echo $! >&2; wait $!; echo "exit code $?" >&2'
 
 SIGNALS = pytest.mark.parametrize(("way", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -57,7 +57,7 @@ async def end_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
 
 @SIGNALS
 async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_path: Path) -> None:
-    """A sandbox in the background of a script ends on both signals, and prints its counts."""
+    """A sandbox in the background of a script ends on SIGINT or SIGTERM, and prints its counts."""
     words = (sys.executable, "-c", MAIN, "sandbox", "--port", "0", "--json")
     shell = await start("sh", "-c", BACKGROUND, "sh", *words, cwd=tmp_path)
     pid = int(await line_of(shell.stderr))
@@ -77,7 +77,7 @@ async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_pat
 
 @SIGNALS
 async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code: int) -> None:
-    """After a signal, `wait` prints "interrupted" and nothing else."""
+    """After a signal, `wait` prints only "interrupted" on stderr."""
     ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 1e9])
     process = await start(sys.executable, "-c", MAIN, "wait", *ids, cwd=tmp_path, sandbox=sandbox)
     first = await line_of(process.stdout)
@@ -89,7 +89,7 @@ async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code:
 
 @SIGNALS
 async def test_demo(tmp_path: Path, way: signal.Signals, code: int) -> None:
-    """The demo ends on both signals with one line."""
+    """After SIGINT or SIGTERM, the last line of the demo is "interrupted"."""
     process = await start(sys.executable, "-c", MAIN, "demo", "--songs", "200", cwd=tmp_path)
     first = await line_of(process.stderr)
     assert first
@@ -125,7 +125,7 @@ async def test_second_signal(tmp_path: Path) -> None:
 
 
 async def test_ctrl_break(tmp_path: Path) -> None:
-    """Ctrl-Break, which only Windows has, ends a command like Ctrl-C (here: SIGUSR1)."""
+    """Ctrl-Break (only on Windows; here replaced by SIGUSR1) ends a command like Ctrl-C."""
     script = (
         "import asyncio, signal\n"
         "signal.SIGBREAK = signal.SIGUSR1\n"

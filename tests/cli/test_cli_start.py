@@ -17,14 +17,15 @@ from tests.cli.test_cli import GENEROUS, environment, run
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The installed command, and the module.
+#: Two ways to start the program: the installed command, and the module.
 PROGRAMS = pytest.mark.parametrize("name", ["suno-async", "python -m suno_async"])
 
 INSTALL = 'pip install "suno_async[cli]"'
 
 
-#: Starts `suno_async` several times in one process, as one of `PROGRAMS` does, because importing
-#: what it needs takes most of the time. Each time the modules of the command line are new.
+#: Starts the program several times in one process, in one of the ways of `PROGRAMS`. One process is
+#: faster, because most of the time is needed to import the dependencies. The modules of the command
+#: line are imported again for each start.
 SCRIPT = """\
 import contextlib, io, json, runpy, sys
 
@@ -57,11 +58,11 @@ print(json.dumps(results))
 
 
 async def launch(name: str, *calls: tuple[str, ...]) -> list[tuple[int, str, str]]:
-    """Start Python as one of `PROGRAMS` does; return exit codes, stdout and stderr.
+    """Start the program once for each call; return each exit code, stdout and stderr.
 
     Args:
         name: One of `PROGRAMS`.
-        calls: A package that seems not to be installed, or "", and the arguments of the program.
+        calls: The name of a package to hide, or "", followed by the arguments of the program.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SCRIPT, json.dumps([name, *calls])),
@@ -74,7 +75,7 @@ async def launch(name: str, *calls: tuple[str, ...]) -> list[tuple[int, str, str
 
 @PROGRAMS
 async def test_version(name: str) -> None:
-    """`--version` prints the version, with and without the extra."""
+    """`--version` prints the version, with and without the packages of the extra `cli`."""
     ends = await launch(name, ("", "--version"), ("typer", "--version"))
     assert ends == [(0, f"suno-async {__version__}\n", "")] * 2
 
@@ -89,7 +90,7 @@ async def test_help(name: str) -> None:
 
 @PROGRAMS
 async def test_missing_extra(name: str) -> None:
-    """Without the extra, the help and the error of any command say what to install."""
+    """Without the extra `cli`, the help and the error of any command say what to install."""
     words = (("--help",), ("poll", "ids.txt"), ("balance", "--json"))
     packages = ("typer", "rich", "filelock")
     ends = await launch(name, *((package, *each) for package in packages for each in words))
@@ -105,7 +106,7 @@ async def test_missing_extra(name: str) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Bash")
 @PROGRAMS
 async def test_completion(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--show-completion` prints a script, and its request for the words after "po" finds poll."""
+    """`--show-completion` prints a script for Bash, and "po" is completed to "poll"."""
     ((code, out, _),) = await launch(name, ("", "--show-completion", "bash"))
     assert (code, "complete -o default" in out) == (0, True)
     assert "_SUNO_ASYNC_COMPLETE=complete_bash" in out
@@ -117,7 +118,7 @@ async def test_completion(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def test_verbosity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`-v` logs retries and `-vv` every request, before and after the command; never the key."""
+    """`-v` logs retries and `-vv` all requests, before or after the command; the key is hidden."""
 
     def no_delay(_attempt: int, _random: float) -> float:
         return 0.0
@@ -142,7 +143,7 @@ async def test_verbosity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_the_log_hides_the_key(tmp_path: Path) -> None:
-    """A record with the key, from whatever part of the library, is printed without it."""
+    """A log record that contains the key is printed without the key."""
     script = (
         "import logging, sys; sys.argv = ['suno-async']; "
         "from suno_async.cli.verbosity import log_on_stderr\n"
@@ -159,7 +160,7 @@ async def test_the_log_hides_the_key(tmp_path: Path) -> None:
 
 
 async def test_quiet(tmp_path: Path) -> None:
-    """With `-q` a command that shows its progress prints nothing but results and errors."""
+    """With `-q`, `poll` prints no progress on stderr."""
     async with Sandbox(time_scale=400, failure_share=0.0, rate_limit=GENEROUS) as sandbox:
         (tmp_path / "ids.txt").write_text("\n".join(sandbox.add_tasks(3, created_ago=1000)))
         for words, silent in ((("poll", "ids.txt"), False), (("-q", "poll", "ids.txt"), True)):

@@ -1,1 +1,1 @@
-"""Tests that run, type-check and complete the documentation."""
+"""Tests that run and type-check the documentation, and check that it is complete."""

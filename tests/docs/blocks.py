@@ -67,7 +67,7 @@ _SYBIL = Sybil(parsers=[CodeBlockParser("python", _run_block), SkipParser()])
 
 
 def pages() -> list[Path]:
-    """Return every page that may hold Python blocks."""
+    """Return every page that may contain Python blocks."""
     built = ROOT / "docs/_build"
     found = (ROOT / "docs").rglob("*.md")
     return [ROOT / "README.md", *sorted(page for page in found if built not in page.parents)]

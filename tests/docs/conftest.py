@@ -1,4 +1,4 @@
-"""A sandbox in a thread of its own, so that a documented program can call ``asyncio.run``."""
+"""A sandbox in a separate thread, so that a documented program can call ``asyncio.run``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-#: Jobs take 0.1 s, and the last check of a task comes after 4 s: time enough on a busy machine.
+#: A job takes about 0.1 s, and a wait times out after 4 s, which is enough even on a busy machine.
 SCALE = 300.0
 MEDIAN = 30.0
 
 
 @pytest.fixture
 def service() -> Iterator[Sandbox]:
-    """A sandbox that serves from another thread. No job fails."""
+    """Yield a sandbox that serves from another thread. No job fails."""
     started, stop = threading.Event(), asyncio.Event()
     sandboxes: list[tuple[Sandbox, asyncio.AbstractEventLoop]] = []
 
@@ -45,7 +45,7 @@ def service() -> Iterator[Sandbox]:
 
 
 def serve_one_request(app: web.Application, **_options: Any) -> None:  # noqa: ANN401 (as run_app's)
-    """Start the app of a documented program, check that it makes a song, and stop it."""
+    """Start the app of a documented program, check that it creates a song, and stop it."""
 
     async def request() -> None:
         async with TestClient(TestServer(app)) as client:
@@ -59,7 +59,7 @@ def serve_one_request(app: web.Application, **_options: Any) -> None:  # noqa: A
 
 @pytest.fixture
 def surroundings(service: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What every documented program may use: the environment variables and the files it names."""
+    """Set the environment variables and write the files that documented programs use."""
     monkeypatch.setenv("SUNO_API_KEY", service.key)
     monkeypatch.setenv("SUNO_BASE_URL", service.url)
     monkeypatch.setenv("SUNO_TIME_SCALE", str(SCALE))

@@ -8,14 +8,14 @@ from tests.docs.blocks import Block, blocks
 
 BLOCKS = blocks()
 
-#: Skipped blocks are few: a block that is not run may be wrong.
+#: Limit for the number of skipped blocks. A block that is not run may be wrong.
 MOST_SKIPPED = 1
 
 
 @pytest.mark.usefixtures("surroundings")
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
 def test_block(block: Block) -> None:
-    """The block runs to its end against a sandbox, as a separate program."""
+    """Each block runs to its end against a sandbox, as a separate program."""
     block.run()
 
 

@@ -1,7 +1,7 @@
 """Check the Python blocks of the README and the documentation with mypy and pyright, both strict.
 
-Run it as ``python -m tests.docs.typecheck``. Every block becomes a file of its own, in which the
-lines have the numbers that they have in the page.
+Run it as ``python -m tests.docs.typecheck``. Every block becomes a separate file with the same line
+numbers as in the page.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ async def test_canary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     faults = Faults(error=0.1, reset=0.1, garbage=0.1)
     seen: list[str] = []
     async with Sandbox(
-        # Commands have their own budget in addition to the client's.
+        # Each command has its own request budget, in addition to that of the client.
         seed=2,
         time_scale=SCALE,
         failure_share=0.3,

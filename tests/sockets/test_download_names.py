@@ -1,6 +1,6 @@
-"""Names of downloads over real sockets: safe, stable and never shared."""
+"""Names of downloaded files, over real sockets: safe, stable and unique."""
 
-# These tests replace seams behind the public methods.
+# These tests replace private members of the client.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def names(directory: Path) -> list[str]:
 
 
 def song(host: FileHost, title: str = "Rain", number: int = 0, **fields: Any) -> Track:  # noqa: ANN401 (the fields of Track)
-    """Return a song at a host."""
+    """Return a song with its audio on a host."""
     url = f"{host.url}/{number}.mp3"
     fields.setdefault("suno_audio_url", url)
     return Track(task_id="t", suno_id=f"{ID}{number}", title=title, **fields)
@@ -61,7 +61,7 @@ def record(task_id: str = "t", **fields: Any) -> TaskInfo:  # noqa: ANN401 (the 
 
 
 async def test_stems_of_one_name(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Stems called the same, in one task or in several, are separate files."""
+    """Stems with the same name, in one task or in several, are separate files."""
     infos = [
         record(
             each,
@@ -114,7 +114,7 @@ async def test_titles(
 
 
 async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A template applies to every file, and a hash keeps apart what it does not identify."""
+    """A template applies to every file, and a hash is added if it does not identify the file."""
     info = record(tracks=(song(host), song(host, number=1)))
     await suno.download_all(info, tmp_path, name="{task_id}/{index}-{title}")
     assert names(tmp_path) == ["t/1-Rain.mp3", "t/2-Rain.mp3"]
@@ -132,7 +132,7 @@ async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> No
 async def test_invalid_templates(
     host: FileHost, suno: SunoClient, tmp_path: Path, name: str
 ) -> None:
-    """An invalid template is an error before the first request, and before anything is read."""
+    """An invalid template is an error before any request, and before the source is read."""
     read: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -163,7 +163,7 @@ async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_files_of_unknown_kinds(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A result whose URL does not show its kind may be any media file; a stem must be audio."""
+    """A result whose URL has no suffix may be any media file, but a stem must be audio."""
     host.body = b"\x00\x00\x00\x18ftypisom" + bytes(1000)
     (path,) = await suno.download_all(record(media_urls=(f"{host.url}/result",)), tmp_path)
     assert path.read_bytes() == host.body
@@ -194,7 +194,7 @@ async def test_refreshed_by_name(
     monkeypatch: pytest.MonkeyPatch,
     template: str | None,
 ) -> None:
-    """A new URL is that of the same file, although the new record lists the songs in reverse."""
+    """An expired URL is replaced by the new URL of its song, even if the order of songs changed."""
     old = record(tracks=(song(host, "One"), song(host, "Two", 1)))
     new = record(
         tracks=(

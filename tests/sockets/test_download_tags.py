@@ -1,6 +1,6 @@
-"""Tags in downloads over real sockets: complete, or left out, and never at the cost of the song."""
+"""Tags in downloaded files, over real sockets: a problem with tags never loses the song."""
 
-# These tests replace seams behind the public methods.
+# These tests replace private members of the client.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def host() -> AsyncIterator[FileHost]:
-    """Serve a song, and its cover."""
+    """Serve a song and its cover."""
     host = FileHost(MP3)
     host.bodies = {"/large.png": PNG}
     async with host.serving() as serving:
@@ -95,7 +95,7 @@ def only(directory: Path) -> Path:
 async def test_a_song(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A song gets what its record says, and its cover, without a request with the key."""
+    """A song gets tags from its record, and its cover; no request carries the key."""
     path = await suno.download(song(host), tmp_path, tags=True)
     found = read(path)
     assert str(found["TIT2"]) == "雨の朝"
@@ -112,7 +112,7 @@ async def test_a_song(
 
 
 async def test_a_task(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """With the record of the task, its lyrics are written; covers that are saved have no tags."""
+    """If the task record is given, its lyrics are written; cover files get no tags."""
     info = record(
         tracks=(song(host), song(host, 1)), param=TaskParam(input={"lyrics": "from the job"})
     )
@@ -127,7 +127,7 @@ async def test_a_task(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 async def test_other_files(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stem gets the id of its task; a URL, about which nothing is known, is saved as it is."""
+    """A stem gets only the id of its task as a tag; a plain URL is saved without tags."""
     stems = record(media_info={"vocals": f"{host.url}/vocals.mp3"})
     stem, plain = await suno.download_all([stems, f"{host.url}/x.mp3"], tmp_path, tags=True)
     assert list(read(stem)) == ["TXXX:SUNO_TASK_ID"]
@@ -136,7 +136,7 @@ async def test_other_files(
 
 
 async def test_without_tags(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """By default a song is saved as it arrived, and its cover is not requested."""
+    """By default, a song is saved unchanged, and its cover is not requested."""
     assert (await suno.download(song(host), tmp_path)).read_bytes() == MP3
     assert len(host.requests) == 1
 
@@ -144,7 +144,7 @@ async def test_without_tags(host: FileHost, suno: SunoClient, tmp_path: Path) ->
 async def test_never_half_tagged(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While tags are written, nothing has the final name, and a failure keeps the song."""
+    """While tags are written, no file has the final name yet."""
     write, seen = tags.write_tags, list[list[str]]()
 
     def observed(path: Path, given: tags.Tags) -> None:
@@ -161,7 +161,7 @@ async def test_never_half_tagged(
 async def test_a_format_without_tags(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A song that cannot be tagged is saved as it arrived, with a warning."""
+    """A song that cannot be tagged is saved unchanged, with a warning."""
     host.body = b"OggS" + bytes(1000)
     path = await suno.download(song(host), tmp_path, tags=True)
     assert path.read_bytes() == host.body
@@ -173,7 +173,7 @@ async def test_a_format_without_tags(
 async def test_a_damaged_song(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A song with tags that mutagen cannot read is saved as it arrived, with a warning."""
+    """A song with tags that mutagen cannot read is saved unchanged, with a warning."""
     host.body = b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + bytes(1000)
     path = await suno.download(song(host), tmp_path, tags=True)
     assert path.read_bytes() == host.body
@@ -184,7 +184,7 @@ async def test_a_damaged_song(
 async def test_without_mutagen(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without mutagen, nothing is sent, and the error says what to install."""
+    """Without mutagen, no request is sent, and the error says what to install."""
     monkeypatch.setitem(sys.modules, "mutagen", None)
     with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[tags\]"'):
         await suno.download(song(host), tmp_path, tags=True)
@@ -215,7 +215,7 @@ async def test_covers_that_fail(  # noqa: PLR0913, PLR0917 (fixtures and paramet
     problem: str,
     requests: int,
 ) -> None:
-    """If its cover cannot be used, a song is saved with the other tags and a warning."""
+    """A song whose cover cannot be used is saved with the other tags, and with a warning."""
     track = song(host)
     if isinstance(cover, bytes):
         host.bodies["/large.png"] = cover
@@ -241,7 +241,7 @@ async def test_compressed_covers(
     caplog: pytest.LogCaptureFixture,
     damage: str,
 ) -> None:
-    """A compressed cover is decompressed up to the bound; a damaged one is left out."""
+    """A compressed cover is decompressed up to a size limit; a damaged cover is left out."""
     body = bytearray(gzip.compress(PNG if damage != "bomb" else PNG + bytes(10**8)))
     if damage == "cut":
         del body[-9:]
@@ -291,7 +291,7 @@ async def test_expired_covers(
 
 
 async def test_existing_files_stay(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A file that is kept is not tagged; one that is replaced is."""
+    """An existing file gets no tags, unless it is replaced."""
     path = await suno.download(song(host), tmp_path)
     assert await suno.download(song(host), tmp_path, tags=True) == path
     assert path.read_bytes() == MP3

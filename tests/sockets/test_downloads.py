@@ -1,6 +1,6 @@
-"""Downloads over real sockets: files are complete or absent, whatever the host does."""
+"""Downloads over real sockets: a file is complete or absent, whatever the host does."""
 
-# These tests replace seams behind the public methods.
+# These tests replace private members of the client.
 # pyright: reportPrivateUsage=false
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ async def test_attempts_without_progress(host: FileHost, suno: SunoClient, tmp_p
 
 @pytest.mark.parametrize("change", ["version", "no ranges", "weak", "no validator", "young"])
 async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, change: str) -> None:
-    """A download starts again if its version changed, or if the host cannot continue it safely."""
+    """A download starts again if the file changed, or if the host cannot continue it safely."""
     first, host.cuts = host.body, [100_000]
     now = "Tue, 15 Nov 1994 12:45:26 GMT"
     if change == "no ranges":
@@ -187,7 +187,7 @@ async def test_joined_failure(host: FileHost, suno: SunoClient, tmp_path: Path) 
 async def test_other_file_of_the_same_name(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """A download never writes to a path that another one is writing to."""
+    """A download never writes to a path that another download is writing to."""
     host.hold = asyncio.Event()
     first = asyncio.ensure_future(suno.download(f"{host.url}/x.mp3", tmp_path, overwrite=True))
     await host.arrived.wait()
@@ -231,7 +231,7 @@ async def test_closed(host: FileHost, tmp_path: Path) -> None:
 async def test_final_statuses(
     host: FileHost, suno: SunoClient, tmp_path: Path, status: int
 ) -> None:
-    """A status that another attempt does not change ends the download after one request."""
+    """A status that a retry cannot change ends the download after one request."""
     host.statuses = [status] * 3
     with pytest.raises(DownloadError, match=f"HTTP {status}"):
         await suno.download(f"{host.url}/x.mp3?signature=secret", tmp_path)
@@ -288,7 +288,7 @@ async def test_any_media(host: FileHost, suno: SunoClient, tmp_path: Path) -> No
 
 
 async def test_compressed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A compressed reply is saved decompressed; one that breaks is not resumed but repeated."""
+    """A compressed reply is saved decompressed; if it breaks off, the download starts again."""
     body, host.body = host.body, gzip.compress(host.body)
     host.headers["Content-Encoding"] = "gzip"
     host.cuts = [len(host.body) // 2]
@@ -299,7 +299,7 @@ async def test_compressed(host: FileHost, suno: SunoClient, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("cut", [None, 100_000])
 async def test_checksum(host: FileHost, suno: SunoClient, tmp_path: Path, cut: int | None) -> None:
-    """The checksum that a host gives is checked, resumed or not; a wrong one is an error."""
+    """The checksum from the host is checked, also after a resume; a wrong checksum is an error."""
     digest = b64encode(hashlib.sha256(host.body).digest()).decode()
     host.headers["Repr-Digest"] = f"sha-256=:{digest}:"
     host.cuts = [] if cut is None else [cut]
@@ -315,7 +315,7 @@ async def test_checksum(host: FileHost, suno: SunoClient, tmp_path: Path, cut: i
 async def test_too_large(
     host: FileHost, suno: SunoClient, tmp_path: Path, *, chunked: bool
 ) -> None:
-    """A file that is larger than the bound is an error; if announced, nothing is received."""
+    """A file above `max_bytes` is an error, before the body is read if its size is announced."""
     host.chunked = chunked
     url, bound, events = f"{host.url}/x.mp3", len(host.body) - 1, list[DownloadProgress]()
     with pytest.raises(DownloadError, match="max_bytes"):
@@ -327,7 +327,7 @@ async def test_too_large(
 
 
 async def test_existing(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """An existing file is kept without a request, unless it is to be replaced."""
+    """An existing file is kept without a request, unless `overwrite` is set."""
     url, events = f"{host.url}/x.mp3", list[DownloadProgress]()
     (tmp_path / file_name(url)).write_bytes(b"mine")
     path = await suno.download(url, tmp_path, progress=events.append)
@@ -339,7 +339,7 @@ async def test_existing(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
 async def test_disk_errors(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What goes wrong on disk is a DownloadError: no space, a file or a directory in the way."""
+    """Every disk error is a `DownloadError`: no space, an invalid path, a path in use."""
     url = f"{host.url}/x.mp3"
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / file_name(url)).mkdir()
@@ -364,7 +364,7 @@ async def test_disk_errors(
 
 
 async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
-    """A URL that cannot be requested is a DownloadError."""
+    """A URL that cannot be requested is a `DownloadError`."""
     for url in (
         *("", "x.mp3", "ftp://x.example/a", "file:///etc/passwd", "http://a..b/", "https://a..b/x"),
         *(
@@ -393,7 +393,7 @@ async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
     def note(event: DownloadProgress) -> None:
         events.append(event)
         if not joined:
-            # The other download starts after this one, so this one sees every event.
+            # The second call joins the running download, so the first callback gets every event.
             other = suno.download(f"{host.url}/x.mp3", tmp_path, progress=fail)
             joined.append(asyncio.ensure_future(other))
 
@@ -413,7 +413,7 @@ async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
 
 
 def tracks(host: FileHost, count: int, task_id: str = "t") -> tuple[Track, ...]:
-    """Return songs at a host."""
+    """Return songs with their audio on a host."""
     return tuple(
         Track(task_id=task_id, suno_id=f"{task_id}-{each}", suno_audio_url=f"{host.url}/{each}.mp3")
         for each in range(count)
@@ -423,7 +423,7 @@ def tracks(host: FileHost, count: int, task_id: str = "t") -> tuple[Track, ...]:
 async def test_expired(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An expired URL is replaced once by the one in the current record of the task."""
+    """An expired URL is replaced once, by the URL in the current record of the task."""
     asked: list[str] = []
     new = TaskInfo(
         task_id="t",
@@ -447,7 +447,7 @@ async def test_expired(
     assert asked == ["t", "t"]
     paths = [each[":path"] for each in host.requests]
     assert paths == ["/0.mp3", "/new-0.mp3", "/1.mp3", "/new-1.mp3"]
-    # The same URL again: it has not expired.
+    # The current record has the same URL, so the download is not tried again.
     with pytest.raises(DownloadError, match="403"):
         await suno.download(new.tracks[1], tmp_path)
     assert len(host.requests) == 5
@@ -476,7 +476,7 @@ async def test_expired_stem(
 
 
 async def test_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """All files of outcomes are downloaded, in their order, and failed outcomes have none."""
+    """The files of all outcomes are downloaded and returned in order; a failure has no files."""
     infos = [
         TaskInfo(task_id=each, status=TaskStatus.SUCCESS, tracks=tracks(host, 2, each))
         for each in ("a", "b")
@@ -500,7 +500,7 @@ async def test_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) ->
 
 
 async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """One failure does not stop the rest, and the error contains what was downloaded."""
+    """One failure does not stop the other downloads, and the error lists the saved files."""
     host.paths = {"/1.mp3": 404}
     urls = [f"{host.url}/0.mp3", "", f"{host.url}/1.mp3", f"{host.url}/2.mp3"]
     with pytest.raises(DownloadsFailedError) as caught:

@@ -34,7 +34,8 @@ from tests.lag import Lag
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: A stall of the loop, in seconds, that the budget allows for between a request and its arrival.
+#: Seconds. The limiter allows for requests that arrive late by this much. After a longer stall of
+#: the event loop, the tests do not check the rate at the server.
 STALL = 0.05
 
 JOB = GenerateMusic(prompt="slow piano, rain outside", instrumental=True)
@@ -88,7 +89,7 @@ async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
-    """N waiters on one task cost one poll at a time, and the rest continue if one leaves."""
+    """N waiters on one task share each poll, and cancelling one does not disturb the others."""
     (task_id,) = sandbox.add_tasks(1, durations=[1e9])
     async with Lag() as lag:
         waits = [asyncio.ensure_future(suno.task(task_id).result()) for _ in range(20)]
@@ -103,7 +104,7 @@ async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A task is polled at least one interval after its create and after each reply."""
+    """Each poll is at least one interval after the create and after the previous poll."""
     async with Lag() as lag:
         task = await suno.create(JOB)
         job = sandbox.tasks[task.id]
@@ -140,7 +141,7 @@ async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A wait whose timeout passes raises `TaskTimeoutError` in both forms and stops the polling."""
+    """A timeout gives `TaskTimeoutError` from `result` and `outcomes`, and stops the polling."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     with pytest.raises(TaskTimeoutError):
         await suno.task(ids[0]).result(timeout=0.05)
@@ -150,7 +151,7 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) -> None:
-    """The error of a caller's timeout has the last status and its time."""
+    """The error of a caller's timeout contains the last status and when it was seen."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     outcomes = await suno.outcomes(ids, timeout=1.0)
     errors = [each.error for each in outcomes]
@@ -177,7 +178,7 @@ async def test_deadline(sandbox: Sandbox) -> None:
 
 
 async def test_leaving_early(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Leaving the loop over `as_completed` stops the polling of the rest and prints nothing."""
+    """Leaving the loop over `as_completed` stops the polling of all other tasks."""
     ids = sandbox.add_tasks(30, created_ago=5.0)
     async for outcome in suno.as_completed(ids):
         assert isinstance(outcome, Outcome)
@@ -189,7 +190,7 @@ async def test_leaving_early(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_closing_ends_waits(sandbox: Sandbox) -> None:
-    """Closing a client ends every wait with a clear error."""
+    """Closing a client ends every wait with `ClientClosedError`."""
     suno = SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST)
     (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])
     wait = asyncio.ensure_future(suno.task(task_id).result())
@@ -200,7 +201,7 @@ async def test_closing_ends_waits(sandbox: Sandbox) -> None:
 
 
 async def test_wrong_key(sandbox: Sandbox) -> None:
-    """A refused key ends all waits with one clear error."""
+    """A refused key ends all waits with `AuthenticationError` after a few requests."""
     ids = sandbox.add_tasks(20)
     async with SunoClient("ak_wrong", base_url=sandbox.url, policy=FAST) as suno:
         outcomes = await suno.outcomes(ids)
@@ -209,13 +210,13 @@ async def test_wrong_key(sandbox: Sandbox) -> None:
 
 
 async def test_unknown_task(suno: SunoClient) -> None:
-    """An id that the server does not know raises its own class of error."""
+    """An id that the server does not know raises `TaskNotFoundError`."""
     with pytest.raises(TaskNotFoundError):
         await suno.task_info("no-such-task")
 
 
 async def test_nothing_listens() -> None:
-    """A create that reaches no server raises an error that says it was not sent."""
+    """A create that cannot connect to the server raises `NotSentError`."""
     async with SunoClient("k", base_url="http://127.0.0.1:1", retry_for=0) as suno:
         with pytest.raises(NotSentError):
             await suno.create(JOB)

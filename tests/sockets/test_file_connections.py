@@ -1,4 +1,4 @@
-"""Connections to hosts of files: redirects, refused addresses, proxies and private CAs."""
+"""Connections to file hosts: redirects, refused addresses, proxies and private CAs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_loopback(
 
 
 async def test_rebinding(host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that has a public address, which does not answer, is not reached at a private one."""
+    """If a name has public and private addresses, only the public ones are tried."""
     port = host.url.rpartition(":")[2]
     tried: list[str] = []
 
@@ -175,7 +175,7 @@ class Proxy:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[str]:
-        """Serve until the block ends."""
+        """Serve until the block ends; yield the URL of the proxy."""
 
         async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
             self.heads.append(request.decode(errors="replace"))
@@ -222,7 +222,7 @@ async def test_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 
 
 async def test_no_proxy(host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hosts that the environment excludes from the proxy are reached directly, with the checks."""
+    """Hosts in NO_PROXY are reached directly, and their addresses are checked."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1,.test")
     async with SunoClient(KEY, base_url=host.url, trust_env=True) as suno:
@@ -236,7 +236,7 @@ async def test_no_proxy(host: FileHost, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return TLS contexts of a server and of a client that trusts only its certificate."""
+    """Return TLS contexts for a server and for a client that trusts only this server."""
     key, cert = directory / "key.pem", directory / "cert.pem"
     subprocess.run(  # noqa: S603 (fixed words)
         [
@@ -253,7 +253,7 @@ def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 async def test_private_ca(tmp_path: Path) -> None:
-    """API calls, uploads and downloads trust the CA of `ssl`, and nothing does without it."""
+    """API calls, uploads and downloads trust the CA in `ssl`; without it, a download fails."""
     served, trusting = await asyncio.to_thread(certificate, tmp_path)
     requests: list[bytes] = []
 
@@ -313,7 +313,7 @@ async def test_downgrade(tmp_path: Path) -> None:
 
 
 async def test_uploads_to_refused_addresses(tmp_path: Path) -> None:
-    """A file is not uploaded to an address that is not public, wherever the API's reply points."""
+    """A file is not uploaded to a private address, even if the API's reply names this address."""
     file = tmp_path / "up.mp3"
     file.write_bytes(b"song")
     target = {"presigned_url": "https://127.0.0.2/store", "file_url": "https://127.0.0.2/f"}

@@ -42,7 +42,7 @@ SONG = GenerateMusic(prompt="slow piano", model="v5.5")
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """A sandbox in which every job succeeds, and a job of 90 s takes about 0.2 s."""
+    """Yield a sandbox in which every job succeeds, and a job of 90 s takes about 0.2 s."""
     async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0) as server:
         yield server
 
@@ -55,7 +55,7 @@ async def track(suno: SunoClient, sandbox: Sandbox) -> Track:
 
 
 async def made(suno: SunoClient, job: Input) -> TaskInfo:
-    """Return what a job made."""
+    """Create a job, wait for its end, and return its record."""
     return await (await suno.create(job)).result(timeout=10)
 
 
@@ -99,7 +99,7 @@ async def test_upload(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> Non
 
 
 async def test_upload_without_a_suffix(suno: SunoClient, tmp_path: Path) -> None:
-    """A file without an audio suffix is announced by its media type."""
+    """A file without an audio suffix is uploaded with the suffix of its media type."""
     (tmp_path / "recording").write_bytes(b"RIFF")
     url = await suno.upload(tmp_path / "recording", content_type="audio/wav")
     assert url.endswith(".wav")
@@ -122,7 +122,7 @@ async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: P
 
 
 class Store:
-    """A storage server with scripted replies, which keeps the requests."""
+    """A storage server that sends scripted replies and records the headers of each upload."""
 
     def __init__(self) -> None:
         self.answers: list[web.Response] = []
@@ -130,20 +130,20 @@ class Store:
         self.url = ""
 
     async def put(self, request: web.Request) -> web.Response:
-        """Accept anything, and send the next reply."""
+        """Record an upload, and send the next scripted reply."""
         self.puts.append({name.lower(): value for name, value in request.headers.items()})
         await request.read()
         return self.answers.pop(0)
 
     async def named(self, _request: web.Request) -> web.Response:
-        """Return the address of this storage server."""
+        """Answer the API request for an upload URL with a URL of this server."""
         target = {"presigned_url": f"{self.url}/put?sig=secret", "file_url": "https://f/x"}
         return web.json_response({"code": 200, "data": target})
 
 
 @pytest.fixture
 async def store() -> AsyncIterator[Store]:
-    """Start a storage server, and let the API name it."""
+    """Start a storage server, and an API endpoint that returns its upload URL."""
     store = Store()
     app = web.Application()
     app.router.add_route("*", "/put", store.put)
@@ -158,7 +158,7 @@ async def store() -> AsyncIterator[Store]:
 
 @pytest.mark.parametrize("status", [301, 307, 308, 403])
 async def test_upload_refused(store: Store, tmp_path: Path, status: int) -> None:
-    """A store that refuses or redirects gets one request, and no error shows the presigned URL."""
+    """A refused or redirected upload is not retried, and no error shows the presigned URL."""
     (tmp_path / "a.wav").write_bytes(b"x" * 10)
     store.answers = [web.Response(status=status, headers={"Location": f"{store.url}/put"})]
     async with SunoClient("ak_canary", base_url=store.url) as suno:
@@ -172,7 +172,7 @@ async def test_upload_refused(store: Store, tmp_path: Path, status: int) -> None
 
 
 async def test_upload_again(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a temporary failure of the store, the whole file is sent again."""
+    """After a temporary failure of the storage server, the whole file is sent again."""
     monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
     (tmp_path / "a.flac").write_bytes(b"x" * 10)
     store.answers = [web.Response(status=503), web.Response(status=200)]
@@ -198,7 +198,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """After a 402 creates fail without a request and polling continues, until a balance is read."""
+    """After a 402, polling continues, and creates fail locally until the balance is read."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,
@@ -249,7 +249,7 @@ async def test_unknown_songs(suno: SunoClient, sandbox: Sandbox, track: Track) -
 
 
 async def test_persona_is_not_made_twice() -> None:
-    """A persona whose reply is lost is not sent again, and the caller gets an error."""
+    """A persona request whose reply is lost is not sent again, and the caller gets an error."""
     faults = Faults(reset=1.0, after=1.0)
     async with (
         Sandbox(time_scale=SCALE, faults=faults) as sandbox,
@@ -262,7 +262,7 @@ async def test_persona_is_not_made_twice() -> None:
 
 @pytest.mark.parametrize("shape", ["record", "envelope"])
 async def test_callbacks(shape: str) -> None:
-    """The sandbox sends one callback at the end of a job, with its record."""
+    """The sandbox sends one callback with the task record at the end of a job."""
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def listen(request: web.Request) -> web.Response:
@@ -288,7 +288,7 @@ async def test_callbacks(shape: str) -> None:
 
 
 async def test_store_of_the_sandbox(sandbox: Sandbox) -> None:
-    """The sandbox's store accepts only announced files, and no request with a key."""
+    """The sandbox's file storage accepts only announced files, and no request with a key."""
     async with aiohttp.ClientSession() as http:
         ask = http.get(
             f"{sandbox.url}/api/v1/client/files/upload-url",

@@ -44,7 +44,7 @@ def songs(count: int) -> list[GenerateMusic]:
 
 
 async def slowly(jobs: list[GenerateMusic]) -> AsyncIterator[GenerateMusic]:
-    """Yield items from an async source."""
+    """Yield the jobs as an async source."""
     for job in jobs:
         await asyncio.sleep(0)
         yield job
@@ -102,7 +102,7 @@ async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
 
 
 async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Creations carry their input, and the source is read only as fast as they are taken."""
+    """Each creation belongs to its input, and the source is read only as creations are taken."""
     jobs, read = songs(30), 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -135,7 +135,7 @@ async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """An error in `on_creation` stops the reading, and no paid task is lost."""
+    """An error in `on_creation` stops reading the source, and no paid task is lost."""
 
     def tell(creation: Creation) -> None:
         if creation.index == 1:
@@ -182,7 +182,7 @@ async def test_leaving_loses_nothing(way: str) -> None:
         told = {creation.handle.id for creation in created if creation.handle is not None}
         assert told == set(sandbox.tasks)
         assert len(told) < 100
-        # Of every input that was read, something is known.
+        # Every input that was read is reported.
         assert sorted(each.index for each in created) == list(range(read))
         assert {type(each.error) for each in created if not each.ok} <= {NotSentError}
         await asyncio.sleep(0.3)
@@ -191,7 +191,7 @@ async def test_leaving_loses_nothing(way: str) -> None:
 
 
 async def test_cancelled_twice() -> None:
-    """Creates in flight end in the background and are reported, also if cancelled twice."""
+    """If a stream is cancelled twice, creates in flight still end and are reported."""
     faults = Faults(latency_out=(0.3, 0.3))
     created: list[Creation] = []
     async with Sandbox(faults=faults) as sandbox:
@@ -230,7 +230,7 @@ async def test_left_creates_are_not_tried_again() -> None:
 
 
 async def test_refused_key() -> None:
-    """A refused key raises one clear error, ends the created tasks and stops the reading."""
+    """A refused key ends all waits, stops reading the source, and raises one error."""
     async with (
         Sandbox(time_scale=1.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,
@@ -245,7 +245,7 @@ async def test_refused_key() -> None:
                     sandbox.refuse(401, count=None)
                 yield job
 
-        # One of unknown age is asked about at once.
+        # A task of unknown age is polled at once.
         (old,) = sandbox.add_tasks(1, durations=[1e6])
         waiting = asyncio.ensure_future(suno.task(old).result())
         outcomes, error = await until_it_raises(suno.pipeline(source()))
@@ -298,7 +298,7 @@ async def test_leaving_a_source_that_failed(
 
 
 async def test_out_of_credits() -> None:
-    """A 402 stops the reading, and is raised after the created tasks have ended."""
+    """A 402 stops reading the source, and is raised after the created tasks have ended."""
     read = 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -343,7 +343,7 @@ async def test_bad_bound(suno: SunoClient) -> None:
 
 
 async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
-    """An object that is not an input yields a failure as well."""
+    """An object that is not an input has an outcome with `InvalidInputError`."""
     anything: Any = ["a prompt", None]
     outcomes = [outcome async for outcome in suno.pipeline(anything)]
     assert {type(outcome.error) for outcome in outcomes} == {InvalidInputError}
@@ -358,7 +358,7 @@ def test_many_more_inputs_than_open_tasks() -> None:
     most_open = 0
 
     def answer(request: Request) -> Reply:
-        """Answer for jobs that take 40 s; one in ten fails."""
+        """Answer like a server whose jobs take 40 s; one job in ten fails."""
         nonlocal most_open
         now = asyncio.get_running_loop().time()
         if request.method == "POST":

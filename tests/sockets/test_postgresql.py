@@ -1,4 +1,4 @@
-"""The example that stores results in PostgreSQL, with a real server."""
+"""The example that stores results in PostgreSQL, run with a real PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ EXAMPLE = Path(__file__).parents[2] / "examples/postgresql.py"
 #: The URL of a server that the tests may use. Without it, the tests start a server of their own.
 VARIABLE = "SUNO_TEST_DATABASE_URL"
 
-#: Seconds for each command. Starting a server takes 3 s.
+#: Timeout of each command in seconds. Starting a server takes 3 s.
 PATIENCE = 120
 
 
 def programs() -> Path | None:
-    """Return the directory of ``initdb`` and ``pg_ctl``; None if this machine has none."""
+    """Return the directory of ``initdb`` and ``pg_ctl``; None if they are not installed."""
     found = [Path(path).parent for name in ("initdb",) if (path := shutil.which(name))]
     found += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     return next((path for path in found if (path / "pg_ctl").exists()), None)
@@ -34,7 +34,7 @@ def programs() -> Path | None:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Return the URL of a PostgreSQL server, or skip the test."""
+    """Yield the URL of a PostgreSQL server, or skip the test."""
     if given := os.environ.get(VARIABLE):
         yield given
         return
@@ -45,7 +45,7 @@ def address() -> Iterator[str]:
     directory = Path(tempfile.mkdtemp(prefix="suno-pg-"))
     try:
         if os.name == "posix" and os.geteuid() == 0:
-            # PostgreSQL refuses to run as root. Its packages make this user.
+            # PostgreSQL refuses to run as root. Its packages create this user.
             try:
                 shutil.chown(directory, "postgres")
             except LookupError:
@@ -64,7 +64,7 @@ def address() -> Iterator[str]:
             )
 
         run("initdb", "--no-sync", "-U", "suno", "-A", "trust")
-        # Only a socket in the private directory, so that no port can be in use.
+        # Listen only on a socket in the private directory, because a TCP port could be in use.
         options = f"-c listen_addresses='' -c unix_socket_directories='{directory}' -c fsync=off"
         run("pg_ctl", "start", "-w", "-l", str(directory / "log"), "-o", options)
         try:

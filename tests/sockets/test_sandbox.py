@@ -1,4 +1,7 @@
-"""The sandbox: what tests can order, and where it is as strict as the contract."""
+"""The sandbox: refusals that a test orders, credits, estimates and the checks of inputs.
+
+An *order* is a call of `Sandbox.refuse`. The sandbox then refuses the next requests.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ SONG: dict[str, Any] = {
 
 
 class Caller:
-    """Sends plain requests without a budget."""
+    """Sends plain HTTP requests, without a rate limit."""
 
     def __init__(self, sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
         self._sandbox = sandbox
@@ -68,7 +71,7 @@ async def caller(sandbox: Sandbox) -> AsyncIterator[Caller]:
 
 
 async def test_refuse(sandbox: Sandbox, caller: Caller) -> None:
-    """An order refuses the ordered number of requests; then the sandbox answers as before."""
+    """An order refuses the given number of requests; then the sandbox answers as before."""
     order = sandbox.refuse(401)
     assert [await caller.code() for _ in range(2)] == [401, 200]
     assert order.refused == 1
@@ -93,7 +96,7 @@ async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
-    """An order whose seconds are over refuses nothing."""
+    """An order refuses nothing after its number of seconds."""
     sandbox.refuse(500, count=None, seconds=0.0)
     assert await caller.code() == 200
     sandbox.refuse(500, count=None, seconds=1e9)
@@ -144,7 +147,7 @@ async def test_credits_add_up(sandbox: Sandbox, caller: Caller) -> None:
 
 
 def test_reserved_credits() -> None:
-    """A price is taken at once, and a refund is added at its time and not earlier."""
+    """A price is charged at once, and a refund is added at its own time, not earlier."""
     accounts = Accounts({"key": 20.0})
     accounts.charge("key", 100.0, 12.0)
     accounts.refund("key", 110.0, 12.0)
@@ -168,7 +171,7 @@ async def test_unknown_key() -> None:
 
 
 async def test_estimates(sandbox: Sandbox, caller: Caller) -> None:
-    """Both estimate endpoints answer in their own form, and cost nothing."""
+    """Each estimate endpoint has its own form of reply, and costs no credits."""
     before = sandbox.credits
     assert await caller.data("job/estimate-credits", SONG) == {"credits": 12, "estimated": False}
     other = await caller.data("job/EstimateTask", SONG)
@@ -248,7 +251,7 @@ async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
 
 
 async def test_record_while_it_runs() -> None:
-    """The price of a job is taken when it is created, and its record shows the price."""
+    """A job is charged when it is created, and its record shows the price."""
     async with (
         Sandbox(median=1e6, failure_share=0.0, credits=20) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,

@@ -1,4 +1,7 @@
-"""Exchanges over real sockets: what counts as sent, what is read, and what stays secret."""
+"""Requests over real sockets: which count as sent, how replies are read, redaction of the key.
+
+The *hook* is aiohttp's trace signal that it is about to send the headers of a request.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ BALANCE = response(b'{"code": 200, "data": {"balance": 7}}')
 
 
 def client(url: str) -> SunoClient:
-    """Return a client that hardly waits for its budget and does not retry."""
+    """Return a client with a high rate limit that does not retry."""
     return SunoClient(KEY, base_url=url, limiter=LocalLimiter(1000), retry_for=0)
 
 
@@ -93,7 +96,7 @@ async def test_the_query_and_the_content_type(task_id: str, query: bytes) -> Non
 
 
 async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
-    """A GET that aiohttp resends after a broken connection takes a permit of its own."""
+    """A GET that aiohttp resends after a broken connection takes a second permit."""
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -150,7 +153,7 @@ async def test_no_connection() -> None:
 
 
 def gzip_bomb() -> bytes:
-    """200 MB of spaces in 200 kB."""
+    """Return a response of 200 kB that decompresses to 200 MB of spaces."""
     body = gzip.compress(b" " * 200_000_000, 9)
     return response(body, "Content-Encoding: gzip")
 
@@ -200,7 +203,7 @@ async def test_a_compressed_reply() -> None:
 
 
 async def test_a_server_that_repeats_the_key(caplog: pytest.LogCaptureFixture) -> None:
-    """The key is removed from every text of the server, in errors, records and logs."""
+    """The key is removed from every text that the server sent, in errors, records and logs."""
     caplog.set_level(logging.DEBUG)
     refusal = {"code": 422, "message": f"bad key {KEY}", "errors": [f"x: {KEY}"], "data": None}
     record = {"task_id": "t", "status": "failed", "message": KEY, "result": {"message": KEY}}
@@ -261,7 +264,7 @@ async def test_a_server_that_repeats_the_key_escaped(spelling: str) -> None:
 
 @pytest.mark.parametrize("key", ["ak_a/b-c/d.e+f==0123", "ak_0123456789%2Fab\\u002d"])
 def test_a_key_with_special_characters(key: str) -> None:
-    """A key with characters that are often escaped is removed in each form."""
+    """A key with characters that are often escaped is removed in each escaped form."""
     redacted = Credentials(key, "http://host").redacted
     in_json = json.dumps(key).replace("/", "\\/")
     for text in (key, in_json, json.dumps(in_json), quote(key), quote(key, safe="")):
@@ -269,7 +272,7 @@ def test_a_key_with_special_characters(key: str) -> None:
 
 
 def test_replies_without_the_key_are_unchanged() -> None:
-    """Nothing else is removed from a reply, and long runs of escapes take no long time."""
+    """A reply without the key is unchanged, even with long sequences of escapes."""
     redacted = Credentials(KEY, "http://host").redacted
     for text in (b"%" + KEY[:-1].encode(), b"%" + b"\\" * 1_000_000, b"\\u0061" * 100_000):
         assert redacted(text) == text
@@ -318,7 +321,7 @@ async def test_streams_with_an_injected_session(method: str) -> None:
 
 
 async def test_a_session_that_its_owner_closed() -> None:
-    """If the injected session is closed, the error says so and creates count as not sent."""
+    """If the injected session is closed, calls raise an error that names the session."""
     async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
         suno = SunoClient(sandbox.key, base_url=sandbox.url, session=session)
         await session.close()
@@ -330,7 +333,7 @@ async def test_a_session_that_its_owner_closed() -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_refused_create_raises_at_once(code: int) -> None:
-    """A 401 or 403 on a create is raised at once; the breaker opens only if it is confirmed."""
+    """A 401 or 403 on a create raises at once; only a second one opens the circuit breaker."""
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -351,7 +354,7 @@ async def test_a_refused_create_raises_at_once(code: int) -> None:
 
 @pytest.mark.parametrize("missing", ["estimate-credits", "EstimateTask"])
 async def test_the_estimate_that_is_found_is_remembered(missing: str) -> None:
-    """If one estimate endpoint is missing, the other one is used, also for later estimates."""
+    """If one estimate endpoint is missing, the other one is used, and remembered for later."""
     paths: list[str] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:

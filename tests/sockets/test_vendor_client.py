@@ -156,7 +156,7 @@ async def test_models_list_without_filters(vendor: Vendor) -> None:
 
 @pytest.mark.parametrize("model", KINDS)
 async def test_models_describe(vendor: Vendor, model: str) -> None:
-    """`models describe` sends the slash unescaped, and gets a schema and the required fields."""
+    """`models describe` sends the slash unescaped, and gets the schema and the required fields."""
     described = await vendor.ask("GET", f"job/Models/{model}")
     assert described["model"] == model
     assert set(described["required_input_fields"]) <= set(described["input_schema"]["properties"])
@@ -211,7 +211,7 @@ async def test_run(vendor: Vendor, model: str) -> None:
 
 
 async def test_upload(vendor: Vendor) -> None:
-    """`upload` announces a file with the key and sends it without, and the URL serves it."""
+    """`upload` announces a file with the key and sends it without the key; the URL serves it."""
     content = bytes(range(256)) * 100
     url = await vendor.upload(content, "audio/x-wav", ".wav")
     assert await vendor.download(url) == content
@@ -290,7 +290,7 @@ async def test_refused_requests(vendor: Vendor) -> None:
 
 
 async def test_refusals_in_the_envelope() -> None:
-    """With errors only in the envelope, an unknown task gives HTTP 200 and code 404."""
+    """If errors appear only in the envelope, an unknown task gives HTTP 200 and code 404."""
     async with Sandbox(errors_as="envelope") as sandbox, aiohttp.ClientSession() as http:
         request = ("GET", "job/TaskInfo", {"task_id": "nowhere"})
         status, answer = await Vendor(http, sandbox).exchange(*request)
