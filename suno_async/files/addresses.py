@@ -1,10 +1,10 @@
-"""Which hosts files may be transferred from and to.
+"""Decide which hosts files may be downloaded from and uploaded to.
 
 The URL of a file comes from a server, so it may point anywhere: at a service of this machine, of
 the local network, or of the cloud provider. Only public addresses are allowed. The address is
-checked when the connection is opened. A check of the URL alone would let through names that resolve
-to a private address, and a check while resolving would let through addresses that are never
-resolved.
+checked when the connection is opened. A check of the URL alone would allow names that resolve to a
+private address. A check during name resolution would allow a private address in the URL itself,
+because it is never resolved.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
-#: IPv4 networks that ``is_global`` of some Python versions takes for public: protocol assignments,
-#: relays from IPv6, multicast, reserved.
+#: IPv4 networks that are not public, although ``is_global`` is true for them in some Python
+#: versions: protocol assignments, relays from IPv6, multicast, reserved.
 _NOT_PUBLIC_4 = tuple(
     map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4"))
 )
@@ -40,7 +40,7 @@ _NOT_PUBLIC_4 = tuple(
 #: The only IPv6 network with public addresses so far.
 _PUBLIC_6 = IPv6Network("2000::/3")
 
-#: Networks in it that are not public: protocol assignments, documentation.
+#: Networks in `_PUBLIC_6` that are not public: protocol assignments, documentation.
 _NOT_PUBLIC_6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
 
 #: The well-known prefix of NAT64. The last 32 bits are an IPv4 address.
@@ -53,7 +53,8 @@ class AddressRefusedError(OSError):
     """A connection was refused before it was opened. Internal."""
 
     def __init__(self) -> None:
-        # The same text for every address: otherwise aiohttp replaces the class.
+        # The text is the same for every address. If a host has several addresses and their errors
+        # differ, aiohttp raises one plain OSError instead.
         super().__init__(errno.EACCES, _REFUSED)
 
 
@@ -62,7 +63,7 @@ class UnsafeUrlError(Exception):
 
 
 def is_public(address: Address) -> bool:
-    """Return whether the address is public, and so is the IPv4 address embedded in it."""
+    """Return whether an address is public. An embedded IPv4 address decides, if there is one."""
     if isinstance(address, IPv6Address):
         embedded = address.ipv4_mapped or address.sixtofour
         if embedded is None and address in _NAT64:
@@ -75,10 +76,10 @@ def is_public(address: Address) -> bool:
 
 
 def literal_address(host: str) -> Address | None:
-    """Return the IP address that a host consists of; None if the host is a name.
+    """Return the IP address if a host is one; None if the host is a name.
 
-    Spellings such as ``127.1`` and ``0x7f000001`` are read as well, because system resolvers accept
-    them.
+    Spellings such as ``127.1`` and ``0x7f000001`` are addresses as well, because system resolvers
+    accept them.
     """
     host = host.rstrip(".")
     try:
@@ -99,11 +100,11 @@ class AddressPolicy:
     Args:
         allow_hosts: Hosts that may have any address and may be requested with ``http:``: names,
             addresses, and networks such as ``"10.0.0.0/8"``.
-        api: The base URL of the API. Its host may have any address, but the scheme must be secure
-            if that of the base URL is.
+        api: The base URL of the API. Its host may have any address. If the base URL uses
+            ``https:``, URLs of files on this host must use it as well. None if there is none.
 
     Raises:
-        ConfigurationError: One of the values cannot be a host.
+        ConfigurationError: One of `allow_hosts` is not a host or a network.
     """
 
     def __init__(self, allow_hosts: Iterable[str] = (), api: URL | None = None) -> None:
@@ -140,10 +141,12 @@ class AddressPolicy:
         return host in self._hosts or (url.scheme == "https" and host in self._https_hosts)
 
     def check_url(self, url: URL) -> None:
-        """Check a URL before a connection is opened. This alone is not enough.
+        """Check a URL before a connection is opened.
+
+        `check_address` is needed as well, because a name may resolve to a private address.
 
         Raises:
-            UnsafeUrlError: The URL is not secure, or its host is not public.
+            UnsafeUrlError: The URL does not use ``https:``, or its host is not public.
         """
         if url.scheme not in {"http", "https"} or not url.host:
             raise UnsafeUrlError("not an http(s) URL")
@@ -160,7 +163,7 @@ class AddressPolicy:
             raise UnsafeUrlError(f"not https: {url.host}; see allow_hosts")
 
     def check_address(self, text: str) -> None:
-        """Check an address that a connection is about to be opened to.
+        """Check an address before a connection to it is opened.
 
         Raises:
             AddressRefusedError: The address is not public and not allowed.
@@ -186,9 +189,9 @@ class AddressPolicy:
 
 
 def refused(error: OSError) -> bool:
-    """Return whether a failure to connect is due to `AddressRefusedError`.
+    """Return whether `AddressRefusedError` caused a failure to connect.
 
-    aiohttp joins the texts if the host has several addresses and not all are refused.
+    If a host has several addresses and not all are refused, aiohttp joins the texts of the errors.
     """
     return isinstance(error, AddressRefusedError) or _REFUSED in str(error)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-#: Supported algorithms with the length of their digests, best first.
+#: Supported algorithms, strongest first, with the lengths of their digests in bytes.
 _LENGTHS = {"sha512": 64, "sha256": 32, "sha1": 20, "md5": 16, "crc32": 4}
 
 #: Names of algorithms in `Repr-Digest` (RFC 9530) and `Digest` (RFC 3230).
@@ -22,7 +22,7 @@ _MEMBER = re.compile(r"\s*([\w-]+)\s*=\s*:?([A-Za-z0-9+/]+={0,2}):?\s*")
 
 
 class Checksum(NamedTuple):
-    """A checksum of the body as it is transferred, compressed or not."""
+    """A checksum of the transferred bytes of a body, before decompression."""
 
     algorithm: str
     digest: bytes
@@ -38,11 +38,11 @@ class Hasher(Protocol):
     """Computes a checksum, like the objects of `hashlib`."""
 
     def update(self, data: bytes, /) -> None:
-        """Add bytes."""
+        """Add bytes to the checksum."""
         ...
 
     def digest(self) -> bytes:
-        """Return the checksum of all bytes."""
+        """Return the checksum of all added bytes."""
         ...
 
 
@@ -58,9 +58,10 @@ class _Crc32:
 
 
 def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
-    """Return the best checksum in the headers of a complete reply (status 200).
+    """Return the strongest checksum in the headers of a complete reply (status 200).
 
-    An ETag is not a checksum: only some stores use a digest for it, and only for some files.
+    Return None if there is no supported checksum. An ETag is not used as a checksum: only some
+    stores use a digest for it, and only for some files.
     """
     found = {each.algorithm: each for each in _found(headers)}
     return next((found[name] for name in _LENGTHS if name in found), None)
@@ -69,12 +70,14 @@ def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
 def _found(headers: Mapping[str, str]) -> Iterator[Checksum]:
     for name in ("Repr-Digest", "Content-Digest", "Digest"):
         yield from _members(headers.get(name, ""))
-    # Amazon marks the checksum of checksums of an upload in parts.
+    # Amazon S3 stores large files in parts. It sends COMPOSITE if the value is a checksum of the
+    # checksums of the parts, not of the file.
     if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
         for algorithm in ("sha256", "sha1", "crc32"):
             yield from _decoded(algorithm, headers.get(f"x-amz-checksum-{algorithm}", ""))
     yield from _decoded("md5", headers.get("Content-MD5", ""))
-    # Google's checksums are those of the stored file, which may be decompressed for the transfer.
+    # Google's checksums are those of the stored file. They do not apply to the body if the server
+    # decompressed the file for the transfer.
     stored = headers.get("x-goog-stored-content-encoding", "identity")
     if stored == headers.get("Content-Encoding", "identity"):
         yield from _members(headers.get("x-goog-hash", ""))

@@ -1,4 +1,7 @@
-"""Connections to the hosts of files: address checks, proxies, redirects. The key is never sent."""
+"""Connections to the hosts of files: address checks, proxies, redirects.
+
+The API key is never sent to these hosts.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +23,27 @@ if TYPE_CHECKING:
 #: Most redirects that a download follows.
 MOST_REDIRECTS = 10
 
-#: aiohttp buffers at most twice as many bytes for one reply. Larger pieces cost less CPU per byte.
+#: Size of aiohttp's read buffer in bytes. aiohttp buffers at most twice this size for one reply.
+#: Larger pieces cost less CPU per byte.
 READ_BUFFER = 1 << 20
 
-#: An upload may take any time, but the server must connect within 10 s and then send or accept some
-#: bytes at least every 60 s.
+#: For uploads. The connection must be open within 10 s, and the server must reply within 60 s after
+#: the file was sent. aiohttp has no timeout for sending the file.
 TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
 
-#: For downloads. While the body arrives, `fetching` also demands a minimum speed.
+#: For downloads. While the body arrives, `fetching` also requires a minimum speed.
 DOWNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=30)
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Network(NamedTuple):
-    """How to reach other hosts.
+    """How to reach the API and the hosts of files.
 
     Attributes:
-        proxy: URL of an HTTP proxy for all requests; None for direct connections.
-        trust_env: Take the proxies from the environment variables.
-        ssl: Certificates to trust, and client certificates; None for the system's.
+        proxy: URL of an HTTP proxy for all requests; None for no such proxy.
+        trust_env: Whether to take proxies from the environment variables if `proxy` is None.
+        ssl: The SSL context, with the certificates to trust; None for the default of the system.
         allow_hosts: Hosts whose files may be transferred although their addresses are not public.
     """
 
@@ -52,7 +56,7 @@ class Network(NamedTuple):
         """Check all values.
 
         Raises:
-            ConfigurationError: One of them is not valid.
+            ConfigurationError: One of the values is not valid.
         """
         self.checked_proxy()
         AddressPolicy(self.allow_hosts)
@@ -60,10 +64,10 @@ class Network(NamedTuple):
             raise ConfigurationError("ssl must be an ssl.SSLContext")
 
     def checked_proxy(self) -> URL | None:
-        """Return the URL of the proxy.
+        """Return the URL of the proxy; None if there is none.
 
         Raises:
-            ConfigurationError: It is not the URL of an HTTP proxy.
+            ConfigurationError: The value is not the URL of an HTTP proxy.
         """
         if self.proxy is None:
             return None
@@ -72,7 +76,7 @@ class Network(NamedTuple):
         except (TypeError, ValueError):
             url = URL()
         if url.scheme not in {"http", "https"} or not url.host:
-            # Not the value: it may contain a password.
+            # Do not show the value, because it may contain a password.
             raise ConfigurationError("proxy must be an http(s) URL")
         return url
 
@@ -81,7 +85,7 @@ class Connections:
     """Sends requests to hosts of files.
 
     Args:
-        network: How to reach them.
+        network: How to reach the hosts. None uses the defaults.
         api: The base URL of the API; its host is allowed. None if there is none.
 
     Raises:
@@ -107,12 +111,13 @@ class Connections:
     async def get(
         self, url: URL, headers: Mapping[str, str]
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Send a GET, follow redirects, and check the address of each host.
+        """Send a GET request, follow redirects, and check the address of each host.
 
         The body of the reply is not decompressed.
 
         Raises:
-            UnsafeUrlError: The URL, or one that it redirects to, must not be requested.
+            UnsafeUrlError: The URL or the target of a redirect must not be requested, or there are
+                too many redirects.
             aiohttp.ClientError: There is no reply.
         """
         for _ in range(MOST_REDIRECTS + 1):
@@ -142,8 +147,8 @@ class Connections:
         """
         self._policy.check_url(url)
         proxy = await self._proxy_for(url)
-        # The connection goes to the proxy, which the user named. Only the proxy knows the address
-        # of the host.
+        # With a proxy, the connection goes to the proxy, which the user chose. The address of the
+        # host cannot be checked then, because only the proxy resolves it.
         session = self._session(guarded=proxy is None and not self._policy.trusts(url))
         async with session.request(
             method,
@@ -168,7 +173,8 @@ class Connections:
     async def _proxy_for(self, url: URL) -> URL | None:
         if self._proxy is not None or not self._trust_env:
             return self._proxy
-        # aiohttp would not report whether it uses a proxy, and would send passwords of ~/.netrc.
+        # Do not use aiohttp's `trust_env`: it does not report whether it uses a proxy, and it sends
+        # passwords from ~/.netrc.
         found = await asyncio.to_thread(_environment_proxy, url.scheme, url.host or "")
         return URL(found) if found else None
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Most bytes of one step.
+#: Most decompressed bytes of one step.
 STEP = 1 << 20
 
-#: The windows of zlib: with the header of gzip, with that of zlib, without a header.
+#: Values of zlib's `wbits`: for data with a gzip header, with a zlib header, without a header.
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB}
 
 
 class DamagedError(Exception):
-    """The body is not what its content encoding promises. Internal."""
+    """The body does not match its content encoding. Internal."""
 
 
 class Decompressor:
@@ -36,7 +36,8 @@ class Decompressor:
             raise ValueError(f"unsupported content encoding {encoding!r}")
         self._is_gzip = _WINDOWS[encoding] == _GZIP
         self._decoder = zlib.decompressobj(_WINDOWS[encoding])
-        # The first byte of a deflated body; the second one decides how to decompress it.
+        # The first byte of a deflate body, until the second byte arrives. Only both together show
+        # whether the body has a zlib header.
         self._start: bytes = b""
         self._started = self._is_gzip
 
@@ -46,7 +47,7 @@ class Decompressor:
         return self._decoder.eof
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Decompress the next piece; yield at most `STEP` bytes at a time.
+        """Decompress the next piece of the body; yield at most `STEP` bytes at a time.
 
         Raises:
             DamagedError: The piece cannot be decompressed.
@@ -58,7 +59,7 @@ class Decompressor:
                 return
             self._started = True
             if int.from_bytes(piece[:2], "big") % 31 or piece[0] & 15 != zlib.DEFLATED:
-                # Some servers send deflate without the header of zlib.
+                # Some servers send deflate bodies without the zlib header.
                 self._decoder = zlib.decompressobj(_RAW)
         while piece:
             try:
@@ -69,6 +70,6 @@ class Decompressor:
                 yield data
             piece = bytes(self._decoder.unconsumed_tail)
             if self._is_gzip and self._decoder.unused_data:
-                # gzip may consist of several members.
+                # A gzip body may consist of several members.
                 piece = self._decoder.unused_data
                 self._decoder = zlib.decompressobj(_GZIP)

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from suno_async.files.sources import FileSource
     from suno_async.models import TaskInfo
 
-#: Most downloads at the same time. Half as many reach the same throughput on loopback. Twice as
-#: many only need more memory: 4 MB for each.
+#: Most downloads at the same time. On loopback, half as many have the same throughput, and twice as
+#: many only need more memory: 4 MB for each download.
 PARALLEL = 8
 
-#: Default for the most bytes of a file.
+#: Default of `max_bytes`: the most bytes of one file.
 MAX_BYTES = 2 * 1024**3
 
-#: Default for the most seconds of a download.
+#: Default of `timeout`: the most seconds of one download.
 TIMEOUT = 1800.0
 
 
@@ -37,10 +37,10 @@ class _Job:
 
     Attributes:
         source: The file.
-        overwrite: Whether it replaces an existing file.
+        overwrite: Whether the download replaces an existing file.
         reporter: Reports the progress.
-        waiters: How many callers wait for the end.
-        task: Downloads the file.
+        waiters: How many callers wait for the download.
+        task: The asyncio task that downloads the file.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class _Job:
         self.reporter = reporter
         self.waiters = 0
         self.task = asyncio.ensure_future(work)
-        # If every waiter was cancelled, nobody else retrieves the error.
+        # Retrieve the error here. If every waiter was cancelled, asyncio would log it otherwise.
         self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
 
@@ -59,9 +59,9 @@ class Downloader:
     """Downloads result files with requests that never carry the API key.
 
     Args:
-        connections: Sends the requests. It stays open.
-        refresh: Returns the current record of a task, to replace an expired URL; None if that is
-            not possible.
+        connections: Sends the requests. `close` does not close it.
+        refresh: Returns the current record of a task. It is used to replace an expired URL. With
+            None, an expired URL is an error.
     """
 
     def __init__(
@@ -91,14 +91,15 @@ class Downloader:
     ) -> Path:
         """Download a file and return its path.
 
-        If the same file is being downloaded to the same path already, join that download: its terms
-        apply, and cancelling one caller does not affect the others.
+        If another call is downloading the same file to the same path, wait for that download. The
+        `terms` of that call apply, except if `overwrite` differs: then start again after that
+        download. Cancelling one caller does not affect the others.
 
         Args:
             source: The file.
-            directory: Where to save it. It is created if it does not exist.
-            terms: The conditions.
-            progress: Called with each `DownloadProgress`.
+            directory: Where to save the file. The directory is created if it does not exist.
+            terms: The options of the download.
+            progress: Called with each `DownloadProgress`; None for no callback.
 
         Raises:
             DownloadError: The complete file could not be downloaded, or another file is being
@@ -133,17 +134,17 @@ class Downloader:
     ) -> list[Path]:
         """Download all files, and return their paths in the order of the sources.
 
-        The sources are read only as fast as files can be downloaded. One failure does not stop the
-        rest.
+        The sources are read only as fast as files can be downloaded. One failure does not stop
+        the other downloads.
 
         Args:
             sources: The files. An error in place of a file counts as a failed download.
             directory: As in `download`.
             terms: As in `download`.
-            progress: As in `download`; called for every file.
+            progress: As in `download`. It is called for every file.
 
         Raises:
-            DownloadsFailedError: Some files could not be downloaded. All others are complete.
+            DownloadsFailedError: Some files could not be downloaded. All other files are complete.
             ClientClosedError: The client was closed during the downloads.
         """
         ended: list[asyncio.Task[Path] | DownloadError] = []
@@ -218,11 +219,13 @@ def _cancelling() -> bool:
 
 
 def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
-    """Return the final path of a file, a key that all spellings of it share, and whether it exists.
+    """Return the final path of a file, a key for the path, and whether the file exists.
+
+    All spellings of one path have the same key.
 
     Raises:
-        DownloadError: The name leads out of the directory, or belongs to something that is not a
-            file.
+        DownloadError: The name leads out of the directory, something that is not a file has this
+            name, or the path is not valid.
     """
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts:

@@ -30,43 +30,43 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Bytes of one write. With a quarter of it, the throughput on loopback is a tenth lower. Each
-#: download may hold two such batches in memory.
+#: Bytes of one write. A quarter of this size lowers the throughput on loopback by a tenth. Each
+#: download may have two such batches in memory.
 BATCH = 1 << 20
 
-#: A server must send this many bytes per second, on average over so many seconds. Otherwise it
-#: would occupy one of the few slots for the whole timeout.
+#: A server must send at least `MIN_SPEED` bytes per second, on average over `SPEED_WINDOW` seconds.
+#: Otherwise a slow server would occupy one of the few slots for the whole timeout.
 MIN_SPEED = 4096
 SPEED_WINDOW = 30.0
 
-#: Seconds before the next attempt if the last one received bytes. Otherwise the pause is that of
-#: `transfers`.
+#: Seconds before the next attempt if the last one received new bytes. Otherwise the pause is
+#: `transfers.PAUSE` seconds, and doubles after each attempt.
 RESUME_PAUSE = 0.1
 
-#: Longest wait that a Retry-After header can ask for.
+#: Most seconds to wait because of a Retry-After header.
 MOST_RETRY_AFTER = 60.0
 
-#: Statuses after which another attempt may succeed. All others below 500 are final.
+#: Statuses after which another attempt may succeed. All other statuses below 500 are final.
 _TEMPORARY = frozenset({408, 425, 429})
 
-#: Statuses of servers that never have the file, although they are above 499.
+#: Statuses above 499 that are final: another attempt would have the same result.
 _FINAL = frozenset({501, 505, 511})
 
-#: Statuses of a URL that may have expired.
+#: Statuses after which the URL may have expired.
 _EXPIRED = frozenset({401, 403, 404, 410})
 
 _OK, _PARTIAL, _NOT_SATISFIABLE = 200, 206, 416
 
 
 class DownloadTerms(NamedTuple):
-    """The conditions of a download.
+    """The options of a download.
 
     Attributes:
-        overwrite: Replace an existing file.
+        overwrite: Whether to replace an existing file.
         timeout: Seconds for all attempts, from the moment when the first one starts; None for no
             limit.
-        max_bytes: Most bytes of the file.
-        tags: Write tags into the file.
+        max_bytes: Most bytes of the file, after decompression.
+        tags: Whether to write tags into the file.
     """
 
     overwrite: bool
@@ -88,6 +88,7 @@ class _FetchError(AttemptFailedError):
         super().__init__(problem, retryable=retryable)
         self.expired = expired
         self.retry_after = retry_after
+        # False if the bytes that the attempt received do not count as progress.
         self.counts = counts
 
 
@@ -97,10 +98,10 @@ class Fetch:
     Args:
         connections: Sends the requests.
         source: The file.
-        path: Where to save it.
-        terms: The conditions.
-        reporter: Receives the progress.
-        refresh: Returns the current record of a task; None if that is not possible.
+        path: Where to save the file.
+        terms: The options of the download.
+        reporter: Reports the progress.
+        refresh: Returns the current record of a task; None if the URL cannot be replaced.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (one value for each collaborator)
@@ -121,7 +122,7 @@ class Fetch:
         self._refresh = refresh
         self._part = Part(path.parent, source.media, terms.max_bytes)
         self._total: int | None = None
-        # Identifies the version of the file at the server; empty if it cannot be resumed.
+        # Identifies the version of the file on the server; empty if the download cannot be resumed.
         self._validator = ""
         self._window_ends = 0.0
         self._in_window = 0
@@ -132,7 +133,7 @@ class Fetch:
             self._tagger = Tagger(connections, path, source.track, source.info)
 
     async def run(self, slots: asyncio.Semaphore) -> None:
-        """Download the file. Occupy a slot while an attempt runs, but not between attempts.
+        """Download the file. Occupy one of `slots` during each attempt, but not between attempts.
 
         Raises:
             DownloadError: The complete file could not be downloaded. No part file is left.
@@ -154,7 +155,7 @@ class Fetch:
         finally:
             await _in_thread_always(self._part.discard)
         self._reporter.end(problem)
-        # Without the query: it may contain a signature.
+        # Leave out the query, because it may contain a signature.
         url = self._url.with_query(None).with_fragment(None)
         raise DownloadError(f"{url}: {problem}")
 
@@ -186,7 +187,7 @@ class Fetch:
             await asyncio.sleep(wait)
 
     async def _refreshed(self) -> bool:
-        """Ask once for the current URL of the file; return whether it is another one."""
+        """Read the current URL of the file, at most once. Return whether the URL has changed."""
         refresh, find = self._refresh, self._source.find
         if refresh is None or find is None or not self._source.task_id:
             return False
@@ -222,12 +223,12 @@ class Fetch:
         except PartError as error:
             if error.retryable:
                 self._validator = ""
-            # Not progress: the next attempt starts again.
+            # The received bytes do not count, because the next attempt starts from the beginning.
             raise _FetchError(error.problem, retryable=error.retryable, counts=False) from None
         except UnsafeUrlError as error:
             raise _FetchError(str(error), retryable=False) from None
         except ValueError as error:
-            # A host name that cannot be encoded, for example.
+            # For example, the host name cannot be encoded.
             what = f"invalid URL or reply ({type(error).__name__})"
             raise _FetchError(what, retryable=False) from None
         except (
@@ -242,7 +243,7 @@ class Fetch:
                 raise _FetchError(
                     f"{host} has no public address; see allow_hosts", retryable=False
                 ) from None
-            # Only the class: the text of an aiohttp error may contain a presigned URL.
+            # Show only the class, because the text of an aiohttp error may contain a presigned URL.
             raise _FetchError(type(error).__name__) from None
 
     def _finish(self) -> None:
@@ -250,7 +251,7 @@ class Fetch:
         self._part.finish(self._path, overwrite=self._terms.overwrite, edit=edit)
 
     async def _begin(self, response: aiohttp.ClientResponse, *, resumes: bool) -> None:
-        """Check the head of a reply, and prepare the part file for its body."""
+        """Check the status and headers of a reply, and prepare the part file for its body."""
         status, headers = response.status, response.headers
         if (
             resumes
@@ -261,9 +262,10 @@ class Fetch:
             self._open_window()
             return
         if status in {_PARTIAL, _NOT_SATISFIABLE} and resumes:
-            # The server sent another part than the requested one. The next attempt starts again.
+            # The server did not send the requested range, or the file has changed. The next attempt
+            # starts from the beginning.
             self._validator = ""
-            raise _FetchError(f"HTTP {status} without the rest of the file", counts=False)
+            raise _FetchError(f"HTTP {status} without the requested range", counts=False)
         if status != _OK:
             raise _refusal(status, headers)
         encoding = headers.get("Content-Encoding", "").strip().lower() or "identity"
@@ -279,7 +281,7 @@ class Fetch:
         self._open_window()
 
     async def _receive(self, content: aiohttp.StreamReader) -> None:
-        """Write the body to the part file. Receive the next batch while one is written."""
+        """Write the body to the part file. Receive the next batch while the last one is written."""
         pieces: list[bytes] = []
         writing: asyncio.Task[None] | None = None
         broken: Exception | None = None
@@ -293,7 +295,7 @@ class Fetch:
                 writing.add_done_callback(_retrieve)
                 pieces = []
         except (aiohttp.ClientError, OSError, _FetchError) as error:
-            # What has arrived need not be requested again.
+            # Keep the received bytes, so that the next attempt does not request them again.
             broken = error
             pieces += _unread(content)
         if writing is not None:
@@ -304,7 +306,7 @@ class Fetch:
             raise broken
 
     async def _fill(self, content: aiohttp.StreamReader, pieces: list[bytes]) -> bool:
-        """Receive a batch; return whether the body has ended.
+        """Receive about `BATCH` bytes; return whether the body has ended.
 
         Raises:
             _FetchError: The server is too slow.
@@ -340,7 +342,7 @@ def _refusal(status: int, headers: Mapping[str, str]) -> _FetchError:
     try:
         retry_after = min(float(headers.get("Retry-After", "0")), MOST_RETRY_AFTER)
     except ValueError:
-        # A date.
+        # The value is a date. Dates are not supported.
         retry_after = 0.0
     return _FetchError(
         f"HTTP {status}",
@@ -356,13 +358,13 @@ def _is_refused(error: OSError) -> bool:
 
 
 def _unread(content: aiohttp.StreamReader) -> list[bytes]:
-    """Return what arrived before a connection broke. No public method of aiohttp returns it."""
+    """Return the bytes in aiohttp's buffer after a connection broke. No public method does this."""
     piece = content._read_nowait(-1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] (as above)
     return [piece] if piece else []
 
 
 def _retrieve(writing: asyncio.Task[None]) -> None:
-    """Retrieve the error of a write, because a cancelled download does not await its last write."""
+    """Retrieve the error of a write. A cancelled download does not await its last write."""
     if not writing.cancelled():
         writing.exception()
 

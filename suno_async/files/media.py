@@ -1,6 +1,7 @@
 """Recognise media files by their first bytes. Pure.
 
-An error page or a login page also arrives with status 200, so a status proves nothing.
+The status 200 does not prove that the body is a media file. An error page or a login page may also
+have this status.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ HEAD = 16
 
 _IMAGE_SUFFIXES = frozenset({".avif", ".gif", ".jpeg", ".jpg", ".png", ".webp"})
 
-#: Containers that hold audio as well as video.
+#: What a file may contain. `_BOTH` is for formats that may contain audio or video.
 _AUDIO, _IMAGE, _VIDEO = frozenset({"audio"}), frozenset({"image"}), frozenset({"video"})
 _BOTH = _AUDIO | _VIDEO
 
@@ -36,7 +37,7 @@ _STARTS: tuple[tuple[bytes, frozenset[str]], ...] = (
     (b"GIF89a", _IMAGE),
 )
 
-#: The form type of RIFF and IFF files, which is in bytes 8 to 11.
+#: RIFF and IFF files, by their first four bytes and their form type (bytes 8 to 11).
 _FORMS: dict[tuple[bytes, bytes], frozenset[str]] = {
     (b"RIFF", b"WAVE"): _AUDIO,
     (b"RF64", b"WAVE"): _AUDIO,
@@ -47,23 +48,23 @@ _FORMS: dict[tuple[bytes, bytes], frozenset[str]] = {
     (b"RIFF", b"AVI "): _VIDEO,
 }
 
-#: Brands of MP4 files that are no video (ISO/IEC 14496-12, 4.3).
+#: Brands of MP4 files that are not videos (ISO/IEC 14496-12, 4.3).
 _BRANDS = {
     **dict.fromkeys((b"M4A ", b"M4B ", b"M4P ", b"F4A "), _AUDIO),
     **dict.fromkeys((b"avif", b"avis", b"mif1", b"msf1", b"heic", b"heix", b"hevc"), _IMAGE),
 }
 
-#: Types of the first box of QuickTime files without a file type.
+#: Types of the first box of QuickTime files that do not start with a file type box (``ftyp``).
 _QUICKTIME = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
 
 def expected_media(url: URL) -> Media | None:
-    """Return the kind of media that the suffix of a URL stands for; None if it may be any."""
+    """Return ``"image"`` if the URL has the suffix of an image; None for any other URL."""
     return "image" if PurePosixPath(url.path).suffix.lower() in _IMAGE_SUFFIXES else None
 
 
 def problem(head: bytes, media: Media | None) -> str:
-    """Return why a file that starts with `head` is not what it should be; empty if it is.
+    """Return why a file that starts with `head` does not contain `media`; empty if it does.
 
     Args:
         head: The first `HEAD` bytes, or the whole file if it is shorter.
@@ -96,7 +97,7 @@ def recognise(head: bytes) -> frozenset[str]:
 
 
 def _starts_with_frame(head: bytes) -> bool:
-    """Return whether there is a header of an MPEG audio frame (ISO/IEC 11172-3) or of ADTS."""
+    """Return whether `head` starts with an MPEG audio frame (ISO/IEC 11172-3) or with ADTS."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004 (the sync word)
         return False
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
@@ -104,7 +105,7 @@ def _starts_with_frame(head: bytes) -> bool:
         # ADTS (ISO/IEC 13818-7): 12 bits of sync, and a sampling frequency index below 13.
         return head[1] & 0xF0 == 0xF0 and head[2] >> 2 & 15 < 13  # noqa: PLR2004 (the standard's)
     bitrate, sampling = head[2] >> 4, head[2] >> 2 & 3
-    # Not layer I, which is out of use: its header looks like the byte order mark of UTF-16.
+    # Exclude layer I, which is no longer used: its header looks like a byte order mark of UTF-16.
     return layer != 3 and version != 1 and bitrate != 15 and sampling != 3  # noqa: PLR2004 (as above)
 
 

@@ -12,16 +12,17 @@ from suno_async.errors import InvalidInputError
 #: The fields that a template may contain.
 FIELDS = ("title", "suno_id", "task_id", "index", "kind")
 
-#: Most bytes of a template's own text within one file or directory name. The fields need the rest.
+#: Most bytes of a file or directory name in a template, without its fields. The fields need the
+#: other bytes of the name.
 MOST_TEXT = 40
 
-#: Most directories of a template.
+#: Most directories in a template.
 MOST_DIRECTORIES = 4
 
 #: Characters that Windows does not allow in names, and control characters.
 _FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 
-#: Suffixes that a user may write out of habit.
+#: Suffixes that a template must not contain, because the suffix is added.
 _SUFFIX = re.compile(r"\.(mp3|m4a|wav|flac|ogg|mp4|jpe?g|png)$", re.IGNORECASE)
 
 
@@ -30,7 +31,7 @@ class Component(NamedTuple):
 
     Attributes:
         text: The template in the syntax of `str.format`.
-        fields: The fields in it.
+        fields: The names of the fields in the template.
     """
 
     text: str
@@ -38,7 +39,7 @@ class Component(NamedTuple):
 
 
 def check_template(template: str | None) -> str | None:
-    """Return a template unchanged if it is valid; None stands for the default.
+    """Return a template unchanged if it is valid. None is valid: it is the default template.
 
     Raises:
         InvalidInputError: The template breaks a rule. The error lists every problem.
@@ -50,7 +51,7 @@ def check_template(template: str | None) -> str | None:
 
 @functools.lru_cache(maxsize=64)
 def read_template(template: str) -> tuple[Component, ...]:
-    """Return the directories of a template, and the file name last.
+    """Return the directory names of a template, and its file name as the last component.
 
     Raises:
         InvalidInputError: The template breaks a rule. The error lists every problem.
@@ -90,7 +91,7 @@ def _problems(part: str) -> list[str]:
     if bad := _FORBIDDEN.search(text):
         found.append(f"must not contain {bad[0]!r}")
     elif len(text.encode()) > MOST_TEXT:
-        found.append(f"{part!r} contains more than {MOST_TEXT} bytes of text beside its fields")
+        found.append(f"{part!r} contains more than {MOST_TEXT} bytes of text outside its fields")
     if part != part.strip(" ") or part.startswith((".", "-")) or part.endswith("."):
         found.append(f"{part!r} must not start with '.', '-' or a space, or end with '.' or ' '")
     return found

@@ -1,7 +1,8 @@
 """Names for downloaded files, from a template. Pure.
 
-A name depends only on the file that it is for, not on the order of the downloads or on what is
-already on disk. So a second run finds the files of the first one.
+A name depends only on the template and on the file, with its song and its task. It does not depend
+on the order of the downloads or on other files on disk. So a second run finds the files of the
+first run.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ if TYPE_CHECKING:
     from suno_async.models import TaskInfo
 
 #: Longest name of a file or directory in bytes, suffix included. Most file systems accept 255. The
-#: rest is for the suffix of a part file.
+#: other 55 bytes are a margin.
 MOST_BYTES = 200
 
 #: Most characters of a title in a file name.
 MOST_TITLE = 80
 
-#: Most bytes of an id, and of a kind. With these and the bounds of a template, every title keeps
-#: at least a few bytes.
+#: Most bytes of an id, and of a kind. With these limits and those of a template, a name always has
+#: room for a few bytes of the title.
 MOST_ID = 48
 MOST_KIND = 24
 
-#: The template of the files of a song, and of all other files.
+#: The default templates: for the files of a song, and for all other files.
 TRACK_TEMPLATE = "{title}-{suno_id}"
 OTHER_TEMPLATE = "{kind}-{task_id}"
 
-#: Known suffixes. The first of each kind is used for a URL without a known suffix.
+#: Known suffixes. A file gets the first suffix of its kind if its URL has no known suffix.
 SUFFIXES: dict[Media, tuple[str, ...]] = {
     "audio": (
         *(".mp3", ".m4a", ".wav", ".flac", ".ogg", ".oga", ".opus", ".aac", ".aif", ".aiff"),
@@ -48,8 +49,8 @@ SUFFIXES: dict[Media, tuple[str, ...]] = {
     "video": (".mp4", ".mov", ".webm", ".m4v", ".mkv"),
 }
 
-#: Names of devices on Windows, with any suffix and in any case. They also exist with superscript
-#: digits.
+#: Names of devices on Windows. Windows also reserves them with any suffix, in any case, and with
+#: superscript digits.
 _DEVICES = frozenset(
     (
         *("CON", "PRN", "AUX", "NUL"),
@@ -57,13 +58,13 @@ _DEVICES = frozenset(
     )
 )
 
-#: An id that stays the same in a name, on every system.
+#: Matches an id that every system accepts unchanged in a name.
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?")
 
-#: The suffix of a file that need not be a media file.
+#: Matches a suffix that is kept if any file is allowed (``media="any"``).
 _PLAIN_SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 
-#: Combining marks that are invisible: they choose the shape of a character.
+#: Invisible combining marks, such as variation selectors.
 _INVISIBLE = re.compile("[\u034f\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
@@ -71,10 +72,10 @@ class PlannedFile(NamedTuple):
     """A result file and its name.
 
     Attributes:
-        url: Where the file is.
+        url: The URL of the file.
         name: The name relative to the download directory. Directories are separated by ``/``.
         media: What the file contains.
-        kind: The value of ``{kind}``: the name of the stem, otherwise the same as `media`.
+        kind: The value of ``{kind}``: the name of a stem; for other files, the same as `media`.
         track: The song that the file belongs to; None for stems, videos and sounds.
     """
 
@@ -86,7 +87,10 @@ class PlannedFile(NamedTuple):
 
 
 class _File(NamedTuple):
-    """The values that a name is made from. None means that a number is unknown."""
+    """The values for a name.
+
+    `number` is None if it is unknown. `track` is None if the file does not belong to a song.
+    """
 
     url: str
     media: Media
@@ -102,14 +106,15 @@ def file_name(source: Track | str, template: str | None = None, media: Media | N
     """Return the name of a single file: the audio of a song, or a URL.
 
     For a song, the name is the one that `plan_names` returns, unless the template contains
-    ``{index}``. The name of a URL starts with the last part of its path.
+    ``{index}``. With the default template, the name for a URL consists of the last part of its path
+    and a short hash, such as ``song-c71b979760b3.mp3``.
 
     Args:
         source: The song or the URL.
         template: The template. None uses ``{title}-{suno_id}`` for a song and ``{title}`` for a
             URL.
-        media: What the file behind a URL contains. None derives it from the URL. With ``"any"``,
-            the file keeps the suffix of the URL.
+        media: What the file contains; used only for a URL. None derives it from the suffix of the
+            URL. With ``"any"``, the file keeps that suffix.
 
     Raises:
         InvalidInputError: The template is not valid.
@@ -131,8 +136,8 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
     """Return all result files of a task with their names.
 
     The files are the audio and the cover image of each song, the stems, and the other results. No
-    two names are equal, not even on a system that ignores case. Names of different tasks differ,
-    too: a name gets a short hash if the template does not identify the file.
+    two names are equal, not even on a system that ignores case. Names of different tasks also
+    differ: a name gets a short hash if the template does not identify the file.
 
     The fields of a template:
 
@@ -143,8 +148,8 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
     - ``{kind}``: the name of a stem, such as ``vocals``; otherwise ``audio``, ``image`` or
       ``video``
 
-    A ``/`` in a template makes directories. The suffix is added: that of the URL, or the usual one
-    for the kind of file.
+    A ``/`` in a template separates directories. Each name gets the suffix of the URL, or the usual
+    suffix for the kind of file if the URL has no known suffix.
 
     Args:
         info: The record of the task.
@@ -155,7 +160,7 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
         InvalidInputError: The template is not valid.
     """
     used: set[str] = set()
-    # The last number appended to each name, so that many equal names take linear time.
+    # The last number appended to each name. It makes many equal names take linear time.
     numbers: dict[str, int] = {}
     planned: list[PlannedFile] = []
     for file in _files(info):
@@ -169,7 +174,7 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
 
 
 def other_results(info: TaskInfo) -> list[tuple[str, str]]:
-    """Return kind and URL of the result files that belong to no song."""
+    """Return the kind and the URL of each result file that does not belong to a song."""
     return [(file.kind, file.url) for file in _other_files(info)]
 
 
@@ -192,7 +197,7 @@ def _other_files(info: TaskInfo) -> Iterator[_File]:
     video = info.video_url
     for index, url in enumerate(info.media_urls, 1):
         media: Media = "video" if url == video else _media_of(url)
-        # The list repeats the audio of the songs.
+        # `media_urls` repeats the audio of the songs.
         if url and not (has_songs and media == "audio"):
             yield _File(url, media, media, media, info.task_id, suno_id, index, None)
 
@@ -202,7 +207,7 @@ def _track_file(track: Track, url: str, media: Media, task_id: str, index: int |
 
 
 def _name(file: _File, template: str | None, end: str = "") -> str:
-    """Return the name of a file. `end` is appended in front of the suffix."""
+    """Return the name of a file. `end` is inserted before the suffix."""
     parts = read_template(template or (OTHER_TEMPLATE if file.track is None else TRACK_TEMPLATE))
     fields = {name for part in parts for name in part.fields}
     extra = ("" if _identified(file, fields) else f"-{_hash(file)}") + end
@@ -214,7 +219,7 @@ def _name(file: _File, template: str | None, end: str = "") -> str:
 
 
 def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
-    """Return one part of a name: the fields filled in, and `end` appended."""
+    """Return one file or directory name: fill in the fields, and append `end`."""
     kept = {
         "task_id": _cut(_safe(file.task_id[:MOST_ID]), MOST_ID),
         "suno_id": _cut(_safe(file.suno_id[:MOST_ID]), MOST_ID),
@@ -222,7 +227,7 @@ def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
         "index": "" if file.number is None else str(file.number),
         "title": "",
     }
-    # One byte is for the underscore of a device name.
+    # One byte is for the underscore in front of a device name.
     room = MOST_BYTES - 1 - len((part.text.format_map(kept) + end).encode())
     kept["title"] = _cut(_safe(file.title[:MOST_TITLE]), room)
     text = unicodedata.normalize("NFC", part.text.format_map(kept))
@@ -256,7 +261,7 @@ def _hash(file: _File) -> str:
 
 
 def _address(url: str) -> str:
-    """Return the part of a URL that identifies the file; without the query if that is enough."""
+    """Return a URL without fragment, and without query if its path has a known suffix."""
     address = url.split("#", 1)[0]
     return address.split("?", 1)[0] if _known_suffix(url) else address
 
@@ -277,7 +282,7 @@ def _suffix(url: str, media: Media) -> str:
 
 
 def _known_suffix(url: str) -> str:
-    """Return the suffix in a URL, in lower case; empty if it is not that of a media file."""
+    """Return the suffix in a URL, in lower case; empty if it is not a suffix of media files."""
     found = _url_suffix(url)
     return found if any(found in known for known in SUFFIXES.values()) else ""
 
@@ -309,5 +314,5 @@ def _cut(text: str, most_bytes: int) -> str:
 
 
 def _folded(name: str) -> str:
-    """Return a text that is equal for all names that some file system treats as equal."""
+    """Return a key for a name. Names that a file system may treat as equal have the same key."""
     return unicodedata.normalize("NFKC", name).upper().casefold()

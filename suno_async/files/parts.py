@@ -29,10 +29,10 @@ if sys.platform != "win32":
 
 logger = logging.getLogger("suno_async")
 
-#: Names of part files. They do not contain the name of the file, which may be as long as possible.
+#: Start and end of the names of part files. The middle is random.
 _PREFIX, _SUFFIX = ".suno-", ".part"
 
-#: Buffers for one call of `writev`; POSIX guarantees 16, every current system accepts 1024.
+#: Most buffers for one call of `writev`. POSIX guarantees 16. Every current system accepts 1024.
 _MOST_BUFFERS = 1024
 
 
@@ -40,8 +40,8 @@ class PartError(Exception):
     """The file cannot be saved. Internal.
 
     Attributes:
-        problem: Why.
-        retryable: Another attempt may succeed.
+        problem: Why the file cannot be saved.
+        retryable: Whether another attempt may succeed.
     """
 
     def __init__(self, problem: str, *, retryable: bool = False) -> None:
@@ -51,10 +51,10 @@ class PartError(Exception):
 
 
 class Part:
-    """The part file of one download. It is created by the first `restart`.
+    """The part file of one download. The first call of `restart` creates the file.
 
     Args:
-        directory: Where to create it. The directory is created if it does not exist.
+        directory: Where to create the file. The directory is created if it does not exist.
         media: What the file must contain; None accepts every media file.
         max_bytes: Most bytes of the file after decompression.
 
@@ -62,7 +62,7 @@ class Part:
         received: Bytes received so far, before decompression.
     """
 
-    #: Directories in which part files of dead processes were removed.
+    #: Directories in which this process has removed the part files of dead processes.
     _swept: ClassVar[set[Path]] = set()
 
     def __init__(self, directory: Path, media: Media | None, max_bytes: int) -> None:
@@ -78,16 +78,16 @@ class Part:
         self._decompressor: Decompressor | None = None
         self._file: IO[bytes] | None = None
         self._path = directory
-        # A thread may still write while a cancelled download already discards the file.
+        # After a cancellation, a thread may still write while another one discards the file.
         self._lock = threading.Lock()
         self._discarded = False
 
     def restart(self, encoding: str, checksum: Checksum | None) -> None:
-        """Forget what was written.
+        """Start the file from the beginning, for the body of a new reply.
 
         Args:
-            encoding: The content encoding of what follows.
-            checksum: What `finish` checks; None checks nothing.
+            encoding: The content encoding of the body.
+            checksum: The checksum that `finish` compares; None for no check.
 
         Raises:
             PartError: The encoding is not supported, the file cannot be changed, or it was
@@ -109,8 +109,8 @@ class Part:
         """Append pieces of the body.
 
         Raises:
-            PartError: The file is not the expected one, is too large, or cannot be written; or the
-                compressed body is damaged, or the file was discarded.
+            PartError: The file does not contain the expected media, is too large, cannot be
+                written, or was discarded; or the compressed body is damaged.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -134,13 +134,15 @@ class Part:
         """Check the file, sync it to disk, and give it its final name.
 
         Args:
-            path: The final name.
-            overwrite: Replace a file of this name. Otherwise keep it, and remove the part file.
-            edit: Changes a copy of the checked file, in place; returns False to keep the original.
+            path: The final path.
+            overwrite: Replace an existing file. If False, keep the existing file, and remove the
+                part file.
+            edit: Changes a copy of the checked file in place. It returns False if the copy must not
+                be used. None for no change.
 
         Raises:
-            PartError: The file is not complete or not the expected one, cannot be saved, or was
-                discarded.
+            PartError: The file is not complete, has a wrong checksum, does not contain the expected
+                media, cannot be saved, or was discarded.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -154,12 +156,12 @@ class Part:
                 try:
                     self._edit(file, edit)
                 except OSError as error:
-                    # For example, the disk is full. The original is complete.
+                    # For example, the disk is full. The original is complete, so save it.
                     logger.warning("%s: saved unedited: %s", path, error.strerror or error)
                 file = self._opened()
             os.fsync(file.fileno())
             if sys.platform == "win32":
-                # Windows does not rename an open file.
+                # Windows cannot rename an open file.
                 file.close()
             _publish(self._path, path, overwrite=overwrite)
             _sync_directory(path.parent)
@@ -186,9 +188,9 @@ class Part:
         return self._file
 
     def _edit(self, file: IO[bytes], edit: Callable[[Path], bool]) -> None:
-        """Edit a copy of the part file, and continue with the copy if that succeeds.
+        """Edit a copy of the part file. If that succeeds, the copy becomes the part file.
 
-        The copy is a part file of its own, so no other process removes it while it is edited.
+        The copy is locked like any part file, so no other process removes it during the edit.
         """
         path, copy = _create(self._directory)
         edited = False
@@ -230,7 +232,7 @@ def _translated() -> Generator[None]:
     except OSError as error:
         raise PartError(f"cannot save the file: {error.strerror or type(error).__name__}") from None
     except ValueError as error:
-        # For example, a NUL in a path.
+        # For example, the path contains a NUL.
         raise PartError(f"cannot save the file: {error}") from None
 
 
@@ -244,7 +246,7 @@ def _decompressor(encoding: str) -> Decompressor:
 def _create(directory: Path) -> tuple[Path, IO[bytes]]:
     while True:
         path = directory / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
-        # Unbuffered: the pieces are large already.
+        # Unbuffered, because the pieces are large already.
         file = path.open("xb", buffering=0)
         try:
             if _lock(file) and path.exists():
@@ -253,29 +255,29 @@ def _create(directory: Path) -> tuple[Path, IO[bytes]]:
             file.close()
             path.unlink(missing_ok=True)
             raise
-        # Another process took it for a file of a dead process before it was locked.
+        # Before this lock, another process removed the file, or locked it in order to remove it.
         file.close()
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Mark the file as in use until it is closed; return False if another process has done so."""
+    """Lock the file until it is closed. Return False if another process has locked it."""
     if sys.platform != "win32":
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:
-            # The file system has no locks; then part files of dead processes stay.
+            # The file system has no locks. Part files of dead processes are not removed then.
             return True
     return True
 
 
 def _sweep(directory: Path) -> None:
-    """Remove the part files of dead processes: those that no process has locked."""
+    """Remove the part files that no process has locked: their processes are dead."""
     for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             if sys.platform == "win32":
-                # Windows does not remove an open file.
+                # Windows does not remove an open file, so no lock is needed.
                 path.unlink()
             else:
                 with path.open("rb") as file:
@@ -310,8 +312,8 @@ def _publish(part: Path, path: Path, *, overwrite: bool) -> None:
         if not path.is_file():
             raise
     except OSError:
-        # The file system has no hard links. A rename replaces on POSIX, so two processes that
-        # finish the same file at the same moment both succeed, with the same file.
+        # The file system has no hard links. On POSIX, a rename replaces an existing file. So if two
+        # processes finish the same file at the same moment, both succeed.
         if not path.exists():
             part.rename(path)
         return

@@ -16,19 +16,20 @@ INTERVAL = 0.1
 
 
 class DownloadProgress(msgspec.Struct, frozen=True):
-    """An event of one download: bytes arrived, or it ended.
+    """An event of one download: bytes arrived, or the download ended.
 
-    The last event of each file has `done` set or an `error`, and each file has exactly one such
-    event. The first event may come late if the download waits for others.
+    The last event of each file has `done` or `error` set, and no other event has. This last event
+    is missing if the download is cancelled. The first event may come late if the download waits for
+    others.
 
     Attributes:
-        path: Where the file will be, or is.
-        received: How many bytes of the body have arrived, compressed if the server compresses it.
-            It decreases if the download has to start again.
-        total: How many bytes the body has; None if the server did not say.
-        elapsed: Seconds since the download was started, waiting included.
-        done: Whether the file is complete and has its name. A file that existed before is done with
-            0 bytes received.
+        path: The final path of the file.
+        received: How many bytes of the body have arrived, before decompression. The number
+            decreases if the download has to start from the beginning.
+        total: How many bytes the body has, before decompression; None if unknown.
+        elapsed: Seconds since the start of the download, waiting included.
+        done: Whether the file is complete and has its final name. For a file that existed before,
+            `received` is 0.
         error: Why the download failed; empty if it did not.
     """
 
@@ -46,8 +47,10 @@ ProgressCallback: TypeAlias = Callable[[DownloadProgress], object]
 class Reporter:
     """Reports the progress of one file to every caller that waits for it.
 
+    A callback that raises is not called again. The exception is logged.
+
     Args:
-        path: The final name.
+        path: The final path of the file.
     """
 
     def __init__(self, path: str) -> None:
@@ -70,18 +73,23 @@ class Reporter:
             self._listeners.remove(listener)
 
     def begin(self, received: int, total: int | None) -> None:
-        """Report the start of a body, after the bytes that earlier attempts received."""
+        """Report the start of a body.
+
+        Args:
+            received: How many bytes earlier attempts have received.
+            total: How many bytes the whole body has; None if unknown.
+        """
         self.received, self.total = received, total
         self._emit()
 
     def add_bytes(self, count: int) -> None:
-        """Report received bytes, at most every `INTERVAL`."""
+        """Report received bytes, at most once every `INTERVAL` seconds."""
         self.received += count
         if self._listeners and self._loop.time() >= self._next:
             self._emit()
 
     def end(self, error: str = "") -> None:
-        """Report the end of the download."""
+        """Report the end of the download. An empty `error` means that it succeeded."""
         self._emit(done=not error, error=error)
 
     def _emit(self, *, done: bool = False, error: str = "") -> None:

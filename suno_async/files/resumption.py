@@ -14,7 +14,7 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 def validator_of(headers: Mapping[str, str]) -> str:
-    """Return the value for If-Range; empty if resuming is not safe (RFC 9110, 13.1.5)."""
+    """Return the value for `If-Range`; empty if resuming is not safe (RFC 9110, 13.1.5)."""
     if headers.get("Accept-Ranges", "").strip().lower() == "none":
         return ""
     if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
@@ -23,7 +23,7 @@ def validator_of(headers: Mapping[str, str]) -> str:
     if tag:
         return "" if tag.startswith("W/") else tag
     modified, sent = _date(headers.get("Last-Modified")), _date(headers.get("Date"))
-    # Within one second, a file can change twice.
+    # The dates have a resolution of one second, and a file can change twice within one second.
     if modified is None or sent is None or (sent - modified).total_seconds() < 1:
         return ""
     return headers["Last-Modified"]
@@ -34,7 +34,7 @@ def continues(headers: Mapping[str, str], received: int, total: int | None, vali
 
     Args:
         headers: The headers of the partial reply.
-        received: How many bytes have been received.
+        received: How many bytes were received before.
         total: How many bytes the file has; None if unknown.
         validator: What `validator_of` returned for the first reply.
     """
@@ -47,7 +47,7 @@ def continues(headers: Mapping[str, str], received: int, total: int | None, vali
     if tag and validator.startswith('"') and tag != validator:
         return False
     if total is None:
-        # Then the length of the first reply proves nothing, and this one must reach the end.
+        # The size of the file is unknown, so this reply must reach the end of the file.
         return match[3] == "*" or int(match[2]) + 1 == int(match[3])
     return match[3] in {"*", str(total)} and int(match[2]) + 1 == total
 

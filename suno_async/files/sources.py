@@ -26,13 +26,13 @@ class FileSource(NamedTuple):
     """One file to download.
 
     Attributes:
-        url: Where it is.
-        name: The name to save it under, relative to the directory. ``/`` separates directories.
-        media: What it must contain; None accepts audio, images and videos.
-        task_id: The task that made it; empty if unknown.
+        url: The URL of the file.
+        name: The name for the saved file, relative to the directory. ``/`` separates directories.
+        media: What the file must contain; None accepts audio, images and videos.
+        task_id: The task that made the file; empty if unknown.
         find: Returns the URL of the file in a new record of the task; None if unknown.
         identity: Two sources with the same identity are the same file.
-        track: The song that it belongs to; None if there is none.
+        track: The song that the file belongs to; None if there is none.
         info: The record of the task; None if unknown.
     """
 
@@ -53,11 +53,13 @@ def source_of(
 
     Args:
         item: The song or the URL.
-        template: The template of the name.
-        media: What the file must contain. None derives it.
+        template: The template for the name. None uses the default of `file_name`.
+        media: What the file must contain. None means audio for a song, and the value of
+            `expected_media` for a URL.
 
     Raises:
         DownloadError: There is no valid URL.
+        InvalidInputError: The template is not valid.
     """
     if isinstance(item, str):
         parsed = parsed_url(item)
@@ -72,14 +74,14 @@ def source_of(
 
 
 def parsed_url(url: str) -> URL:
-    """Return a URL, parsed.
+    """Parse a URL.
 
     Raises:
-        DownloadError: It is not a valid http(s) URL.
+        DownloadError: The text is not a valid http(s) URL.
     """
     try:
         parsed = URL(url)
-        # The names of files are made with `urlsplit`, which refuses other URLs than yarl does.
+        # `file_name` uses `urlsplit`, which rejects some URLs that yarl accepts.
         urlsplit(url)
     except (TypeError, ValueError) as error:
         raise DownloadError(f"no URL to download: {url!r}: {error}") from None
@@ -94,14 +96,15 @@ async def sources_of(
     *,
     covers: bool = False,
 ) -> AsyncIterator[FileSource | DownloadError]:
-    """Yield the files of everything given. Different files have different names.
+    """Yield the files of all items. Different files have different names.
 
-    A file without a valid URL yields an error. A failed outcome yields nothing.
+    For a file without a valid URL, yield an error. For a failed outcome, yield nothing.
 
     Args:
         items: What to download.
-        template: The template of the names.
-        covers: Yield the cover images of songs, too.
+        template: The template for the names. None uses the defaults of `plan_names` and
+            `file_name`.
+        covers: Whether to yield the cover images of songs, too.
     """
     used: dict[str, str] = {}
     async for item in _each(items):
@@ -163,7 +166,7 @@ def _files_of_task(
 
 
 def _expected(file: PlannedFile) -> Media | None:
-    """Return what a result file must contain; None if its URL may not show that."""
+    """Return what a result file must contain; None if "audio" is only a guess from its URL."""
     certain = file.track is not None or file.kind != "audio"
     return file.media if certain else None
 
@@ -182,7 +185,7 @@ def _identity(track: Track | None, media: Media) -> str:
 
 
 def _unused(source: FileSource, used: dict[str, str]) -> str:
-    """Return a name that no other file has. Names of URLs that differ in the query may be equal."""
+    """Return a name that no other file has, even for URLs that differ only in the query."""
     path, number, candidate = PurePosixPath(source.name), 1, source.name
     while used.setdefault(candidate.casefold(), source.identity) != source.identity:
         number += 1

@@ -1,4 +1,4 @@
-"""Tags of downloaded files: fetch the cover, and write everything into the part file."""
+"""Tags of downloaded files: fetch the cover, and write all tags into the part file."""
 
 from __future__ import annotations
 
@@ -23,25 +23,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Most bytes of a cover. Each download may hold one in memory. Half of it could leave out photos as
-#: PNG. Players show nothing that needs twice as much.
+#: Most bytes of a cover. Each download may have one cover in memory. With half of this limit, large
+#: PNG photos could be left out. Players do not need covers of twice this size.
 MOST_BYTES = 5 * 2**20
 
-#: Most seconds for all attempts to fetch a cover. The download occupies its slot meanwhile.
+#: Most seconds for all attempts to fetch a cover. The download occupies its slot during this
+#: time.
 TIMEOUT = 30.0
 
-#: Statuses below 500 that another attempt may change.
+#: Statuses below 500 after which another attempt may succeed.
 _TEMPORARY = frozenset({408, 425, 429})
 
 
 class Tagger:
-    """Writes tags into one file. After an error, which is logged, the file is saved without tags.
+    """Writes tags into one file.
+
+    After an error, the file is saved without tags, or without a cover. The error is logged.
 
     Args:
         connections: Sends the request for the cover.
-        path: The final name of the file, for the log.
-        track: The song in it; None for other results.
-        info: The record of its task; None if unknown.
+        path: The final path of the file, for the log.
+        track: The song in the file; None for other results.
+        info: The record of the task; None if unknown.
     """
 
     def __init__(
@@ -61,11 +64,11 @@ class Tagger:
             self._cover_url = _cover_url(next(new, self._track))
 
     async def fetch_cover(self, time_left: float | None) -> None:
-        """Fetch the cover, the first time that this is called.
+        """Fetch the cover. Another call does nothing, unless `renew` was called in the meantime.
 
         Args:
-            time_left: Seconds until the download must end; None for no limit. Half of it is kept
-                to save the file.
+            time_left: Seconds until the download must end; None for no limit. The cover may take at
+                most half of this time, so that the file can still be saved.
         """
         url, self._cover_url = self._cover_url, ""
         if not url:
@@ -82,9 +85,9 @@ class Tagger:
             self._log("cover", f"timeout of {seconds:.1f} s")
 
     def write(self, part: Path) -> bool:
-        """Write the tags into a copy of the part file; return False if it must not be used.
+        """Write the tags into a copy of the part file. Return False if that failed.
 
-        Blocks: call it in a thread.
+        This blocks, so call it in a thread.
         """
         try:
             write_tags(part, tags_of(self._track, self._info, self._cover))
@@ -112,10 +115,11 @@ def _cover_url(track: Track | None) -> str:
 
 
 async def _image(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body of a reply: a cover.
+    """Return the cover image in the body of a reply.
 
     Raises:
-        AttemptFailedError: It is not a complete JPEG or PNG file, or too large.
+        AttemptFailedError: The status is not 200, or the body is not a complete JPEG or PNG file,
+            or is too large.
     """
     status = response.status
     if status != HTTPStatus.OK:

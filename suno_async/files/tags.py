@@ -1,6 +1,7 @@
 """Write titles, lyrics and covers into audio and video files, with mutagen (extra ``tags``).
 
-mutagen is imported when it is first needed: its licence is the GPL, and most users do not need it.
+mutagen is optional, because its licence is the GPL and most users do not write tags. It is imported
+when it is first needed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _UNKNOWN_LANGUAGE = "XXX"
 #: The type of a picture that is a front cover (ID3v2.3, 4.15; FLAC uses the same numbers).
 _FRONT_COVER = 3
 
-#: Text encoded as UTF-8 (ID3v2.4, 4). mutagen converts it for ID3v2.3.
+#: Text encoding UTF-8 (ID3v2.4, 4). mutagen converts the text for ID3v2.3.
 _UTF8 = 3
 
 #: The first bytes of image formats, and their media types.
@@ -31,14 +32,14 @@ _IMAGES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
 
 
 class Tags(msgspec.Struct, frozen=True, kw_only=True):
-    """What is written into a file. Empty values are left out.
+    """The tags to write into a file. Empty values are not written.
 
     Attributes:
         title: The title.
-        genre: The style tags, separated by commas.
+        genre: The style tags of the song, separated by commas.
         lyrics: The lyrics.
-        ids: The ids and the model, by the name of their field.
-        cover: The cover image, JPEG or PNG.
+        ids: The ids and the model, by the name of their tag, such as ``SUNO_ID``.
+        cover: The cover image, JPEG or PNG; None if there is none.
     """
 
     title: str = ""
@@ -52,7 +53,7 @@ def require_mutagen() -> None:
     """Check that mutagen is installed.
 
     Raises:
-        ConfigurationError: It is not installed. The message says how to install it.
+        ConfigurationError: mutagen is not installed. The message says how to install it.
     """
     try:
         import mutagen as _  # noqa: F401, PLC0415 (an extra: imported when it is needed)
@@ -63,10 +64,10 @@ def require_mutagen() -> None:
 
 
 def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = None) -> Tags:
-    """Return what to write into the file of a song, or of another result of a task.
+    """Return the tags for the file of a song, or of another result of a task.
 
-    The text of a song counts as lyrics unless the job was created as an instrumental, or from this
-    text as its prompt.
+    The lyrics are those in the input of the job. If it has none, they are `Track.prompt`, unless
+    the job is an instrumental or has the same text as its prompt.
     """
     given = {} if info is None else info.param.input
     lyrics = _text(given.get("lyrics"))
@@ -87,18 +88,18 @@ def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = No
 
 
 def write_tags(path: Path, tags: Tags) -> None:
-    """Write tags into a file, in place. Blocks: call it in a thread.
+    """Write tags into a file, in place. This blocks, so call it in a thread.
 
-    Other tags that the file contains stay as they are. The formats are MP3 and WAV (ID3), MP4 and
+    Other tags in the file do not change. The supported formats are MP3 and WAV (ID3), MP4 and
     M4A, and FLAC.
 
     Args:
         path: The file. It must be a copy: after an error it may be damaged.
-        tags: What to write. Without a cover, the file keeps the one that it contains.
+        tags: What to write. Without a new cover, the file keeps its cover.
 
     Raises:
         ConfigurationError: mutagen is not installed.
-        DownloadError: The file cannot hold tags, is damaged, or cannot be written.
+        DownloadError: The file has another format, is damaged, or cannot be written.
     """
     require_mutagen()
     try:
@@ -115,12 +116,12 @@ def write_tags(path: Path, tags: Tags) -> None:
 
 
 def is_cover(image: bytes) -> bool:
-    """Return whether an image can be written into tags: whether it is JPEG or PNG."""
+    """Return whether an image is JPEG or PNG, so that it can be written as a cover."""
     return image.startswith(tuple(_IMAGES))
 
 
 def _writer(path: Path) -> Callable[[Path, Tags], None]:
-    """Return the function that writes tags into this format, recognised by its first bytes."""
+    """Return the function that writes tags in the format of the file."""
     with path.open("rb") as file:
         start = file.read(12)
     if start[4:8] == b"ftyp":
@@ -143,7 +144,7 @@ def _write_mp3(path: Path, tags: Tags) -> None:
     except id3.ID3NoHeaderError:
         frames = id3.ID3()
     _add_frames(frames, tags)
-    # Windows does not show version 2.4.
+    # Windows does not show tags of ID3v2.4.
     frames.update_to_v23()
     frames.save(path, v2_version=3)
 
@@ -194,7 +195,7 @@ def _write_mp4(path: Path, tags: Tags) -> None:
         if text:
             file.tags[name] = [text]
     for name, value in tags.ids.items():
-        # Other programs read free fields under this prefix only.
+        # Other programs read free-form tags only with this prefix.
         file.tags[f"----:com.apple.iTunes:{name}"] = [mp4.MP4FreeForm(value.encode())]
     if tags.cover:
         png = _image_type(tags.cover) == "image/png"
@@ -238,5 +239,5 @@ def _text(value: object) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return text that every format accepts: no NUL, which separates values, and valid Unicode."""
+    """Return the text without NUL, which separates values, and without invalid Unicode."""
     return text.replace("\0", "").encode(errors="replace").decode()

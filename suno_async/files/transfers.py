@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Attempts for each file.
+#: Most attempts for each file.
 TRIES = 3
 
-#: Seconds before the second attempt. The pause doubles before each further one.
+#: Seconds before the second attempt. The pause doubles before each further attempt.
 PAUSE = 2.0
 
 
@@ -30,7 +30,7 @@ class AttemptFailedError(Exception):
 
     Attributes:
         problem: What went wrong.
-        retryable: Another attempt may succeed.
+        retryable: Whether another attempt may succeed.
     """
 
     def __init__(self, problem: str, *, retryable: bool = True) -> None:
@@ -43,7 +43,7 @@ class Transfers:
     """Runs transfers with requests that never carry the API key.
 
     Args:
-        connections: Sends the requests. It stays open.
+        connections: Sends the requests. This class does not close it.
         parallel: Most transfers at the same time.
     """
 
@@ -52,14 +52,14 @@ class Transfers:
         self._slots = asyncio.Semaphore(parallel)
 
     async def run(self, attempt: Callable[[Connections], Awaitable[None]], name: str) -> None:
-        """Wait for a free slot and call `attempt` until it succeeds, at most `TRIES` times.
+        """Wait for a free slot, and call `attempt` until it succeeds, at most `TRIES` times.
 
         Args:
             attempt: Transfers the file once. It must be safe to repeat.
             name: Identifies the file in the log. It must not contain a secret.
 
         Raises:
-            AttemptFailedError: The last attempt failed.
+            AttemptFailedError: The last attempt failed, or an error does not allow another one.
         """
         async with self._slots:
             pause = PAUSE
@@ -88,7 +88,7 @@ class Transfers:
             EOFError,
             ValueError,
         ) as error:
-            # Only the class: the text of an aiohttp error may contain a presigned URL.
+            # Show only the class, because the text of an aiohttp error may contain a presigned URL.
             problem, retryable = type(error).__name__, True
         else:
             return

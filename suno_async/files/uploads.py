@@ -1,4 +1,7 @@
-"""Upload local audio files to the storage that the API names. No request carries the key."""
+"""Upload local audio files to the storage URL that the API returns.
+
+No request to the storage carries the API key.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 #: Most uploads at the same time.
 PARALLEL = 4
 
-#: Media types of audio files. The standard library's table depends on the machine.
+#: Media types of audio files. The table of the standard library depends on the machine.
 CONTENT_TYPES = {
     ".aac": "audio/aac",
     ".aif": "audio/aiff",
@@ -41,9 +44,9 @@ class LocalFile(NamedTuple):
     """A file that can be uploaded.
 
     Attributes:
-        path: Where it is.
-        content_type: Its media type.
-        size: Its length in bytes.
+        path: The path of the file.
+        content_type: The media type.
+        size: The length in bytes.
     """
 
     path: Path
@@ -52,7 +55,7 @@ class LocalFile(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """The suffix of its name, or a suffix for its media type; empty if neither exists."""
+        """The suffix of the file name, or a suffix for the media type; empty if neither exists."""
         of_type = (suffix for suffix, kind in CONTENT_TYPES.items() if kind == self.content_type)
         return self.path.suffix.lower() or next(of_type, "")
 
@@ -68,10 +71,11 @@ class Uploader:
 
         Args:
             path: The file.
-            content_type: Its media type. None derives it from the suffix.
+            content_type: The media type. None derives it from the suffix.
 
         Raises:
-            InvalidInputError: The suffix is not that of an audio file, and no media type was given.
+            InvalidInputError: No media type was given and the suffix is not one of audio files, or
+                the media type is not valid.
             UploadError: The path is not a readable, regular file, or the file is empty.
         """
         return await asyncio.to_thread(_inspect, Path(path), content_type)
@@ -89,7 +93,7 @@ class Uploader:
         try:
             await self._transfers.run(attempt, str(file.path))
         except AttemptFailedError as error:
-            # Do not show the URL: anyone who has it can write.
+            # Do not show the URL: everyone who has it can upload to it.
             raise UploadError(f"{file.path}: {error.problem}") from None
 
 
@@ -100,7 +104,7 @@ async def _put(connections: Connections, file: LocalFile, presigned_url: str) ->
     except OSError as error:
         raise AttemptFailedError(type(error).__name__, retryable=False) from None
     try:
-        # Redirects are not followed: only the API chooses which hosts get the file.
+        # Redirects are not followed, because only the API may choose the host that gets the file.
         async with connections.request(
             "PUT",
             URL(presigned_url),

@@ -1,4 +1,8 @@
-"""The owners of a journal: who is live, who holds which run, and what dead owners leave behind."""
+"""The owners of a journal. An owner is a client that opened it; see `Journal`.
+
+This module records the owners, removes dead ones, gives their submissions a final state, and
+manages the leases of runs.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-#: Errors of submissions whose owner ended.
+#: The `error` of a submission whose owner died, in the state ``planned`` and in ``sending``.
 NOT_SENT = "the process ended before it sent the request"
 UNKNOWN = "the process ended before it recorded the reply"
 
 
 class Host:
-    """This process, and which processes it can see. Tests replace it.
+    """This process, and a check whether another process still exists. Tests replace this class.
 
     Attributes:
         name: The host name.
@@ -35,7 +39,7 @@ class Host:
         self.pid = os.getpid()
 
     def ended(self, machine: str, pid: int) -> bool:
-        """Return whether a process certainly ended. False if that is unknown."""
+        """Return True if a process has certainly ended; False if it exists or that is unknown."""
         # On Windows, os.kill would end the process.
         if sys.platform == "win32" or not machine or machine != self.machine:
             return False
@@ -51,7 +55,7 @@ class Host:
 def _machine(name: str) -> str:
     if not sys.platform.startswith("linux"):
         return name
-    # Containers may share a host name, and each has process ids of its own.
+    # Several containers may have the same host name, and each container has its own process ids.
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{name} {boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -60,7 +64,7 @@ def _machine(name: str) -> str:
 
 
 class Owner:
-    """One client of a journal. Its methods run in the writer's thread, in a transaction.
+    """One client of a journal. Its methods run in a thread of the journal, in a transaction.
 
     Attributes:
         id: Identifies this owner.
@@ -83,7 +87,7 @@ class Owner:
         self.clock = clock
         self._ttl = ttl
         self._host = host
-        #: Runs that this owner holds.
+        #: Runs whose leases this owner took and did not release.
         self._held: set[str] = set()
 
     def join(self, connection: sqlite3.Connection) -> None:
@@ -100,15 +104,16 @@ class Owner:
         )
 
     def leave(self, connection: sqlite3.Connection) -> None:
-        """Remove this owner. Release its runs, and end its submissions."""
+        """Remove this owner, release its runs, and give its submissions a final state."""
         connection.execute("DELETE FROM owners WHERE owner = ?", (self.id,))
         self.sweep(connection)
 
     def renew(self, connection: sqlite3.Connection) -> None:
-        """Extend the lease if a sixth of it has passed. Called in each transaction.
+        """Extend the lease if a sixth of it has passed. The writer calls this in each transaction.
 
-        An owner that was removed, because its process slept for too long, joins again. It also
-        takes back its runs, except those that another owner took in the meantime.
+        If this owner was removed because its process was suspended for too long, it joins again. It
+        also takes back the leases of its runs, except those that another owner took in the
+        meantime.
         """
         if self.account is None:
             return
@@ -150,7 +155,7 @@ class Owner:
         return expires_at > self.clock() and not self._host.ended(machine, pid)
 
     def sweep(self, connection: sqlite3.Connection) -> None:
-        """Remove dead owners, and end the submissions that they had planned or sent."""
+        """Remove dead owners. Give a final state to each submission without an owner."""
         rows = connection.execute(
             "SELECT machine, pid, expires_at, owner FROM owners WHERE owner <> ?", (self.id,)
         ).fetchall()
@@ -192,7 +197,7 @@ class Owner:
         )
 
     def check_held(self, connection: sqlite3.Connection, run: str) -> None:
-        """Raise `RunInUseError` if this owner held the run, but lost it to another one."""
+        """Raise `RunInUseError` if this owner had the run's lease, but another owner took it."""
         if run not in self._held:
             return
         holder = self.holder(connection, self.require(), run)
@@ -203,9 +208,9 @@ class Owner:
     def holder(
         connection: sqlite3.Connection, account: str, run: str
     ) -> tuple[str, int, str] | None:
-        """Return the id, the process id and the host of the owner that holds a run.
+        """Return the id, the process id and the host of the owner that has the lease of a run.
 
-        Return None if no owner holds it. The owner may be dead: see `live`.
+        Return None if no owner has it. The owner may be dead: see `live`.
         """
         found: tuple[str, int, str] | None = connection.execute(
             "SELECT owner, pid, host FROM leases JOIN owners USING (owner)"
@@ -238,7 +243,7 @@ def describe(pid: int, host: str) -> str:
 
 
 def _next_turn(connection: sqlite3.Connection) -> int:
-    # Heartbeats and joins are counted, because two of them may see the same time.
+    # Joins and heartbeats are numbered in their order, because two of them may have the same time.
     (turn,) = connection.execute(
         "SELECT coalesce(max(max(joined_turn, beat_turn)), 0) + 1 FROM owners"
     ).fetchone()

@@ -1,4 +1,4 @@
-"""The statements that read a journal. Each function runs on a connection that only reads."""
+"""The statements that read a journal. Each function runs on a read-only connection."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from suno_async.submissions import SubmissionState
 
-#: Entries that are in memory at a time.
+#: Most entries in memory at the same time, and most task ids in one statement.
 PAGE = 500
 
 _JOINED = (
@@ -46,14 +46,14 @@ class Selection(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Some entries, and the position after which the next page starts."""
+    """Some entries, and the position (`seq`) after which the next page starts."""
 
     entries: list[JournalEntry]
     last: int
 
 
 def ends(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Return the positions of the newest submission and of the newest task."""
+    """Return the positions (`seq`) of the newest submission and of the newest task."""
     found: tuple[int, int] = connection.execute(
         "SELECT (SELECT coalesce(max(seq), 0) FROM submissions),"
         " (SELECT coalesce(max(seq), 0) FROM tasks)"
@@ -64,7 +64,7 @@ def ends(connection: sqlite3.Connection) -> tuple[int, int]:
 def submissions_page(
     connection: sqlite3.Connection, wanted: Selection, after: int, end: int
 ) -> Page:
-    """Return the next submissions with their tasks."""
+    """Return the first submissions after position `after`, up to `end`, with their tasks."""
     terms, values = ["s.seq > ?", "s.seq <= ?"], [after, end, *_given(wanted)]
     if wanted.account is not None:
         terms.append("s.account = ?")
@@ -81,7 +81,7 @@ def submissions_page(
 
 
 def tasks_page(connection: sqlite3.Connection, wanted: Selection, after: int, end: int) -> Page:
-    """Return the next tasks without a submission."""
+    """Return the first tasks without a submission after position `after`, up to `end`."""
     terms = [
         "t.seq > ?",
         "t.seq <= ?",
@@ -174,7 +174,7 @@ def runs(connection: sqlite3.Connection, owner: Owner) -> list[RunSummary]:
 
 
 def load_durations(connection: sqlite3.Connection, account: str | None) -> bytes | None:
-    """Return what was learnt about durations. See `Journal.load_durations`."""
+    """Return the learnt durations of jobs. See `Journal.load_durations`."""
     found = connection.execute(
         "SELECT data FROM durations WHERE ? IS NULL OR account = ? ORDER BY saved_at DESC LIMIT 1",
         (account, account),

@@ -25,17 +25,17 @@ SUBMISSION = (
 #: The columns of a task, in the order of `read_task`.
 TASK = "task_id, account, kind, created_at, status, ended_at, raw"
 
-#: Keeps what is known about a task, and adds what is not.
+#: If the task is stored already, keep its known values and add the missing ones.
 _MERGE = (
     " ON CONFLICT (task_id, account) DO UPDATE SET"
     " kind = CASE tasks.kind WHEN '' THEN excluded.kind ELSE tasks.kind END,"
     " created_at = coalesce(tasks.created_at, excluded.created_at)"
 )
 
-#: Most rows of one statement. SQLite allows at least 999 parameters.
+#: Most rows in one statement. SQLite allows at least 999 parameters.
 MOST_ROWS = 100
 
-#: The error of a submission that was settled without a task.
+#: The `error` of a submission that was settled without a task.
 SETTLED = "settled: no task was created"
 
 
@@ -98,7 +98,7 @@ def claim(
         planned_at=record.planned_at or now,
         changed_at=now,
     )
-    # Most claims are new, so look for an earlier one only if this fails.
+    # Most submissions are new, so look for an earlier one only if the insertion fails.
     if _insert(connection, owner, stored):
         return stored
     earlier = _earlier(connection, owner, record) if record.key else None
@@ -121,7 +121,8 @@ def _insert(connection: sqlite3.Connection, owner: Owner, record: SubmissionReco
 def _earlier(
     connection: sqlite3.Connection, owner: Owner, record: SubmissionRecord
 ) -> SubmissionRecord | None:
-    # Return the earlier submission with this key; None if there is none, or if it was replaced.
+    # Return the earlier submission with this key. Return None if there is none, or if this function
+    # removed it because `record` replaces it.
     def find() -> tuple[Any, ...] | None:
         found: tuple[Any, ...] | None = connection.execute(
             f"SELECT {SUBMISSION}, owner FROM submissions"  # noqa: S608 (a constant)
@@ -160,7 +161,8 @@ def advance(  # noqa: PLR0913, PLR0917 (the arguments of `Journal.advance`)
     if not state.ended:
         _advance_owned(connection, owner, submission_id, state, error)
         return
-    # A task id proves that the task exists. So it is accepted even if it was given up before.
+    # A task id proves that the task exists. So it is stored even if the submission was recorded as
+    # refused or not sent before.
     found = connection.execute(
         "UPDATE submissions SET state = ?, task_id = ?, created_at = ?, error = ?, changed_at = ?"
         " WHERE id = ?"
@@ -213,7 +215,7 @@ def _already_ended(  # noqa: PLR0913, PLR0917 (as above)
     except JournalError:
         if not task_id:
             raise
-        # It was given up and replaced, but a task that was paid for is never dropped.
+        # The submission was replaced. Store the task anyway, because it may have been paid for.
         task = TaskRecord(task_id=task_id, account=owner.account or "", created_at=created_at)
         _store(connection, [task])
         return
@@ -268,7 +270,7 @@ def _completed(connection: sqlite3.Connection, owner: Owner, task: TaskRecord) -
 
 
 def _store(connection: sqlite3.Connection, tasks: Sequence[TaskRecord]) -> None:
-    # One statement for all: each statement gives up the interpreter's lock and waits for it again.
+    # Use one statement for all rows: each statement releases the GIL and waits for it again.
     rows = ", ".join(["(?, ?, ?, ?, ?, ?, ?)"] * len(tasks))
     connection.execute(
         f"INSERT INTO tasks ({TASK}) VALUES {rows}{_MERGE},"  # noqa: S608 (constants)
@@ -279,7 +281,7 @@ def _store(connection: sqlite3.Connection, tasks: Sequence[TaskRecord]) -> None:
 
 
 def save_durations(connection: sqlite3.Connection, owner: Owner, data: bytes) -> None:
-    """Store what was learnt about durations. See `Journal.save_durations`."""
+    """Store the learnt durations of jobs. See `Journal.save_durations`."""
     connection.execute(
         "INSERT OR REPLACE INTO durations (account, data, saved_at) VALUES (?, ?, ?)",
         (owner.require(), data, owner.clock()),
@@ -303,7 +305,7 @@ def rebind(connection: sqlite3.Connection, owner: Owner, old: str, new: str) -> 
     if both is not None:
         raise JournalError(
             f"accounts {old!r} and {new!r} both have a submission with the key {both[1]!r}"
-            f"{f' in run {both[0]!r}' * bool(both[0])}; they cannot become one"
+            f"{f' in run {both[0]!r}' * bool(both[0])}; the labels cannot be merged"
         )
     changed = 0
     for table in ("submissions", "tasks"):
@@ -322,8 +324,8 @@ def rebind(connection: sqlite3.Connection, owner: Owner, old: str, new: str) -> 
 def _resolve_conflicts(
     connection: sqlite3.Connection, old: str, new: str
 ) -> tuple[str, str] | None:
-    # Remove what both labels have, if nothing is lost by that. Otherwise return a run and a key for
-    # which both have a submission that may have been paid for.
+    # Look for a run and a key for which both labels have a submission that may have been paid for.
+    # Return them if they exist. Otherwise remove the duplicate submissions and tasks of the labels.
     keep = "state NOT IN ('refused', 'not_sent')"
     both: tuple[str, str] | None = connection.execute(
         "SELECT a.run, a.key FROM submissions AS a JOIN submissions AS b USING (run, key)"  # noqa: S608 (constants)
@@ -340,8 +342,8 @@ def _resolve_conflicts(
             " AND b.run = submissions.run AND b.key = submissions.key AND b.key <> '')",
             (drop, other),
         )
-        # The record of a task that ended stays. If both records have ended, that of the new label
-        # stays.
+        # Of two records of one task, keep the one that has ended. If both or neither have ended,
+        # keep the record of the new label.
         connection.execute(
             "DELETE FROM tasks WHERE account = ? AND EXISTS (SELECT 1 FROM tasks AS b"
             " WHERE b.task_id = tasks.task_id AND b.account = ?"

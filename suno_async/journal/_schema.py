@@ -19,18 +19,19 @@ APPLICATION_ID = 0x53756E41
 #: The first version with RETURNING, which the statements use.
 OLDEST_SQLITE = (3, 35)
 
-#: Seconds between two attempts to switch a new file to WAL while another process does the same.
+#: Seconds between two attempts to switch a new file to the write-ahead log (WAL) while another
+#: process does the same.
 RETRY_EVERY = 0.01
 
 
 class Migration(NamedTuple):
-    """One step of the schema. The version after it is its position in `MIGRATIONS` plus 1."""
+    """One change of the schema. The schema version is its position in `MIGRATIONS` plus 1."""
 
     name: str
     statements: tuple[str, ...]
 
 
-#: Never edit a step that was released: append another one.
+#: Never edit a migration that was released. Append a new one.
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         "first tables",
@@ -151,7 +152,7 @@ _REMEDIES = {
         "the file is damaged ({error}); restore a copy, or save what is left with the command "
         ".recover of the sqlite3 shell"
     ),
-    sqlite3.SQLITE_FULL: "the disk is full; free space and start again, nothing stored is lost",
+    sqlite3.SQLITE_FULL: "the disk is full; free space and start again; stored data is not lost",
     sqlite3.SQLITE_READONLY: (
         "it is read-only; allow writing to the file and to its directory, or copy both"
     ),
@@ -172,12 +173,13 @@ def translate(error: BaseException, path: Path) -> JournalError:
         return JournalError(f"journal {path}: {_remedy(error)}")
     if isinstance(error, OSError):
         return JournalError(f"journal {path}: {error.strerror or error}; choose another path")
-    # SQLite binds neither lone surrogates nor integers of more than 64 bits.
+    # For example, SQLite cannot store lone surrogates and integers of more than 64 bits.
     return JournalError(f"journal {path}: this cannot be stored: {error!r}")
 
 
 def _remedy(error: sqlite3.Error) -> str:
-    # An extended code has the primary code in its lowest byte. Errors of the module have none.
+    # An extended code has the primary code in its lowest byte. Errors that Python's sqlite3 module
+    # raises itself have no code.
     remedy = _REMEDIES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
     if remedy is None:
         return f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
@@ -188,7 +190,8 @@ def prepare_file(path: Path, *, create: bool) -> None:
     """Check that a journal can be at `path`; create an empty, private file if there is none.
 
     Raises:
-        JournalError: There can be no journal, or there is none and `create` is false.
+        JournalError: A journal cannot be created at `path`, or no journal exists there and `create`
+            is false.
         OSError: The file cannot be created.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -202,7 +205,7 @@ def prepare_file(path: Path, *, create: bool) -> None:
         return
     if not path.parent.is_dir():
         raise JournalError(f"journal {path}: the directory does not exist; create it first")
-    # Prompts are private. SQLite gives its additional files the same mode.
+    # Mode 0600, because prompts are private. SQLite gives its additional files the same mode.
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
@@ -210,7 +213,7 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
     """Open a connection that syncs on each commit. The file must exist.
 
     Raises:
-        JournalError: The database is not a journal, or WAL does not work there.
+        JournalError: The database is not a journal, or the file system does not support WAL.
         sqlite3.Error: The database cannot be opened.
     """
     connection = sqlite3.connect(
@@ -219,9 +222,9 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
     try:
         # Check this first, because the next lines change the database.
         _check_identity(connection, path)
-        # Only a new file adopts this. A result has 2 to 3 kB, so a page of 4 kB would hold one, and
-        # storing a result would take a fifth more CPU. With 16 kB it takes more as well, because a
-        # change of the index writes a whole page.
+        # This affects only a new file. A result has 2 to 3 kB, so a page of 4 kB has room for only
+        # one, and storing a result would take a fifth more CPU. Pages of 16 kB also take more CPU,
+        # because each change of an index writes a whole page.
         connection.execute("PRAGMA page_size = 8192")
         _switch_to_wal(connection, path, busy_timeout)
         connection.execute("PRAGMA synchronous = FULL")
@@ -237,8 +240,8 @@ def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqli
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
-    # The tables are read before the id: another process that creates the journal now commits both
-    # together.
+    # Read the tables before the id. Another process may create the journal at this moment, and it
+    # commits both together. So this never finds tables of a journal without the id.
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (found,) = connection.execute("PRAGMA application_id").fetchone()
     if found != APPLICATION_ID and (found or tables):
@@ -279,7 +282,7 @@ def migrate(
     clock: Callable[[], float],
     migrations: Sequence[Migration] = MIGRATIONS,
 ) -> None:
-    """Bring the schema to the newest version, in one transaction.
+    """Migrate the schema to the newest version, in one transaction.
 
     Raises:
         JournalError: A newer version of this library made the journal.
@@ -288,7 +291,7 @@ def migrate(
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have migrated it in the meantime.
+        # Another process may have migrated the schema in the meantime.
         version = version_of(connection)
         _check_version(version, len(migrations), path)
         for number, step in enumerate(migrations[version:], version + 1):
@@ -311,5 +314,5 @@ def _check_version(version: int, newest: int, path: Path) -> None:
     if version > newest:
         raise JournalError(
             f"journal {path}: its schema has version {version}, but this version of suno_async "
-            f"knows versions up to {newest}; upgrade suno_async"
+            f"supports versions up to {newest}; upgrade suno_async"
         )

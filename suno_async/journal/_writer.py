@@ -22,8 +22,8 @@ _Arguments = TypeVarTuple("_Arguments")
 
 _log = logging.getLogger("suno_async")
 
-#: Most operations in one transaction. More would hardly make the sync cheaper for each of them, but
-#: other processes would wait longer.
+#: Most operations in one transaction. A higher number would hardly reduce the cost of the sync for
+#: each operation, but other processes would wait longer.
 MOST_TOGETHER = 1_000
 
 
@@ -42,12 +42,13 @@ class _Result(NamedTuple):
 class Worker:
     """Runs operations on a connection, in a thread of its own. Internal.
 
-    The thread takes all operations that wait, runs them in one transaction, commits it, and only
-    then resolves their futures. So one sync of the disk serves many callers.
+    The thread takes all pending operations, runs them in one transaction, commits it, and only then
+    resolves their futures. So one sync of the disk serves many callers.
 
-    An operation may raise a `JournalError` if what it changed before is valid by itself. After any
-    other error, the transaction is rolled back, and each of its operations runs again in a
-    transaction of its own. So only the operations that cannot succeed fail.
+    If an operation raises a `JournalError`, the changes that it made before are still committed. So
+    they must be valid on their own. After any other error, the transaction is rolled back, and each
+    of its operations runs again in a transaction of its own. So only the operations that cause an
+    error fail.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Worker:
         Args:
             path: The journal, for messages.
             connect: Opens the connection; called in the thread.
-            begin: The statement that begins a transaction.
+            begin: The SQL statement that begins a transaction.
             prepare: Called in the thread at the start of each transaction.
         """
         self._path = path
@@ -72,14 +73,14 @@ class Worker:
         self._prepare = prepare
         self._loop = asyncio.get_running_loop()
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        # With this lock, each `submit` happens either before or after the end of the thread. It is
-        # reentrant, because the garbage collector may call `stop` at any point.
+        # With this lock, each `submit` happens either before or after the end of the thread. The
+        # lock is reentrant, because the garbage collector may call `stop` during `submit`.
         self._lock = threading.RLock()
         self._refusal: JournalError | None = None
         self._stopping = False
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        # A daemon does not keep the interpreter from exiting. Whatever is not committed by then
-        # was not acknowledged.
+        # A daemon thread does not prevent the interpreter from exiting. No operation that is not
+        # committed by then was acknowledged.
         name = f"suno_async journal {path.name}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -107,7 +108,7 @@ class Worker:
         return future
 
     def stop(self) -> None:
-        """Accept no more operations. The thread ends after it has run those that were accepted."""
+        """Accept no more operations. The thread ends after it has run the accepted ones."""
         with self._lock:
             if self._refusal is None:
                 self._refusal = JournalError(f"journal {self._path}: it is closed")
@@ -115,9 +116,9 @@ class Worker:
 
     async def join(self) -> None:
         """Wait until the thread has closed its connection."""
-        # A cancelled wait must not cancel the future for the other waits.
+        # Cancelling one call of `join` must not cancel the future for the other calls.
         await asyncio.shield(self._ended)
-        # Reporting the end was its last step, so this blocks for a moment only.
+        # The last step of the thread was to report its end, so this blocks only for a moment.
         self._thread.join()
 
     def _run(self) -> None:
@@ -140,7 +141,7 @@ class Worker:
         self._end(batch, failure)
 
     def _take(self, batch: list[_Entry]) -> bool:
-        # Wait for an operation, and take all others that wait. False means that none will follow.
+        # Wait for an operation, and take all other pending ones. Return False after the last one.
         if self._stopping:
             return False
         entry = self._queue.get()
@@ -159,7 +160,7 @@ class Worker:
         try:
             connection.execute(self._begin)
         except sqlite3.Error as error:
-            # Nothing can be written now. One attempt for each operation would take too long.
+            # No transaction can begin now. One attempt for each operation would take too long.
             return [_Result(entry.future, None, error) for entry in batch]
         try:
             if self._prepare is not None:

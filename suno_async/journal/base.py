@@ -1,9 +1,10 @@
 """The `Journal` protocol and its records.
 
 A journal stores each create (a *submission*), each task, and each result, so that a process can be
-stopped at any moment and started again. The states of a submission are those of
-`suno_async.submissions`; `Journal.claim`, `Journal.advance` and `Journal.settle` are the only
-methods that change them.
+stopped at any moment and started again. A *run* is a named group of submissions, such as the jobs
+of one `SunoClient.pipeline`. `suno_async.submissions` describes the states of a submission. Only
+`Journal.claim`, `Journal.advance` and `Journal.settle` change the state of a submission of a live
+client.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
         run: The run that the submission belongs to; empty if it belongs to none.
         position: The position of the job in its run, starting at 0.
         key: Identifies the submission within its run, or within the account if `run` is empty.
-            Empty means that every claim makes a new submission.
+            If the key is empty, `Journal.claim` always stores a new submission.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
         task_id: The id of the task; empty until it is created.
         created_at: When the task was created, in Unix seconds; None until it is created.
         error: Why nothing was created, or why that is unknown; empty otherwise.
-        planned_at: When the submission was claimed, in Unix seconds.
+        planned_at: When the submission was planned, in Unix seconds.
         changed_at: When the state changed last, in Unix seconds.
     """
 
@@ -106,9 +107,10 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         open: Number of tasks that have not ended.
         succeeded: Number of tasks that succeeded.
         failed: Number of tasks that failed.
-        holder: The process that runs it now, as text for a message; empty if there is none.
-        started_at: When its first submission was planned, in Unix seconds.
-        changed_at: When one of its submissions or tasks changed last, in Unix seconds.
+        holder: The process that works on the run now, as text for a message; empty if there is
+            none.
+        started_at: When the first submission of the run was planned, in Unix seconds.
+        changed_at: When a submission or task of the run changed last, in Unix seconds.
     """
 
     account: str
@@ -127,8 +129,8 @@ class Peers(msgspec.Struct, frozen=True):
 
     Attributes:
         count: Number of live clients, this one included.
-        aware: Whether every other live client has sent a heartbeat since this one joined, and so
-            knows of it.
+        aware: Whether every other live client has sent a heartbeat after this client joined. Then
+            each of them has counted this client.
     """
 
     count: int = 1
@@ -141,40 +143,42 @@ class Journal(Protocol):
     Every method returns after its change is on disk. All of them raise `JournalError` if the
     journal cannot be read or written.
 
-    A client that opened a journal is an *owner*. An owner is *live* from `open` to `close`, as long
-    as it sends heartbeats. A submission in the state ``sending`` whose owner is not live becomes
-    ``unknown``, and one in the state ``planned`` becomes ``not_sent``.
+    A client that opened a journal is an *owner*. It owns the submissions that it claimed. Its
+    *lease* is a time limit that heartbeats extend. An owner is *live* from `open` to `close`, as
+    long as its lease has not expired. With `hold`, an owner takes the lease of a run, which ends at
+    the latest when the owner is no longer live. A submission in the state ``sending`` whose owner
+    is not live becomes ``unknown``. A submission in the state ``planned`` becomes ``not_sent``.
     """
 
     async def open(self, account: str | None) -> None:
-        """Open the journal, create or migrate its schema, and join as an owner.
+        """Open the journal, create or migrate its schema, and add this client as an owner.
 
         Submissions of owners that are not live get their final state.
 
         Args:
-            account: The label of the account. With None, the journal is opened to inspect or repair
-                it: it joins as no owner, and its methods apply to all accounts.
+            account: The label of the account. None opens the journal to inspect or repair it: no
+                owner is added, and the methods apply to all accounts.
 
         Raises:
-            JournalError: This is not a journal, it was made by a newer version, or it cannot be
-                read or written.
+            JournalError: The file is not a journal, a newer version made it, or it cannot be read
+                or written.
         """
         ...
 
     async def close(self) -> None:
-        """Write everything that was accepted, leave as an owner, and release all runs."""
+        """Write all accepted changes, remove this client as an owner, and release its runs."""
         ...
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
         """Store a planned submission, or return the earlier one with the same run and key.
 
         An earlier submission that was refused or not sent is replaced: `record` is stored and
-        returned. A record with an empty key is always stored. The caller owns the submission if the
-        returned id is that of `record`.
+        returned. A record with an empty key is always stored. If the returned record has the id of
+        `record`, this client owns the submission.
 
         Raises:
             InputChangedError: The earlier submission is not replaced and has another digest.
-            RunInUseError: This client held the run, but another client has taken it.
+            RunInUseError: This client had the lease of the run, but another client has taken it.
             JournalError: The journal already has a submission with this id.
         """
         ...
@@ -190,13 +194,15 @@ class Journal(Protocol):
     ) -> None:
         """Record a new state of a submission. With a task id, also store the task.
 
-        Only its owner may plan or send a submission. Any client may record how it ended. A task id
-        is stored even if the submission was given up or replaced before. A persona is not a task:
-        if the kind is ``"persona"``, only the id is stored.
+        Only the owner of a submission may record ``planned`` or ``sending``. Any client may record
+        a final state. A task id is stored even if the submission was refused, not sent or replaced
+        before. A persona is not a task: if the kind is ``"persona"``, only the id is stored.
 
         Raises:
-            JournalError: The state is ``sending``, but the submission is no longer owned by this
-                client. Its request must not be sent. Or the submission has ended differently.
+            JournalError: There is no such submission, and no task id is given. The submission has
+                ended in another state, or with another task. The state is ``created``, but no task
+                id is given. Or the state is ``planned`` or ``sending``, but the submission has
+                ended or another client owns it; then its request must not be sent.
         """
         ...
 
@@ -209,7 +215,8 @@ class Journal(Protocol):
                 ``not_sent``.
 
         Raises:
-            JournalError: There is no such submission, or its state is not ``unknown``.
+            JournalError: There is no such submission, it belongs to another account, or its state
+                is not ``unknown``.
         """
         ...
 
@@ -231,24 +238,26 @@ class Journal(Protocol):
         """Yield submissions with their tasks, in the order in which they were planned.
 
         Tasks without a submission come last, unless `run` or `states` excludes them. Entries that
-        are added during the iteration are left out. The journal can be used in the meantime.
+        are added during the iteration are left out. Other methods can be called during the
+        iteration.
 
         Args:
-            run: Only this run; an empty string selects what belongs to no run. None yields all.
+            run: Only this run. An empty string selects the entries that belong to no run. None
+                yields all.
             states: Only submissions in one of these states. None yields all.
             open_only: Only entries with a task that has not ended.
         """
         ...
 
     async def runs(self) -> list[RunSummary]:
-        """Return all runs, the newest first."""
+        """Return all runs. The run that started last comes first."""
         ...
 
     async def hold(self, run: str) -> None:
-        """Take the lease of a run, so that no one else works on it.
+        """Take the lease of a run, so that no other owner works on it.
 
         Raises:
-            RunInUseError: A live owner, perhaps this one, holds the run.
+            RunInUseError: A live owner, perhaps this client, has the lease.
         """
         ...
 
@@ -257,15 +266,15 @@ class Journal(Protocol):
         ...
 
     async def heartbeat(self) -> Peers:
-        """Extend the leases of this owner. Return the live clients of the account."""
+        """Extend the lease of this client. Report how many clients of the account are live."""
         ...
 
     async def save_durations(self, data: bytes) -> None:
-        """Store what was learnt about the durations of jobs (`Durations.to_json`)."""
+        """Store the learnt durations of jobs, as `Durations.to_json` returns them."""
         ...
 
     async def load_durations(self) -> bytes | None:
-        """Return what `save_durations` stored last; None if nothing was stored."""
+        """Return the data that `save_durations` stored last; None if there is none."""
         ...
 
     async def rebind(self, old: str, new: str) -> int:
@@ -275,7 +284,7 @@ class Journal(Protocol):
             Number of submissions and tasks that changed.
 
         Raises:
-            JournalError: A live owner other than this one uses the old label, or both labels have a
-                submission with the same run and key that may have been paid for.
+            JournalError: Another live owner uses the old label. Or both labels have a submission
+                with the same run and key, and both submissions may have been paid for.
         """
         ...

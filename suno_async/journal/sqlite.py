@@ -39,9 +39,10 @@ class _Opened(NamedTuple):
 class SqliteJournal:
     """A journal in an SQLite file. Several processes may use one file at the same time.
 
-    A thread commits the changes of all callers together. Each commit is synced to the disk before
-    its callers return. The file must be on a local disk, because SQLite's write-ahead log does not
-    work on network file systems. New files are readable only by their owner.
+    A thread commits the changes of all callers together. A method that changes the journal returns
+    after its change is synced to the disk. The file must be on a local disk, because SQLite's
+    write-ahead log does not work on network file systems. Only the user who creates a new file
+    can read it.
 
     Attributes:
         path: The absolute path of the file.
@@ -59,8 +60,10 @@ class SqliteJournal:
 
         Args:
             path: The file. `open` creates it if it does not exist.
-            lease: Seconds from the last heartbeat until other processes consider this one dead.
-            busy_timeout: Seconds to wait while another process writes.
+            lease: Seconds from the last heartbeat or change until other processes consider this
+                process dead.
+            busy_timeout: Seconds to wait while another process writes. Then the call raises
+                `JournalError`.
             clock: Returns the Unix time.
         """
         self.path = Path(path).absolute()
@@ -102,7 +105,7 @@ class SqliteJournal:
         def connect_reader() -> sqlite3.Connection:
             return connect(path, timeout, read_only=True)
 
-        # In the first transaction of an owner, `renew` joins.
+        # `renew` runs in each transaction. In the first one, it adds the owner.
         writer = Worker(path, connect_writer, prepare=prepare)
         reader: Worker | None = None
         try:
@@ -114,11 +117,11 @@ class SqliteJournal:
             raise
         self._opened = _Opened(owner, writer, reader)
         self._closing = False
-        # A journal that is dropped without `close` must not leave its threads behind.
+        # Stop the threads even if the journal is garbage-collected without `close`.
         weakref.finalize(self, _stop, writer, reader).atexit = False
 
     async def close(self) -> None:
-        """Write everything that was accepted, and leave. See `Journal.close`."""
+        """Write all accepted changes, and close the file. See `Journal.close`."""
         if self._opened is None:
             return
         owner, writer, reader = self._opened
@@ -131,7 +134,8 @@ class SqliteJournal:
         finally:
             reader.stop()
             try:
-                # The connection that closes last copies the log into the file and removes it.
+                # Close the writer last. The connection that closes last copies the write-ahead log
+                # into the file and removes the log.
                 await reader.join()
             finally:
                 writer.stop()
@@ -181,7 +185,7 @@ class SqliteJournal:
         """Yield submissions with their tasks. See `Journal.entries`."""
         owner, _, reader = self._use()
         wanted = _queries.Selection(owner.account, run, states, open_only)
-        # Entries that are added during the iteration are left out, so that it ends.
+        # Entries that are added during the iteration are left out, so that the iteration ends.
         submissions, tasks = await reader.submit(_queries.ends)
         last = 0
         while last < submissions:
@@ -197,7 +201,7 @@ class SqliteJournal:
                 yield entry
 
     async def runs(self) -> list[RunSummary]:
-        """Return all runs, the newest first. See `Journal.runs`."""
+        """Return all runs. See `Journal.runs`."""
         owner, _, reader = self._use()
         return await reader.submit(_queries.runs, owner)
 
@@ -212,17 +216,17 @@ class SqliteJournal:
         await writer.submit(owner.release, run)
 
     async def heartbeat(self) -> Peers:
-        """Extend the leases, and return the live clients. See `Journal.heartbeat`."""
+        """Extend the lease, and count the live clients. See `Journal.heartbeat`."""
         owner, writer, _ = self._use()
         return await writer.submit(owner.heartbeat)
 
     async def save_durations(self, data: bytes) -> None:
-        """Store what was learnt about durations. See `Journal.save_durations`."""
+        """Store the learnt durations of jobs. See `Journal.save_durations`."""
         owner, writer, _ = self._use()
         await writer.submit(_rows.save_durations, owner, data)
 
     async def load_durations(self) -> bytes | None:
-        """Return what `save_durations` stored last. See `Journal.load_durations`."""
+        """Return the learnt durations of jobs. See `Journal.load_durations`."""
         owner, _, reader = self._use()
         return await reader.submit(_queries.load_durations, owner.account)
 
@@ -251,15 +255,16 @@ def _connect_writer(
 
 
 def _check_in_place(path: Path, opened: os.stat_result) -> None:
-    # SQLite would go on writing to a file that was removed, and that nobody can open again.
+    # After the file was removed, SQLite continues to write to it without an error. Nobody can open
+    # that file again.
     try:
         in_place = os.path.samestat(path.stat(), opened)
     except FileNotFoundError:
         in_place = False
     if not in_place:
         raise JournalError(
-            f"journal {path}: the file was removed or replaced while it was open; nothing more is "
-            "stored, open it again"
+            f"journal {path}: the file was removed or replaced while it was open; no more changes "
+            "are stored; open the journal again"
         )
 
 
@@ -270,7 +275,7 @@ def _stop(writer: Worker, reader: Worker | None) -> None:
 
 
 async def _abandon(owner: Owner, writer: Worker, reader: Worker | None) -> None:
-    # End what a failed or cancelled `open` started.
+    # Remove the owner and stop the threads after a failed or cancelled `open`.
     try:
         with contextlib.suppress(JournalError):
             await writer.submit(owner.leave)
