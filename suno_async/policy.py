@@ -18,7 +18,7 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often the status of a task is checked. The defaults follow the vendor's advice.
 
     All times are in seconds. All tasks share the budget of 15 requests a second. So with thousands
-    of tasks, the actual intervals are longer than these, which are the shortest.
+    of tasks, the actual intervals are longer than the intervals below.
 
     Attributes:
         schedule: ``"adaptive"`` learns how long jobs take, and gives each request to the task where
@@ -27,16 +27,16 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         interval: Shortest time from a task's creation to its first check, and between two checks
             (vendor's advice: 15 to 30 s).
         growth: Factor by which the interval grows from one check to the next for ``"backoff"``, and
-            after each failed check for both.
-        max_interval: Longest interval of ``"backoff"``. ``"adaptive"`` checks each task at least
-            this often, or each time its age has doubled if that is later, as far as the budget
-            allows.
+            after each failed check for both schedules.
+        max_interval: Longest interval of ``"backoff"``. ``"adaptive"`` checks a task again after
+            this time, or when the task's age has doubled since its last check, whichever is later.
+            It checks earlier if that is useful, and later if the budget is short.
         jitter: Largest share of an interval that is added to it at random, so that tasks created
-            together are not checked together. Never subtracted. Only for ``"backoff"``.
-        deadline: Age of a task at its last check. If it still runs then, waiting for it ends with
+            together are not checked together. It is never subtracted. Only for ``"backoff"``.
+        deadline: Age of a task at its last check. If the task still runs then, its waits end with
             `TaskTimeoutError` (vendor's advice: stop after 15 to 20 minutes). None means no limit.
         min_saving: A request is sent only if it saves this much expected waiting, even if the
-            budget is idle. A smaller value means more requests, and results that are seen a little
+            budget is idle. A smaller value means more requests, and results that arrive a little
             sooner. Only for ``"adaptive"``.
         eager: Use the whole budget: while there is budget to spare, check tasks more often than the
             vendor advises, down to `eager_interval`. Only for ``"adaptive"``.
@@ -73,14 +73,14 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def not_found_grace(self) -> float:
-        """A wait ends after 404s for this long, in seconds. It grows with `interval`."""
+        """A wait ends after 404s for this many seconds. Proportional to `interval`."""
         return NOT_FOUND_INTERVALS * self.interval
 
     def next_not_found_check(self, since: float, now: float) -> float:
         """Return when to check a task again for which the server answered 404.
 
-        One check takes place at the end of the grace period, so that an unknown id is reported
-        right then. No check takes place earlier than one interval from now.
+        One check takes place at the end of the grace period (`not_found_grace`), so that an unknown
+        id is reported without further delay. No check takes place less than one interval from now.
 
         Args:
             since: Time of the request that got the first of these 404s.

@@ -6,7 +6,7 @@ import msgspec
 
 
 class DurationSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about how long one kind of job takes.
+    """How long one kind of job takes.
 
     Attributes:
         samples: Number of jobs that were seen to end. If it is small, the times below are mostly
@@ -21,7 +21,7 @@ class DurationSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot of a client.
+    """The state and the counters of a client at one time.
 
     Clients with the same key and host in one event loop share an account. The values "of the
     account" cover all of these clients.
@@ -42,8 +42,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         delay_mean: Mean time in seconds from the end of a task until the client saw it, over the
             last thousand tasks; None if there are none.
         delay_p95: The 95th percentile of the same times; None if there are none.
-        price: How many seconds of waiting a status request saves, averaged over the most recent
-            ones. A high value means that the request budget is scarce. None before the first
+        price: How many seconds of delay a status request saves, averaged over the most recent
+            requests. A high value means that the request budget is scarce. None before the first
             request, and with ``schedule="backoff"``.
         learnt: How long each kind of job takes, by kind.
     """

@@ -1,4 +1,4 @@
-"""What happens in a client, reported to an observer. Pass one as `SunoClient(observer=)`."""
+"""Observers receive the events of a client. Pass an observer as `SunoClient(observer=...)`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ logger = logging.getLogger("suno_async")
 
 
 class Observer(Protocol):
-    """Receives the events of a client. Derive from `NullObserver` to implement only some.
+    """Receives the events of a client. Derive from `NullObserver` to implement only some methods.
 
     The methods are plain functions that must not block: they are called in the event loop, between
     two steps of the library. Exceptions that they raise are logged and ignored.
     """
 
     def request_sent(self, method: str, path: str) -> None:
-        """Handle that a request got its permit and is about to be sent."""
+        """Handle a request that is about to be sent."""
         ...
 
     def request_finished(
@@ -30,11 +30,11 @@ class Observer(Protocol):
         ...
 
     def task_created(self, task: TaskRef) -> None:
-        """Handle that the server accepted a create."""
+        """Handle a task that the server created for this client."""
         ...
 
     def task_polled(self, info: TaskInfo) -> None:
-        """Handle a record that a poll returned."""
+        """Handle a task record that a poll returned."""
         ...
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
@@ -46,7 +46,7 @@ class Observer(Protocol):
         ...
 
     def paused(self, seconds: float, reason: str) -> None:
-        """Handle that the account pauses for `seconds` from now."""
+        """Handle a pause of the account, which lasts `seconds` from now."""
         ...
 
     def internal_error(self, error: BaseException) -> None:

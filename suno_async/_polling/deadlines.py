@@ -54,7 +54,7 @@ class DeadlineKeeper:
     async def _end_overdue(self, now: float) -> float:
         """End the waits that are overdue. Return the loop time of the next scan."""
         policy, entries = self._policy, self._watches.snapshot()
-        # No task that is added from now on is overdue before this time.
+        # No task that is added after `now` is overdue before this time.
         earliest = now + LAST_TRIES * policy.interval
         for number, entry in enumerate(entries, 1):
             overdue_at = self._frame.gives_up_at(entry)

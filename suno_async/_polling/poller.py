@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Most status requests in flight. The bound matters when the server stops answering.
+#: Greatest number of status requests in flight. The limit matters when the server stops answering.
 MOST_IN_FLIGHT = 200
 
 
@@ -78,6 +78,7 @@ class Poller:
 
         self._transport = transport
         self._keep = keep
+        # Entries whose final record is being stored by `keep`.
         self._keeping: set[Watched] = set()
         self._has_deadlines = policy.deadline is not None
         self._loop = asyncio.get_running_loop()
@@ -103,7 +104,7 @@ class Poller:
 
     @property
     def price(self) -> float | None:
-        """Seconds of waiting that a request saves now; None if unknown or with a backoff."""
+        """Seconds of waiting that a request saves now; None if unknown or with backoff."""
         return self._schedule.price
 
     @property
@@ -161,8 +162,8 @@ class Poller:
     def leave(self, task_ids: set[str], watcher: Watcher) -> None:
         """Remove a waiter from many tasks, and empty the set.
 
-        The first `CHUNK` tasks are handled at once, the rest in the next turns of the loop. Nothing
-        is awaited, so a second cancellation cannot stop the removal halfway.
+        The first `CHUNK` tasks are handled at once, the other tasks in the next turns of the event
+        loop. Nothing is awaited, so a second cancellation cannot stop the removal halfway.
         """
         for _ in range(min(CHUNK, len(task_ids))):
             self.unwatch(task_ids.pop(), watcher)
@@ -170,7 +171,10 @@ class Poller:
             self._loop.call_soon(self.leave, task_ids, watcher)
 
     def last_seen(self, task_id: str) -> tuple[str, float | None]:
-        """Return the last status seen of a watched task, and when it was seen (Unix seconds)."""
+        """Return the last status seen of a watched task, and when it was seen (Unix seconds).
+
+        The status is empty and the time is None if no status was seen.
+        """
         return last_seen(self._watches.get(task_id), self._clock)
 
     async def close(self) -> None:
@@ -194,7 +198,7 @@ class Poller:
         return task
 
     def _died(self, task: asyncio.Task[None]) -> None:
-        """End all waits if a background task died. The next `watch` starts it again."""
+        """End all waits if a background task died. The next `watch` starts a new one."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None or self._closed:
             return
@@ -271,9 +275,9 @@ class Poller:
             timer.cancel()
 
     async def _is_key_good(self) -> bool:
-        """Return whether requests may be sent. End all waits if the key is confirmed as refused.
+        """Return whether requests may be sent. End all waits if the key's refusal is confirmed.
 
-        A single 401 or 403 can be a passing fault of the server, so one more request confirms it.
+        A single 401 or 403 can be a temporary fault of the server, so one more request confirms it.
         """
         breaker = self._transport.breaker
         if not breaker.suspected:
@@ -311,7 +315,8 @@ class Poller:
         entries = self._watches.snapshot()
         for entry in entries:
             entry.place = None
-        # Tasks with a request in flight return to the schedule with its reply.
+        # Tasks with a request in flight return to the schedule when the reply arrives. Tasks whose
+        # final record is being stored need no more requests.
         out = {entry for entry, _ in self._in_flight.values()} | self._keeping
         for number, entry in enumerate(entries, 1):
             if entry not in out and self._watches.holds(entry):
@@ -325,7 +330,7 @@ class Poller:
         self._wake.set()
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         try:
-            # A coroutine cancelled before its first step neither uses nor returns its permit.
+            # A coroutine that is cancelled before its first step cannot return its permit.
             permit.cancel()
             if self._closed:
                 self._watches.end(entry, _closed(entry.task_id))
@@ -339,7 +344,7 @@ class Poller:
             self.replies.end_by_bug(entry, bug, "handling a reply")
 
     def _answered(self, entry: Watched, info: TaskInfo) -> None:
-        """Handle a record, a final one only after it was stored."""
+        """Handle a record. Store a final record first."""
         if self._keep is None or not info.status.terminal:
             self.replies.handle_record(entry, info)
             return

@@ -38,7 +38,7 @@ class ReplyHandler:
     Attributes:
         finished: Tasks seen to succeed.
         failed: Tasks seen to fail.
-        delays: Seconds from the end of a task until the client saw it, for the last thousand.
+        delays: Seconds from the end of a task until the client saw it, for the last 1,000 tasks.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (its collaborators)
@@ -68,7 +68,7 @@ class ReplyHandler:
         self._deadlines.answered_at = now = self._clock.mono()
         self._observer.task_polled(info)
         if not self._watches.holds(entry):
-            return  # the last waiter was cancelled while the request was in flight
+            return  # the last wait was cancelled while the request was in flight
         entry.missing_since = None
         if entry.created_at is None and info.create_at is not None:
             entry.created_at = self._clock.to_mono(info.create_at)

@@ -13,8 +13,8 @@ from suno_async._schedule.entry import E, Schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Most restarts within `RESTART_SPAN` seconds. If a schedule breaks more often, ending the waits
-#: with an error is better than polling erratically.
+#: Greatest number of restarts within `RESTART_SPAN` seconds. If a schedule fails more often, ending
+#: the waits with an error is better than polling erratically.
 MOST_RESTARTS = 3
 RESTART_SPAN = 60.0
 
@@ -51,7 +51,7 @@ class SafeSchedule(Generic[E]):
 
     def add(self, entry: E, now: float) -> bool:
         """Forward to `Schedule.add`. Return False if it raised."""
-        # In the methods that every poll calls, the code of `_call` is written out.
+        # The methods that every poll calls repeat the code of `_call`, because this is faster.
         if self.failure is None:
             try:
                 self._schedule.add(entry, now)
@@ -119,10 +119,11 @@ class SafeSchedule(Generic[E]):
             self._proven = True
 
     def restart(self, now: float) -> bool:
-        """Replace the schedule with a new, empty one. Return whether that was done.
+        """Replace the schedule with a new, empty schedule, and return True.
 
-        Return False if earlier restarts did not help: no poll was handled since the last one, or
-        there were `MOST_RESTARTS` within `RESTART_SPAN`. The next call then restarts again.
+        Return False, and replace nothing, if earlier restarts did not help: no poll was handled
+        since the last restart, or there were `MOST_RESTARTS` within `RESTART_SPAN` seconds. The
+        call after that restarts again.
         """
         restarts = self._restarts
         too_many = len(restarts) == MOST_RESTARTS and now - restarts[0] < RESTART_SPAN

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Most entries handled in one turn of the event loop, so that thousands of them do not stall it.
+#: Greatest number of entries handled in one turn of the event loop. Handling thousands would block
+#: the loop for too long.
 CHUNK = 256
 
 
@@ -31,7 +32,7 @@ class Watcher(Protocol):
     """Receives the records and outcomes of tasks. The methods must not block.
 
     Attributes:
-        interactive: The caller awaits this one task, not a stream of many tasks.
+        interactive: Whether the caller awaits this one task, not a stream of many tasks.
     """
 
     interactive: bool
@@ -86,8 +87,8 @@ class QueueWaiter:
     """Collects outcomes, and optionally records, for one consumer.
 
     Args:
-        interactive: The caller awaits one task, not a stream of many.
-        readings: Also collect the records of tasks that have not ended.
+        interactive: Whether the caller awaits one task, not a stream of many tasks.
+        readings: Whether to collect also the records of tasks that have not ended.
     """
 
     def __init__(self, *, interactive: bool, readings: bool = False) -> None:
@@ -161,7 +162,10 @@ class WatchList:
             self._schedule.discard(entry)
 
     def end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
-        """End all waits for an entry, each with its own copy of `error`."""
+        """End all waits for an entry, each with its own copy of `error`.
+
+        `error` is None if the task succeeded. `info` is the last record; None if none was read.
+        """
         if not self.holds(entry):
             return
         del self._entries[entry.task_id]
@@ -169,7 +173,7 @@ class WatchList:
         self._schedule.discard(entry)
         self._observer.task_ended(entry.task_id, error)
         for watcher in watchers:
-            # Every waiter that raises a shared instance would add to its traceback.
+            # A shared error would get a longer traceback from each waiter that raises it.
             own = error if error is None or len(watchers) == 1 else own_copy(error)
             _settle(watcher, outcome_of(entry.task_id, info, own))
 
@@ -195,21 +199,24 @@ def own_copy(error: SunoError) -> SunoError:
 
 
 def internal_error(what: str, task_id: str, cause: BaseException) -> InternalError:
-    """Return the error of a wait that a bug ended."""
+    """Return the error for a wait that ended because of a bug in the step `what`."""
     error = InternalError(what, task_id)
     error.__cause__ = cause
     return error
 
 
 def last_seen(entry: Watched | None, clock: Clock) -> tuple[str, float | None]:
-    """Return the last status seen of a task, and when it was seen (Unix seconds)."""
+    """Return the last status seen of a task, and when it was seen (Unix seconds).
+
+    The status is empty and the time is None if no status was seen.
+    """
     if entry is None or entry.seen_at is None:
         return "", None
     return entry.last_status, clock.to_unix(entry.seen_at)
 
 
 def timeout_error(entry: Watched, reason: str, clock: Clock) -> TaskTimeoutError:
-    """Return the error of a wait that ended at the deadline of its task."""
+    """Return the error for a wait that ended at the deadline of its task."""
     return TaskTimeoutError(entry.task_id, reason, *last_seen(entry, clock))
 
 

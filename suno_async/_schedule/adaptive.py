@@ -1,23 +1,29 @@
 """The adaptive schedule: each request goes to the task where it saves the most waiting. Pure.
 
 Times are seconds on one monotonic clock of the caller's choice. An age is the time since a task was
-created. The schedule sends nothing: `pop` returns the task to check next, and the caller reports
-the result (`defer`, `retry`, `settle`, `discard`). `inspection` calculates what a request is worth.
-This package finds the best of a million tasks.
+created. A *check* is a status request for one task. *Waiting* is the time from the end of a task
+until a check shows it.
 
-Tasks of one kind that were created within two seconds of each other count as one age. The most
-urgent of them is the one that was checked longest ago. So a *cohort* is a queue, ordered by the
-times at which the requests were sent (replies can overtake each other), and the schedule compares
-only the heads. A kind has one cohort for each two seconds up to the deadline, about 600, and one
-for all tasks past it. These numbers do not grow with the number of tasks or with their ages.
+The schedule sends nothing: `pop` returns the task to check next, and the caller reports the result
+(`defer`, `retry`, `settle`, `discard`). To find the best of a million tasks quickly, the schedule
+groups them.
+
+Tasks of one kind that were created in the same span of two seconds count as equally old. The most
+urgent of them is the task that was checked longest ago. So these tasks form one queue, called a
+*cohort*. It is ordered by the times at which the last checks were sent, because replies can
+overtake each other. The schedule compares only the *heads*: the first entries of the cohorts. Each
+kind of job has about 600 cohorts for the ages up to the default deadline, and older tasks compete
+as one cohort. *Interactive* tasks, each of which a caller awaits, have cohorts of their own; all
+other tasks are *bulk* tasks. The number of cohorts that compete for a request does not grow with
+the number of tasks or with their ages.
 
 The parts:
 
-- `frame`: the limits that the vendor's advice sets to every schedule
-- `plans`: what a request is worth, based on the learnt durations of each kind of job
+- `frame`: the earliest and the latest time of a check, in every schedule
+- `plans`: how much waiting a request saves, based on the learnt durations of each kind of job
 - `cohorts`: the queues
 - `ranking`: which cohort comes next
-- this module: the life of one entry
+- this module: puts each entry into the right queue, and returns the entry to check next
 """
 
 from __future__ import annotations
@@ -45,12 +51,12 @@ if TYPE_CHECKING:
 class AdaptiveSchedule(Generic[E]):
     """Gives each request to the task where it saves the most waiting, and learns how long jobs run.
 
-    Each operation costs O(log c) with c cohorts, whatever the number of tasks. It costs a few
-    milliseconds when a distribution is estimated again or the cohorts are ranked again.
+    Each operation costs O(log c) with c cohorts, whatever the number of tasks. An operation that
+    estimates a distribution again or ranks the cohorts again takes a few milliseconds more.
 
     Attributes:
-        price: Seconds of waiting that a request saves, a mean over the last requests; None before
-            the first one.
+        price: Seconds of waiting that a request saves, averaged over the last requests; None before
+            the first request for a task of known age.
         competing: Number of cohorts that compete for a request.
     """
 
@@ -62,20 +68,20 @@ class AdaptiveSchedule(Generic[E]):
         Args:
             policy: When to check tasks.
             durations: How long jobs run.
-            tuning: Constants of the schedule, at the default interval.
+            tuning: Constants of the schedule, for an interval of 15 s. They are scaled to `policy`.
         """
         self._tuning = tuning = tuning.scaled(policy.interval)
         self._durations = durations
         self._frame = frame = Frame(policy)
         self._request_price = RequestPrice(policy, tuning)
         self._plans = InspectionPlans(durations, frame, self._request_price, tuning)
-        # Every task in a cohort that is older than this is due.
+        # From this age on, every task that is in a cohort is due.
         past_from = self._plans.horizon + frame.floor
         self._cohorts = Cohorts[E](tuning.cohort_span, policy.deadline, past_from)
         self._ranking = Ranking[E](self._cohorts, frame, self._plans, tuning)
         numbers = itertools.count()
-        # Entries outside the cohorts, by the time they are due: failed checks that are tried again,
-        # and tasks past the horizon, whose ages are too different for a common queue.
+        # Entries outside the cohorts, ordered by the time at which they are due: those whose last
+        # check failed, and those past the horizon, whose ages differ too much for a common queue.
         self._parked = LazyHeap[E](numbers)
         # Entries that the caller wants to check at a given time.
         self._planned = LazyHeap[E](numbers)
@@ -90,7 +96,8 @@ class AdaptiveSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry.
 
-        It is first due one interval after its creation, or at once if its creation is unknown.
+        It is due one interval after its creation at the earliest, or at once if the time of its
+        creation is unknown.
         """
         self._join(entry, now)
 
@@ -109,7 +116,7 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return an entry; None if it holds none."""
+        """Return the earliest time at which `pop` may return an entry; None if there is none."""
         due = self._ranking.next_due()
         for heap in (self._parked, self._planned):
             if heap.items and (key := heap.first_key()) is not None and key < due:
@@ -117,7 +124,7 @@ class AdaptiveSchedule(Generic[E]):
         return due if due < math.inf else None
 
     def defer(self, entry: E, now: float) -> bool:
-        """Reschedule a popped entry that still runs. Return False if that was its last check.
+        """Reschedule a popped entry whose task still runs. Return False if this was its last check.
 
         See `Schedule.defer`.
         """
@@ -131,7 +138,10 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Reschedule a popped entry whose check failed. Return False if it gets no more checks."""
+        """Reschedule a popped entry whose check failed. Return False if it gets no more checks.
+
+        See `Schedule.retry`.
+        """
         entry.failures += 1
         if now >= self._frame.gives_up_at(entry):
             return False
@@ -142,12 +152,12 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Learn from a popped entry that ended, at the age `duration` if that is known."""
+        """Learn that a popped entry's task ended, after `duration` seconds (None if unknown)."""
         if duration is not None:
             self._durations.ended(entry.kind, entry.seen_age, duration)
 
     def discard(self, entry: E) -> None:
-        """Forget an entry, whether it was popped or not."""
+        """Remove an entry. It may have been popped already."""
         if entry.place is None:
             return
         cohort = self._cohorts.holding(entry)
@@ -167,7 +177,7 @@ class AdaptiveSchedule(Generic[E]):
             self._join(entry, entry.added_at if entry.asked_at is None else entry.asked_at)
 
     def _join(self, entry: E, now: float) -> None:
-        """Put an entry into its cohort, or set it apart if it is past the horizon and not due."""
+        """Put an entry into its cohort, or into `_parked` if it is past the horizon and not due."""
         span: int | str = UNKNOWN
         if entry.created_at is not None or entry.asked_at is not None:
             born = entry.known_since
@@ -182,7 +192,7 @@ class AdaptiveSchedule(Generic[E]):
             self._ranking.place(cohort, now)
 
     def _rejoin(self, now: float) -> None:
-        """Put entries that were set apart back into their cohorts when they are due."""
+        """Move entries that are due from `_parked` into their cohorts."""
         joined = 0
         while joined < self._tuning.joined_at_once or self._ranking.is_idle:
             entry = self._parked.pop_up_to(now)
@@ -192,7 +202,7 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Remove and return an entry planned for now. If others are due, it waits for its turn."""
+        """Remove and return an entry planned for now; None if there is none or others go first."""
         due = self._planned.first_key()
         if due is None or due > now:
             return None
@@ -206,7 +216,7 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def _pop_ranked(self, now: float) -> E | None:
-        """Remove and return the head of the next cohort."""
+        """Remove and return the head of the next cohort; None if no cohort is due."""
         cohort = self._ranking.best(now)
         if cohort is None:
             return None
@@ -219,7 +229,7 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:
-        """Include a request in the mean price, if the age of its task is known."""
+        """Include a request in the mean price if its task's age is known and below the deadline."""
         if cohort.born is None or now >= cohort.ends:
             return
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class BackoffSchedule(Generic[E]):
-    """Checks every task at exponentially growing intervals, earliest due first.
+    """Checks every task at exponentially growing intervals. The task that is due first comes first.
 
-    It does not learn. Each operation costs O(log n) with n entries.
+    Interactive tasks, each of which a caller awaits, go before the others (see `FairShare`). This
+    schedule does not learn how long jobs take. Each operation costs O(log n) with n entries.
 
     Attributes:
         price: Always None: this schedule does not calculate what a request saves.
@@ -30,7 +31,7 @@ class BackoffSchedule(Generic[E]):
     def __init__(
         self, policy: PollPolicy, random: Callable[[], float], tuning: Tuning = DEFAULT_TUNING
     ) -> None:
-        """Schedule by `policy`. `random` draws from [0, 1) for the jitter."""
+        """Schedule by `policy`. `random` returns a number in [0, 1) for the jitter."""
         self._jitter = policy.jitter
         self._random = random
         self._frame = Frame(policy)
@@ -44,7 +45,7 @@ class BackoffSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry.
 
-        It is due one interval after its last check or, before the first check, after its creation.
+        It is due one interval after its last check, or after its creation if it was never checked.
         An entry of unknown age that was never checked is due at once.
         """
         due = max(now, self._frame.earliest(entry))
@@ -65,12 +66,12 @@ class BackoffSchedule(Generic[E]):
         return None
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` returns an entry; None if it holds none."""
+        """Return the earliest time at which `pop` returns an entry; None if there is none."""
         keys = (self._bulk.first_key(), self._interactive.first_key())
         return min((key for key in keys if key is not None), default=None)
 
     def defer(self, entry: E, now: float) -> bool:
-        """Reschedule a popped entry that still runs. Return False if that was its last check.
+        """Reschedule a popped entry whose task still runs. Return False if this was its last check.
 
         See `Schedule.defer`.
         """
@@ -80,7 +81,10 @@ class BackoffSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Reschedule a popped entry whose check failed. Return False if it gets no more checks."""
+        """Reschedule a popped entry whose check failed. Return False if it gets no more checks.
+
+        See `Schedule.retry`.
+        """
         entry.failures += 1
         if now >= self._frame.gives_up_at(entry):
             return False
@@ -91,7 +95,7 @@ class BackoffSchedule(Generic[E]):
         """Do nothing: this schedule does not learn."""
 
     def discard(self, entry: E) -> None:
-        """Forget an entry, whether it was popped or not."""
+        """Remove an entry. It may have been popped already."""
         entry.place = None
 
     def promote(self, entry: E) -> None:
@@ -100,8 +104,8 @@ class BackoffSchedule(Generic[E]):
             return
         entry.interactive = True
         if entry.place is not None:
-            # Only the heap knows when the entry was due, and a search would cost O(n). One
-            # interval after the last check is never later.
+            # The due time is stored only in the heap, and a search there would cost O(n). The time
+            # that `add` calculates, one interval after the last check, is never later.
             self.add(entry, entry.added_at)
 
     def _place(self, entry: E, due: float) -> None:
@@ -109,13 +113,13 @@ class BackoffSchedule(Generic[E]):
         heap.push(entry, due)
 
     def _after(self, entry: E, now: float, number: int) -> float:
-        """Return when an entry is due after this many growing intervals."""
+        """Return when an entry is due again, after `number` earlier intervals."""
         interval = self._frame.backoff(number)
         due = now + interval * (1 + self._jitter * self._random())
         return self._keep_off_the_end(entry, due, now)
 
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
-        """Move a check that would be too near the deadline, or past it, to the deadline."""
+        """Return the time of the last check if `due` is later or too near it; otherwise `due`."""
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):
             return due

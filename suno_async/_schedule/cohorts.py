@@ -1,8 +1,12 @@
 """Queues of tasks that the schedule treats alike. Pure.
 
-A *cohort* is a queue of tasks of one kind and one age. Two groups of tasks form a *line* of cohorts
-instead, in which only the first cohort is served: tasks of unknown age that were never checked, and
-tasks past the schedule's horizon. So the number of cohorts that compete for a request stays small,
+A *cohort* is a queue of tasks of one kind that were created in the same *span*: a short period, two
+seconds by default. Its first entry is its *head*. The *class* of a task is interactive or bulk, and
+each class has cohorts of its own.
+
+Two groups of tasks have no span: tasks of unknown age that were never checked, and tasks past the
+schedule's horizon (`InspectionPlans.horizon`). Each group forms a *line*: cohorts in a row, of
+which only the first one competes for a request. So the number of cohorts that compete stays small,
 whatever the ages of the tasks.
 """
 
@@ -19,40 +23,42 @@ from suno_async._schedule.fifo import Fifo
 if TYPE_CHECKING:
     from suno_async._schedule.inspection import InspectionPlan
 
-#: These replace the number of a span when the age is unknown, and when it is past the horizon.
+#: These replace the number of the span: if the age is unknown, and if it is past the horizon.
 UNKNOWN: Final = "unknown"
 PAST: Final = "past"
 
 #: Kind, whether the tasks are interactive, and the number of the span in which they were created.
 CohortKey = tuple[str, bool, int | str]
 
-#: Replies overtake each other by fractions of a second, and at most this many requests are in
-#: flight. So an entry's place is nearly always among this many at the queue's end.
+#: `Cohort.join` searches this many entries at the queue's end first. Replies overtake each other by
+#: fractions of a second, and fewer requests than this are in flight. So a new entry nearly always
+#: belongs there.
 NEAR_END = 256
 
-#: Most tasks in a cohort of a line. Removing the discarded tasks of a longer queue would take
-#: several milliseconds.
+#: Greatest number of tasks in a cohort of a line, unless it was created with a span. Removing the
+#: discarded tasks of a longer queue would take several milliseconds.
 LINE_PIECE = 8192
 
 
 class Cohort(Generic[E]):
     """Tasks of one kind and age, in the order in which they are checked.
 
-    Tasks that were never found running come first, in the order in which they joined. The others
-    follow in the order of their last checks.
+    Tasks that were never found running come first, in the order in which they joined. The other
+    tasks follow in the order in which their last checks were sent.
 
     Attributes:
         key: Kind, class and span.
-        number: The `place` of its tasks. It is negative, and no other cohort ever has the same.
+        number: The `place` of its tasks. It is negative, and every cohort has a different one.
         kind: The kind of all its tasks.
         interactive: Whether its tasks are interactive.
-        born: Start of the span in which its tasks were created; None in a line.
-        ends: When all its tasks are past the deadline; infinity while that is unknown.
-        over: When all its tasks are past the horizon. It then moves into their line.
+        born: Start of the span in which its tasks were created; None if it was created in a line.
+        ends: When all its tasks are past the deadline; infinity while that is unknown, and minus
+            infinity for tasks past the horizon, if there is a deadline.
+        over: When all its tasks are past the horizon. The cohort then moves into their line.
         place: Number of its valid place in the ranking; None if it has none.
-        head: Its first entry when it was last placed.
-        due: When its head may be checked.
-        plan: The plan that `urgency` uses, set by `rank`; None while nothing is due.
+        head: Its first entry when the ranking last placed it.
+        due: When its head is due.
+        plan: The plan that `urgency` uses, set by `rank`; None while the head is not due.
     """
 
     __slots__ = (
@@ -72,9 +78,10 @@ class Cohort(Generic[E]):
         self.due = math.inf
         self.plan: InspectionPlan | None = None
         self._finished = self._base = self._last = self._impatience = 0.0
-        # An entry whose `place` is not this cohort's number was discarded. The times of the seen
-        # entries are stored separately, because the `seen_at` of a discarded entry may change in
-        # another cohort.
+        # `_fresh` contains the entries that were never found running, and `_seen` the others. An
+        # entry whose `place` is not this cohort's number was discarded. The times of the seen
+        # entries are stored separately, because a discarded entry may join another cohort, and
+        # its `seen_at` may change there.
         self._fresh = Fifo[E]()
         self._seen: deque[E] = deque()
         self._seen_at: deque[float] = deque()
@@ -86,7 +93,7 @@ class Cohort(Generic[E]):
         return self._fresh.size + len(self._seen)
 
     def join(self, entry: E) -> bool:
-        """Insert an entry where it belongs. Return whether it is now the first."""
+        """Insert an entry at its position in the order. Return whether it is now the first."""
         entry.place = self.number
         if entry.seen_at is None:
             self._fresh.append(entry)
@@ -106,7 +113,10 @@ class Cohort(Generic[E]):
         return place == 0 and not self._fresh.size
 
     def first(self) -> E | None:
-        """Return the first entry that was not discarded, and drop those before it."""
+        """Return the first entry that was not discarded; None if there is none.
+
+        The discarded entries before it are removed.
+        """
         while (entry := self._fresh.first() or (self._seen[0] if self._seen else None)) is not None:
             if entry.place == self.number:
                 return entry
@@ -128,7 +138,7 @@ class Cohort(Generic[E]):
         return self._seen.popleft()
 
     def discarded(self) -> None:
-        """Record that one of its entries was discarded: its `place` is no longer this cohort."""
+        """Count a discarded entry. Remove all discarded entries once they are more than half."""
         self._stale += 1
         if 2 * self._stale > self.size:
             number = self.number
@@ -141,13 +151,13 @@ class Cohort(Generic[E]):
     def rank(
         self, plan: InspectionPlan, since: float, base: float, last: float, patience: float
     ) -> None:
-        """Set what `urgency` is calculated from.
+        """Set the values from which `urgency` is calculated.
 
         Args:
             plan: The current plan for this kind and class.
             since: The age at which the head was last known to run.
             base: When the head had age 0.
-            last: When the head was last checked.
+            last: When the head was last checked, or added if it was never checked.
             patience: After this many seconds, impatience adds 1 to the urgency.
         """
         self.plan = plan
@@ -155,7 +165,7 @@ class Cohort(Generic[E]):
         self._base, self._last, self._impatience = base, last, 1.0 / patience
 
     def urgency(self, now: float) -> float:
-        """Return how urgent a check of its head is; infinity once the deadline is reached."""
+        """Return how urgent a check of its head is; infinity past the deadline or with no plan."""
         plan = self.plan
         if now >= self.ends or plan is None:
             return math.inf
@@ -164,12 +174,12 @@ class Cohort(Generic[E]):
 
 
 class Cohorts(Generic[E]):
-    """All cohorts: one for each span of ages up to the horizon, and the lines.
+    """All cohorts: one for each kind, class and span up to the horizon, and the lines.
 
     Args:
-        span: Tasks created within this many seconds count as one age.
-        deadline: Age of a task's last check; None means no limit.
-        past_from: Age from which a task is past the horizon.
+        span: Length of a span, in seconds.
+        deadline: Age of a task's last check, in seconds; None means no limit.
+        past_from: A cohort moves into a line once all its tasks have reached this age, in seconds.
     """
 
     def __init__(self, span: float, deadline: float | None, past_from: float) -> None:
@@ -182,19 +192,19 @@ class Cohorts(Generic[E]):
         self._numbered: dict[int, Cohort[E]] = {}
 
     def __len__(self) -> int:
-        """Return how many compete for a request."""
+        """Return the number of cohorts that compete for a request."""
         return len(self._by_age) + len(self._lines)
 
     def over(self, born: float) -> float:
-        """Return when all tasks of the span that starts at `born` are past the horizon."""
+        """Return when all tasks whose span starts at `born` are past the horizon."""
         return born + self._span + self._past_from
 
     def holding(self, entry: E) -> Cohort[E] | None:
-        """Return the cohort that holds an entry; None if there is none."""
+        """Return the cohort that contains an entry; None if no cohort contains it."""
         return None if entry.place is None else self._numbered.get(entry.place)
 
     def competing(self, kind: str) -> list[Cohort[E]]:
-        """Return the cohorts of a kind. Of each line, return only the first cohort."""
+        """Return the cohorts of a kind that compete: of each line, only the first one."""
         firsts = (line[0] for line in self._lines.values())
         return [each for each in (*self._by_age.values(), *firsts) if each.kind == kind]
 
@@ -204,7 +214,7 @@ class Cohorts(Generic[E]):
         return (self._by_age.get(cohort.key) if line is None else line[0]) is cohort
 
     def join(self, entry: E, span: int | str) -> Cohort[E] | None:
-        """Put an entry into its cohort. Return that cohort if it competes and its head changed."""
+        """Put an entry into its cohort. Return the cohort if it competes and has a new head."""
         key = (entry.kind, entry.interactive, span)
         cohort = self._by_age.get(key) if isinstance(span, int) else self._last_in_line(key)
         if cohort is None:
@@ -214,7 +224,8 @@ class Cohorts(Generic[E]):
     def _last_in_line(self, key: CohortKey) -> Cohort[E] | None:
         line = self._lines.get(key)
         last = None if line is None else line[-1]
-        # A cohort that grew old takes no new entries, because its own came earlier.
+        # A cohort that moved here with its span gets no new entries: its own entries came earlier,
+        # but a new one could become its first.
         joined = last is not None and last.born is None
         return last if last is not None and joined and last.size < LINE_PIECE else None
 
@@ -236,7 +247,7 @@ class Cohorts(Generic[E]):
         return cohort
 
     def grow_old(self, cohort: Cohort[E]) -> bool:
-        """Move a cohort into the line past the horizon. Return whether it is the first there."""
+        """Move a cohort to the line past the horizon. Return whether it is the first there."""
         del self._by_age[cohort.key]
         cohort.key = (cohort.kind, cohort.interactive, PAST)
         cohort.over = math.inf
@@ -246,7 +257,7 @@ class Cohorts(Generic[E]):
         return len(line) == 1
 
     def remove(self, cohort: Cohort[E]) -> Cohort[E] | None:
-        """Remove an empty cohort that competes. Return the one that is now first in its line."""
+        """Remove an empty cohort that competes. Return the next cohort of its line, if any."""
         del self._numbered[cohort.number]
         cohort.plan = None
         line = self._lines.get(cohort.key)

@@ -5,6 +5,9 @@ number of tasks that ended in it, divided by the task-seconds watched in it.
 
 The hazard has a lower limit that falls as 1/age, like the tail of a Pareto distribution. So even
 very old tasks keep some probability of ending.
+
+F is the share of the tasks that have ended at an age, and S = 1 - F. The *prior* is the
+distribution that is assumed before any task has ended (see `durations`).
 """
 
 from __future__ import annotations
@@ -16,12 +19,12 @@ import math
 #: Median of the prior in seconds: one music generation was seen to take 86 s (API contract).
 PRIOR_MEDIAN = 90.0
 
-#: Ages are counted in medians of the prior. A bin of ages is this wide (2 s where the median is
-#: 90 s), or this share of the age, whichever is more.
+#: Ages are counted in medians of the prior. The width of a bin is BIN_WIDTH (2 s if the median is
+#: 90 s) or this share of the age, BIN_SHARE, whichever is more.
 BIN_WIDTH = 1 / 45
 BIN_SHARE = 0.03
 
-#: The last bin holds all ages from this one on: four hours where the median is 90 s.
+#: The last bin holds all ages from this one on: four hours if the median is 90 s.
 LONGEST = 160.0
 
 #: The lower limit of the hazard, in ends per task and median of the prior, is TAIL / age. Below the
@@ -29,15 +32,15 @@ LONGEST = 160.0
 TAIL = 0.02
 TAIL_FROM = 3.3
 
-#: Once a learnt distribution has only this share of survivors left, the lower limit of the hazard
-#: is also its upper limit. Otherwise hundreds of tasks that took no time would make F exactly 1 in
-#: floating point, and an urgency is divided by the survivors. At 1e-12, rounding errors hide the
-#: urgency. At 1e-6, a kind known from hundreds of tasks loses the prior's hazards for its last
-#: tasks.
+#: Once S has fallen to this value, the lower limit of the hazard is also its upper limit. Without
+#: this rule, hundreds of tasks that took no time would make F exactly 1 in floating point, and an
+#: urgency is divided by S. With 1e-12, rounding errors are larger than the urgency. With 1e-6, a
+#: kind learnt from hundreds of tasks loses the prior's hazards for the few tasks that run longest.
 LEAST_SURVIVAL = 1e-9
 MOST_HAZARD = -math.log(LEAST_SURVIVAL)
 
-#: Upper limit of the integral of the hazard. At ages of months, the lower limit adds up as well.
+#: Upper limit of the integral of the hazard. Over months of age, even the hazard's lower limit adds
+#: up to more than this.
 MOST_HAZARD_AT_LAST = 1.25 * MOST_HAZARD
 
 
@@ -66,7 +69,7 @@ def bin_of(age: float) -> int:
     if age >= EDGES[-1]:
         return BINS - 1
     number = _LINEAR + int(math.log(age / _LINEAR_END) / _LOG_STEP)
-    # Rounding can put an age on an edge into the bin below.
+    # Rounding can put an age that lies on an edge into the bin below.
     if number < BINS and EDGES[min(number + 1, BINS)] <= age:
         number += 1
     return min(number, BINS - 1)
@@ -87,10 +90,10 @@ class DurationDistribution:
     hazard of every later bin is at most its lower limit (`TAIL`).
 
     Attributes:
-        hazard: Ends per task and `unit` of time in each bin.
+        hazard: Ends per running task and `unit` of time, for each bin.
         cumulative: The integral of the hazard up to each edge, so S = exp(-cumulative).
-        samples: Number of ended tasks it was learnt from; 0 means the prior alone.
-        unit: Unit of the edges of the bins, in seconds.
+        samples: Number of ended tasks that it was learnt from; 0 means the prior alone.
+        unit: The unit of age and time, in seconds: the median of the prior.
     """
 
     def __init__(self, hazard: list[float], samples: int, unit: float = PRIOR_MEDIAN) -> None:
@@ -105,17 +108,17 @@ class DurationDistribution:
             self.cumulative.append(before + self.hazard[-1] * width)
 
     def finished_by(self, age: float) -> float:
-        """Return F: the share of the tasks that have ended at `age`, in seconds."""
+        """Return F at an age in seconds: the share of the tasks that have ended by then."""
         age = max(0.0, age / self.unit)
         return self._finished(bin_of(age), age)
 
     def _finished(self, number: int, age: float) -> float:
-        """Return F at an age in this bin. The unit of `age` is `unit`."""
+        """Return F at an age in the bin `number`. The unit of `age` is `unit`."""
         integral = self.cumulative[number] + self.hazard[number] * (age - EDGES[number])
         return -math.expm1(-min(integral, MOST_HAZARD_AT_LAST))
 
     def quantile(self, share: float) -> float:
-        """Return the age by which this share of the tasks has ended, in seconds."""
+        """Return the age in seconds by which this share of the tasks has ended."""
         wanted = -math.log1p(-share)
         number = min(max(bisect.bisect_right(self.cumulative, wanted) - 1, 0), BINS - 1)
         return self.unit * (

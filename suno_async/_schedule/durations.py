@@ -1,13 +1,13 @@
 """Learnt durations of jobs, per kind of job. Pure.
 
-A task that ended adds one end and the time up to it to the life table of its kind (see
-`distribution`). Both are exact, because its record contains the times of creation and completion.
-An answer "still running" adds the time watched and no end: a censored observation (E. L. Kaplan and
-P. Meier, JASA 53, 1958, 457-481).
+Each kind of job has a life table (see `distribution`). A task that ended adds one end to the table,
+and the time until this end. Both are exact, because the task's record contains the times of
+creation and completion. A reply "still running" adds the time watched and no end: a censored
+observation (E. L. Kaplan and P. Meier, JASA 53, 1958, 457-481).
 
-Before any job has ended, a log-normal prior applies. It counts as much as a few tasks, and it is
-wide enough to be outweighed soon. Every new end counts a little more than the one before it. So old
-ends lose weight, and the estimate adapts when jobs take longer.
+Before any job has ended, a log-normal distribution is assumed: the *prior*. It counts as much as a
+few tasks, and it is wide enough to be outweighed soon. Every new end counts a little more than the
+end before it. So old ends lose weight, and the estimate adapts when jobs take longer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from suno_async.errors import ConfigurationError
 from suno_async.statistics import DurationSummary
 
 #: The prior is log-normal. This is the standard deviation of the logarithm: 19 of 20 jobs are
-#: assumed to take between a fifth of the median and five times as long.
+#: assumed to take between a fifth of the median and five times the median.
 PRIOR_SIGMA = 0.8
 
 #: The prior counts as much as this many observed tasks.
@@ -44,7 +44,7 @@ MEMORY = 1500.0
 
 
 def _prior() -> list[tuple[float, float]]:
-    """Return for each bin how many prior tasks end in it, and the time they spend in it."""
+    """Return for each bin how many tasks of the prior end in it, and their time in the bin."""
     scale = PRIOR_SIGMA * math.sqrt(2.0)
     shares = [0.5 * (1.0 + math.erf(math.log(edge) / scale)) if edge else 0.0 for edge in EDGES]
     return [
@@ -62,13 +62,14 @@ _PRIOR = _prior()
 class _Table(msgspec.Struct):
     """Weighted ends and watched times of one kind; ages and times in medians of the prior.
 
-    The time watched in a row of whole bins is stored as two differences. So the cost of an
-    observation does not depend on its length.
+    An observation that covers whole bins changes only the two numbers in `whole` where these bins
+    begin and end. So the cost of an observation does not depend on its length.
 
     Attributes:
         ends: Weight of the tasks that ended in each bin.
         times: Weighted time watched in the bins in which an observation began or ended.
-        whole: Differences of the weight of the observations that cover a whole bin.
+        whole: For each bin, the weight of the observations that cover it wholly, minus the same
+            weight of the bin before.
         samples: Number of tasks that ended, unweighted.
         observations: Number of observations, unweighted.
         weight: Weight of the next observation.
@@ -82,7 +83,7 @@ class _Table(msgspec.Struct):
     weight: float = 1.0
 
     def watched(self, start: float, end: float) -> None:
-        """Add an observation from one age to another."""
+        """Add an observation: the task was watched from one age to another."""
         self.observations += 1
         first, last, weight = bin_of(start), bin_of(end), self.weight
         if first == last:
@@ -100,7 +101,7 @@ class _Table(msgspec.Struct):
         self.weight *= 1.0 + 1.0 / MEMORY
 
     def normalised(self) -> tuple[list[float], list[float]]:
-        """Return ends and watched time per bin, as if the next observation counted 1."""
+        """Return ends and watched time per bin, scaled so that the next observation counts 1."""
         scale = 1.0 / self.weight
         covers = itertools.accumulate(self.whole)
         times = [
@@ -113,7 +114,7 @@ class _Table(msgspec.Struct):
 
 
 class Durations:
-    """How long jobs take, learnt from every answer, per kind of job.
+    """How long jobs take, learnt from every reply about a task, per kind of job.
 
     A client learns automatically. To use the learnt durations in the next process, save
     `to_json()`, and pass `Durations.from_json(...)` as `SunoClient(durations=...)`.
@@ -121,10 +122,11 @@ class Durations:
     Args:
         median: Median of the prior, in seconds. Half of the jobs of an unknown kind are assumed to
             end by this age. One music generation was seen to take 86 s (API contract). The median
-            also sets the resolution of ages: a 45th of it, or 3 % of the age.
+            also sets the resolution of ages: a 45th of the median or 3 % of the age, whichever is
+            more.
 
     Raises:
-        ConfigurationError: `median` is not above 0.
+        ConfigurationError: `median` is not a finite number above 0.
     """
 
     def __init__(self, median: float = PRIOR_MEDIAN) -> None:
@@ -151,18 +153,18 @@ class Durations:
         return self._tables[kind].samples if kind in self._tables else 0
 
     def observations(self, kind: str) -> int:
-        """Return the number of observations of a kind."""
+        """Return the number of observations of a kind in this process."""
         return self._tables[kind].observations if kind in self._tables else 0
 
     def still_running(self, kind: str, since: float, age: float) -> None:
-        """Learn that a task last known to run at age `since` still runs at `age`, in seconds."""
+        """Learn that a task known to run at the age `since` still runs at `age` (in seconds)."""
         longest = LONGEST * self._median
         age = min(age, longest)
         if 0.0 <= since < age:
             self._table(kind).watched(since / self._median, age / self._median)
 
     def ended(self, kind: str, since: float, duration: float) -> None:
-        """Learn that a task last known to run at age `since` ended at `duration`, in seconds."""
+        """Learn that a task known to run at the age `since` ended at `duration` (in seconds)."""
         if not 0.0 <= duration < LONGEST * self._median:
             return
         table = self._table(kind)
@@ -171,14 +173,14 @@ class Durations:
         table.ended(duration / self._median)
 
     def summary(self, kind: str) -> DurationSummary:
-        """Return the current distribution in three numbers."""
+        """Return the number of samples, the median and the 95th percentile for a kind."""
         current = self.distribution(kind)
         return DurationSummary(
             samples=current.samples, median=current.quantile(0.5), p95=current.quantile(0.95)
         )
 
     def distribution(self, kind: str) -> DurationDistribution:
-        """Return the current distribution. This takes some tenths of a millisecond."""
+        """Return the current distribution for a kind. This takes some tenths of a millisecond."""
         table = self._tables.get(kind) or _Table()
         ends, times = table.normalised()
         hazard = [
@@ -190,7 +192,7 @@ class Durations:
         return DurationDistribution(hazard, table.samples, self._median)
 
     def to_json(self) -> bytes:
-        """Return what was learnt: a few kB of JSON for each kind."""
+        """Return the learnt durations as JSON: a few kB for each kind."""
         kinds: dict[str, _Saved] = {}
         for kind, table in self._tables.items():
             ends, times = table.normalised()
@@ -204,10 +206,11 @@ class Durations:
 
     @classmethod
     def from_json(cls, data: bytes | str) -> Durations:
-        """Return what was saved by `to_json`.
+        """Return the durations that `to_json` saved.
 
         Raises:
-            ConfigurationError: `to_json` did not make this data.
+            ConfigurationError: `data` is not the output of `to_json`, or comes from a version of
+                this library that divides ages into other bins.
         """
         problem: str
         try:
@@ -220,8 +223,8 @@ class Durations:
                 for kind, table in saved.kinds.items():
                     durations._tables[kind] = table.restored()
                 return durations
-            problem = "made by a version that uses other bins of age"
-        raise ConfigurationError(f"this is not the output of Durations.to_json: {problem}")
+            problem = "this data is from a version that uses other bins of age"
+        raise ConfigurationError(f"expected the output of Durations.to_json: {problem}")
 
     def _table(self, kind: str) -> _Table:
         table = self._tables.get(kind)

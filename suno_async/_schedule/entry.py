@@ -14,21 +14,21 @@ import msgspec
 class Entry(msgspec.Struct, eq=False, gc=False):
     """One tracked task.
 
-    Python's garbage collector does not look at entries. Looking at a hundred thousand of them would
-    block the event loop for a tenth of a second each time. So an entry must not be part of a
-    reference cycle.
+    Python's garbage collector does not track entries (``gc=False``), because a scan of a hundred
+    thousand of them would block the event loop for a tenth of a second. So an entry must not be
+    part of a reference cycle.
 
     Attributes:
         task_id: The server's id.
         added_at: When tracking began.
         created_at: When the task was created; None while unknown. The caller may set it while the
-            entry is out.
+            entry is out (see `Schedule`).
         kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
-        interactive: Whether a caller awaits this task.
+        interactive: Whether a caller awaits this one task, not a stream of many tasks.
         asked_at: When `pop` last returned the entry; None before the first time.
-        seen_at: When the last request was sent that found the task running; None before the first.
-        checks: Checks answered so far.
-        failures: Checks that failed since the last answer.
+        seen_at: When the last check that found the task running was sent; None before the first.
+        checks: Number of checks that found the task running.
+        failures: Number of failed checks since the last check that succeeded.
         place: Number of the entry's place in its schedule; None while the entry is out.
     """
 
@@ -45,12 +45,12 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
     @property
     def known_since(self) -> float:
-        """The task's creation, or the start of tracking while the creation is unknown."""
+        """When the task was created, or when tracking began if the creation time is unknown."""
         return self.added_at if self.created_at is None else self.created_at
 
     @property
     def seen_age(self) -> float:
-        """The age at which the task was last known to run; 0 if that is unknown."""
+        """The age in seconds at which the task was last known to run; 0 if unknown."""
         if self.seen_at is None or self.created_at is None:
             return 0.0
         return max(0.0, self.seen_at - self.created_at)
@@ -69,12 +69,12 @@ E = TypeVar("E", bound=Entry)
 class Schedule(Protocol[E]):
     """Decides which task gets the next request.
 
-    An entry is *in* from `add` until `pop` returns it, and again after a `defer` or `retry` that
-    returns True.
+    An entry is *in* the schedule from `add` until `pop` returns it, and again after a `defer` or
+    `retry` that returns True. Otherwise it is *out*.
 
     Attributes:
-        price: Seconds of waiting that a request saves, a mean over the last requests; None if
-            unknown.
+        price: Seconds of waiting that a request saves, averaged over the last requests; None if
+            unknown. Waiting is the time from the end of a task until a check shows it.
     """
 
     price: float | None
@@ -88,11 +88,11 @@ class Schedule(Protocol[E]):
         ...
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return an entry; None if it holds none."""
+        """Return the earliest time at which `pop` may return an entry; None if there is none."""
         ...
 
     def defer(self, entry: E, now: float) -> bool:
-        """Reschedule a popped entry that still runs. Return False if that was its last check.
+        """Reschedule a popped entry whose task still runs. Return False if this was its last check.
 
         Call this when the reply has arrived.
         """
@@ -104,17 +104,17 @@ class Schedule(Protocol[E]):
         Args:
             entry: The entry.
             now: The current time.
-            at: Check the entry again at this time, or soon after while the budget is short. By
-                default the schedule decides.
+            at: Check the entry again at this time, or soon after if the request budget is short.
+                None means that the schedule decides.
         """
         ...
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Learn from a popped entry that ended, at the age `duration` if that is known."""
+        """Learn that a popped entry's task ended, after `duration` seconds (None if unknown)."""
         ...
 
     def discard(self, entry: E) -> None:
-        """Forget an entry, whether it was popped or not."""
+        """Remove an entry. It may have been popped already."""
         ...
 
     def promote(self, entry: E) -> None:

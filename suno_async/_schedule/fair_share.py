@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FairShare:
-    """Prefers one class of tasks, but gives the other one request of every `share`.
+    """Prefers one class of tasks, but gives one of every `share` requests to the other class.
 
     So an interactive task does not wait behind ten thousand bulk tasks, and no class can starve the
     other.

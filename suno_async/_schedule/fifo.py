@@ -8,24 +8,25 @@ from typing import Generic
 
 from suno_async._schedule.entry import E
 
-#: Entries in each tuple of a queue. A judgement: the collector looks at each tuple and not at its
-#: entries, and each tuple costs 40 bytes.
+#: Entries in each tuple of a queue. The value is a judgement: the collector scans each tuple
+#: but not its entries, and each tuple costs 40 bytes.
 BLOCK = 64
 
 
 class Fifo(Generic[E]):
     """A queue of entries that stores most of them in tuples.
 
-    The garbage collector stops tracking a tuple of entries, because it does not track entries. With
-    a list or deque of a million, each full collection would block the event loop for 20 ms.
+    The garbage collector does not track entries (see `Entry`), so it stops tracking a tuple of
+    them. With a list or deque of a million entries, each full collection would block the event loop
+    for 20 ms.
     """
 
     __slots__ = ("_blocks", "_last", "_now", "_taken", "size")
 
     def __init__(self) -> None:
         self.size = 0
-        # The block being read and how many of its entries were taken, the blocks after it, and the
-        # newest entries.
+        # `_now` is the block being read, and `_taken` counts the entries removed from it. The
+        # blocks after it are in `_blocks`, and the newest entries are in `_last`.
         self._now: tuple[E, ...] = ()
         self._taken = 0
         self._blocks: deque[tuple[E, ...]] = deque()
@@ -59,7 +60,7 @@ class Fifo(Generic[E]):
             self._now, self._taken = (), 0
 
     def kept(self, number: int) -> Fifo[E]:
-        """Return a new queue of those entries whose `place` is `number`."""
+        """Return a new queue of the entries whose `place` is `number`."""
         queue = Fifo[E]()
         older = (entry for block in self._blocks for entry in block)
         for entry in itertools.chain(self._now[self._taken :], older, self._last):

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from suno_async._schedule.entry import Entry
     from suno_async.policy import PollPolicy
 
-#: For this many intervals after the deadline, a last check that failed is tried again.
+#: A last check that failed is retried for this many intervals after the deadline.
 LAST_TRIES = 4
 
 
@@ -17,8 +17,8 @@ class Frame:
     """The earliest and the latest time of a check, as the policy sets them.
 
     No check comes earlier than `floor` after the task's creation or after its last check. The last
-    check takes place at the deadline. No check takes place less than `floor` before that, because
-    it would delay the last check.
+    check takes place at the deadline. No check takes place less than `floor` before the deadline,
+    because that check would delay the last one.
 
     Attributes:
         floor: Shortest time between two checks of a task, in seconds.
@@ -35,7 +35,10 @@ class Frame:
         self._growth = policy.growth
 
     def earliest(self, entry: Entry) -> float:
-        """Return when the next check may take place; at once if nothing is known about it."""
+        """Return the earliest time of the next check.
+
+        A task of unknown age that was never checked may be checked at once.
+        """
         if entry.asked_at is not None:
             return entry.asked_at + self.floor
         return entry.added_at if entry.created_at is None else entry.created_at + self.floor
@@ -43,8 +46,9 @@ class Frame:
     def latest(self, entry: Entry) -> float:
         """Return when the next check is due at the latest, if the budget allows it.
 
-        That is `max_interval` after the last check, or once the task's age has doubled since that
-        check, whichever is later.
+        That is `max_interval` after the last check, or when the task's age has doubled since that
+        check, whichever is later. For a task that was never checked, it is `max_interval` after its
+        creation.
         """
         born = entry.known_since
         if entry.asked_at is None:
@@ -58,9 +62,9 @@ class Frame:
     def gives_up_at(self, entry: Entry) -> float:
         """Return when the wait for a task ends even if its last check could not be made.
 
-        That is `LAST_TRIES` intervals after the deadline. A task that was already past its deadline
-        when tracking began gets one interval more, counted from then. So the client can still find
-        out that the server does not know the task.
+        That is `LAST_TRIES` intervals after the deadline. If the task was already past its deadline
+        when tracking began, these intervals begin one interval after that time. So the client can
+        still find out that the server does not know the task.
         """
         if self.deadline is None:
             return math.inf
@@ -78,6 +82,6 @@ class Frame:
         return end - spread - self.floor < when < end
 
     def backoff(self, number: int) -> float:
-        """Return the interval of exponential backoff after this many earlier ones, in seconds."""
+        """Return the interval in seconds that follows `number` earlier intervals of a backoff."""
         # The exponent is bounded so that the power cannot overflow.
         return min(self._interval * self._growth ** min(number, 64), self._max_interval)

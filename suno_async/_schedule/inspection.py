@@ -4,38 +4,39 @@ A task of one kind ends at an age with distribution function F. Let S = 1 - F, a
 density. Only a check shows whether a task has ended. Let s be the age at which the task was last
 known to run, and let t be its age now.
 
-*The problem.* Choose the ages of the checks so that two of them are at least `floor` apart, and so
-that the expected wait between end and detection plus a price for each check is as small as
-possible. This is the optimal inspection of R. E. Barlow, L. C. Hunter and F. Proschan ("Optimum
-checking procedures", J. SIAM 11, 1963, 1078-1095), in the form with a price of J. B. Keller
-("Optimum checking schedules for systems subject to random failure", Management Science 21, 1974,
-256-260). The price stands for the shared budget: by Lagrangian duality, the limit of 15 requests a
-second splits into one such problem for each task.
+*The problem.* Choose ages for the checks that are at least `floor` apart, with the least expected
+cost. The cost is the wait from the end of the task to its detection, plus a price for each check.
+This is the optimal inspection of R. E. Barlow, L. C. Hunter and F. Proschan ("Optimum checking
+procedures", J. SIAM 11, 1963, 1078-1095). The form with a price is by J. B. Keller ("Optimum
+checking schedules for systems subject to random failure", Management Science 21, 1974, 256-260).
+The price represents the shared budget: by Lagrangian duality, the problem of all tasks with a limit
+of 15 requests a second splits into one such problem for each task.
 
 *Its solution.* Let J(t) be the least future cost just after a check at age t, weighted with the
-probability S(t) that the task gets there:
+probability S(t) that the task reaches this age:
 
     J(t) = min over u of  ∫_t^u (F(x) - F(t)) dx + price · S(t) + J(u)
 
-Let A be the integral of F. Then the minimum is that of the lines A(u) + J(u) - F(t)·u at the
-abscissa F(t). This is a lower envelope, and a convex-hull stack maintains it. So one pass over the
-ages gives J and the best next check u*(s), in O(n). A distribution with two peaks, for which a
-first-order condition has several roots, needs no special treatment.
+Let A be the integral of F. For each u, the expression A(u) + J(u) - F(t)·u is a line in the
+variable F(t), and the best u belongs to the lowest line. A convex-hull stack maintains the lower
+envelope of these lines. So one pass over the ages gives J and the best next check u*(s), in O(n). A
+distribution with two peaks, for which a first-order condition has several roots, needs no special
+treatment.
 
-*Two prices.* The lowest price at which a request is ever sent decides whether a task is due: it is
-due at u*(s) for that price. The order of the due tasks depends on the cost of waiting one more
-second with the check:
+*Two prices.* The first is the lowest price at which a request is ever sent. With this price, u*(s)
+is the age at which a task is due. The second is a moderate price for the later checks. With this
+price, the due tasks are ordered by the cost of delaying the check by one more second:
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
-This is the probability that the task has ended and waits, minus what a later detection would save
-in later checks.
+This is the probability that the task has already ended, minus what a later detection would save in
+later checks.
 
-*Why the index is not the price itself.* Whittle's rule would use (F(t) - F(s))² / (2·S(t)·f(t)).
-That rule assumes that the price stays constant. But the budget varies: thousands of tasks are
-created at once, then none, and an unused slot is lost. One moderate price for the future gave the
-same results under steady overload, and better ones under bursts. It also needs only the integral of
-f instead of f itself, so the noise of an estimate does less harm.
+*Why tasks are not ordered by Whittle's rule.* It would use (F(t) - F(s))² / (2·S(t)·f(t)). That
+rule assumes that the price stays constant. But the load varies: thousands of tasks are created at
+once, then none, and unused requests cannot be saved for later. The urgency above gave the same
+results under steady overload, and better results under bursts. It also needs only the integral of f
+instead of f itself, so the noise of an estimate does less harm.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 
 class InspectionPlan:
-    """The due ages and urgencies of the tasks of one kind, for one distribution.
+    """The ages at which tasks of one kind are due, and their urgencies, for one distribution.
 
     Args:
         distribution: How long the tasks run.
@@ -60,7 +61,7 @@ class InspectionPlan:
             are ordered.
         weight: How much a second of waiting counts; 1 for bulk tasks.
         steps: Number of steps into which the ages up to the horizon are divided.
-        slope_steps: Number of these steps over which the slope of J is taken.
+        slope_steps: Number of these steps over which the slope of J is calculated.
     """
 
     def __init__(  # noqa: PLR0913 (all named)
@@ -78,15 +79,15 @@ class InspectionPlan:
         self.step = horizon / steps
         self._steps = steps
         self._weight = weight
-        # Tuples of numbers, because Python's garbage collector does not look into them.
+        # Values are in tuples of numbers, because Python's garbage collector does not track them.
         self._finished = tuple(distribution.resampled(self.step, steps))
         self._apart = max(1, round(floor / self.step + 0.499))
         self._price = price
         self._future_price = future_price
         self._reach = max(1, slope_steps // 2)
 
-    # The two halves of a plan take about a millisecond each. Many plans need only one of them:
-    # tasks of unknown age have no due age, and young tasks have no urgency yet.
+    # `_due` and `_gain` take about a millisecond each, and many plans need only one of them: tasks
+    # of unknown age have no due age, and young tasks have no urgency yet.
 
     @cached_property
     def _due(self) -> tuple[int, ...]:
@@ -120,8 +121,8 @@ class InspectionPlan:
         return _at(self._finished, age / self.step)
 
     def urgency_given(self, finished: float, age: float) -> float:
-        """Return the urgency at this age. `finished` is F at the age last known to run."""
-        # `_at` is written out here: this runs hundreds of times a second.
+        """Return the urgency at this age. `finished` is F at the last age known to run."""
+        # The code of `_at` is repeated here, because this method is called very often.
         position, gains = age / self.step, self._gain
         if position >= self._steps:
             gain = gains[-1]
@@ -134,10 +135,10 @@ class InspectionPlan:
         return self._weight * (gain - finished) / (1.0 - finished)
 
     def price(self, since: float, age: float) -> float:
-        """Return Keller's price (F(t) - F(s))² / (2·S(t)·f(t)): the waiting a check saves now.
+        """Return the waiting in seconds that a check saves now: (F(t) - F(s))² / (2·S(t)·f(t)).
 
-        It is at most the time since the last check. Without that limit it would grow without bound
-        at ages at which almost no task ends.
+        The result is at most the time since the last check. Without this limit, it would grow
+        without bound at ages at which almost no task ends.
         """
         known, ended = self.finished(since), self.finished(age)
         soon = _at(self._finished, age / self.step + 1.0)
@@ -146,7 +147,7 @@ class InspectionPlan:
 
 
 def _at(values: tuple[float, ...], position: float) -> float:
-    """Interpolate linearly between the values; return the nearest one outside the grid."""
+    """Interpolate linearly between the values. Outside the grid, return the first or last value."""
     if position >= len(values) - 1:
         return values[-1]
     if position <= 0.0:
@@ -159,7 +160,9 @@ def _at(values: tuple[float, ...], position: float) -> float:
 def _inspect(
     finished: tuple[float, ...], step: float, apart: int, price: float
 ) -> tuple[list[int], list[float]]:
-    """Solve the recursion above for one price, from the last age back to the first.
+    """Solve the recursion for J in the module docstring for one price, from the last age back.
+
+    Ages are numbers of steps. Two checks are at least `apart` steps apart.
 
     Returns:
         For each age of the grid, the age of the best next check and the cost J.
@@ -170,10 +173,10 @@ def _inspect(
     area = [0.0]
     for low, high in itertools.pairwise(finished):
         area.append(area[-1] + (low + high) / 2.0 * step)
-    # The lines of the lower envelope: the age of the check, and the intercept. Ages decrease along
-    # it. The abscissas of the queries decrease too, so the best line only moves towards the end.
-    # Names for the last and the best line save a third of the time, and this is most of the time
-    # that a new plan takes.
+    # The lines of the lower envelope: `checks` are the ages u of the checks, in decreasing order,
+    # and `heights` are the intercepts. The abscissas F(t) decrease too, so the best line only moves
+    # towards the end. Variables for the last line and the best line save a third of the time. This
+    # loop takes most of the time of a new plan.
     checks, heights = [last], [area[last]]
     tail_check, tail_height = best_check, best_height = last, area[last]
     best = 0
@@ -183,7 +186,7 @@ def _inspect(
         check = n + apart
         if check <= last - apart:
             height = area[check] + cost[check]
-            # Drop the lines that are nowhere the lowest between the one before and the new one.
+            # Drop the last lines, as long as the line before or the new line is lower everywhere.
             while len(checks) > 1 and (height - tail_height) * (checks[-2] - tail_check) <= (
                 tail_height - heights[-2]
             ) * (tail_check - check):

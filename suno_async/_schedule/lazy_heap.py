@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Placed(Protocol):
-    """An item that knows the number of its place.
+    """An item that stores the number of its place.
 
     Attributes:
         place: The number of its only valid place; None if it has none.
@@ -25,15 +25,16 @@ P = TypeVar("P", bound=Placed)
 class LazyHeap(Generic[P]):
     """A heap of items with keys, least key first. Items with equal keys are first in, first out.
 
-    To remove an item, change its `place`. The heap drops the invalid place when it comes to the
-    top. So removal costs nothing, and pushing an item again moves it.
+    To remove an item, change its `place`. The old place in the heap is then invalid, and is dropped
+    when it reaches the top. So removal costs nothing, and pushing an item again moves it.
 
     Args:
         numbers: Source of place numbers. Heaps that hold the same items must share it.
 
     Attributes:
-        items: The heap, to be read only. It includes the invalid places that were not dropped yet.
-            Most heaps are empty most of the time, so callers check this before they call a method.
+        items: The heap as a list, which callers must not change. It includes the invalid places
+            that were not dropped yet. Most heaps are empty most of the time, so callers save time
+            by checking this list before they call a method.
     """
 
     __slots__ = ("_numbers", "items")
@@ -66,7 +67,7 @@ class LazyHeap(Generic[P]):
         return None if self.first() is None else self.items[0][0]
 
     def pop_up_to(self, key: float) -> P | None:
-        """Remove and return the first item if its key is at most `key`; else return None."""
+        """Remove and return the first item if its key is at most `key`; otherwise return None."""
         item = self.first()
         if item is None or self.items[0][0] > key:
             return None
@@ -75,7 +76,7 @@ class LazyHeap(Generic[P]):
         return item
 
     def rekey(self, key_of: Callable[[P], float]) -> list[P]:
-        """Give every item a new key. Return the items."""
+        """Give every item the key that `key_of` returns for it. Return the items."""
         valid = [(number, item) for _, number, item in self.items if item.place == number]
         self.items = [(key_of(item), number, item) for number, item in valid]
         heapq.heapify(self.items)

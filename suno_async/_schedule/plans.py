@@ -1,5 +1,6 @@
 """The inspection plans of all kinds of job, recalculated as the client learns. Pure.
 
+An inspection plan says at which age a task is due, and how urgent its check is (see `inspection`).
 Plans depend on the learnt durations, the policy and the price of a request. They do not depend on
 single tasks, so several schedules can share them.
 """
@@ -22,12 +23,13 @@ TYPICAL = 0.95
 
 
 class InspectionPlans:
-    """Calculates plans from learnt durations, keeps them, and replaces those that are out of date.
+    """Calculates plans from learnt durations, caches them, and replaces outdated plans.
 
     Attributes:
-        horizon: Age up to which plans distinguish ages, in seconds.
-        price: The price of a request, when the next plan is calculated.
-        revision: Rises each time plans were discarded; see `revised_since`.
+        horizon: Greatest age that plans cover, in seconds: the deadline, or `Tuning.horizon` if
+            there is no deadline.
+        price: The price of a request, for the next plan that is calculated.
+        revision: A number that rises each time plans are discarded; see `revised_since`.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class InspectionPlans:
         self._tuning = tuning
         self._plans: dict[tuple[str, bool], InspectionPlan] = {}
         self._typical: dict[str, float] = {}
-        # Of each kind with a plan: the number of observations at which it is recalculated.
+        # For each kind with a plan, the number of observations at which the plan is recalculated.
         self._refit_at: dict[str, int] = {}
         self._next_refit = -math.inf
         self._revised: dict[str, int] = {}
@@ -48,7 +50,7 @@ class InspectionPlans:
         self.revision = 0
 
     def plan(self, kind: str, *, interactive: bool) -> InspectionPlan:
-        """Return the plan for a kind of job. Calculating a new one takes some milliseconds."""
+        """Return the plan for a kind of job. Calculating a new plan takes some milliseconds."""
         plan = self._plans.get((kind, interactive))
         if plan is None:
             tuning = self._tuning
@@ -74,7 +76,7 @@ class InspectionPlans:
         return self._typical[kind]
 
     def refit(self, now: float) -> None:
-        """Discard the plans of one kind if enough was learnt since they were calculated."""
+        """Discard the plans of one kind, if enough was learnt about it since their calculation."""
         if now < self._next_refit:
             return
         self._next_refit = now + self._tuning.refit_apart

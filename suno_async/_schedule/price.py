@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 class RequestPrice:
     """The price of a request, in seconds of expected waiting.
 
-    It is fixed by the policy's `min_saving`. With an eager policy it follows the load instead: it
-    rises while tasks are due, and falls while the budget is idle.
+    The price is the policy's `min_saving`. With an eager policy, it follows the load instead: it
+    rises while tasks are due, and falls while a part of the budget is unused.
 
     Attributes:
         follows_load: Whether `adjust` must be called after each request.
-        least: A request is only sent if it saves this much.
-        future: What a later request is assumed to save, when the due tasks are ordered.
+        least: A request is sent only if it saves this much, in seconds.
+        future: Seconds of waiting that a later request is assumed to save, when the due tasks are
+            ordered.
     """
 
     def __init__(self, policy: PollPolicy, tuning: Tuning) -> None:
@@ -31,9 +32,9 @@ class RequestPrice:
             self._set(tuning.eager_saving)
 
     def adjust(self, *, is_idle: bool) -> None:
-        """Adjust the price after a request; `is_idle` if nothing else is due.
+        """Adjust the price after a request. `is_idle` means that nothing else is due.
 
-        This is dual ascent on the price of the shared budget.
+        The method is dual ascent on the price of the shared budget.
         """
         tuning = self._tuning
         price = self.least * (1.0 + tuning.eager_gain * (tuning.eager_slack - is_idle))

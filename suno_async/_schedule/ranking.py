@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 
 class Ranking(Generic[E]):
-    """Orders the cohorts: those that wait by the time they are due, the others by urgency.
+    """Orders the cohorts: the due cohorts by urgency, the waiting cohorts by when they are due.
 
-    A cohort is *due* when a request about its head is worth the price (`InspectionPlan.due`),
-    within the `Frame`. Of the due cohorts the most urgent comes first. A cohort has one place in
-    this order, which `place` calculates again whenever its head or its plan changes.
+    A cohort is *due* when a request for its head, which is its first entry, saves enough waiting to
+    be worth the price (`InspectionPlan.due`), within the limits of `Frame`. A cohort has one place
+    in this order. `place` calculates it again whenever the head or the plan of the cohort changes.
     """
 
     def __init__(
         self, cohorts: Cohorts[E], frame: Frame, plans: InspectionPlans, tuning: Tuning
     ) -> None:
-        """Rank `cohorts`, which is empty. `tuning` is scaled to the policy."""
+        """Rank `cohorts`, which must be empty. `tuning` is scaled to the policy."""
         self._cohorts = cohorts
         self._frame = frame
         self._plans = plans
         self._tuning = tuning
         self._span = tuning.cohort_span
-        # Whether a check would be too near the last one, at the deadline.
+        # Whether a check would be too near the last check, which is at the deadline.
         self._is_too_near = frame.is_too_near
         numbers = itertools.count()
         self._waiting = LazyHeap[Cohort[E]](numbers)
@@ -44,7 +44,8 @@ class Ranking(Generic[E]):
         self._heaps = (self._waiting, self._bulk, self._interactive)
         self._share = FairShare(tuning.bulk_share)
         self._next_rerank = -math.inf
-        # Cohorts that still have the place that an older plan gave them, and the plans' revision.
+        # Cohorts whose place was calculated with an older plan, and the revision of the plans that
+        # this list takes into account.
         self._unplaced: list[Cohort[E]] = []
         self._revision = plans.revision
 
@@ -62,9 +63,10 @@ class Ranking(Generic[E]):
         return due
 
     def place(self, cohort: Cohort[E], now: float) -> None:
-        """Give a cohort that competes the place where its head belongs; remove it if it is empty.
+        """Calculate the place of a competing cohort from its head, or remove the cohort if empty.
 
-        If it is removed, or moves to the end of a line, the next cohort of its line is placed.
+        If a cohort is removed from a line, the next cohort of this line is placed instead. A cohort
+        that moves to a line behind other cohorts gets no place.
         """
         while (head := cohort.first()) is None:
             cohort.place = None
@@ -87,7 +89,7 @@ class Ranking(Generic[E]):
             heap.push(cohort, -cohort.urgency(now))
 
     def follow_plans(self, now: float) -> None:
-        """Place cohorts whose plans were discarded: some of them, the rest in the next calls."""
+        """Place some of the cohorts whose plans were discarded. Later calls place the others."""
         if self._plans.revision != self._revision:
             kinds = self._plans.revised_since(self._revision)
             self._revision = self._plans.revision
@@ -96,15 +98,15 @@ class Ranking(Generic[E]):
             self._place_some(self._tuning.placed_at_once, now)
 
     def finish_placing(self, now: float) -> None:
-        """Place the rest as well if nothing is due, because the next call may then come too late.
+        """Place all cohorts that `follow_plans` has not placed yet, if nothing is due.
 
-        While something is due, a next call is certain.
+        The next call may otherwise come too late. While something is due, it comes soon enough.
         """
         if self._unplaced and self.is_idle:
             self._place_some(len(self._unplaced), now)
 
     def wake(self, now: float) -> None:
-        """Place the cohorts that have become due, and bring urgencies up to date."""
+        """Place the cohorts that have become due, and update the urgencies if it is time."""
         waiting = self._waiting
         while waiting.items and (cohort := waiting.pop_up_to(now)) is not None:
             self.place(cohort, now)
@@ -123,7 +125,7 @@ class Ranking(Generic[E]):
         return None
 
     def _choose(self, now: float) -> Cohort[E] | None:
-        """Return the most urgent cohort of the class whose turn it is."""
+        """Return the most urgent due cohort; None if none is due. No class starves the other."""
         if self._unplaced:
             self.finish_placing(now)
         bulk = self._bulk.first()
@@ -139,7 +141,7 @@ class Ranking(Generic[E]):
         return bulk if goes_first else interactive
 
     def _due(self, cohort: Cohort[E], head: E, now: float) -> float:
-        """Return when a request about the head is worth the price, within the frame."""
+        """Return when a request for the head is worth the price, within the limits of `Frame`."""
         span = cohort.key[2]
         if span == PAST:
             return now  # Tasks past the horizon only join a cohort once they are due.
@@ -151,10 +153,10 @@ class Ranking(Generic[E]):
         return max(earliest, min(due, self._frame.latest(head)))
 
     def _prepare(self, cohort: Cohort[E], head: E) -> None:
-        """Give a cohort what its urgency is calculated from."""
+        """Set the values from which the urgency of a cohort is calculated."""
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
         if cohort.key[2] == UNKNOWN:
-            # The age may be anything. Most ids that were kept from before belong to ended tasks.
+            # The age is unknown. Most ids that a caller stored earlier belong to ended tasks.
             base = head.added_at - self._plans.typical_age(cohort.kind)
         else:
             base = head.known_since
@@ -162,7 +164,7 @@ class Ranking(Generic[E]):
         cohort.rank(plan, head.seen_age, base, last, self._tuning.patience)
 
     def _place_some(self, count: int, now: float) -> None:
-        """Place at most `count` of the cohorts that still have an older plan's place."""
+        """Place at most `count` of the cohorts whose place was calculated with an older plan."""
         for _ in range(min(count, len(self._unplaced))):
             cohort = self._unplaced.pop()
             if self._cohorts.competes(cohort):

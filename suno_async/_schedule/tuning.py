@@ -6,19 +6,19 @@ from typing import Annotated
 
 import msgspec
 
-#: The interval at which `Tuning` states its seconds: the default of `PollPolicy.interval`.
+#: The interval for which `Tuning` states its times: the default of `PollPolicy.interval`.
 DEFAULT_INTERVAL = 15.0
 
-#: A time that grows and shrinks with the policy's interval.
+#: A time in seconds that is proportional to the policy's interval.
 Seconds = Annotated[float, msgspec.Meta(extra={"unit": "seconds"})]
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """Constants that were chosen by experiment or by judgement, not by the API contract.
 
-    Fields of type `Seconds` hold for an interval of 15 s; `scaled` adapts them to another one. The
-    other fields are counts and ratios, which do not depend on the interval. To try every constant,
-    iterate over ``Tuning.__struct_fields__`` and call `varied`.
+    Fields of type `Seconds` are for an interval of 15 s; `scaled` adapts them to another interval.
+    The other fields are counts and ratios, which do not depend on the interval. To try every
+    constant, iterate over ``Tuning.__struct_fields__`` and call `varied`.
 
     The comment on each field says how its value was chosen.
     """
@@ -26,7 +26,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     # --- The order of the tasks that are due ---
 
     #: Tasks of one kind that were created within this time share a cohort. A plan's ages are one
-    #: second apart at the default deadline, so 2 s lose little, and about 600 cohorts cover all
+    #: second apart at the default deadline, so 2 s lose little precision, and 600 cohorts cover all
     #: ages up to that deadline. A longer span makes decisions cheaper and deadline checks later.
     cohort_span: Seconds = 2.0
 
@@ -34,23 +34,24 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: quarter of a second, in which four requests are sent.
     rerank_every: Seconds = 0.25
 
-    #: Where more cohorts than this are due, that happens less often in proportion, so that the cost
-    #: of a decision stays the same. The budget is then so far behind that half a second of
-    #: staleness does not show. Among a million tasks, a decision costs a fifth less at half of this
-    #: value and half as much again at twice of it. At neither does any mean delay of the benchmark
-    #: change by 0.1 %.
+    #: If more cohorts than this are due, urgencies are calculated again proportionally less often,
+    #: so that the cost of a decision stays the same. With that many due tasks, it has no visible
+    #: effect that an urgency is half a second old. With a million tasks, a decision costs 20 % less
+    #: at half of this value and 50 % more at twice this value. In both cases, each mean delay of
+    #: the benchmark changes by less than 0.1 %.
     rerank_most: int = 200
 
-    #: What a later request is assumed to save when the due tasks are ordered. A moderate value
-    #: serves both times when the budget is short and times when it is idle (see `inspection`).
+    #: The waiting that a later request is assumed to save when the due tasks are ordered. A
+    #: moderate value works both when the budget is short and when it is idle (see `inspection`).
     future_saving: Seconds = 2.0
 
     #: One second of waiting for an interactive task counts as this many seconds for a bulk task.
     #: A person notices every second; the value is a judgement.
     interactive_weight: float = 50.0
 
-    #: While both classes have due tasks, one request of this many goes to a bulk task, so that
-    #: interactive tasks cannot starve bulk tasks. The value is a judgement.
+    #: While both classes have due tasks, one of this many requests goes to a bulk task, so that
+    #: interactive tasks cannot starve bulk tasks. Checks at a time that the caller planned get the
+    #: same share of all requests. The value is a judgement.
     bulk_share: int = 4
 
     #: After this time without a check, impatience adds 1 to the urgency of a task. That equals the
@@ -60,7 +61,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     # --- The inspection plans ---
 
-    #: Where the policy sets no deadline, plans cover ages up to this one. Older tasks are checked
+    #: If the policy sets no deadline, plans cover ages up to this one. Older tasks are checked
     #: each time their age has doubled. An hour is three times the default deadline.
     horizon: Seconds = 3600.0
 
@@ -68,54 +69,56 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: the default deadline. The time to calculate a plan grows in proportion.
     grid_steps: int = 1200
 
-    #: The slope of the future cost is taken over this many steps of the grid. This smooths the
+    #: The slope of the future cost is calculated over this many steps of the grid. This smooths the
     #: noise of an estimated distribution; more steps would blur narrow peaks.
     slope_steps: int = 6
 
     # --- Learning ---
 
-    #: A distribution is estimated again once this share of its observations is new. Fewer new ones
-    #: change it little. The two bounds below limit their number; all three are judgements.
+    #: A distribution is estimated again once this share of its observations is new. Fewer new
+    #: observations change it little. The next two constants limit the number of new observations
+    #: that are required. All three values are judgements.
     refit_share: float = 0.125
 
-    #: The least number of new observations. Fewer would only repeat the noise.
+    #: The least number of new observations that is required. Fewer would mostly add noise.
     refit_least: int = 16
 
-    #: The greatest number of new observations. A change in the service must be noticed after a few
-    #: hundred answers, however many came before.
+    #: The greatest number of new observations that is required. A change in the service must be
+    #: noticed after a few hundred replies, however many came before.
     refit_most: int = 300
 
-    #: The shortest time between two estimates. One takes some milliseconds, so this bounds the
-    #: share of CPU time they can use.
+    #: The shortest time between two estimates. An estimate takes some milliseconds, so this limits
+    #: the share of the CPU time that estimates use.
     refit_apart: Seconds = 2.0
 
-    #: After a new estimate, this many cohorts are placed by each call while other tasks are due.
-    #: This many take about a millisecond.
+    #: After a new estimate, each call of `pop` places at most this many cohorts again while tasks
+    #: are due. This takes about a millisecond.
     placed_at_once: int = 100
 
-    #: This many checks that were set apart rejoin their cohorts in each call while other tasks are
-    #: due. This many take some tenths of a millisecond.
+    #: Each call of `pop` moves at most this many entries that have become due into their cohorts
+    #: while other tasks are due. This takes some tenths of a millisecond.
     joined_at_once: int = 100
 
     # --- The eager policy ---
 
-    #: The saving that an eager policy requires from a request at the start. It follows the load
-    #: from there. It starts low, so that a lone task is checked often from the beginning.
+    #: The saving that an eager policy requires from a request at the start. Later, the required
+    #: saving follows the load. It starts low, so that a single task is checked often from the
+    #: beginning.
     eager_saving: Seconds = 0.05
 
-    #: The least saving that an eager policy ever requires. It keeps the value above zero, from
-    #: where a relative adjustment could not raise it.
+    #: The least saving that an eager policy ever requires. It is above zero, because a relative
+    #: adjustment could not raise the required saving from zero.
     eager_saving_least: Seconds = 0.01
 
     #: What an eager policy assumes a later request to save, as a multiple of the required saving.
     eager_future_factor: float = 1.5
 
-    #: The required saving follows the load until nothing is due after this share of the requests.
+    #: The required saving is adjusted until nothing else is due after this share of the requests.
     #: This part of the budget stays free for tasks that become due next.
     eager_slack: float = 0.02
 
-    #: Largest relative change of the required saving by one request. At 15 requests a second it
-    #: can fall by a quarter in a second, so an idle budget is soon used.
+    #: Largest relative change of the required saving by one request. At 15 requests a second, the
+    #: required saving can fall by a quarter in a second, so an idle budget is soon used.
     eager_gain: float = 0.02
 
     # --- Statistics ---
@@ -132,7 +135,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **times)
 
     def varied(self, name: str, factor: float) -> Tuning:
-        """Return a copy in which one constant is multiplied; counts stay whole and at least 1."""
+        """Return a copy with one constant multiplied. Counts stay whole numbers of at least 1."""
         value = getattr(self, name)
         changed = max(1, round(value * factor)) if isinstance(value, int) else value * factor
         return msgspec.structs.replace(self, **{name: changed})

@@ -122,5 +122,10 @@ class Limiter(Protocol):
         ...
 
     def pause(self, seconds: float, code: int = 455) -> None:
-        """Grant no permits for `seconds` from now. A longer current pause stays in effect."""
+        """Grant no permits for `seconds` from now. A longer current pause stays in effect.
+
+        Args:
+            seconds: Length of the pause.
+            code: The error code that causes the pause: 429 or 455.
+        """
         ...

@@ -2,7 +2,7 @@
 
 Three mechanisms decide when a caller gets a permit:
 
-- The *turn* is a lock that serves callers in order. aiolimiter alone does not.
+- The *turn* is a lock that serves callers in order. aiolimiter alone does not do this.
 - The *window* counts the requests that may arrive at the server within the same second. It never
   allows more than 15.
 - The *bucket* of aiolimiter has size one and prevents bursts. Permits are spread evenly over the
@@ -28,15 +28,15 @@ logger = logging.getLogger("suno_async")
 RATE_LIMIT = 15.0
 
 #: Longest delay in seconds that a request is assumed to have on its way to the server. It also
-#: bounds the cost of slow replies: if all of them are slow, 15 requests take 1.06 s, which is 94 %
-#: of the budget.
+#: limits the cost of slow replies: if all replies are slow, 15 requests take 1.06 s, so 94 % of the
+#: budget can be used.
 JITTER = 0.06
 
 #: Length of the window in seconds: one second, and 2 ms for differences between the clocks.
 WINDOW = 1.002
 
-#: A 429 reduces the rate by a fifth. Each `RECOVERY_PERIOD` (seconds) without a 429 raises it by
-#: `RECOVERY_FACTOR`.
+#: A 429 reduces the rate by a fifth, but not below `LOWEST_RATE` requests per second. Each
+#: `RECOVERY_PERIOD` (seconds) without a 429 multiplies the rate by `RECOVERY_FACTOR`.
 CUT = 0.8
 RECOVERY_FACTOR = 1.05
 RECOVERY_PERIOD = 10.0
@@ -62,15 +62,20 @@ _NO_PAUSE = Pause(-math.inf, 0)
 class LocalPermit:
     """Permission to send one request now.
 
-    The client cannot see when a request arrives at the server. It knows two bounds: the request
-    arrives after it was sent and before its reply arrived. So the request occupies the window until
-    `WINDOW` seconds after its reply, or after `JITTER` has passed since it was sent, whichever is
-    earlier. A request counts as sent only once its connection is open. So neither a slow handshake
-    nor a varying network delay can make too many requests arrive within one second.
+    The client cannot see when a request arrives at the server. Only two limits are known: the
+    request arrives after it was sent and before its reply arrives. So the request occupies the
+    window until `WINDOW` seconds after its reply, or until `JITTER` + `WINDOW` seconds after it was
+    sent, whichever is earlier. A request counts as sent only once its connection is open. So a slow
+    handshake or a varying network delay cannot make too many requests arrive within one second.
 
-    An alternative is to subtract the shortest observed round trip from the time of the reply. It
-    would waste less of the budget. It was rejected because the estimate is too long at the start of
-    the traffic. A strict server then receives 16 requests in a second.
+    An alternative is to subtract the shortest observed round trip from the time of the reply. This
+    would waste less of the budget. It was rejected because the shortest round trip observed at the
+    start of the traffic is too long. A strict server then receives 16 requests in a second.
+
+    Attributes:
+        sent_at: Loop time at which the request was sent; None if it was not sent yet.
+        counts_until: Loop time until which the request counts in the window; infinity while it was
+            not sent.
     """
 
     __slots__ = ("__weakref__", "_limiter", "_used", "counts_until", "sent_at")
@@ -128,10 +133,10 @@ class LocalLimiter:
         self._rate = rate
         self._bucket = AsyncLimiter(1, 1 / rate)
         self._bucket_is_new = False
-        # The number of permits in the window, and the time at which each leaves it, as it was known
-        # when its request was sent and when its reply arrived. Both queues are in order of time. An
-        # entry whose time differs from its permit's `counts_until` is outdated, and is dropped once
-        # it is the first.
+        # `_counted` is the number of permits in the window. The queues contain the time at which
+        # each permit leaves the window, as calculated when its request was sent and when its reply
+        # arrived. Both queues are sorted by time. A queue entry whose time differs from its
+        # permit's `counts_until` is outdated, and is dropped when it is the first.
         self._counted = 0
         self._ends_of_sent: deque[tuple[float, LocalPermit]] = deque()
         self._ends_of_answered: deque[tuple[float, LocalPermit]] = deque()
@@ -174,12 +179,14 @@ class LocalLimiter:
         self._apply_shares()
 
     def share(self, clients: int, counted_by: object, until: float = math.inf) -> None:
-        """Use one part of the rate, because so many clients in several processes share it.
+        """Divide the rate by `clients`, because clients in several processes share the account.
 
         Args:
-            clients: Number of the clients; 1 for no share.
-            counted_by: Who counted them. Of the numbers of several, the highest takes effect.
-            until: Loop time after which no permit is granted until the clients are counted again.
+            clients: Number of these clients; 1 leaves the whole rate to this limiter.
+            counted_by: The object that counted the clients. If several objects report a number, the
+                highest number takes effect.
+            until: Loop time after which no permit is granted until the same object calls `share`
+                again.
         """
         self._shares[counted_by] = clients, until
         self._shared_until = min(each for _, each in self._shares.values())
@@ -253,8 +260,7 @@ class LocalLimiter:
     def count_until(self, permit: LocalPermit, when: float, *, has_reply: bool) -> None:
         """Remove a permit from the window at `when`, unless it leaves the window earlier.
 
-        Among the requests with a reply, and among those without, no call may have an earlier `when`
-        than the call before.
+        `when` must never decrease from one call to the next with the same `has_reply`.
         """
         if when >= permit.counts_until:
             return
@@ -285,13 +291,13 @@ class LocalLimiter:
                     now = self.now()
                 bucket = self._bucket
                 if self._bucket_is_new:
-                    # Fill the new bucket. An empty one would grant a permit at once, even right
+                    # Fill the new bucket. An empty bucket would grant a permit at once, even right
                     # after the last request.
                     self._bucket_is_new = False
                     await bucket.acquire()
                 await bucket.acquire()
-                # Take another slot if a pause began, or if the bucket was replaced. Otherwise this
-                # caller and the next one would send at the same time.
+                # Wait for the bucket again if a pause began, or if the bucket was replaced.
+                # Otherwise this caller and the next one would send at the same time.
                 now = self.now()
                 has_room = self._counted < self._most and self._pause.until <= now
                 has_room = has_room and now <= self._shared_until
@@ -324,7 +330,10 @@ class LocalLimiter:
         self._recover_at = math.inf if done else self.now() + RECOVERY_PERIOD
 
     def _ready_at(self, now: float) -> float:
-        """Drop what has left the window. Return when it and the pause allow the next permit."""
+        """Remove the permits that have left the window. Return when the next permit is possible.
+
+        Return infinity if that time is not known yet.
+        """
         earliest = math.inf
         for ends in (self._ends_of_sent, self._ends_of_answered):
             while ends:
