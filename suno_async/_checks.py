@@ -48,8 +48,14 @@ def check_max_credits(max_credits: float | None) -> float | None:
     """Return a limit of credits if it is valid.
 
     Raises:
-        InvalidInputError: The limit is below 0 or NaN.
+        InvalidInputError: The limit is not a number, or it is below 0.
     """
-    if max_credits is not None and not max_credits >= 0:
+    if max_credits is None:
+        return None
+    try:
+        valid = max_credits >= 0
+    except TypeError:
+        valid = False
+    if not valid:
         raise InvalidInputError((f"max_credits: must be 0 or more, not {max_credits!r}",))
     return max_credits

@@ -388,8 +388,9 @@ class SunoClient:
             max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
                 The default is about what the budget of one account can poll: 15 requests per
                 second, six or seven for each job, jobs of one to several minutes.
-            timeout: Seconds per task, from its creation; a task that takes longer yields a
-                `TaskTimeoutError`. None waits until the policy's deadline.
+            timeout: Seconds per task, from its creation, or from the start of this call if an
+                earlier one created it. A task that takes longer yields a `TaskTimeoutError`. None
+                waits until the policy's deadline.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
             wait_for_credits: As in `create_many`. Without it, tasks that were created are finished

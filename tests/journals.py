@@ -70,7 +70,9 @@ async def opened(
         await journal.close()
 
 
-def planned(submission_id: str, key: str = "", run: str = "", **more: object) -> SubmissionRecord:
+def planned(
+    submission_id: str, key: str = "", run: str = "", digest: str = "d"
+) -> SubmissionRecord:
     """Return the record of a planned submission, for `Journal.claim`."""
     return SubmissionRecord(
         id=submission_id,
@@ -78,7 +80,7 @@ def planned(submission_id: str, key: str = "", run: str = "", **more: object) ->
         run=run,
         kind="suno/music-generate",
         job=b"{}",
-        digest=str(more.get("digest", "d")),
+        digest=digest,
     )
 
 

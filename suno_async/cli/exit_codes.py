@@ -25,7 +25,10 @@ MEANINGS = {
     2: "bad input or configuration",
     3: "the key was refused",
     4: "not enough credits, or the price is above --max-credits",
-    5: "an outcome is unknown (no such task, timeout, server error)",
+    5: (
+        "an outcome is unknown (no such task, timeout, server error), or a file cannot be read or"
+        " written"
+    ),
     6: "a task may or may not have been created and charged",
     MISSING_FILES: "a file could not be downloaded",
     130: "Ctrl-C",

@@ -28,7 +28,7 @@ MOST_REDIRECTS = 10
 READ_BUFFER = 1 << 20
 
 #: For uploads. The connection must be open within 10 s, and the server must reply within 60 s after
-#: the file was sent. aiohttp has no timeout for sending the file.
+#: the file was sent. aiohttp has no timeout for sending the file; `uploads` has one.
 TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
 
 #: For downloads. While the body arrives, `fetching` also requires a minimum speed.

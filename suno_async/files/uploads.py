@@ -6,6 +6,7 @@ No request to the storage carries the API key.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import mimetypes
 import stat
 from pathlib import Path
@@ -17,12 +18,20 @@ from suno_async.errors import InvalidInputError, UploadError
 from suno_async.files.transfers import AttemptFailedError, Transfers
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from os import PathLike
+    from typing import BinaryIO
 
     from suno_async.files.connections import Connections
 
 #: Most uploads at the same time.
 PARALLEL = 4
+
+#: Bytes that are read from the file at a time.
+PIECE = 64 * 1024
+
+#: Seconds in which the server must accept one piece, or reply after the last one: 1 kB/s at least.
+STALL = 60.0
 
 #: Media types of audio files. The table of the standard library depends on the machine.
 CONTENT_TYPES = {
@@ -99,24 +108,36 @@ class Uploader:
 
 async def _put(connections: Connections, file: LocalFile, presigned_url: str) -> None:
     try:
-        # aiohttp reads the file piece by piece in a thread.
         data = await asyncio.to_thread(file.path.open, "rb")
     except OSError as error:
         raise AttemptFailedError(type(error).__name__, retryable=False) from None
     try:
         # Redirects are not followed, because only the API may choose the host that gets the file.
-        async with connections.request(
-            "PUT",
-            URL(presigned_url),
-            {"Content-Type": file.content_type, "Content-Length": str(file.size)},
-            data=data,
-        ) as response:
+        async with (
+            asyncio.timeout(STALL) as stall,
+            connections.request(
+                "PUT",
+                URL(presigned_url),
+                {"Content-Type": file.content_type, "Content-Length": str(file.size)},
+                data=pieces(data, stall),
+            ) as response,
+        ):
             status = response.status
             if not 200 <= status < 300:  # noqa: PLR2004 (HTTP's success range)
                 retryable = status >= 500 or status in {408, 429}  # noqa: PLR2004 (HTTP)
                 raise AttemptFailedError(f"HTTP {status}", retryable=retryable)
     finally:
         data.close()
+
+
+async def pieces(data: BinaryIO, stall: asyncio.Timeout) -> AsyncGenerator[bytes]:
+    """Yield the content of a file; postpone the timeout each time that a piece is asked for."""
+    loop = asyncio.get_running_loop()
+    while piece := await asyncio.to_thread(data.read, PIECE):
+        # If the timeout has just passed, aiohttp is about to stop the sending.
+        with contextlib.suppress(RuntimeError):
+            stall.reschedule(loop.time() + STALL)
+        yield piece
 
 
 def _inspect(path: Path, content_type: str | None) -> LocalFile:

@@ -12,8 +12,10 @@ from suno_async.sandbox._input_rules import MUSIC, SEPARATE, VIDEO
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: A job is pending for this share of its duration, but for at most 60 s. Then it is running.
+#: A job is pending for this share of its duration, but at most for so many seconds (before the
+#: division by the time scale). Then it is running.
 _PENDING_SHARE = 0.1
+_LONGEST_PENDING = 60.0
 
 _MODELS = {
     "v5.5": "chirp-fenix",
@@ -42,10 +44,6 @@ COST = 12
 PRICES: Mapping[str, float] = dict.fromkeys(MUSIC, COST) | {VIDEO: 4, SEPARATE: 2}
 OTHER_PRICE = 2.5
 
-#: Length of each song in seconds, as records state it. The served audio file has this length by
-#: default.
-SONG_LENGTH = 2.0
-
 
 def price_of(body: dict[str, Any]) -> float:
     """Return the price of a job in credits, from the body of CreateTask."""
@@ -58,22 +56,43 @@ class Job:
     Attributes:
         task_id: Its id.
         created_at: When it was created.
+        runs_at: When it changes from pending to running.
         ends_at: When it ends; infinity if never.
         fails: Whether the job fails.
         body: The body of CreateTask.
+        song_seconds: Length of each song in seconds.
         polls: Arrival times of the status requests, in monotonic seconds.
     """
 
-    __slots__ = ("body", "created_at", "ends_at", "fails", "polls", "task_id")
+    __slots__ = (
+        "body",
+        "created_at",
+        "ends_at",
+        "fails",
+        "polls",
+        "runs_at",
+        "song_seconds",
+        "task_id",
+    )
 
-    def __init__(
-        self, task_id: str, created_at: float, ends_at: float, body: dict[str, Any], *, fails: bool
+    def __init__(  # noqa: PLR0913 (all named)
+        self,
+        *,
+        task_id: str,
+        created_at: float,
+        runs_at: float,
+        ends_at: float,
+        fails: bool,
+        body: dict[str, Any],
+        song_seconds: float,
     ) -> None:
         self.task_id = task_id
         self.created_at = created_at
+        self.runs_at = runs_at
         self.ends_at = ends_at
         self.fails = fails
         self.body = body
+        self.song_seconds = song_seconds
         self.polls: list[float] = []
 
     @property
@@ -98,8 +117,7 @@ class Job:
         """Return the status at `now` (Unix seconds) in the words of the contract."""
         if now >= self.ends_at:
             return "failed" if self.fails else "success"
-        share = (now - self.created_at) / min(self.ends_at - self.created_at, 600.0)
-        return "pending" if share < _PENDING_SHARE else "running"
+        return "pending" if now < self.runs_at else "running"
 
     def record(self, now: float, base_url: str, *, whole_seconds: bool) -> dict[str, Any]:
         """Return the task record of the contract at `now`.
@@ -165,7 +183,7 @@ class Job:
             "suno_image_url": f"{base}.png",
             "suno_image_large_url": f"{base}_large.png",
             "model_name": _MODELS.get(str(given.get("model", "v5")), str(given.get("model"))),
-            "duration": SONG_LENGTH,
+            "duration": self.song_seconds,
             "create_at": math.floor(self.ends_at),
         }
 
@@ -180,6 +198,7 @@ class Jobs:
         failure_share: Share of the jobs that fail.
         endless_share: Share of the jobs that never end.
         time_scale: Durations are divided by this number.
+        song_seconds: Length of each song in seconds.
 
     Attributes:
         by_id: The jobs by task id.
@@ -194,6 +213,7 @@ class Jobs:
         failure_share: float,
         endless_share: float,
         time_scale: float,
+        song_seconds: float,
     ) -> None:
         self._random = random.Random(seed)  # noqa: S311 (a sandbox must be repeatable)
         self._median = median
@@ -201,6 +221,7 @@ class Jobs:
         self._failure_share = failure_share
         self._endless_share = endless_share
         self._time_scale = time_scale
+        self._song_seconds = song_seconds
         self.by_id: dict[str, Job] = {}
 
     def create(self, now: float, body: dict[str, Any], duration: float | None = None) -> Job:
@@ -219,7 +240,16 @@ class Jobs:
         if duration is None:
             duration = math.inf if drawn_share < self._endless_share else drawn
         fails = self._endless_share <= drawn_share < self._endless_share + self._failure_share
-        job = Job(task_id, now, now + duration / self._time_scale, body, fails=fails)
+        pending = min(_PENDING_SHARE * duration, _LONGEST_PENDING)
+        job = Job(
+            task_id=task_id,
+            created_at=now,
+            runs_at=now + pending / self._time_scale,
+            ends_at=now + duration / self._time_scale,
+            fails=fails,
+            body=body,
+            song_seconds=self._song_seconds,
+        )
         self.by_id[task_id] = job
         return job
 
@@ -228,4 +258,4 @@ class Jobs:
         job = self.by_id.get(task_id)
         if job is None or job.status(now) != "success" or song not in job.songs:
             return None
-        return SONG_LENGTH
+        return self._song_seconds

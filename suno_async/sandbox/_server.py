@@ -99,6 +99,7 @@ class Sandbox:
             failure_share=failure_share,
             endless_share=endless_share,
             time_scale=time_scale,
+            song_seconds=song_seconds,
         )
         self._injector = FaultInjector(seed + 1)
         self._host, self._port = host, port

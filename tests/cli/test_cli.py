@@ -417,5 +417,5 @@ async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:
     # The last read may end in the middle of a character.
     shown = drawn.decode(errors="ignore")
     frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
-    assert "0 created, 1 pending, 0 running, 0 done, 0 failed, 0 unknown" in shown
+    assert "0 created, 0 pending, 1 running, 0 done, 0 failed, 0 unknown" in shown
     assert max(len(line) for line in frames) <= 80

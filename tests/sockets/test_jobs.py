@@ -27,6 +27,7 @@ from suno_async import (
     UploadError,
     ValidationError,
 )
+from suno_async.files.uploads import PIECE, pieces
 from suno_async.inputs import KINDS, Input
 from suno_async.sandbox import COST, Faults, Sandbox
 from tests.conftest import FAST, SCALE
@@ -128,10 +129,13 @@ class Store:
         self.answers: list[web.Response] = []
         self.puts: list[dict[str, str]] = []
         self.url = ""
+        self.may_read = asyncio.Event()
+        self.may_read.set()
 
     async def put(self, request: web.Request) -> web.Response:
         """Record an upload, and send the next scripted reply."""
         self.puts.append({name.lower(): value for name, value in request.headers.items()})
+        await self.may_read.wait()
         await request.read()
         return self.answers.pop(0)
 
@@ -153,6 +157,7 @@ async def store() -> AsyncIterator[Store]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     store.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield store
+    store.may_read.set()
     await runner.cleanup()
 
 
@@ -181,6 +186,30 @@ async def test_upload_again(store: Store, tmp_path: Path, monkeypatch: pytest.Mo
     assert [put["content-length"] for put in store.puts] == ["10", "10"]
 
 
+async def test_upload_that_stalls(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the storage server stops reading, the upload ends with an error."""
+    monkeypatch.setattr("suno_async.files.transfers.PAUSE", 0.0)
+    monkeypatch.setattr("suno_async.files.uploads.STALL", 0.2)
+    store.may_read.clear()
+    with (tmp_path / "a.wav").open("wb") as file:
+        file.truncate(64 << 20)  # more than the buffers of the two sockets
+    async with SunoClient("ak_canary", base_url=store.url) as suno, asyncio.timeout(60):
+        with pytest.raises(UploadError, match="TimeoutError"):
+            await suno.upload(tmp_path / "a.wav")
+
+
+async def test_each_piece_postpones_the_timeout(tmp_path: Path) -> None:
+    """An upload may take any time, as long as the server accepts one piece after the other."""
+    (tmp_path / "a.wav").write_bytes(b"x" * (2 * PIECE + 1))
+    async with asyncio.timeout(1000) as stall:
+        with (tmp_path / "a.wav").open("rb") as data:
+            ends = [stall.when() or 0.0 async for _ in pieces(data, stall)]
+    assert len(ends) == 3
+    assert ends == sorted(set(ends))
+
+
 async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
     """An estimate costs no credits, and a job above `max_credits` is not created."""
     before = await suno.balance()
@@ -189,7 +218,8 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
     with pytest.raises(CreditLimitError) as caught:
         await suno.create(SONG, max_credits=COST - 0.5)
     assert (caught.value.limit, caught.value.estimate) == (COST - 0.5, price)
-    for wrong in (-1.0, float("nan")):
+    not_a_number: Any = "5"
+    for wrong in (-1.0, float("nan"), not_a_number):
         with pytest.raises(InvalidInputError, match="max_credits"):
             await suno.create(SONG, max_credits=wrong)
     assert sandbox.statistics.paths.get("CreateTask") is None

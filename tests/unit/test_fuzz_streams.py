@@ -36,21 +36,17 @@ def retries_everything(_self: Submission, _error: SunoError) -> bool:
     return True
 
 
-async def reports_nothing(*_: object) -> None:
+async def does_nothing(*_: object) -> None:
     """Replace a coroutine method by one that does nothing."""
-
-
-def leaves_planned(*_: object) -> None:
-    """Replace a method that cancels creates."""
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "broken", "finding"),
     [
         (Submission, "may_retry", retries_everything, "created twice"),
-        (SunoClient, "_report", reports_nothing, "created, but not reported"),
-        (SunoClient, "_conclude_persona", reports_nothing, "created, but not reported"),
-        (Submitter, "close", reports_nothing, "sent after the close"),
+        (SunoClient, "_report", does_nothing, "created, but not reported"),
+        (SunoClient, "_conclude_persona", does_nothing, "created, but not reported"),
+        (Submitter, "close", does_nothing, "sent after the close"),
     ],
 )
 def test_the_search_finds_something(

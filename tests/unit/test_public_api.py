@@ -20,7 +20,7 @@ from suno_async import (
     JobSuccess,
     NotCreated,
     NullObserver,
-    RateLimitError,
+    RequestTimeoutError,
     Success,
     SunoClient,
     SunoError,
@@ -103,18 +103,18 @@ def test_run_times_out(timeout: float, *, created: bool) -> None:
 
 
 def test_run_keeps_other_timeouts_apart() -> None:
-    """With a timeout, too, `run` raises an error of the create unchanged."""
+    """`run` does not take a `TimeoutError` of the create for the end of its own timeout."""
     server = Jobs(1.0)
 
-    def refuse(_: Request) -> Reply:
-        return reply(None, 429, **{"Retry-After": "100"})
+    def lose(_: Request) -> Reply:
+        raise RequestTimeoutError("no reply")
 
-    server.answer = refuse
+    server.answer = lose
 
     async def main() -> None:
         async with server.client(retry_for=10.0) as suno:
-            with pytest.raises(RateLimitError):
-                await suno.run(SONG, timeout=500)
+            with pytest.raises(RequestTimeoutError):
+                await suno.run(SONG, timeout=500, max_credits=20)
 
     run_virtual(main())
 
