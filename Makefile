@@ -1,7 +1,7 @@
-# Thin: every target sets up what it needs in .venv and then runs one command.
+# Every target first installs what it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# More test processes than cores: half of the tests wait for something.
+# Number of test processes. It may exceed the number of cores, because many tests mostly wait.
 WORKERS ?= 3
 MINUTES ?= 10
 
@@ -13,19 +13,20 @@ demo: .venv/.demo
 test: .venv/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# The suite on the built wheel, with the lowest versions of the dependencies.
+# Test the built wheel with the lowest allowed versions of the dependencies.
 test-lowest: .venv/.build
 	WORKERS=$(WORKERS) VERSIONS=3.11 CONSTRAINTS=.ci/lowest.txt .ci/test-all
 
-# Fails below the floor of pyproject.toml.
+# Fails if the coverage is below `fail_under` in pyproject.toml.
 coverage: .venv/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
 
-# The suite on the built wheel, with every Python from 3.11 on that this machine has.
+# Test the built wheel with every Python version on this machine, from 3.11 on.
 test-all: .venv/.build
 	WORKERS=$(WORKERS) .ci/test-all
 
-# Fresh random seeds for MINUTES; stops at the first finding and says how to repeat it.
+# Test with new random seeds for MINUTES minutes. Stops at the first failure and says how to repeat
+# it.
 fuzz: .venv/.test
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 

@@ -1,4 +1,4 @@
-"""Check the shape of the package: no circle of imports, small modules, small classes."""
+"""Check the shape of the package: no circular imports, small modules, small classes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ METHODS = 15
 #: Classes that may have more methods, and why.
 LARGE = {
     "SunoClient": "the public API: one method for each thing that a user does",
-    "Poller": "one dispatcher and its supervision, which share one state; replies are elsewhere",
-    "LocalLimiter": "the protocol takes nine methods, the three gates to a permit the others",
-    "SqliteJournal": "the protocol takes 15 methods",
+    "Poller": "waits, dispatching, restarts and closing share one state",
+    "LocalLimiter": "nine methods of the protocol; turn, window and bucket need the others",
+    "SqliteJournal": "the protocol has 15 methods",
     "Sandbox": "the public API of the sandbox, with the handlers of its routes",
 }
 
 
 def circle() -> list[str]:
-    """Return the modules of a circle of imports, type-only imports included; or nothing."""
+    """Return the modules of one circular import, or an empty list. Type-only imports count."""
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     try:
@@ -57,7 +57,7 @@ def problems() -> list[str]:
     """Return what is wrong with the shape of the package, one line for each problem."""
     found: list[str] = []
     if modules := circle():
-        found.append(f"circle of imports: {' -> '.join(modules)}")
+        found.append(f"circular import: {' -> '.join(modules)}")
     paths = sorted(Path(PACKAGE).rglob("*.py"))
     lines = [
         len(path.read_text(encoding="utf-8").splitlines())

@@ -5,9 +5,11 @@
 
 What is measured: the delay of each task, in the client and in the simulation.
 
-How: the tasks are a set of `benchmarks.schedule` (log-normal, p200). Each is created on the sandbox
-at its own time. One untrained `SunoClient` polls them with 15 requests a second. Replies take as
-long as in the simulation. Tasks that never finish are polled until all others have ended.
+How: the tasks are a set of `benchmarks.schedule`, with log-normal durations and the load p200: a
+poller that checks every task every 15 s would need twice the request budget. Each task is created
+on the sandbox at its own time. One untrained `SunoClient` polls them with 15 requests a second.
+Replies take as long as in the simulation. Tasks that never finish are polled until all others have
+ended.
 
 What it does not show: failed requests, 429s, and the network delay before a request arrives. One
 set is one sample, so small differences mean little: the check allows 10 % between the means.
@@ -39,7 +41,7 @@ TOLERANCE = 0.1
 
 
 async def poll(tasks: TaskSet) -> tuple[list[float], int]:
-    """Poll `tasks` with the client; return the delay of each that ended, and the requests."""
+    """Poll `tasks` with the client; return the delays of ended tasks in s, and the requests."""
     delays: list[float] = []
     async with (
         Sandbox(seed=1, failure_share=0.0, faults=Faults(latency_out=REPLY_DELAY)) as sandbox,
@@ -73,7 +75,7 @@ async def poll(tasks: TaskSet) -> tuple[list[float], int]:
 
 
 def main() -> None:
-    """Run both, print, and write; exit with 1 if they disagree."""
+    """Run both, and print and write the figures; exit with 1 if the mean delays disagree."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement")
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -11,7 +11,8 @@ Three contenders wait for the same tasks, one contender after the other, each on
 - `SunoClient.as_completed`.
 
 All tasks are created at the start, and all loops start at that moment, so the loops send their
-requests at the same times. Spread evenly, 150 loops would still send 30 requests a second.
+requests at the same times. Even if they were spread evenly, 150 loops would send 30 requests a
+second.
 Durations are log-normal (median 90 s, sigma 0.5) and depend on the seed alone; every task succeeds.
 The sandbox judges each request when it arrives: it allows 15 in any sliding second, and answers
 every further one with 429. Requests take up to `--jitter` seconds to arrive, and replies take 50 to
@@ -24,9 +25,9 @@ not be compared. At 1 everything runs in real time.
 
 What this does not show: a loop that catches the 429 and waits, a server that refuses less strictly,
 or creates that share the budget. The sandbox runs in the same event loop as the contender, so its
-CPU time is part of the delays. A delay exists only for a wait that ended. The few loops that
-survive have the whole budget and check every 5 s, so their delays are shorter than those of
-`SunoClient`, which leaves 15 s between two checks of a task, as the vendor advises.
+CPU time is part of the delays. A delay exists only for a wait that got a result. After most loops
+have failed, the few others have the whole budget and check every 5 s. So their delays are shorter
+than those of `SunoClient`, which waits 15 s between two checks of a task, as the vendor advises.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-#: Seconds that a loop sleeps before each question.
+#: Seconds that a loop sleeps before each request.
 PAUSE = 5.0
 
 SIZES = (150, 1000)
@@ -70,7 +71,7 @@ QUICK_TIME_SCALE = 30.0
 #: Longest time in seconds from sending a request to its arrival.
 JITTER = 0.02
 
-#: The contender that may not lose a wait.
+#: The contender that must get the result of every task.
 OURS = "`SunoClient.as_completed`"
 
 
@@ -78,7 +79,7 @@ class Setting(NamedTuple):
     """The conditions that all contenders share.
 
     Attributes:
-        time_scale: Durations and intervals are divided by it.
+        time_scale: Factor by which durations and intervals are divided.
         jitter: Longest time in seconds from sending a request to its arrival.
         seed: Seed of the durations and of the sandbox.
     """
@@ -89,7 +90,7 @@ class Setting(NamedTuple):
 
 
 class Ends:
-    """How the waits of one contender ended.
+    """How the waits of one contender ended: with a result, with a 429, or with another error.
 
     Attributes:
         delays: Seconds from each task's end until the contender knew it.
@@ -115,7 +116,7 @@ class Ends:
 
 
 class Result(NamedTuple):
-    """One contender on one number of tasks. Delays are in seconds, NaN if no wait ended."""
+    """One contender on one number of tasks. Delays are in seconds; NaN if no wait got a result."""
 
     tasks: int
     contender: str
@@ -227,7 +228,7 @@ def table(results: Sequence[Result]) -> str:
     """Return a Markdown table with a row for each result."""
     rows = [
         (
-            *("tasks", "contender", "waits that ended", "waits that died of a 429"),
+            *("tasks", "contender", "waits with a result", "waits that failed with a 429"),
             *("answers of 429", "mean delay", "p95 delay", "requests", "worst sliding second"),
         ),
         ("--:", ":--", *["--:"] * 7),
@@ -265,12 +266,12 @@ def report(results: Sequence[Result], setting: Setting) -> str:
     )
     notes = (
         f"Measured {speed}, on {today}, with `{command}` ({machine}). All tasks are created at "
-        "the start, when all loops start, too; durations are log-normal with median 90 s and "
-        f"sigma 0.5 (seed {setting.seed}). "
+        "the start, and all loops start at that moment. Durations are log-normal with median 90 s "
+        f"and sigma 0.5 (seed {setting.seed}). "
         f"Requests take up to {setting.jitter * 1000:g} ms to arrive, replies 50 to 250 ms. The "
-        "sandbox allows 15 requests in any sliding second. Delays are of the waits that ended: the "
-        "loops that survive check every 5 s, while `SunoClient` leaves the 15 s between two checks "
-        "of a task that the vendor advises."
+        "sandbox allows 15 requests in any sliding second. Only waits with a result have a delay. "
+        "The loops that did not fail check every 5 s. `SunoClient` waits 15 s between two checks "
+        "of a task, as the vendor advises."
     )
     wrapped = textwrap.fill(notes, 100, break_long_words=False, break_on_hyphens=False)
     return f"{table(results)}\n\n{wrapped}\n"
@@ -281,15 +282,15 @@ def _seconds(value: float) -> str:
 
 
 def main() -> None:
-    """Measure and print; exit with 1 if this library lost a wait or a wait broke otherwise."""
+    """Measure and print; exit with 1 if a wait failed, unless a loop failed with a 429."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alternatives")
     parser.add_argument("--tasks", type=int, nargs="+", help=f"numbers of tasks (default {SIZES})")
     parser.add_argument("--time-scale", type=float, help=f"default {TIME_SCALE:g}")
     parser.add_argument("--jitter", type=float, default=JITTER, help="default %(default)s s")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="few tasks, for CI")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table to it")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to it")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table to this file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     given = parser.parse_args()
     usual = QUICK_TIME_SCALE if given.quick else TIME_SCALE
     setting = Setting(given.time_scale or usual, given.jitter, given.seed)
@@ -309,7 +310,7 @@ def main() -> None:
     lost = [each for each in results if each.contender == OURS and each.ended < each.tasks]
     broken = [each for each in results if each.died_otherwise]
     for each in (*lost, *broken):
-        print(f"waits lost for no good reason: {each}", file=sys.stderr)
+        print(f"lost or broken waits: {each}", file=sys.stderr)
     sys.exit(bool(lost or broken))
 
 

@@ -1,9 +1,9 @@
-"""Measure what a hostile reply costs: memory, and the longest block of the event loop.
+"""Measure what a hostile reply costs: memory, and the longest stall of the event loop.
 
     python -m benchmarks.bodies [--check]
 
 What is measured: the peak of Python's allocations during a call of `SunoClient.balance`
-(`tracemalloc`), and the longest time between two turns of the event loop. The time comes from a
+(`tracemalloc`), and the longest time between two cycles of the event loop. The time comes from a
 second call without `tracemalloc`, because `tracemalloc` slows the loop down.
 
 How: a server in another process replies with a gzip bomb (1 MB compressed, 1 GB decompressed) and
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 #: Bytes of memory allowed. A reply may have 8 MiB, and joining its parts needs as much again.
 MOST_MEMORY = 24 * 1024 * 1024
 
-#: Seconds that one step may block the loop: it decompresses one piece, on a busy machine.
+#: Longest allowed stall of the loop in seconds, on a busy machine. The longest step decompresses
+#: one piece of the body.
 LONGEST_HOLD = 0.1
 
 KEY = "ak_" + "0" * 32
@@ -69,7 +70,7 @@ def serve(kind: str, ready: Connection) -> None:
 
 
 async def longest_hold(holds: list[float]) -> None:
-    """Collect the times between two turns of the loop."""
+    """Append the seconds between successive cycles of the loop to `holds`, until cancelled."""
     last = time.perf_counter()
     while True:
         await asyncio.sleep(0)
@@ -79,7 +80,7 @@ async def longest_hold(holds: list[float]) -> None:
 
 
 async def ask(url: str) -> None:
-    """Make the call and check that it raises `ResponseError`."""
+    """Call `SunoClient.balance` and check that it raises `ResponseError`."""
     async with SunoClient(KEY, base_url=url, retry_for=0) as suno:
         try:
             await suno.balance()
@@ -89,7 +90,7 @@ async def ask(url: str) -> None:
 
 
 async def measure(url: str) -> tuple[float, float]:
-    """Return the peak memory in bytes and the longest block of the loop in seconds."""
+    """Return the peak memory in bytes and the longest stall of the loop in seconds."""
     tracemalloc.start()
     await ask(url)
     _, peak = tracemalloc.get_traced_memory()

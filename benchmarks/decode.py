@@ -52,7 +52,7 @@ ODD = RECORD | {"provider": ["of another shape"]}
 
 
 def main() -> None:
-    """Measure, print, and write the file asked for."""
+    """Measure, print, and write the JSON file if one is given."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decode")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, metavar="FILE")

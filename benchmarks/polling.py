@@ -8,8 +8,8 @@ stall of the event loop. A delay runs from the end of a task, by the sandbox's c
 in the client; it includes the reply delay.
 
 How: the tasks all exist at the start, and the client polls them in real time. Replies take 50 to
-250 ms, so they overtake each other. During the run one more task is created and awaited. Its
-figures show how long both take among thousands of tasks.
+250 ms, so they overtake each other. During the run one more task is created and awaited. Two
+figures show how long its creation and its first check take among thousands of tasks.
 
 What it does not show: the cost of the client alone, because the sandbox runs in the same event loop
 (see `benchmarks.cost`), and TLS.
@@ -109,7 +109,7 @@ async def _probe(
     polls = sandbox.tasks[task.id].polls
     return {
         "create_took_ms": round((created - asked) * 1000, 1),
-        # One interval after its creation at the earliest; later if few such jobs end so early.
+        # At least one interval after the creation; more if few such jobs end so early.
         "await_first_check_s": round(polls[0] - created, 2) if polls else math.inf,
     }
 
@@ -146,7 +146,7 @@ def _memory() -> int:
 
 
 def main() -> None:
-    """Parse the command line, measure, print, and write the file asked for."""
+    """Parse the command line, measure, print, and write the JSON file if one is given."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.polling")
     parser.add_argument("--tasks", type=int, default=5000)
     parser.add_argument("--seconds", type=float, default=300.0)

@@ -1,4 +1,4 @@
-"""Optimal inspection of a single task: when to check it if each request has a price.
+"""Optimal inspection of a single task: when to check the task if each request has a price.
 
 The method (Barlow, Hunter and Proschan 1963; with prices Keller 1974) is dynamic programming over
 the age at the last check.
@@ -26,15 +26,21 @@ class Inspection:
     """Optimal inspection of one task with ages on a grid."""
 
     def __init__(self, durations: Durations, floor: float, step: float) -> None:
-        """Prepare the grid; `floor` and `step` are seconds, and `floor` is a multiple of `step`."""
+        """Prepare the grid of ages.
+
+        Args:
+            durations: Distribution of the durations.
+            floor: Shortest time between two checks in seconds, a multiple of `step`.
+            step: Step of the grid in seconds.
+        """
         self.step = step
         self.gap = round(floor / step)
         self.last = round(DEADLINE / step)
         self._durations = durations
 
-    @cache  # noqa: B019 (a handful of instances, kept anyway)
+    @cache  # noqa: B019 (the few instances exist until the end anyway)
     def tables(self, ages: int) -> tuple[Floats, Floats, Floats]:
-        """Return F, its integral, and the chance that a check at an age finds no end, by age."""
+        """Return, by age: the chance F that the task has ended, the integral of F, and 1 - F."""
         grid = np.arange(ages) * self.step
         fine = np.array([self._durations.cdf(a) for a in grid])
         middle = np.array([self._durations.cdf(a + self.step / 2) for a in grid[:-1]])
@@ -45,23 +51,25 @@ class Inspection:
         return finishing * fine, finishing * integral, 1 - finishing * fine
 
     def values(self, prices: Floats) -> Floats:
-        """Return the least expected delay plus charges of a task, for each row of prices by age.
+        """Return the least expected sum of delay and prices of a task, for each row of prices.
 
-        A row extends to the latest age of a last check, at least to the deadline.
+        A row has one price for each age, up to the latest possible age of the last check. That age
+        is at least the deadline.
         """
         return self.solve(prices)[0]
 
     def solve(self, prices: Floats) -> tuple[Floats, Places]:
-        """Return the values, and for each row the best age of the check after one at each age."""
+        """Return the values, and for each row and age of a check the best age of the next check."""
         rows, ages = prices.shape
         done, integral, unseen = self.tables(ages)
         grid = np.arange(ages, dtype=np.float64) * self.step
         best = np.zeros((rows, ages))
-        # An age without room for a later check cannot be part of a plan.
+        # Before the deadline, an age that is too late for another check cannot be part of a plan.
         best[:, : self.last] = np.inf
         after = np.zeros((rows, self.last), dtype=np.intp)
         every = np.arange(rows, dtype=np.intp)
-        # A check at t after one at s costs unseen(s) p(t) + integral of F(x) - F(s) over (s, t).
+        # With the price p, a check at t after one at s costs
+        # unseen(s) p(t) + integral of F(x) - F(s) over (s, t).
         for s in range(min(self.last, ages - self.gap) - 1, -1, -1):
             t = slice(s + self.gap, ages)
             cost: Floats = prices[:, t] * unseen[s]

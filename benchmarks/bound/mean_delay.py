@@ -1,4 +1,4 @@
-"""A lower bound of the mean delay, for policies that know the distribution of durations only.
+"""A lower bound of the mean delay, for policies that know only the distribution of durations.
 
 The bound follows from weak duality. Replace the limit of 15 requests a second by a price: a request
 at time u costs p(u) >= 0 seconds. For every policy that keeps the limit, the sum of delays is at
@@ -9,13 +9,14 @@ least
 because requests 1/15 s apart cannot cost more than the bracket. The first term is a sum over
 independent tasks. Each task is a problem of optimal inspection (Barlow, Hunter and Proschan 1963;
 with prices Keller 1974), solved by dynamic programming over the age at the last check. So every
-price function gives a lower bound, and a good one gives a tight bound. For steady arrivals a
+price function gives a lower bound, and good prices give a tight bound. For steady arrivals a
 constant price is enough (`Steady`). For other arrivals the prices are the duals of a linear
 programme (`benchmarks.bound.prices`). Its coarse grid makes the bound less tight but never invalid.
 
-Ages lie on a grid. Rounding the checks of any policy up to the grid keeps them a floor apart and
-delays each by less than a step. So the optimum on the grid is at most a step above the true
-optimum. In practice the error is of second order: half the step changes no figure by 0.1 %.
+The floor is the shortest time between two checks of a task. Ages lie on a grid. Rounding the checks
+of any policy up to the grid keeps them a floor apart and delays each by less than a step. So the
+optimum on the grid is at most a step above the true optimum. In practice the error is of second
+order: half the step changes no figure by 0.1 %.
 
 The bound holds for policies that keep the floor and check each unfinished task for the last time
 between the deadline and a minute later. If all tasks are created at once, the last check may come
@@ -73,7 +74,7 @@ class Steady:
             ]
         )
 
-    @cache  # noqa: B019 (a handful of instances, kept anyway)
+    @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _edge(self, price: float) -> Floats:
         """Return the values if the price ends at age 0, `EDGE`, 2 `EDGE`, … or never."""
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
@@ -102,7 +103,7 @@ class Steady:
         values = self._edge(price)
         # The value grows with the age at which the price ends, so rounding down is safe.
         which = np.minimum((end - arrivals) // EDGE, len(values) - 1).astype(int)
-        # No request is possible before the first task is a floor old, so the price is 0 there.
+        # No request is possible before the first task has the age `floor`, so the price is 0 there.
         charged = RATE * max(0.0, end - float(arrivals[0]) - self._floor) + 1
         return float(values[which].sum()) - price * charged
 
@@ -121,7 +122,7 @@ class Transient:
         rises = np.diff(self._prices, prepend=0.0)
         self._charged = RATE * float(np.trapezoid(self._prices)) + float(rises[rises > 0].sum())
 
-    @cache  # noqa: B019 (a handful of instances, kept anyway)
+    @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _values(self, block: int) -> Floats:
         """Return the values of tasks created in the whole seconds of this block."""
         first = block * BLOCK
@@ -166,18 +167,18 @@ def mean_delay_bound(
 ) -> float:
     """Return the lower bound of the mean delay of the tasks that finish, in seconds.
 
-    It is a bound on the expected value: on a single set of tasks a policy may be luckier.
+    It is a bound on the expected value: on a single set of tasks a policy may have a lower mean.
 
     Args:
         created: Creation times, as drawn for `arrivals`.
-        arrivals: Name of the arrivals, such as ``p90``.
+        arrivals: Name of the arrivals, such as ``p90`` (see `arrival_rate`).
         durations: Distribution of the durations.
         floor: Shortest time between two checks of a task in seconds.
     """
     n, rate = len(created), arrival_rate(arrivals, durations)
     scarce = rate * fixed_requests(durations) > 0.95 * RATE
-    # With a floor of 2 s, requests are scarce at every load, and the short intervals need the finer
-    # grid of a long run, unless there are fewer than two requests per task.
+    # With a floor of 2 s, requests are scarce at every load. The short intervals then need the
+    # finer grid of `Steady`, unless the budget allows fewer than two requests per task (``d90``).
     long = n / rate >= 5000 or (arrivals.startswith("p") and (floor < FLOOR or not scarce))
     if not long:
         total = _transient(n, arrivals, durations, floor).total(created)

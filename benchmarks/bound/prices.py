@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Seconds after the deadline in which the last check must happen, unless all tasks start at once.
 LATE = 60.0
 
-#: Steps of age to try in seconds, and the most arcs that can be solved in reasonable time.
+#: Steps of age to try in seconds, and the largest number of arcs that is solved in reasonable time.
 STEPS = (5.0, 7.5, 15.0, 30.0, 60.0)
 MOST_ARCS = 120_000
 
@@ -41,7 +41,7 @@ class _Grid:
         classes: Number of classes; one if `together`.
         ages: Steps from the creation to the deadline.
         late: Steps from the creation to the latest last check.
-        reach: Most steps between two checks, except before the last check.
+        reach: Largest number of steps between two checks, except before the last check.
         bins: Bins of the budget; later requests are free.
         together: All tasks are created at 0.
     """

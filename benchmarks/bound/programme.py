@@ -32,9 +32,9 @@ def least(
 
     Args:
         cost: Cost of each variable.
-        limits: Rows, and the most that each may be.
-        balance: Rows, and what each must be exactly.
-        bounds: Least and most of the variables.
+        limits: Rows of coefficients, and the upper limit of each row.
+        balance: Rows of coefficients, and the exact value of each row; None for no rows.
+        bounds: Smallest and largest value of the variables; None means no limit.
         method: Method of `scipy.optimize.linprog`.
 
     Raises:
@@ -51,6 +51,6 @@ def least(
         method=method,
     )
     if solved.status != 0:
-        raise RuntimeError(f"a programme of the bound was not solved: {solved.message}")
+        raise RuntimeError(f"a linear programme of the bound was not solved: {solved.message}")
     saved: Floats = np.maximum(0.0, -np.asarray(solved.ineqlin.marginals, dtype=np.float64))
     return np.asarray(solved.x, dtype=np.float64), saved

@@ -1,4 +1,4 @@
-"""Measure what polling costs: CPU per poll and per decision, memory, blocks of the event loop.
+"""Measure what polling costs: CPU per poll and per decision, memory, stalls of the event loop.
 
     python -m benchmarks.cost              all of it, a few minutes
     python -m benchmarks.cost --quick      fewer tasks and rounds, under 20 s
@@ -7,8 +7,9 @@
 How: the server runs in another process and answers at once with prepared replies. The client is an
 ordinary `SunoClient` with a limiter of a million requests per second, because thousands of polls at
 15 per second would take minutes. Each request passes every step of the limiter without waiting. The
-``paced`` figures use the real rate of 15 per second, with thousands of tracked tasks, beside a loop
-that sleeps and asks. They include waiting and the work that the schedule does over time.
+``paced`` figures use the real rate of 15 per second, with thousands of tracked tasks. They compare
+the client with a loop that sleeps and sends requests. They include waiting and the work that the
+schedule does over time.
 
 What it does not show: TLS, for any contender; networks; and the delay of results (see
 `benchmarks.polling` and `benchmarks.schedule`).
@@ -43,10 +44,11 @@ TARGETS = {
     "bytes_per_id_results": 600.0,
     "bytes_per_id_answered_once": 600.0,
     "bytes_per_id_own_tasks": 600.0,
-    # A task that ended must leave nothing behind. The figure is 233 if its reference is never
-    # forgotten. Two runs over 2,000 and 4,000 inputs gave 41 and 56. Over few inputs it is noise.
+    # The client must keep nothing of a task that ended. The figure is 233 if the reference of the
+    # task is never removed. Two runs over 2,000 and 4,000 inputs gave 41 and 56. With few inputs
+    # the figure is noise.
     "bytes_per_ended_input": 100.0,
-    # The consumer, the dispatcher and the requests in flight: a constant, not one task per id.
+    # Asyncio tasks of the consumer, the dispatcher and the requests in flight, but not of the ids.
     "asyncio_tasks_as_completed": 20.0,
     "asyncio_tasks_results": 20.0,
     "asyncio_tasks_answered_once": 20.0,
@@ -93,11 +95,11 @@ def missed(figures: dict[str, float]) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print, write, and compare with the targets."""
+    """Measure the figures, print and write them, and compare them with the targets."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost")
     parser.add_argument("--quick", action="store_true", help="fewer tasks and rounds")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     given = parser.parse_args()
     figures = measure(_QUICK if given.quick else _FULL, full=not given.quick)
     wrong = missed(figures)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Inputs before memory is traced, and before it is measured for the first time. The client
-#: remembers the last 1,000 tasks that ended. Each is forgotten when another one ends.
+#: remembers the last 1,000 tasks that ended. From then on, each new one replaces the oldest one.
 UNTRACED, EARLY = 200, 1_500
 
 #: Most tasks open at once.
@@ -26,9 +26,9 @@ FAST = PollPolicy(deadline=None).scaled(1_000)
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return how many bytes the client keeps for each input of a pipeline that has ended.
+    """Return how many bytes the client keeps for each ended input of a pipeline.
 
-    It is measured over `count` inputs, after `EARLY` others. Half of the polls end a task.
+    The figure is measured over `count` inputs, after `EARLY` others. Half of the polls end a task.
     """
     return {"bytes_per_ended_input": asyncio.run(_growth(base_url, count))}
 
@@ -46,7 +46,7 @@ async def _growth(base_url: str, count: int) -> float:
                 elif taken == EARLY:
                     early = _used()
                 elif taken == EARLY + count - BOUND:
-                    # As many tasks are open as at the first time.
+                    # The same number of tasks is open as at the first measurement.
                     return (_used() - early) / (count - BOUND)
     finally:
         tracemalloc.stop()
@@ -66,7 +66,7 @@ def _used() -> int:
 class _Limiter(LocalLimiter):
     """A limiter that does not remember when it granted permits.
 
-    `LocalLimiter` remembers those of the last ten seconds, which here are all of them.
+    `LocalLimiter` remembers the permits of the last ten seconds. Here these are all permits.
     """
 
     def __init__(self) -> None:

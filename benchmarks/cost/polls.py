@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
     from suno_async import Outcome, PollPolicy
 
-#: As long as the vendor's keys, because shorter ones are not searched for in replies.
+#: As long as the vendor's keys, because the client does not search replies for shorter keys.
 KEY = "ak_" + "0" * 32
 PATH = "/api/v1/client/job/TaskInfo"
 
 #: Requests in flight at once: 15 a second with replies that take half a second. With more, httpx
 #: gets slower, because its pool checks every connection for each request. With one, this client
-#: gets slower, because requests do not share turns of the event loop. The full run reports both.
+#: gets slower, because requests do not share cycles of the event loop. The full run reports both.
 IN_FLIGHT = 8
 
-#: Requests per second: more than possible, so a request passes the whole limiter without waiting.
+#: Requests per second: more than possible, so that no request waits in the limiter.
 FREE = 1e6
 
 _draw = random.Random(1)
@@ -65,12 +65,12 @@ def client_at(
 
 
 class Contender(Protocol):
-    """Polls each id once, with some requests in flight. Returns the number of polls."""
+    """A function that polls each id once, `in_flight` ids at a time."""
 
     __name__: str
 
     def __call__(self, base_url: str, ids: Sequence[str], in_flight: int, /) -> Awaitable[int]:
-        """Poll the ids."""
+        """Poll the ids; return the number of polls."""
         ...
 
 
@@ -94,11 +94,11 @@ async def suno_async(
 
         async def collect() -> None:
             async for outcome in client.as_completed(ids):
-                ended.append(outcome)  # noqa: PERF401 (it is cancelled, and must keep what came)
+                ended.append(outcome)  # noqa: PERF401 (the loop is cancelled and must keep these)
 
         task = asyncio.ensure_future(collect())
-        # Reading the count of permits is free, and `statistics` costs CPU, so it comes last. It is
-        # needed: a permit is granted before its request is in flight.
+        # Reading the number of permits costs almost no CPU, so it comes first. `statistics` costs
+        # more. It is needed because a permit is granted before its request is in flight.
         await until(lambda: limiter.granted >= len(ids), 0.005)
         await until(lambda: _all_polled(client, len(ids)), 0.005)
         # The last outcome may still be on its way from the poller to the consumer.
@@ -220,7 +220,7 @@ def measure(
 
 
 def with_journal(base_url: str, ids: int, rounds: int) -> dict[str, float]:
-    """Return the CPU per poll with a journal, as a multiple of that without one.
+    """Return the CPU per poll with a journal, divided by the CPU per poll without one.
 
     Use many more ids than in `measure`: opening and closing a journal takes about 10 ms of CPU,
     once in the life of a client.
@@ -287,7 +287,11 @@ async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]
 
 
 async def until(holds: Callable[[], bool], every: float) -> None:
-    """Check a condition every so many seconds until it holds; RuntimeError after five minutes."""
+    """Check a condition every `every` seconds until it is true.
+
+    Raises:
+        RuntimeError: The condition is still false after five minutes.
+    """
     give_up_at = time.monotonic() + 300
     while not holds():
         if time.monotonic() > give_up_at:

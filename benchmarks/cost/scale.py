@@ -1,4 +1,4 @@
-"""The cost of very many tasks: CPU per decision, memory per id, blocks of the event loop."""
+"""The cost of very many tasks: CPU per decision, memory per id, stalls of the event loop."""
 
 from __future__ import annotations
 
@@ -54,11 +54,12 @@ SETTINGS = {
 
 
 def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
-    """Return microseconds per decision in steady virtual time, the growths, and the worst step.
+    """Return microseconds per decision in steady virtual time, the growths, and the longest step.
 
-    Young tasks run at every size. Tasks of up to ten days, with and without a deadline, run at the
-    last size. A growth compares with young tasks at the first size. All tries do the same work, and
-    other processes can only make a step longer. So the lowest value counts.
+    In a decision, the schedule chooses the next task. Young tasks are measured at every size. Tasks
+    with ages up to ten days, with and without a deadline, are measured at the last size. A growth
+    is a figure at the last size divided by the figure of young tasks at the first size. All tries
+    do the same work, and other processes can only make a step longer. So the lowest value counts.
     """
     figures: dict[str, float] = {}
     least, most = sizes[0], sizes[-1]
@@ -75,7 +76,7 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
             figures[f"decision_mean_us{suffix}_{size}"] = min(means) * 1e6
             figures[f"step_worst_ms{suffix}_{size}"] = worst[-1]
         for kind in ("", "_mean"):
-            # A thousand old tasks are soon all checked, and then there is little to decide.
+            # Compare with young tasks. A thousand old tasks are soon all checked: a cheap decision.
             few = figures[f"decision{kind}_us_{least}"]
             growth = figures[f"decision{kind}_us{suffix}_{most}"] / few
             figures[f"decision_growth{kind}{suffix}"] = growth
@@ -84,15 +85,16 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
 
 
 def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[list[float], float]:
-    """Return the seconds of each steady decision, and of the worst step from the start on.
+    """Return the seconds of each steady decision, and of the longest step from the start on.
 
-    A decision handles the replies since the last decision, and calls `pop` and `next_due`. For four
-    replies in five, handling is `defer`. For the others, the task has ended or reached its
-    deadline, and a new task is added. Replies take 50 to 250 ms and overtake each other.
+    A decision handles the replies since the last decision, and calls `pop` and `next_due`. Four of
+    five replies report a running task, which `defer` puts back. After the others, the task has
+    ended or reached its deadline, and a new task is added. Replies take 50 to 250 ms and overtake
+    each other.
 
     Times are CPU time of this thread, so the work of other processes does not count. Python's
-    collector is off while the tasks are set up, because its pauses then come from creating a
-    million objects. Later it is on, and its pauses are part of the steps. Objects that the
+    garbage collector is off while the tasks are set up, because its pauses then come from creating
+    a million objects. Later it is on, and its pauses are part of the steps. Objects that the
     benchmark itself imported are frozen, so they do not add to the pauses.
     """
     draw = random.Random(1)
@@ -145,10 +147,11 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return bytes (`tracemalloc`) and asyncio tasks per tracked id, for each way to await many.
+    """Return the bytes per tracked id and the asyncio tasks, for each way to await many ids.
 
-    What the caller holds in any case does not count: the ids, the handles and, if each handle has
-    an asyncio task of its own, the memory of such a task that awaits a bare future.
+    `tracemalloc` counts the bytes. Memory that the caller needs in any case does not count: the ids
+    and, if each id has an asyncio task of its own, the memory of such a task that awaits a bare
+    future.
     """
     figures: dict[str, float] = {}
     for name, wait, rate in (
@@ -207,7 +210,7 @@ async def _tracked(base_url: str, count: int, wait: Wait, rate: float) -> tuple[
         with _traced() as used:
             async with _cancelled_at_last(wait(client, ids)):
                 await until(lambda: client.statistics().watched >= count, 0.05)
-                # At the low rate at most one poll happens. At this one, every task is polled once.
+                # At the low rate at most one poll happens. At `FREE`, every task is polled once.
                 if rate == FREE:
                     await until(lambda: limiter.granted >= count, 0.05)
                 await asyncio.sleep(0.5)
@@ -241,7 +244,7 @@ async def _cancelled_at_last(work: Coroutine[Any, Any, object]) -> AsyncGenerato
 
 
 class _Watch:
-    """Record the longest time between two turns of the loop, and the collector's longest pause."""
+    """Record the longest time between two cycles of the loop, and the longest pause of `gc`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -253,7 +256,7 @@ class _Watch:
         gc.callbacks.append(self._collection)
 
     def lap(self) -> tuple[float, float]:
-        """Return both in milliseconds, since the last lap."""
+        """Return both in milliseconds, since the last call."""
         laps = self.longest * 1e3, self.longest_collection * 1e3
         self.longest = self.longest_collection = 0.0
         return laps
@@ -279,8 +282,9 @@ class _Watch:
 def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
     """Return how many milliseconds the loop is blocked when `count` ids are added or removed.
 
-    The collector is on, and its pauses are part of the figures. The longest pause is a figure of
-    its own. The least of several tries counts, because other processes can only make it longer.
+    The garbage collector is on, and its pauses are part of the figures. Its longest pause while ids
+    are added is also a separate figure. The lowest value of several tries counts, because other
+    processes can only make a time longer.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}

@@ -21,7 +21,7 @@ from benchmarks.decode import RECORD, RUNNING
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-#: Every so many replies one is "success". The poller needs about as many requests per task.
+#: One of this many replies is "success". In real use, a task needs about as many requests.
 SUCCESS_EVERY = 5
 
 _ID = str(RECORD["task_id"])
@@ -45,7 +45,7 @@ class _Replies:
         """Return the reply to one request."""
         method, target, _ = head.split(b" ", 2)
         if method == b"POST":
-            # The body may follow, but each create has a connection of its own.
+            # The body is not read. Each create has its own connection, so no request follows it.
             self._created += 1
             data = {"task_id": str(uuid.UUID(int=self._created))}
             return _http(json.dumps({"code": 200, "message": "success", "data": data}).encode())

@@ -37,13 +37,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.downloads", description=__doc__)
     for name in PARTS:
         parser.add_argument(f"--{name}", action="store_true")
-    parser.add_argument("--quick", action="store_true", help="small files, for continuous tests")
+    parser.add_argument("--quick", action="store_true", help="small files, for CI")
     parser.add_argument(
         "--directory", help="where to put the files, by default in memory if possible"
     )
     options = parser.parse_args()
     selected = [name for name in PARTS if getattr(options, name)] or list(PARTS)
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (a directory of ours in it)
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (our own directory is created in it)
     missed: list[str] = []
     for name in selected:
         with tempfile.TemporaryDirectory(dir=options.directory or memory) as directory:

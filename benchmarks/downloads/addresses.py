@@ -1,4 +1,4 @@
-"""Try to reach a loopback server by many spellings, a redirect and a name that changes."""
+"""Try to reach a loopback server: other spellings, redirects, a name whose address changes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-#: Spellings of loopback. Names under ``.test`` are resolved here: the first one like the names of
-#: public services that contain their address.
+#: Spellings of loopback. This program resolves the names under ``.test``. The name here imitates
+#: public DNS services, whose names contain an address.
 SPELLINGS = (
-    *("127.0.0.1", "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "0", "0.0.0.0"),  # noqa: S104 (to refuse)
+    *("127.0.0.1", "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "0", "0.0.0.0"),  # noqa: S104 (must be refused)
     *("[::1]", "[::ffff:127.0.0.1]", "localhost", "localhost.", "127.0.0.1.nip.test"),
 )
 
-#: A public address, for the name that changes. Connections to it are refused here.
+#: A public address, for the name whose address changes. This program refuses connections to it.
 PUBLIC = "8.8.8.8"
 
 
 @contextlib.contextmanager
 def scripted_names(answers: dict[str, list[list[str]]]) -> Generator[None]:
-    """Resolve names to the addresses given: the next list at each lookup, and then the last."""
+    """Resolve each name to the next list in `answers` at each lookup. The last list is repeated."""
     real = socket.getaddrinfo
 
     def resolve(name: Any, port: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (passed on)
@@ -89,7 +89,7 @@ async def _attack(directory: Path) -> tuple[int, int, list[str]]:
     with scripted_names(names):
         for number, url in enumerate(urls):
             current = url
-            # A new client for each: the cache of names must not hide the change.
+            # A new client for each URL: a cached address must not hide a change of the address.
             async with SunoClient(
                 "key", base_url="https://api.test", allow_hosts=["redirector.test"]
             ) as suno:
@@ -100,7 +100,9 @@ async def _attack(directory: Path) -> tuple[int, int, list[str]]:
     for server in servers:
         server.close()
     if redirects != len(targets) or refused != tried:
-        raise RuntimeError(f"{redirects} redirects instead of {len(targets)}, {refused} errors")
+        raise RuntimeError(
+            f"{redirects} redirects, not {len(targets)}; {refused} errors, not {tried}"
+        )
     return tried, redirects, reached
 
 
@@ -110,7 +112,7 @@ def measure_addresses(directory: Path, quick: bool) -> bool:  # noqa: ARG001, FB
     tried, redirects, reached = asyncio.run(_attack(directory))
     left = len(list(directory.iterdir()))
     print(f"URLs tried      {tried}: {len(SPELLINGS)} spellings, with and without TLS")
-    print(f"                {redirects} of them through a redirect, 3 with a name that changes")
+    print(f"                {redirects} of them redirected, 3 with a name whose address changes")
     print(f"reached         {len(reached)} {reached}")
     print(f"files left      {left}")
     return not reached and not left

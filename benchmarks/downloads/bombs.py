@@ -1,4 +1,4 @@
-"""Download a gzip bomb and an endless body: both must stop at the bound, with flat memory."""
+"""Download a gzip bomb and endless bodies: each must stop at `max_bytes`, with little memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Bytes that Python may allocate: two batches, the buffer of aiohttp, and steps of decompression.
 MOST_MEMORY = 16 * 1024 * 1024
 
-#: Seconds that the loop may be blocked at a time.
+#: Longest allowed stall of the loop in seconds.
 LONGEST_HOLD = 0.1
 
 
@@ -72,7 +72,7 @@ async def _download(port: int, directory: Path, bound: int) -> tuple[str, float]
 
 
 def measure_bombs(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
-    """Report memory and blocked time for each hostile body; return whether all stay in bounds."""
+    """Report memory and longest stall for each hostile body; return whether all targets are met."""
     size, bound = (100_000_000, 20_000_000) if quick else (1_000_000_000, 200_000_000)
     good = True
     context = multiprocessing.get_context("spawn")
@@ -93,7 +93,7 @@ def measure_bombs(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a tabl
         left = len(list(directory.iterdir()))
         print(
             f"{kind:15} stopped: {'max_bytes' in error}, allocations {peak / 2**20:.1f} MiB, "
-            f"process {resident / 1024:.0f} MiB, longest hold {hold * 1000:.0f} ms, "
+            f"process {resident / 1024:.0f} MiB, longest stall {hold * 1000:.0f} ms, "
             f"files left {left}"
         )
         # A quick run shares the machine with other tests.

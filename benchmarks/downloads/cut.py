@@ -1,4 +1,4 @@
-"""Download files through a proxy that cuts connections at random, each file twice at once."""
+"""Download each file twice at once, through a proxy that cuts connections at random."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 SEED = 12
 
-#: Bytes that a pipe of the proxy copies at a time.
+#: Most bytes that the proxy copies at a time.
 _PIECE = 1 << 16
 
 
 class CuttingProxy:
-    """Copies bytes between clients and a server, and breaks each connection after some of them.
+    """Copies bytes between clients and a server; breaks connections after random numbers of bytes.
 
     Attributes:
         cuts: How many connections it broke before the reply was complete.
@@ -93,7 +93,7 @@ class Watcher(threading.Thread):
 
     Attributes:
         seen: The files seen.
-        wrong: Those that were not complete when they appeared.
+        wrong: The files that were not complete when they appeared.
         stopping: Set to end the thread.
     """
 
@@ -138,7 +138,7 @@ def make_files(directory: Path, count: int, size: int) -> dict[str, str]:
 
 
 def measure_cut(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
-    """Report how many files arrive through the cuts; return whether all do."""
+    """Report how many files arrive complete despite the cuts; return whether all do."""
     count, size, mean, least = (
         (8, 2_000_000, 300_000, 20) if quick else (40, 20_000_000, 3_000_000, 100)
     )
@@ -177,7 +177,7 @@ def measure_cut(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table 
         f"files with the right SHA-256   {equal} of {count}, {size / 1e6:g} MB each, twice at once"
     )
     print(f"cuts                           {cuts} (at least {least})")
-    print(f"files incomplete at first sight {len(watcher.wrong)} of {len(watcher.seen)} seen")
+    print(f"files incomplete when seen     {len(watcher.wrong)} of {len(watcher.seen)} seen")
     print(f"other files left               {len(others)}")
     print(f"time                           {seconds:.1f} s")
     complete = equal == count == len(watcher.seen)

@@ -19,7 +19,7 @@ from suno_async.files.names import file_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The target: our bytes per second as a share of those of curl.
+#: The target: our bytes per second divided by those of curl.
 TARGET = 0.8
 
 PARALLEL = 8
@@ -64,7 +64,7 @@ def _ours(urls: list[str], target: Path) -> None:
 def _curl(curl: str, urls: list[str], target: Path) -> None:
     names = [word for url in urls for word in ("-O", url)]
     words = [curl, "-s", "--parallel", "--parallel-max", str(PARALLEL)]
-    subprocess.run(  # noqa: S603 (our words)
+    subprocess.run(  # noqa: S603 (our own arguments)
         [*words, "--output-dir", str(target), *names], check=True, capture_output=True
     )
 
@@ -88,7 +88,7 @@ def measure_throughput(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a
     configuration = directory / "nginx.conf"
     configuration.write_text(CONFIGURATION.format(root=directory, port=port))
     directory.chmod(0o755)
-    server = subprocess.Popen(  # noqa: S603 (our words)
+    server = subprocess.Popen(  # noqa: S603 (our own arguments)
         [nginx, "-c", str(configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     rates: dict[str, list[float]] = {"ours": [], "curl": []}
@@ -128,5 +128,5 @@ def measure_throughput(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a
     print(
         f"{count} files of {size / 1e6:g} MB, {PARALLEL} at a time, {rounds} rounds, {sys.platform}"
     )
-    # A disturbance of the machine hits both runs of a pair, but not both medians.
+    # If something slows the machine down, both runs of a pair are slower, but not both medians.
     return quick or paired >= TARGET

@@ -1,1 +1,1 @@
-"""What the SQLite journal does per second, and whether it loses what it acknowledged."""
+"""Measure the SQLite journal: changes per second, and whether acknowledged changes are lost."""

@@ -5,15 +5,16 @@
     python -m benchmarks.journal --quick           smaller, a few seconds; with --kills as well
     python -m benchmarks.journal --check           exit with 1 if a target is missed
 
-How: 50 concurrent callers store the life of songs: claimed, sending, created, ended. Each of these
-four changes is awaited, so it is counted only after it is on disk. The best of three runs counts.
-For ``--kills``, a process of its own writes the same changes and prints each acknowledged one to a
-pipe. It is killed at a random moment, the journal is compared with what was printed, and the next
-process continues on the same file. The syncs are counted with strace, if it is installed.
+How: 50 concurrent callers store four changes for each song: claimed (the input is stored), sending,
+created, ended. Each change is awaited, so it is counted only after it is on disk. The best of three
+runs counts. For ``--kills``, a separate process writes the same changes and prints each change to a
+pipe when it is acknowledged. The process is killed at a random moment, the journal is compared with
+the printed changes, and the next process continues on the same file. The syncs are counted with
+strace, if it is installed.
 
-What it does not show: a kill does not lose what the operating system holds in memory; a power cut
-may. That is why the syncs are counted. Rates depend on the disk: `one_caller_per_s` is close to its
-number of syncs per second.
+What it does not show: power cuts. A power cut may lose what the operating system has in memory, and
+a kill does not. That is why the syncs are counted. Rates depend on the disk: `one_caller_per_s` is
+close to the number of syncs that the disk can make per second.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ AT_MOST = {
     "left_open": 0.0,
     "damaged": 0.0,
 }
-#: Figures whose target is for the full size only.
+#: Figures whose targets do not apply to a quick run.
 _FULL_ONLY = {"kills", "rows_acknowledged"}
 
 
 async def rate(path: Path, callers: int, songs: int) -> dict[str, float]:
-    """Return the acknowledged changes per second, and how many are committed together."""
+    """Return the acknowledged changes per second, changes per commit, and CPU time per change."""
     journal = SqliteJournal(path)
     await journal.open("benchmark")
     commits, ready = count_commits(journal)
@@ -112,12 +113,12 @@ def missed(figures: dict[str, float], *, quick: bool) -> list[str]:
 
 
 def main() -> None:
-    """Measure, print, write, and compare with the targets."""
+    """Measure the figures, print and write them, and compare them with the targets."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.journal")
     parser.add_argument("--quick", action="store_true", help="fewer songs and kills")
     parser.add_argument("--kills", action="store_true", help="also kill processes")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--directory", type=Path, help="where to put the journals")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.directory) as directory:

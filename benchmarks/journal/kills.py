@@ -1,4 +1,4 @@
-"""Kill a process that writes to a journal, again and again, and look for what is missing."""
+"""Kill a process that writes to a journal, again and again, and look for missing changes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from suno_async import SqliteJournal
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The state of a submission after each acknowledged step. A later step may have been stored as well
-#: before the process was killed, and a process that was killed leaves its requests unknown.
+#: The possible states of a submission after each acknowledged step (see `songs`). A later step may
+#: have been stored as well before the kill. A create that was in flight at a kill becomes unknown.
 _AFTER = (
     {"planned", "sending", "created", "not_sent", "unknown"},
     {"sending", "created", "unknown"},
@@ -52,7 +52,7 @@ class Killed(NamedTuple):
 def kill_again_and_again(
     path: Path, *, kills: int, rows: int, callers: int = 50, seed: int = 1
 ) -> Killed:
-    """Kill processes with SIGKILL until there were `kills` of them and `rows` rows.
+    """Kill processes with SIGKILL until there were `kills` kills and `rows` acknowledged rows.
 
     Each process is killed at a random moment, after about its share of the rows.
     """
@@ -61,7 +61,7 @@ def kill_again_and_again(
     done = changes = stored = lost = 0
     while done < kills or stored < rows:
         run = f"run-{done}"
-        # Some die while they open the journal, most while they write to it.
+        # Some are killed while they open the journal, most while they write to it.
         lines = int(draw.uniform(0.0, 2.0) * rows / kills * 2)
         acknowledged = _kill_after(path, run, callers, lines, draw.uniform(0.0, 0.01))
         changes += sum(step + 1 for step in acknowledged.values())
@@ -93,7 +93,7 @@ def _kill_after(path: Path, run: str, callers: int, lines: int, delay: float) ->
                 time.sleep(delay)
                 process.kill()
                 break
-        # What it wrote before the kill is still in the pipe.
+        # The last output before the kill is still in the pipe.
         found += process.stdout.readlines()
     acknowledged: dict[int, int] = {}
     for line in found:

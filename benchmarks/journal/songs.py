@@ -1,10 +1,10 @@
-"""A process that stores the life of many songs, and prints what was acknowledged.
+"""A process that stores four changes for each of many songs, and prints each acknowledged change.
 
     python -m benchmarks.journal.songs PATH --run NAME [--callers N] [--songs N]
 
 Each line on the standard output is the number of a song and of the last step that was acknowledged:
-0 claimed, 1 sending, 2 created, 3 ended. Without ``--songs`` it runs until it is killed. At the end
-it prints how many transactions were committed meanwhile.
+0 claimed (the input is stored), 1 sending, 2 created, 3 ended. Without ``--songs`` it runs until it
+is killed. At the end it prints the number of transactions that were committed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def task_id(run: str, number: int) -> str:
 
 
 def _scattered(text: str) -> str:
-    # Real ids are random, so they change many pages of the indexes. These can be computed again.
+    # Like random ids, these change many pages of the indexes. But they can be computed again.
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -81,7 +81,7 @@ async def store(
 
 
 def count_commits(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
-    """Record the commits of the connection that writes."""
+    """Record the commits of the connection that writes, from the end of the returned future on."""
     commits: list[str] = []
 
     def trace(connection: sqlite3.Connection) -> None:
@@ -96,7 +96,7 @@ def count_commits(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[Non
 
 async def _main(path: str, run: str, callers: int, songs: int | None) -> None:
     def acknowledged(number: int, step: int) -> None:
-        # Written at once: a line in a buffer would be lost with the process.
+        # Not buffered: a line in a buffer would be lost when the process is killed.
         os.write(1, b"%d %d\n" % (number, step))
 
     journal = SqliteJournal(path)

@@ -19,13 +19,13 @@ _ACKNOWLEDGED = re.compile(r'^1(?:<[^>]*>)?, "\d')
 
 
 class Syncs(NamedTuple):
-    """What strace saw.
+    """What strace counted.
 
     Attributes:
         commits: Number of transactions that 50 callers committed.
-        syncs: Number of syncs in the meantime.
+        syncs: Number of syncs while they were committed.
         alone: Number of changes that a single caller made, each in a transaction of its own.
-        unsynced: How many of those were acknowledged before a sync that followed the last write.
+        unsynced: Number of these changes that were acknowledged before their writes were synced.
     """
 
     commits: int
@@ -35,7 +35,7 @@ class Syncs(NamedTuple):
 
 
 def count(directory: Path, *, songs: int) -> Syncs | None:
-    """Count syncs; None if strace is missing or may not be used here."""
+    """Return the counts; None if strace is missing or may not be used here."""
     many = _trace(directory, "many", callers=50, songs=songs)
     one = _trace(directory, "one", callers=1, songs=songs // 10)
     if many is None or one is None:
@@ -85,8 +85,8 @@ def _trace(
 
 
 def _call(line: str) -> tuple[str, bool] | None:
-    # A system call, and whether it acknowledges a change. One that another thread interrupts has
-    # two lines: a write counts where it starts, a sync where it ends.
+    # Return a system call, and whether it acknowledges a change. A call that another thread
+    # interrupts has two lines. A write counts at its first line, a sync at its last line.
     found = _CALL.match(line)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Kill a bulk run at random moments, restart it, and check what is left at the end.
+"""Kill a bulk run at random moments, restart it, and check its results at the end.
 
 ``python -m benchmarks.kills [--check] [--quick] [--signal KILL|TERM]``
 
@@ -7,9 +7,9 @@ files. It is killed at random moments (fixed seed) and started again, until it h
 enough and has completed. The sandbox loses some replies of creates on purpose. Then:
 
 - every prompt was created at most once;
-- every create whose reply was lost is listed as unknown, and nothing else is;
-- after `settle` with what really happened, one more run completes the rest;
-- the files of every song are on disk with the SHA-256 that the sandbox serves, and no others;
+- every create is stored with the right task id, or is listed as unknown;
+- after `settle` with what really happened, one more run completes all other songs;
+- the files of every song are on disk with the SHA-256 that the sandbox serves, and no other files;
 - SQLite's integrity check passes.
 """
 
@@ -39,13 +39,13 @@ from suno_async.sandbox import Faults, Sandbox
 if TYPE_CHECKING:
     from suno_async import SubmissionRecord, TaskInfo
 
-#: Seconds that a worker lives, from its first change of the journal. The budget of 15 requests per
-#: second makes the run last longer than 100 such lives.
+#: Least and most seconds from the moment when a worker has opened the journal until it is killed.
+#: The budget of 15 requests per second makes the run last longer than 100 such times.
 LIFE = (0.0, 1.1)
 
 
 async def main(songs: int, kills: int, how: signal.Signals, seed: int) -> dict[str, float]:
-    """Return the figures; RuntimeError if something does not hold."""
+    """Return the figures; raise RuntimeError if one of the checks fails."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         journal, directory = str(Path(name) / "runs.db"), Path(name) / "songs"
@@ -79,7 +79,7 @@ async def main(songs: int, kills: int, how: signal.Signals, seed: int) -> dict[s
 
 
 def _phase(sandbox: Sandbox, directory: Path, songs: int) -> str:
-    """Return what the worker mostly does now. Downloads run during the polls as well."""
+    """Return what the worker mainly does now. Downloads run during the polls as well."""
     if len(sandbox.tasks) < 0.9 * songs:
         return "creates"
     return "polls" if len(_files_in(directory)) < 1.8 * songs else "the end"
@@ -93,7 +93,7 @@ async def _worker(  # noqa: PLR0913, PLR0917 (what a worker needs)
     how: signal.Signals,
     life: float | None,
 ) -> int:
-    """Run a worker, and end it after `life` seconds; return its exit code."""
+    """Run a worker and return its exit code. Signal it after `life` seconds; None: never."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.kills.worker", journal, str(directory), str(songs)),
         env=environment,
@@ -126,7 +126,7 @@ def _is_open_in(journal: str, pid: int) -> bool:
     return bool(rows)
 
 
-async def _verify(  # noqa: PLR0913, PLR0917 (all that is left of the run)
+async def _verify(  # noqa: PLR0913, PLR0917 (everything that the run has produced)
     sandbox: Sandbox,
     journal: str,
     directory: Path,
@@ -182,7 +182,7 @@ def _created(sandbox: Sandbox) -> Counter[str]:
 
 
 async def _check_files(sandbox: Sandbox, journal: str, directory: Path) -> int:
-    """Compare every file with what the sandbox serves; return their number."""
+    """Compare every file with what the sandbox serves; return the number of files."""
     infos: list[TaskInfo] = []
     async with SunoClient(
         sandbox.key, base_url=sandbox.url, journal=journal, account="kills"

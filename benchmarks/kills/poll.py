@@ -1,4 +1,4 @@
-"""Stop ``suno-async poll`` in three ways and resume it: the results hold every id exactly once.
+"""Stop ``suno-async poll`` in three ways and resume it: the results have every id exactly once.
 
 ``python -m benchmarks.kills.poll [--ids 10000] [--stops 9] [--seed 1]``
 
@@ -23,12 +23,12 @@ from pathlib import Path
 
 from suno_async.sandbox import Sandbox
 
-#: How the command is stopped, in turns, and the exit code that it must have.
+#: The signals that stop the command, one after the other, and the exit code that each must cause.
 STOPS = ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL))
 
 
 async def main(count: int, stops: int, seed: int) -> dict[str, float]:
-    """Return the figures; RuntimeError if an id is missing or appears twice."""
+    """Return the figures; raise RuntimeError if an id is missing or appears twice."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -69,7 +69,7 @@ async def main(count: int, stops: int, seed: int) -> dict[str, float]:
 async def _poll(
     folder: Path, environment: dict[str, str], how: signal.Signals, life: float | None
 ) -> int | None:
-    """Run the command, and stop it after `life` seconds; return its exit code."""
+    """Run the command and return its exit code. Signal it after `life` seconds; None: never."""
     words = ("poll", "ids.txt", "--output", "out.jsonl", "--journal", "runs.db", "--resume", "-q")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "suno_async", *words), cwd=folder, env=environment

@@ -1,7 +1,7 @@
 """The process that is killed: one run of many songs, with all its files.
 
 Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. It ends with 0 once every song
-has ended and its files are on disk.
+has ended and its files are on disk, except the songs whose creates are unknown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def jobs(count: int) -> list[GenerateMusic]:
 
 
 async def work(journal: str, directory: Path, count: int) -> None:
-    """Create every song, wait for it, and download its files. SIGTERM cancels this."""
+    """Create every song, wait for it, and download its files. SIGTERM cancels the work."""
     current = asyncio.current_task()
     if current is None:
         raise RuntimeError("no asyncio task")

@@ -1,4 +1,4 @@
-"""Compare polling schedules: mean delay and requests, beside baselines and a lower bound.
+"""Compare polling schedules with baselines and a lower bound: mean delay and requests.
 
     python -m benchmarks.schedule                     N = 1,000 and 10,000, everything, 3 seeds
     python -m benchmarks.schedule --quick             N = 1,000, one seed, under a minute
@@ -15,6 +15,10 @@ take 50 to 250 ms and overtake each other; a delay ends when the reply arrives (
 the distribution of durations but not the duration of each task (`benchmarks.bound`). It is computed
 for replies without delay, and the mean reply delay of 0.15 s is added. Only the clairvoyant policy
 knows each duration, so only that policy may be below the bound.
+
+The arrivals say when tasks are created. With ``once``, all are created at 0. With ``p90``, checking
+every task every 15 s would use 90 % of the budget. With ``d90``, one request per task would use
+90 % of it. The module `policies` describes the policies.
 
 What it does not show: CPU time, sockets, failed requests and 429s. `benchmarks.polling`,
 `benchmarks.agreement` and `benchmarks.cost` measure the real client.
@@ -41,7 +45,13 @@ ARRIVALS = ("once", "p30", "p90", "p200", "d90")
 
 
 def measure(where: tuple[int, str, str], policies: list[str], seeds: range) -> list[Row]:
-    """Run every policy on the same sets of one kind, and print the table."""
+    """Run every policy on the same sets; print and return the rows of the table.
+
+    Args:
+        where: Size, arrivals and durations of the sets.
+        policies: Names of the policies.
+        seeds: Seeds of the sets.
+    """
     n, arrivals, name = where
     durations = DURATIONS[name]
     rows: list[Row] = []
@@ -55,14 +65,14 @@ def measure(where: tuple[int, str, str], policies: list[str], seeds: range) -> l
             floor = floor_of(policy)
             run = simulate(tasks, make_poller(policy, tasks, durations, seed), floor=floor)
             if run.early:
-                print(f"{policy}: {run.early} requests broke the floor of {floor:g} s")
+                print(f"{policy}: {run.early} requests came sooner than after {floor:g} s")
             rows.append(make_row(where, policy, seed, run, bounds[floor]))
     print(table(rows, where), flush=True)
     return rows
 
 
 def main() -> None:
-    """Parse the command line, run, print, and write the files asked for."""
+    """Parse the command line, run, print, and write the files that the options name."""
     known = [*BASELINES, *SCHEDULES]
     given = _parse(known)
     started = time.perf_counter()

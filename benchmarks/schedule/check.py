@@ -34,7 +34,7 @@ SETS: dict[tuple[int, str, str], tuple[str, ...]] = {
 
 
 class Point(NamedTuple):
-    """A figure, its limit, and the figure of an untrained schedule."""
+    """One target: a figure, its limit, and the figure of an untrained schedule (None if none)."""
 
     number: int
     what: str
@@ -44,7 +44,7 @@ class Point(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """The figure is within the limit; NaN is not."""
+        """Whether the figure is within the limit; False for NaN."""
         return self.figure <= self.limit
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Point(NamedTuple):
 
 
 def from_rows(rows: Sequence[Row]) -> Iterator[Point]:
-    """Yield the points that follow from the rows of the tables."""
+    """Yield the targets that are calculated from the rows of the tables."""
     for durations in ("log-normal", "two-humped"):
         plain = durations == "log-normal"
         p90, p200, d90, once = (
@@ -83,7 +83,7 @@ def from_rows(rows: Sequence[Row]) -> Iterator[Point]:
 
 
 def from_scenarios(seeds: range) -> Iterator[Point]:
-    """Run the special cases and yield their points."""
+    """Run the special cases and yield their targets."""
     yield Point(5, "p90 log-normal: eager, most requests in a second", _busiest("eager"), RATE)
     met = scenarios.interactive("adaptive")
     late = scenarios.interactive_p95(met)
@@ -99,7 +99,7 @@ def from_scenarios(seeds: range) -> Iterator[Point]:
 
 
 def check(measure: Callable[[tuple[int, str, str], list[str]], list[Row]], seeds: range) -> bool:
-    """Run everything, print a line for each point, and return whether all passed."""
+    """Run everything, print a line for each target, and return whether all passed."""
     rows: list[Row] = []
     for where, policies in SETS.items():
         rows += measure(where, list(policies))
@@ -127,7 +127,7 @@ class _Ratios:
         return mean(figure(row, column) for row in own) / against
 
     def point(self, number: int, other: str, column: str, limit: float) -> Point:
-        """Compare the trained schedule with `other`."""
+        """Return the target that compares the trained schedule with `other`."""
         _, arrivals, durations = self._where
         what = f"{arrivals} {durations}: {column.replace('_', ' ')} / {other}"
         taught, cold = (self.ratio(column, other, each) for each in ("trained", "adaptive"))

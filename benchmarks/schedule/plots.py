@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Draw into files, not into windows.
 mpl.use("Agg")
-# The type stubs of matplotlib leave much unknown.
+# The type stubs of matplotlib leave many types unknown.
 plt: Any = pyplot
 
 LOADS = (10, 30, 60, 90, 120, 160, 200, 250)
@@ -62,7 +62,7 @@ def _against_load(
     if column == "mean_delay":
         bounds = [_mean(rows, load, policies[0], "bound") for load in LOADS]
         axes.plot(LOADS, bounds, "k--", label="bound")
-    axes.set(xlabel="load, % of what fixed 15 s polling can bear", ylabel=label, ylim=(0, None))
+    axes.set(xlabel="load, % of what polling every 15 s can handle", ylabel=label, ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(file)

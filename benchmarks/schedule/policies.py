@@ -6,7 +6,7 @@ edf          the client with schedule="backoff": exponential backoff, earliest d
 adaptive     the client with schedule="adaptive": starts with a prior and learns durations
 trained      the same, after it has seen 5,000 tasks of the same durations
 eager        trained, with intervals down to 2 s while the budget is idle
-clairvoyant  knows when every task ends: one request per task, endless tasks last
+clairvoyant  knows when every task ends: one request per task, and endless tasks come last
 
 Behind a FIFO limiter a request joins the queue when the timer of its task fires, so the earliest
 timer goes first. The next timer of the task starts when the reply arrives.
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 BASELINES = ("fixed", "backoff", "clairvoyant")
 SCHEDULES = ("edf", "adaptive", "trained", "eager")
 
-#: Tasks that a trained schedule has seen.
+#: Number of tasks that a trained schedule has seen.
 LESSONS = 5000
 
 
@@ -91,7 +91,7 @@ class Clairvoyant:
         self._ready: list[tuple[bool, float, int]] = []
 
     def add(self, task: int, now: float) -> None:
-        """Note the end of a task."""
+        """Store the time at which a task ends."""
         duration = min(max(self._tasks.durations[task], FLOOR), DEADLINE)
         heapq.heappush(self._future, (now + duration, task))
 
@@ -126,8 +126,8 @@ class Scheduled:
 
     Attributes:
         schedule: The schedule.
-        lessons: Durations by kind that the schedule learns just before it gets a task, by the
-            index of that task.
+        lessons: By the index of a task, the durations by kind that the schedule learns just before
+            it gets this task.
     """
 
     def __init__(self, tasks: TaskSet, schedule: Schedule[Watched], learner: Learner) -> None:
@@ -162,7 +162,7 @@ class Scheduled:
         return None if entry is None else entry.number
 
     def running(self, task: int, now: float) -> None:
-        """Put the task back, unless that was its last check."""
+        """Put the task back, unless this was its last check."""
         if not self.schedule.defer(self._entries[task], now):
             del self._entries[task]
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class Row(TypedDict):
     """One policy on one set. The JSON file is a list of rows. Times are in seconds.
 
-    `bound` is the lower bound of the mean delay for the floor of this policy, mean reply delay
-    included. `makespan` is the time of the last request. `lost` counts the tasks that finished
-    without the policy noticing.
+    `bound` is the lower bound of the mean delay, for the shortest interval of this policy, with the
+    mean reply delay. `makespan` is the time of the last request. `lost` counts the finished tasks
+    whose end the policy did not detect.
     """
 
     n: int
@@ -63,18 +63,18 @@ def figure(row: Row, column: str) -> float:
     """Return the number in a column."""
     value = dict(row)[column]
     if not isinstance(value, int | float):
-        raise TypeError(f"the column {column} holds no numbers")
+        raise TypeError(f"the column {column} does not contain numbers")
     return value
 
 
 def mean(values: Iterable[float]) -> float:
-    """Return the mean; NaN of no values."""
+    """Return the mean; NaN if there are no values."""
     given = list(values)
     return statistics.fmean(given) if given else math.nan
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Return the standard error of the mean; NaN of fewer than two values."""
+    """Return the standard error of the mean; NaN for fewer than two values."""
     return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 

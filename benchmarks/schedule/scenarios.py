@@ -20,10 +20,10 @@ from benchmarks.schedule.simulation import quantile, simulate
 if TYPE_CHECKING:
     from benchmarks.schedule.simulation import Run
 
-#: Bulk sets, and interactive tasks tried in each, one at a time.
+#: Number of bulk sets, and number of interactive tasks that are tried in each, one at a time.
 BULKS, PROBES = 4, 15
 
-#: Tasks of a run that learns, and how many of them finish before delays count.
+#: Number of tasks in a run that learns, and how many of them finish before delays count.
 LEARNERS, LEARNT = 5000, 1000
 
 SHORT = Durations("short", ((1.0, 30.0, 0.3),))
@@ -63,7 +63,7 @@ def interactive(policy: str, n: int = 10_000) -> Interactive:
 
 
 def untaught(policy: str, truth: Durations, seeds: range) -> float:
-    """Return the mean delay of an untrained schedule, relative to one that knew `truth`.
+    """Return the mean delay of an untrained schedule, divided by that of one that knew `truth`.
 
     The first `LEARNT` tasks to finish do not count.
     """
@@ -77,10 +77,10 @@ def untaught(policy: str, truth: Durations, seeds: range) -> float:
 
 
 def doubled(policy: str, seeds: range) -> float:
-    """Return the same ratio for the second half of a set, in which tasks take twice as long.
+    """Return the ratio of `untaught` for the second half of a set, whose tasks take twice as long.
 
-    The other schedule knew the durations of the first half, and learns those of the second half
-    when it begins.
+    The trained schedule knew the durations of the first half. It learns the durations of the second
+    half when that half begins.
     """
     cold, taught = list[float](), list[float]()
     half = LEARNERS // 2
@@ -97,7 +97,7 @@ def doubled(policy: str, seeds: range) -> float:
 
 
 def two_kinds(policy: str, seeds: range) -> float:
-    """Return the same ratio for a set with two kinds of job of very different durations."""
+    """Return the ratio of `untaught` for a set with two kinds of job, a short and a long one."""
     cold, taught = list[float](), list[float]()
     truth = Durations("both", tuple((0.5, *each.humps[0][1:]) for each in (SHORT, LONG)))
     for seed in seeds:

@@ -33,7 +33,7 @@ class Durations:
 
     Attributes:
         name: Its name on the command line.
-        humps: Share, median and sigma (of the logarithm) of each log-normal.
+        humps: Share, median and sigma (of the logarithm) of each log-normal in the mixture.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Durations:
 
 
 LOG_NORMAL = Durations("log-normal", ((1.0, 90.0, 0.5),))
+#: A density with two peaks: half of the tasks take about 60 s, the other half about 240 s.
 TWO_HUMPED = Durations("two-humped", ((0.5, 60.0, 0.15), (0.5, 240.0, 0.15)))
 DURATIONS = {each.name: each for each in (LOG_NORMAL, TWO_HUMPED)}
 
@@ -104,8 +105,8 @@ def fixed_requests(durations: Durations) -> float:
 def arrival_rate(arrivals: str, durations: Durations) -> float:
     """Return the tasks created per second: infinite for ``once``.
 
-    ``p90`` loads the fixed poller with 90 % of the request rate; at ``d90`` one request per task
-    would use 90 % of it.
+    At ``p90``, checking every task every 15 s would use 90 % of the request rate. At ``d90``, one
+    request per task would use 90 % of it.
 
     Raises:
         ValueError: There are no arrivals of this name.
@@ -130,7 +131,7 @@ def draw_durations(n: int, durations: Durations, seed: str) -> list[float]:
 
 
 def draw_set(n: int, arrivals: str, durations: Durations, seed: int) -> TaskSet:
-    """Draw `n` tasks, created all at 0 or as a Poisson process that starts at 0."""
+    """Draw `n` tasks, either all created at 0 or as a Poisson process that starts at 0."""
     rate = arrival_rate(arrivals, durations)
     random = Random(f"arrivals {seed}")
     gaps = (random.expovariate(1.0) / rate for _ in range(n))

@@ -70,8 +70,8 @@ class Run:
         seen: Time at which the end of each of these tasks was reported.
         requests: Number of requests sent.
         makespan: Time of the last request.
-        lost: Tasks that finished without the policy noticing.
-        early: Requests that broke the floor: too soon after the creation or the last check.
+        lost: Number of finished tasks whose end the policy did not detect.
+        early: Number of requests sooner than the floor after the creation or the last check.
         asked: Time of every request and age of its task, if `simulate` ran with `trace`.
     """
 
@@ -102,7 +102,10 @@ def simulate(
     trace: bool = False,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> Run:
-    """Let `poller` poll `tasks` until it has nothing left to check."""
+    """Let `poller` poll `tasks` until it has nothing left to check.
+
+    `floor` is the shortest allowed interval in seconds; earlier requests are counted.
+    """
     run = Run()
     created, ends = tasks.created, tasks.ends()
     last_asked = list(created)
@@ -155,7 +158,7 @@ def _deliver(
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least `share` of the values do not exceed; NaN of none."""
+    """Return the smallest value v so that at least `share` of all are <= v; NaN for no values."""
     if not values:
         return math.nan
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
