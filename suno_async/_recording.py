@@ -1,4 +1,4 @@
-"""Keep the journal of a client: its creates, its results, and its share of the account's rate."""
+"""Store in the journal what a client does: its creates and its results."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from suno_async._protocol.task_info import read_task_info
+from suno_async._rate_share import HEARTBEAT, RateShare
 from suno_async._schedule.durations import Durations
 from suno_async.errors import (
     ConfigurationError,
@@ -21,7 +22,6 @@ from suno_async.errors import (
 )
 from suno_async.inputs import KINDS, Input
 from suno_async.journal.base import SubmissionRecord, TaskRecord
-from suno_async.limits.local import LocalLimiter
 from suno_async.models import TaskInfo, TaskRef, TaskStatus
 from suno_async.outcomes import Outcome, outcome_of
 from suno_async.submissions import Submission, SubmissionState
@@ -34,36 +34,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Seconds between two heartbeats. A client that joins waits this long until the others share.
-HEARTBEAT = 2.0
-
-#: Seconds between two heartbeats of a client that waits for the others.
-JOINING = 0.1
-
-#: Seconds from the heartbeat of the others to the first request. Their last requests, sent at the
-#: whole rate, may still arrive, so without this wait 16 requests arrived within one second.
-ARRIVING = 0.2
-
-#: Seconds since the last heartbeat after which a client sends nothing until the next one. Others
-#: may take its share after the lease of the journal (30 s): it may have been stopped for so long.
-SILENCE = 3 * HEARTBEAT
-
-#: Seconds between two reads of a submission that another client is sending.
+#: Seconds between two reads of a submission whose create another client is sending.
 LOOK_AGAIN = 0.2
 
-#: Seconds for which a result waits for others, so that one sync of the disk serves all of them. One
-#: result alone takes about 0.2 ms of CPU to store, eight together 0.04 ms each. A job takes
-#: minutes, so the delay does not matter. With half of it, `benchmarks.cost` shows 5 % more CPU.
+#: Seconds for which results are collected before they are written, so that one sync of the disk
+#: stores all of them. One result alone takes about 0.2 ms of CPU to store, eight together 0.04 ms
+#: each. A job takes minutes, so the delay does not matter. With half of the delay, a poll takes 5 %
+#: more CPU (`benchmarks.cost`).
 GATHER = 0.05
 
-#: Seconds between two times at which the learnt durations are stored.
-DURATIONS_EVERY = 60.0
+#: Number of heartbeats after which the learnt durations are stored: every minute.
+DURATIONS_EVERY = round(60.0 / HEARTBEAT)
 
 T = TypeVar("T")
 
 
 class Recorder:
-    """Writes what one client does into its journal.
+    """Stores in the journal what one client does.
 
     Attributes:
         journal: The journal.
@@ -78,44 +65,28 @@ class Recorder:
         self._durations = durations
         self._unix = unix
         self._saved = b""
-        self._share = 1
-        self._limiter: Limiter | None = None
-        self._beating: asyncio.Task[None] | None = None
+        self._heartbeats = 0
+        self._share: RateShare | None = None
         self._results: list[tuple[TaskRecord, asyncio.Future[None]]] = []
         self._storing: asyncio.Task[None] | None = None
 
     async def join(self, limiter: Limiter) -> None:
-        """Share the account's rate with the other live clients. Send heartbeats from now on.
+        """Share the account's rate with the other live clients, from now on.
 
         Wait until the other clients have reduced their rate, which takes about one heartbeat.
+
+        Raises:
+            JournalError: The journal cannot be written.
         """
-        self._limiter = limiter
-        peers = await self.journal.heartbeat()
-        self._divide(limiter, peers.count)
-        waits = not peers.aware
-        if waits:
-            logger.info("other processes use this account: waiting until they share its rate")
-        while not peers.aware:
-            await asyncio.sleep(JOINING)
-            peers = await self.journal.heartbeat()
-            self._divide(limiter, peers.count)
-        if waits:
-            await asyncio.sleep(ARRIVING)
-        beating = self._beat(limiter)
-        self._beating = asyncio.create_task(beating, name="suno_async journal heartbeat")
-        if isinstance(limiter, LocalLimiter):
-            # Whatever ends the heartbeats, requests must not wait for the next one.
-            self._beating.add_done_callback(lambda _: limiter.share(self._share, self))
+        self._share = RateShare(self.journal, limiter, self._after_heartbeat)
+        await self._share.join()
 
     async def close(self) -> None:
         """Store the learnt durations, stop the heartbeats and close the journal."""
-        if self._beating is not None:
-            self._beating.cancel()
-            await asyncio.wait([self._beating])
+        if self._share is not None:
+            await self._share.leave()
         if self._storing is not None:
             await asyncio.wait([self._storing])
-        if isinstance(self._limiter, LocalLimiter):
-            self._limiter.share(1, self)
         try:
             await self._save_durations()
         except JournalError as error:
@@ -133,16 +104,17 @@ class Recorder:
         self.account = account
 
     async def claim(self, submission: Submission) -> bool:
-        """Store a planned submission, or apply the earlier one with the same run and key to it.
+        """Store a planned submission, or return the result of an earlier one with its run and key.
 
-        If another client is sending the earlier one, wait for the outcome.
+        If another client is sending the earlier one, wait for its outcome. If the earlier one
+        created a task, `submission` gets this task.
 
         Returns:
             Whether the submission is new and must be sent.
 
         Raises:
-            InputChangedError: The earlier one was made for another input.
-            CreateOutcomeUnknownError: It is unknown whether the earlier one was accepted.
+            InputChangedError: The earlier submission was made for another input.
+            CreateOutcomeUnknownError: It is unknown whether the server accepted the earlier one.
             JournalError: The journal cannot be written.
         """
         record = self._record_of(submission)
@@ -159,7 +131,8 @@ class Recorder:
             if not waits:
                 waits = True
                 logger.info(
-                    "key %r: waiting for the client that creates this already", submission.key
+                    "key %r: another client is sending this create: waiting for its outcome",
+                    submission.key,
                 )
             await asyncio.sleep(LOOK_AGAIN)
 
@@ -193,9 +166,9 @@ class Recorder:
             )
 
     def keep(self, info: TaskInfo) -> asyncio.Future[None]:
-        """Store the final record of a task, before anyone else sees it.
+        """Store the final record of a task. The caller shows the record to nobody before that.
 
-        Results that arrive within `GATHER` are stored together.
+        Results that arrive within `GATHER` seconds are stored together.
 
         Returns:
             A future that ends, without an error, once the record is on disk or cannot be stored.
@@ -215,7 +188,7 @@ class Recorder:
         return kept
 
     async def _store_results(self) -> None:
-        # If everything is cancelled, what has arrived is stored at once.
+        # If all asyncio tasks are cancelled, store what has arrived at once.
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(GATHER)
         results, self._results = self._results, []
@@ -232,10 +205,9 @@ class Recorder:
                     kept.set_result(None)
 
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
-        """Return the outcomes of the tasks that are known to have ended, by task id.
+        """Return the outcomes that the journal holds, by task id.
 
-        What the journal cannot return, or has in a form that cannot be read, is left out: those
-        tasks are then polled.
+        A task whose result is missing or cannot be read is left out, so that the caller polls it.
         """
         try:
             tasks = await self.journal.find_tasks(task_ids)
@@ -251,7 +223,7 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def holding(self, run: str) -> AsyncGenerator[None]:
-        """Hold the lease of a run within the block; do nothing if the name is empty.
+        """Hold the lease of a run within the block. If the name is empty, there is no run.
 
         Raises:
             RunInUseError: Another process, or another stream of this one, works on the run.
@@ -263,7 +235,7 @@ class Recorder:
         try:
             await asyncio.shield(holding)
         except asyncio.CancelledError:
-            # The run may be held all the same.
+            # The journal may have given the lease in spite of the cancellation.
             with contextlib.suppress(JournalError):
                 await _in_spite_of_cancellation(holding)
                 await self.journal.release(run)
@@ -271,15 +243,15 @@ class Recorder:
         try:
             yield
         finally:
-            # A journal that is closed already has released everything.
+            # If the journal is closed already, the lease has ended.
             with contextlib.suppress(JournalError):
                 await self.journal.release(run)
 
     def _record_of(self, submission: Submission) -> SubmissionRecord:
         job = submission.job
         stored = msgspec.json.encode(job)
-        # Of the stored job, so that an input has the digest of its copy from the journal: 1 and 1.0
-        # are equal.
+        # The digest is computed from the decoded job, so that the same job, read from the journal
+        # later, has the same digest: 1 in a field for fractions becomes 1.0.
         payload = msgspec.json.decode(stored, type=type(job)).payload()
         return SubmissionRecord(
             id=submission.id,
@@ -295,46 +267,10 @@ class Recorder:
             changed_at=self._unix(),
         )
 
-    async def _beat(self, limiter: Limiter) -> None:
-        loop = asyncio.get_running_loop()
-        beats, shared_at, pause = 0, loop.time(), HEARTBEAT
-        while True:
-            await asyncio.sleep(pause)
-            silent = loop.time() - shared_at > SILENCE
-            try:
-                peers = await self.journal.heartbeat()
-                if silent and not peers.aware:
-                    # Others have taken the share of this client in the meantime.
-                    pause = JOINING
-                    continue
-                if pause == JOINING:
-                    await asyncio.sleep(ARRIVING)
-                beats, shared_at, pause = beats + 1, loop.time(), HEARTBEAT
-                self._divide(limiter, peers.count)
-                if beats % round(DURATIONS_EVERY / HEARTBEAT) == 0:
-                    await self._save_durations()
-                continue
-            except JournalError as error:
-                logger.error("no heartbeat in the journal: %s", error)  # noqa: TRY400 (no bug)
-            except Exception:
-                logger.exception("bug in the heartbeat of the journal; it continues")
-            # Polling continues without the journal.
-            shared_at, pause = loop.time(), HEARTBEAT
-            self._divide(limiter, self._share)
-
-    def _divide(self, limiter: Limiter, count: int) -> None:
-        """Use one part in `count` of the account's rate."""
-        if not isinstance(limiter, LocalLimiter):
-            return
-        limiter.share(count, self, limiter.now() + SILENCE)
-        if count == self._share:
-            return
-        self._share = count
-        logger.warning(
-            "%d live clients use this account: this one sends %.3g requests per second",
-            count,
-            limiter.rate,
-        )
+    async def _after_heartbeat(self) -> None:
+        self._heartbeats += 1
+        if self._heartbeats % DURATIONS_EVERY == 0:
+            await self._save_durations()
 
     async def _save_durations(self) -> None:
         data = self._durations.to_json()
@@ -384,7 +320,7 @@ def outcome_in(task: TaskRecord) -> Outcome:
 
 
 def unknown_outcome(record: SubmissionRecord) -> CreateOutcomeUnknownError:
-    """Return the error for a stored submission in the state ``unknown``."""
+    """Return the error of a stored submission whose outcome is unknown."""
     cause = record.error or "the process ended before the reply arrived"
     return CreateOutcomeUnknownError(cause, record.kind, record.job, record.id)
 
@@ -411,8 +347,8 @@ def digest_of(kind: str, payload: dict[str, Any]) -> str:
 async def _claimed(
     journal: Journal, submission: Submission, record: SubmissionRecord
 ) -> SubmissionRecord:
-    # A cancelled claim may be stored all the same. If its end was not recorded then, everyone with
-    # the same key would wait for it until the client is closed.
+    # The journal may store a claim in spite of a cancellation. Without an end of this submission,
+    # all other creates with the same key would wait until the client is closed.
     claiming = asyncio.ensure_future(journal.claim(record))
     try:
         return await asyncio.shield(claiming)
@@ -423,7 +359,7 @@ async def _claimed(
 
 
 async def _in_spite_of_cancellation(work: asyncio.Future[T]) -> T:
-    """Await `work` to its end. A cancellation of the caller is ignored, because `work` is short."""
+    """Wait until `work` has ended. Ignore cancellations of the caller, because `work` is short."""
     while not work.done():
         try:
             await asyncio.wait([work])
