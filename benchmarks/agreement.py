@@ -5,14 +5,15 @@
 
 What is measured: the delay of each task, in the client and in the simulation.
 
-How: the tasks are a set of `benchmarks.schedule`, with log-normal durations and the load p200: a
-poller that checks every task every 15 s would need twice the request budget. Each task is created
-on the sandbox at its own time. One untrained `SunoClient` polls them with 15 requests a second.
+How: `benchmarks.schedule` draws the tasks, with log-normal durations and the load p200: a poller
+that checks every task every 15 s would need twice the request budget. Each task is created on the
+sandbox at its own time. One untrained `SunoClient` polls them with 15 requests a second.
 Replies take as long as in the simulation. Tasks that never finish are polled until all others have
 ended.
 
-What it does not show: failed requests, 429s, and the network delay before a request arrives. One
-set is one sample, so small differences mean little: the check allows 10 % between the means.
+What it does not show: failed requests, 429s, and the network delay before a request arrives. The
+tasks are a single random sample, so small differences mean little: the check allows 10 % between
+the means.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ TOLERANCE = 0.1
 
 
 async def poll(tasks: TaskSet) -> tuple[list[float], int]:
-    """Poll `tasks` with the client; return the delays of ended tasks in s, and the requests."""
+    """Poll `tasks`; return the delays of ended tasks in seconds, and the number of requests."""
     delays: list[float] = []
     async with (
         Sandbox(seed=1, failure_share=0.0, faults=Faults(latency_out=REPLY_DELAY)) as sandbox,
@@ -75,7 +76,7 @@ async def poll(tasks: TaskSet) -> tuple[list[float], int]:
 
 
 def main() -> None:
-    """Run both, and print and write the figures; exit with 1 if the mean delays disagree."""
+    """Run client and simulation, and report both; exit with 1 if the mean delays disagree."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement")
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -105,7 +105,7 @@ class Ends:
         self.broken = 0
 
     def known(self, task_id: str) -> None:
-        """Record that the contender knows the end of a task."""
+        """Record the delay of a task when the contender learns that the task has ended."""
         self.delays.append(time.time() - self._sandbox.tasks[task_id].ends_at)
 
     def failed(self, error: BaseException) -> None:
@@ -116,7 +116,10 @@ class Ends:
 
 
 class Result(NamedTuple):
-    """One contender on one number of tasks. Delays are in seconds; NaN if no wait got a result."""
+    """What was measured for one contender and one number of tasks.
+
+    Delays are in seconds; they are NaN if no wait got a result.
+    """
 
     tasks: int
     contender: str
@@ -282,7 +285,10 @@ def _seconds(value: float) -> str:
 
 
 def main() -> None:
-    """Measure and print; exit with 1 if a wait failed, unless a loop failed with a 429."""
+    """Measure and print. Exit with 1 if a wait failed.
+
+    For the two loops, waits that fail with a 429 are expected and do not count.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alternatives")
     parser.add_argument("--tasks", type=int, nargs="+", help=f"numbers of tasks (default {SIZES})")
     parser.add_argument("--time-scale", type=float, help=f"default {TIME_SCALE:g}")

@@ -4,8 +4,8 @@
 
 What is measured: microseconds per reply, the best of five series. ``typed`` is the reader of this
 library, which returns a checked `TaskInfo`; ``json_loads`` only parses the text. The replies are of
-a running task, of a finished one with two songs, and of a finished one with a field of the wrong
-type, which the reader has to drop (``salvaged``).
+a running task, of a finished task with two songs, and of a finished task with a field of the wrong
+type (``salvaged``). The reader drops such a field.
 
 What it does not show: reading the body from a socket (see `benchmarks.cost`).
 """

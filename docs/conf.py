@@ -19,7 +19,7 @@ myst_heading_anchors = 3
 default_role = "py:obj"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-# Attributes as a list of fields: msgspec's structs have a descriptor for each of them as well.
+# List attributes as fields. As separate entries, they would repeat the descriptors of msgspec.
 napoleon_use_ivar = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -139,8 +139,8 @@ class GenerateMusic(_Music, frozen=True):
     """Create a song.
 
     In simple mode, the prompt describes the song. In custom mode, the title, tags and lyrics
-    describe it. The API does not document the length limits: public code that calls the API uses
-    them.
+    describe it. The API does not document the length limits. They come from public code that calls
+    the API.
 
     Attributes:
         prompt: A description of the song; may be positional. Simple mode requires it.

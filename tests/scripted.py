@@ -55,7 +55,7 @@ class Server:
 
     Attributes:
         answer: Function that returns the reply to a request, or raises the error of the exchange.
-        delay: Seconds from sending a request to its arrival, and again from there to its reply.
+        delay: Seconds until a request arrives. The reply takes as long again.
         created: The ids of the created tasks, by the prompt of their job.
         requests: The virtual time and the path of each request, in the order of their arrival.
     """

@@ -64,7 +64,8 @@ class Inspection:
         done, integral, unseen = self.tables(ages)
         grid = np.arange(ages, dtype=np.float64) * self.step
         best = np.zeros((rows, ages))
-        # Before the deadline, an age that is too late for another check cannot be part of a plan.
+        # A check before the deadline needs a later check. The cost stays infinite if none fits into
+        # the grid.
         best[:, : self.last] = np.inf
         after = np.zeros((rows, self.last), dtype=np.intp)
         every = np.arange(rows, dtype=np.intp)

@@ -32,7 +32,7 @@ KNOTS = 80
 
 def polished(prices: Floats, inspection: Inspection, n: int, rate: float) -> Floats:
     """Return improved prices for every second, for `n` tasks created at `rate` per second."""
-    # Later requests are free.
+    # Requests after `end` are free.
     paid = np.flatnonzero(prices > 0)
     end = 60 + max(math.ceil(n / rate), int(paid[-1]) if len(paid) else 0)
     prices = np.append(prices, np.zeros(end))[:end]
@@ -76,7 +76,7 @@ def _next(
 ) -> Floats:
     """Return the prices with the highest value on the tangents, within `width` of the best."""
     uses = np.stack([use for _, _, use in cuts])
-    # Each tangent is an upper limit of a value: z - use p <= cost without charges.
+    # Each tangent limits the value z of a sampled task: z - use p <= cost without charges.
     values = np.eye(SAMPLE)[[k for k, _, _ in cuts]]
     found, _ = least(
         np.concatenate((budget, np.full(SAMPLE, -weight))),

@@ -79,7 +79,9 @@ class Timers:
 
 
 class Clairvoyant:
-    """Checks each task once, when it ends; endless tasks at the deadline, after all others.
+    """Checks each task once: when it ends, but not before the shortest interval has passed.
+
+    Endless tasks are checked at the deadline, after all others.
 
     The order among ended tasks does not matter: any order without idle slots gives the same sum of
     delays.
@@ -91,12 +93,12 @@ class Clairvoyant:
         self._ready: list[tuple[bool, float, int]] = []
 
     def add(self, task: int, now: float) -> None:
-        """Store the time at which a task ends."""
+        """Store the time at which a task is to be checked."""
         duration = min(max(self._tasks.durations[task], FLOOR), DEADLINE)
         heapq.heappush(self._future, (now + duration, task))
 
     def next_due(self) -> float | None:
-        """Return the time of the next end."""
+        """Return the time of the next check."""
         if self._ready:
             return self._ready[0][1]
         return self._future[0][0] if self._future else None
@@ -126,8 +128,8 @@ class Scheduled:
 
     Attributes:
         schedule: The schedule.
-        lessons: By the index of a task, the durations by kind that the schedule learns just before
-            it gets this task.
+        lessons: What the schedule learns just before it gets a task. The key is the index of this
+            task; the value is a list of kinds, each with its durations.
     """
 
     def __init__(self, tasks: TaskSet, schedule: Schedule[Watched], learner: Learner) -> None:

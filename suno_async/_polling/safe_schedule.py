@@ -122,8 +122,8 @@ class SafeSchedule(Generic[E]):
         """Replace the schedule with a new, empty schedule, and return True.
 
         Return False, and replace nothing, if earlier restarts did not help: no poll was handled
-        since the last restart, or there were `MOST_RESTARTS` within `RESTART_SPAN` seconds. The
-        call after that restarts again.
+        since the last restart, or there were `MOST_RESTARTS` within `RESTART_SPAN` seconds. After
+        a call that returned False, the next call replaces the schedule again.
         """
         restarts = self._restarts
         too_many = len(restarts) == MOST_RESTARTS and now - restarts[0] < RESTART_SPAN

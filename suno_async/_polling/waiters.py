@@ -62,7 +62,7 @@ class Watched(Entry, eq=False, gc=False):
 
 
 class FutureWaiter:
-    """One await of one task.
+    """One wait for one task.
 
     A client may have a hundred thousand waits, so each wait is only a future.
     """
@@ -149,7 +149,7 @@ class WatchList:
         self._entries[entry.task_id] = entry
 
     def remove(self, task_id: str, watcher: Watcher) -> None:
-        """Remove a waiter. Remove the entry with its last waiter."""
+        """Remove a waiter. If the entry has no other waiter, remove the entry, too."""
         entry = self._entries.get(task_id)
         if entry is None:
             return

@@ -35,10 +35,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     rerank_every: Seconds = 0.25
 
     #: If more cohorts than this are due, urgencies are calculated again proportionally less often,
-    #: so that the cost of a decision stays the same. With that many due tasks, it has no visible
-    #: effect that an urgency is half a second old. With a million tasks, a decision costs 20 % less
-    #: at half of this value and 50 % more at twice this value. In both cases, each mean delay of
-    #: the benchmark changes by less than 0.1 %.
+    #: so that the cost of a decision stays the same. With that many due tasks, urgencies that are
+    #: half a second old have no visible effect. With a million tasks, a decision costs 20 % less at
+    #: half of this value and 50 % more at twice this value. In both cases, each mean delay of the
+    #: benchmark changes by less than 0.1 %.
     rerank_most: int = 200
 
     #: The waiting that a later request is assumed to save when the due tasks are ordered. A
@@ -50,8 +50,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     interactive_weight: float = 50.0
 
     #: While both classes have due tasks, one of this many requests goes to a bulk task, so that
-    #: interactive tasks cannot starve bulk tasks. Checks at a time that the caller planned get the
-    #: same share of all requests. The value is a judgement.
+    #: interactive tasks cannot starve bulk tasks. Retries for which the caller set the time (`at`
+    #: of `Schedule.retry`) get the same share of all requests. The value is a judgement.
     bulk_share: int = 4
 
     #: After this time without a check, impatience adds 1 to the urgency of a task. That equals the

@@ -139,7 +139,7 @@ class Account:
 
 
 def _drop(account: Account) -> None:
-    """Do nothing. Until the timer calls this, it keeps a reference to the account."""
+    """Do nothing. The timer that calls this keeps a reference to the account until then."""
 
 
 _accounts: weakref.WeakKeyDictionary[

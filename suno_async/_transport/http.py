@@ -243,7 +243,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _translate(error: Exception, host: str) -> SunoError:
     """Translate an aiohttp error. `NotSentError` means that the server saw nothing.
 
-    Only a connector error proves that. A trace hook that was not called does not.
+    Only a connector error counts as proof. A trace hook that was not called proves nothing.
     """
     what = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):

@@ -83,7 +83,10 @@ def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def log_on_stderr() -> Generator[None]:
-    """Print the log of the library on stderr within the block. The first level is WARNING."""
+    """Print the log of the library on stderr within the block.
+
+    The level is WARNING until `set_verbosity` changes it.
+    """
     quiet, verbose = _quiet.set(False), _verbose.set(0)
     before = _logger.level
     handler = _Stderr()

@@ -364,7 +364,10 @@ def _unread(content: aiohttp.StreamReader) -> list[bytes]:
 
 
 def _retrieve(writing: asyncio.Task[None]) -> None:
-    """Retrieve the error of a write. A cancelled download does not await its last write."""
+    """Retrieve the error of a write, so that asyncio does not report it as never retrieved.
+
+    A cancelled download does not await its last write.
+    """
     if not writing.cancelled():
         writing.exception()
 

@@ -87,9 +87,10 @@ class PlannedFile(NamedTuple):
 
 
 class _File(NamedTuple):
-    """The values for a name.
+    """A file, and the values for the fields of a template.
 
-    `number` is None if it is unknown. `track` is None if the file does not belong to a song.
+    `number` is the value of ``{index}``; None if it is unknown. `track` is None if the file does
+    not belong to a song.
     """
 
     url: str

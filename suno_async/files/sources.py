@@ -30,7 +30,8 @@ class FileSource(NamedTuple):
         name: The name for the saved file, relative to the directory. ``/`` separates directories.
         media: What the file must contain; None accepts audio, images and videos.
         task_id: The task that made the file; empty if unknown.
-        find: Returns the URL of the file in a new record of the task; None if unknown.
+        find: Returns the URL of the file in a new record of the task, or None if the record does
+            not contain the file. If the source is a single URL, `find` itself is None.
         identity: Two sources with the same identity are the same file.
         track: The song that the file belongs to; None if there is none.
         info: The record of the task; None if unknown.

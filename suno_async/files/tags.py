@@ -66,8 +66,9 @@ def require_mutagen() -> None:
 def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = None) -> Tags:
     """Return the tags for the file of a song, or of another result of a task.
 
-    The lyrics are those in the input of the job. If it has none, they are `Track.prompt`, unless
-    the job is an instrumental or has the same text as its prompt.
+    The lyrics are those in the input of the job. If the input has no lyrics, they are
+    `Track.prompt`. They are empty if the job is an instrumental without lyrics, or if
+    `Track.prompt` only repeats the prompt in the input.
     """
     given = {} if info is None else info.param.input
     lyrics = _text(given.get("lyrics"))

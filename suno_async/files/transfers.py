@@ -59,7 +59,8 @@ class Transfers:
             name: Identifies the file in the log. It must not contain a secret.
 
         Raises:
-            AttemptFailedError: The last attempt failed, or an error does not allow another one.
+            AttemptFailedError: The last attempt failed, or an attempt failed with an error that is
+                not retryable.
         """
         async with self._slots:
             pause = PAUSE

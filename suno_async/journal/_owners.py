@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-#: The `error` of a submission whose owner died, in the state ``planned`` and in ``sending``.
+#: The `error` of a submission whose owner died: `NOT_SENT` if its state was ``planned``, `UNKNOWN`
+#: if its state was ``sending``.
 NOT_SENT = "the process ended before it sent the request"
 UNKNOWN = "the process ended before it recorded the reply"
 
@@ -109,7 +110,9 @@ class Owner:
         self.sweep(connection)
 
     def renew(self, connection: sqlite3.Connection) -> None:
-        """Extend the lease if a sixth of it has passed. The writer calls this in each transaction.
+        """Extend the lease of this owner if a sixth of it has passed.
+
+        The writer calls this in each transaction.
 
         If this owner was removed because its process was suspended for too long, it joins again. It
         also takes back the leases of its runs, except those that another owner took in the
@@ -220,7 +223,7 @@ class Owner:
         return found
 
     def heartbeat(self, connection: sqlite3.Connection) -> Peers:
-        """Extend the lease and return the live owners of the account. See `Journal.heartbeat`."""
+        """Extend the lease of this owner. See `Journal.heartbeat`."""
         account = self.require()
         self.sweep(connection)
         now = self.clock()

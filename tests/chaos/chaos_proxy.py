@@ -96,9 +96,9 @@ class ChaosProxy:
         url: The server to forward to.
         seed: Seed of all random draws.
         breaks: Share of the exchanges in which the connection breaks. A third of these break before
-            the request is received; which ones depends on the number of the connection and of the
-            exchange on this connection. The others depend on the request and on how often it was
-            sent before.
+            the request is received. These are chosen by the number of the connection and of the
+            exchange on this connection. The others are chosen by the request and by how often it
+            was sent before.
         refusals: By code, the share of the POSTs that the proxy itself refuses, as the API would.
         retry_after: Value of a refusal's Retry-After, in seconds.
         stall: Seconds for which a connection that stalls stays open.
@@ -206,7 +206,10 @@ class ChaosProxy:
                 end.close(how)
 
     async def _exchanges(self, client: _End, number: int, ends: list[_End]) -> How:
-        """Forward exchanges until one breaks; return how. Add each new connection to `ends`."""
+        """Forward exchanges until one breaks, and return how it broke.
+
+        Add the connection to the server to `ends`.
+        """
         server, idle, turn = None, None, 0
         while True:
             turn += 1

@@ -73,7 +73,10 @@ async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subp
 
 
 def environment(sandbox: Sandbox | None) -> dict[str, str]:
-    """Return this process's environment with the variables of a sandbox; None: without a key."""
+    """Return this process's environment with the variables of a sandbox, and with no other key.
+
+    With None, the environment contains no key.
+    """
     mine = {} if sandbox is None else {"SUNO_API_KEY": sandbox.key, "SUNO_BASE_URL": sandbox.url}
     rest = {name: value for name, value in os.environ.items() if "_API_KEY" not in name}
     return {**rest, "COLUMNS": "80", **mine}

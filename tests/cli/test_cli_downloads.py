@@ -100,7 +100,7 @@ def row(task_id: str, url: str) -> str:
 
 
 def login_page(name: str, seconds: float) -> bytes:
-    """Return a login page instead of the song with this name and length in seconds."""
+    """Return a login page. This function replaces the one that makes songs in the sandbox."""
     return f"<html>log in for {name}, {seconds} s</html>".encode()
 
 

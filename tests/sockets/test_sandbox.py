@@ -96,7 +96,7 @@ async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
-    """An order refuses nothing after its number of seconds."""
+    """An order with a number of seconds refuses all requests in this time, and none later."""
     sandbox.refuse(500, count=None, seconds=0.0)
     assert await caller.code() == 200
     sandbox.refuse(500, count=None, seconds=1e9)
@@ -112,7 +112,7 @@ async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) 
 
 
 async def test_refusals_count_against_the_rate() -> None:
-    """A request above the rate limit gets its 429, and does not use up an order."""
+    """A refused request counts against the rate limit; a 429 does not use up an order."""
     async with Sandbox(rate_limit=1) as sandbox, aiohttp.ClientSession() as http:
         caller = Caller(sandbox, http)
         order = sandbox.refuse(404, count=2)
@@ -147,7 +147,7 @@ async def test_credits_add_up(sandbox: Sandbox, caller: Caller) -> None:
 
 
 def test_reserved_credits() -> None:
-    """A price is charged at once, and a refund is added at its own time, not earlier."""
+    """A price is charged at once; a refund is added at the time given for it, not earlier."""
     accounts = Accounts({"key": 20.0})
     accounts.charge("key", 100.0, 12.0)
     accounts.refund("key", 110.0, 12.0)

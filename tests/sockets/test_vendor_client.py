@@ -233,7 +233,7 @@ async def test_separation_names_its_own_model(vendor: Vendor) -> None:
 
 
 async def test_whole_seconds() -> None:
-    """At real speed all times of a record are integers, and the duration is their difference."""
+    """At real speed all times are integers, and the duration is the end minus the creation."""
     async with Sandbox(failure_share=0.0) as sandbox, aiohttp.ClientSession() as http:
         ended, running = sandbox.add_tasks(
             2, created_ago=99.7, spread=0.4, durations=[86.3, 1_000_000.0]

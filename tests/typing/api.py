@@ -95,7 +95,7 @@ def show(event: DownloadProgress) -> None:
 
 
 def failed_downloads(error: DownloadsFailedError) -> None:
-    """The error has the error of each failed download and the path of each complete file."""
+    """The exception has the error of each failed download and the path of each complete file."""
     assert_type(error.errors, tuple[DownloadError, ...])
     assert_type(error.paths, tuple[Path, ...])
 
@@ -154,7 +154,7 @@ def outcome_by_match(outcome: Outcome) -> str:
 
 
 def outcome_result(outcome: Outcome) -> TaskInfo:
-    """``result()`` returns the record or raises; ``ok`` is for counting."""
+    """``result()`` returns the record or raises; ``ok`` is a plain bool."""
     assert_type(outcome.ok, bool)
     return outcome.result()
 
@@ -185,7 +185,7 @@ def job_outcome_by_match(outcome: JobOutcome) -> str:
 
 
 def job_outcome_by_class(outcome: JobOutcome) -> Outcome:
-    """``isinstance`` narrows the outcome of a job, which is also the outcome of a task."""
+    """``isinstance`` narrows a `JobOutcome`. A `JobOutcome` is also accepted as an `Outcome`."""
     if isinstance(outcome, JobFailure):
         assert_type(outcome.error, SunoError)
     else:
@@ -352,7 +352,7 @@ def extras(job: GenerateMusic) -> dict[str, Any]:
 
 
 async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -> None:
-    """Every kind of outcome can be converted to records, and any source of outcomes exported."""
+    """Every outcome can be converted to records, and every source of outcomes can be exported."""
     assert_type(result_record(outcome), ResultRecord)
     assert_type(track_records(job_outcome), list[TrackRecord])
     jobs = [GenerateMusic("slow piano")]

@@ -32,7 +32,7 @@ def test_random_scenarios(first: int) -> None:
 
 
 def retries_everything(_self: Submission, _error: SunoError) -> bool:
-    """Replace `Submission.may_retry`."""
+    """Replace `Submission.may_retry` by a method that allows every retry."""
     return True
 
 

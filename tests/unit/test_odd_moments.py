@@ -132,7 +132,7 @@ async def test_a_source_that_is_cancelled_from_inside() -> None:
 
 @pytest.mark.parametrize("where", ["client", "on_creation", "on_submission"])
 async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
-    """A `CancelledError` in a callback counts as an error of the callback, and the stream ends."""
+    """A callback that raises `CancelledError` ends its stream; one of the client does not."""
     server = Server(delay=0.01)
     of_client = cancelled if where == "client" else None
     options: dict[str, Any] = {} if where == "client" else {where: cancelled}
@@ -197,7 +197,7 @@ def test_a_source_that_swallows_its_cancellation() -> None:
 
 
 def test_estimates_at_once() -> None:
-    """Two concurrent estimates find the existing endpoint, even if the second is answered first."""
+    """Two concurrent estimates both find the endpoint that works, in any order of the replies."""
     slow = [2.0, 0.0]
 
     class Slow(Server):
@@ -242,7 +242,7 @@ def test_no_connection_after_a_pause() -> None:
 
 
 def test_a_client_that_follows_respects_the_budget() -> None:
-    """A pause and recent requests still count for a client that is opened after the first one."""
+    """The pause and the requests of a closed client still count for a client opened after it."""
     server = Server()
 
     async def main() -> None:

@@ -74,7 +74,7 @@ def test_overwrite(tmp_path: Path) -> None:
 
 
 def test_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a file system without hard links, a file is saved, too, and an existing file is kept."""
+    """Without hard links, a new file is still saved, and an existing file is still kept."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "no links")
@@ -133,7 +133,7 @@ def test_bad_encodings(tmp_path: Path) -> None:
 
 
 def test_bomb(tmp_path: Path) -> None:
-    """A body that decompresses to more than `max_bytes` raises, and the file stays within it."""
+    """A body that decompresses to more than `max_bytes` raises; the file never gets larger."""
     part = Part(tmp_path, "any", 3_000_000)
     part.restart("gzip", None)
     with pytest.raises(PartError, match="max_bytes"):

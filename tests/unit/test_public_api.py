@@ -103,7 +103,7 @@ def test_run_times_out(timeout: float, *, created: bool) -> None:
 
 
 def test_run_keeps_other_timeouts_apart() -> None:
-    """`run` does not take a `TimeoutError` of the create for the end of its own timeout."""
+    """`run` raises the `RequestTimeoutError` of a create, although it is a `TimeoutError`."""
     server = Jobs(1.0)
 
     def lose(_: Request) -> Reply:

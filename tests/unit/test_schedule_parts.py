@@ -116,7 +116,7 @@ def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
 
 
 def test_lazy_heaps_that_share_numbers() -> None:
-    """An item that is pushed to another heap with the same numbers leaves the first heap."""
+    """If two heaps share a counter, an item that is pushed to the second leaves the first."""
     numbers = itertools.count()
     one, other, item = LazyHeap[Item](numbers), LazyHeap[Item](numbers), Item()
     one.push(item, 1.0)
@@ -137,7 +137,7 @@ def test_fair_share() -> None:
 
 
 def test_frame_gives_up() -> None:
-    """A wait ends some intervals after the task's deadline, or after its start if that is later."""
+    """A wait ends some intervals after the deadline; later if the task was already past it."""
     frame = Frame(PollPolicy(deadline=200.0))
     young = Entry("t", added_at=50.0, created_at=40.0)
     old = Entry("t", added_at=1000.0, created_at=0.0)
