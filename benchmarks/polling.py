@@ -109,13 +109,13 @@ async def _probe(
     polls = sandbox.tasks[task.id].polls
     return {
         "create_took_ms": round((created - asked) * 1000, 1),
-        # At least one interval after the creation; more if few such jobs end so early.
+        # At least one interval. The schedule waits longer if few jobs of this kind end so early.
         "await_first_check_s": round(polls[0] - created, 2) if polls else math.inf,
     }
 
 
 class _Watch:
-    """Record the longest stall of the event loop and the most asyncio tasks in it."""
+    """Record the longest stall of the event loop, and the highest number of asyncio tasks."""
 
     def __init__(self) -> None:
         self.longest = 0.0

@@ -276,8 +276,8 @@ class Pipeline:
         stream: Creates the jobs.
         max_pending: Limit for the inputs that were read and whose outcomes the consumer has not
             taken yet.
-        timeout: Seconds per task, from the start of the wait right after the create; None waits
-            until the policy's deadline.
+        timeout: Seconds to wait for each task after its create; None waits until the policy's
+            deadline.
         run: The name of the run in the journal; empty without a run.
     """
 

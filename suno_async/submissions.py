@@ -5,7 +5,7 @@ The states and their transitions::
     planned ──► sending ──► created     the server accepted it and returned a task id
        ▲           │   ├──► refused     the server replied that it did not accept it
        └───────────┤   └──► unknown     it may or may not have been accepted: never sent again
-    (429, 455,     └──────► not sent    the server did not see it, and it is not sent again
+    (429, 455,     └──────► not sent    the server did not accept it, and it is not sent again
      no connection)
 
 A create costs credits, and the API has no idempotency key. So only a planned create may be sent.
@@ -39,8 +39,9 @@ class SubmissionState(enum.StrEnum):
     """The state of a create.
 
     ``planned`` → ``sending`` → ``created``, ``refused`` or ``unknown``. A request that the server
-    did not accept for now (429, 455, no connection) is ``planned`` again. A create that was never
-    sent ends as ``not_sent``.
+    did not accept for now (429, 455, no connection) is ``planned`` again. A planned create that
+    is not sent again ends as ``refused`` if its last error is a reply of the server, and as
+    ``not_sent`` otherwise.
     """
 
     PLANNED = "planned"

@@ -3,9 +3,9 @@
 python -m tests.fuzz_streams --seconds N [--seed S]
 
 Each seed is one scenario in virtual time. A client of a server with random replies runs one stream,
-and also creates single songs and personas. The stream ends, is cancelled, or the client is closed.
-After a failure, the program prints the seed, and ends with exit code 1. `make test` runs the same
-check on fixed seeds.
+and also creates single songs and personas. The scenario waits for the end of the stream, cancels
+the stream, or closes the client. After a failure, the program prints the seed, and ends with exit
+code 1. `make test` runs the same check on fixed seeds.
 """
 
 from __future__ import annotations
@@ -135,13 +135,13 @@ def creates(request: Request) -> bool:
 
 
 def name_of(request: Request) -> str:
-    """Return the name that the scenario gave to a job or to a persona."""
+    """Return the name of the job or persona that a request creates."""
     body = json.loads(request.body or b"")
     return str(body["input"]["prompt"] if "input" in body else body["name"])
 
 
 def name_in(job: Any) -> str:  # noqa: ANN401 (a job or a persona)
-    """Return the same name from a job or a persona."""
+    """Return the name that the scenario gave to a job or a persona."""
     return str(job.name if isinstance(job, GeneratePersona) else job.prompt)
 
 
@@ -177,21 +177,21 @@ class Scenario:
         await asyncio.sleep(self.draw.choice([0, self.draw.uniform(0, longest)]))
 
     async def report(self, creation: Creation | PersonaCreation) -> None:
-        """Take the place of the `on_creation` of the client."""
+        """Record a creation, and sometimes raise: the `on_creation` of the client."""
         self.reported.append(creation)
         await self.pause(2)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def note(self, creation: Creation) -> None:
-        """Take the place of the `on_creation` of the stream."""
+        """Count a creation, and sometimes raise: the `on_creation` of the stream."""
         self.known[creation.index] += 1
         await self.pause(1)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def change(self, submission: Submission) -> None:
-        """Take the place of the `on_submission` of the stream."""
+        """Check the state, and sometimes raise: the `on_submission` of the stream."""
         assert submission.state in {SubmissionState.SENDING, SubmissionState.PLANNED}
         await self.pause(1)
         if self.draw.random() < self.fails / 2:
@@ -346,7 +346,7 @@ async def within(work: Awaitable[Any]) -> Any:  # noqa: ANN401 (whatever it retu
 
 
 def find(seed: int) -> str | None:
-    """Run the scenario of a seed; describe the failure, or return None."""
+    """Run the scenario of a seed; return a description of its failure, or None."""
     try:
         run_virtual(Scenario(seed).run())
     except Exception:  # noqa: BLE001 (every exception is a failure)

@@ -33,7 +33,7 @@ class Clock:
 
 
 class FakeHost(Host):
-    """A process on a machine, each with a chosen id.
+    """A simulated process. The test chooses its id and the id of its machine.
 
     Attributes:
         dead: Ids of the processes that have ended.
@@ -47,7 +47,7 @@ class FakeHost(Host):
         self.pid = pid
 
     def ended(self, machine: str, pid: int) -> bool:
-        """Return whether the process is in `dead` and runs on the machine of this process."""
+        """Return whether `pid` is in `dead` and `machine` is the machine of this object."""
         return machine == self.machine and pid in self.dead
 
 

@@ -42,7 +42,7 @@ ONCE = PollPolicy(interval=3600.0, max_interval=3600.0, deadline=None)
 YOUNG = 600.0
 DAYS = 10 * 86_400.0
 
-#: Number of runs of each kind.
+#: How many times each measurement is repeated.
 TRIES = 2
 
 #: Greatest age and policy of each kind of run, by the suffix of its figures.
@@ -54,12 +54,13 @@ SETTINGS = {
 
 
 def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
-    """Return microseconds per decision in steady virtual time, the growths, and the longest step.
+    """Return the microseconds per steady decision, the growths, and the longest step.
 
-    In a decision, the schedule chooses the next task. Young tasks are measured at every size. Tasks
-    with ages up to ten days, with and without a deadline, are measured at the last size. A growth
-    is a figure at the last size divided by the figure of young tasks at the first size. All tries
-    do the same work, and other processes can only make a step longer. So the lowest value counts.
+    In a decision, the schedule chooses the next task (see `_decide`). Young tasks are measured at
+    every size. Tasks with ages up to ten days, with and without a deadline, are measured at the
+    last size. A growth is a figure at the last size divided by the figure of young tasks at the
+    first size. Each measurement is repeated with the same work, and other processes can only slow
+    it down. So the lowest value counts.
     """
     figures: dict[str, float] = {}
     least, most = sizes[0], sizes[-1]
@@ -76,7 +77,8 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
             figures[f"decision_mean_us{suffix}_{size}"] = min(means) * 1e6
             figures[f"step_worst_ms{suffix}_{size}"] = worst[-1]
         for kind in ("", "_mean"):
-            # Compare with young tasks. A thousand old tasks are soon all checked: a cheap decision.
+            # Do not compare with a thousand old tasks: they are soon all checked, and decisions are
+            # then cheap.
             few = figures[f"decision{kind}_us_{least}"]
             growth = figures[f"decision{kind}_us{suffix}_{most}"] / few
             figures[f"decision_growth{kind}{suffix}"] = growth
@@ -85,12 +87,13 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
 
 
 def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[list[float], float]:
-    """Return the seconds of each steady decision, and of the longest step from the start on.
+    """Return the duration of each steady decision, and of the longest step, in seconds.
 
     A decision handles the replies since the last decision, and calls `pop` and `next_due`. Four of
-    five replies report a running task, which `defer` puts back. After the others, the task has
-    ended or reached its deadline, and a new task is added. Replies take 50 to 250 ms and overtake
-    each other.
+    five replies report a running task, which `defer` puts back. If a reply reports the end of a
+    task, or if a task has reached its deadline, a new task is added instead. Replies take 50 to
+    250 ms and overtake each other. A *steady* decision is one in the second half of the run that
+    returns a task. A *step* is any decision, or the addition of one task at the start.
 
     Times are CPU time of this thread, so the work of other processes does not count. Python's
     garbage collector is off while the tasks are set up, because its pauses then come from creating
@@ -147,11 +150,11 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return the bytes per tracked id and the asyncio tasks, for each way to await many ids.
+    """Return the bytes per tracked id and the number of asyncio tasks, for each way to await ids.
 
-    `tracemalloc` counts the bytes. Memory that the caller needs in any case does not count: the ids
-    and, if each id has an asyncio task of its own, the memory of such a task that awaits a bare
-    future.
+    `tracemalloc` counts the bytes. What the caller needs in any case is not included: the ids, and
+    the asyncio tasks if the caller creates one for each id. The memory of such tasks is measured
+    with tasks that only await a future.
     """
     figures: dict[str, float] = {}
     for name, wait, rate in (
@@ -256,7 +259,7 @@ class _Watch:
         gc.callbacks.append(self._collection)
 
     def lap(self) -> tuple[float, float]:
-        """Return both in milliseconds, since the last call."""
+        """Return both durations since the last call, in milliseconds."""
         laps = self.longest * 1e3, self.longest_collection * 1e3
         self.longest = self.longest_collection = 0.0
         return laps

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-#: Spellings of loopback. This program resolves the names under ``.test``. The name here imitates
-#: public DNS services, whose names contain an address.
+#: Spellings of loopback. This program resolves the names under ``.test``. ``127.0.0.1.nip.test``
+#: imitates the names of public DNS services that resolve to the address in the name.
 SPELLINGS = (
     *("127.0.0.1", "127.1", "0x7f000001", "2130706433", "0177.0.0.1", "0", "0.0.0.0"),  # noqa: S104 (must be refused)
     *("[::1]", "[::ffff:127.0.0.1]", "localhost", "localhost.", "127.0.0.1.nip.test"),

@@ -39,8 +39,8 @@ from suno_async.sandbox import Faults, Sandbox
 if TYPE_CHECKING:
     from suno_async import SubmissionRecord, TaskInfo
 
-#: Least and most seconds from the moment when a worker has opened the journal until it is killed.
-#: The budget of 15 requests per second makes the run last longer than 100 such times.
+#: A worker is killed after a time in this range, in seconds, counted from when it opened the
+#: journal. A run lasts longer than 100 such times, because of the budget of 15 requests per second.
 LIFE = (0.0, 1.1)
 
 
@@ -93,7 +93,10 @@ async def _worker(  # noqa: PLR0913, PLR0917 (what a worker needs)
     how: signal.Signals,
     life: float | None,
 ) -> int:
-    """Run a worker and return its exit code. Signal it after `life` seconds; None: never."""
+    """Run a worker and return its exit code. If `life` is not None, signal it.
+
+    The signal is sent `life` seconds after the worker opened the journal.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.kills.worker", journal, str(directory), str(songs)),
         env=environment,

@@ -4,8 +4,9 @@ What is measured: the relative change of the mean delay and of the requests per 
 compared with the default constants on the same sets. A star marks a change of more than two
 standard errors over the seeds, and "=" a figure that did not change at all.
 
-How: each scenario is a simulation of an untrained schedule with log-normal durations. The load is
-compared with a fixed poller, which checks every task every 15 s.
+How: each scenario is a simulation of an untrained schedule with log-normal durations. The scenarios
+differ in their load, given as a share of what a fixed poller can handle. A fixed poller checks
+every task every 15 s.
 
 p90          90 % of what a fixed poller can handle
 p200         twice what a fixed poller can handle
@@ -43,7 +44,7 @@ class Scenario(NamedTuple):
         name: Heading of its columns.
         arrivals: Name of the arrivals, such as ``p90``.
         interactive: Share of interactive tasks. If there are any, only their delays count.
-        eager: The policy may check more often while the budget is idle.
+        eager: Whether the policy may check more often while the budget is idle.
     """
 
     name: str

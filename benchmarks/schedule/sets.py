@@ -74,7 +74,7 @@ class TaskSet:
         created: Creation time of each task. A policy gets the task at this time.
         durations: Duration of each task; infinite if it never finishes.
         kinds: Kind of job of each task.
-        interactive: Indexes of the tasks that a user awaits one by one.
+        interactive: Indexes of the interactive tasks: a caller awaits each of them separately.
     """
 
     created: list[float]
@@ -96,14 +96,15 @@ class TaskSet:
 def fixed_requests(durations: Durations) -> float:
     """Return the mean requests per task of a fixed poller with enough budget.
 
-    It checks a task at 15, 30, … s until the task has finished, for the last time at the deadline.
+    The poller checks a task at 15, 30, … s until the task has finished. The last check of a task
+    that does not finish is at the deadline.
     """
     rounds = math.ceil(DEADLINE / FLOOR)
     return sum(ENDLESS + (1 - ENDLESS) * (1 - durations.cdf(k * FLOOR)) for k in range(rounds))
 
 
 def arrival_rate(arrivals: str, durations: Durations) -> float:
-    """Return the tasks created per second: infinite for ``once``.
+    """Return the number of tasks created per second; infinite for ``once``.
 
     At ``p90``, checking every task every 15 s would use 90 % of the request rate. At ``d90``, one
     request per task would use 90 % of it.

@@ -202,7 +202,10 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Remove and return an entry planned for now; None if there is none or others go first."""
+        """Remove and return a planned entry whose time has come.
+
+        Return None if there is none, or if it is the turn of an entry in a cohort.
+        """
         due = self._planned.first_key()
         if due is None or due > now:
             return None

@@ -23,7 +23,8 @@ from suno_async._schedule.fifo import Fifo
 if TYPE_CHECKING:
     from suno_async._schedule.inspection import InspectionPlan
 
-#: These replace the number of the span: if the age is unknown, and if it is past the horizon.
+#: A `CohortKey` contains one of these instead of the number of a span: `UNKNOWN` if the age is
+#: unknown, `PAST` if it is past the horizon.
 UNKNOWN: Final = "unknown"
 PAST: Final = "past"
 
@@ -35,8 +36,8 @@ CohortKey = tuple[str, bool, int | str]
 #: belongs there.
 NEAR_END = 256
 
-#: Greatest number of tasks in a cohort of a line, unless it was created with a span. Removing the
-#: discarded tasks of a longer queue would take several milliseconds.
+#: Greatest number of tasks in a cohort that was created in a line. Removing the discarded tasks of
+#: a longer queue would take several milliseconds.
 LINE_PIECE = 8192
 
 
@@ -48,14 +49,16 @@ class Cohort(Generic[E]):
 
     Attributes:
         key: Kind, class and span.
-        number: The `place` of its tasks. It is negative, and every cohort has a different one.
+        number: The `place` of each of its tasks. Every cohort has a different negative number.
         kind: The kind of all its tasks.
         interactive: Whether its tasks are interactive.
-        born: Start of the span in which its tasks were created; None if it was created in a line.
-        ends: When all its tasks are past the deadline; infinity while that is unknown, and minus
-            infinity for tasks past the horizon, if there is a deadline.
+        born: Start of the span in which its tasks were created; None if the cohort was created in
+            a line.
+        ends: When all its tasks are past the deadline: infinity if there is no deadline, or if
+            their age is unknown. Minus infinity if the cohort was created past the horizon and
+            there is a deadline, because the deadline is then the horizon.
         over: When all its tasks are past the horizon. The cohort then moves into their line.
-        place: Number of its valid place in the ranking; None if it has none.
+        place: Number of the cohort's valid place in the ranking; None if it has none.
         head: Its first entry when the ranking last placed it.
         due: When its head is due.
         plan: The plan that `urgency` uses, set by `rank`; None while the head is not due.
@@ -204,7 +207,7 @@ class Cohorts(Generic[E]):
         return None if entry.place is None else self._numbered.get(entry.place)
 
     def competing(self, kind: str) -> list[Cohort[E]]:
-        """Return the cohorts of a kind that compete: of each line, only the first one."""
+        """Return the cohorts of a kind that compete. Of each line, only the first one does."""
         firsts = (line[0] for line in self._lines.values())
         return [each for each in (*self._by_age.values(), *firsts) if each.kind == kind]
 
@@ -224,8 +227,8 @@ class Cohorts(Generic[E]):
     def _last_in_line(self, key: CohortKey) -> Cohort[E] | None:
         line = self._lines.get(key)
         last = None if line is None else line[-1]
-        # A cohort that moved here with its span gets no new entries: its own entries came earlier,
-        # but a new one could become its first.
+        # A cohort that moved here with its span gets no new entries. Otherwise a new entry could
+        # become its first, although the other entries joined the line earlier.
         joined = last is not None and last.born is None
         return last if last is not None and joined and last.size < LINE_PIECE else None
 

@@ -18,8 +18,8 @@ class RequestPrice:
     Attributes:
         follows_load: Whether `adjust` must be called after each request.
         least: A request is sent only if it saves this much, in seconds.
-        future: Seconds of waiting that a later request is assumed to save, when the due tasks are
-            ordered.
+        future: The order of the due tasks is calculated as if every later request saved this many
+            seconds of waiting.
     """
 
     def __init__(self, policy: PollPolicy, tuning: Tuning) -> None:
@@ -34,7 +34,7 @@ class RequestPrice:
     def adjust(self, *, is_idle: bool) -> None:
         """Adjust the price after a request. `is_idle` means that nothing else is due.
 
-        The method is dual ascent on the price of the shared budget.
+        The algorithm is dual ascent on the price of the shared budget.
         """
         tuning = self._tuning
         price = self.least * (1.0 + tuning.eager_gain * (tuning.eager_slack - is_idle))

@@ -100,7 +100,8 @@ class Ranking(Generic[E]):
     def finish_placing(self, now: float) -> None:
         """Place all cohorts that `follow_plans` has not placed yet, if nothing is due.
 
-        The next call may otherwise come too late. While something is due, it comes soon enough.
+        While something is due, the schedule is called again soon, and `follow_plans` places more of
+        them. If nothing is due, the next call could come after one of them has become due.
         """
         if self._unplaced and self.is_idle:
             self._place_some(len(self._unplaced), now)

@@ -15,7 +15,7 @@ OPEN_FOR = 30.0
 
 
 class CircuitBreaker:
-    """Fails requests locally that the server would refuse.
+    """Raises an error instead of sending a request that the server would refuse.
 
     A single 401 or 403 can be a passing fault of the server, so it only makes the key *suspected*.
     The breaker opens when a second request is refused too, if it was sent after the first refusal
@@ -34,7 +34,7 @@ class CircuitBreaker:
         return self._suspected_at is not None
 
     def check(self, now: float, *, spends: bool) -> None:
-        """Raise the expected error if the breaker is open.
+        """Raise the error that the server would return, if the breaker is open for the request.
 
         Args:
             now: The current time.

@@ -28,7 +28,7 @@ class Downloads:
 
     Args:
         suno: The client.
-        files: The options of the downloads. `download` is the directory.
+        files: The options of the downloads. If `files.download` is None, the directory is ``.``.
         overwrite: Replace files that exist.
 
     Attributes:
@@ -103,7 +103,7 @@ class Downloads:
         return self._ended_bytes + sum(got for got, _ in self._active.values())
 
     def note(self, event: DownloadProgress) -> None:
-        """Count an event of a download."""
+        """Update the counts with an event of a download."""
         if not event.done and not event.error:
             self._active[event.path] = (event.received, event.total)
             return

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: The beginning of each row in a results file: of a batch, and of ``poll``.
+#: How each row of a results file begins: first the rows of a batch, then those of ``poll``.
 _ROW_STARTS = (b'{"index": ', b'{"task_id": ')
 
 
@@ -62,7 +62,7 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
 
 
 def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
-    """Return a record for each task that succeeded, with the files in its row of a results file.
+    """Return a record of each task that succeeded, with the files that its row lists.
 
     Args:
         output: The results file.
@@ -140,7 +140,11 @@ def _name_of(file: str) -> str:
 
 @contextlib.contextmanager
 def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
-    """Open a file of an earlier run. A file that does not exist has no lines."""
+    """Yield the lines of an earlier results file; none if it does not exist.
+
+    After the block, an incomplete last row is removed from the file. Without `resume`, a file that
+    is not empty is an error.
+    """
     path = Path(name)
     try:
         if not path.exists() or not path.stat().st_size:
@@ -170,7 +174,7 @@ def new_file(name: str, text: str) -> None:
 def _end_last_line(path: Path) -> None:
     """Remove the last row if it is incomplete. End any other last line with a line break.
 
-    The input or task of an incomplete row gets a new row.
+    The resumed run writes a new row for the input or task of the removed row.
     """
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
@@ -189,7 +193,7 @@ def _end_last_line(path: Path) -> None:
 
 
 def _is_cut_row(line: bytes) -> bool:
-    """Return whether a line is the beginning of an incomplete row."""
+    """Return whether a line begins like a row of a results file, but is not complete JSON."""
     # The user may have given another file by mistake. Nothing must be removed from such a file.
     if not any(line.startswith(start) or start.startswith(line) for start in _ROW_STARTS):
         return False

@@ -121,7 +121,7 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
 
     Args:
         hint: Where the results are, or why the command cannot be resumed.
-        resume: The words of the command that resumes; None if there is none.
+        resume: The words of the command that resumes the interrupted one; None if there is none.
     """
     if json_requested():
         about = {} if resume is None else {"resume": shlex.join(resume)}

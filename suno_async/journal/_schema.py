@@ -25,7 +25,7 @@ RETRY_EVERY = 0.01
 
 
 class Migration(NamedTuple):
-    """One change of the schema. The schema version is its position in `MIGRATIONS` plus 1."""
+    """One change of the schema. Its position in `MIGRATIONS`, plus 1, is the schema version."""
 
     name: str
     statements: tuple[str, ...]

@@ -258,9 +258,9 @@ class LocalLimiter:
                 scope.reschedule(now)
 
     def count_until(self, permit: LocalPermit, when: float, *, has_reply: bool) -> None:
-        """Remove a permit from the window at `when`, unless it leaves the window earlier.
+        """Let a permit leave the window at `when`, unless it leaves the window earlier.
 
-        `when` must never decrease from one call to the next with the same `has_reply`.
+        The values of `when` must never decrease among the calls with the same `has_reply`.
         """
         if when >= permit.counts_until:
             return

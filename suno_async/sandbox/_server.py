@@ -252,8 +252,9 @@ class Sandbox:
     ) -> OrderedRefusal:
         """Refuse the next requests with an error code. Refused requests change no task or credits.
 
-        A request above the rate limit still gets a 429, which does not count as a refusal here. If
-        several orders apply to a request, the oldest order refuses it.
+        Each call adds an *order* to refuse requests. If several orders apply to a request, the
+        oldest one refuses it. A request above the rate limit still gets a 429, which does not count
+        as a refusal of an order.
 
         Args:
             code: Code of the answers, such as 401, 404 or 455.
@@ -278,7 +279,7 @@ class Sandbox:
         return order
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer an API request: first the rate limit, ordered refusals and faults apply."""
+        """Answer an API request, subject to the rate limit, ordered refusals and faults."""
         faults, injector = self.faults, self._injector
         await injector.delay(faults.latency_in)
         now = time.monotonic()

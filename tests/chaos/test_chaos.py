@@ -1,7 +1,7 @@
 """Creates through a proxy that breaks connections: each result says what really happened.
 
-The assertions about safety hold for any seed; `make fuzz` tries other seeds (CHAOS_SEED=N). The
-assertion that every way to break occurs holds only for the fixed seed.
+The assertions about safety hold for any seed; `make fuzz` tries other seeds (CHAOS_SEED=N). For the
+fixed seed, the test also asserts that the proxy breaks connections in every possible way.
 """
 
 from __future__ import annotations
@@ -192,7 +192,8 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
     verdicts = check(ended, sandbox, proxy, retries)
     if SEED != FIXED_SEED:
         return
-    # Every way to break must occur. Otherwise the test would prove less than it says.
+    # The proxy must have broken connections in every possible way. Otherwise the test would prove
+    # less than it says.
     assert {(fate.point, fate.how) for fate in proxy.broken} == set(itertools.product(Point, How))
     assert {fate.extent for fate in proxy.broken} == set(Extent)
     assert proxy.refused.keys() == REFUSALS.keys()

@@ -209,7 +209,7 @@ def test_every_problem_of_every_line() -> None:
 
 
 def test_model_of_a_flat_object_is_the_song_s() -> None:
-    """`model` is the music model in a flat object, and the kind of job next to `input`."""
+    """In a flat object, `model` is the music model; next to `input`, it is the kind of job."""
     wire = {"model": "suno/music-generate", "input": {"model": "v4", "prompt": "y"}}
     lines = [json.dumps({"model": "v5.5", "prompt": "x"}), json.dumps(wire)]
     assert read_inputs(lines) == [
@@ -239,7 +239,7 @@ def test_csv_cells() -> None:
 
 
 def test_csv_problems() -> None:
-    """A bad header hides all later problems; a bad cell names the first line of its record."""
+    """If the header is bad, rows are not checked; errors name the first line of a record."""
     assert problems_of("promt,title,title,z\nx\n") == (
         "line 1: promt: not a field of any input (did you mean prompt?)",
         "line 1: z: not a field of any input",

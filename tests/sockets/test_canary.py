@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def test_canary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """With faults, downloads and the command line, no log, repr, error or file contains the key."""
+    """No log, repr, error or file contains the key, even after faults, downloads and commands."""
     caplog.set_level(logging.DEBUG)
     faults = Faults(error=0.1, reset=0.1, garbage=0.1)
     seen: list[str] = []

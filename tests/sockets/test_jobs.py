@@ -318,7 +318,7 @@ async def test_callbacks(shape: str) -> None:
 
 
 async def test_store_of_the_sandbox(sandbox: Sandbox) -> None:
-    """The sandbox's file storage accepts only announced files, and no request with a key."""
+    """The sandbox's storage requires the presigned URL and its media type, and refuses a key."""
     async with aiohttp.ClientSession() as http:
         ask = http.get(
             f"{sandbox.url}/api/v1/client/files/upload-url",

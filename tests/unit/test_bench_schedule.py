@@ -226,7 +226,7 @@ def test_bound_is_met_where_requests_are_free() -> None:
 
 
 def test_bound_knows_scarcity() -> None:
-    """A higher load raises the bound, and a lower floor lowers it."""
+    """A higher load raises the bound, and a lower floor does not raise it."""
     p90, p200, d90 = (
         mean_delay_bound(draw_set(400, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
         for arrivals in ("p90", "p200", "d90")
@@ -257,7 +257,7 @@ def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -
 
 
 def test_check_compares_like_with_like() -> None:
-    """A point is a ratio of means over the same sets, and a point without a figure fails."""
+    """The figure of a target is a ratio over the same sets; a target without a figure fails."""
     rows = [
         row("trained", 10_000, "p90", "log-normal", 10.2),
         row("fixed", 10_000, "p90", "log-normal", 20.4),

@@ -86,7 +86,7 @@ observations = st.lists(
 def test_no_observation_makes_an_end_certain(
     observed: list[tuple[str, float, float, int]], median: float, *, again: bool
 ) -> None:
-    """After any observations 0 <= F < 1, F never falls, and plans return finite numbers."""
+    """Whatever was observed, 0 <= F < 1, F never falls, and plans return finite numbers."""
     learner = Durations(median)
     for what, since, age, times in observed:
         for _ in range(times):

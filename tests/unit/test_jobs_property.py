@@ -87,7 +87,7 @@ BAD: dict[str, st.SearchStrategy[Any]] = {
     "audio_url": st.sampled_from(["ftp://x", "", "x"]),
 }
 BLANK = st.sampled_from(["", "  ", "\n"])
-# The first three are guesses of the contract. The last two are not fields of the contract.
+# The contract marks the first three fields as guesses. The last two are not in the contract.
 NEVER_BAD = {"loop", "bpm", "key", "extra", "song_duration"}
 
 

@@ -35,7 +35,7 @@ ALLOWED = {
 
 
 async def bring_to(journal: SqliteJournal, state: SubmissionState) -> None:
-    """Claim the submission "s" and bring it to a state. A final state follows ``sending``."""
+    """Claim the submission "s" and bring it to a state; to a final state through ``sending``."""
     await journal.claim(planned("s", key="k"))
     if state is not PLANNED:
         await journal.advance("s", SENDING)

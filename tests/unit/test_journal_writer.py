@@ -49,7 +49,10 @@ class Gate:
 
 
 def record_statements(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
-    """Return a list that collects BEGIN, COMMIT and ROLLBACK once the returned future is done."""
+    """Return a list that collects BEGIN, COMMIT and ROLLBACK, and a future.
+
+    The list collects statements as soon as the future is done.
+    """
     found: list[str] = []
 
     def keep(statement: str) -> None:

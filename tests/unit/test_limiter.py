@@ -153,7 +153,7 @@ def test_a_permit_counts_once() -> None:
 
 
 def test_rate_exceeded() -> None:
-    """A 429 pauses all callers, and cuts the rate by a fifth once per pause until it recovers."""
+    """A 429 pauses all callers and cuts the rate by a fifth, once per pause; the rate recovers."""
 
     async def work() -> None:
         limiter = LocalLimiter()

@@ -94,7 +94,7 @@ def test_policy_rules(wrong: dict[str, Any]) -> None:
 
 
 def test_read_ids() -> None:
-    """Ids are read from text, CSV and JSONL, each once; comments and blank lines are skipped."""
+    """Ids are read from text, CSV and JSONL; duplicates, comments and blank lines are skipped."""
     assert read_ids(["a", "", "# no", "b", "a"]) == ["a", "b"]
     assert read_ids(["title,task_id", "x,1", '"y, z",2']) == ["1", "2"]
     assert read_ids(['{"task_id": "a"}', '{"id": "b"}', '"c"']) == ["a", "b", "c"]

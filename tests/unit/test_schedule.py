@@ -45,7 +45,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]) -> list[float]:
-    """Return when a task is checked, until `running(time)` is false or it gets no more checks."""
+    """Return the times of a task's checks, until `running(time)` is false or no check is left."""
     plan.add(entry, entry.added_at)
     times: list[float] = []
     while (due := plan.next_due()) is not None:
@@ -82,7 +82,7 @@ def test_backoff_intervals_grow() -> None:
 
 
 def test_adaptive_asks_when_it_is_worth_it() -> None:
-    """If jobs take about 200 s, few checks come much earlier, and then one every 15 to 20 s."""
+    """If jobs take about 200 s, few checks come before 175 s; then one comes every 15 to 20 s."""
     durations = Durations()
     for n in range(500):
         durations.ended("song", 0.0, 180.0 + n % 41)
