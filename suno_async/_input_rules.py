@@ -78,7 +78,9 @@ def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, .
 def broken(
     job: msgspec.Struct, fields: Mapping[str, Any], required: Iterable[str]
 ) -> Iterator[str]:
-    """Yield the problems of single fields. `missing` reports required fields without a value.
+    """Yield the problems of each field's value.
+
+    Required fields without a value are skipped, because `missing` reports them.
 
     Args:
         job: The input.

@@ -95,8 +95,9 @@ class SunoClient:
             CRUN_API_KEY. It is only sent to the API host, and never shown.
         base_url: The API host; by default SUNO_BASE_URL, then CRUN_BASE_URL, then
             ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
-        session: An aiohttp session to use for API calls instead of our own. It stays open. Creates
-            then share its kept connections, so `CreateOutcomeUnknownError` becomes more likely.
+        session: An aiohttp session to use for API calls instead of our own. The client does
+            not close it. API calls then use its settings, not `proxy`, `trust_env` and `ssl`.
+            Creates then reuse open connections, so `CreateOutcomeUnknownError` becomes more likely.
             Uploads and downloads do not use it, because they check the addresses of other hosts.
         policy: When to poll a task; by default `PollPolicy()`, scaled by the environment variable
             SUNO_TIME_SCALE if it is set (for a sandbox with a time scale).
@@ -115,7 +116,7 @@ class SunoClient:
             with ``async with``, which opens the journal.
         account: The label of the account in the journal, by default a hash of the key. With a label
             of your own, the key can be replaced and the journal still belongs to the account.
-        rate_limit: Most requests per second, at most 15 (the vendor's limit). Lower it if other
+        rate_limit: Maximum requests per second, at most 15 (the vendor's limit). Lower it if other
             processes use the same key. The lowest value of the account's clients takes effect.
         max_pause: Longest pause of the account in seconds after a 429 or 455, whatever the server
             asks for. The lowest value of the account's clients takes effect.
@@ -123,8 +124,7 @@ class SunoClient:
         retry_for: Seconds for which a direct call or a create is retried. Waiting for the request
             budget counts. If the account is paused for longer, the call raises `RateLimitError` or
             `MaintenanceError` at once.
-        proxy: URL of an HTTP proxy for API calls, uploads and downloads. An injected session has
-            its own proxy for API calls.
+        proxy: URL of an HTTP proxy for API calls, uploads and downloads.
         trust_env: Without `proxy`, take proxies from the environment: HTTPS_PROXY, HTTP_PROXY,
             NO_PROXY.
         ssl: An `ssl.SSLContext` with the certificates to trust, for example those of a private CA.
@@ -212,8 +212,8 @@ class SunoClient:
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and close what this client opened.
 
-        Creates in flight are finished first, which takes at most `request_timeout`. A cancelled
-        close can be completed by another one.
+        Creates in flight are finished first, which takes at most `request_timeout`. If this
+        call is cancelled, call it again to complete the close.
         """
         self._closed = True
         if self._opened is not None:
@@ -242,7 +242,7 @@ class SunoClient:
         Raises:
             TaskFailedError: The job ended in failure.
             TaskTimeoutError: The timeout or the deadline passed; the job continues.
-            SunoError: As by `create`, or the outcome cannot be known for another reason.
+            SunoError: `create` raised it, or the outcome is unknown for another reason.
         """
         loop = asyncio.get_running_loop()
         ends_at = math.inf if timeout is None else loop.time() + timeout
@@ -286,18 +286,18 @@ class SunoClient:
             max_credits: Ask for the price first, and create nothing that costs more.
             dedupe_key: Identifies this create in the journal. If an earlier create with the same
                 key made a task, its handle is returned and nothing is paid, also in another process
-                and after a restart. If the earlier one was refused or not sent, the task is created
-                now.
+                and after a restart. If the earlier create was refused or not sent, the task is
+                created now.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
-            ConfigurationError: `dedupe_key` was given to a client without a journal.
+            ConfigurationError: `dedupe_key` is empty, or the client has no journal.
             InputChangedError: `dedupe_key` was used for another input; nothing was sent.
             CreditLimitError: The job would cost more than `max_credits`; nothing was spent.
             InsufficientCreditsError: Not enough credits. Further creates raise this at once,
                 without a request, for 30 s or until `balance` returns credits. Polling continues.
             CreateOutcomeUnknownError: The create may or may not have been accepted. It was not sent
-                again. With `dedupe_key`, this is raised again until `settle` was called.
+                again. With `dedupe_key`, every later call raises this until you call `settle`.
             JournalError: The journal cannot be written; nothing was sent.
             SunoError: The server refused the request, or it could not be sent.
         """
@@ -387,10 +387,10 @@ class SunoClient:
                 change. By default the key is the position in the source.
             max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
                 The default is about what the budget of one account can poll: 15 requests per
-                second, six or seven for each job, jobs of one to several minutes.
-            timeout: Seconds per task, from its creation, or from the start of this call if an
-                earlier one created it. A task that takes longer yields a `TaskTimeoutError`. None
-                waits until the policy's deadline.
+                second, if a job takes one to several minutes and six or seven requests.
+            timeout: Seconds per task, counted from its creation. For a task that an earlier call
+                created, they are counted from the start of this call. A task that takes longer
+                yields a `TaskTimeoutError`. None waits until the policy's deadline.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
             wait_for_credits: As in `create_many`. Without it, tasks that were created are finished
@@ -401,10 +401,10 @@ class SunoClient:
         Raises:
             ConfigurationError: `max_pending` is not above 0, `run` is empty or was given to a
                 client without a journal, or `key` was given without `run`. While iterating: `key`
-                returned something else than text.
+                returned something other than text.
             InvalidInputError: `max_credits` is below 0.
-            RunInUseError: While iterating: another process, or another stream of this one, works on
-                the run.
+            RunInUseError: While iterating: another process, or another stream in this process,
+                works on the run.
             InputChangedError: While iterating: an input differs from the one that was stored under
                 its key. No further input is read.
             SunoError: While iterating, as by `create_many`.
@@ -467,12 +467,12 @@ class SunoClient:
     async def settle(self, submission_id: str, task_id: str | None) -> None:
         """Store the outcome of an unknown create.
 
-        Find it out from a callback, from the balance or from the vendor's website.
+        Find out the outcome from a callback, from the balance or from the vendor's website.
 
         Args:
             submission_id: `CreateOutcomeUnknownError.submission_id`.
-            task_id: The task that was created. None means that none was created: the same key, or
-                the same run, then creates it again.
+            task_id: The task that was created. None means that no task was created. Then a later
+                call with the same key, or with the same run, creates it.
 
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
@@ -516,8 +516,9 @@ class SunoClient:
         Args:
             task: An id, or a `TaskRef` saved earlier. The client remembers the creation time and
                 the kind of a task that it created.
-            created_at: When the task was created, in Unix seconds. If it is unknown, the task may
-                be polled at once, because the vendor's first interval is meant for new tasks.
+            created_at: When the task was created, in Unix seconds. Ignored if `task` is a
+                `TaskRef`. If the time is unknown, the task may be polled at once, because only new
+                tasks must wait for the first interval.
 
         Raises:
             InvalidInputError: The value cannot be a task id.
@@ -591,8 +592,8 @@ class SunoClient:
         """Download a song's audio, or any result URL, into a file in `directory`.
 
         The file appears under its name only when it is complete. A broken download is resumed.
-        Downloads use other hosts. They use none of the request budget and never contain the key.
-        If the URL of a song has expired, its task is read once to get a new one.
+        The requests go to other hosts. They do not use the request budget, and they never contain
+        the key. If the URL of a song has expired, one status request gets a new URL.
 
         If the same file is being downloaded to the same path already, the call joins that download.
 
@@ -612,7 +613,7 @@ class SunoClient:
                 file. An existing file that is kept does not get them. Needs the extra ``tags``.
             timeout: Seconds for the whole download, without the wait for other downloads; None for
                 no limit.
-            max_bytes: Most bytes of the file.
+            max_bytes: Maximum size of the file in bytes.
 
         Raises:
             InvalidInputError: The template is not valid. Nothing was sent.
@@ -784,7 +785,7 @@ class SunoClient:
         return self._opened.statistics()
 
     def _open_sender(self, account: Account) -> Sender:
-        """Return the object that makes the exchanges. Tests override it."""
+        """Return the object that sends API requests. Tests override this method."""
         return HttpSender(
             account.credentials,
             account.limiter,
@@ -794,7 +795,7 @@ class SunoClient:
         )
 
     def _open_clock(self) -> Clock:
-        """Return the clock. Tests override it."""
+        """Return the clock. Tests override this method."""
         return Clock()
 
     def _runtime(self) -> Runtime:
@@ -876,7 +877,7 @@ class SunoClient:
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:
-        """Return the result of a submission; report it to `on_creation` if it was sent."""
+        """Return the result of a submission; report it to `on_creation` if a request was sent."""
         runtime = self._opened
         job = cast("Input", submission.job)
         creation: Creation
@@ -893,7 +894,7 @@ class SunoClient:
         return creation
 
     async def _conclude_persona(self, submission: Submission) -> None:
-        """Report the result of a persona's submission to `on_creation` if it was sent."""
+        """Report the result of a persona's submission to `on_creation` if a request was sent."""
         job, error = cast("GeneratePersona", submission.job), submission.error
         persona = Persona(submission.task_id, job.name) if error is None else None
         await self._report(submission, PersonaCreation(job, persona, error))
@@ -904,7 +905,7 @@ class SunoClient:
         try:
             await call(self._on_creation, creation)
         except (Exception, asyncio.CancelledError):
-            # Cancelled from inside, or by a close that has waited long enough.
+            # `on_creation` cancelled itself, or a `close` that had waited long enough cancelled it.
             what = submission.task_id or submission.error
             logger.exception("on_creation failed: %s, %s", submission.kind, what)
 

@@ -29,15 +29,15 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         growth: Factor by which the interval grows from one check to the next for ``"backoff"``, and
             after each failed check for both schedules.
         max_interval: Longest interval of ``"backoff"``. ``"adaptive"`` checks a task again after
-            this time, or when the task's age has doubled since its last check, whichever is later.
-            It checks earlier if that is useful, and later if the budget is short.
+            this time, or when the task's age has doubled since its previous check, whichever
+            is later. It checks earlier if that is useful, and later if the budget is short.
         jitter: Largest share of an interval that is added to it at random, so that tasks created
             together are not checked together. It is never subtracted. Only for ``"backoff"``.
         deadline: Age of a task at its last check. If the task still runs then, its waits end with
             `TaskTimeoutError` (vendor's advice: stop after 15 to 20 minutes). None means no limit.
-        min_saving: A request is sent only if it saves this much expected waiting, even if the
-            budget is idle. A smaller value means more requests, and results that arrive a little
-            sooner. Only for ``"adaptive"``.
+        min_saving: A request is sent only if it saves at least this many seconds of expected
+            waiting, even if the budget is idle. A smaller value means more requests, and
+            results that arrive a little sooner. Only for ``"adaptive"``.
         eager: Use the whole budget: while there is budget to spare, check tasks more often than the
             vendor advises, down to `eager_interval`. Only for ``"adaptive"``.
         eager_interval: Replaces `interval` if `eager` is set.
@@ -73,7 +73,7 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def not_found_grace(self) -> float:
-        """A wait ends after 404s for this many seconds. Proportional to `interval`."""
+        """Seconds of repeated 404s after which a wait ends. Proportional to `interval`."""
         return NOT_FOUND_INTERVALS * self.interval
 
     def next_not_found_check(self, since: float, now: float) -> float:

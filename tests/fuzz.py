@@ -61,7 +61,7 @@ class Search(NamedTuple):
 
 
 def searches(seed: int, seconds: float) -> list[Search]:
-    """Return the searches of one round, if `seconds` are left before the end of the program."""
+    """Return the searches of one round. Timed programs get at most `seconds`, but at least 1."""
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (
         *pytest,

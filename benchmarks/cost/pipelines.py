@@ -14,14 +14,15 @@ from suno_async import GenerateMusic, LocalLimiter, PollPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Inputs before memory is traced, and before it is measured for the first time. The client
-#: remembers the last 1,000 tasks that ended. From then on, each new one replaces the oldest one.
+#: Number of inputs before memory is traced, and before it is measured for the first time. The
+#: client remembers the last 1,000 ended tasks. At the first measurement, it already has that many.
+#: After that, each newly ended task replaces the oldest one.
 UNTRACED, EARLY = 200, 1_500
 
-#: Most tasks open at once.
+#: Maximum number of open tasks.
 BOUND = 100
 
-#: The default policy, a thousand times as fast.
+#: The default policy, a thousand times as fast and without a deadline.
 FAST = PollPolicy(deadline=None).scaled(1_000)
 
 
@@ -66,7 +67,8 @@ def _used() -> int:
 class _Limiter(LocalLimiter):
     """A limiter that does not remember when it granted permits.
 
-    `LocalLimiter` remembers the permits of the last ten seconds. Here these are all permits.
+    `LocalLimiter` stores the times of as many permits as its rate allows in ten seconds. At the
+    rate `FREE`, it would store all of them, so its memory would grow with the number of inputs.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,9 @@
 """The server of `benchmarks.cost`, in a process of its own: it sends prepared replies.
 
 It does as little work as possible, so that it never slows the client down. The records come from
-`benchmarks.decode`. Every N-th reply is ``success`` and the others are ``running``. A POST creates
-a task. A request for ``/reset?success_every=N`` returns the counts, resets them, and sets N.
+`benchmarks.decode`. Every N-th status request gets ``success``, and the others get ``running``. A
+POST creates a task. A request for ``/reset?success_every=N`` returns the counts, resets them, and
+sets N.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ from benchmarks.decode import RECORD, RUNNING
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-#: One of this many replies is "success". In real use, a task needs about as many requests.
+#: One of this many replies is "success". In real use, a task needs about this many requests.
 SUCCESS_EVERY = 5
 
 _ID = str(RECORD["task_id"])
 
 
 class _Replies:
-    """The two replies, split at the place of the id."""
+    """The two replies to status requests. Each is split where the task id is inserted."""
 
     def __init__(self) -> None:
         # Older tasks would be past their deadline.

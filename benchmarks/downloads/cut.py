@@ -1,4 +1,4 @@
-"""Download each file twice at once, through a proxy that cuts connections at random."""
+"""Download each file with two calls at the same time; a proxy cuts connections at random."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SEED = 12
 
-#: Most bytes that the proxy copies at a time.
+#: Maximum number of bytes that the proxy copies at a time.
 _PIECE = 1 << 16
 
 
@@ -48,7 +48,7 @@ class CuttingProxy:
             while piece := await upstream.read(min(_PIECE, left) or 1):
                 if not left:
                     self.cuts += 1
-                    # A reset, not an orderly end.
+                    # Reset the connection instead of closing it normally.
                     writer.transport.abort()
                     break
                 left -= len(piece)
@@ -106,7 +106,7 @@ class Watcher(threading.Thread):
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        """Look about a thousand times a second."""
+        """Look for new files about a thousand times a second, until `stopping` is set."""
         while True:
             last = self.stopping.is_set()
             for name in self._digests.keys() - self.seen:

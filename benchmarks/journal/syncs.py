@@ -59,7 +59,7 @@ def count(directory: Path, *, songs: int) -> Syncs | None:
 def _syncs(calls: list[tuple[str, bool]]) -> int:
     first = next(index for index, (_, acknowledged) in enumerate(calls) if acknowledged)
     last = max(index for index, (_, acknowledged) in enumerate(calls) if acknowledged)
-    # The sync of the first acknowledged transaction comes before its first line.
+    # Add 1 for the first acknowledged transaction, because its sync comes before `first`.
     return 1 + sum(name in {"fsync", "fdatasync"} for name, _ in calls[first:last])
 
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Row(TypedDict):
-    """One policy on one set. The JSON file is a list of rows. Times are in seconds.
+    """The results of one policy on one set. The JSON file is a list of rows. Times are in seconds.
 
-    `bound` is the lower bound of the mean delay, for the shortest interval of this policy, with the
-    mean reply delay. `makespan` is the time of the last request. `lost` counts the finished tasks
-    whose end the policy did not detect.
+    `bound` is the lower bound of `mean_delay` for policies with the same shortest interval. It
+    includes the mean reply delay. `makespan` is the time of the last request. `lost` counts the
+    finished tasks whose end the policy did not detect.
     """
 
     n: int
@@ -39,7 +39,7 @@ class Row(TypedDict):
 
 
 def make_row(where: tuple[int, str, str], policy: str, seed: int, run: Run, bound: float) -> Row:
-    """Return the figures of one run; `where` is its size, arrivals and durations."""
+    """Return the figures of one run; `where` is the size, arrivals and durations of its set."""
     delays = sorted(run.delays.values())
     return Row(
         n=where[0],
@@ -60,7 +60,7 @@ def make_row(where: tuple[int, str, str], policy: str, seed: int, run: Run, boun
 
 
 def figure(row: Row, column: str) -> float:
-    """Return the number in a column."""
+    """Return the number in a column of a row."""
     value = dict(row)[column]
     if not isinstance(value, int | float):
         raise TypeError(f"the column {column} does not contain numbers")
@@ -94,7 +94,10 @@ HEAD = (
 
 
 def table(rows: Sequence[Row], where: tuple[int, str, str]) -> str:
-    """Return a table for one kind of set: a line per policy, means over the seeds."""
+    """Return a table for one kind of set: a line per policy, with means over the seeds.
+
+    The column "lost" is a sum.
+    """
     n, arrivals, durations = where
     lines = ["", f"N = {n:,}, {arrivals}, {durations}", HEAD]
     for policy in dict.fromkeys(row["policy"] for row in rows):

@@ -63,9 +63,10 @@ def interactive(policy: str, n: int = 10_000) -> Interactive:
 
 
 def untaught(policy: str, truth: Durations, seeds: range) -> float:
-    """Return the mean delay of an untrained schedule, divided by that of one that knew `truth`.
+    """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
-    The first `LEARNT` tasks to finish do not count.
+    The trained schedule learns durations drawn from `truth` before the first task. The first
+    `LEARNT` tasks to finish do not count.
     """
     cold, taught = list[float](), list[float]()
     for seed in seeds:
@@ -77,10 +78,10 @@ def untaught(policy: str, truth: Durations, seeds: range) -> float:
 
 
 def doubled(policy: str, seeds: range) -> float:
-    """Return the ratio of `untaught` for the second half of a set, whose tasks take twice as long.
+    """Return the same ratio as `untaught`, but the tasks in the second half take twice as long.
 
-    The trained schedule knew the durations of the first half. It learns the durations of the second
-    half when that half begins.
+    Only the second half counts, without its first `LEARNT` tasks to finish. The trained schedule
+    learns the durations of each half when that half begins.
     """
     cold, taught = list[float](), list[float]()
     half = LEARNERS // 2
@@ -97,7 +98,7 @@ def doubled(policy: str, seeds: range) -> float:
 
 
 def two_kinds(policy: str, seeds: range) -> float:
-    """Return the ratio of `untaught` for a set with two kinds of job, a short and a long one."""
+    """Return the same ratio as `untaught` for two kinds of job in a set, a short and a long one."""
     cold, taught = list[float](), list[float]()
     truth = Durations("both", tuple((0.5, *each.humps[0][1:]) for each in (SHORT, LONG)))
     for seed in seeds:
@@ -127,7 +128,7 @@ def _run(
 
 
 def _later(run: Run, first: int) -> float:
-    """Return the mean delay of the tasks from `first` on, without the first `LEARNT` to finish."""
+    """Return the mean delay of the tasks from index `first`, without the first `LEARNT` to end."""
     seen = sorted((at, task) for task, at in run.seen.items() if task >= first)
     return mean(run.delays[task] for _, task in seen[LEARNT:])
 

@@ -7,9 +7,9 @@ arrives, not before.
 
 The delay of a task is the time from its end to the arrival of the reply that reports its end. That
 is how long a user waits. It always includes one reply delay. Reply delays are independent of
-everything that a policy can know. Take a lower bound for replies without delay, and add the mean
-reply delay (`MEAN_REPLY_DELAY`). The sum is a lower bound for replies with delay, because a policy
-that sees a status at once could also ignore it for the length of a reply delay.
+everything that a policy can know. So a lower bound for replies without delay, plus the mean reply
+delay (`MEAN_REPLY_DELAY`), is a lower bound for replies with delay. The reason: a policy that gets
+replies without delay could wait for one reply delay before it uses them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ REPLY_DELAY = (0.05, 0.25)
 #: Mean time from a request to its reply in seconds; part of the mean delay of every policy.
 MEAN_REPLY_DELAY = sum(REPLY_DELAY) / 2
 
-#: The setting in which replies take no time.
+#: The `reply_delay` of a simulation in which replies take no time.
 AT_ONCE = (0.0, 0.0)
 
 
@@ -53,11 +53,11 @@ class Poller(Protocol):
         ...
 
     def running(self, task: int, now: float) -> None:
-        """Take a reply: the task was still running when the request was sent."""
+        """Process a reply: the task was still running when the request was sent."""
         ...
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Take a reply: the task had ended when the request was sent."""
+        """Process a reply: the task had ended when the request was sent."""
         ...
 
 
@@ -158,7 +158,7 @@ def _deliver(
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value v so that at least `share` of all are <= v; NaN for no values."""
+    """Return the smallest v with at least a `share` of the values <= v; NaN for no values."""
     if not values:
         return math.nan
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

@@ -104,7 +104,10 @@ class Poller:
 
     @property
     def price(self) -> float | None:
-        """Seconds of waiting that a request saves now; None if unknown or with backoff."""
+        """Seconds of waiting that a request saves, averaged over the most recent requests.
+
+        None before the first request, and with ``schedule="backoff"``.
+        """
         return self._schedule.price
 
     @property
@@ -160,7 +163,7 @@ class Poller:
         self._watches.remove(task_id, watcher)
 
     def leave(self, task_ids: set[str], watcher: Watcher) -> None:
-        """Remove a waiter from many tasks, and empty the set.
+        """Remove a waiter from many tasks, and empty the set `task_ids`.
 
         The first `CHUNK` tasks are handled at once, the other tasks in the next turns of the event
         loop. Nothing is awaited, so a second cancellation cannot stop the removal halfway.

@@ -45,8 +45,8 @@ class BackoffSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry.
 
-        It is due one interval after its last check, or after its creation if it was never checked.
-        An entry of unknown age that was never checked is due at once.
+        It is due one interval after its previous check, or after its creation if it was never
+        checked. An entry of unknown age that was never checked is due at once.
         """
         due = max(now, self._frame.earliest(entry))
         if entry.asked_at is not None:
@@ -105,7 +105,7 @@ class BackoffSchedule(Generic[E]):
         entry.interactive = True
         if entry.place is not None:
             # The due time is stored only in the heap, and a search there would cost O(n). The time
-            # that `add` calculates, one interval after the last check, is never later.
+            # that `add` calculates, one interval after the previous check, is never later.
             self.add(entry, entry.added_at)
 
     def _place(self, entry: E, due: float) -> None:
@@ -113,13 +113,16 @@ class BackoffSchedule(Generic[E]):
         heap.push(entry, due)
 
     def _after(self, entry: E, now: float, number: int) -> float:
-        """Return when an entry is due again, after `number` earlier intervals."""
+        """Return when an entry is due again. `number` is the number of its earlier intervals."""
         interval = self._frame.backoff(number)
         due = now + interval * (1 + self._jitter * self._random())
         return self._keep_off_the_end(entry, due, now)
 
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
-        """Return the time of the last check if `due` is later or too near it; otherwise `due`."""
+        """Return `due`, or the time of the deadline if `due` is later or too near the deadline.
+
+        In the second case, the time is at least one shortest interval after `last`.
+        """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):
             return due

@@ -16,9 +16,9 @@ LAST_TRIES = 4
 class Frame:
     """The earliest and the latest time of a check, as the policy sets them.
 
-    No check comes earlier than `floor` after the task's creation or after its last check. The last
-    check takes place at the deadline. No check takes place less than `floor` before the deadline,
-    because that check would delay the last one.
+    No check comes earlier than `floor` after the task's creation or after the previous check. The
+    last check takes place at the deadline. No other check takes place less than `floor` before the
+    deadline, because it would delay the last check.
 
     Attributes:
         floor: Shortest time between two checks of a task, in seconds.
@@ -46,9 +46,9 @@ class Frame:
     def latest(self, entry: Entry) -> float:
         """Return when the next check is due at the latest, if the budget allows it.
 
-        That is `max_interval` after the last check, or when the task's age has doubled since that
-        check, whichever is later. For a task that was never checked, it is `max_interval` after its
-        creation.
+        That is `max_interval` after the previous check, or when the task's age has doubled since
+        that check, whichever is later. For a task that was never checked, it is `max_interval`
+        after its creation.
         """
         born = entry.known_since
         if entry.asked_at is None:
@@ -62,9 +62,9 @@ class Frame:
     def gives_up_at(self, entry: Entry) -> float:
         """Return when the wait for a task ends even if its last check could not be made.
 
-        That is `LAST_TRIES` intervals after the deadline. If the task was already past its deadline
-        when tracking began, these intervals begin one interval after that time. So the client can
-        still find out that the server does not know the task.
+        That is `LAST_TRIES` intervals after the deadline, but at least `LAST_TRIES` + 1 intervals
+        after tracking began. So there is time to find out that the server does not know a task,
+        even if tracking began after the deadline.
         """
         if self.deadline is None:
             return math.inf
@@ -72,12 +72,12 @@ class Frame:
         return last_check + LAST_TRIES * self._interval
 
     def is_too_near(self, when: float, end: float, spread: float = 0.0) -> bool:
-        """Return whether a check at `when` would delay the last check, at `end`.
+        """Return whether a check at `when` would delay the last check of a task or a cohort.
 
         Args:
             when: Time of the check.
-            end: Time of the last check, for the youngest of the tasks concerned.
-            spread: How much earlier the oldest of these tasks reaches its deadline, in seconds.
+            end: Deadline of the task, or of the youngest task of the cohort, as a time.
+            spread: Seconds between the deadlines of the oldest and the youngest task.
         """
         return end - spread - self.floor < when < end
 

@@ -1,8 +1,8 @@
 """The inspection plans of all kinds of job, recalculated as the client learns. Pure.
 
 An inspection plan says at which age a task is due, and how urgent its check is (see `inspection`).
-Plans depend on the learnt durations, the policy and the price of a request. They do not depend on
-single tasks, so several schedules can share them.
+Plans depend on the learnt durations, the policy and the price of a request (see `price`). They do
+not depend on single tasks, so several schedules can share them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class InspectionPlans:
     Attributes:
         horizon: Greatest age that plans cover, in seconds: the deadline, or `Tuning.horizon` if
             there is no deadline.
-        price: The price of a request, for the next plan that is calculated.
+        price: The current price of a request. Each new plan uses it.
         revision: A number that rises each time plans are discarded; see `revised_since`.
     """
 
@@ -72,11 +72,11 @@ class InspectionPlans:
         return plan
 
     def typical_age(self, kind: str) -> float:
-        """Return the age by which most jobs of a kind with a plan have ended, in seconds."""
+        """Return the age in seconds by which most jobs of a kind have ended. Call `plan` first."""
         return self._typical[kind]
 
     def refit(self, now: float) -> None:
-        """Discard the plans of one kind, if enough was learnt about it since their calculation."""
+        """Discard the plans of one kind, if enough jobs have ended since their calculation."""
         if now < self._next_refit:
             return
         self._next_refit = now + self._tuning.refit_apart

@@ -97,7 +97,10 @@ def download(
 async def _infos(
     suno: SunoClient, targets: Sequence[str], codes: list[int]
 ) -> AsyncGenerator[TaskInfo | str]:
-    """Yield URLs and the records of finished tasks. Add exit codes of other tasks to `codes`."""
+    """Yield each URL, and the record of each task that succeeded.
+
+    For every other task, print an error and add its exit code to `codes`.
+    """
     for target in targets:
         if _is_url(target):
             yield target

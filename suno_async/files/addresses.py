@@ -1,4 +1,4 @@
-"""Decide which hosts files may be downloaded from and uploaded to.
+"""Decide which hosts may be used for downloads and uploads of files.
 
 The URL of a file comes from a server, so it may point anywhere: at a service of this machine, of
 the local network, or of the cloud provider. Only public addresses are allowed. The address is
@@ -63,7 +63,10 @@ class UnsafeUrlError(Exception):
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address is public. An embedded IPv4 address decides, if there is one."""
+    """Return whether an address is public.
+
+    If an IPv6 address contains an IPv4 address, the IPv4 address is checked instead.
+    """
     if isinstance(address, IPv6Address):
         embedded = address.ipv4_mapped or address.sixtofour
         if embedded is None and address in _NAT64:
@@ -191,7 +194,8 @@ class AddressPolicy:
 def refused(error: OSError) -> bool:
     """Return whether `AddressRefusedError` caused a failure to connect.
 
-    If a host has several addresses and not all are refused, aiohttp joins the texts of the errors.
+    If a host has several addresses and not all are refused, aiohttp raises one plain `OSError` that
+    contains the texts of all errors. So this function also searches the text.
     """
     return isinstance(error, AddressRefusedError) or _REFUSED in str(error)
 

@@ -20,18 +20,18 @@ from suno_async.files.addresses import AddressPolicy, UnsafeUrlError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
 
-#: Most redirects that a download follows.
+#: Maximum number of redirects that a download follows.
 MOST_REDIRECTS = 10
 
 #: Size of aiohttp's read buffer in bytes. aiohttp buffers at most twice this size for one reply.
 #: Larger pieces cost less CPU per byte.
 READ_BUFFER = 1 << 20
 
-#: For uploads. The connection must be open within 10 s, and the server must reply within 60 s after
-#: the file was sent. aiohttp has no timeout for sending the file; `uploads` has one.
+#: Timeouts of uploads. The connection must be open within 10 s, and the server must reply within
+#: 60 s after the file was sent. aiohttp has no timeout for sending the file; `uploads` has one.
 TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=60)
 
-#: For downloads. While the body arrives, `fetching` also requires a minimum speed.
+#: Timeouts of downloads. While the body arrives, `fetching` also requires a minimum speed.
 DOWNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=30)
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})

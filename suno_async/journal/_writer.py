@@ -22,8 +22,8 @@ _Arguments = TypeVarTuple("_Arguments")
 
 _log = logging.getLogger("suno_async")
 
-#: Most operations in one transaction. A higher number would hardly reduce the cost of the sync for
-#: each operation, but other processes would wait longer.
+#: Maximum number of operations in one transaction. A higher number would hardly reduce the cost of
+#: the sync for each operation, but other processes would wait longer.
 MOST_TOGETHER = 1_000
 
 
@@ -46,9 +46,9 @@ class Worker:
     resolves their futures. So one sync of the disk serves many callers.
 
     If an operation raises a `JournalError`, the changes that it made before are still committed. So
-    they must be valid on their own. After any other error, the transaction is rolled back, and each
-    of its operations runs again in a transaction of its own. So only the operations that cause an
-    error fail.
+    these changes must be valid on their own. After any other error, the transaction is rolled back,
+    and each of its operations runs again in a transaction of its own. So only the operations that
+    cause an error fail.
     """
 
     def __init__(
@@ -79,8 +79,8 @@ class Worker:
         self._refusal: JournalError | None = None
         self._stopping = False
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        # A daemon thread does not prevent the interpreter from exiting. No operation that is not
-        # committed by then was acknowledged.
+        # A daemon thread does not prevent the interpreter from exiting. Every operation that
+        # was acknowledged by then is committed.
         name = f"suno_async journal {path.name}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

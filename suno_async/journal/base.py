@@ -145,9 +145,9 @@ class Journal(Protocol):
 
     A client that opened a journal is an *owner*. It owns the submissions that it claimed. Its
     *lease* is a time limit that heartbeats extend. An owner is *live* from `open` to `close`, as
-    long as its lease has not expired. With `hold`, an owner takes the lease of a run, which ends at
-    the latest when the owner is no longer live. A submission in the state ``sending`` whose owner
-    is not live becomes ``unknown``. A submission in the state ``planned`` becomes ``not_sent``.
+    long as its lease has not expired. With `hold`, an owner takes the lease of a run. This lease
+    ends at the latest when the owner is no longer live. Then the submissions of this owner get a
+    final state: ``sending`` becomes ``unknown``, and ``planned`` becomes ``not_sent``.
     """
 
     async def open(self, account: str | None) -> None:
@@ -199,10 +199,11 @@ class Journal(Protocol):
         before. A persona is not a task: if the kind is ``"persona"``, only the id is stored.
 
         Raises:
-            JournalError: There is no such submission, and no task id is given. The submission has
-                ended in another state, or with another task. The state is ``created``, but no task
-                id is given. Or the state is ``planned`` or ``sending``, but the submission has
-                ended or another client owns it; then its request must not be sent.
+            JournalError: One of these: there is no such submission, and no task id is given; the
+                submission has ended in another state, or with another task; the state is
+                ``created``, but no task id is given; the state is ``planned`` or ``sending``, but
+                the submission has ended or another client owns it. In the last case, the request
+                must not be sent.
         """
         ...
 

@@ -62,7 +62,7 @@ async def launch(name: str, *calls: tuple[str, ...]) -> list[tuple[int, str, str
 
     Args:
         name: One of `PROGRAMS`.
-        calls: The name of a package to hide, or "", followed by the arguments of the program.
+        calls: For each call, the name of a package to hide (or ""), then the program's arguments.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SCRIPT, json.dumps([name, *calls])),

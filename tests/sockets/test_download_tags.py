@@ -127,7 +127,7 @@ async def test_a_task(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 async def test_other_files(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stem gets only the id of its task as a tag; a plain URL is saved without tags."""
+    """A stem without a title gets only the task id as a tag; a plain URL is saved without tags."""
     stems = record(media_info={"vocals": f"{host.url}/vocals.mp3"})
     stem, plain = await suno.download_all([stems, f"{host.url}/x.mp3"], tmp_path, tags=True)
     assert list(read(stem)) == ["TXXX:SUNO_TASK_ID"]

@@ -118,7 +118,7 @@ async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
 async def test_a_silent_hook_does_not_prove_anything(
     *, injected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the hook never fires, a create with a lost reply is unknown and is not sent again."""
+    """If the hook never fires and the reply is lost, the create is unknown and is not resent."""
 
     async def silent(*_: object) -> None:
         pass

@@ -74,7 +74,7 @@ async def test_create(client: SunoClient, http: aioresponses) -> None:
 async def test_create_is_never_sent_twice(
     http: aioresponses, reply: dict[str, Any], error: type[SunoError]
 ) -> None:
-    """A create is sent only once if the server may have accepted it, or refused it permanently."""
+    """A create is not sent again if it may have been accepted, or if the refusal is permanent."""
     http.post(CREATE, repeat=True, **reply)
     async with SunoClient(CANARY, base_url=BASE) as suno:
         with pytest.raises(error):
@@ -177,7 +177,7 @@ async def test_closed() -> None:
 
 
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
-    """After a loop over 1,000 tasks is cancelled, none is watched; closing ends every wait."""
+    """Cancelling a loop over 1,000 tasks stops their polling; closing the client ends all waits."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
 

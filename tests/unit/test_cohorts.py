@@ -63,7 +63,7 @@ def test_an_early_request_joins_a_long_queue() -> None:
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(counts=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 150)), max_size=10))
 def test_fifo(counts: list[tuple[int, int]]) -> None:
-    """Entries come out once, in the order of insertion; `kept` returns the entries of one place."""
+    """Entries come out once, in the order of insertion; `kept` selects by `place`."""
     queue, expected, names = Fifo[Entry](), deque[str](), itertools.count()
     for put, take in counts:
         for _ in range(put):

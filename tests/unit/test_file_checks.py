@@ -70,7 +70,7 @@ def test_media() -> None:
 
 
 def test_expected_media() -> None:
-    """The suffix of a URL identifies only images, because many containers hold audio or video."""
+    """Only an image suffix identifies the media, because many containers hold audio or video."""
     assert expected_media(URL("https://x.example/a.JPEG?x=.mp3")) == "image"
     assert expected_media(URL("https://x.example/a.mp4")) is None
 
@@ -96,7 +96,7 @@ SHA256, MD5 = hashlib.sha256(BODY).digest(), hashlib.md5(BODY).digest()  # noqa:
     ],
 )
 def test_checksums(headers: dict[str, str], algorithm: str) -> None:
-    """`checksum_of` returns the best checksum in the headers, and it is that of the body."""
+    """`checksum_of` returns the best checksum in the headers, and the body has this checksum."""
     checksum = checksum_of(headers)
     assert checksum is not None
     assert checksum.algorithm == algorithm

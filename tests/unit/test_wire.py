@@ -56,7 +56,7 @@ def envelope(data: object, code: object = 200, **more: object) -> bytes:
 
 
 def test_whole_record() -> None:
-    """Every field of the record and of a song is decoded, also under its other names."""
+    """Every field of the record and of a song is decoded, under each of its names."""
     info = read_task_info(200, {}, envelope(RECORD), "t1")
     assert (info.status, info.create_at, info.elapsed) == (TaskStatus.SUCCESS, 1768900378.0, 86.0)
     assert (info.provider, info.model_version, info.source) == ("Suno", "sunov5", "api")

@@ -86,7 +86,7 @@ def test_models() -> None:
 
 
 def test_schema() -> None:
-    """A schema has the fields that the server sent; a missing name is the requested name."""
+    """A schema has the fields that the server sent; the requested name replaces a missing one."""
     data = {"input_schema": {"type": "object"}, "required_input_fields": ["prompt"]}
     schema = read_schema(200, {}, envelope(data), "suno/x")
     assert (schema.model, schema.input_schema) == ("suno/x", {"type": "object"})
@@ -209,7 +209,7 @@ def test_tracks_lead_on() -> None:
 
 
 def test_song_options() -> None:
-    """`SongOptions` has the fields of `GenerateMusic`, which the other song jobs have, too."""
+    """`SongOptions` has the fields of `GenerateMusic`, and the other song jobs have them, too."""
     options = set(SongOptions.__annotations__)
     assert options == set(GenerateMusic.__struct_fields__)
     assert set(ExtendMusic.__struct_fields__) > options < set(CoverMusic.__struct_fields__)
