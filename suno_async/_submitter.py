@@ -70,8 +70,8 @@ class Terms:
             estimate.
         waits_out: Wait for the end of every pause of the account, however long.
         credits: Waits for credits after a 402. None ends the submission with the error.
-        on_change: Called before the request may be sent, and when a request that the server did not
-            accept is planned again.
+        on_change: Called before each request is sent, when the state becomes `SENDING`. Called
+            again if the state returns to `PLANNED`, because this request created nothing.
         on_end: Called once the submission has ended. It must not raise.
     """
 
@@ -326,6 +326,7 @@ class CreditWait:
 
         Raises:
             AuthenticationError: The key was refused.
+            InsufficientCreditsError: `create` raised a 402 after the submission was abandoned.
             SunoError: `create` raised an error other than a 402.
         """
         async with self._turn:

@@ -6,22 +6,23 @@ least
 
     E[sum of delays + charges] - (15 * integral of p + sum of the rises of p),
 
-because requests 1/15 s apart cannot cost more than the bracket. The first term is a sum over
-independent tasks. Each task is a problem of optimal inspection (Barlow, Hunter and Proschan 1963;
-with prices Keller 1974), solved by dynamic programming over the age at the last check. So every
+because requests that are 1/15 s apart pay at most the sum in parentheses. The expected value is a
+sum over independent tasks. The *value* of a task is the least expected sum of its delay and its
+charges. It is the solution of a problem of optimal inspection (Barlow, Hunter and Proschan 1963;
+with prices Keller 1974), found by dynamic programming over the age at the last check. So every
 price function gives a lower bound, and good prices give a tight bound. For steady arrivals a
 constant price is enough (`Steady`). For other arrivals the prices are the duals of a linear
 programme (`benchmarks.bound.prices`). Its coarse grid makes the bound less tight but never invalid.
 
 The floor is the shortest time between two checks of a task. Ages lie on a grid. Rounding the checks
 of any policy up to the grid keeps them a floor apart and delays each by less than a step. So the
-optimum on the grid is at most a step above the true optimum. In practice the error is of second
-order: half the step changes no figure by 0.1 %.
+optimum on the grid is at most a step above the true optimum. In practice the error is much smaller:
+with half the step, every figure changes by less than 0.1 %.
 
 The bound holds for policies that keep the floor and check each unfinished task for the last time
 between the deadline and a minute later. If all tasks are created at once, the last check may come
-at any later time, because no budget allows all of them at the deadline. A policy may know future
-arrivals.
+at any later time, because no budget allows the last checks of all tasks at the deadline. A policy
+may know future arrivals.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ class Steady:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _edge(self, price: float) -> Floats:
-        """Return the values if the price ends at age 0, `EDGE`, 2 `EDGE`, … or never."""
+        """Return the values of tasks with the age 0, `EDGE`, 2 `EDGE`, … when the price ends.
+
+        The last value is that of a task for which the price never ends.
+        """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
         ends = np.append(np.arange(0.0, DEADLINE, EDGE), math.inf)
@@ -88,7 +92,7 @@ class Steady:
         )
 
     def total(self, created: Sequence[float]) -> float:
-        """Return a lower bound of the sum of delays, for tasks created at these times in order."""
+        """Return a lower bound of the sum of delays of tasks created at these times, sorted."""
         arrivals = np.array(created)
         budget = RATE * (created[-1] + 150.0) / len(created)
         near = int(np.argmax(self._plain - np.array(PRICES) * budget))
@@ -124,7 +128,7 @@ class Transient:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _values(self, block: int) -> Floats:
-        """Return the values of tasks created in the whole seconds of this block."""
+        """Return the value of a task created at each whole second of this block of `BLOCK` s."""
         first = block * BLOCK
         reach = int(self._reach) + 1
         padded = np.zeros(first + BLOCK + reach)
@@ -135,7 +139,7 @@ class Transient:
         )
 
     def total(self, created: Sequence[float]) -> float:
-        """Return a lower bound of the sum of delays, for tasks created at these times in order.
+        """Return a lower bound of the sum of delays of tasks created at these times, sorted.
 
         Prices are linear between whole seconds, and a value is concave in the prices. So a value
         between two whole seconds is at least the linear interpolation.

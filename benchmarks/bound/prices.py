@@ -3,8 +3,8 @@
 The prices are the duals of a linear programme. It groups tasks into classes by creation time. A
 plan for a task is a path of checks: an arc leads from the age at one check to the age at the next.
 The programme decides how many tasks take each arc. It minimises the sum of expected delays and
-keeps the budget in each step of time. Its grid is coarse, so its optimum is no bound, but its duals
-are good prices.
+keeps the budget in each step of time. Its grid is coarse, so its optimum is not a valid bound. But
+its duals are good prices.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Grid:
         ages: Steps from the creation to the deadline.
         late: Steps from the creation to the latest last check.
         reach: Largest number of steps between two checks, except before the last check.
-        bins: Bins of the budget; later requests are free.
+        bins: Number of bins of the budget. Requests after the last bin cost nothing.
         together: All tasks are created at 0.
     """
 
@@ -56,14 +56,14 @@ class _Grid:
     together: bool
 
     def arcs(self, gap: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the ages at the last and at the next check, for every arc of a class."""
+        """Return the ages in steps at the two checks of every arc of a class: start, then end."""
         s, t = np.meshgrid(np.arange(self.ages), np.arange(self.late + 1), indexing="ij")
         keep = (t - s >= gap) & ((t - s <= self.reach) | (t >= self.ages))
         return s[keep], t[keep]
 
 
 def dual_prices(n: int, rate: float, durations: Durations, floor: float) -> NDArray[np.float64]:
-    """Return the price of a request at 0, 1, 2, … s, in seconds of delay; later it is 0.
+    """Return the price of a request, in seconds of delay, at 0, 1, 2, … s. Later it is 0.
 
     `n` tasks are created at `rate` per second from 0 on; infinity means all at once.
     """

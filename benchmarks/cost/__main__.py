@@ -11,7 +11,7 @@ ordinary `SunoClient` with a limiter of a million requests per second, because t
 the client with a loop that sleeps and sends requests. They include waiting and the work that the
 schedule does over time.
 
-What it does not show: TLS, for any contender; networks; and the delay of results (see
+What it does not measure: TLS and networks, which no contender uses, and the delay of results (see
 `benchmarks.polling` and `benchmarks.schedule`).
 """
 

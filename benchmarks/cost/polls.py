@@ -1,4 +1,4 @@
-"""CPU per poll, end to end, of the client and of code without it.
+"""CPU per poll, end to end, with the client and with code that does not use it.
 
 Each contender sends one request for each task to a server in another process, and keeps the records
 of the tasks that ended. All contenders have the same number of requests in flight. For the client
@@ -75,7 +75,7 @@ class Contender(Protocol):
 
 
 async def suno_async_journal(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """Poll with `SunoClient.as_completed`, and store each result in a journal on disk first.
+    """Poll with `SunoClient.as_completed` and a client that stores each result in a journal.
 
     All rounds use one file, so that creating its tables is not part of the figure.
     """
@@ -117,7 +117,7 @@ def _all_polled(client: SunoClient, count: int) -> bool:
 
 
 async def bare_aiohttp(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """Poll with `session.get` and `json.loads` only, in `in_flight` loops."""
+    """Poll with `session.get` and `json.loads` only, in `in_flight` loops at the same time."""
     async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
 
         async def ask(task_id: str) -> Any:  # noqa: ANN401 (JSON)
@@ -128,7 +128,7 @@ async def bare_aiohttp(base_url: str, ids: Sequence[str], in_flight: int) -> int
 
 
 async def bare_httpx(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """Poll with `client.get` and ``.json()`` only, in `in_flight` loops."""
+    """Poll with `client.get` and ``.json()`` only, in `in_flight` loops at the same time."""
     limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
     async with httpx.AsyncClient(headers={"x-api-key": KEY}, limits=limits) as client:
 
@@ -198,7 +198,10 @@ def measure(
     in_flight: int = IN_FLIGHT,
     names: Sequence[str] = tuple(CONTENDERS),
 ) -> dict[str, float]:
-    """Return microseconds of CPU per poll and the ratios: medians over the rounds, and ranges."""
+    """Return the microseconds of CPU per poll for each contender: the median over the rounds.
+
+    Also return the ratio of the client to each other contender: median, least and greatest value.
+    """
     table: dict[str, list[float]] = {name: [] for name in names}
     for name in names:
         # Warm up: imports and caches are not part of the figures.
@@ -254,10 +257,10 @@ async def _cpu_per_poll(
 
 
 async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]:
-    """Return microseconds of CPU per poll at 15 requests per second, waiting included.
+    """Return microseconds of CPU per poll at 15 requests per second.
 
-    The client tracks `tracked` tasks meanwhile. For comparison, a loop that sleeps, sends a request
-    and decodes is measured too.
+    They include the CPU time that is used between polls. The client tracks `tracked` tasks
+    meanwhile. For comparison, a loop that sleeps, sends a request and decodes is measured too.
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)
@@ -300,7 +303,10 @@ async def until(holds: Callable[[], bool], every: float) -> None:
 
 
 async def reset(base_url: str, success_every: int = SUCCESS_EVERY) -> dict[str, int]:
-    """Reset the server's counts, set how often it replies "success", and return the old counts."""
+    """Reset the server's counts and return the old ones.
+
+    From now on, the server replies "success" to every `success_every`-th poll.
+    """
     url = f"{base_url}/reset?success_every={success_every}"
     async with aiohttp.ClientSession() as session, session.get(url) as reply:
         return msgspec.json.decode(await reply.read(), type=dict[str, int])

@@ -1,4 +1,8 @@
-"""Compare the throughput with curl: the same files, server, parallelism and directory, in turns."""
+"""Compare the throughput of the client with that of curl.
+
+Both take turns to download the same files from the same server into the same directory, with the
+same number of downloads at a time.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +79,10 @@ def _cpu() -> float:
 
 
 def measure_throughput(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
-    """Report both rates; return whether the target is met, or cannot be measured here."""
+    """Print both rates. Return False only if a full run misses the target.
+
+    Also return True if nginx or curl is missing, so that nothing can be measured.
+    """
     nginx, curl = shutil.which("nginx") or shutil.which("/usr/sbin/nginx"), shutil.which("curl")
     if nginx is None or curl is None:
         print("skipped: needs nginx and curl (apt-get install nginx-light curl)")

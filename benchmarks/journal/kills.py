@@ -31,11 +31,12 @@ class Killed(NamedTuple):
     """What was found after all kills.
 
     Attributes:
-        kills: Number of processes that were killed while they wrote.
+        kills: Number of processes that were killed.
         changes: Number of changes that were acknowledged.
-        rows: Number of rows that were acknowledged, of submissions and of tasks.
+        rows: Number of acknowledged rows: submissions and tasks.
         lost: Number of acknowledged changes that are missing.
-        open: Number of submissions that are still planned or sending after the next start.
+        open: Number of submissions that are still planned or sending after the journal was opened
+            again.
         intact: Whether SQLite's integrity check passes.
         seconds: How long all of it took.
     """
@@ -52,16 +53,17 @@ class Killed(NamedTuple):
 def kill_again_and_again(
     path: Path, *, kills: int, rows: int, callers: int = 50, seed: int = 1
 ) -> Killed:
-    """Kill processes with SIGKILL until there were `kills` kills and `rows` acknowledged rows.
+    """Kill processes with SIGKILL: at least `kills` processes, and at least `rows` rows in total.
 
-    Each process is killed at a random moment, after about its share of the rows.
+    Only acknowledged rows count. Each process is killed at a random moment. On average it has then
+    written `rows` / `kills` rows.
     """
     started = time.perf_counter()
     draw = random.Random(seed)
     done = changes = stored = lost = 0
     while done < kills or stored < rows:
         run = f"run-{done}"
-        # Some are killed while they open the journal, most while they write to it.
+        # Some are killed after their first change, most after many changes.
         lines = int(draw.uniform(0.0, 2.0) * rows / kills * 2)
         acknowledged = _kill_after(path, run, callers, lines, draw.uniform(0.0, 0.01))
         changes += sum(step + 1 for step in acknowledged.values())

@@ -2,9 +2,10 @@
 
     python -m benchmarks.journal.songs PATH --run NAME [--callers N] [--songs N]
 
-Each line on the standard output is the number of a song and of the last step that was acknowledged:
-0 claimed (the input is stored), 1 sending, 2 created, 3 ended. Without ``--songs`` it runs until it
-is killed. At the end it prints the number of transactions that were committed.
+Each line on the standard output contains the number of a song, and the number of the step that was
+just acknowledged: 0 claimed (the input is stored), 1 sending, 2 created, 3 ended. Without
+``--songs`` it runs until it is killed. At the end it prints the number of transactions that were
+committed.
 """
 
 from __future__ import annotations
@@ -81,7 +82,10 @@ async def store(
 
 
 def count_commits(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
-    """Record the commits of the connection that writes, from the end of the returned future on."""
+    """Return a list, and a future that ends when the recording has started.
+
+    From then on, each commit of the journal's writing connection is appended to the list.
+    """
     commits: list[str] = []
 
     def trace(connection: sqlite3.Connection) -> None:

@@ -5,9 +5,9 @@ and the time until this end. Both are exact, because the task's record contains 
 creation and completion. A reply "still running" adds the time watched and no end: a censored
 observation (E. L. Kaplan and P. Meier, JASA 53, 1958, 457-481).
 
-Before any job has ended, a log-normal distribution is assumed: the *prior*. It counts as much as a
-few tasks, and it is wide enough to be outweighed soon. Every new end counts a little more than the
-end before it. So old ends lose weight, and the estimate adapts when jobs take longer.
+Before any job has ended, a log-normal distribution is assumed: the *prior*. It counts only as much
+as a few tasks, and it is wide, so real tasks soon outweigh it. Every new end counts a little more
+than the end before it. So old ends lose weight, and the estimate adapts when jobs take longer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ MEMORY = 1500.0
 
 
 def _prior() -> list[tuple[float, float]]:
-    """Return for each bin how many tasks of the prior end in it, and their time in the bin."""
+    """Return what the prior adds to each bin: a number of ended tasks, and the time watched.
+
+    They are the expected values for `PRIOR_TASKS` tasks. The unit of time is the median.
+    """
     scale = PRIOR_SIGMA * math.sqrt(2.0)
     shares = [0.5 * (1.0 + math.erf(math.log(edge) / scale)) if edge else 0.0 for edge in EDGES]
     return [
@@ -60,16 +63,18 @@ _PRIOR = _prior()
 
 
 class _Table(msgspec.Struct):
-    """Weighted ends and watched times of one kind; ages and times in medians of the prior.
+    """Weighted ends and watched times of one kind.
 
-    An observation that covers whole bins changes only the two numbers in `whole` where these bins
-    begin and end. So the cost of an observation does not depend on its length.
+    The unit of ages and times is the median of the prior. The weight of the observations that cover
+    a bin wholly is the sum of `whole` up to this bin. An observation changes only two numbers in
+    `whole`: at the first bin that it covers wholly, and after the last one. So the cost of an
+    observation does not depend on its length.
 
     Attributes:
         ends: Weight of the tasks that ended in each bin.
         times: Weighted time watched in the bins in which an observation began or ended.
-        whole: For each bin, the weight of the observations that cover it wholly, minus the same
-            weight of the bin before.
+        whole: For each bin, the weight of the observations that cover it wholly, minus the weight
+            of those that cover the bin before it wholly.
         samples: Number of tasks that ended, unweighted.
         observations: Number of observations, unweighted.
         weight: Weight of the next observation.

@@ -10,7 +10,8 @@ class FairShare:
     other.
 
     Args:
-        share: Of this many requests in a row, at least one goes to the class that is not preferred.
+        share: Out of every `share` consecutive requests, at least one goes to the class that is not
+            preferred.
     """
 
     __slots__ = ("_run", "_share")

@@ -66,7 +66,7 @@ def global_options(
     quiet: Quiet = False,
     verbose: Verbose = 0,
 ) -> None:
-    """Apply the options before the name of a command."""
+    """Apply the options that are given before the name of the command."""
     del version  # `_print_version` handles this option.
     set_verbosity(quiet=quiet, verbose=verbose)
 

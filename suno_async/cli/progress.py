@@ -24,7 +24,7 @@ class Progress:
         total: Number of outcomes to expect.
         label: The word in front of the counts.
         task_ids: Tasks that exist already.
-        plain: Print lines on a terminal too, because results are printed on the same terminal.
+        plain: Print plain lines even on a terminal. Needed if results go to the same terminal.
 
     Attributes:
         total: Number of outcomes to expect.

@@ -59,7 +59,7 @@ class Downloader:
     """Downloads result files with requests that never carry the API key.
 
     Args:
-        connections: Sends the requests. `close` does not close it.
+        connections: Sends the requests. `Downloader.close` does not close the connections.
         refresh: Returns the current record of a task. It is used to replace an expired URL. With
             None, an expired URL is an error.
     """
@@ -92,8 +92,8 @@ class Downloader:
         """Download a file and return its path.
 
         If another call is downloading the same file to the same path, wait for that download. The
-        `terms` of that call apply, except if `overwrite` differs: then start again after that
-        download. Cancelling one caller does not affect the others.
+        `terms` of that call apply. But if `overwrite` differs, start over with the `terms` of this
+        call after that download has ended. Cancelling one caller does not affect the others.
 
         Args:
             source: The file.

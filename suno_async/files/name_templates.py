@@ -39,7 +39,7 @@ class Component(NamedTuple):
 
 
 def check_template(template: str | None) -> str | None:
-    """Return a template unchanged if it is valid. None is valid: it is the default template.
+    """Return a template unchanged if it is valid. None is valid and means the default template.
 
     Raises:
         InvalidInputError: The template breaks a rule. The error lists every problem.

@@ -56,7 +56,7 @@ class Part:
     Args:
         directory: Where to create the file. The directory is created if it does not exist.
         media: What the file must contain; None accepts every media file.
-        max_bytes: Most bytes of the file after decompression.
+        max_bytes: Largest allowed size of the file in bytes, after decompression.
 
     Attributes:
         received: Bytes received so far, before decompression.
@@ -90,7 +90,7 @@ class Part:
             checksum: The checksum that `finish` compares; None for no check.
 
         Raises:
-            PartError: The encoding is not supported, the file cannot be changed, or it was
+            PartError: The encoding is not supported, the file cannot be changed, or the file was
                 discarded.
         """
         with self._lock, _translated():

@@ -11,16 +11,15 @@ import msgspec
 
 logger = logging.getLogger("suno_async")
 
-#: Seconds between two events of one file.
+#: Shortest time in seconds from an event of a file to the next event that only reports bytes.
 INTERVAL = 0.1
 
 
 class DownloadProgress(msgspec.Struct, frozen=True):
     """An event of one download: bytes arrived, or the download ended.
 
-    The last event of each file has `done` or `error` set, and no other event has. This last event
-    is missing if the download is cancelled. The first event may come late if the download waits for
-    others.
+    Only the last event of each file has `done` or `error` set. If the download is cancelled, there
+    is no such event. If the download has to wait for other downloads, its first event comes late.
 
     Attributes:
         path: The final path of the file.

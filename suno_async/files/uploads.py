@@ -83,8 +83,8 @@ class Uploader:
             content_type: The media type. None derives it from the suffix.
 
         Raises:
-            InvalidInputError: No media type was given and the suffix is not one of audio files, or
-                the media type is not valid.
+            InvalidInputError: No media type was given and the suffix is not that of an audio file,
+                or the media type is not valid.
             UploadError: The path is not a readable, regular file, or the file is empty.
         """
         return await asyncio.to_thread(_inspect, Path(path), content_type)
@@ -131,7 +131,7 @@ async def _put(connections: Connections, file: LocalFile, presigned_url: str) ->
 
 
 async def pieces(data: BinaryIO, stall: asyncio.Timeout) -> AsyncGenerator[bytes]:
-    """Yield the content of a file; postpone the timeout each time that a piece is asked for."""
+    """Yield the content of a file in pieces. Restart the timeout before each piece."""
     loop = asyncio.get_running_loop()
     while piece := await asyncio.to_thread(data.read, PIECE):
         # If the timeout has just passed, aiohttp is about to stop the sending.

@@ -41,8 +41,8 @@ class SqliteJournal:
 
     A thread commits the changes of all callers together. A method that changes the journal returns
     after its change is synced to the disk. The file must be on a local disk, because SQLite's
-    write-ahead log does not work on network file systems. Only the user who creates a new file
-    can read it.
+    write-ahead log does not work on network file systems. A new file can be read only by the user
+    who creates it.
 
     Attributes:
         path: The absolute path of the file.
@@ -161,7 +161,7 @@ class SqliteJournal:
         await writer.submit(_rows.advance, owner, submission_id, state, task_id, created_at, error)
 
     async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
-        """Record the outcome of an unknown submission. See `Journal.settle`."""
+        """Record the outcome of a submission in the state ``unknown``. See `Journal.settle`."""
         owner, writer, _ = self._use()
         return await writer.submit(_rows.settle, owner, submission_id, task_id)
 

@@ -40,7 +40,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
         stall: Share whose connection is closed without an answer after `stall_seconds`.
         garbage: Share answered with HTTP 200 and a body that cannot be decoded.
         slow: Share whose body is sent in two parts, `slow_seconds` apart.
-        after: Share of the faults of POST requests that happen after the request took effect.
+        after: Share of the failing POST requests that take effect before they fail.
         latency_in: Shortest and longest delay before a request is counted, in seconds.
         latency_out: Shortest and longest delay before its answer is sent, in seconds.
         stall_seconds: Seconds until a stalled connection is closed.

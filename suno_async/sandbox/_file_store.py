@@ -1,6 +1,7 @@
-"""The file store of the sandbox: finished media and uploads. It counts requests with a key.
+"""The file store of the sandbox: finished media and uploads.
 
-A client must send its key to the API only, never to a file store.
+A client must send its key to the API only, never to a file store. So the store refuses and counts
+requests that contain an API key.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class FileStore:
         song_seconds: Length of each song in seconds.
 
     Attributes:
-        key_leaks: Number of requests with a key.
+        key_leaks: Number of requests that contained an API key.
     """
 
     def __init__(self, announced: Mapping[str, str], song_seconds: float = 2.0) -> None:

@@ -125,7 +125,7 @@ class Job:
         Args:
             now: Unix seconds.
             base_url: Base URL of the media.
-            whole_seconds: Times are integers, as in the contract; False keeps fractions.
+            whole_seconds: Round times down to whole seconds, as in the contract.
         """
         status = self.status(now)
         ended = status in {"success", "failed"}

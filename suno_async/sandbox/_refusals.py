@@ -1,4 +1,4 @@
-"""Error replies of the API, and orders of a test to send them. Pure."""
+"""Error replies of the API. A test can order the sandbox to send them. Pure."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MESSAGES = {
 
 
 class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not an error of the sandbox)
-    """An error answer of the API.
+    """An error reply of the API. The sandbox raises it in order to send it.
 
     Args:
-        code: The code of the contract.
+        code: The error code, such as 401.
         message: The message; None uses the default message of the code.
         errors: One text for each broken rule; None if there are none.
         retry_after: Value of the Retry-After header; None sends no header.
@@ -49,8 +49,8 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
     """An order to refuse requests (see `Sandbox.refuse`).
 
     Attributes:
-        code: The code of the answers.
-        path: Last segments of the paths to refuse; None refuses every path.
+        code: The error code of the replies.
+        path: The end of the paths to refuse, such as ``"TaskInfo"``; None refuses every path.
         retry_after: Value of the Retry-After header; None sends no header.
         remaining: Number of requests still to refuse; infinity means no limit.
         until: Monotonic time in seconds at which the order ends.
@@ -86,7 +86,7 @@ class OrderedRefusals:
         self._orders.append(order)
 
     def find(self, path: str, now: float) -> Refusal | None:
-        """Return and count the refusal of the oldest matching order; None if no order matches."""
+        """Count and return the refusal of the oldest matching order; None if no order matches."""
         self._orders = [each for each in self._orders if each.remaining > 0 and now < each.until]
         for order in self._orders:
             if order.concerns(path, now):

@@ -97,7 +97,7 @@ def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows waits for the lease to expire")
 def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
-    """For the next process, the creates in flight of a killed process are unknown at once."""
+    """After a kill, the next process sees at once that the creates in flight are unknown."""
     path = tmp_path / "j.db"
     with start(path, "one") as one:
         tell(one)
@@ -115,7 +115,7 @@ def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the next process would wait for a lease")
 def test_kill_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    """Killed at random moments, a process loses no change that was acknowledged before."""
+    """A process that is killed at a random moment loses no change acknowledged before the kill."""
     found = kill_again_and_again(tmp_path / "j.db", kills=5, rows=3000, seed=3)
     assert found.rows >= 3000
     assert found.kills >= 5

@@ -35,7 +35,7 @@ async def states_in(path: Path) -> dict[int, str]:
 
 
 def prompts_of(sandbox: Sandbox) -> Counter[str]:
-    """Return how often each prompt was created."""
+    """Return how many tasks were created with each prompt."""
     return Counter(task.body["input"]["prompt"] for task in sandbox.tasks.values())
 
 
@@ -152,7 +152,7 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """A final status of an input counts, otherwise its last status; bad lines are skipped."""
+    """The last status of an input counts, but a final one is kept. Bad lines are skipped."""
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (1, "not_created"), (2, "failed")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]
     lines += ["{", "3", '{"index": "x", "status": "success"}', lines[0][:10]]

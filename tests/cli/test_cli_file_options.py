@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SONG = (b"\xff\xfb\x10\xc0" + bytes(100)) * 40
 
-#: The arguments of every command that downloads. The directory is missing at the end.
+#: The arguments of every command that downloads. Each test appends the directory.
 DOWNLOADING = {
     "download": ("download", "an-id", "--directory"),
     "poll": ("poll", "ids.txt", "--output", "out.jsonl", "--download"),
@@ -63,7 +63,7 @@ def saved_in(directory: Path) -> set[str]:
 
 
 def tags_in(path: Path) -> tuple[list[str], int]:
-    """Return the ids of the task in a song's tags, and the number of covers."""
+    """Return the task ids and the number of covers that the tags of a file contain."""
     kind: Any = mp3.MP3  # mutagen has no complete type hints.
     tags = kind(path).tags
     return tags["TXXX:SUNO_TASK_ID"].text, len(tags.getall("APIC"))

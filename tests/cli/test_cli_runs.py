@@ -106,7 +106,7 @@ async def test_list_show_and_export(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A missing journal, a file that is no journal, and an unknown run each give one error line."""
+    """A wrong journal, run, submission or argument is an error that says what is wrong."""
     (tmp_path / "text").write_text('{"index": 0}\n' * 100)
     for words, message in (
         (("list",), "there is no journal outcomes.jsonl.journal: give --journal"),
@@ -132,7 +132,7 @@ async def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
-    """An existing run needs `--resume`, and existing results need the journal with their run."""
+    """A run is continued only with `--resume`, and a results file only with its journal."""
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     code, _, errors = await run(sandbox, *batch("--run", "o.jsonl", output="p.jsonl"), cwd=tmp_path)
@@ -156,7 +156,7 @@ async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """An input with an unknown outcome is sent again only once it is settled, or on request."""
+    """An unknown create is sent again only if settled as not created, or with --resend-unknown."""
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     account = await account_of(tmp_path)
@@ -217,7 +217,7 @@ async def test_resume_reports_unknown_creates(sandbox: Sandbox, tmp_path: Path) 
 
 
 async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a change of the key, `runs rebind` assigns the run to the new key without a create."""
+    """`runs rebind` assigns the runs of an old key to a new key, and no input is sent again."""
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     old = await account_of(tmp_path)

@@ -102,7 +102,7 @@ async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
 
 
 async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Each creation belongs to its input, and the source is read only as creations are taken."""
+    """Each creation belongs to its input, and the source is read only as fast as the loop asks."""
     jobs, read = songs(30), 0
 
     def source() -> Iterator[GenerateMusic]:

@@ -9,7 +9,7 @@ from suno_async._transport.breaker import OPEN_FOR, CircuitBreaker
 
 
 def test_no_credits() -> None:
-    """After a 402, creates but not polls fail until the breaker closes or a balance is above 0."""
+    """After a 402, only creates fail, until the breaker closes or the balance is above 0."""
     gate = CircuitBreaker()
     gate.check(0.0, spends=True)
     gate.credit_refused(10.0)

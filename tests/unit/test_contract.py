@@ -173,7 +173,7 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """Every kind belongs to its documented struct, and the method beside it returns that struct."""
+    """Every kind has the struct in its row, and the song method in the row returns this struct."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]
@@ -185,7 +185,7 @@ def test_kinds() -> None:
 
 
 def test_fields_of_jobs() -> None:
-    """The table names every field of a job with exactly the structs that have it."""
+    """The table lists each field of a job, with exactly those structs that have the field."""
     documented: dict[str, set[str]] = defaultdict(set)
     for row in TABLES["Fields of jobs"]:
         owners = set(words(row["of"]))
@@ -245,7 +245,7 @@ def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
 
 
 def test_links() -> None:
-    """Every relative link on the page leads to a file, and every URL to the vendor."""
+    """Every relative link on the page leads to a file, and every URL is one of the vendor's."""
     page = (ROOT / "docs/contract.md").read_text("utf-8")
     for link in re.findall(r"\]\(([^)]+)\)", page):
         assert (ROOT / "docs" / link).exists(), link
@@ -256,7 +256,7 @@ VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
 def test_readme_and_tutorial() -> None:
-    """The README links the contract; the tutorial's tables name every endpoint and every kind."""
+    """The README links to the contract, and the tutorial's tables name every method and kind."""
     assert "docs/contract.md" in (ROOT / "README.md").read_text("utf-8")
     tutorial = (ROOT / "docs/tutorial.md").read_text("utf-8")
     rows = "\n".join(line for line in tutorial.splitlines() if line.startswith("|"))

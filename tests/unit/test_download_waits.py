@@ -107,7 +107,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 async def download(
     hosts: Hosts, directory: Path, timeout: float | None = None, track: Track | None = None
 ) -> tuple[float, str]:
-    """Download a file, with tags if `track` is given; return the time of the end, and the error."""
+    """Download a file, with tags if `track` is given. Return when it ended, and the error or ""."""
     source = FileSource("https://a.example/a.mp3", "a.mp3", identity="a", track=track)
     terms = DownloadTerms(False, timeout, 2**30, track is not None)  # noqa: FBT003 (a tuple)
     error = ""
@@ -159,7 +159,7 @@ def test_timeout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("timeout", "expected"), [(None, 31.3), (20.0, 10.7), (1.4, 1.35)])
 def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> None:
-    """A cover that never arrives takes 30 s or half of the time left; the song is still saved."""
+    """A late cover takes the lesser of 30 s and half of the time left; the song is still saved."""
     body = mp3("song", 1.0)
 
     def answer(url: URL) -> Reply:

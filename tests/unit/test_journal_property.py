@@ -118,7 +118,7 @@ class Model:
             self.tasks.setdefault(task, "")
 
     def settle(self, me: str, name: str, task: str) -> None:
-        """Settle an unknown submission."""
+        """Record the outcome of a submission in the state ``unknown``."""
         sub = self.subs.get(name)
         if sub is None:
             raise JournalError

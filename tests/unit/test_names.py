@@ -62,7 +62,7 @@ def names(info: TaskInfo, template: str | None = None) -> list[str]:
     ],
 )
 def test_names_of_songs(track: Track, name: str) -> None:
-    """A song's file name is its title and its id, without characters that some system forbids."""
+    """A song's file name is its title and its id, without characters that any system forbids."""
     assert file_name(track) == name
 
 
@@ -107,14 +107,14 @@ def test_urls_with_one_last_part() -> None:
 
 
 def test_a_url_that_is_not_valid() -> None:
-    """An invalid URL raises `ValueError` for a single file, but gets a name within a task."""
+    """An invalid URL raises `ValueError` in `file_name`, but gets a name in the plan of a task."""
     with pytest.raises(ValueError, match="Invalid IPv6"):
         file_name("http://[broken/x.mp3")
     assert names(record(media_urls=("http://[broken/x.mp4",))) == [f"audio-{TASK}.mp3"]
 
 
 def test_the_plan_of_songs() -> None:
-    """Each song of a task has an audio file and a cover; the list of URLs adds no other file."""
+    """The plan of a task has an audio file and a cover for each song, and no other file."""
     info = read_task_info(200, {}, SAMPLES["success"])
     first, second = (track.suno_id for track in info.tracks)
     assert names(info) == [
@@ -142,7 +142,7 @@ def test_the_plan_of_stems_and_videos() -> None:
 
 
 def test_a_song_keeps_its_name_alone() -> None:
-    """The file of a song has the same name by itself as in the plan of its task."""
+    """`file_name` gives the audio file of a song the same name as the plan of its task."""
     info = record(song(), song(suno_id=OTHER))
     for template in (None, "{title}", "{title}-{task_id}", "{kind}/{suno_id}"):
         planned = [file for file in plan_names(info, template) if file.media == "audio"]
@@ -320,7 +320,7 @@ def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> N
 @given(title=TEXT, template=templates())
 @example(title="雨" * 72, template=None)
 def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
-    """The file name of a song contains its id, even if the title is very long."""
+    """Any title gives a valid name. Without a template, the name contains the id of the song."""
     name = file_name(song(title), template)
     for part in name.split("/"):
         check_component(part)

@@ -21,7 +21,7 @@ GIVEN_UP = 1200.0 + LAST_TRIES * 15.0
 
 
 async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
-    """Start to wait for 10,000 tasks. Return the queue of their outcomes, and their number."""
+    """Start to wait for 10,000 tasks. Return the queue of outcomes, and the number of tasks."""
     queue = QueueWaiter(interactive=False)
     for n in range(10_000):
         watch(poller, f"t{n}", queue, None)
@@ -82,7 +82,7 @@ def test_confirmed_refusal_ends_all(code: int) -> None:
 
 
 def test_no_verdict_on_the_key() -> None:
-    """A refusal that the server neither confirms nor refutes ends no wait."""
+    """If the confirming request fails for another reason than the key, the refusal ends no wait."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")
@@ -97,7 +97,7 @@ def test_no_verdict_on_the_key() -> None:
 
 
 def test_deadline_while_the_key_is_being_confirmed() -> None:
-    """Waits end in time even if the confirming request gets no permit."""
+    """Waits end soon after their deadline, even if the confirming request gets no permit."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: 401)

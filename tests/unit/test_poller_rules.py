@@ -1,4 +1,7 @@
-"""How waits end: deadlines, 404s, errors and closing. In virtual time."""
+"""How waits end: deadlines, 404s, errors and closing. In virtual time.
+
+A wait ends with `TaskNotFoundError` if no reply finds the task within a minute after a 404.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
 
 @each_kind
 def test_deadline_during_a_pause(kind: Kind) -> None:
-    """Waits end in time during a pause, and each error says when the task was last seen."""
+    """During a pause, waits end soon after their deadline, and say when the task was last seen."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
@@ -69,7 +72,7 @@ def test_deadline_during_a_pause(kind: Kind) -> None:
 
 
 def test_pause_that_ends_in_time() -> None:
-    """A pause shorter than the deadline ends no wait, and old ids are still polled."""
+    """A short pause ends no wait, not even for a task that is already past its deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "running" if now < 50.0 else "success")
@@ -169,7 +172,7 @@ def watch_missing(
 @each_kind
 @pytest.mark.parametrize("created_at", [None, -1.0, -100.0, -1e6])
 def test_unknown_id(kind: Kind, created_at: float | None) -> None:
-    """With an idle budget, the wait for an unknown id ends a minute after its first 404."""
+    """If no other task is polled, the wait for an unknown id ends a minute after its first 404."""
     outcome, now, asked = watch_missing(lambda _: 404, created_at, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert asked[0] + 60.0 <= asked[-1] <= asked[0] + 60.1
@@ -189,7 +192,7 @@ def test_lag_after_a_create(kind: Kind) -> None:
 
 @each_kind
 def test_running_resets_the_row(kind: Kind) -> None:
-    """A reply that finds the task resets the minute of 404s."""
+    """After a reply that finds the task, the minute starts again with the next 404."""
 
     def script(now: float) -> str | int:
         return "running" if 44.0 < now < 47.0 or now < 10.0 else 404
@@ -208,7 +211,7 @@ def test_running_resets_the_row(kind: Kind) -> None:
 
 @each_kind
 def test_passing_failures_in_the_row(kind: Kind) -> None:
-    """Temporary failures between 404s do not count as 404s and do not reset the minute."""
+    """Temporary failures between 404s do not count as 404s, and do not restart the minute."""
     outcome, now, _ = watch_missing(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert 60.0 <= now <= 62.0

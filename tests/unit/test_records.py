@@ -110,7 +110,7 @@ def test_stems_and_videos() -> None:
     ],
 )
 def test_failures(task_id: str, error: SunoError, status: str) -> None:
-    """The result of a failure has the status of the task, and why the job did not succeed."""
+    """The result of a failure says how the job ended, and why it did not succeed."""
     for failure in (Failure(task_id, error), JobFailure(task_id, error, index=0, job=JOB)):
         found = result_record(failure)
         assert (found.task_id, found.status, found.error) == (task_id, status, str(error))

@@ -14,7 +14,7 @@ class Stage:
     """Makes schedules for a `SafeSchedule`, and stores the errors that it reports.
 
     Attributes:
-        is_broken: Whether making a schedule raises.
+        is_broken: Whether `make` raises.
         failures: The reported errors.
         made: The schedules made so far.
         safe: The `SafeSchedule`.
@@ -35,7 +35,7 @@ class Stage:
 
 
 def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If reading the price raises, the price is None and the error is reported."""
+    """If reading the schedule's price raises, the error is reported and the price is None."""
     stage = Stage()
     stage.safe.add(Entry("a", added_at=0.0, created_at=0.0), 0.0)
     assert stage.safe.pop(100.0) is not None
@@ -48,7 +48,7 @@ def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an exception, a schedule is not called until a restart; no entry is due or dropped."""
+    """From an exception until a restart, no call is forwarded, and no entry is due or too old."""
     stage, entry = Stage(), Entry("a", added_at=0.0)
     safe = stage.safe
 
@@ -75,7 +75,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restarts_that_do_not_help() -> None:
-    """A restart fails if no poll was handled since the previous one; the next restart succeeds."""
+    """A restart fails if no poll was handled after the last restart. The next restart succeeds."""
     safe = Stage().safe
     safe.fail(TypeError())
     safe.prove()
