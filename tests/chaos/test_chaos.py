@@ -43,8 +43,8 @@ SEED = int(os.environ.get("CHAOS_SEED", FIXED_SEED))
 #: longer than the time for retries.
 TIMEOUT = 1.0
 STALL = 1.5
-RETRY_FOR = 1.0
-OUTAGE = 2.0
+RETRY_FOR = 3.0
+OUTAGE = 4.5
 
 #: Requests per second, more than the vendor would grant.
 RATE = 5000

@@ -128,7 +128,7 @@ async def test_unfinished_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
     (running,) = sandbox.add_tasks(1, durations=[1e9])
     code, out, errors = await run(sandbox, "download", running, done, "-q", cwd=tmp_path)
     assert (code, len(out.splitlines())) == (5, 2)
-    assert errors == f"error: task {running}: is pending, so wait for its end first\n"
+    assert errors == f"error: task {running}: is running, so wait for its end first\n"
 
 
 async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
         (("extend",), "task_id"),
         (("extend", "t", "s", "--audio", "https://x/a.mp3"), "not both"),
         (("cover", "--audio", "none.mp3", "--prompt", "x"), "none.mp3"),
-        (("models", "suno/music-cover", "--modality", "audio"), "leave them out with a model"),
+        (("models", "suno/music-cover", "--modality", "audio"), "use them without a model"),
         (("sounds", "x", "--extra", "[1]"), "--extra"),
     ):
         code, _, errors = await run(sandbox, *words, cwd=tmp_path)
