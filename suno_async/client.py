@@ -11,6 +11,8 @@ from collections.abc import AsyncIterable
 from os import PathLike
 from typing import TYPE_CHECKING, Self, cast
 
+import msgspec
+
 from suno_async._checks import check_job, check_max_credits, check_persona, check_task_id
 from suno_async._clock import Clock
 from suno_async._completions import completions, resumed
@@ -516,15 +518,17 @@ class SunoClient:
         Args:
             task: An id, or a `TaskRef` saved earlier. The client remembers the creation time and
                 the kind of a task that it created.
-            created_at: When the task was created, in Unix seconds. Ignored if `task` is a
-                `TaskRef`. If the time is unknown, the task may be polled at once, because only new
+            created_at: When the task was created, in Unix seconds. The time in a `TaskRef` takes
+                precedence. If no time is known, the task may be polled at once, because only new
                 tasks must wait for the first interval.
 
         Raises:
             InvalidInputError: The value cannot be a task id.
         """
-        ref = task if isinstance(task, TaskRef) else TaskRef(task, created_at)
+        ref = task if isinstance(task, TaskRef) else TaskRef(task)
         check_task_id(ref.task_id)
+        if ref.created_at is None and created_at is not None:
+            ref = msgspec.structs.replace(ref, created_at=created_at)
         if ref.created_at is None and self._opened is not None:
             ref = self._opened.recall(ref)
         return TaskHandle(self._runtime_of, ref)

@@ -10,7 +10,7 @@ groups them.
 
 Tasks of one kind that were created in the same span of two seconds count as equally old. The most
 urgent of them is the task that was checked longest ago. So these tasks form one queue, called a
-*cohort*. It is ordered by the times at which the last checks were sent, because replies can
+*cohort*. It is ordered by the times at which their latest checks were sent, because replies can
 overtake each other. The schedule compares only the *heads*: the first entries of the cohorts. Each
 kind of job has about 600 cohorts for the ages up to the default deadline, and older tasks compete
 as one cohort. *Interactive* tasks, each of which a caller awaits, have cohorts of their own; all

@@ -45,7 +45,7 @@ class Cohort(Generic[E]):
     """Tasks of one kind and age, in the order in which they are checked.
 
     Tasks that were never found running come first, in the order in which they joined. The other
-    tasks follow in the order in which their last checks were sent.
+    tasks follow in the order in which their latest checks were sent.
 
     Attributes:
         key: Kind, class and span.

@@ -26,9 +26,9 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
         interactive: Whether a caller awaits this one task, not a stream of many tasks.
         asked_at: When `pop` last returned the entry; None before the first time.
-        seen_at: When the last check that found the task running was sent; None before the first.
+        seen_at: When the latest check that found the task running was sent; None before the first.
         checks: Number of checks that found the task running.
-        failures: Number of failed checks since the last check that succeeded.
+        failures: Number of failed checks since the latest check that succeeded.
         place: Number of the entry's place in its schedule; None while the entry is out.
     """
 
@@ -56,7 +56,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         return max(0.0, self.seen_at - self.created_at)
 
     def answered(self, now: float) -> float:
-        """Record that the last check found the task running. Return when that check was sent."""
+        """Record that the latest check found the task running. Return when that check was sent."""
         self.seen_at = asked = now if self.asked_at is None else self.asked_at
         self.failures = 0
         self.checks += 1

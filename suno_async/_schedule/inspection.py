@@ -137,7 +137,7 @@ class InspectionPlan:
     def price(self, since: float, age: float) -> float:
         """Return the waiting in seconds that a check saves now: (F(t) - F(s))² / (2·S(t)·f(t)).
 
-        The result is at most the time since the last check. Without this limit, it would grow
+        The result is at most the time since the previous check. Without this limit, it would grow
         without bound at ages at which almost no task ends.
         """
         known, ended = self.finished(since), self.finished(age)

@@ -21,7 +21,14 @@ from suno_async.cli.exit_codes import (
 )
 from suno_async.cli.file_options import FileOptions
 from suno_async.cli.files import earlier_rows, inputs_in, results_file
-from suno_async.cli.options import Account, JournalFile, field_options, option, with_parameters
+from suno_async.cli.options import (
+    Account,
+    JournalFile,
+    as_flag,
+    field_options,
+    option,
+    with_parameters,
+)
 from suno_async.cli.output import command_words, fail, print_interruption
 from suno_async.cli.output_lock import output_lock
 from suno_async.cli.progress import Progress
@@ -110,7 +117,7 @@ def create(**given: Any) -> None:  # noqa: ANN401 (the options)
     file = batch_options.pop("batch")
     if file is None:
         wrong = [
-            each.name.removesuffix("_name")
+            as_flag(each.name.removesuffix("_name"))
             for each in _BATCH_OPTIONS[1:]
             if batch_options[each.name] != each.default
         ]
@@ -119,7 +126,11 @@ def create(**given: Any) -> None:  # noqa: ANN401 (the options)
         create_task(GenerateMusic, given)
         return
     defaults = {each.name: each.default for each in field_options(GenerateMusic)}
-    if wrong := [name for name, default in defaults.items() if given[name] != default]:
+    if wrong := [
+        "PROMPT" if name == "prompt" else as_flag(name)
+        for name, default in defaults.items()
+        if given[name] != default
+    ]:
         fail(f"not with --batch, because they are in the file: {', '.join(wrong)}", 2)
     files = FileOptions(**{name: given[name] for name in FileOptions._fields})
     shared = {name: given[name] for name in _SHARED}

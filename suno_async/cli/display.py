@@ -34,7 +34,7 @@ class Display:
         label: The word in front of the bar.
         count: Returns the number of finished items and the total number.
         lines: Returns the lines below the bar.
-        plain: Print lines on a terminal too, because results are printed on the same terminal.
+        plain: Print plain lines even on a terminal. Needed if results go to the same terminal.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ import typer
 
 from suno_async.cli.clients import open_client
 from suno_async.cli.files import make_directory
-from suno_async.cli.options import option
+from suno_async.cli.options import as_flag, option
 from suno_async.cli.output import fail
 from suno_async.cli.running import run
 
@@ -69,8 +69,8 @@ class FileOptions(NamedTuple):
         Call this method before a command sends a request or writes any other file.
         """
         if self.download is None:
-            given = {"name": self.name, "covers": self.covers, "write-tags": self.write_tags}
-            if wrong := [f"--{option}" for option, value in given.items() if value]:
+            given = {"name": self.name, "covers": self.covers, "write_tags": self.write_tags}
+            if wrong := [as_flag(option) for option, value in given.items() if value]:
                 fail(f"only with --download: {', '.join(wrong)}", 2)
         if self.name is not None or self.write_tags or self.allow_host:
             run(self._check(base_url))

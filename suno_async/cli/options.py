@@ -64,6 +64,11 @@ def option(name: str, annotation: object, default: object = None) -> inspect.Par
     )
 
 
+def as_flag(name: str) -> str:
+    """Return the option of a parameter, for example ``--write-tags`` for ``write_tags``."""
+    return f"--{name.replace('_', '-')}"
+
+
 def field_options(
     kind: type[msgspec.Struct],
     *,
@@ -119,7 +124,7 @@ def _parameter(
 ) -> inspect.Parameter:
     name, text = field.name, _HELP.get(field.name)
     if field.type is bool:
-        flag = typer.Option(f"--{name.replace('_', '-')}", help=text)
+        flag = typer.Option(as_flag(name), help=text)
         return option(name, Annotated[bool, flag], default=False)
     required = field.required and not optional
     kind: Any = field.type

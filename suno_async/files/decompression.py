@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Most decompressed bytes of one step.
+#: Maximum number of decompressed bytes of one step.
 STEP = 1 << 20
 
 #: Values of zlib's `wbits`: for data with a gzip header, with a zlib header, without a header.

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from suno_async.files.sources import FileSource
     from suno_async.models import TaskInfo
 
-#: Most downloads at the same time. On loopback, half as many have the same throughput, and twice as
-#: many only need more memory: 4 MB for each download.
+#: Maximum number of downloads at the same time. On loopback, half as many have the same throughput,
+#: and twice as many only need more memory: 4 MB for each download.
 PARALLEL = 8
 
 #: Default of `max_bytes`: the most bytes of one file.

@@ -43,7 +43,7 @@ SPEED_WINDOW = 30.0
 #: `transfers.PAUSE` seconds, and doubles after each attempt.
 RESUME_PAUSE = 0.1
 
-#: Most seconds to wait because of a Retry-After header.
+#: Maximum wait in seconds because of a Retry-After header.
 MOST_RETRY_AFTER = 60.0
 
 #: Statuses after which another attempt may succeed. All other statuses below 500 are final.
@@ -65,7 +65,7 @@ class DownloadTerms(NamedTuple):
         overwrite: Whether to replace an existing file.
         timeout: Seconds for all attempts, from the moment when the first one starts; None for no
             limit.
-        max_bytes: Most bytes of the file, after decompression.
+        max_bytes: Maximum size of the file in bytes, after decompression.
         tags: Whether to write tags into the file.
     """
 

@@ -12,11 +12,11 @@ from suno_async.errors import InvalidInputError
 #: The fields that a template may contain.
 FIELDS = ("title", "suno_id", "task_id", "index", "kind")
 
-#: Most bytes of a file or directory name in a template, without its fields. The fields need the
-#: other bytes of the name.
+#: Maximum length in bytes of a file or directory name in a template, without its fields. The fields
+#: need the other bytes of the name.
 MOST_TEXT = 40
 
-#: Most directories in a template.
+#: Maximum number of directories in a template.
 MOST_DIRECTORIES = 4
 
 #: Characters that Windows does not allow in names, and control characters.

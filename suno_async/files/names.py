@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 #: other 55 bytes are a margin.
 MOST_BYTES = 200
 
-#: Most characters of a title in a file name.
+#: Maximum number of characters of a title in a file name.
 MOST_TITLE = 80
 
-#: Most bytes of an id, and of a kind. With these limits and those of a template, a name always has
-#: room for a few bytes of the title.
+#: Maximum length in bytes of an id, and of a kind. With these limits and those of a template, a
+#: name always has room for a few bytes of the title.
 MOST_ID = 48
 MOST_KIND = 24
 

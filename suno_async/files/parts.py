@@ -32,7 +32,8 @@ logger = logging.getLogger("suno_async")
 #: Start and end of the names of part files. The middle is random.
 _PREFIX, _SUFFIX = ".suno-", ".part"
 
-#: Most buffers for one call of `writev`. POSIX guarantees 16. Every current system accepts 1024.
+#: Maximum number of buffers for one call of `writev`. POSIX guarantees 16. Every current system
+#: accepts 1024.
 _MOST_BUFFERS = 1024
 
 

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Most bytes of a cover. Each download may have one cover in memory. With half of this limit, large
-#: PNG photos could be left out. Players do not need covers of twice this size.
+#: Maximum size of a cover in bytes. Each download may have one cover in memory. With half of this
+#: limit, large PNG photos could be left out. Players do not need covers of twice this size.
 MOST_BYTES = 5 * 2**20
 
-#: Most seconds for all attempts to fetch a cover. The download occupies its slot during this
-#: time.
+#: Maximum time in seconds for all attempts to fetch a cover. The download occupies its slot during
+#: this time.
 TIMEOUT = 30.0
 
 #: Statuses below 500 after which another attempt may succeed.

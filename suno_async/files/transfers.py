@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Most attempts for each file.
+#: Maximum number of attempts for each file.
 TRIES = 3
 
 #: Seconds before the second attempt. The pause doubles before each further attempt.
@@ -44,7 +44,7 @@ class Transfers:
 
     Args:
         connections: Sends the requests. This class does not close it.
-        parallel: Most transfers at the same time.
+        parallel: Maximum number of transfers at the same time.
     """
 
     def __init__(self, connections: Connections, parallel: int) -> None:

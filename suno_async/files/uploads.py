@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from suno_async.files.connections import Connections
 
-#: Most uploads at the same time.
+#: Maximum number of uploads at the same time.
 PARALLEL = 4
 
 #: Bytes that are read from the file at a time.

@@ -32,7 +32,7 @@ _MERGE = (
     " created_at = coalesce(tasks.created_at, excluded.created_at)"
 )
 
-#: Most rows in one statement. SQLite allows at least 999 parameters.
+#: Maximum number of rows in one statement. SQLite allows at least 999 parameters.
 MOST_ROWS = 100
 
 #: The `error` of a submission that was settled without a task.

@@ -24,7 +24,8 @@ from suno_async.limits.base import Pause, check_pause
 
 logger = logging.getLogger("suno_async")
 
-#: Most requests an account may send in any one-second window (API contract, "Limits and advice").
+#: Maximum number of requests of an account in any window of one second (API contract, "Limits and
+#: advice").
 RATE_LIMIT = 15.0
 
 #: Longest delay in seconds that a request is assumed to have on its way to the server. It also

@@ -135,8 +135,10 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     for words, message in (
         (("create",), "prompt"),
-        (("create", "x", "--resume"), "only with --batch: resume"),
-        (("create", "x", "--batch", "good.jsonl"), "not with --batch"),
+        (("create", "x", "--resend-unknown"), "only with --batch: --resend-unknown"),
+        (("create", "--title", "x", "--batch", "good.jsonl"), "they are in the file: --title"),
+        (("create", "x", "--resume"), "only with --batch: --resume"),
+        (("create", "x", "--batch", "good.jsonl"), "they are in the file: PROMPT"),
         (("create", "--batch", "-"), "only named files can be resumed"),
         (("create", "--batch", "none.jsonl"), "No such file"),
         (("create", "--batch", "bad.jsonl"), "line 4"),
