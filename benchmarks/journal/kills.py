@@ -27,6 +27,10 @@ _AFTER = (
 )
 
 
+#: Which one of every ten processes is killed while it starts.
+STARTING = 4
+
+
 class Killed(NamedTuple):
     """What was found after all kills.
 
@@ -63,9 +67,11 @@ def kill_again_and_again(
     done = changes = stored = lost = 0
     while done < kills or stored < rows:
         run = f"run-{done}"
-        # Some are killed after their first change, most after many changes.
-        lines = int(draw.uniform(0.0, 2.0) * rows / kills * 2)
-        acknowledged = _kill_after(path, run, callers, lines, draw.uniform(0.0, 0.01))
+        # One in ten is killed while it starts and opens the journal, most after many changes.
+        starts = done % 10 == STARTING
+        lines = 0 if starts else 1 + int(draw.uniform(0.0, 2.0) * rows / kills * 2)
+        delay = draw.uniform(*(0.1, 0.5) if starts else (0.0, 0.01))
+        acknowledged = _kill_after(path, run, callers, lines, delay)
         changes += sum(step + 1 for step in acknowledged.values())
         stored += sum(1 + (step >= 2) for step in acknowledged.values())
         lost += _missing(path, run, acknowledged)
@@ -89,12 +95,10 @@ def _kill_after(path: Path, run: str, callers: int, lines: int, delay: float) ->
     with process:
         assert process.stdout is not None  # noqa: S101 (it is a pipe)
         found: list[bytes] = []
-        for line in process.stdout:
+        while len(found) < lines and (line := process.stdout.readline()):
             found.append(line)
-            if len(found) >= lines:
-                time.sleep(delay)
-                process.kill()
-                break
+        time.sleep(delay)
+        process.kill()
         # The last output before the kill is still in the pipe.
         found += process.stdout.readlines()
     acknowledged: dict[int, int] = {}

@@ -199,7 +199,7 @@ def test_fields_of_jobs() -> None:
 
 
 def test_models_and_codes() -> None:
-    """The tables of models and of error codes are the same as in the source code."""
+    """The tables of models and of error codes in docs/contract.md agree with the source code."""
     rows = TABLES["Models of Suno"]
     assert {
         words(row["name"])[0]: words(row["version"])[0] for row in rows
