@@ -440,7 +440,7 @@ class SunoClient:
         `settle` was called. Inputs that were never sent are not created: run the `pipeline` again.
 
         Args:
-            run: Only the tasks of this run. None takes all tasks of the account.
+            run: The name of a run, to get only its tasks. If None, the run does not matter.
 
         Raises:
             ConfigurationError: The client has no journal.
@@ -453,7 +453,7 @@ class SunoClient:
         """Return a handle for every task of the journal that has not ended. Sends no request.
 
         Args:
-            run: Only the tasks of this run. None takes all tasks of the account.
+            run: The name of a run, to get only its tasks. If None, the run does not matter.
 
         Raises:
             ConfigurationError: The client has no journal.

@@ -25,7 +25,7 @@ KEY, URL = "ak_test", "http://api.example"
 
 
 def reply(data: object, code: int = 200, **headers: str) -> Reply:
-    """Return a reply with an API envelope. `code` is in the envelope, and is the HTTP status too."""
+    """Return a reply with an API envelope. `code` is the code in it, and the HTTP status."""
     body = {"code": code, "message": "success" if code == 200 else "refused", "data": data}
     return Reply(code, headers, json.dumps(body).encode())
 

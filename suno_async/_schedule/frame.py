@@ -44,11 +44,11 @@ class Frame:
         return entry.added_at if entry.created_at is None else entry.created_at + self.floor
 
     def latest(self, entry: Entry) -> float:
-        """Return when the next check is due at the latest, if the budget allows it.
+        """Return the latest time of the next check. A check is later only if the budget is short.
 
-        That is `max_interval` after the previous check, or when the task's age has doubled since
+        The time is `max_interval` after the previous check, or when the task's age has doubled since
         that check, whichever is later. For a task that was never checked, it is `max_interval`
-        after its creation.
+        after its creation, or after the start of the tracking if the creation time is unknown.
         """
         born = entry.known_since
         if entry.asked_at is None:

@@ -41,7 +41,7 @@ class Network(NamedTuple):
     """How to reach the API and the hosts of files.
 
     Attributes:
-        proxy: URL of an HTTP proxy for all requests; None for no such proxy.
+        proxy: URL of an HTTP proxy for all requests. If it is None, `trust_env` decides.
         trust_env: Whether to take proxies from the environment variables if `proxy` is None.
         ssl: The SSL context, with the certificates to trust; None for the default of the system.
         allow_hosts: Hosts whose files may be transferred although their addresses are not public.

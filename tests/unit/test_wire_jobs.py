@@ -181,7 +181,7 @@ def test_video() -> None:
 @pytest.mark.parametrize("name", ["media_urls", "media_url"])
 @pytest.mark.parametrize("urls", ["https://x/v.mp4", ["https://x/v.mp4"], ["https://x/v.mp4", 7]])
 def test_media_urls(name: str, urls: object) -> None:
-    """The URLs of results may be a list or a single string, under either name."""
+    """The URLs of results may be a list or one string, in `media_urls` or in `media_url`."""
     info = info_of(MusicVideo.KIND, **{name: urls})
     assert info.media_urls == ("https://x/v.mp4",)
     assert info.video_url == "https://x/v.mp4"
