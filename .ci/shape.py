@@ -1,4 +1,4 @@
-"""Check the shape of the package: no circular imports, small modules, small classes."""
+"""Check the structure of the package: circular imports, median module length, class size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ LARGE = {
 
 
 def circle() -> list[str]:
-    """Return the modules of one circular import, or an empty list. Type-only imports count."""
+    """Return the modules of one circular import; an empty list if there is none.
+
+    Imports under ``TYPE_CHECKING`` are included.
+    """
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
     try:
@@ -41,7 +44,10 @@ def circle() -> list[str]:
 
 
 def large_classes(path: Path) -> dict[str, int]:
-    """Return the classes of a module that have too many methods, with their number of methods."""
+    """Find the classes with more than `METHODS` methods in one file.
+
+    Return the number of methods of each of these classes, by the name of the class.
+    """
     return {
         node.name: methods
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -54,7 +60,7 @@ def large_classes(path: Path) -> dict[str, int]:
 
 
 def problems() -> list[str]:
-    """Return what is wrong with the shape of the package, one line for each problem."""
+    """Return the problems with the structure of the package, one line for each problem."""
     found: list[str] = []
     if modules := circle():
         found.append(f"circular import: {' -> '.join(modules)}")

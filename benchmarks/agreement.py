@@ -1,19 +1,20 @@
-"""Compare the real client with the simulation: the same tasks, in real time over real sockets.
+"""Compare the real client with the simulation. Both poll the same tasks.
 
     python -m benchmarks.agreement                    2,000 tasks at p200: about 18 minutes
-    python -m benchmarks.agreement --tasks 200        a few minutes; the means scatter more
+    python -m benchmarks.agreement --tasks 200        a few minutes; less exact
 
-What is measured: the delay of each task, in the client and in the simulation.
+What is measured: the delay of each task, in the client and in the simulation. The delay is the time
+from the end of the task until a check shows the end.
 
-How: `benchmarks.schedule` draws the tasks, with log-normal durations and the load p200: a poller
-that checks every task every 15 s would need twice the request budget. Each task is created on the
-sandbox at its own time. One untrained `SunoClient` polls them with 15 requests a second.
-Replies take as long as in the simulation. Tasks that never finish are polled until all others have
-ended.
+How: `benchmarks.schedule` draws the tasks, with log-normal durations and the load p200. At this
+load, a poller that checks every task every 15 s would need twice the request budget. Each task is
+created on the sandbox at its own time. One `SunoClient` without learnt durations polls the tasks,
+in real time over real sockets, with 15 requests a second. Replies take as long as in the
+simulation. The tasks that never finish are polled until all other tasks have ended.
 
 What it does not show: failed requests, 429s, and the network delay before a request arrives. The
-tasks are a single random sample, so small differences mean little: the check allows 10 % between
-the means.
+tasks are a single random sample, so small differences mean little: the mean delays may differ
+by 10 %.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ TOLERANCE = 0.1
 
 
 async def poll(tasks: TaskSet) -> tuple[list[float], int]:
-    """Poll `tasks`; return the delays of ended tasks in seconds, and the number of requests."""
+    """Poll `tasks` with a real client.
+
+    Return the delay of each ended task in seconds, and the number of status requests.
+    """
     delays: list[float] = []
     async with (
         Sandbox(seed=1, failure_share=0.0, faults=Faults(latency_out=REPLY_DELAY)) as sandbox,
@@ -76,7 +80,10 @@ async def poll(tasks: TaskSet) -> tuple[list[float], int]:
 
 
 def main() -> None:
-    """Run client and simulation, and report both; exit with 1 if the mean delays disagree."""
+    """Run the simulation and the client, and print the delays of both.
+
+    Exit with 1 if the mean delays differ by more than `TOLERANCE`.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement")
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--json", type=Path, metavar="FILE")

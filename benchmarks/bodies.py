@@ -2,12 +2,13 @@
 
     python -m benchmarks.bodies [--check]
 
-What is measured: the peak of Python's allocations during a call of `SunoClient.balance`
-(`tracemalloc`), and the longest time between two cycles of the event loop. The time comes from a
-second call without `tracemalloc`, because `tracemalloc` slows the loop down.
+What is measured: the peak of the memory that Python allocates during a call of
+`SunoClient.balance`, and the longest time between two cycles of the event loop. `tracemalloc`
+measures the memory. The time is measured in a second call without `tracemalloc`, because
+`tracemalloc` slows the loop down.
 
-How: a server in another process replies with a gzip bomb (1 MB compressed, 1 GB decompressed) and
-with a chunked body that never ends.
+How: a server in another process replies with a hostile body. The body is a gzip bomb (1 MB
+compressed, 1 GB decompressed) in the first test, and a chunked body that never ends in the second.
 
 What it does not show: memory outside Python's allocators, and hostile replies to downloads.
 """
@@ -50,7 +51,12 @@ def bomb() -> bytes:
 
 
 def serve(kind: str, ready: Connection) -> None:
-    """Answer every request with a hostile body until the process is terminated."""
+    """Answer every request with a hostile body until the process is terminated.
+
+    Args:
+        kind: ``"bomb"`` for a gzip bomb; any other text for a body that never ends.
+        ready: The server sends its port number through this connection when it listens.
+    """
     reply = bomb() if kind == "bomb" else b""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
@@ -70,7 +76,7 @@ def serve(kind: str, ready: Connection) -> None:
 
 
 async def longest_hold(holds: list[float]) -> None:
-    """Append the seconds between successive cycles of the loop to `holds`, until cancelled."""
+    """Append the seconds between successive event loop cycles to `holds`, until cancelled."""
     last = time.perf_counter()
     while True:
         await asyncio.sleep(0)
@@ -90,7 +96,11 @@ async def ask(url: str) -> None:
 
 
 async def measure(url: str) -> tuple[float, float]:
-    """Return the peak memory in bytes and the longest stall of the loop in seconds."""
+    """Call the hostile server at `url` twice.
+
+    Return the peak memory in bytes during the first call, and the longest stall of the event loop
+    in seconds during the second call.
+    """
     tracemalloc.start()
     await ask(url)
     _, peak = tracemalloc.get_traced_memory()
@@ -103,7 +113,10 @@ async def measure(url: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure each kind of body and print a line for it."""
+    """Measure each kind of hostile body, and print one line for each kind.
+
+    With ``--check``, exit with 1 if a limit is exceeded.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Poll many tasks together. Runs on the built-in sandbox, without a key or a network."""
+"""Poll many tasks together, on the built-in sandbox. Needs no key and no network."""
 
 import asyncio
 

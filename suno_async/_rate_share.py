@@ -33,14 +33,15 @@ SILENCE = 3 * HEARTBEAT
 
 
 class RateShare:
-    """The share of one client: one part in N of the account's rate, where N clients are alive.
+    """Limits a client to 1/N of the account's request rate, where N is the number of live clients.
 
-    Only a `LocalLimiter` is divided. Other limiters are expected to be shared already.
+    A client is live while it sends heartbeats to the journal. Only the rate of a `LocalLimiter` is
+    divided. It is assumed that all clients already share any other kind of limiter.
 
     Args:
         journal: The journal. Its heartbeat returns the number of live clients.
         limiter: The limiter of the client.
-        on_heartbeat: Called after each successful heartbeat.
+        on_heartbeat: Called after each successful heartbeat, except those during `join`.
     """
 
     def __init__(
@@ -53,9 +54,9 @@ class RateShare:
         self._beating: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
-        """Wait until the other live clients have reduced their rate, and start the heartbeats.
+        """Wait until the other live clients have reduced their rate. Then start the heartbeats.
 
-        The wait takes about one heartbeat.
+        The wait takes about `HEARTBEAT` seconds. If no other client is live, there is no wait.
 
         Raises:
             JournalError: The journal cannot be written.
@@ -76,7 +77,7 @@ class RateShare:
         self._beating.add_done_callback(lambda _: self._release())
 
     async def leave(self) -> None:
-        """Stop the heartbeats. The limiter gets back its whole rate."""
+        """Stop the heartbeats. The limiter may use its whole rate again."""
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait([self._beating])
@@ -114,7 +115,10 @@ class RateShare:
             self._divide(self._count)
 
     def _divide(self, count: int) -> None:
-        """Use one part in `count` of the account's rate, until `SILENCE` seconds have passed."""
+        """Use 1/`count` of the account's rate for the next `SILENCE` seconds.
+
+        After this time, send nothing until the next call.
+        """
         limiter = self._limiter
         if not isinstance(limiter, LocalLimiter):
             return

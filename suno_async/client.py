@@ -94,46 +94,50 @@ class SunoClient:
 
     Args:
         api_key: The account's key; by default the environment variable SUNO_API_KEY, then
-            CRUN_API_KEY. It is only sent to the API host, and never shown.
-        base_url: The API host; by default SUNO_BASE_URL, then CRUN_BASE_URL, then
-            ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
-        session: An aiohttp session to use for API calls instead of our own. The client does
-            not close it. API calls then use its settings, not `proxy`, `trust_env` and `ssl`.
-            Creates then reuse open connections, so `CreateOutcomeUnknownError` becomes more likely.
-            Uploads and downloads do not use it, because they check the addresses of other hosts.
+            CRUN_API_KEY. The client sends the key only to the API host, and never shows it.
+        base_url: The URL of the API host; by default the environment variable SUNO_BASE_URL, then
+            CRUN_BASE_URL, then ``https://api.crun.ai``. For mainland China use
+            ``https://api.crunai.com``.
+        session: Your own aiohttp session for API calls. The client does not close it. `proxy`,
+            `trust_env` and `ssl` have no effect on your session. Creates then may reuse open
+            connections, so `CreateOutcomeUnknownError` becomes more likely. Uploads and downloads
+            do not use your session, because for them the client checks the address of each host.
+            If None, the client creates a session.
         policy: When to poll a task; by default `PollPolicy()`, scaled by the environment variable
             SUNO_TIME_SCALE if it is set (for a sandbox with a time scale).
-        durations: What is known about job durations (`Durations`); the client adds what it learns.
-            Clients may share it. By default a job is expected to take about six intervals of the
-            policy, until some jobs have ended.
+        durations: What is known about the durations of jobs. The client adds the durations that it
+            observes. Several clients may share one `Durations` object. By default the client
+            expects that a job takes about six intervals of the policy, until some jobs have ended.
         limiter: The request budget to use, for example one that several processes share. By default
             all clients of this account in the event loop share one budget.
         observer: Receives the events of the client, for metrics and traces.
-        on_creation: Called exactly once for each create whose request was sent, whether it
-            succeeded or not, and also if its caller was cancelled. Save the ids of paid tasks here.
-            For a persona it gets a `PersonaCreation`, for every other create a `Creation`. A
-            coroutine function is awaited. If it raises, the error is logged.
-        journal: Stores every create, task and result, so that nothing is lost or paid twice if the
-            process stops: the path of an SQLite file, or a `Journal`. The client must then be used
-            with ``async with``, which opens the journal.
-        account: The label of the account in the journal, by default a hash of the key. With a label
-            of your own, the key can be replaced and the journal still belongs to the account.
-        rate_limit: Maximum requests per second, at most 15 (the vendor's limit). Lower it if other
-            processes use the same key. The lowest value of the account's clients takes effect.
-        max_pause: Longest pause of the account in seconds after a 429 or 455, whatever the server
-            asks for. The lowest value of the account's clients takes effect.
-        request_timeout: Seconds for one request.
-        retry_for: Seconds for which a direct call or a create is retried. Waiting for the request
-            budget counts. If the account is paused for longer, the call raises `RateLimitError` or
-            `MaintenanceError` at once.
+        on_creation: Called exactly once for each create whose request was sent, even if the create
+            failed or its caller was cancelled. Save the ids of paid tasks here. The argument is a
+            `PersonaCreation` for a persona, and a `Creation` for every other create. A coroutine
+            function is awaited. If the function raises, the error is logged.
+        journal: The path of an SQLite file, or a `Journal`. The journal stores every create, task
+            and result, so that nothing is lost or paid twice if the process stops. A client with a
+            journal must be used with ``async with``, which opens the journal.
+        account: The label of the account in the journal, by default a hash of the key. If you set a
+            label, the journal still belongs to the account after the key was replaced.
+        rate_limit: Maximum requests per second, at most 15 (the vendor's limit). Lower the value if
+            other processes use the same key. If several clients use the account, the lowest of
+            their values takes effect.
+        max_pause: Longest pause of the account in seconds after a 429 (too many requests) or a 455
+            (maintenance), even if the server asks for more. If several clients use the account, the
+            lowest of their values takes effect.
+        request_timeout: Timeout of one request in seconds.
+        retry_for: Seconds for which a create, or a direct call such as `balance`, is retried. The
+            time includes waiting for the request budget. If a pause of the account lasts longer,
+            the call raises `RateLimitError` or `MaintenanceError` at once.
         proxy: URL of an HTTP proxy for API calls, uploads and downloads.
-        trust_env: Without `proxy`, take proxies from the environment: HTTPS_PROXY, HTTP_PROXY,
-            NO_PROXY.
+        trust_env: Whether to use the proxies in the environment variables HTTPS_PROXY, HTTP_PROXY
+            and NO_PROXY if `proxy` is None.
         ssl: An `ssl.SSLContext` with the certificates to trust, for example those of a private CA.
-            It applies to API calls, uploads and downloads.
-        allow_hosts: Hosts whose files may be transferred although their addresses are not public,
-            or without https: names, addresses, and networks such as ``"10.0.0.0/8"``. The host of
-            `base_url` is always allowed.
+            The context applies to API calls, uploads and downloads.
+        allow_hosts: Hosts for uploads and downloads that may have an address that is not public,
+            and may be used without https. Each entry is a name, an address, or a network such as
+            ``"10.0.0.0/8"``. The host of `base_url` is always allowed.
 
     Raises:
         ConfigurationError: The key is missing, or an argument is not valid.
@@ -214,8 +218,8 @@ class SunoClient:
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and close what this client opened.
 
-        Creates in flight are finished first, which takes at most `request_timeout`. If this
-        call is cancelled, call it again to complete the close.
+        The client waits at most `request_timeout` seconds for the creates in flight. If `close` is
+        cancelled, call `close` again to finish it.
         """
         self._closed = True
         if self._opened is not None:
@@ -235,16 +239,17 @@ class SunoClient:
         Args:
             job: What to make.
             timeout: Seconds for creating and waiting together; None waits until the policy's
-                deadline. If it passes while the create is in flight, the create is finished in the
-                background, as by `create`.
+                deadline. If the timeout passes while the create is in flight, the client finishes
+                the create in the background, as described in `create`.
             callback_url: As in `create`.
             max_credits: As in `create`.
             dedupe_key: As in `create`.
 
         Raises:
             TaskFailedError: The job ended in failure.
-            TaskTimeoutError: The timeout or the deadline passed; the job continues.
-            SunoError: `create` raised it, or the outcome is unknown for another reason.
+            TaskTimeoutError: The timeout or the deadline passed. If the task was created, the job
+                continues.
+            SunoError: `create` failed, or the wait ended without an outcome for another reason.
         """
         loop = asyncio.get_running_loop()
         ends_at = math.inf if timeout is None else loop.time() + timeout
@@ -277,23 +282,24 @@ class SunoClient:
     ) -> TaskHandle:
         """Create a task. Costs credits.
 
-        The create is retried only if the server certainly did not accept it: no connection, 429,
-        455. If this call is cancelled before the request was sent, nothing is sent. If it is
-        cancelled later, the client finishes the create in the background and reports the outcome to
-        `on_creation` and the log.
+        The create is retried only if the server certainly did not accept it: if there was no
+        connection, or the reply was 429 or 455. If this call is cancelled before the request was
+        sent, nothing is sent. If this call is cancelled later, the client finishes the create in
+        the background, and reports the outcome to `on_creation` and the log.
 
         Args:
             job: What to make.
             callback_url: The server sends a POST here when the task ends.
-            max_credits: Ask for the price first, and create nothing that costs more.
+            max_credits: Highest price to pay. The client asks for the price of the job first. If
+                the price is higher, the task is not created. None means no limit.
             dedupe_key: Identifies this create in the journal. If an earlier create with the same
-                key made a task, its handle is returned and nothing is paid, also in another process
-                and after a restart. If the earlier create was refused or not sent, the task is
-                created now.
+                key made a task, the handle of that task is returned and nothing is paid. This also
+                works in another process and after a restart. If the earlier create was refused or
+                not sent, the task is created now.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
-            ConfigurationError: `dedupe_key` is empty, or the client has no journal.
+            ConfigurationError: `dedupe_key` is empty, or was given to a client without a journal.
             InputChangedError: `dedupe_key` was used for another input; nothing was sent.
             CreditLimitError: The job would cost more than `max_credits`; nothing was spent.
             InsufficientCreditsError: Not enough credits. Further creates raise this at once,
@@ -326,30 +332,35 @@ class SunoClient:
     ) -> AsyncGenerator[Creation]:
         """Create many tasks, a few at once; yield one `Creation` for each input read.
 
-        One failing input does not stop the others. During a pause of the account, creates wait. The
-        source is read only as fast as the caller takes the creations. Reading stops when the key is
-        refused, the credits are used up or the client is closed. That error, or an error of the
-        source, is raised at the end. If the caller leaves the loop early, nothing more is sent. The
-        stream then waits for the replies to the creates in flight and passes their outcomes to
-        `on_creation`.
+        One failing input does not stop the other inputs. During a pause of the account, creates
+        wait. Inputs are read only as fast as the caller receives the creations.
+
+        Reading stops if the key is refused, the credits are used up, the journal fails or the
+        client is closed. That error, or an error that `jobs` raises, is raised at the end.
+
+        If the caller leaves the loop early, no further creates are sent. The stream then waits for
+        the replies to the creates in flight and passes their outcomes to `on_creation`.
 
         Args:
             jobs: What to make. A plain iterable must not block.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
-            wait_for_credits: After a 402, hold the creates back, ask for the balance every 30 s and
-                continue once there are credits, instead of ending the stream.
-            on_creation: Called exactly once for each input read, as soon as its outcome is known,
-                even if the caller has left the loop. A coroutine function is awaited. If it raises,
-                no further input is read, and the error is raised at the end.
-            on_submission: Called with each `Submission` right before its request may be sent (its
-                state is ``"sending"``), and when a request that was not accepted is planned again.
-                Use it to save which creates may cost credits. A coroutine function is awaited. If
-                it raises, the request is not sent and the stream ends as with `on_creation`.
+            wait_for_credits: Whether to wait for credits after a 402, instead of ending the stream.
+                While it waits, the client asks for the balance every 30 s and sends no creates.
+            on_creation: Called exactly once for each input read, as soon as the outcome of its
+                create is known, even if the caller has left the loop. A coroutine function is
+                awaited. If the function raises, no further input is read, and the error is raised
+                at the end.
+            on_submission: Called with a `Submission` right before its request may be sent. The
+                state of the submission is then ``"sending"``. Called again if the server did not
+                accept the request and the client plans to send it later. Use this function to save
+                which creates may cost credits. A coroutine function is awaited. If the function
+                raises, the request is not sent, no further input is read, and the error is raised
+                at the end.
 
         Raises:
             InvalidInputError: `max_credits` is below 0.
-            SunoError: While iterating; see above.
+            SunoError: While iterating: the error that stopped the reading of inputs.
         """
         options = StreamOptions(
             callback_url=callback_url,
@@ -374,42 +385,45 @@ class SunoClient:
         on_creation: Callable[[Creation], object] | None = None,
         on_submission: Callable[[Submission], object] | None = None,
     ) -> AsyncGenerator[JobOutcome]:
-        """Create each job and wait for it; yield each outcome as soon as it is known.
+        """Create a task for each job and wait for it; yield each outcome as soon as it is known.
 
         Every input that is read yields exactly one `JobOutcome`. One failure does not stop the
-        rest. `create_many` describes how the source is read and what happens if the caller leaves
-        the loop early.
+        other jobs. `create_many` describes how the inputs are read, and what happens if the caller
+        leaves the loop early.
 
         Args:
             jobs: What to make. A plain iterable must not block.
-            run: The name of the run in the journal. Call this again with the same name and the same
-                source to continue a run that was interrupted: no input is paid twice, and outcomes
-                that the journal holds are yielded without a request.
-            key: Returns the key of an input within the run. Use it if the order of the source may
-                change. By default the key is the position in the source.
-            max_pending: Limit for the inputs that were read and whose outcomes were not yet taken.
-                The default is about what the budget of one account can poll: 15 requests per
-                second, if a job takes one to several minutes and six or seven requests.
-            timeout: Seconds per task, counted from its creation. For a task that an earlier call
-                created, they are counted from the start of this call. A task that takes longer
-                yields a `TaskTimeoutError`. None waits until the policy's deadline.
+            run: A name under which the journal stores this series of jobs: a *run*. To continue a
+                run that was interrupted, call `pipeline` again with the same name and the same
+                inputs. Then no input is paid twice, and outcomes that the journal contains are
+                yielded without a request.
+            key: Returns the key that identifies an input within the run. Use this function if the
+                order of the inputs may change. By default the key is the position of the input.
+            max_pending: Maximum number of inputs that were read and whose outcomes the caller has
+                not received yet. The default is about the number of tasks that one account can poll
+                with 15 requests per second. This assumes that a job takes one to several minutes
+                and needs six or seven requests.
+            timeout: Seconds per task, counted from its creation. If an earlier call created the
+                task, the seconds are counted from the time when this call reads the input. A task
+                that takes longer yields a `TaskTimeoutError`. None waits until the policy's
+                deadline.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
-            wait_for_credits: As in `create_many`. Without it, tasks that were created are finished
-                after a 402, and the 402 is raised at the end.
+            wait_for_credits: As in `create_many`. If False, a 402 ends the reading of inputs. The
+                pipeline still waits for the tasks that were created. Then it raises the error.
             on_creation: As in `create_many`.
             on_submission: As in `create_many`.
 
         Raises:
             ConfigurationError: `max_pending` is not above 0, `run` is empty or was given to a
                 client without a journal, or `key` was given without `run`. While iterating: `key`
-                returned something other than text.
+                did not return a text, or returned an empty text.
             InvalidInputError: `max_credits` is below 0.
-            RunInUseError: While iterating: another process, or another stream in this process,
-                works on the run.
-            InputChangedError: While iterating: an input differs from the one that was stored under
-                its key. No further input is read.
-            SunoError: While iterating, as by `create_many`.
+            RunInUseError: While iterating: another process, or another stream in this process, is
+                using the run.
+            InputChangedError: While iterating: an input differs from the input that the journal
+                contains for the same key. No further input is read.
+            SunoError: While iterating, as in `create_many`.
         """
         if max_pending < 1:
             raise ConfigurationError("max_pending must be above 0")
@@ -433,27 +447,31 @@ class SunoClient:
         return Pipeline(runtime, stream, max_pending, timeout, run or "").outcomes(jobs)
 
     def resume(self, *, run: str | None = None) -> AsyncGenerator[JobOutcome]:
-        """Wait for every task of the journal that has not ended; yield each outcome.
+        """Wait for every unfinished task in the journal; yield each outcome.
 
-        The index of an outcome is the position of the input in its run. Creates whose outcome is
-        unknown are yielded first, each as a `JobFailure` with a `CreateOutcomeUnknownError`, until
-        `settle` was called. Inputs that were never sent are not created: run the `pipeline` again.
+        The index of an outcome is the position of the input in its run. A create with an unknown
+        outcome is yielded first, as a `JobFailure` with a `CreateOutcomeUnknownError`. This happens
+        in every call until you call `settle` for the create. Inputs that were never sent are not
+        created. To create them, call `pipeline` again with the same run.
 
         Args:
-            run: The name of a run, to get only its tasks. If None, the run does not matter.
+            run: The name of a run: wait only for its tasks. If None, wait for all tasks in the
+                journal, with and without a run.
 
         Raises:
             ConfigurationError: The client has no journal.
-            RunInUseError: While iterating: another process works on the run.
+            RunInUseError: While iterating: another process, or another stream in this process, is
+                using the run.
         """
         runtime = self._runtime()
         return resumed(runtime, self._required_recorder("resume"), run)
 
     async def open_tasks(self, *, run: str | None = None) -> list[TaskHandle]:
-        """Return a handle for every task of the journal that has not ended. Sends no request.
+        """Return a handle for every unfinished task in the journal. Sends no request.
 
         Args:
-            run: The name of a run, to get only its tasks. If None, the run does not matter.
+            run: The name of a run: return only its tasks. If None, return all unfinished tasks in
+                the journal, with and without a run.
 
         Raises:
             ConfigurationError: The client has no journal.
@@ -467,19 +485,21 @@ class SunoClient:
         return [TaskHandle(self._runtime_of, ref) for ref in refs]
 
     async def settle(self, submission_id: str, task_id: str | None) -> None:
-        """Store the outcome of an unknown create.
+        """Store the outcome of a create that ended with a `CreateOutcomeUnknownError`.
 
-        Find out the outcome from a callback, from the balance or from the vendor's website.
+        First find out the outcome from a callback, from the balance or from the vendor's website.
 
         Args:
-            submission_id: `CreateOutcomeUnknownError.submission_id`.
-            task_id: The task that was created. None means that no task was created. Then a later
-                call with the same key, or with the same run, creates it.
+            submission_id: The value of `CreateOutcomeUnknownError.submission_id`.
+            task_id: The id of the task that was created. None means that no task was created. Then
+                the next `create` with the same `dedupe_key`, or the next `pipeline` with the same
+                run, creates the task.
 
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
             ConfigurationError: The client has no journal.
-            JournalError: The journal has no unknown create of this account with this id.
+            JournalError: The journal contains no create of this account with this submission id
+                and an unknown outcome.
         """
         self._runtime()
         if task_id is not None:
@@ -487,17 +507,18 @@ class SunoClient:
         await self._required_recorder("settle").journal.settle(submission_id, task_id)
 
     async def rotate_key(self, new_key: str) -> None:
-        """Replace the API key of this account by another key of the same account.
+        """Replace the API key of this account with another key of the same account.
 
-        One request checks the new key. Requests in flight are not affected. If the journal's label
-        is the hash of the old key, it becomes the hash of the new one. Other clients of the account
-        in this event loop use the new key as well; call this method in every other process as well.
+        One request checks the new key. Requests in flight are not affected. If the account's label
+        in the journal is a hash of the old key, the label becomes a hash of the new key. All
+        clients of the account in this event loop then use the new key. Call `rotate_key` in every
+        other process that uses the account.
 
         Raises:
-            ConfigurationError: The key has an impossible form.
-            AuthenticationError: The server refuses the new key; the old one stays in use.
+            ConfigurationError: The new key is empty, or is not allowed in HTTP headers.
+            AuthenticationError: The server refuses the new key; the old key stays in use.
             JournalError: Another live process uses the journal under the old label.
-            SunoError: The new key could not be checked; the old one stays in use.
+            SunoError: The new key could not be checked; the old key stays in use.
         """
         runtime = self._runtime()
         credentials = self._credentials
@@ -519,8 +540,8 @@ class SunoClient:
             task: An id, or a `TaskRef` saved earlier. The client remembers the creation time and
                 the kind of a task that it created.
             created_at: When the task was created, in Unix seconds. The time in a `TaskRef` takes
-                precedence. If no time is known, the task may be polled at once, because only new
-                tasks must wait for the first interval.
+                precedence. If no creation time is known, the task may be polled at once, without
+                the waiting time of new tasks.
 
         Raises:
             InvalidInputError: The value cannot be a task id.
@@ -534,11 +555,11 @@ class SunoClient:
         return TaskHandle(self._runtime_of, ref)
 
     async def task_info(self, task_id: str) -> TaskInfo:
-        """Read the current record of one task. Costs one request, plus retries.
+        """Read the current record of one task. Needs one request, or more after errors.
 
         Raises:
             InvalidInputError: The value cannot be a task id.
-            SunoError: The server refused, or did not answer.
+            SunoError: The server refused the request, or did not answer.
         """
         return await self._runtime().task_info(task_id)
 
@@ -550,8 +571,8 @@ class SunoClient:
     ) -> AsyncIterator[Outcome]:
         """Poll any number of tasks together; yield each outcome as soon as it is known.
 
-        Every id yields exactly one `Outcome`; an id given twice yields one. One failure does not
-        stop the rest. Leaving the loop early does not affect the jobs.
+        Every id yields exactly one `Outcome`, even if the id is given twice. One failure does not
+        stop the polling of other tasks. If the caller leaves the loop early, the jobs continue.
 
         Args:
             tasks: Ids, references or handles. All of them are read before the first task is polled.
@@ -573,7 +594,15 @@ class SunoClient:
         *,
         timeout: float | None = None,
     ) -> list[Outcome]:
-        """Return the outcomes of `as_completed` as a list, in the order of `tasks`."""
+        """Wait for many tasks, as with `as_completed`. Return all outcomes in the order of `tasks`.
+
+        Args:
+            tasks: As in `as_completed`. If an id is given twice, its outcome is returned twice.
+            timeout: As in `as_completed`.
+
+        Raises:
+            InvalidInputError: One of the values cannot be a task id; nothing was polled.
+        """
         if isinstance(tasks, str):
             raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
         refs = [ref async for ref in self._refs(tasks)]
@@ -593,30 +622,35 @@ class SunoClient:
         timeout: float | None = TIMEOUT,
         max_bytes: int = MAX_BYTES,
     ) -> Path:
-        """Download a song's audio, or any result URL, into a file in `directory`.
+        """Download a song's audio, or any result URL, into a file in `directory`. Return its path.
 
-        The file appears under its name only when it is complete. A broken download is resumed.
-        The requests go to other hosts. They do not use the request budget, and they never contain
-        the key. If the URL of a song has expired, one status request gets a new URL.
+        The file appears under its name only when it is complete. If the connection breaks, the
+        download is resumed. The requests go to other hosts than the API. They do not use the
+        request budget, and they never contain the key. If the URL of a song has expired, one status
+        request gets a new URL.
 
-        If the same file is being downloaded to the same path already, the call joins that download.
+        If another call already downloads the same file to the same path, wait for that download.
 
         Args:
             track: A song, or a URL.
             directory: Where to save the file. It is created if it does not exist.
             name: Template of the name, such as ``"{title}-{suno_id}"``, without a suffix. A ``/``
-                makes directories. None uses ``{title}-{suno_id}`` for a song, and the last part of
-                its path for a URL. If the name would not identify the file, a hash is added.
-            overwrite: Replace an existing file. Otherwise keep it and send no request.
+                makes directories. If None, the template is ``{title}-{suno_id}`` for a song. For a
+                URL, the name is then the last part of the URL's path. If different files could
+                have the same name, a hash is added.
+            overwrite: Whether to replace an existing file. If False, the existing file is kept and
+                no request is sent.
             progress: Called with a `DownloadProgress` when the download starts, about ten times per
                 second, and when it ends.
             media: What the file must contain, judged by its first bytes: ``"audio"``, ``"image"``,
-                ``"video"``, or ``"any"``. None expects audio for a song, and audio, an image or a
-                video for a URL.
-            tags: Write the title, the style, the lyrics, the cover and the ids of a song into the
-                file. An existing file that is kept does not get them. Needs the extra ``tags``.
-            timeout: Seconds for the whole download, without the wait for other downloads; None for
-                no limit.
+                ``"video"``, or ``"any"``. If None, the file of a song must be audio. A URL
+                with the suffix of an image must return an image. Any other URL may return audio, an
+                image or a video.
+            tags: Whether to write the title, the style, the lyrics, the cover and the ids of a song
+                into the file. An existing file that is kept does not change. Needs the extra
+                ``tags``.
+            timeout: Maximum seconds for the whole download, not counting the wait for other
+                downloads. None means no limit.
             max_bytes: Maximum size of the file in bytes.
 
         Raises:
@@ -648,28 +682,30 @@ class SunoClient:
         timeout: float | None = TIMEOUT,
         max_bytes: int = MAX_BYTES,
     ) -> list[Path]:
-        """Download every file of a task, or of many outcomes, and return the paths in order.
+        """Download all files of a task or of many outcomes. Return paths in the order of `items`.
 
-        At most 8 files are downloaded at the same time. One failure does not stop the rest. A
-        failed outcome has no files.
+        At most 8 files are downloaded at the same time. One failure does not stop the other
+        downloads. A failed outcome has no files.
 
         Args:
-            items: A `TaskInfo`, an outcome, a song or a URL, or an iterable of them, such as the
-                stream of `as_completed` or `pipeline`. It is read as fast as files are downloaded.
+            items: A `TaskInfo`, an outcome, a song or a URL, or an iterable of these, such as the
+                stream of `as_completed` or `pipeline`. An iterable is read only as fast as the
+                files are downloaded.
             directory: As in `download`.
-            name: As in `download`. None uses ``{kind}-{task_id}`` for stems, videos and sounds.
-                Different files have different names.
+            name: As in `download`. For stems, videos and sounds, None means
+                ``{kind}-{task_id}``. Different files have different names.
             overwrite: As in `download`.
             progress: As in `download`; called for every file.
-            covers: Save the cover image of each song, too.
-            tags: As in `download`; stems, videos and sounds get ids and titles.
+            covers: Whether to save the cover image of each song next to its audio.
+            tags: As in `download`, for songs. Other audio files and videos get the ids and the
+                title of their task.
             timeout: As in `download`, for each file.
             max_bytes: As in `download`, for each file.
 
         Raises:
             InvalidInputError: The template is not valid. Nothing was sent.
             ConfigurationError: mutagen, which writes tags, is not installed. Nothing was sent.
-            DownloadsFailedError: Some files could not be downloaded. All others are complete.
+            DownloadsFailedError: Some files could not be downloaded. All other files are complete.
             ClientClosedError: The client was closed during the downloads.
         """
         check_template(name)
@@ -683,13 +719,14 @@ class SunoClient:
         )
 
     async def upload(self, path: str | PathLike[str], *, content_type: str | None = None) -> str:
-        """Upload a local audio file; return the URL to give as an input's ``audio_url``.
+        """Upload a local audio file. Return a URL for the field ``audio_url`` of an input.
 
         The file is streamed to the storage that the API names. The key is not sent there.
 
         Args:
             path: The file.
-            content_type: Its media type; None derives it from the suffix.
+            content_type: The media type of the file, such as ``"audio/mpeg"``. If None, the suffix
+                of the file decides.
 
         Raises:
             InvalidInputError: The suffix is not that of an audio file; nothing was sent.
@@ -705,9 +742,10 @@ class SunoClient:
         return target.file_url
 
     async def create_persona(self, persona: GeneratePersona) -> Persona:
-        """Create a voice from a song; pass its id to later songs as ``persona_id``.
+        """Create a persona from a song: a voice for later songs. May cost credits.
 
-        May cost credits. It is retried, cancelled and reported to `on_creation` like a `create`.
+        Pass the persona's id to inputs as ``persona_id``. The request is retried, cancelled and
+        reported to `on_creation` like the request of `create`.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
@@ -723,11 +761,11 @@ class SunoClient:
         return Persona(await runtime.submitter.run(submission, terms), persona.name)
 
     async def estimate(self, job: Input, *, callback_url: str | None = None) -> Estimate:
-        """Return the price of a job. Costs a request, but no credits.
+        """Return the price of a job. Sends a request, but costs no credits.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
-            SunoError: The server refused, or did not answer.
+            SunoError: The server refused the request, or did not answer.
         """
         runtime = self._runtime()
         check_job(job, callback_url)
@@ -737,7 +775,7 @@ class SunoClient:
         """Return the account's credits, which may be a fraction.
 
         Raises:
-            SunoError: The server refused, or did not answer.
+            SunoError: The server refused the request, or did not answer.
         """
         runtime = self._runtime()
         balance = await runtime.transport.get(balance_request(), read_balance)
@@ -755,17 +793,17 @@ class SunoClient:
                 ``"text-to-music"``.
 
         Raises:
-            SunoError: The server refused, or did not answer.
+            SunoError: The server refused the request, or did not answer.
         """
         return await self._runtime().transport.get(models_request(modality, operation), read_models)
 
     async def model_schema(self, model: str) -> ModelSchema:
-        """Return the server's schema of the input of a model, such as ``"suno/music-generate"``.
+        """Return the server's schema for the input of a model, such as ``"suno/music-generate"``.
 
         Raises:
             InvalidInputError: The value cannot be the name of a model.
             TaskNotFoundError: The server does not know the model.
-            SunoError: The server refused, or did not answer.
+            SunoError: The server refused the request, or did not answer.
         """
         return await self._runtime().transport.get(
             schema_request(model),
@@ -774,7 +812,7 @@ class SunoClient:
 
     @property
     def journal(self) -> Journal | None:
-        """The journal; None if the client has none."""
+        """The journal of the client; None if the client has no journal."""
         return self._journal
 
     @property
@@ -783,7 +821,7 @@ class SunoClient:
         return self._account if self._recorder is None else self._recorder.account
 
     def statistics(self) -> Statistics:
-        """Return a snapshot of what this client does, or did before it was closed."""
+        """Return the state and the counters of this client. This also works after `close`."""
         if self._opened is None:
             return Statistics(rate_limit=self._rate_limit)
         return self._opened.statistics()
@@ -799,7 +837,7 @@ class SunoClient:
         )
 
     def _open_clock(self) -> Clock:
-        """Return the clock. Tests override this method."""
+        """Return the clock of the client. Tests override this method."""
         return Clock()
 
     def _runtime(self) -> Runtime:
@@ -881,7 +919,10 @@ class SunoClient:
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:
-        """Return the result of a submission; report it to `on_creation` if a request was sent."""
+        """Return the result of a submission: of one create that has ended.
+
+        If the request of the create was sent, pass the result to `on_creation`.
+        """
         runtime = self._opened
         job = cast("Input", submission.job)
         creation: Creation
@@ -898,7 +939,7 @@ class SunoClient:
         return creation
 
     async def _conclude_persona(self, submission: Submission) -> None:
-        """Report the result of a persona's submission to `on_creation` if a request was sent."""
+        """Pass the result of creating a persona to `on_creation`, if the request was sent."""
         job, error = cast("GeneratePersona", submission.job), submission.error
         persona = Persona(submission.task_id, job.name) if error is None else None
         await self._report(submission, PersonaCreation(job, persona, error))

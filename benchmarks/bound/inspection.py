@@ -1,7 +1,7 @@
 """Optimal inspection of a single task: when to check the task if each request has a price.
 
-The method (Barlow, Hunter and Proschan 1963; with prices Keller 1974) is dynamic programming over
-the age at the last check.
+The method is dynamic programming over the age of the task at its latest check (Barlow, Hunter and
+Proschan 1963; Keller 1974 adds prices).
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class Inspection:
-    """Optimal inspection of one task with ages on a grid."""
+    """Computes the best ages at which to check one task.
+
+    An age is the time since the task was created. Only the ages on a grid are considered.
+    """
 
     def __init__(self, durations: Durations, floor: float, step: float) -> None:
         """Prepare the grid of ages.
@@ -31,7 +34,7 @@ class Inspection:
         Args:
             durations: Distribution of the durations.
             floor: Shortest time between two checks in seconds, a multiple of `step`.
-            step: Step of the grid in seconds.
+            step: Distance in seconds between neighbouring ages of the grid.
         """
         self.step = step
         self.gap = round(floor / step)
@@ -40,7 +43,11 @@ class Inspection:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def tables(self, ages: int) -> tuple[Floats, Floats, Floats]:
-        """Return, by age: the chance F that the task has ended, the integral of F, and 1 - F."""
+        """Return three arrays with one value for each of the first `ages` ages of the grid.
+
+        The arrays contain the probability F that the task has ended by an age, the integral of F up
+        to this age, and 1 - F.
+        """
         grid = np.arange(ages) * self.step
         fine = np.array([self._durations.cdf(a) for a in grid])
         middle = np.array([self._durations.cdf(a + self.step / 2) for a in grid[:-1]])
@@ -51,15 +58,23 @@ class Inspection:
         return finishing * fine, finishing * integral, 1 - finishing * fine
 
     def values(self, prices: Floats) -> Floats:
-        """Return the least expected sum of delay and prices of a task, for each row of prices.
+        """Return the smallest possible expected cost of a task, for each row of `prices`.
 
-        A row has one price for each age, up to the latest possible age of the last check. That age
-        is at least the deadline.
+        The cost is the delay in seconds plus the prices of all checks.
+
+        Args:
+            prices: The price of a check in seconds. Each row has one price for each age of the
+                grid, up to the latest age at which the last check may be. The deadline must not be
+                after this age.
         """
         return self.solve(prices)[0]
 
     def solve(self, prices: Floats) -> tuple[Floats, Places]:
-        """Return the values, and for each row and age of a check the best age of the next check."""
+        """Return the result of `values`, and when to do the next check after each check.
+
+        The second array contains the best age of the next check, for each row of `prices` and each
+        age of a check. These ages are numbers of grid steps.
+        """
         rows, ages = prices.shape
         done, integral, unseen = self.tables(ages)
         grid = np.arange(ages, dtype=np.float64) * self.step
@@ -82,7 +97,14 @@ class Inspection:
         return best[:, 0], after
 
     def plan(self, after: Places) -> tuple[Places, Floats]:
-        """Return the ages of the checks in the best plan, and the chance that each is needed."""
+        """Return the ages of the best checks, and the probability that each check is needed.
+
+        Ages are numbers of grid steps. A check is needed if the task has not ended at the age of
+        the check before it.
+
+        Args:
+            after: The best age of the next check for each age of a check, as one row from `solve`.
+        """
         _, _, unseen = self.tables(self.last + 1)
         ages, chances, age = list[int](), list[float](), 0
         while age < self.last:

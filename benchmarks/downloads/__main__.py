@@ -2,8 +2,9 @@
 
     python -m benchmarks.downloads [--cut] [--addresses] [--bombs] [--throughput] [--quick]
 
-Without a selection, all four run. The exit code is 1 if a target is missed. ``--quick`` uses small
-files, and reports the throughput without a target.
+The first four options select measurements. Without them, all four measurements run. The exit code
+is 1 if a target is missed. ``--quick`` uses small files, and reports the throughput without a
+target.
 
 What it does not show: real networks, slow disks, and file systems without hard links.
 """
@@ -33,7 +34,7 @@ PARTS: dict[str, Callable[[Path, bool], bool]] = {
 
 
 def main() -> int:
-    """Run the selected parts and return the exit code."""
+    """Run the selected measurements. Return the exit code: 1 if a target was missed, else 0."""
     parser = argparse.ArgumentParser(prog="benchmarks.downloads", description=__doc__)
     for name in PARTS:
         parser.add_argument(f"--{name}", action="store_true")

@@ -1,4 +1,4 @@
-"""Kill a process that writes to a journal, again and again, and look for missing changes."""
+"""Kill many processes that write to a journal, one after another, and look for missing changes."""
 
 from __future__ import annotations
 
@@ -32,17 +32,20 @@ STARTING = 4
 
 
 class Killed(NamedTuple):
-    """What was found after all kills.
+    """The results after all kills.
+
+    A change is acknowledged if the journal reported it as stored before the kill. A row is one
+    submission or one task in the journal.
 
     Attributes:
         kills: Number of processes that were killed.
-        changes: Number of changes that were acknowledged.
-        rows: Number of acknowledged rows: submissions and tasks.
-        lost: Number of acknowledged changes that are missing.
-        open: Number of submissions that are still planned or sending after the journal was opened
-            again.
-        intact: Whether SQLite's integrity check passes.
-        seconds: How long all of it took.
+        changes: Number of acknowledged changes.
+        rows: Number of rows that acknowledged changes added.
+        lost: Number of songs with an acknowledged change that the journal does not contain.
+        open: Number of submissions with the state ``planned`` or ``sending`` after the journal was
+            opened again.
+        intact: Whether the journal passes SQLite's integrity check.
+        seconds: Duration of the whole test in seconds.
     """
 
     kills: int
@@ -57,10 +60,11 @@ class Killed(NamedTuple):
 def kill_again_and_again(
     path: Path, *, kills: int, rows: int, callers: int = 50, seed: int = 1
 ) -> Killed:
-    """Kill processes with SIGKILL: at least `kills` processes, and at least `rows` rows in total.
+    """Start processes that write to a journal, kill each with SIGKILL, and return the results.
 
-    Only acknowledged rows count. Each process is killed at a random moment. On average it has then
-    written `rows` / `kills` rows.
+    The test ends when at least `kills` processes were killed and at least `rows` rows were
+    acknowledged in total. Each process is killed at a random moment. By then it has written
+    `rows` / `kills` rows on average.
     """
     started = time.perf_counter()
     draw = random.Random(seed)

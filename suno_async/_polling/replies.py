@@ -1,4 +1,4 @@
-"""What the reply to a status request means for its task: continue, retry, or end the wait."""
+"""Decide from the reply to a status request: keep polling the task, retry, or end the wait."""
 
 from __future__ import annotations
 
@@ -33,12 +33,16 @@ logger = logging.getLogger("suno_async")
 
 
 class ReplyHandler:
-    """Applies the result of each status request to its entry, its waiters and the schedule.
+    """Updates a polled task, its waiters and the schedule after each status request.
+
+    An *entry* is one polled task. A *waiter* is one wait for this task. A *check* is one status
+    request.
 
     Attributes:
-        finished: Tasks seen to succeed.
-        failed: Tasks seen to fail.
-        delays: Seconds from the end of a task until the client saw it, for the last 1,000 tasks.
+        finished: Number of tasks that succeeded while they were polled.
+        failed: Number of tasks that failed while they were polled.
+        delays: Seconds from the end of a task until a reply showed the end. Contains the last 1,000
+            ended tasks whose end time is known.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (its collaborators)
@@ -64,7 +68,10 @@ class ReplyHandler:
         self.delays: deque[float] = deque(maxlen=1000)
 
     def handle_record(self, entry: Watched, info: TaskInfo) -> None:
-        """Apply a task record: end the wait, or schedule the next check."""
+        """Schedule the next check if the record shows a running task.
+
+        End all waits for the task if it has ended, or if this was its last check.
+        """
         self._deadlines.answered_at = now = self._clock.mono()
         self._observer.task_polled(info)
         if not self._watches.holds(entry):
@@ -80,7 +87,10 @@ class ReplyHandler:
         self._schedule.prove()
 
     def handle_error(self, entry: Watched, error: SunoError) -> None:
-        """Apply a failed check: retry it, unless the error is final or the deadline has passed."""
+        """Retry a failed check later.
+
+        If the error is final or the deadline has passed, end all waits for the task instead.
+        """
         if not self._watches.holds(entry):
             return
         now = self._clock.mono()
@@ -96,7 +106,13 @@ class ReplyHandler:
             self._watches.end(entry, timeout_error(entry, reason, self._clock))
 
     def end_by_bug(self, entry: Watched, bug: BaseException, what: str) -> None:
-        """End the waits for one task after an unforeseen exception."""
+        """End all waits for a task after an unexpected exception, and log the exception.
+
+        Args:
+            entry: The task.
+            bug: The exception.
+            what: What the library was doing, for the messages.
+        """
         self._watches.end(entry, internal_error(what, entry.task_id, bug))
         self._observer.internal_error(bug)
         logger.error("bug while %s (task %s)", what, entry.task_id, exc_info=bug)

@@ -1,6 +1,7 @@
-"""A wrapper that keeps polling alive when the schedule raises. Pure.
+"""A wrapper for a schedule, so that polling survives exceptions of the schedule. Pure.
 
-Times are seconds on any monotonic clock, as long as the caller always uses the same one.
+A schedule decides when each task is checked. Times are seconds on a monotonic clock. The caller may
+choose any such clock, but must always use the same clock.
 """
 
 from __future__ import annotations
@@ -25,18 +26,23 @@ R = TypeVar("R")
 class SafeSchedule(Generic[E]):
     """Forwards calls to a schedule and catches every exception that it raises.
 
-    After an exception the schedule is not called again until `restart`. In the meantime the methods
-    return neutral values: no entry is due, and no entry has reached its deadline. After a restart
-    the caller must add its entries again.
+    An exception *stops* the schedule: no method of the schedule is called until `restart`. In the
+    meantime the methods of this class return neutral values: no entry is due, and no entry has
+    reached its deadline. After a restart the caller must add all entries again.
 
     Attributes:
-        failure: The exception that stopped the schedule; None while it works.
+        failure: The exception that stopped the schedule; None while the schedule works.
     """
 
     def __init__(
         self, make: Callable[[], Schedule[E]], on_failure: Callable[[Exception], None]
     ) -> None:
-        """Start with the schedule that `make` returns. Pass each exception to `on_failure`."""
+        """Call `make` to create the first schedule.
+
+        Args:
+            make: Returns a new, empty schedule. `restart` calls it again.
+            on_failure: Called with each exception that the schedule raises.
+        """
         self._make = make
         self._on_failure = on_failure
         self._schedule = make()
@@ -46,11 +52,11 @@ class SafeSchedule(Generic[E]):
 
     @property
     def price(self) -> float | None:
-        """The value of `Schedule.price`."""
+        """The value of `Schedule.price`; None while the schedule is stopped."""
         return self._call(None, lambda: self._schedule.price)
 
     def add(self, entry: E, now: float) -> bool:
-        """Forward to `Schedule.add`. Return False if it raised."""
+        """Forward to `Schedule.add`. Return False if `Schedule.add` raises, otherwise True."""
         # The methods that every poll calls repeat the code of `_call`, because this is faster.
         if self.failure is None:
             try:
@@ -61,7 +67,7 @@ class SafeSchedule(Generic[E]):
         return True
 
     def pop(self, now: float) -> E | None:
-        """Forward to `Schedule.pop`."""
+        """Forward to `Schedule.pop`. Return None while the schedule is stopped."""
         if self.failure is None:
             try:
                 return self._schedule.pop(now)
@@ -70,7 +76,7 @@ class SafeSchedule(Generic[E]):
         return None
 
     def next_due(self) -> float | None:
-        """Forward to `Schedule.next_due`."""
+        """Forward to `Schedule.next_due`. Return None while the schedule is stopped."""
         if self.failure is None:
             try:
                 return self._schedule.next_due()
@@ -79,7 +85,7 @@ class SafeSchedule(Generic[E]):
         return None
 
     def defer(self, entry: E, now: float) -> bool:
-        """Forward to `Schedule.defer`."""
+        """Forward to `Schedule.defer`. Return True while the schedule is stopped."""
         if self.failure is None:
             try:
                 return self._schedule.defer(entry, now)
@@ -88,15 +94,15 @@ class SafeSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Forward to `Schedule.retry`."""
+        """Forward to `Schedule.retry`. Return True while the schedule is stopped."""
         return self._call(True, self._schedule.retry, entry, now, at)  # noqa: FBT003 (what it returns)
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Forward to `Schedule.settle`."""
+        """Forward to `Schedule.settle`. Do nothing while the schedule is stopped."""
         self._call(None, self._schedule.settle, entry, duration)
 
     def discard(self, entry: E) -> None:
-        """Forward to `Schedule.discard`."""
+        """Forward to `Schedule.discard`. Do nothing while the schedule is stopped."""
         if self.failure is None:
             try:
                 self._schedule.discard(entry)
@@ -104,26 +110,30 @@ class SafeSchedule(Generic[E]):
                 self.fail(error)
 
     def promote(self, entry: E) -> None:
-        """Forward to `Schedule.promote`. The entry becomes interactive even if that raises."""
+        """Forward to `Schedule.promote`.
+
+        The entry becomes interactive even if `Schedule.promote` raises.
+        """
         self._call(None, self._schedule.promote, entry)
         entry.interactive = True
 
     def fail(self, error: Exception) -> None:
-        """Stop calling the schedule. Record `error` as the reason."""
+        """Stop the schedule because of `error`, and pass `error` to `on_failure`."""
         self.failure = error
         self._on_failure(error)
 
     def prove(self) -> None:
-        """Record that the schedule handled a poll, unless it has failed since its restart."""
+        """Record that the current schedule handled a poll, unless the schedule is stopped."""
         if self.failure is None:
             self._proven = True
 
     def restart(self, now: float) -> bool:
         """Replace the schedule with a new, empty schedule, and return True.
 
-        Return False, and replace nothing, if earlier restarts did not help: no poll was handled
-        since the last restart, or there were `MOST_RESTARTS` within `RESTART_SPAN` seconds. After
-        a call that returned False, the next call replaces the schedule again.
+        If earlier restarts did not help, return False and replace nothing. This is the case if no
+        poll was handled since the last restart, or after `MOST_RESTARTS` restarts within
+        `RESTART_SPAN` seconds. After a call that returned False, the next call replaces the
+        schedule again.
         """
         restarts = self._restarts
         too_many = len(restarts) == MOST_RESTARTS and now - restarts[0] < RESTART_SPAN

@@ -1,12 +1,13 @@
 """The distribution of the age at which jobs of one kind end. Pure.
 
-The estimate is a life table: the Kaplan-Meier estimate on bins of age. The *hazard* of a bin is the
-number of tasks that ended in it, divided by the task-seconds watched in it.
+The estimate is a life table: a Kaplan-Meier estimate in which ages are grouped into bins. The
+*hazard* of a bin is the number of tasks that ended in the bin, divided by the total time for which
+tasks were watched in the bin.
 
-The hazard has a lower limit that falls as 1/age, like the tail of a Pareto distribution. So even
+The hazard has a lower limit that falls as 1/age, like the hazard of a Pareto distribution. So even
 very old tasks keep some probability of ending.
 
-F is the share of the tasks that have ended at an age, and S = 1 - F. The *prior* is the
+F is the share of the tasks that have ended by a given age, and S = 1 - F. The *prior* is the
 distribution that is assumed before any task has ended (see `durations`).
 """
 
@@ -60,9 +61,9 @@ _LOG_STEP = math.log1p(BIN_SHARE)
 
 
 def bin_of(age: float) -> int:
-    """Return the number of the bin that holds `age`.
+    """Return the number of the bin that contains `age`.
 
-    The unit of `age` is the median of the prior.
+    The unit of `age` is the median of the prior, the distribution that is assumed at first.
     """
     if age < _LINEAR_END:
         return int(age / BIN_WIDTH) if age > 0.0 else 0
@@ -78,21 +79,25 @@ def bin_of(age: float) -> int:
 def least_hazard(high: float) -> float:
     """Return the lower limit of the hazard in the bin that ends at the age `high`.
 
-    The unit of `high` is the median of the prior.
+    The hazard is the number of ended tasks per running task and unit of time. The unit of time is
+    the median of the prior, the distribution that is assumed at first.
     """
     return TAIL / max(high, TAIL_FROM)
 
 
 class DurationDistribution:
-    """The distribution of the age at which tasks of one kind end, with a constant hazard per bin.
+    """The distribution of the age at which tasks of one kind end.
 
-    F never falls and never reaches 1, whatever the hazards: once `LEAST_SURVIVAL` is reached, the
-    hazard of every later bin is at most its lower limit (`TAIL`).
+    Ages are grouped into bins, and the hazard is constant within a bin. F is the share of the tasks
+    that have ended by an age. F never decreases and never reaches 1: once 1 - F has fallen to
+    `LEAST_SURVIVAL`, the hazard of every later bin is at most `least_hazard` of the bin.
 
     Attributes:
-        hazard: Ends per running task and `unit` of time, for each bin.
-        cumulative: The integral of the hazard up to each edge, so S = exp(-cumulative).
-        samples: Number of ended tasks that it was learnt from; 0 means the prior alone.
+        hazard: For each bin, the number of ended tasks per running task and per `unit` of time.
+        cumulative: The integral of the hazard up to each edge between bins. At an edge, 1 - F is
+            exp(-cumulative).
+        samples: Number of ended tasks from which the distribution was learnt. If 0, it is the
+            prior: the distribution that is assumed at first.
         unit: The unit of age and time, in seconds: the median of the prior.
     """
 
@@ -108,17 +113,22 @@ class DurationDistribution:
             self.cumulative.append(before + self.hazard[-1] * width)
 
     def finished_by(self, age: float) -> float:
-        """Return F at an age in seconds: the share of the tasks that have ended by then."""
+        """Return the share of the tasks that have ended by an age in seconds."""
         age = max(0.0, age / self.unit)
         return self._finished(bin_of(age), age)
 
     def _finished(self, number: int, age: float) -> float:
-        """Return F at an age in the bin `number`. The unit of `age` is `unit`."""
+        """Return the share of the tasks that have ended by `age`.
+
+        Args:
+            number: The number of the bin that contains `age`.
+            age: The age, in units of `self.unit` seconds.
+        """
         integral = self.cumulative[number] + self.hazard[number] * (age - EDGES[number])
         return -math.expm1(-min(integral, MOST_HAZARD_AT_LAST))
 
     def quantile(self, share: float) -> float:
-        """Return the age in seconds by which this share of the tasks has ended."""
+        """Return the age in seconds by which the given share of the tasks has ended."""
         wanted = -math.log1p(-share)
         number = min(max(bisect.bisect_right(self.cumulative, wanted) - 1, 0), BINS - 1)
         return self.unit * (
@@ -126,7 +136,10 @@ class DurationDistribution:
         )
 
     def resampled(self, step: float, count: int) -> list[float]:
-        """Return F at the ages 0, step, 2·step, … seconds: `count` + 1 values."""
+        """Return the share of the tasks that have ended by each of `count` + 1 ages.
+
+        The ages are 0, `step`, 2·`step`, …, `count`·`step` seconds.
+        """
         step /= self.unit
         values: list[float] = []
         number, edge = 0, EDGES[1]

@@ -21,7 +21,7 @@ The commands need packages that are not installed. Install them with:
 
 
 def main() -> None:
-    """Run ``suno-async``."""
+    """Run the command ``suno-async``. Without the extra ``[cli]``, print how to install it."""
     try:
         from suno_async.cli.app import run_app  # noqa: PLC0415 (the extra may be missing)
     except ModuleNotFoundError as error:
@@ -34,7 +34,10 @@ def main() -> None:
 
 
 def _run_without_extra(words: list[str]) -> NoReturn:
-    """Answer ``--help`` and ``--version``. For anything else, print how to install the extra."""
+    """Answer ``--help`` and ``--version`` and exit.
+
+    For all other arguments, print how to install the extra ``[cli]`` and exit with 2.
+    """
     from suno_async.cli.error_lines import print_error  # noqa: PLC0415 (only needed here)
 
     if words and words[0] == "--version":

@@ -1,4 +1,4 @@
-"""What to do about an error of the library. Pure."""
+"""Hints for the user: what to do about an error of the library. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _HINTS: tuple[tuple[type[SunoError], str], ...] = (
 
 
 def hint_for(error: SunoError, *, is_task: bool) -> str:
-    """Return what to do about an error; empty if there is no hint.
+    """Return a hint for the user: what to do about an error. Empty if there is no hint.
 
     Args:
         error: The error.
-        is_task: Whether the error concerns a task, or a text that contains a task id.
+        is_task: False if the error concerns a model. Then a `TaskNotFoundError` means that the
+            model is unknown.
     """
     if "see allow_hosts" in str(error):
         return "if you trust the host, add --allow-host"

@@ -82,14 +82,14 @@ def video(**given: Any) -> None:  # noqa: ANN401 (the options)
     CREATE_OPTIONS,
 )
 def separate(**given: Any) -> None:  # noqa: ANN401 (the options)
-    """Separate a song into stems. Costs credits."""
+    """Separate a song into stems, such as vocals and instruments. Costs credits."""
     create_task(SeparateVocals, given)
 
 
 @commands.command(epilog=_EXIT_CODES)
 @with_parameters(field_options(GenerateSounds, arguments=("prompt",)), CREATE_OPTIONS)
 def sounds(**given: Any) -> None:  # noqa: ANN401 (the options)
-    """Create sounds. Costs credits."""
+    """Create sounds from a description. Costs credits."""
     for name in ("loop", "bpm", "key"):
         with contextlib.suppress(ValueError, TypeError):
             # "true" and "120" become a boolean and a number. Other values stay text.

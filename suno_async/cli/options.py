@@ -1,4 +1,4 @@
-"""Options of the commands: shared options, and options made from the fields of inputs."""
+"""Options of the commands: shared options, and options made from the fields of input classes."""
 
 # Typer reads the annotations at runtime.
 import inspect
@@ -58,14 +58,14 @@ _HELP = {
 
 
 def option(name: str, annotation: object, default: object = None) -> inspect.Parameter:
-    """Return one parameter of a command."""
+    """Return a keyword parameter for the signature of a command."""
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )
 
 
 def as_flag(name: str) -> str:
-    """Return the option of a parameter, for example ``--write-tags`` for ``write_tags``."""
+    """Return the name of a parameter's option, for example ``--write-tags`` for ``write_tags``."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -76,13 +76,14 @@ def field_options(
     optional: Collection[str] = (),
     without: Collection[str] = (),
 ) -> list[inspect.Parameter]:
-    """Return one parameter for each field of an input.
+    """Return one parameter of a command for each field of an input class.
 
     Args:
-        kind: The class of the input.
-        arguments: Fields given by position.
-        optional: Fields that the command does not require, even if the input does.
-        without: Fields that get no parameter.
+        kind: The input class.
+        arguments: Names of the fields that the user gives by position, not as an option.
+        optional: Names of the fields that the command does not require, even if the input class
+            requires them.
+        without: Names of the fields without a parameter.
     """
     return [
         _parameter(field, is_argument=field.name in arguments, optional=field.name in optional)
@@ -92,7 +93,10 @@ def field_options(
 
 
 def with_parameters(*groups: Sequence[inspect.Parameter]) -> Callable[[Command], Command]:
-    """Declare the parameters of a command that takes ``**given``, in the form that typer reads."""
+    """Return a decorator that gives these parameters to a command, in the form that typer reads.
+
+    The decorated function must accept ``**given``: the values of the parameters by name.
+    """
 
     def decorate(command: Command) -> Command:
         parameters = [each for group in groups for each in group]
@@ -104,9 +108,13 @@ def with_parameters(*groups: Sequence[inspect.Parameter]) -> Callable[[Command],
 
 
 def parse_json_object(option: str, text: str | None) -> dict[str, Any]:
-    """Return the JSON object in an option's value; an empty object for None.
+    """Parse the value of an option as a JSON object. If None, return an empty dictionary.
 
     Print an error and exit if the value is not a JSON object.
+
+    Args:
+        option: The name of the option, for the error.
+        text: The value of the option.
     """
     if text is None:
         return {}

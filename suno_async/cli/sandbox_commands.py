@@ -27,7 +27,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the sandbox.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Create, poll and download songs on the built-in sandbox: no key, no network, one minute."""
+    """Create, poll and download songs on the built-in sandbox.
+
+    Needs no key and no network. Takes about one minute.
+    """
     make_directory(directory / "audio")
     figures = run(run_demo(songs, directory, seed))
     if as_json:
@@ -63,10 +66,12 @@ def sandbox(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a local server that simulates the API until Ctrl-C or SIGTERM. Then print its counts.
+    """Run a local server that simulates the API.
 
-    The first line of the output is a shell command. It sets the environment variables with which
-    other commands and programs use the sandbox. To try poll, add --tasks 1000 --ids ids.txt.
+    Stop it with Ctrl-C or SIGTERM. Then it prints the number of its requests and tasks.
+
+    The first line of the output is a shell command. It sets environment variables, so that other
+    commands and programs use the sandbox. To try the command poll, add --tasks 1000 --ids ids.txt.
     """
     if not 0 < time_scale < float("inf"):
         fail(f"--time-scale: must be above 0, not {time_scale:g}", 2)

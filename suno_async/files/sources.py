@@ -29,11 +29,11 @@ class FileSource(NamedTuple):
         url: The URL of the file.
         name: The name for the saved file, relative to the directory. ``/`` separates directories.
         media: What the file must contain; None accepts audio, images and videos.
-        task_id: The task that made the file; empty if unknown.
-        find: Returns the URL of the file in a new record of the task, or None if the record does
-            not contain the file. If the source is a single URL, `find` itself is None.
-        identity: Two sources with the same identity are the same file.
-        track: The song that the file belongs to; None if there is none.
+        task_id: The id of the task that made the file; empty if unknown.
+        find: A function that finds the URL of the file in a new record of the task. It returns None
+            if the record does not contain the file. For a single URL, `find` itself is None.
+        identity: A text that is equal for two sources of the same file.
+        track: The song that the file belongs to; None if the file belongs to no song.
         info: The record of the task; None if unknown.
     """
 
@@ -55,11 +55,11 @@ def source_of(
     Args:
         item: The song or the URL.
         template: The template for the name. None uses the default of `file_name`.
-        media: What the file must contain. None means audio for a song, and the value of
-            `expected_media` for a URL.
+        media: What the file must contain. If None, the file of a song must contain audio, and the
+            file of a URL must contain what `expected_media` returns.
 
     Raises:
-        DownloadError: There is no valid URL.
+        DownloadError: The song has no valid URL, or the given URL is not valid.
         InvalidInputError: The template is not valid.
     """
     if isinstance(item, str):
@@ -75,7 +75,7 @@ def source_of(
 
 
 def parsed_url(url: str) -> URL:
-    """Parse a URL.
+    """Return the parsed URL.
 
     Raises:
         DownloadError: The text is not a valid http(s) URL.
@@ -99,13 +99,13 @@ async def sources_of(
 ) -> AsyncIterator[FileSource | DownloadError]:
     """Yield the files of all items. Different files have different names.
 
-    For a file without a valid URL, yield an error. For a failed outcome, yield nothing.
+    For a file without a valid URL, yield a `DownloadError`. For a failed outcome, yield nothing.
 
     Args:
         items: What to download.
         template: The template for the names. None uses the defaults of `plan_names` and
             `file_name`.
-        covers: Whether to yield the cover images of songs, too.
+        covers: Whether to yield the cover images of songs in addition to the other files.
     """
     used: dict[str, str] = {}
     async for item in _each(items):
@@ -167,13 +167,17 @@ def _files_of_task(
 
 
 def _expected(file: PlannedFile) -> Media | None:
-    """Return what a result file must contain; None if "audio" is only a guess from its URL."""
+    """Return what a result file must contain; None if "audio" is only a guess from the URL."""
     certain = file.track is not None or file.kind != "audio"
     return file.media if certain else None
 
 
 def _finder(name: str) -> Callable[[TaskInfo], str | None]:
-    """Return a function that finds a file by its default name in a new record of its task."""
+    """Return a function that finds the URL of a file in a new record of the task.
+
+    The function compares the default names of the files with `name`. It returns None if the record
+    does not contain the file.
+    """
 
     def find(info: TaskInfo) -> str | None:
         return next((each.url for each in plan_names(info) if each.name == name), None)
@@ -186,7 +190,11 @@ def _identity(track: Track | None, media: Media) -> str:
 
 
 def _unused(source: FileSource, used: dict[str, str]) -> str:
-    """Return a name that no other file has, even for URLs that differ only in the query."""
+    """Return a name that no other file in `used` has, and add the name to `used`.
+
+    If another file has the name of the source, a number is added, for example for two URLs that
+    differ only in the query.
+    """
     path, number, candidate = PurePosixPath(source.name), 1, source.name
     while used.setdefault(candidate.casefold(), source.identity) != source.identity:
         number += 1

@@ -1,4 +1,4 @@
-"""A thread that owns one connection and commits the operations of many callers together."""
+"""A thread with its own SQLite connection. It commits the operations of many callers together."""
 
 from __future__ import annotations
 
@@ -40,15 +40,16 @@ class _Result(NamedTuple):
 
 
 class Worker:
-    """Runs operations on a connection, in a thread of its own. Internal.
+    """Runs operations on an SQLite connection, in a separate thread. Internal.
 
-    The thread takes all pending operations, runs them in one transaction, commits it, and only then
-    resolves their futures. So one sync of the disk serves many callers.
+    The thread runs all pending operations in one transaction, and commits the transaction. After
+    the commit, it resolves the futures of the operations. So one sync of the disk is enough for
+    many callers.
 
-    If an operation raises a `JournalError`, the changes that it made before are still committed. So
-    these changes must be valid on their own. After any other error, the transaction is rolled back,
-    and each of its operations runs again in a transaction of its own. So only the operations that
-    cause an error fail.
+    If an operation raises a `JournalError`, the changes that it made before the error are still
+    committed. So these changes must leave the journal in a valid state. After any other error, the
+    transaction is rolled back. Then each operation of the transaction runs again in a separate
+    transaction, so only the operations that cause an error fail.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Worker:
         """Start the thread.
 
         Args:
-            path: The journal, for messages.
+            path: The path of the journal, for error messages.
             connect: Opens the connection; called in the thread.
             begin: The SQL statement that begins a transaction.
             prepare: Called in the thread at the start of each transaction.
@@ -90,9 +91,10 @@ class Worker:
         operation: Callable[[sqlite3.Connection, *_Arguments], _T],
         *arguments: *_Arguments,
     ) -> asyncio.Future[_T]:
-        """Accept an operation. The future is resolved after its transaction is on disk.
+        """Add an operation to the queue, and return a future with its result.
 
-        Cancelling the future does not undo the operation.
+        The future is resolved after the transaction of the operation is on disk. Cancelling the
+        future does not undo the operation.
 
         Raises:
             JournalError: The journal is closed, or the thread died.
@@ -108,7 +110,7 @@ class Worker:
         return future
 
     def stop(self) -> None:
-        """Accept no more operations. The thread ends after it has run the accepted ones."""
+        """Accept no more operations. The thread ends after it has run all accepted operations."""
         with self._lock:
             if self._refusal is None:
                 self._refusal = JournalError(f"journal {self._path}: it is closed")

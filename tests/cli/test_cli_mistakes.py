@@ -1,4 +1,4 @@
-"""The most likely mistakes: each prints one line that says what to do."""
+"""The most likely mistakes of users: the command prints one line that says what to do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def error_of(
     sandbox: Sandbox | None, *words: str, cwd: Path, code: int = 2, stdin: str = ""
 ) -> str:
-    """Run a command that must end with one error line and this code; return the line."""
+    """Run a command that must print one error line and exit with `code`. Return the error.
+
+    Run the command again with ``--json``: it must print the error as JSON.
+    """
     ended, out, errors = await run(sandbox, *words, cwd=cwd, stdin=stdin)
     assert (ended, out, errors.count("\n")) == (code, "", 1), errors
     assert errors.startswith("error: ")
@@ -43,14 +46,14 @@ async def error_of(
     [("balance",), ("create", "x"), ("poll", "ids.txt"), ("download", "x"), ("wait", "x")],
 )
 async def test_no_key(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """Without a key, the error names the variable to set."""
+    """Without a key, the error line names the environment variable to set."""
     (tmp_path / "ids.txt").write_text("an-id")
     line = await error_of(None, *words, cwd=tmp_path)
     assert line.startswith("no API key: set the environment variable SUNO_API_KEY")
 
 
 async def test_wrong_key(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused key is reported with the variable to check."""
+    """If the server refuses the key, the error line names the environment variable to check."""
     monkeypatch.setattr(sandbox, "key", "ak_wrong")
     for words in (("balance",), ("status", "x"), ("create", "x", "--instrumental")):
         line = await error_of(sandbox, *words, cwd=tmp_path, code=3)
@@ -62,7 +65,7 @@ async def test_wrong_key(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.M
     "words", [("poll", "FILE"), ("create", "--batch", "FILE"), ("estimate", "FILE")]
 )
 async def test_bad_files(sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...]) -> None:
-    """A directory, a binary file, UTF-16 and a missing file each give one line with the reason."""
+    """If an input file cannot be read as text, the error line says why, and no request is sent."""
     (tmp_path / "directory").mkdir()
     (tmp_path / "song.mp3").write_bytes(b"ID3\x03\x00\xff\xfb" * 100)
     (tmp_path / "zeros").write_bytes(bytes(1000))
@@ -80,7 +83,7 @@ async def test_bad_files(sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...
 
 
 async def test_bad_upload(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A file that is not audio gives one line, before any request."""
+    """An upload of a directory, a text file or an empty file fails before any request."""
     (tmp_path / "x.mp3").mkdir()
     (tmp_path / "x.txt").write_text("a song")
     (tmp_path / "y.mp3").touch()
@@ -93,7 +96,7 @@ async def test_bad_upload(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_empty_files(sandbox: Sandbox, tmp_path: Path) -> None:
-    """An empty file of ids or of inputs is an error that says what to write."""
+    """If a file contains no ids or no inputs, the error line says what to write into the file."""
     (tmp_path / "empty").write_text("\n# only a comment\n")
     for name in ("empty", "-"):
         line = await error_of(sandbox, "poll", name, cwd=tmp_path)
@@ -103,7 +106,7 @@ async def test_empty_files(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_many_problems(sandbox: Sandbox, tmp_path: Path) -> None:
-    """If every line of a file has a problem, only the first problems are printed."""
+    """If 1,000 lines of a file are wrong, the command reports ten of them and counts the others."""
     (tmp_path / "bad").write_text("no id\x01\n" * 1000)
     code, _, errors = await run(sandbox, "poll", "bad", cwd=tmp_path)
     assert (code, len(errors.splitlines())) == (2, 11)
@@ -111,14 +114,14 @@ async def test_many_problems(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_option(tmp_path: Path) -> None:
-    """An unknown option is reported with a similar option and with the --help command."""
+    """For an unknown option, the error line names a similar option and the --help command."""
     line = await error_of(None, "poll", "x", "--outptu", "y", cwd=tmp_path)
     assert "--output" in line
     assert line.endswith("(see suno-async poll --help)")
 
 
 async def test_wrong_id(sandbox: Sandbox, tmp_path: Path) -> None:
-    """An id that the server does not know is reported with what to check."""
+    """For an id that the server does not know, the error line says what to check."""
     for command in ("status", "download"):
         line = await error_of(sandbox, command, UNKNOWN_ID, cwd=tmp_path, code=5)
         assert line.startswith(f"task {UNKNOWN_ID}: code 404: ")
@@ -131,7 +134,7 @@ async def test_wrong_id(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that cannot be reached is reported with what to check."""
+    """If the host cannot be reached, the error line says what to check."""
     monkeypatch.setattr("suno_async.cli.clients.RETRY_FOR", 0.0)
     nowhere = Sandbox()
     with socket.socket() as taken:
@@ -145,7 +148,7 @@ async def test_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_port_in_use(tmp_path: Path) -> None:
-    """A port in use is reported with the option that chooses another port."""
+    """If the port of the sandbox is in use, the error line names the option for another port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         line = await error_of(None, "sandbox", "--port", port, cwd=tmp_path)
@@ -156,7 +159,7 @@ async def test_port_in_use(tmp_path: Path) -> None:
 
 
 async def test_output_exists(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Results of an earlier run are not overwritten, and the error says how to continue."""
+    """An existing output file is not overwritten, and the error line says how to continue."""
     (tmp_path / "in").write_text('{"prompt": "x"}\n')
     (tmp_path / "ids").write_text("an-id\n")
     (tmp_path / "r.jsonl").write_text('{"task_id": "an-id", "status": "success"}\n')

@@ -1,6 +1,6 @@
-"""Requests over real sockets: which count as sent, how replies are read, redaction of the key.
+"""Requests over real sockets: counting sent requests, reading replies, removing the key.
 
-The *hook* is aiohttp's trace signal that it is about to send the headers of a request.
+The *hook* is a function that aiohttp calls when it is about to send the headers of a request.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ BALANCE = response(b'{"code": 200, "data": {"balance": 7}}')
 
 
 def client(url: str) -> SunoClient:
-    """Return a client with a high rate limit that does not retry."""
+    """Return a client that has a high rate limit and does not retry."""
     return SunoClient(KEY, base_url=url, limiter=LocalLimiter(1000), retry_for=0)
 
 
 async def test_the_hook_fires_when_a_request_leaves() -> None:
-    """A permit is marked as sent as soon as the server has the request, before any reply."""
+    """When the server has received a request, the permit is marked as sent, before any reply."""
     arrived = asyncio.Event()
 
     async def answer(_request: bytes, _writer: asyncio.StreamWriter) -> bool:
@@ -76,7 +76,7 @@ async def test_the_hook_fires_when_a_request_leaves() -> None:
     ],
 )
 async def test_the_query_and_the_content_type(task_id: str, query: bytes) -> None:
-    """A query is quoted, and only a request with a body has a content type."""
+    """The values of a query are escaped, and only a request with a body has a content type."""
     requests: list[bytes] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -96,7 +96,7 @@ async def test_the_query_and_the_content_type(task_id: str, query: bytes) -> Non
 
 
 async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
-    """A GET that aiohttp resends after a broken connection takes a second permit."""
+    """If aiohttp sends a GET again after a broken connection, the client counts two requests."""
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -118,7 +118,7 @@ async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
 async def test_a_silent_hook_does_not_prove_anything(
     *, injected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the hook never fires and the reply is lost, the create is unknown and is not resent."""
+    """A create with a lost reply is not sent again, even if aiohttp never reported the sending."""
 
     async def silent(*_: object) -> None:
         pass
@@ -143,7 +143,7 @@ async def test_a_silent_hook_does_not_prove_anything(
 
 
 async def test_no_connection() -> None:
-    """A connector error names the host, proves that nothing was sent, and costs no permit."""
+    """Without a connection, a call raises `NotSentError` with the host, and uses no permit."""
     async with client("http://127.0.0.1:9") as suno:
         with pytest.raises(NotSentError, match=r"127\.0\.0\.1:9"):
             await suno.create(SONG)
@@ -159,7 +159,7 @@ def gzip_bomb() -> bytes:
 
 
 async def endless(_request: bytes, writer: asyncio.StreamWriter) -> bool:
-    """Send a body that never ends."""
+    """Send a reply with a body that never ends."""
     head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     writer.write(head.encode())
     piece = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
@@ -169,7 +169,7 @@ async def endless(_request: bytes, writer: asyncio.StreamWriter) -> bool:
 
 
 async def test_bodies_are_bounded() -> None:
-    """A gzip bomb, an endless body and an oversized Content-Length raise `ResponseError`."""
+    """A gzip bomb, an endless body and a huge Content-Length raise an error with the size limit."""
     bomb = gzip_bomb()
 
     async def explode(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -190,7 +190,7 @@ async def test_bodies_are_bounded() -> None:
 
 
 async def test_a_compressed_reply() -> None:
-    """A reply may be compressed."""
+    """A compressed reply is decompressed and read."""
     body = gzip.compress(b'{"code": 200, "data": {"balance": 7}}')
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -203,7 +203,7 @@ async def test_a_compressed_reply() -> None:
 
 
 async def test_a_server_that_repeats_the_key(caplog: pytest.LogCaptureFixture) -> None:
-    """The key is removed from every text that the server sent, in errors, records and logs."""
+    """If a reply contains the key, no error, record or log message shows the key."""
     caplog.set_level(logging.DEBUG)
     refusal = {"code": 422, "message": f"bad key {KEY}", "errors": [f"x: {KEY}"], "data": None}
     record = {"task_id": "t", "status": "failed", "message": KEY, "result": {"message": KEY}}
@@ -244,7 +244,7 @@ ESCAPED = {
 
 @pytest.mark.parametrize("spelling", ESCAPED.values(), ids=ESCAPED)
 async def test_a_server_that_repeats_the_key_escaped(spelling: str) -> None:
-    """The key is also removed if the server escapes some or all of its characters."""
+    """The key is also removed if the server escapes some or all characters of the key."""
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
         found = f'{{"code": 422, "message": "bad: {spelling}.", "errors": ["{spelling}"]}}'
@@ -280,7 +280,7 @@ def test_replies_without_the_key_are_unchanged() -> None:
 
 @pytest.mark.parametrize("method", ["create_many", "pipeline"])
 async def test_streams_with_an_injected_session(method: str) -> None:
-    """If replies are lost on an injected session, each create of a stream is sent only once."""
+    """With an injected session, a stream sends no create again after its reply was lost."""
     sent: list[str] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -333,7 +333,7 @@ async def test_a_session_that_its_owner_closed() -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_refused_create_raises_at_once(code: int) -> None:
-    """A 401 or 403 on a create raises at once; only a second one opens the circuit breaker."""
+    """A create raises at once after a 401 or 403. After a second refusal, no create is sent."""
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -354,7 +354,7 @@ async def test_a_refused_create_raises_at_once(code: int) -> None:
 
 @pytest.mark.parametrize("missing", ["estimate-credits", "EstimateTask"])
 async def test_the_estimate_that_is_found_is_remembered(missing: str) -> None:
-    """If one estimate endpoint is missing, the other one is used, and remembered for later."""
+    """If one estimate endpoint is missing, this and later calls use the other endpoint."""
     paths: list[str] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -379,7 +379,7 @@ async def test_the_estimate_that_is_found_is_remembered(missing: str) -> None:
 
 
 async def test_close_ends_downloads_and_uploads(tmp_path: Path) -> None:
-    """A download and an upload that hang end with `ClientClosedError` when the client is closed."""
+    """`close` ends a hanging download and a hanging upload with `ClientClosedError`."""
     begun: list[bytes] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:

@@ -22,7 +22,7 @@ from suno_async.files.addresses import (
     "text", ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8", "::ffff:1.1.1.1"]
 )
 def test_public(text: str) -> None:
-    """A public address counts as public, also if it is embedded in an IPv6 address."""
+    """Public addresses, and IPv6 addresses that contain a public IPv4 address, are public."""
     assert is_public(ip_address(text))
 
 
@@ -48,7 +48,7 @@ def test_public(text: str) -> None:
     ],
 )
 def test_not_public(text: str) -> None:
-    """Private, local, shared, reserved and multicast addresses are not public, even if embedded."""
+    """Private, local, shared, reserved and multicast addresses are not public, and are refused."""
     assert not is_public(ip_address(text))
     with pytest.raises(AddressRefusedError):
         AddressPolicy().open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, 80)))
@@ -67,7 +67,7 @@ def test_spellings(host: str) -> None:
 
 
 def test_urls() -> None:
-    """Only https URLs with a name (not localhost) or a public address pass `check_url`."""
+    """`check_url` accepts only https, with a public address or a host name except localhost."""
     policy = AddressPolicy()
     policy.check_url(URL("https://cdn.example/x.mp3"))
     policy.check_url(URL("https://8.8.8.8/x.mp3"))
@@ -80,7 +80,7 @@ def test_urls() -> None:
 
 
 def test_allowed() -> None:
-    """Only an allowed host may have a private address or be requested without https."""
+    """Only a host in `allow_hosts` may have a non-public address, or be requested without https."""
     policy = AddressPolicy(["Minio.internal", "[::1]", "10.0.0.0/8"])
     for url in ("http://minio.internal:9000/x", "http://[::1]/x", "http://10.2.3.4/x"):
         policy.check_url(URL(url))
@@ -96,7 +96,7 @@ def test_allowed() -> None:
 
 
 def test_the_host_of_the_api() -> None:
-    """The host of the API may have any address, but must use https if the base URL does."""
+    """The API host may have any address. It must use https if the base URL uses https."""
     policy = AddressPolicy((), URL("http://127.0.0.1:8000"))
     policy.check_url(URL("http://127.0.0.1:9000/x"))
     with pytest.raises(UnsafeUrlError):
@@ -116,7 +116,7 @@ def test_the_host_of_the_api() -> None:
     ],
 )
 def test_invalid_options(options: dict[str, object]) -> None:
-    """An invalid host, proxy or TLS context raises at once, and the error shows no password."""
+    """An invalid host, proxy or TLS context raises an error that does not contain a password."""
     with pytest.raises(ConfigurationError) as caught:
         SunoClient("k", **options)  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)

@@ -50,7 +50,7 @@ async def client() -> AsyncIterator[SunoClient]:
 
 
 async def test_create(client: SunoClient, http: aioresponses) -> None:
-    """A create posts its body, with the key in a header, and follows no redirect."""
+    """A create sends the key in a header and not in the body, and follows no redirect."""
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     task = await client.create(JOB)
     assert task.id == "t1"
@@ -83,7 +83,7 @@ async def test_create_is_never_sent_twice(
 
 
 async def test_create_again_after_429(http: aioresponses) -> None:
-    """A create that gets a 429 is retried at the time that the server names."""
+    """After a 429, a create is sent again when the time in Retry-After has passed."""
     http.post(CREATE, status=429, headers={"Retry-After": "0"})
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     async with SunoClient(CANARY, base_url=BASE) as suno:
@@ -109,7 +109,7 @@ async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -
 async def test_aiohttp_errors_do_not_escape(
     client: SunoClient, http: aioresponses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every aiohttp error becomes a `SunoError`, and no printable form of it contains the key."""
+    """Every aiohttp error becomes a `SunoError`; no error, traceback or log shows the key."""
     caplog.set_level(logging.DEBUG)
     info = SunoClient(CANARY, base_url=BASE)
     seen = [repr(client), repr(info), str(vars(info).get("_account"))]
@@ -136,7 +136,7 @@ async def test_aiohttp_errors_do_not_escape(
 
 @pytest.mark.parametrize("key", ["", " ", "a\nb", "clé"])
 async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is missing or invalid in a header raises an error that does not show the key."""
+    """A missing key, or a key that HTTP headers do not allow, raises an error without the key."""
     monkeypatch.delenv("SUNO_API_KEY", raising=False)
     monkeypatch.delenv("CRUN_API_KEY", raising=False)
     with pytest.raises(ConfigurationError) as caught:
@@ -158,7 +158,7 @@ async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_bad_options() -> None:
-    """Invalid options raise `ConfigurationError`."""
+    """An invalid `base_url`, `rate_limit` or `request_timeout` raises `ConfigurationError`."""
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, base_url="ftp://x")
     with pytest.raises(ConfigurationError):
@@ -168,7 +168,7 @@ async def test_bad_options() -> None:
 
 
 async def test_closed() -> None:
-    """A closed client raises `ClientClosedError`, and closing it twice is allowed."""
+    """A call of a closed client raises `ClientClosedError`; a second `close` does not raise."""
     suno = SunoClient(CANARY, base_url=BASE)
     await suno.close()
     await suno.close()
@@ -177,7 +177,7 @@ async def test_closed() -> None:
 
 
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
-    """Cancelling a loop over 1,000 tasks stops their polling; closing the client ends all waits."""
+    """A cancelled loop over 1,000 tasks stops their polling; closing the client ends all waits."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
 
@@ -203,7 +203,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
 
 
 async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: aioresponses) -> None:
-    """Ids that are read after the client was closed end with `ClientClosedError` without a poll."""
+    """If the client is closed while `as_completed` starts, all 5,000 tasks end without a poll."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(5000)]
 
@@ -226,7 +226,7 @@ async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: ai
 
 
 async def test_injected_session_stays_open(http: aioresponses) -> None:
-    """The client uses an injected session and leaves it open."""
+    """The client uses an injected session, and does not close the session."""
     http.get(f"{API}/account/balance", payload={"code": 200, "data": {"balance": 1}})
     async with aiohttp.ClientSession() as session:
         async with SunoClient(CANARY, base_url=BASE, session=session) as suno:
@@ -235,7 +235,7 @@ async def test_injected_session_stays_open(http: aioresponses) -> None:
 
 
 def test_second_event_loop() -> None:
-    """A client that is used in a second event loop raises an error."""
+    """If a client is used in a second event loop, it raises `WrongEventLoopError`."""
     suno = SunoClient(CANARY, base_url=BASE)
 
     async def use() -> None:
@@ -252,7 +252,7 @@ def test_second_event_loop() -> None:
 
 
 def test_time_scale_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SUNO_TIME_SCALE scales the default policy; anything but a positive number is an error."""
+    """SUNO_TIME_SCALE scales the default policy; any value but a positive number is an error."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "30")
     assert SunoClient(CANARY, base_url=BASE)._policy == PollPolicy().scaled(30)
     own = PollPolicy(interval=20.0)

@@ -1,4 +1,4 @@
-"""Closing, pauses and refusals while `on_submission` or `on_creation` runs."""
+"""Closing, pauses and refused requests while `on_submission` or `on_creation` runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.virtual import run_virtual
 
 
 async def slow_note(submission: Submission) -> None:
-    """Take a second to record that a request is about to be sent."""
+    """A slow `on_submission`: wait one second before each request is sent."""
     if submission.state is SubmissionState.SENDING:
         await asyncio.sleep(1)
 
@@ -69,7 +69,7 @@ def test_a_pause_while_an_intent_is_noted() -> None:
 
 
 def test_a_402_while_an_intent_is_noted() -> None:
-    """A create that the circuit breaker refuses after `on_submission` does not count as sent."""
+    """If a 402 arrives while `on_submission` is running, the create is not sent or reported."""
     server = Server()
     reported: list[Creation] = []
 
@@ -121,7 +121,7 @@ def test_close_while_callbacks_hang(delay: float) -> None:
 
 
 def test_permits_do_not_pile_up_behind_a_slow_note() -> None:
-    """Creates are sent at least 1/15 s apart, even if `on_submission` takes long."""
+    """Creates are sent at least 1/15 s apart, even after a slow `on_submission`."""
     server = Server()
     gate = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""A refused API key ends all waits, but only after a second refusal. In virtual time."""
+"""If the server refuses the key twice, all waits end. The tests run in virtual time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_one_glitch_ends_nothing(code: int) -> None:
-    """A refusal that the next request does not confirm ends none of 10,000 waits."""
+    """If the server refuses the key once and accepts the key in the next request, no wait ends."""
 
     async def main() -> None:
         # More polls are sent before the first refusal arrives, so several polls are refused.
@@ -56,7 +56,7 @@ def test_one_glitch_ends_nothing(code: int) -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_confirmed_refusal_ends_all(code: int) -> None:
-    """A confirmed refusal ends all waits at once, each with its own error."""
+    """If a second request confirms that the key is refused, each wait ends with its own error."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: code if now > 5.0 else "running")
@@ -82,7 +82,7 @@ def test_confirmed_refusal_ends_all(code: int) -> None:
 
 
 def test_no_verdict_on_the_key() -> None:
-    """If the confirming request fails for another reason than the key, the refusal ends no wait."""
+    """If the request that checks a refused key fails for another reason, no wait ends."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")
@@ -97,7 +97,7 @@ def test_no_verdict_on_the_key() -> None:
 
 
 def test_deadline_while_the_key_is_being_confirmed() -> None:
-    """Waits end soon after their deadline, even if the confirming request gets no permit."""
+    """A wait ends soon after the deadline, even if the check of a refused key is delayed."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: 401)

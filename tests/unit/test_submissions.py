@@ -1,4 +1,4 @@
-"""Creates whose callers are cancelled: no paid id is lost, and nothing is sent twice."""
+"""Creates whose callers are cancelled: no id of a paid task is lost, nothing is sent twice."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
 
 
 class Lost(Exception):  # noqa: N818 (no error of the library's)
-    """Raised by one task to end its task group."""
+    """Raised by one asyncio task to end its task group."""
 
 
 async def by_cancel(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Cancel the asyncio task that awaits the create."""
+    """Await the create `work` in an asyncio task. Cancel the task after `after` seconds."""
     task = asyncio.ensure_future(work)
     asyncio.get_running_loop().call_later(after, task.cancel)
     return await task
 
 
 async def by_timeout(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Let a timeout end the create."""
+    """Await the create `work` with a timeout of `after` seconds."""
     async with asyncio.timeout(after):
         return await work
 
 
 async def by_wait_for(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Let `asyncio.wait_for` end the create."""
+    """Await the create `work` with `asyncio.wait_for` and a timeout of `after` seconds."""
     return await asyncio.wait_for(work, after)
 
 
 async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Let a task group cancel the create because another of its tasks fails."""
+    """Await the create `work` in a task group. A failure of another task cancels the create."""
 
     async def fail() -> None:
         await asyncio.sleep(after)
@@ -66,7 +66,7 @@ async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskH
 
 
 async def by_inner_task(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Cancel the outer of two nested asyncio tasks."""
+    """Await the create `work` in an inner asyncio task, and cancel the outer asyncio task."""
 
     async def outer() -> TaskHandle:
         return await asyncio.create_task(work)
@@ -81,7 +81,7 @@ WAYS: list[Callable[[Coroutine[Any, Any, TaskHandle], float], Awaitable[TaskHand
 
 
 async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) -> set[str]:
-    """Create `count` songs, cancel each at a random moment, and return the ids that callers got."""
+    """Create `count` songs, cancel each create at a random time, and return the received ids."""
     draw = random.Random(seed)
 
     async def one(number: int) -> TaskHandle:
@@ -98,7 +98,7 @@ async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) ->
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
-    """If 2,000 creates are cancelled at random moments, each task of the server is reported."""
+    """If 2,000 creates are cancelled at random times, `on_creation` receives each created task."""
     server = Server()
     reported: list[Creation] = []
 
@@ -121,7 +121,7 @@ def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
 
 
 async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
-    """With real connections, too, each task of the sandbox is reported with its id."""
+    """If creates over real sockets are cancelled, `on_creation` receives each created task."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
     reported: list[Creation | PersonaCreation] = []
     async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
@@ -160,7 +160,7 @@ def test_cancelled_while_planned() -> None:
 
 
 def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
-    """A create cancelled in flight ends in the background, is logged, and is reported once."""
+    """A create that is cancelled in flight is finished, logged and reported exactly once."""
     server = Server(delay=1.0)
     reported: list[Creation] = []
 
@@ -200,7 +200,7 @@ def test_an_abandoned_create_is_not_retried(code: int) -> None:
 
 
 def test_close_waits_for_creates_in_flight() -> None:
-    """`close` drops unsent creates, waits for creates in flight, and reports each create sent."""
+    """`close` ends unsent creates, waits for the creates in flight, and reports their tasks."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -223,7 +223,7 @@ def test_close_waits_for_creates_in_flight() -> None:
 
 
 def test_close_does_not_wait_for_ever() -> None:
-    """A create whose reply does not come within the request timeout ends as unknown."""
+    """`close` waits for a reply at most for the request timeout; then the outcome is unknown."""
     server = Server(delay=1e6)
     reported: list[Creation] = []
 
@@ -243,7 +243,7 @@ def test_close_does_not_wait_for_ever() -> None:
 
 
 def test_a_cancelled_close_can_be_completed() -> None:
-    """A second close completes a cancelled one, and every create is reported."""
+    """If `close` is cancelled, a second call finishes it, and the create is reported once."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -267,7 +267,7 @@ def test_a_cancelled_close_can_be_completed() -> None:
 
 
 def test_calls_that_wait_for_the_budget_end_at_close() -> None:
-    """`close` ends every direct call with `ClientClosedError`, wherever the call waits."""
+    """`close` ends all direct calls that wait for the request budget or for a reply."""
     server = Server(delay=0.5)
 
     async def main() -> None:
@@ -287,7 +287,7 @@ def test_calls_that_wait_for_the_budget_end_at_close() -> None:
 
 
 def test_a_pause_fails_no_input_of_a_stream() -> None:
-    """Streams wait for the end of a pause; a direct call that cannot wait raises at once."""
+    """A stream waits for the end of a long pause; `create` and `balance` raise at once."""
     server = Server()
     down = True
 
@@ -325,7 +325,7 @@ def test_a_pause_fails_no_input_of_a_stream() -> None:
 
 
 def test_wait_for_credits() -> None:
-    """Without credits, creates wait and the balance is read every 30 s, until a top-up."""
+    """With `wait_for_credits`, creates wait for credits, and the balance is read every 30 s."""
     server = Server()
     credit = 5
 
@@ -362,7 +362,7 @@ def test_wait_for_credits() -> None:
 
 @pytest.mark.parametrize("code", [0, 418, 500, 503])
 def test_a_code_that_proves_nothing(code: int) -> None:
-    """A code outside the contract, or a server error, leaves the outcome of a create unknown."""
+    """After an unknown code or a server error, the outcome of a create is unknown."""
     server = Server()
     server.answer = lambda _: reply(None, code)._replace(status=200)
 

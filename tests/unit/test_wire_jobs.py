@@ -64,20 +64,20 @@ READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
     ],
 )
 def test_estimate(data: object, estimate: Estimate) -> None:
-    """The replies of both endpoints give a price; a missing `affordable` is computed."""
+    """The replies of both estimate endpoints give a price; a missing `affordable` is computed."""
     assert read_estimate(200, {}, envelope(data)) == estimate
 
 
 @pytest.mark.parametrize("price", [None, -1, "nan", "inf", True, [], 10**400])
 def test_no_price(price: object) -> None:
-    """An invalid price is an error, because a negative price would pass every credit limit."""
+    """An estimate without a valid price is an error; a negative price would pass every limit."""
     for name in ("credits", "estimated_credits"):
         with pytest.raises(ResponseError):
             read_estimate(200, {}, envelope({name: price, "balance": 50}))
 
 
 def test_models() -> None:
-    """The list keeps all fields of each model and drops entries without a name."""
+    """A list of models keeps all fields of each model, and drops entries without a name."""
     entries = [{"model": "suno/x", "modality": "audio"}, "suno/y", {"modality": "audio"}, 7]
     assert read_models(200, {}, envelope({"models": entries})) == (
         ModelInfo("suno/x", {"model": "suno/x", "modality": "audio"}),
@@ -86,7 +86,7 @@ def test_models() -> None:
 
 
 def test_schema() -> None:
-    """A schema has the fields that the server sent; the requested name replaces a missing one."""
+    """A schema has the fields that the server sent, and the requested name if it sent no name."""
     data = {"input_schema": {"type": "object"}, "required_input_fields": ["prompt"]}
     schema = read_schema(200, {}, envelope(data), "suno/x")
     assert (schema.model, schema.input_schema) == ("suno/x", {"type": "object"})
@@ -94,7 +94,7 @@ def test_schema() -> None:
 
 
 def test_upload_target() -> None:
-    """Both URLs are read, and the secret upload URL appears in no repr and no error."""
+    """Both URLs of an upload are read; the secret upload URL appears in no repr and no error."""
     data = {"presigned_url": "https://store/secret", "file_url": "https://cdn/f.mp3"}
     target = read_upload(200, {}, envelope(data))
     assert target == UploadTarget("https://store/secret", "https://cdn/f.mp3")
@@ -110,7 +110,7 @@ def test_upload_target() -> None:
     "body", [b"", b"{", envelope(None), envelope([]), envelope("x"), envelope({"models": 1})]
 )
 def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader of many types)
-    """A body without data raises a `ResponseError`."""
+    """Every reader raises a `ResponseError` for a reply without usable data."""
     if read is read_schema and body == envelope({"models": 1}):
         return  # every field of a schema is optional
     with pytest.raises(ResponseError):
@@ -120,7 +120,7 @@ def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader o
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("code", [401, 402, 404, 422, 429, 455, 500, 505])
 def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of many types)
-    """Every reader raises the error of a code, with the HTTP status 200 or the code as status."""
+    """Every reader raises an error for an error code in the body, even with HTTP status 200."""
     for status in (200, code):
         with pytest.raises(APIError) as caught:
             read(status, {}, envelope(None, code))
@@ -128,7 +128,7 @@ def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of 
 
 
 def test_requests() -> None:
-    """Requests have the path, the parameters and the body of the contract."""
+    """Requests have the paths, parameters and bodies that the API contract describes."""
     job = GenerateMusic(prompt="x")
     estimate = estimate_request(job, "https://me/back")
     assert (estimate.method, estimate.path) == ("POST", "/api/v1/client/job/estimate-credits")
@@ -152,13 +152,13 @@ def test_requests() -> None:
 
 @pytest.mark.parametrize("name", ["", "..", "suno/../x", "suno//x", "a?b", "a b", "/x", "x/"])
 def test_model_names(name: str) -> None:
-    """A model name that would change the path of the request raises."""
+    """A model name that would change the path of the request raises `InvalidInputError`."""
     with pytest.raises(InvalidInputError):
         schema_request(name)
 
 
 def info_of(kind: str, **result: object) -> Any:  # noqa: ANN401 (shortens the tests below)
-    """Return the record of a finished task."""
+    """Return the record of a finished task of the given kind with the given result."""
     record = {"task_id": "t1", "status": "success", "param": {"model": kind}, "result": result}
     return read_task_info(200, {}, envelope(record), "t1")
 
@@ -171,7 +171,7 @@ def test_stems() -> None:
 
 
 def test_video() -> None:
-    """The URL of a video is found by the kind of the task, or else by its suffix."""
+    """`video_url` is the result URL of a video job, or a result URL with the suffix of a video."""
     assert info_of(MusicVideo.KIND, media_urls=["https://x/v"]).video_url == "https://x/v"
     assert info_of("", media_url="https://x/v.mp4?sig=1").video_url == "https://x/v.mp4?sig=1"
     assert info_of(GenerateMusic.KIND, media_urls=["https://x/a.mp3"]).video_url is None
@@ -181,14 +181,14 @@ def test_video() -> None:
 @pytest.mark.parametrize("name", ["media_urls", "media_url"])
 @pytest.mark.parametrize("urls", ["https://x/v.mp4", ["https://x/v.mp4"], ["https://x/v.mp4", 7]])
 def test_media_urls(name: str, urls: object) -> None:
-    """The URLs of results may be a list or one string, in `media_urls` or in `media_url`."""
+    """Result URLs are read from `media_urls` and `media_url`, from a list or a single string."""
     info = info_of(MusicVideo.KIND, **{name: urls})
     assert info.media_urls == ("https://x/v.mp4",)
     assert info.video_url == "https://x/v.mp4"
 
 
 def test_tracks_lead_on() -> None:
-    """A track's methods fill in the ids, the model and the title unless the caller gives them."""
+    """The inputs from a track's methods have the track's ids, model and title by default."""
     item = {"suno_id": "s1", "title": "Rain", "model_name": "chirp-fenix", "duration": 100}
     (track,) = info_of(GenerateMusic.KIND, suno_data=[item]).tracks
     assert isinstance(track, Track)
@@ -209,14 +209,14 @@ def test_tracks_lead_on() -> None:
 
 
 def test_song_options() -> None:
-    """`SongOptions` has the fields of `GenerateMusic`, and the other song jobs have them, too."""
+    """`SongOptions` has the fields of `GenerateMusic`; the other song jobs add more fields."""
     options = set(SongOptions.__annotations__)
     assert options == set(GenerateMusic.__struct_fields__)
     assert set(ExtendMusic.__struct_fields__) > options < set(CoverMusic.__struct_fields__)
 
 
 def test_every_kind_names_what_it_lacks() -> None:
-    """An input with blank fields has one problem for each field that its kind requires."""
+    """An input whose required fields are blank reports a problem for each of these fields."""
     for kind in KINDS.values():
         blanks: dict[str, Any] = dict.fromkeys(kind.REQUIRED, " ")
         problems = kind(**blanks).problems()
