@@ -1,4 +1,4 @@
-"""Conversion between loop time and Unix time. No other module converts between them."""
+"""Convert between loop time and Unix time. No other module does this."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Clock:
     """The clock of the running event loop, and its relation to Unix time.
 
     Attributes:
-        mono: Returns the loop time.
-        unix: Returns the Unix time.
+        mono: Function that returns the loop time in seconds.
+        unix: Function that returns the Unix time in seconds.
     """
 
     __slots__ = ("mono", "unix")
 
     def __init__(self, unix: Callable[[], float] = time.time) -> None:
-        """Use the running event loop. `unix` must return the Unix time."""
+        """Use the clock of the running event loop. `unix` must return the Unix time in seconds."""
         self.mono = asyncio.get_running_loop().time
         self.unix = unix
 

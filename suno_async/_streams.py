@@ -1,6 +1,7 @@
 """Streams of jobs: create tasks from an iterable of inputs, and wait for them in a pipeline.
 
-A submission is one create and its state. A run is a named series of submissions in a journal.
+A *submission* is one request that creates a task, with its state. A *run* is a named series of
+submissions in a journal.
 """
 
 from __future__ import annotations
@@ -56,12 +57,15 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         callback_url: As in `SunoClient.create`, for each input.
         max_credits: As in `SunoClient.create`, for each input.
-        wait_for_credits: After a 402, send no creates until the account has credits again.
-        on_creation: Called once for each input read, as soon as its outcome is known.
-        on_submission: Called with each submission before its request may be sent, and when a
-            request that was not accepted is planned again.
-        run: The name of the run in the journal; empty without a run.
-        key: Returns the key of an input within the run. None uses its position.
+        wait_for_credits: If True, a 402 (not enough credits) pauses the creates until the account
+            has credits again. If False, a 402 ends the stream.
+        on_creation: Called once for each input that was read, as soon as the result of its create
+            is known.
+        on_submission: Called with each submission before its request may be sent. Called again if
+            the request created nothing and is planned again.
+        run: The name of the run in the journal; empty if there is no run.
+        key: Returns the key that identifies an input within the run. If None, the position of the
+            input is its key.
     """
 
     callback_url: str | None = None
@@ -73,10 +77,10 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: Callable[[Input], str] | None = None
 
     def key_of(self, job: Input, index: int) -> str:
-        """Return the key of an input within its run; empty without a run.
+        """Return the key that identifies an input within its run; empty if there is no run.
 
         Raises:
-            ConfigurationError: The user's function `key` returned no text or an empty text.
+            ConfigurationError: The user's function `key` did not return a non-empty string.
         """
         if not self.run:
             return ""
@@ -90,7 +94,7 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateStream:
-    """Reads the inputs of one stream, submits a few at once, and collects the results.
+    """Reads the inputs of one stream, sends a few creates at a time, and collects the results.
 
     Args:
         runtime: The runtime of the client.
@@ -125,7 +129,7 @@ class CreateStream:
     async def creations(
         self, jobs: Iterable[Input] | AsyncIterable[Input]
     ) -> AsyncGenerator[Creation]:
-        """Yield what `SunoClient.create_many` yields."""
+        """Yield a `Creation` for each input that was read, as `SunoClient.create_many` promises."""
         reader = asyncio.create_task(self._read(jobs), name="suno_async create_many")
         self._reader = reader
         try:
@@ -138,7 +142,7 @@ class CreateStream:
             raise self._failure
 
     async def _read(self, jobs: Iterable[Input] | AsyncIterable[Input]) -> None:
-        """Submit each input of the source, and wait for all of them."""
+        """Read the inputs and submit each of them. Then wait until all submissions have ended."""
         source = iterate(jobs)
         index = 0
         try:
@@ -206,7 +210,7 @@ class CreateStream:
         self._known.put_nowait(creation)
 
     def _stop(self, failure: Exception) -> None:
-        """Read no further input. Raise `failure` after every submission has ended."""
+        """Stop reading inputs. After every submission has ended, the stream raises `failure`."""
         self._failure = self._failure or failure
         if not self._stopped:
             self._stopped = True
@@ -214,11 +218,12 @@ class CreateStream:
             self._reader.cancel()
 
     async def _leave(self, reader: asyncio.Task[None]) -> None:
-        """Cancel the creates that were not sent. Wait for the replies to those in flight.
+        """Cancel the creates that are not sent yet. Wait for the replies to the creates in flight.
 
         A create in flight may cost credits, so its outcome must be reported.
 
-        After a second cancellation, the client finishes the creates in the background.
+        If this method is cancelled while it waits, the client finishes the creates in the
+        background.
         """
         self._stopped = True
         reader.cancel()
@@ -235,9 +240,9 @@ def _is_asked_for() -> bool:
 
 
 def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
-    """Return the error for a cancellation that a function of the user raised.
+    """Return the error that replaces a `CancelledError` from a function of the user.
 
-    The stream must not raise the cancellation itself. The cancellation would end the consumer's
+    The stream must not raise the `CancelledError` itself, because that would end the consumer's
     asyncio task silently.
     """
     failure = RuntimeError(f"{what} was cancelled, but the stream was not")
@@ -264,21 +269,21 @@ class _PipelineWaiter:
         """Ignore the record of a task that is not finished."""
 
     def settled(self, outcome: Outcome) -> None:
-        """Add the outcome to the queue of the pipeline."""
+        """Add the outcome of the task to the queue of the pipeline."""
         self._outcomes.put_nowait(with_job(outcome, self._created.index, self._created.job))
 
 
 class Pipeline:
-    """One `SunoClient.pipeline`: creates jobs, waits for their tasks, collects the outcomes.
+    """One call of `SunoClient.pipeline`: creates tasks, waits for them, and collects the outcomes.
 
     Args:
         runtime: The runtime of the client.
-        stream: Creates the jobs.
-        max_pending: Limit for the inputs that were read and whose outcomes the consumer has not
-            taken yet.
-        timeout: Seconds to wait for each task after its create; None waits until the policy's
+        stream: The stream that creates the tasks.
+        max_pending: Greatest number of inputs that were read, but whose outcomes the consumer has
+            not received yet.
+        timeout: Seconds to wait for each task after its creation. If None, wait until the policy's
             deadline.
-        run: The name of the run in the journal; empty without a run.
+        run: The name of the run in the journal; empty if there is no run.
     """
 
     def __init__(
@@ -300,7 +305,7 @@ class Pipeline:
     async def outcomes(
         self, jobs: Iterable[Input] | AsyncIterable[Input]
     ) -> AsyncGenerator[JobOutcome]:
-        """Yield what `SunoClient.pipeline` yields."""
+        """Yield the outcome of each input that was read, as `SunoClient.pipeline` promises."""
         recorder = self._runtime.recorder
         async with contextlib.AsyncExitStack() as stack:
             if recorder is not None:
@@ -368,7 +373,7 @@ class Pipeline:
 
 
 async def _bounded(items: AsyncGenerator[T], places: asyncio.Semaphore) -> AsyncGenerator[T]:
-    """Yield the items. Read the next item only when `places` has a free place for it."""
+    """Yield the items. Acquire the semaphore `places` before each item is read."""
     async with contextlib.aclosing(items):
         while True:
             await places.acquire()

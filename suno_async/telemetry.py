@@ -26,7 +26,10 @@ class Observer(Protocol):
     def request_finished(
         self, method: str, path: str, seconds: float, error: SunoError | None
     ) -> None:
-        """Handle the end of a request, `seconds` after it was sent; `error` is None on success."""
+        """Handle the end of a request.
+
+        `seconds` is the time since the request was sent. `error` is None if the request succeeded.
+        """
         ...
 
     def task_created(self, task: TaskRef) -> None:
@@ -38,15 +41,15 @@ class Observer(Protocol):
         ...
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Handle the end of all waits for a task; `error` is None if the task succeeded."""
+        """Handle the outcome that all waits for a task receive; `error` is None after a success."""
         ...
 
     def rate_limited(self, retry_after: float | None) -> None:
-        """Handle a 429; `retry_after` is in seconds, None if the server did not send it."""
+        """Handle a 429 (too many requests). `retry_after` is in seconds; None if it is unknown."""
         ...
 
     def paused(self, seconds: float, reason: str) -> None:
-        """Handle a pause of the account, which lasts `seconds` from now."""
+        """Handle a pause: the client sends no requests to the API for `seconds` from now."""
         ...
 
     def internal_error(self, error: BaseException) -> None:
@@ -85,7 +88,7 @@ class NullObserver:
 
 
 class SafeObserver:
-    """Forwards events to an observer, and logs the exceptions that it raises."""
+    """Forwards events to an observer. Logs exceptions that the observer raises."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer

@@ -24,13 +24,13 @@ class Store:
     An *owner* is a client that has opened the journal.
 
     Attributes:
-        submissions: The submissions by id, in the order of their claims.
+        submissions: The submissions by id, in the order in which they were stored.
         tasks: The tasks by id.
-        owners: The live owners, and whether each has sent a heartbeat since another one joined.
-        owned: The owner of each submission.
-        held: The owner that holds the lease of each run.
-        durations: What `save_durations` stored.
-        log: The id and the state of each change, in order.
+        owners: For each live owner, whether it has sent a heartbeat since the last owner joined.
+        owned: The owner of each submission, by the id of the submission.
+        held: The owner that has the lease of each run, by the name of the run.
+        durations: The data that `save_durations` stored last; None if there is none.
+        log: The id and the new state of a submission for each change, in order.
     """
 
     def __init__(self) -> None:
@@ -43,13 +43,13 @@ class Store:
         self.log: list[tuple[str, str]] = []
 
     def kill(self, journal: MemoryJournal) -> None:
-        """Treat an owner like a process that was killed."""
+        """Remove an owner and its leases, as if its process had been killed."""
         self.owners.pop(journal, None)
         self.held = {run: owner for run, owner in self.held.items() if owner is not journal}
         journal.killed = True
 
     def sweep(self) -> None:
-        """Bring the submissions of dead owners to their final state."""
+        """Set the final state of all submissions whose owners are not live."""
         for key, record in self.submissions.items():
             if self.owned[key] in self.owners:
                 continue
@@ -59,20 +59,21 @@ class Store:
                 self.change(key, state=SubmissionState.NOT_SENT)
 
     def change(self, key: str, **fields: object) -> None:
-        """Change fields of a submission."""
+        """Change fields of a submission, and add its state to the log."""
         self.submissions[key] = msgspec.structs.replace(self.submissions[key], **fields)
         self.log.append((key, str(self.submissions[key].state)))
 
 
 class MemoryJournal:
-    """The journal of one owner, on a shared store.
+    """The journal of one owner, on a store that other owners may share.
 
     Attributes:
         store: The store.
         account: The label of the account.
-        before: Called with the name of a method before it does its work, and may raise.
-        delay: Seconds that each change takes.
-        killed: Whether the owner was killed: each further call raises `JournalError`.
+        before: Each method first calls this function with the name of the method. The function may
+            raise.
+        delay: Seconds that each method takes.
+        killed: Whether the owner was killed. If so, each further call raises `JournalError`.
     """
 
     def __init__(self, store: Store | None = None, delay: float = 0.002) -> None:
@@ -83,7 +84,7 @@ class MemoryJournal:
         self.killed = False
 
     async def open(self, account: str | None) -> None:
-        """Join as an owner."""
+        """Add this journal to the owners of the store."""
         await self._work("open")
         self.account = account or ""
         for owner in self.store.owners:
@@ -92,7 +93,7 @@ class MemoryJournal:
         self.store.sweep()
 
     async def close(self) -> None:
-        """Leave as an owner."""
+        """Remove this journal from the owners of the store."""
         if self.killed:
             return
         await self._work("close")
@@ -140,7 +141,7 @@ class MemoryJournal:
             )
 
     async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
-        """Record the outcome of an unknown submission."""
+        """Record the outcome of a submission whose state is ``unknown``. Return the submission."""
         await self._work("settle")
         record = self.store.submissions.get(submission_id)
         if record is None or record.state is not SubmissionState.UNKNOWN:
@@ -160,7 +161,7 @@ class MemoryJournal:
                 self.store.tasks[task.task_id] = task
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
-        """Return the stored tasks among `task_ids`."""
+        """Return the tasks in `task_ids` that the store contains, by task id."""
         await self._work("find_tasks")
         return {each: self.store.tasks[each] for each in task_ids if each in self.store.tasks}
 
@@ -171,7 +172,7 @@ class MemoryJournal:
         states: Collection[SubmissionState] | None = None,
         open_only: bool = False,
     ) -> AsyncIterator[JournalEntry]:
-        """Yield submissions with their tasks."""
+        """Yield the submissions that match the arguments, with their tasks."""
         await self._work("entries")
         for record in list(self.store.submissions.values()):
             task = self.store.tasks.get(record.task_id)
@@ -210,24 +211,24 @@ class MemoryJournal:
         self.store.held.pop(run, None)
 
     async def heartbeat(self) -> Peers:
-        """Return the live owners."""
+        """Record a heartbeat of this owner. Return the number of live owners (see `Peers`)."""
         await self._work("heartbeat")
         self.store.owners[self] = True
         others = [aware for owner, aware in self.store.owners.items() if owner is not self]
         return Peers(len(others) + 1, all(others))
 
     async def save_durations(self, data: bytes) -> None:
-        """Store the durations."""
+        """Store the learnt durations of jobs."""
         await self._work("save_durations")
         self.store.durations = data
 
     async def load_durations(self) -> bytes | None:
-        """Return the stored durations."""
+        """Return the durations that were stored last; None if there are none."""
         await self._work("load_durations")
         return self.store.durations
 
     async def rebind(self, old: str, new: str) -> int:
-        """Change the label of the account; return the number of submissions that changed."""
+        """Replace the account label `old` by `new`; return the number of changed submissions."""
         await self._work("rebind")
         self.account = new
         count = 0

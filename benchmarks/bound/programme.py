@@ -28,14 +28,19 @@ def least(
     bounds: Sequence[tuple[float | None, float | None]] | tuple[float, None] = (0, None),
     method: str = "highs",
 ) -> tuple[Floats, Floats]:
-    """Return the x with the least `cost`, and the dual value of each limit (never negative).
+    """Return the x with the least total cost, and the dual value of each upper limit.
+
+    The dual value is the decrease of the least cost if the limit rises by one. It is never
+    negative.
 
     Args:
-        cost: Cost of each variable.
-        limits: Rows of coefficients, and the upper limit of each row.
-        balance: Rows of coefficients, and the exact value of each row; None for no rows.
-        bounds: Smallest and largest value of the variables; None means no limit.
-        method: Method of `scipy.optimize.linprog`.
+        cost: Cost of one unit of each variable.
+        limits: The matrix A and the vector b of the conditions A x <= b.
+        balance: The matrix A and the vector b of the conditions A x = b. None means that there are
+            no such conditions.
+        bounds: Smallest and largest value of x: one pair for each variable, or one pair for all
+            variables. None in a pair means that there is no bound.
+        method: Name of the method of `scipy.optimize.linprog`.
 
     Raises:
         RuntimeError: No solution was found.

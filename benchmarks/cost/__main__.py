@@ -1,18 +1,21 @@
-"""Measure what polling costs: CPU per poll and per decision, memory, stalls of the event loop.
+"""Measure what polling costs: CPU time per poll and per scheduling decision, memory, and stalls.
 
-    python -m benchmarks.cost              all of it, a few minutes
+    python -m benchmarks.cost              all measurements, a few minutes
     python -m benchmarks.cost --quick      fewer tasks and rounds, under 20 s
     python -m benchmarks.cost --check      exit with 1 if a target is missed
 
+A stall is a step that blocks the event loop.
+
 How: the server runs in another process and answers at once with prepared replies. The client is an
 ordinary `SunoClient` with a limiter of a million requests per second, because thousands of polls at
-15 per second would take minutes. Each request passes every step of the limiter without waiting. The
-``paced`` figures use the real rate of 15 per second, with thousands of tracked tasks. They compare
-the client with a loop that sleeps and sends requests. They include waiting and the work that the
-schedule does over time.
+15 per second would take minutes. Each request passes every step of the limiter without waiting.
 
-What it does not measure: TLS and networks, which no contender uses, and the delay of results (see
-`benchmarks.polling` and `benchmarks.schedule`).
+Only the figures with ``paced`` in their names use the real rate of 15 requests per second, with
+thousands of tracked tasks. They compare the client with a loop that sleeps, sends a request and
+decodes the reply. They include the CPU time that the client uses between two requests.
+
+What it does not measure: TLS and networks, because all connections are local and unencrypted; and
+how late the client notices results (see `benchmarks.polling` and `benchmarks.schedule`).
 """
 
 from __future__ import annotations
@@ -72,7 +75,10 @@ _QUICK = _Size(400, 3, (1_000, 10_000, 100_000), 4_000, 5_000, 2, 1.5, 500)
 
 
 def measure(size: _Size, *, full: bool) -> dict[str, float]:
-    """Return every figure by its name."""
+    """Run the measurements. Return the figures by name.
+
+    If `full`, also measure the polls with 1 and with 20 requests in flight.
+    """
     figures: dict[str, float] = {}
     with running_server() as base_url:
         figures |= polls.measure(base_url, size.polled, size.rounds)
@@ -90,12 +96,12 @@ def measure(size: _Size, *, full: bool) -> dict[str, float]:
 
 
 def missed(figures: dict[str, float]) -> list[str]:
-    """Return the names of the figures that miss their targets."""
+    """Return the names of the figures that exceed their limits in `TARGETS`."""
     return [name for name, most in TARGETS.items() if not figures[name] <= most]
 
 
 def main() -> None:
-    """Measure the figures, print and write them, and compare them with the targets."""
+    """Run the measurements, print the figures with their targets, and act on the options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost")
     parser.add_argument("--quick", action="store_true", help="fewer tasks and rounds")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")

@@ -1,10 +1,13 @@
-"""CPU per poll, end to end, with the client and with code that does not use it.
+"""Compare the CPU time per poll of `SunoClient` with that of code that polls without it.
 
-Each contender sends one request for each task to a server in another process, and keeps the records
-of the tasks that ended. All contenders have the same number of requests in flight. For the client
-the figure includes adding each task, and removing it if it is still running. CPU is the CPU time of
-this process (`time.process_time`) divided by the number of requests. It includes sessions and
-connections. Contenders take turns, and each ratio compares figures of the same round.
+A *contender* is a function that polls. It sends one request per task to a server in another
+process, and stores the records of the tasks that ended. All contenders have the same number of
+requests in flight. For `SunoClient`, the figure includes adding every task, and removing the tasks
+that are still running.
+
+The figure is the CPU time of this process (`time.process_time`) divided by the number of requests.
+It includes opening sessions and connections. In each round, all contenders run one after another.
+Each ratio compares two figures of the same round.
 """
 
 from __future__ import annotations
@@ -60,24 +63,24 @@ def client_at(
     policy: PollPolicy | None = None,
     journal: Path | None = None,
 ) -> SunoClient:
-    """Return a client of the benchmark's server."""
+    """Return a client that sends its requests to the benchmark's server."""
     return SunoClient(KEY, base_url=base_url, policy=policy, limiter=limiter, journal=journal)
 
 
 class Contender(Protocol):
-    """A function that polls each id once, `in_flight` ids at a time."""
+    """A function that polls each id once, with at most `in_flight` requests in flight."""
 
     __name__: str
 
     def __call__(self, base_url: str, ids: Sequence[str], in_flight: int, /) -> Awaitable[int]:
-        """Poll the ids; return the number of polls."""
+        """Poll each id once; return the number of polls."""
         ...
 
 
 async def suno_async_journal(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """Poll with `SunoClient.as_completed` and a client that stores each result in a journal.
+    """Poll with `SunoClient.as_completed` and a journal, which stores each result.
 
-    All rounds use one file, so that creating its tables is not part of the figure.
+    All rounds use the same journal file, so only the first round creates its tables.
     """
     return await suno_async(base_url, ids, in_flight, Path(_directory.name) / "runs.db")
 
@@ -85,7 +88,7 @@ async def suno_async_journal(base_url: str, ids: Sequence[str], in_flight: int) 
 async def suno_async(
     base_url: str, ids: Sequence[str], in_flight: int, journal: Path | None = None
 ) -> int:
-    """Poll with `SunoClient.as_completed`."""
+    """Poll with `SunoClient.as_completed`. If `journal` is None, the client stores nothing."""
     # The poller allows 200 in flight. All contenders must have the same limit.
     polling.MOST_IN_FLIGHT = in_flight
     limiter = LocalLimiter(FREE)
@@ -117,7 +120,7 @@ def _all_polled(client: SunoClient, count: int) -> bool:
 
 
 async def bare_aiohttp(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """Poll with `session.get` and `json.loads` only, in `in_flight` loops at the same time."""
+    """Poll with only `session.get` and `json.loads`, in `in_flight` concurrent loops."""
     async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
 
         async def ask(task_id: str) -> Any:  # noqa: ANN401 (JSON)
@@ -128,7 +131,7 @@ async def bare_aiohttp(base_url: str, ids: Sequence[str], in_flight: int) -> int
 
 
 async def bare_httpx(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """Poll with `client.get` and ``.json()`` only, in `in_flight` loops at the same time."""
+    """Poll with only `client.get` and ``.json()``, in `in_flight` concurrent loops."""
     limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
     async with httpx.AsyncClient(headers={"x-api-key": KEY}, limits=limits) as client:
 
@@ -139,7 +142,7 @@ async def bare_httpx(base_url: str, ids: Sequence[str], in_flight: int) -> int:
 
 
 async def task_per_id(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """Poll with one asyncio task per id, all behind one semaphore."""
+    """Poll with one asyncio task per id. A semaphore limits the number of requests in flight."""
     polls, finished = 0, dict[str, Any]()
     free = asyncio.Semaphore(in_flight)
     async with aiohttp.ClientSession(headers={"x-api-key": KEY}) as session:
@@ -187,7 +190,7 @@ CONTENDERS: dict[str, Contender] = {
 
 
 def new_ids(count: int, draw: random.Random) -> list[str]:
-    """Return random ids in the format of the server."""
+    """Return `count` random task ids in the format of the server."""
     return [str(uuid.UUID(int=draw.getrandbits(128))) for _ in range(count)]
 
 
@@ -198,9 +201,10 @@ def measure(
     in_flight: int = IN_FLIGHT,
     names: Sequence[str] = tuple(CONTENDERS),
 ) -> dict[str, float]:
-    """Return the microseconds of CPU per poll for each contender: the median over the rounds.
+    """Return the CPU time per poll of each contender, in microseconds: the median over the rounds.
 
-    Also return the ratio of the client to each other contender: median, least and greatest value.
+    Also return the ratio of the client's CPU time to that of each other contender: the median, the
+    smallest and the largest value over the rounds.
     """
     table: dict[str, list[float]] = {name: [] for name in names}
     for name in names:
@@ -223,10 +227,13 @@ def measure(
 
 
 def with_journal(base_url: str, ids: int, rounds: int) -> dict[str, float]:
-    """Return the CPU per poll with a journal, divided by the CPU per poll without one.
+    """Return the ratio of the CPU time per poll with a journal to that without a journal.
 
-    Use many more ids than in `measure`: opening and closing a journal takes about 10 ms of CPU,
-    once in the life of a client.
+    The result contains the median and the smallest ratio over the rounds.
+
+    Pass many more `ids` than to `measure`. Opening and closing a journal takes about 10 ms of CPU
+    time, once in the life of a client. With few ids, these 10 ms would be a large part of the
+    figure.
     """
     ratios: list[float] = []
     contenders = (suno_async, suno_async_journal)
@@ -257,10 +264,12 @@ async def _cpu_per_poll(
 
 
 async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]:
-    """Return microseconds of CPU per poll at 15 requests per second.
+    """Return the CPU time per poll at 15 requests per second, in microseconds.
 
-    They include the CPU time that is used between polls. The client tracks `tracked` tasks
-    meanwhile. For comparison, a loop that sleeps, sends a request and decodes is measured too.
+    The client tracks `tracked` tasks. Its figure includes the CPU time that it uses between polls.
+
+    Also return the figure of a loop that sleeps, sends a request and decodes the reply, and the
+    client's figure divided by the loop's figure.
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)
@@ -290,10 +299,10 @@ async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]
 
 
 async def until(holds: Callable[[], bool], every: float) -> None:
-    """Check a condition every `every` seconds until it is true.
+    """Call `holds` every `every` seconds until it returns True.
 
     Raises:
-        RuntimeError: The condition is still false after five minutes.
+        RuntimeError: `holds` still returns False after five minutes.
     """
     give_up_at = time.monotonic() + 300
     while not holds():
@@ -303,9 +312,9 @@ async def until(holds: Callable[[], bool], every: float) -> None:
 
 
 async def reset(base_url: str, success_every: int = SUCCESS_EVERY) -> dict[str, int]:
-    """Reset the server's counts and return the old ones.
+    """Reset the server's counts. Return the counts before the reset.
 
-    From now on, the server replies "success" to every `success_every`-th poll.
+    After the reset, the server replies "success" to every `success_every`-th poll.
     """
     url = f"{base_url}/reset?success_every={success_every}"
     async with aiohttp.ClientSession() as session, session.get(url) as reply:

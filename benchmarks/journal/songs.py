@@ -1,11 +1,11 @@
-"""A process that stores four changes for each of many songs, and prints each acknowledged change.
+"""Store four changes for each of many songs in a journal. Print a line for each stored change.
 
     python -m benchmarks.journal.songs PATH --run NAME [--callers N] [--songs N]
 
-Each line on the standard output contains the number of a song, and the number of the step that was
-just acknowledged: 0 claimed (the input is stored), 1 sending, 2 created, 3 ended. Without
-``--songs`` it runs until it is killed. At the end it prints the number of transactions that were
-committed.
+The benchmark runs this program in a separate process. Each line contains the number of a song, and
+the number of the change that the journal has just confirmed: 0 claimed (the input is stored),
+1 sending, 2 created, 3 ended. Without ``--songs``, the process runs until it is killed. With
+``--songs``, the last line contains the number of transactions that were committed.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ STEPS = 4
 
 
 def submission_id(run: str, number: int) -> str:
-    """Return the id of a song's submission."""
+    """Return the id of the submission of a song. The same arguments always give the same id."""
     return _scattered(f"submission {run} {number}")
 
 
 def task_id(run: str, number: int) -> str:
-    """Return the id of a song's task."""
+    """Return the id of the task of a song. The same arguments always give the same id."""
     return _scattered(f"task {run} {number}")
 
 
@@ -48,7 +48,7 @@ def _scattered(text: str) -> str:
 def steps(
     journal: SqliteJournal, run: str, number: int
 ) -> Iterable[Callable[[], Awaitable[object]]]:
-    """Return the four changes that the journal stores for a song."""
+    """Return four functions, each of which stores one change of a song in the journal."""
     name, task = submission_id(run, number), task_id(run, number)
     record = SubmissionRecord(
         id=name, kind="suno/music-generate", job=JOB, digest=name, run=run, key=str(number)
@@ -69,7 +69,11 @@ async def store(
     songs: Iterable[int],
     acknowledged: Callable[[int, int], None],
 ) -> None:
-    """Store songs with concurrent callers, and report each step when it is acknowledged."""
+    """Store the changes of all songs, with `callers` concurrent callers.
+
+    After each change that the journal has confirmed, call `acknowledged` with the number of the
+    song and the number of the change.
+    """
     numbers = iter(songs)
 
     async def caller() -> None:
@@ -82,9 +86,10 @@ async def store(
 
 
 def count_commits(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
-    """Return a list, and a future that ends when the recording has started.
+    """Start to record the commits of the journal. Return the list to which they are appended.
 
-    From then on, each commit of the journal's writing connection is appended to the list.
+    Also return a future that is done once the recording has started. Only commits on the connection
+    that writes are recorded.
     """
     commits: list[str] = []
 

@@ -1,15 +1,17 @@
 """The policies that the benchmark compares: the schedules of the client and the baselines.
 
+A policy decides when each task is checked.
+
 fixed        checks every task every 15 s, behind a FIFO limiter
 backoff      checks after 15 s, then every 15 to 30 s (equal jitter), behind a FIFO limiter
 edf          the client with schedule="backoff": exponential backoff, earliest due first
 adaptive     the client with schedule="adaptive": starts with a prior and learns durations
-trained      the same, after it has seen 5,000 tasks of the same durations
-eager        trained, with intervals down to 2 s while the budget is idle
+trained      as adaptive, but has already learnt from 5,000 tasks with the same durations
+eager        as trained, with intervals down to 2 s while the budget is idle
 clairvoyant  knows when every task ends: one request per task, and endless tasks come last
 
-Behind a FIFO limiter a request joins the queue when the timer of its task fires, so the earliest
-timer goes first. The next timer of the task starts when the reply arrives.
+A FIFO limiter sends requests in the order in which they join its queue. A request joins the queue
+when the timer of its task ends. The next timer of the task starts when the reply arrives.
 """
 
 from __future__ import annotations
@@ -42,31 +44,35 @@ LESSONS = 5000
 
 
 class Timers:
-    """One timer per task behind a FIFO limiter."""
+    """A policy with one timer per task. The task whose timer ended first is checked first."""
 
     def __init__(self, tasks: TaskSet, interval: Callable[[int], float]) -> None:
-        """Start without tasks; `interval` maps the number of checks so far to seconds."""
+        """Start no timer yet.
+
+        `interval` returns the length of a task's next timer in seconds, from the number of checks
+        of the task so far.
+        """
         self._created = tasks.created
         self._interval = interval
         self._checks = [0] * len(tasks)
         self._heap: list[tuple[float, int]] = []
 
     def add(self, task: int, now: float) -> None:
-        """Start the timer of a task."""
+        """Start the timer for the first check of a task."""
         heapq.heappush(self._heap, (now + self._interval(0), task))
 
     def next_due(self) -> float | None:
-        """Return the earliest timer."""
+        """Return the time at which the next timer ends; None if no timer is running."""
         return self._heap[0][0] if self._heap else None
 
     def pop(self, now: float) -> int | None:
-        """Return the task whose timer fired first."""
+        """Return the task whose timer ended first; None if no timer has ended."""
         if not self._heap or self._heap[0][0] > now:
             return None
         return heapq.heappop(self._heap)[1]
 
     def running(self, task: int, now: float) -> None:
-        """Start the timer again, unless the deadline has passed."""
+        """Start the next timer of a task that is still running, unless its deadline has passed."""
         self._checks[task] += 1
         last = self._created[task] + DEADLINE
         if now < last:
@@ -75,16 +81,17 @@ class Timers:
             heapq.heappush(self._heap, (due if due <= last - FLOOR else max(last, due), task))
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Do nothing: the timer is not running."""
+        """Do nothing: no timer of the task is running."""
 
 
 class Clairvoyant:
-    """Checks each task once: when it ends, but not before the shortest interval has passed.
+    """A policy that knows when each task ends, and checks each task only once.
 
-    Endless tasks are checked at the deadline, after all others.
+    A task is checked when it ends, but not before the shortest interval has passed. Endless tasks
+    are due at the deadline, and are checked only when no ended task is due.
 
-    The order among ended tasks does not matter: any order without idle slots gives the same sum of
-    delays.
+    The order of the ended tasks does not matter: as long as no request is left unused, the sum of
+    their delays is the same.
     """
 
     def __init__(self, tasks: TaskSet) -> None:
@@ -93,32 +100,32 @@ class Clairvoyant:
         self._ready: list[tuple[bool, float, int]] = []
 
     def add(self, task: int, now: float) -> None:
-        """Store the time at which a task is to be checked."""
+        """Calculate and store the time at which a task is to be checked."""
         duration = min(max(self._tasks.durations[task], FLOOR), DEADLINE)
         heapq.heappush(self._future, (now + duration, task))
 
     def next_due(self) -> float | None:
-        """Return the time of the next check."""
+        """Return the earliest time at which a task is due; None if there are no tasks."""
         if self._ready:
             return self._ready[0][1]
         return self._future[0][0] if self._future else None
 
     def pop(self, now: float) -> int | None:
-        """Return a task that has ended."""
+        """Remove and return a task that is due, with endless tasks last; None if no task is due."""
         while self._future and self._future[0][0] <= now:
             due, task = heapq.heappop(self._future)
             heapq.heappush(self._ready, (math.isinf(self._tasks.durations[task]), due, task))
         return heapq.heappop(self._ready)[2] if self._ready else None
 
     def running(self, task: int, now: float) -> None:
-        """Do nothing: the task never finishes."""
+        """Do nothing: the task is not checked again."""
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Do nothing: the end was known."""
+        """Do nothing: this policy has nothing to learn."""
 
 
 class Watched(Entry, eq=False, gc=False):
-    """A schedule entry with the index of its task in the set."""
+    """An entry of a schedule. `number` is the index of its task in the `TaskSet`."""
 
     number: int = -1
 
@@ -128,8 +135,9 @@ class Scheduled:
 
     Attributes:
         schedule: The schedule.
-        lessons: What the schedule learns just before it gets a task. The key is the index of this
-            task; the value is a list of kinds, each with its durations.
+        lessons: Lessons by the index of a task. The schedule learns the lessons of a task just
+            before the task is added. Each lesson is a kind of job and a list of durations in
+            seconds.
     """
 
     def __init__(self, tasks: TaskSet, schedule: Schedule[Watched], learner: Learner) -> None:
@@ -140,7 +148,7 @@ class Scheduled:
         self._entries: dict[int, Watched] = {}
 
     def add(self, task: int, now: float) -> None:
-        """Add a task to the schedule."""
+        """Let the schedule learn the `lessons` for this task. Then add the task to the schedule."""
         for lesson in self.lessons.pop(task, ()):
             self._teach(*lesson)
         entry = Watched(
@@ -155,26 +163,29 @@ class Scheduled:
         self.schedule.add(entry, now)
 
     def next_due(self) -> float | None:
-        """Return the time of the next check."""
+        """Return the earliest time at which `pop` may return a task; None if there is none."""
         return self.schedule.next_due()
 
     def pop(self, now: float) -> int | None:
-        """Return the task that the schedule chooses."""
+        """Return the task that the schedule wants to check at `now`; None if no task is due."""
         entry = self.schedule.pop(now)
         return None if entry is None else entry.number
 
     def running(self, task: int, now: float) -> None:
-        """Put the task back, unless this was its last check."""
+        """Put a running task back into the schedule, unless this was its last check."""
         if not self.schedule.defer(self._entries[task], now):
             del self._entries[task]
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Let the schedule learn the duration of the task."""
+        """Let the schedule learn the duration of a task that ended."""
         del now
         self.schedule.settle(self._entries.pop(task), duration)
 
     def _teach(self, kind: str, durations: list[float]) -> None:
-        """Let the schedule learn from tasks that were polled from their creation to their end."""
+        """Let the schedule learn the durations of tasks of one kind.
+
+        An infinite duration means that the task was still running at its deadline.
+        """
         for duration in durations:
             if math.isfinite(duration):
                 self._learner.ended(kind, 0.0, duration)
@@ -185,17 +196,17 @@ class Scheduled:
 def adaptive_poller(
     tasks: TaskSet, *, eager: bool = False, tuning: Tuning = DEFAULT_TUNING
 ) -> Scheduled:
-    """Return a policy that runs an untrained adaptive schedule."""
+    """Return a policy that runs an adaptive schedule, which has not learnt any durations yet."""
     learner = Learner()
     schedule = AdaptiveSchedule[Watched](PollPolicy(eager=eager), learner, tuning)
     return Scheduled(tasks, schedule, learner)
 
 
 def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) -> Poller:
-    """Return a fresh policy for a set of tasks.
+    """Return a new policy with the name `policy` for a set of tasks.
 
     Raises:
-        ValueError: There is no policy of this name.
+        ValueError: No policy has this name.
     """
     random = Random(f"backoff {seed}")
     match policy:
@@ -220,5 +231,5 @@ def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) ->
 
 
 def floor_of(policy: str) -> float:
-    """Return the shortest time in seconds that a policy leaves between two checks of a task."""
+    """Return the shortest time between two checks of a task with this policy, in seconds."""
     return EAGER_FLOOR if policy == "eager" else FLOOR

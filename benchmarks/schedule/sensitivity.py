@@ -1,21 +1,22 @@
-"""Show what the tuned constants do: each at half and at twice its value, the others unchanged.
+"""Show the effect of each tuned constant: halve it and double it, with the others unchanged.
 
-What is measured: the relative change of the mean delay and of the requests per finished task,
-compared with the default constants on the same sets. A star marks a change of more than two
-standard errors over the seeds, and "=" a figure that did not change at all.
+What is measured: how much two figures change in %, compared with the default constants on the same
+tasks. The figures are the mean delay, from the end of a task until a check shows it, and the number
+of requests per finished task. A star marks a change of more than two standard errors over the
+seeds, and "=" a figure that did not change.
 
-How: each scenario is a simulation of an untrained schedule with log-normal durations. The scenarios
-differ in their load, given as a share of what a fixed poller can handle. A fixed poller checks
-every task every 15 s.
+How: each scenario is a simulation of a schedule that has not learnt any durations before. The
+durations are log-normal. The scenarios differ in their load, given as a share of what a fixed
+poller can handle. A fixed poller checks every task every 15 s.
 
 p90          90 % of what a fixed poller can handle
 p200         twice what a fixed poller can handle
-interactive  as p200, but one task of twenty is interactive; only these tasks count for the delay
-eager        30 % of what a fixed poller can handle, and the policy may check every 2 s
+interactive  as p200, but one task of twenty is interactive; only the delays of these tasks count
+eager        30 % of what a fixed poller can handle, and the policy may check a task every 2 s
 
-What it does not show: CPU time, which `benchmarks.cost` measures. Constants that only limit CPU
-time change little here. Some constants act only in other situations, such as a policy without a
-deadline, and show no change either.
+What it does not show: CPU time, which `benchmarks.cost` measures. So constants that only limit CPU
+time have little effect here. Some constants have no effect here because they act only in other
+situations, for example with a policy that has no deadline.
 """
 
 from __future__ import annotations
@@ -41,10 +42,11 @@ class Scenario(NamedTuple):
     """One kind of load.
 
     Attributes:
-        name: Heading of its columns.
-        arrivals: Name of the arrivals, such as ``p90``.
-        interactive: Share of interactive tasks. If there are any, only their delays count.
-        eager: Whether the policy may check more often while the budget is idle.
+        name: Name of the scenario, used as the heading of its columns.
+        arrivals: How often tasks are created, as a name such as ``p90`` (see the module docstring).
+        interactive: Share of the tasks that are interactive. If it is above 0, only the delays of
+            these tasks count.
+        eager: Whether the policy may check a task more often while the budget is idle.
     """
 
     name: str
@@ -69,7 +71,7 @@ class Figures(NamedTuple):
 
 
 def measure(scenario: Scenario, n: int, seed: int, tuning: Tuning) -> Figures:
-    """Run one scenario with `n` tasks."""
+    """Simulate one scenario with `n` tasks and the constants in `tuning`. Return its figures."""
     tasks = draw_set(n, scenario.arrivals, LOG_NORMAL, seed)
     chosen = Random(f"interactive {seed}").sample(range(n), math.ceil(scenario.interactive * n))
     tasks = dataclasses.replace(tasks, interactive=frozenset(chosen))
@@ -83,7 +85,7 @@ def measure(scenario: Scenario, n: int, seed: int, tuning: Tuning) -> Figures:
 def print_sensitivity(
     n: int, seeds: range, names: Sequence[str] = Tuning.__struct_fields__
 ) -> None:
-    """Vary each constant, and print a line for each value as soon as it is known."""
+    """Halve and double each constant in `names`. Print one line of changes for each new value."""
     print(f"{n:,} tasks, seeds: {len(seeds)}; relative change with half and twice each constant\n")
     print(_line(("", "", *(text for each in SCENARIOS for text in (each.name, "")))))
     print(_line(("constant", "value", *("delay", "requests") * len(SCENARIOS))))
@@ -108,7 +110,10 @@ def print_sensitivity(
 
 
 def changes(before: Sequence[Figures], after: Sequence[Figures]) -> list[str]:
-    """Return the relative changes of both figures in %, with a star if they exceed the noise."""
+    """Return how much each of the two figures changed, as one text in % for each figure.
+
+    A star marks a change of more than two standard errors. "=" means no change.
+    """
     cells: list[str] = []
     for old, new in zip(zip(*before, strict=True), zip(*after, strict=True), strict=True):
         if old == new:

@@ -1,4 +1,4 @@
-"""Decode the envelope of a reply: its data, or the error that it reports. Pure."""
+"""Decode the envelope that surrounds the data or the error in every reply. Pure."""
 
 from __future__ import annotations
 
@@ -31,11 +31,14 @@ _MAX_ERRORS = 100
 
 
 def read_data(status: int, headers: Mapping[str, str], body: bytes, reader: Reader[T]) -> T:
-    """Decode the data in the envelope of a reply. Skip fields of an unexpected type.
+    """Return the data in the envelope of a reply, decoded by `reader`.
+
+    Fields of an unexpected type are skipped.
 
     Raises:
         APIError: The reply is an error. The class depends on its code.
-        ResponseError: The data is not a JSON object, or a required field is missing.
+        ResponseError: The reply has no envelope, its data is not a JSON object, or a required field
+            of the data is missing.
     """
     found = reader.read(data_of(status, headers, body))
     if found is None:
@@ -47,7 +50,7 @@ def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
     """Return the data in the envelope of a reply, either as undecoded JSON or already parsed.
 
     Raises:
-        APIError: The reply is an error. The class depends on its code.
+        APIError: The reply is an error. The class of the exception depends on the reply's code.
         ResponseError: The reply has no envelope.
     """
     envelope, data = open_envelope(body)
@@ -70,9 +73,10 @@ def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
 
 
 def open_envelope(body: bytes) -> tuple[Envelope | None, object]:
-    """Return the envelope of a reply and its data, either as undecoded JSON or already parsed.
+    """Return the envelope of a reply, and the data in it.
 
-    Both are None if the reply has no envelope.
+    The data is either undecoded JSON or already parsed. If the reply has no envelope, return None
+    for the envelope and None for the data.
     """
     envelope = _envelope.typed(body)
     if envelope is not None:
@@ -101,5 +105,8 @@ def _start(body: bytes) -> str:
 
 
 def unreadable(reason: str, status: int, body: bytes) -> ResponseError:
-    """Return the error for a reply that could not be decoded, with the start of its body."""
+    """Return a `ResponseError` for a reply that could not be decoded.
+
+    The error contains the start of the reply's body.
+    """
     return ResponseError(reason, status, _start(body))

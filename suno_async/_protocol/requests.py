@@ -51,7 +51,7 @@ def task_info_request(task_id: str) -> Request:
 
 
 def create_request(job: Input, callback_url: str | None, path: str = CREATE_TASK) -> Request:
-    """Return the POST request that creates a task. It charges credits."""
+    """Return the POST request that creates a task. The server charges credits for the task."""
     body: dict[str, Any] = {"model": job.KIND, "input": job.payload()}
     if callback_url:
         body["callback_url"] = callback_url
@@ -59,25 +59,28 @@ def create_request(job: Input, callback_url: str | None, path: str = CREATE_TASK
 
 
 def balance_request() -> Request:
-    """Return the GET request for the balance of the account."""
+    """Return the GET request for the number of credits in the account."""
     return Request("GET", BALANCE)
 
 
 def estimate_request(
     job: Input, callback_url: str | None = None, path: str = ESTIMATE_CREDITS
 ) -> Request:
-    """Return the POST request for an estimate. It charges nothing.
+    """Return the POST request that asks for the price of a job. An estimate costs no credits.
 
     Args:
         job: The job to estimate.
-        callback_url: The callback URL that the create would send.
-        path: `ESTIMATE_CREDITS` or `ESTIMATE_TASK`.
+        callback_url: The callback URL that a create of this job would contain.
+        path: The path of the endpoint: `ESTIMATE_CREDITS` or `ESTIMATE_TASK`.
     """
     return create_request(job, callback_url, path)
 
 
 def models_request(modality: str | None, operation: str | None) -> Request:
-    """Return the GET request for the list of models."""
+    """Return the GET request for the list of models.
+
+    If `modality` or `operation` is given, the list contains only the models that match it.
+    """
     given = {"modality": modality, "operation": operation}
     return Request("GET", MODELS, tuple((name, text) for name, text in given.items() if text))
 
@@ -88,7 +91,7 @@ def schema_request(model: str) -> Request:
     The slash in the name of the model is not escaped.
 
     Raises:
-        InvalidInputError: The value cannot be the name of a model.
+        InvalidInputError: `model` cannot be the name of a model.
     """
     if not _MODEL.fullmatch(model):
         raise InvalidInputError((f"model: must be a name such as 'suno/x', not {model!r}",))
@@ -101,5 +104,5 @@ def persona_request(persona: GeneratePersona) -> Request:
 
 
 def upload_request(content_type: str, suffix: str) -> Request:
-    """Return the GET request for the URLs of an upload."""
+    """Return the GET request for the two URLs of a new file: to upload it, and to download it."""
     return Request("GET", UPLOAD_URL, (("content_type", content_type), ("ext", suffix)))

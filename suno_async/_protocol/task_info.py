@@ -1,6 +1,7 @@
-"""Decode task records. Pure.
+"""Decode task records, which are the replies to TaskInfo requests. Pure.
 
-Almost every reply is a task record, so most of them are decoded in a single typed pass.
+Almost every reply to the client is a task record. So one typed pass decodes the envelope and the
+record together, unless a field has an unexpected type.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class _Record(msgspec.Struct):
 
 
 class _InfoReply(msgspec.Struct):
-    """Envelope and record together, so that one pass decodes almost every reply."""
+    """The envelope and the record of a reply in one struct, so that one pass can decode them."""
 
     code: int | None = None
     data: _Record | None = None
@@ -99,13 +100,14 @@ _STATUSES = {status.value: status for status in TaskStatus}
 def read_task_info(
     status: int, headers: Mapping[str, str], body: bytes, task_id: str = ""
 ) -> TaskInfo:
-    """Decode the reply to a TaskInfo request.
+    """Decode the reply to a TaskInfo request, and return the task record.
 
-    Code 501 means that the task has failed. The returned record then has the status `FAILED`, even
-    if the reply contains no record. A record without an id counts as the record of `task_id`.
+    Code 501 in the envelope means that the task has failed. The returned record then has the status
+    `FAILED`, even if the reply contains no record. A record without an id counts as the record of
+    `task_id`.
 
     Raises:
-        APIError: The reply is another error. The class depends on its code.
+        APIError: The reply is any other error. The class of the exception depends on its code.
         ResponseError: The reply contains no record, or the record of another task.
     """
     try:

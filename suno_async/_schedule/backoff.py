@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 
 class BackoffSchedule(Generic[E]):
-    """Checks every task at exponentially growing intervals. The task that is due first comes first.
+    """Checks every task at exponentially growing intervals. The task due earliest is checked first.
 
-    Interactive tasks, each of which a caller awaits, go before the others (see `FairShare`). This
-    schedule does not learn how long jobs take. Each operation costs O(log n) with n entries.
+    A task that a caller awaits individually is *interactive*. Interactive tasks go before other
+    tasks, but a share of the requests is reserved for the other tasks (see `FairShare`). This
+    schedule does not learn how long jobs take. Each operation takes O(log n) time with n entries.
 
     Attributes:
-        price: Always None: this schedule does not calculate what a request saves.
+        price: Always None: this schedule does not calculate how much waiting a request saves.
     """
 
     def __init__(
         self, policy: PollPolicy, random: Callable[[], float], tuning: Tuning = DEFAULT_TUNING
     ) -> None:
-        """Schedule by `policy`. `random` returns a number in [0, 1) for the jitter."""
+        """Start without entries. `random` must return a number in [0, 1), used for the jitter."""
         self._jitter = policy.jitter
         self._random = random
         self._frame = Frame(policy)
@@ -45,8 +46,9 @@ class BackoffSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry.
 
-        It is due one interval after its previous check, or after its creation if it was never
-        checked. An entry of unknown age that was never checked is due at once.
+        If its task was checked before, the entry is due one shortest interval after that check.
+        Otherwise, it is due one shortest interval after the creation of the task, or at once if the
+        creation time is unknown.
         """
         due = max(now, self._frame.earliest(entry))
         if entry.asked_at is not None:
@@ -54,7 +56,7 @@ class BackoffSchedule(Generic[E]):
         self._place(entry, due)
 
     def pop(self, now: float) -> E | None:
-        """Remove and return the entry to check at `now`; None if none is due."""
+        """Remove and return the entry to check at `now`; None if no entry is due."""
         order = (self._interactive, self._bulk)
         if self._share.is_turn_of_other:
             order = (self._bulk, self._interactive)
@@ -66,7 +68,7 @@ class BackoffSchedule(Generic[E]):
         return None
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` returns an entry; None if there is none."""
+        """Return the earliest time at which `pop` returns an entry; None without entries."""
         keys = (self._bulk.first_key(), self._interactive.first_key())
         return min((key for key in keys if key is not None), default=None)
 
@@ -113,15 +115,19 @@ class BackoffSchedule(Generic[E]):
         heap.push(entry, due)
 
     def _after(self, entry: E, now: float, number: int) -> float:
-        """Return when an entry is due again. `number` is the number of its earlier intervals."""
+        """Return the time at which an entry is due again, after a check at `now`.
+
+        `number` is the number of earlier intervals of the backoff.
+        """
         interval = self._frame.backoff(number)
         due = now + interval * (1 + self._jitter * self._random())
         return self._keep_off_the_end(entry, due, now)
 
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
-        """Return `due`, or the time of the deadline if `due` is later or too near the deadline.
+        """Return `due`, unless it is after the deadline or only shortly before the deadline.
 
-        In the second case, the time is at least one shortest interval after `last`.
+        In that case, return the deadline, or the time one shortest interval after `last` if that is
+        later. `last` is the time of the previous check.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

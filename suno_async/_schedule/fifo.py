@@ -14,11 +14,11 @@ BLOCK = 64
 
 
 class Fifo(Generic[E]):
-    """A queue of entries that stores most of them in tuples.
+    """A first-in, first-out queue of entries. It stores most of the entries in tuples.
 
-    The garbage collector does not track entries (see `Entry`), so it stops tracking a tuple of
-    them. With a list or deque of a million entries, each full collection would block the event loop
-    for 20 ms.
+    Python's garbage collector does not track entries (see `Entry`), so it also stops tracking a
+    tuple that contains only entries. If all entries were in a list or deque, each full collection
+    would block the event loop for 20 ms with a million entries.
     """
 
     __slots__ = ("_blocks", "_last", "_now", "_taken", "size")
@@ -33,7 +33,7 @@ class Fifo(Generic[E]):
         self._last: list[E] = []
 
     def append(self, entry: E) -> None:
-        """Put an entry at the end."""
+        """Add an entry at the end."""
         self.size += 1
         self._last.append(entry)
         if len(self._last) == BLOCK:
@@ -41,7 +41,7 @@ class Fifo(Generic[E]):
             self._last = []
 
     def first(self) -> E | None:
-        """Return the first entry; None if there is none."""
+        """Return the first entry without removing it; None if the queue is empty."""
         if self._taken == len(self._now):
             if not self.size:
                 return None
@@ -60,7 +60,7 @@ class Fifo(Generic[E]):
             self._now, self._taken = (), 0
 
     def kept(self, number: int) -> Fifo[E]:
-        """Return a new queue of the entries whose `place` is `number`."""
+        """Return a new queue with only the entries whose `place` is `number`, in the same order."""
         queue = Fifo[E]()
         older = (entry for block in self._blocks for entry in block)
         for entry in itertools.chain(self._now[self._taken :], older, self._last):

@@ -1,4 +1,7 @@
-"""Which cohort of tasks gets the next request. Pure."""
+"""Decide which cohort of tasks gets the next request. Pure.
+
+A *cohort* is a queue of tasks that the schedule treats alike (see `cohorts`).
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,18 @@ if TYPE_CHECKING:
 
 
 class Ranking(Generic[E]):
-    """Orders the cohorts: the due cohorts by urgency, the waiting cohorts by when they are due.
+    """Orders the cohorts: the due cohorts by urgency, the waiting cohorts by the time they are due.
 
-    A cohort is *due* when a request for its head, which is its first entry, saves enough waiting to
-    be worth the price (`InspectionPlan.due`), within the limits of `Frame`. A cohort has one place
-    in this order. `place` calculates it again whenever the head or the plan of the cohort changes.
+    A *cohort* is a queue of similar tasks; its first entry is its *head*. A cohort is *due* when a
+    request for its head saves enough waiting to be worth its price (`InspectionPlan.due`). `Frame`
+    sets the earliest and the latest time for this. Each cohort has one place in the order. `place`
+    calculates this place again whenever the head or the plan of the cohort changes.
     """
 
     def __init__(
         self, cohorts: Cohorts[E], frame: Frame, plans: InspectionPlans, tuning: Tuning
     ) -> None:
-        """Rank `cohorts`, which must be empty. `tuning` is scaled to the policy."""
+        """Rank `cohorts`, which must still be empty. `tuning` must be scaled to the policy."""
         self._cohorts = cohorts
         self._frame = frame
         self._plans = plans
@@ -63,10 +67,11 @@ class Ranking(Generic[E]):
         return due
 
     def place(self, cohort: Cohort[E], now: float) -> None:
-        """Calculate the place of a competing cohort from its head, or remove the cohort if empty.
+        """Calculate the place of a competing cohort from its head. Remove a cohort that is empty.
 
-        If a cohort is removed from a line, the next cohort of this line is placed instead. A cohort
-        that moves to a line behind other cohorts gets no place.
+        A *line* is a row of cohorts of which only the first one competes. If the removed cohort was
+        in a line, place the next cohort of this line. If all tasks of a cohort have become very
+        old, move the cohort into a line. It then has a place only if it is the first in this line.
         """
         while (head := cohort.first()) is None:
             cohort.place = None
@@ -89,7 +94,10 @@ class Ranking(Generic[E]):
             heap.push(cohort, -cohort.urgency(now))
 
     def follow_plans(self, now: float) -> None:
-        """Place some of the cohorts whose plans were discarded. Later calls place the others."""
+        """Calculate new places for some of the cohorts whose plans have changed.
+
+        Later calls do the same for the remaining cohorts.
+        """
         if self._plans.revision != self._revision:
             kinds = self._plans.revised_since(self._revision)
             self._revision = self._plans.revision
@@ -98,16 +106,17 @@ class Ranking(Generic[E]):
             self._place_some(self._tuning.placed_at_once, now)
 
     def finish_placing(self, now: float) -> None:
-        """Place all cohorts that `follow_plans` has not placed yet, if nothing is due.
+        """Place all cohorts that `follow_plans` has not placed yet, but only if no cohort is due.
 
-        While something is due, the schedule is called again soon, and `follow_plans` places more of
-        them. If nothing is due, the next call could come after one of them has become due.
+        While a cohort is due, the schedule is called again soon, and `follow_plans` places more
+        cohorts then. While no cohort is due, the next call could be too late for a cohort without a
+        new place.
         """
         if self._unplaced and self.is_idle:
             self._place_some(len(self._unplaced), now)
 
     def wake(self, now: float) -> None:
-        """Place the cohorts that have become due, and update the urgencies if it is time."""
+        """Place the cohorts that have become due. From time to time, also update all urgencies."""
         waiting = self._waiting
         while waiting.items and (cohort := waiting.pop_up_to(now)) is not None:
             self.place(cohort, now)
@@ -115,7 +124,7 @@ class Ranking(Generic[E]):
             self._rerank(now)
 
     def best(self, now: float) -> Cohort[E] | None:
-        """Return the cohort whose head gets the next request; None if none is due."""
+        """Return the cohort whose head gets the next request; None if no cohort is due."""
         while (cohort := self._choose(now)) is not None:
             head = cohort.head
             is_valid = head is not None and head.place == cohort.number
@@ -126,7 +135,11 @@ class Ranking(Generic[E]):
         return None
 
     def _choose(self, now: float) -> Cohort[E] | None:
-        """Return the most urgent due cohort; None if none is due. No class starves the other."""
+        """Return the due cohort that gets the next request; None if no cohort is due.
+
+        The most urgent cohort goes first. But an interactive cohort does not wait for bulk cohorts
+        that are past their deadline, and a share of the requests is reserved for bulk cohorts.
+        """
         if self._unplaced:
             self.finish_placing(now)
         bulk = self._bulk.first()
@@ -142,7 +155,10 @@ class Ranking(Generic[E]):
         return bulk if goes_first else interactive
 
     def _due(self, cohort: Cohort[E], head: E, now: float) -> float:
-        """Return when a request for the head is worth the price, within the limits of `Frame`."""
+        """Return the time at which a request for the head becomes worth its price.
+
+        The time is within the limits of `Frame`.
+        """
         span = cohort.key[2]
         if span == PAST:
             return now  # Tasks past the horizon only join a cohort once they are due.
@@ -154,7 +170,7 @@ class Ranking(Generic[E]):
         return max(earliest, min(due, self._frame.latest(head)))
 
     def _prepare(self, cohort: Cohort[E], head: E) -> None:
-        """Set the values from which the urgency of a cohort is calculated."""
+        """Set the values from which `Cohort.urgency` is calculated."""
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
         if cohort.key[2] == UNKNOWN:
             # The age is unknown. Most ids that a caller stored earlier belong to ended tasks.
@@ -165,14 +181,14 @@ class Ranking(Generic[E]):
         cohort.rank(plan, head.seen_age, base, last, self._tuning.patience)
 
     def _place_some(self, count: int, now: float) -> None:
-        """Place at most `count` of the cohorts whose place was calculated with an older plan."""
+        """Calculate the places of at most `count` cohorts whose plans have changed."""
         for _ in range(min(count, len(self._unplaced))):
             cohort = self._unplaced.pop()
             if self._cohorts.competes(cohort):
                 self.place(cohort, now)
 
     def _rerank(self, now: float) -> None:
-        """Calculate the urgencies of the due cohorts again."""
+        """Calculate the urgencies of all due cohorts again."""
         for heap in (self._bulk, self._interactive):
             for cohort in heap.rekey(lambda each: -each.urgency(now)):
                 if now >= cohort.over:

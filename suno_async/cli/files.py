@@ -1,4 +1,7 @@
-"""The files that commands read and write. A problem ends the command before any request."""
+"""Read and write the files of the commands. If that is not possible, the command ends.
+
+Files are checked before the first request.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ _ROW_STARTS = (b'{"index": ', b'{"task_id": ')
 
 
 def ids_in(file: str) -> list[str]:
-    """Return the task ids in a file; ``-`` reads stdin."""
+    """Return the task ids in a file. The name ``-`` means stdin."""
     ids = _read(file, read_ids)
     if not ids:
         fail("contains no task ids: write one per line", 2, file=_name_of(file))
@@ -42,7 +45,7 @@ def ids_in(file: str) -> list[str]:
 
 
 def inputs_in(file: str) -> list[Input]:
-    """Return the inputs in a file; ``-`` reads stdin."""
+    """Return the inputs in a file. The name ``-`` means stdin."""
     inputs = _read(file, read_inputs)
     if not inputs:
         fail("contains no inputs: write one JSON object per line", 2, file=_name_of(file))
@@ -50,10 +53,10 @@ def inputs_in(file: str) -> list[Input]:
 
 
 def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
-    """Return the tasks that ended in an earlier run: task id → status.
+    """Return the final status of each task that ended in an earlier run, by task id.
 
-    An incomplete last row is removed from the file. Without `resume`, a results file that is not
-    empty is an error.
+    If the last row of the results file is incomplete, the row is removed. If `resume` is False, a
+    results file that is not empty is an error.
     """
     if output == "-":
         return {}
@@ -62,10 +65,10 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
 
 
 def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
-    """Return a record of each task that succeeded, with the files that its row lists.
+    """Return a `TaskInfo` for each task that succeeded, with the files in its row of the results.
 
     Args:
-        output: The results file.
+        output: The name of the results file.
         wanted: Ids of the tasks to return.
     """
     with _resumed(output, resume=True) as lines:
@@ -73,9 +76,10 @@ def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
 
 
 def earlier_rows(output: str, *, resume: bool) -> dict[int, str]:
-    """Return the inputs of a batch that have a row in the results file: index → status.
+    """Return the status of each input that has a row in the results file of a batch, by index.
 
-    Without `resume`, a results file that is not empty is an error.
+    If the last row is incomplete, it is removed. If `resume` is False, a results file that is not
+    empty is an error.
     """
     with _resumed(output, resume=resume) as lines:
         return statuses_by_index(lines)
@@ -83,7 +87,7 @@ def earlier_rows(output: str, *, resume: bool) -> dict[int, str]:
 
 @contextlib.contextmanager
 def results_file(output: str) -> Generator[IO[str]]:
-    """Open the file that results are appended to; ``-`` is stdout."""
+    """Open the file to which results are appended. The name ``-`` means stdout."""
     if output == "-":
         yield sys.stdout
         return
@@ -127,7 +131,7 @@ def _read(file: str, read: Callable[[Iterable[str]], T]) -> T:
 
 
 def _text_lines(lines: Iterable[str]) -> Generator[str]:
-    """Yield the lines of a file, and raise `UnicodeError` if the file is not text."""
+    """Yield the lines of a file. Raise `UnicodeError` at a zero byte: the file is then not text."""
     for line in lines:
         if "\0" in line:
             raise UnicodeError("a text must not contain zero bytes")
@@ -140,10 +144,10 @@ def _name_of(file: str) -> str:
 
 @contextlib.contextmanager
 def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
-    """Yield the lines of an earlier results file; none if it does not exist.
+    """Provide the lines of an existing results file; no lines if the file does not exist.
 
-    After the block, an incomplete last row is removed from the file. Without `resume`, a file that
-    is not empty is an error.
+    At the end of the ``with`` block, an incomplete last row is removed from the file. If `resume`
+    is False, a file that is not empty is an error.
     """
     path = Path(name)
     try:
@@ -161,7 +165,7 @@ def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
 
 
 def new_file(name: str, text: str) -> None:
-    """Write a new file. Print an error and exit if the file exists."""
+    """Write a new file. Print an error and exit if the file already exists."""
     try:
         with Path(name).open("x", encoding="utf-8") as file:
             file.write(text)
@@ -172,9 +176,9 @@ def new_file(name: str, text: str) -> None:
 
 
 def _end_last_line(path: Path) -> None:
-    """Remove the last row if it is incomplete. End any other last line with a line break.
+    """Remove the last row if it is incomplete. Otherwise, make sure that it ends with a line break.
 
-    The resumed run writes a new row for the input or task of the removed row.
+    After a removal, the resumed command writes a new row for the same input or task.
     """
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)

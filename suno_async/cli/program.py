@@ -1,4 +1,4 @@
-"""The words with which the user started this program. Pure."""
+"""The words that start this program on the command line. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import PurePath
 
 
 def program_words() -> list[str]:
-    """Return the words that start this program, for help texts and for commands to copy."""
+    """Return the words that start this program, such as ``["suno-async"]``.
+
+    They are for help texts, and for commands that the user can copy.
+    """
     # Shells choose the completion by the first word, so it works only for the installed command.
     completion = {"--install-completion", "--show-completion"} & {*sys.argv[1:]}
     if PurePath(sys.argv[0]).name == "__main__.py" and not completion:

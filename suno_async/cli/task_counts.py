@@ -23,10 +23,10 @@ class TaskCounts(NullObserver):
     """Counts the tasks of a command by state. It is the observer of the command's client.
 
     Args:
-        task_ids: Tasks that exist already. More are added as they are created.
+        task_ids: Ids of tasks that already exist. New tasks are counted when they are created.
 
     Attributes:
-        trouble: Why the last request got no reply; empty if it got one.
+        trouble: Why the last request got no reply; empty if that request got a reply.
     """
 
     def __init__(self, task_ids: Iterable[str] = ()) -> None:
@@ -39,27 +39,27 @@ class TaskCounts(NullObserver):
         self.add(task.task_id)
 
     def add(self, task_id: str) -> None:
-        """Count a task that exists."""
+        """Count an existing task as created, unless it is counted already."""
         if task_id not in self._open:
             self._move(task_id, "created")
 
     def task_polled(self, info: TaskInfo) -> None:
-        """Count a task as pending or running. The method `ended` counts tasks that have ended."""
+        """Count a task as pending or running. Tasks that have ended are counted by `ended`."""
         if info.task_id in self._open and info.status in {TaskStatus.PENDING, TaskStatus.RUNNING}:
             self._move(info.task_id, info.status.value)
 
     def request_finished(
         self, method: str, path: str, seconds: float, error: SunoError | None
     ) -> None:
-        """Store why a request got no reply."""
+        """Store in `trouble` why the request got no reply; an empty text if it got a reply."""
         del method, path, seconds
         self.trouble = str(error) if isinstance(error, TransportError) else ""
 
     def ended(self, task_id: str, status: str) -> None:
-        """Count the outcome of a task, or of an input without a task.
+        """Count the outcome of a task, or the outcome of an input that has no task.
 
         Args:
-            task_id: The task; empty if there is none.
+            task_id: The id of the task; empty if there is no task.
             status: The status of the outcome, as in results files.
         """
         if (before := self._open.pop(task_id, None)) is not None:
@@ -67,7 +67,7 @@ class TaskCounts(NullObserver):
         self._counts[_ENDED.get(status, status)] += 1
 
     def numbers(self) -> dict[str, int]:
-        """Return the number of tasks in each of `STATES`, and in each other state that occurs."""
+        """Return the number of tasks by state: every state in `STATES`, and others that occur."""
         others = {name: count for name, count in self._counts.items() if count}
         return {name: self._counts[name] for name in STATES} | others
 

@@ -14,7 +14,11 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 def validator_of(headers: Mapping[str, str]) -> str:
-    """Return the value for `If-Range`; empty if resuming is not safe (RFC 9110, 13.1.5)."""
+    """Return the value for `If-Range` with which a download can be resumed safely.
+
+    The value identifies the version of the file (RFC 9110, 13.1.5). It is empty if resuming is not
+    safe.
+    """
     if headers.get("Accept-Ranges", "").strip().lower() == "none":
         return ""
     if headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
@@ -30,13 +34,13 @@ def validator_of(headers: Mapping[str, str]) -> str:
 
 
 def continues(headers: Mapping[str, str], received: int, total: int | None, validator: str) -> bool:
-    """Return whether a partial reply continues a download, with the same version of the file.
+    """Return whether a partial reply contains the missing bytes of the same version of a file.
 
     Args:
         headers: The headers of the partial reply.
-        received: How many bytes were received before.
-        total: How many bytes the file has; None if unknown.
-        validator: What `validator_of` returned for the first reply.
+        received: Number of bytes that were received before.
+        total: Size of the file in bytes; None if unknown.
+        validator: The value that `validator_of` returned for the first reply.
     """
     match = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) != received:

@@ -2,9 +2,9 @@
 
 A journal stores each create (a *submission*), each task, and each result, so that a process can be
 stopped at any moment and started again. A *run* is a named group of submissions, such as the jobs
-of one `SunoClient.pipeline`. `suno_async.submissions` describes the states of a submission. Only
-`Journal.claim`, `Journal.advance` and `Journal.settle` change the state of a submission of a live
-client.
+of one `SunoClient.pipeline`. `suno_async.submissions` describes the states of a submission. While
+the client that made a submission is live, only `Journal.claim`, `Journal.advance` and
+`Journal.settle` change the state of the submission.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
         kind: The kind of job, such as ``"suno/music-generate"``, or ``"persona"``.
         job: The job as JSON.
         digest: A hash of the job. Jobs that send the same request have the same hash.
-        run: The run that the submission belongs to; empty if it belongs to none.
+        run: The name of the run of the submission; empty if the submission belongs to no run.
         position: The position of the job in its run, starting at 0.
         key: Identifies the submission within its run, or within the account if `run` is empty.
             If the key is empty, `Journal.claim` always stores a new submission.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
-        task_id: The id of the task; empty until it is created.
-        created_at: When the task was created, in Unix seconds; None until it is created.
-        error: Why nothing was created, or why that is unknown; empty otherwise.
+        task_id: The id of the task; empty until the task is created.
+        created_at: When the task was created, in Unix seconds; None until the task is created.
+        error: Why no task was created, or why it is unknown whether a task was created; empty
+            otherwise.
         planned_at: When the submission was planned, in Unix seconds.
         changed_at: When the state changed last, in Unix seconds.
     """
@@ -59,7 +60,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as a journal stores it.
+    """A task as a journal stores it. A task is *open* until a reply shows that it has ended.
 
     Attributes:
         task_id: The id of the task.
@@ -89,8 +90,8 @@ class JournalEntry(msgspec.Struct, frozen=True):
     """A submission and its task.
 
     Attributes:
-        submission: The submission; None for a task that was created elsewhere.
-        task: The task; None if none was created, or if that is unknown.
+        submission: The submission; None for a task that was not created through this journal.
+        task: The task; None if no task was created, or if it is unknown whether one was created.
     """
 
     submission: SubmissionRecord | None
@@ -107,8 +108,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         open: Number of tasks that have not ended.
         succeeded: Number of tasks that succeeded.
         failed: Number of tasks that failed.
-        holder: The process that works on the run now, as text for a message; empty if there is
-            none.
+        holder: The process that works on the run now, as text for a message; empty if no process
+            works on the run.
         started_at: When the first submission of the run was planned, in Unix seconds.
         changed_at: When a submission or task of the run changed last, in Unix seconds.
     """
@@ -129,8 +130,8 @@ class Peers(msgspec.Struct, frozen=True):
 
     Attributes:
         count: Number of live clients, this one included.
-        aware: Whether every other live client has sent a heartbeat after this client joined. Then
-            each of them has counted this client.
+        aware: Whether every other live client has sent a heartbeat after this client joined. If
+            so, the counts of the other clients include this client.
     """
 
     count: int = 1
@@ -140,44 +141,48 @@ class Peers(msgspec.Struct, frozen=True):
 class Journal(Protocol):
     """Stores submissions, tasks and results. One object serves one client.
 
-    Every method returns after its change is on disk. All of them raise `JournalError` if the
+    Every method returns after its change is on disk. Every method raises `JournalError` if the
     journal cannot be read or written.
 
     A client that opened a journal is an *owner*. It owns the submissions that it claimed. Its
     *lease* is a time limit that heartbeats extend. An owner is *live* from `open` to `close`, as
-    long as its lease has not expired. With `hold`, an owner takes the lease of a run. This lease
-    ends at the latest when the owner is no longer live. Then the submissions of this owner get a
-    final state: ``sending`` becomes ``unknown``, and ``planned`` becomes ``not_sent``.
+    long as its lease has not expired. With `hold`, an owner also reserves a run: it takes the lease
+    of the run. When an owner is no longer live, it loses the leases of its runs, and its
+    submissions get a final state: ``sending`` becomes ``unknown``, and ``planned`` becomes
+    ``not_sent``.
     """
 
     async def open(self, account: str | None) -> None:
         """Open the journal, create or migrate its schema, and add this client as an owner.
 
-        Submissions of owners that are not live get their final state.
+        Submissions of owners that are no longer live get their final state (see `Journal`).
 
         Args:
-            account: The label of the account. None opens the journal to inspect or repair it: no
-                owner is added, and the methods apply to all accounts.
+            account: The label of the account. If None, the journal is opened to inspect or repair
+                it: no owner is added, and the methods apply to all accounts.
 
         Raises:
-            JournalError: The file is not a journal, a newer version made it, or it cannot be read
-                or written.
+            JournalError: The file is not a journal, a newer version of this library made it, or it
+                cannot be read or written.
         """
         ...
 
     async def close(self) -> None:
-        """Write all accepted changes, remove this client as an owner, and release its runs."""
+        """Write all changes that are not on disk yet, and remove this client as an owner.
+
+        The leases of its runs end.
+        """
         ...
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
         """Store a planned submission, or return the earlier one with the same run and key.
 
-        An earlier submission that was refused or not sent is replaced: `record` is stored and
-        returned. A record with an empty key is always stored. If the returned record has the id of
-        `record`, this client owns the submission.
+        If the earlier submission was refused or not sent, `record` replaces it and is returned. A
+        record with an empty key is always stored. If the returned record has the id of `record`,
+        this client owns the submission.
 
         Raises:
-            InputChangedError: The earlier submission is not replaced and has another digest.
+            InputChangedError: The earlier submission is not replaced, and has another digest.
             RunInUseError: This client had the lease of the run, but another client has taken it.
             JournalError: The journal already has a submission with this id.
         """
@@ -192,28 +197,27 @@ class Journal(Protocol):
         created_at: float | None = None,
         error: str = "",
     ) -> None:
-        """Record a new state of a submission. With a task id, also store the task.
+        """Record a new state of a submission. If a task id is given, also store the task.
 
         Only the owner of a submission may record ``planned`` or ``sending``. Any client may record
         a final state. A task id is stored even if the submission was refused, not sent or replaced
         before. A persona is not a task: if the kind is ``"persona"``, only the id is stored.
 
         Raises:
-            JournalError: One of these: there is no such submission, and no task id is given; the
-                submission has ended in another state, or with another task; the state is
-                ``created``, but no task id is given; the state is ``planned`` or ``sending``, but
-                the submission has ended or another client owns it. In the last case, the request
-                must not be sent.
+            JournalError: The submission does not exist, and no task id is given. Or the submission
+                has ended in another state or with another task. Or the state is ``created``, but no
+                task id is given. Or the state is ``planned`` or ``sending``, but the submission has
+                ended or another client owns it; the request must then not be sent.
         """
         ...
 
     async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
-        """Record the outcome of a submission in the state ``unknown``, and return the submission.
+        """Record the outcome of a submission whose state is ``unknown``. Return the submission.
 
         Args:
-            submission_id: The submission.
-            task_id: The task that was created. None means that none was created; the state becomes
-                ``not_sent``.
+            submission_id: The id of the submission.
+            task_id: The id of the task that was created. None means that no task was created; the
+                state then becomes ``not_sent``.
 
         Raises:
             JournalError: There is no such submission, it belongs to another account, or its state
@@ -222,11 +226,11 @@ class Journal(Protocol):
         ...
 
     async def keep_results(self, tasks: Collection[TaskRecord]) -> None:
-        """Store the final records of tasks. A task that has already ended stays as it is."""
+        """Store the final records of tasks. A task that is stored as ended does not change."""
         ...
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
-        """Return the stored tasks among `task_ids`, by id."""
+        """Return the tasks in `task_ids` that the journal contains, by task id."""
         ...
 
     def entries(
@@ -239,14 +243,14 @@ class Journal(Protocol):
         """Yield submissions with their tasks, in the order in which they were planned.
 
         Tasks without a submission come last, unless `run` or `states` excludes them. Entries that
-        are added during the iteration are left out. Other methods can be called during the
+        are added during the iteration are not yielded. Other methods can be called during the
         iteration.
 
         Args:
-            run: Only this run. An empty string selects the entries that belong to no run. None
-                yields all.
-            states: Only submissions in one of these states. None yields all.
-            open_only: Only entries with a task that has not ended.
+            run: Yield only the entries of this run. If the string is empty, yield only the entries
+                that belong to no run. If None, yield the entries of every run and of no run.
+            states: Yield only submissions in one of these states. If None, yield all states.
+            open_only: Yield only entries with a task that has not ended.
         """
         ...
 
@@ -255,10 +259,10 @@ class Journal(Protocol):
         ...
 
     async def hold(self, run: str) -> None:
-        """Take the lease of a run, so that no other owner works on it.
+        """Take the lease of a run, so that no other owner works on this run.
 
         Raises:
-            RunInUseError: A live owner, perhaps this client, has the lease.
+            RunInUseError: A live owner, perhaps this client, already has the lease.
         """
         ...
 

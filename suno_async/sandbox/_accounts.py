@@ -1,4 +1,4 @@
-"""The keys of a sandbox, and the credits of each. Pure."""
+"""The API keys of a sandbox, and the credits of each key. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from suno_async.sandbox._refusals import Refusal
 
 
 class Accounts:
-    """Credits and state of every key.
+    """The credits of every API key, and whether the key is enabled.
 
     A create charges the price of its job. A job that fails costs nothing: its price is refunded
     when the job ends.
 
     Args:
-        credits_of: Credits by key.
+        credits_of: The credits of each key, by key.
     """
 
     def __init__(self, credits_of: dict[str, float]) -> None:
@@ -24,7 +24,7 @@ class Accounts:
         self._refunds: list[tuple[float, str, float]] = []
 
     def check(self, key: str) -> None:
-        """Raise `Refusal` if a key is unknown or disabled."""
+        """Raise `Refusal` if a key is empty, unknown or disabled."""
         if not key:
             raise Refusal(401, "API key missing")
         if key not in self._credits:
@@ -58,11 +58,11 @@ class Accounts:
         self._credits[key] = credits
 
     def charge(self, key: str, now: float, price: float) -> None:
-        """Subtract a price from the credits of a key. Raise `Refusal` if they are too low."""
+        """Subtract a price from the credits of a key. Raise `Refusal` if the price is higher."""
         if self.balance(key, now) < price:
             raise Refusal(402)
         self._credits[key] -= price
 
     def refund(self, key: str, when: float, price: float) -> None:
-        """Add a price to the credits of a key at `when` (Unix seconds)."""
+        """Add a price to the credits of a key as soon as the time is `when` (Unix seconds)."""
         heapq.heappush(self._refunds, (when, key, price))

@@ -1,4 +1,4 @@
-"""The fixture `suno_sandbox`. Add this module to ``pytest_plugins`` in your conftest.py."""
+"""The pytest fixture `suno_sandbox`. Add this module to ``pytest_plugins`` in your conftest.py."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def suno_sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a running sandbox in which a job of a minute takes a second."""
+    """Yield a running sandbox whose time is 60 times as fast: a minute takes one second."""
     async with Sandbox(seed=1, time_scale=60.0) as sandbox:
         yield sandbox

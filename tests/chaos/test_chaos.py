@@ -1,4 +1,4 @@
-"""Creates through a proxy that breaks connections: each result says what really happened.
+"""Test creates through a proxy that breaks connections: each result must say what happened.
 
 The assertions about safety hold for any seed; `make fuzz` tries other seeds (CHAOS_SEED=N). For the
 fixed seed, the test also asserts that the proxy breaks connections in every possible way.
@@ -65,7 +65,7 @@ class Retries(logging.Handler):
     """Collects from the log why creates were retried.
 
     Attributes:
-        of: The classes of the errors that led to a retry, by song.
+        of: For each song, the classes of the errors that led to a retry.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class Retries(logging.Handler):
 
 @pytest.fixture
 def retries() -> Iterator[Retries]:
-    """Collect the retries of the test."""
+    """Collect from the log why creates were retried during the test."""
     handler, logger = Retries(), logging.getLogger("suno_async")
     logger.addHandler(handler)
     level = logger.level
@@ -114,7 +114,7 @@ def fast_client(
 async def create_all(
     client: SunoClient, songs: Sequence[str], at_once: int
 ) -> dict[str, TaskHandle | BaseException]:
-    """Create all songs; return how each create ended."""
+    """Create all songs, at most `at_once` at a time. Return a handle or an error for each song."""
     free = asyncio.Semaphore(at_once)
 
     async def create(song: str) -> TaskHandle:
@@ -128,7 +128,7 @@ async def create_all(
 
 
 def song_in(body: bytes) -> str:
-    """Return the prompt in the body of a CreateTask."""
+    """Return the prompt in the body of a CreateTask request. The prompt identifies the song."""
     return str(json.loads(body)["input"]["prompt"])
 
 
@@ -138,7 +138,10 @@ def check(
     proxy: ChaosProxy,
     retries: Retries,
 ) -> dict[str, set[str]]:
-    """Compare the results with the server's tasks; return the songs by how their creates ended."""
+    """Assert that each result agrees with the tasks on the server.
+
+    Return the songs by the result of their creates, such as ``"created"``.
+    """
     at_server = defaultdict[str, list[str]](list)
     for task_id, job in sandbox.tasks.items():
         at_server[job.body["input"]["prompt"]].append(task_id)
@@ -174,7 +177,7 @@ def check(
 
 
 async def test_no_song_is_created_twice(retries: Retries) -> None:
-    """With breaking connections, no song of 1,000 is created twice and each result is correct."""
+    """If connections break, none of 1,000 songs is created twice, and each result is correct."""
     songs = [f"song {number}" for number in range(1000)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -203,7 +206,7 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """With an injected session, only refused creates are retried, and no song is created twice."""
+    """With the caller's session, only refused creates are sent again, and no song exists twice."""
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -221,7 +224,7 @@ async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> N
 
 
 async def test_idle_connections_that_the_server_closes() -> None:
-    """Creates that are sent while the server closes idle connections all succeed."""
+    """Creates succeed even if they are sent while the server closes idle connections."""
     idle, songs = 0.05, [f"song {number}" for number in range(100)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000) as sandbox,
@@ -249,7 +252,7 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Send the requests of songs in this order; return how each breaks, by song."""
+    """Return how the requests of each song break if the proxy receives them in this order."""
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
     fates = defaultdict[int, list[Fate | None]](list)
     for number in numbers:

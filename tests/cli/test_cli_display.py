@@ -1,4 +1,4 @@
-"""The task counts of the live display."""
+"""Test the numbers of tasks in each state that the live display shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from suno_async.cli.task_counts import STATES, TaskCounts
 
 
 def counts(**numbers: int) -> dict[str, int]:
-    """Return these numbers, and 0 for each other state that is always shown."""
+    """Return the given numbers by state, and 0 for every state in `STATES` that is not given."""
     return dict.fromkeys(STATES, 0) | numbers
 
 

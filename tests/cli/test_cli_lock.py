@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a sandbox in which no job ends, with a generous rate limit."""
+    """Yield a sandbox with a high rate limit, in which no job ends."""
     async with Sandbox(endless_share=1.0, rate_limit=GENEROUS) as server:
         yield server
 
 
 async def asked(sandbox: Sandbox) -> None:
-    """Wait until a request arrives."""
+    """Wait until the sandbox has received a request."""
     async with asyncio.timeout(60):
         # The other process cannot set an Event of this process.
         while not sandbox.statistics.requests:  # noqa: ASYNC110
@@ -34,7 +34,10 @@ async def asked(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
-    """While one process uses an output, a second is refused with the process id of the first."""
+    """While one process writes an output file, a second process that wants to write it is refused.
+
+    The error names the process id of the first process.
+    """
     (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, durations=[1e9])[0])
     (tmp_path / "link.jsonl").symlink_to("results.jsonl")
     process = await start(sandbox, "poll", "ids.txt", cwd=tmp_path)
@@ -58,7 +61,7 @@ async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> No
 
 
 async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Of two processes that resume one batch, one is refused, and each input is created once."""
+    """If two processes resume a batch, one process is refused, and each input is created once."""
     prompts = [f"song {number}" for number in range(6)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
@@ -80,7 +83,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_outputs_without_lock(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A path that is not a regular file gets no lock."""
+    """An output that is not a regular file, such as stdout, is not locked."""
     (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, created_ago=60)[0])
     for output in ("-", "/dev/null"):
         words = ("poll", "ids.txt", "--output", output, "--timeout", "0.1", "-q")

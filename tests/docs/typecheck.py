@@ -1,7 +1,7 @@
-"""Check the Python blocks of the README and the documentation with mypy and pyright, both strict.
+"""Check the Python blocks of the README and the documentation with mypy and pyright in strict mode.
 
-Run it as ``python -m tests.docs.typecheck``. Every block becomes a separate file with the same line
-numbers as in the page.
+Run it as ``python -m tests.docs.typecheck``. Every block becomes a separate file. A line has the
+same number in this file and in the page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.docs.blocks import ROOT, Block, blocks
 
 
 def main() -> int:
-    """Write the blocks into a temporary folder and check them. Return the exit code."""
+    """Check each block as a file. Return the highest exit code of the two type checkers."""
     checked = blocks()
     with tempfile.TemporaryDirectory() as folder:
         for block in checked:

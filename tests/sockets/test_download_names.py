@@ -30,38 +30,38 @@ ID = "0f9c1b52-5a1d-4c38-9b5e-6f1f2f0a7a1"
 
 @pytest.fixture
 async def host() -> AsyncIterator[FileHost]:
-    """Serve a file."""
+    """Yield a running host that serves the same file under every path."""
     async with FileHost().serving() as serving:
         yield serving
 
 
 @pytest.fixture
 async def suno(host: FileHost) -> AsyncIterator[SunoClient]:
-    """Open a client that may reach the host."""
+    """Yield an open client that uses the URL of the host as its base URL."""
     async with SunoClient(KEY, base_url=host.url) as client:
         yield client
 
 
 def names(directory: Path) -> list[str]:
-    """Return the names of all files below a directory, part files included."""
+    """Return the relative paths of all files below a directory, including incomplete downloads."""
     files = (each for each in directory.rglob("*") if each.is_file())
     return sorted(each.relative_to(directory).as_posix() for each in files)
 
 
 def song(host: FileHost, title: str = "Rain", number: int = 0, **fields: Any) -> Track:  # noqa: ANN401 (the fields of Track)
-    """Return a song with its audio on a host."""
+    """Return a song whose audio URL is on the host."""
     url = f"{host.url}/{number}.mp3"
     fields.setdefault("suno_audio_url", url)
     return Track(task_id="t", suno_id=f"{ID}{number}", title=title, **fields)
 
 
 def record(task_id: str = "t", **fields: Any) -> TaskInfo:  # noqa: ANN401 (the fields of TaskInfo)
-    """Return the record of a finished task."""
+    """Return the record of a task that succeeded, with these fields."""
     return TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, **fields)
 
 
 async def test_stems_of_one_name(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Stems with the same name, in one task or in several, are separate files."""
+    """Stems (separated voices) with the same name are separate files, even in different tasks."""
     infos = [
         record(
             each,
@@ -84,7 +84,7 @@ async def test_stems_of_one_name(host: FileHost, suno: SunoClient, tmp_path: Pat
 async def test_urls_that_differ_in_the_query(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """URLs that differ only in their query are separate files; one URL given twice is one file."""
+    """URLs that differ only in the query are separate files; a repeated URL is downloaded once."""
     urls = [f"{host.url}/x.mp3?id={each}" for each in (1, 2, 1)]
     first, second, third = await suno.download_all(urls, tmp_path)
     assert first == third != second
@@ -104,7 +104,7 @@ async def test_urls_that_differ_in_the_query(
 async def test_titles(
     host: FileHost, suno: SunoClient, tmp_path: Path, title: str, name: str
 ) -> None:
-    """A title of any script and length gives a file in the directory, with its id in the name."""
+    """A song with any title is saved in the directory, with the song's id in the file name."""
     track = song(host, title)
     path = await suno.download(track, tmp_path / "music")
     assert await suno.download_all(record(tracks=(track,)), tmp_path / "music") == [path]
@@ -114,7 +114,7 @@ async def test_titles(
 
 
 async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A template applies to every file, and a hash is added if it does not identify the file."""
+    """A name template applies to every file. A hash keeps names that would be equal distinct."""
     info = record(tracks=(song(host), song(host, number=1)))
     await suno.download_all(info, tmp_path, name="{task_id}/{index}-{title}")
     assert names(tmp_path) == ["t/1-Rain.mp3", "t/2-Rain.mp3"]
@@ -132,7 +132,7 @@ async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> No
 async def test_invalid_templates(
     host: FileHost, suno: SunoClient, tmp_path: Path, name: str
 ) -> None:
-    """An invalid template is an error before any request, and before the source is read."""
+    """An invalid name template raises an error before any request and before any input is read."""
     read: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -149,7 +149,7 @@ async def test_invalid_templates(
 
 
 async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Covers are saved on request, must be images, and do not change the names of the songs."""
+    """Covers are saved only on request, must be images, and do not change the names of songs."""
     track = song(host, suno_image_url=f"{host.url}/small.jpeg")
     info = record(tracks=(track,), media_urls=(track.suno_audio_url,))
     paths = await suno.download_all(info, tmp_path)
@@ -173,7 +173,7 @@ async def test_files_of_unknown_kinds(host: FileHost, suno: SunoClient, tmp_path
 
 
 async def test_songs_without_a_url(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A song without a valid URL is an error, and the other files of its task are saved."""
+    """A song without a valid URL causes an error, but the other files of its task are saved."""
     tracks = (
         song(host, suno_audio_url=""),
         song(host, number=1),
@@ -194,7 +194,7 @@ async def test_refreshed_by_name(
     monkeypatch: pytest.MonkeyPatch,
     template: str | None,
 ) -> None:
-    """An expired URL is replaced by the new URL of its song, even if the order of songs changed."""
+    """An expired URL is replaced by the song's new URL, even if the order of the songs changed."""
     old = record(tracks=(song(host, "One"), song(host, "Two", 1)))
     new = record(
         tracks=(

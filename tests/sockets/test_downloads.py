@@ -38,32 +38,32 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retry at once."""
+    """Remove the pauses before retries, so that the tests are fast."""
     monkeypatch.setattr(transfers, "PAUSE", 0.0)
     monkeypatch.setattr(fetching, "RESUME_PAUSE", 0.0)
 
 
 @pytest.fixture
 async def host() -> AsyncIterator[FileHost]:
-    """Serve a file."""
+    """Yield a running host that serves the same file under every path."""
     async with FileHost().serving() as serving:
         yield serving
 
 
 @pytest.fixture
 async def suno(host: FileHost) -> AsyncIterator[SunoClient]:
-    """Open a client that may reach the host."""
+    """Yield an open client that uses the URL of the host as its base URL."""
     async with SunoClient(KEY, base_url=host.url) as client:
         yield client
 
 
 def names(directory: Path) -> list[str]:
-    """Return the names of all files in a directory, part files included."""
+    """Return the names of all files in a directory, including incomplete downloads."""
     return sorted(each.name for each in directory.iterdir())
 
 
 async def test_resumed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A download that breaks continues where it broke, as often as necessary."""
+    """A download that breaks off continues at the same byte, as often as necessary."""
     host.cuts = [100_000, 50_000, 1, 0, 0, 10_000]
     path = await suno.download(f"{host.url}/x.mp3", tmp_path)
     assert path.read_bytes() == host.body
@@ -75,7 +75,7 @@ async def test_resumed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None
 
 
 async def test_attempts_without_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A download that makes no progress in three attempts fails, and leaves no part file."""
+    """A download fails after three attempts without progress, and leaves no incomplete file."""
     host.cuts = [100_000, 0, 0, 0, 0]
     with pytest.raises(DownloadError):
         await suno.download(f"{host.url}/x.mp3", tmp_path)
@@ -85,7 +85,7 @@ async def test_attempts_without_progress(host: FileHost, suno: SunoClient, tmp_p
 
 @pytest.mark.parametrize("change", ["version", "no ranges", "weak", "no validator", "young"])
 async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, change: str) -> None:
-    """A download starts again if the file changed, or if the host cannot continue it safely."""
+    """A download starts again if the file changed, or if it is not safe or possible to resume."""
     first, host.cuts = host.body, [100_000]
     now = "Tue, 15 Nov 1994 12:45:26 GMT"
     if change == "no ranges":
@@ -108,7 +108,7 @@ async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, chang
 
 
 async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Without an ETag, a modification date that is old enough identifies the version."""
+    """Without an ETag, a download is resumed if the file was last changed a second or more ago."""
     modified = "Tue, 15 Nov 1994 12:45:26 GMT"
     host.headers = {"Last-Modified": modified, "Date": "Tue, 15 Nov 1994 12:45:27 GMT"}
     host.cuts = [100_000]
@@ -130,7 +130,7 @@ async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path)
 async def test_wrong_ranges(
     suno: SunoClient, host: FileHost, tmp_path: Path, fields: dict[str, str]
 ) -> None:
-    """A partial reply with another range or version is not appended: the download starts again."""
+    """A partial reply with a wrong range or version is not appended; the download starts again."""
     asked: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -156,7 +156,7 @@ async def test_wrong_ranges(
 
 
 async def test_joined(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Two downloads of one file share one request, and cancelling one does not cancel the other."""
+    """Downloads of the same file share one request. Cancelling some does not cancel the others."""
     host.hold = asyncio.Event()
     url = f"{host.url}/x.mp3"
     first = asyncio.ensure_future(suno.download(url, tmp_path))
@@ -174,7 +174,7 @@ async def test_joined(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_joined_failure(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Each waiter of a download that fails gets an error of its own."""
+    """If downloads share a request that fails, each caller gets a separate error object."""
     host.statuses = [404]
     errors = await asyncio.gather(
         *(suno.download(f"{host.url}/x.mp3", tmp_path) for _ in range(2)), return_exceptions=True
@@ -198,7 +198,7 @@ async def test_other_file_of_the_same_name(
 
 
 async def test_the_last_waiter_leaves(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Cancelling the only waiter ends the download, and its part file is gone at once."""
+    """If the only caller is cancelled, the download ends and its incomplete file is removed."""
     host.hold = asyncio.Event()
     downloading = asyncio.ensure_future(suno.download(f"{host.url}/x.mp3", tmp_path))
     async with asyncio.timeout(10):
@@ -211,7 +211,7 @@ async def test_the_last_waiter_leaves(host: FileHost, suno: SunoClient, tmp_path
 
 
 async def test_closed(host: FileHost, tmp_path: Path) -> None:
-    """Closing the client ends its downloads, and their part files are gone at once."""
+    """If the client is closed, its downloads end and their incomplete files are removed."""
     host.hold = asyncio.Event()
     suno = SunoClient(KEY, base_url=host.url)
     downloading = asyncio.ensure_future(
@@ -231,7 +231,7 @@ async def test_closed(host: FileHost, tmp_path: Path) -> None:
 async def test_final_statuses(
     host: FileHost, suno: SunoClient, tmp_path: Path, status: int
 ) -> None:
-    """A status that a retry cannot change ends the download after one request."""
+    """After an HTTP status that a retry cannot change, the download fails without a retry."""
     host.statuses = [status] * 3
     with pytest.raises(DownloadError, match=f"HTTP {status}"):
         await suno.download(f"{host.url}/x.mp3?signature=secret", tmp_path)
@@ -243,13 +243,13 @@ async def test_final_statuses(
 async def test_temporary_statuses(
     host: FileHost, suno: SunoClient, tmp_path: Path, status: int
 ) -> None:
-    """A temporary status is retried."""
+    """After a temporary HTTP error status, the download is retried and succeeds."""
     host.statuses = [status] * 2
     assert (await suno.download(f"{host.url}/x.mp3", tmp_path)).read_bytes() == host.body
 
 
 async def test_errors_hide_signatures(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """The error of a download does not contain the query of the URL."""
+    """The error of a download does not contain the query of the URL, which may be secret."""
     host.statuses = [404]
     with pytest.raises(DownloadError) as caught:
         await suno.download(f"{host.url}/x.mp3?signature=secret", tmp_path)
@@ -268,7 +268,7 @@ async def test_errors_hide_signatures(host: FileHost, suno: SunoClient, tmp_path
 async def test_not_a_song(
     host: FileHost, suno: SunoClient, tmp_path: Path, body: bytes, problem: str
 ) -> None:
-    """A page, an empty body or another kind of file is an error, not a song."""
+    """If the URL of a song returns HTML, JSON, an image or nothing, the download fails at once."""
     host.body = body
     track = Track(suno_id="s", suno_audio_url=f"{host.url}/x.mp3")
     with pytest.raises(DownloadError, match=problem):
@@ -278,7 +278,7 @@ async def test_not_a_song(
 
 
 async def test_any_media(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """The caller can say what the file must contain."""
+    """The argument `media` sets which types of file are accepted: ``"any"`` accepts even text."""
     host.body = b"[Verse]\nla la"
     path = await suno.download(f"{host.url}/x.txt", tmp_path, media="any", name="lyrics")
     assert path.read_bytes() == host.body
@@ -288,7 +288,7 @@ async def test_any_media(host: FileHost, suno: SunoClient, tmp_path: Path) -> No
 
 
 async def test_compressed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A compressed reply is saved decompressed; if it breaks off, the download starts again."""
+    """A compressed reply is saved decompressed. If the connection breaks, the download restarts."""
     body, host.body = host.body, gzip.compress(host.body)
     host.headers["Content-Encoding"] = "gzip"
     host.cuts = [len(host.body) // 2]
@@ -299,7 +299,7 @@ async def test_compressed(host: FileHost, suno: SunoClient, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("cut", [None, 100_000])
 async def test_checksum(host: FileHost, suno: SunoClient, tmp_path: Path, cut: int | None) -> None:
-    """The checksum from the host is checked, also after a resume; a wrong checksum is an error."""
+    """The host's checksum is checked, even after a resume. A wrong checksum is an error."""
     digest = b64encode(hashlib.sha256(host.body).digest()).decode()
     host.headers["Repr-Digest"] = f"sha-256=:{digest}:"
     host.cuts = [] if cut is None else [cut]
@@ -315,7 +315,7 @@ async def test_checksum(host: FileHost, suno: SunoClient, tmp_path: Path, cut: i
 async def test_too_large(
     host: FileHost, suno: SunoClient, tmp_path: Path, *, chunked: bool
 ) -> None:
-    """A file above `max_bytes` is an error, before the body is read if its size is announced."""
+    """A file above `max_bytes` is an error. If its size is announced, the body is not read."""
     host.chunked = chunked
     url, bound, events = f"{host.url}/x.mp3", len(host.body) - 1, list[DownloadProgress]()
     with pytest.raises(DownloadError, match="max_bytes"):
@@ -327,7 +327,7 @@ async def test_too_large(
 
 
 async def test_existing(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """An existing file is kept without a request, unless `overwrite` is set."""
+    """An existing file is kept and no request is sent, unless `overwrite` is set."""
     url, events = f"{host.url}/x.mp3", list[DownloadProgress]()
     (tmp_path / file_name(url)).write_bytes(b"mine")
     path = await suno.download(url, tmp_path, progress=events.append)
@@ -339,7 +339,7 @@ async def test_existing(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
 async def test_disk_errors(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every disk error is a `DownloadError`: no space, an invalid path, a path in use."""
+    """Every disk error becomes a `DownloadError`, for example a full disk or an invalid path."""
     url = f"{host.url}/x.mp3"
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / file_name(url)).mkdir()
@@ -364,7 +364,7 @@ async def test_disk_errors(
 
 
 async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
-    """A URL that cannot be requested is a `DownloadError`."""
+    """A URL that cannot be requested raises a `DownloadError`, and no file is created."""
     for url in (
         *("", "x.mp3", "ftp://x.example/a", "file:///etc/passwd", "http://a..b/", "https://a..b/x"),
         *(
@@ -380,7 +380,7 @@ async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Progress grows from zero to the total and ends once, even if another callback fails."""
+    """Progress grows from zero to the total and ends once, even if another callback raises."""
     host.body = song(5_000_000)
     host.cuts = [1_000_000]
     events: list[DownloadProgress] = []
@@ -413,7 +413,7 @@ async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
 
 
 def tracks(host: FileHost, count: int, task_id: str = "t") -> tuple[Track, ...]:
-    """Return songs with their audio on a host."""
+    """Return `count` songs of one task, with audio URLs on the host."""
     return tuple(
         Track(task_id=task_id, suno_id=f"{task_id}-{each}", suno_audio_url=f"{host.url}/{each}.mp3")
         for each in range(count)
@@ -456,7 +456,7 @@ async def test_expired(
 async def test_expired_stem(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The URLs of stems and of other results are replaced as well."""
+    """Expired URLs of stems and of other results are replaced by those in the current record."""
 
     async def task_info(task_id: str) -> TaskInfo:
         return infos[task_id]
@@ -476,7 +476,7 @@ async def test_expired_stem(
 
 
 async def test_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """The files of all outcomes are downloaded and returned in order; a failure has no files."""
+    """The files of all outcomes are downloaded, and their paths are returned in order."""
     infos = [
         TaskInfo(task_id=each, status=TaskStatus.SUCCESS, tracks=tracks(host, 2, each))
         for each in ("a", "b")
@@ -500,7 +500,7 @@ async def test_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) ->
 
 
 async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """One failure does not stop the other downloads, and the error lists the saved files."""
+    """A failed download does not stop the other downloads, and the error lists the saved files."""
     host.paths = {"/1.mp3": 404}
     urls = [f"{host.url}/0.mp3", "", f"{host.url}/1.mp3", f"{host.url}/2.mp3"]
     with pytest.raises(DownloadsFailedError) as caught:
@@ -513,7 +513,7 @@ async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_
 async def test_download_all_of_a_broken_source(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """An error of the source ends the downloads and reaches the caller unchanged."""
+    """If the source of the outcomes raises, the downloads end and the caller gets this error."""
     host.hold = asyncio.Event()
 
     async def outcomes() -> AsyncIterator[str]:

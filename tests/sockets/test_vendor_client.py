@@ -1,9 +1,9 @@
 """The sandbox works with the vendor's own command-line client.
 
-These tests send the requests of that client, and check what it needs in the answers. The client is
-``runtime/crun_cli.py`` of CrunTeam/crun-agent-skills. It accepts only keys of 35 characters, sends
-JSON headers with GET as well, raises on every code but 200, and never sends its key to the hosts of
-media and uploads.
+The tests send the same requests as that client, and check that the replies contain what the client
+needs. The client is ``runtime/crun_cli.py`` of CrunTeam/crun-agent-skills. It accepts only keys of
+35 characters, sends JSON headers even with GET, raises an error on every code except 200, and never
+sends its key to the hosts of media and uploads.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KINDS = {
 
 
 class Vendor(NamedTuple):
-    """Sends the requests of the vendor's client."""
+    """Sends the same requests as the vendor's client."""
 
     http: aiohttp.ClientSession
     sandbox: Sandbox
@@ -68,7 +68,7 @@ class Vendor(NamedTuple):
             return reply.status, await reply.json()
 
     async def ask(self, method: str, path: str, *args: Any) -> Any:  # noqa: ANN401 (JSON)
-        """Send a request, and return the ``data`` of an answer that the vendor's client accepts."""
+        """Send a request, and return the ``data`` of a reply that the vendor's client accepts."""
         status, answer = await self.exchange(method, path, *args)
         assert (status, answer["code"]) == (200, 200), answer
         return answer["data"]
@@ -90,13 +90,13 @@ class Vendor(NamedTuple):
         return info
 
     async def download(self, url: str) -> bytes:
-        """Download a media file without the key."""
+        """Download a media file without sending the API key."""
         async with self.http.get(url, headers=AGENT) as reply:
             assert reply.status == 200
             return await reply.read()
 
     async def upload(self, content: bytes, content_type: str, suffix: str) -> str:
-        """Upload a file, and return its URL."""
+        """Upload a file, and return the URL that serves it."""
         target = await self.ask(
             "GET", "files/upload-url", {"content_type": content_type, "ext": suffix}
         )
@@ -110,7 +110,7 @@ class Vendor(NamedTuple):
 
 @pytest.fixture
 async def vendor() -> AsyncIterator[Vendor]:
-    """Yield the vendor's client, and a sandbox whose jobs end within milliseconds."""
+    """Yield a `Vendor` that is connected to a sandbox whose jobs end within milliseconds."""
     async with (
         Sandbox(seed=1, time_scale=1e5, failure_share=0.0, rate_limit=10**6) as sandbox,
         aiohttp.ClientSession() as http,
@@ -125,7 +125,7 @@ async def test_key(vendor: Vendor) -> None:
 
 
 async def test_credits(vendor: Vendor) -> None:
-    """`credits` prints the balance."""
+    """The command `credits` receives the balance."""
     assert await vendor.ask("GET", "account/balance") == {"balance": 1_000_000}
 
 
@@ -137,7 +137,7 @@ async def test_credits(vendor: Vendor) -> None:
     ],
 )
 async def test_models_list(vendor: Vendor, operation: str) -> None:
-    """`models list` filters by the operations of the vendor's catalogue."""
+    """The command `models list` receives exactly the models that support the given operation."""
     listed = (await vendor.ask("GET", "job/Models", {"operation": operation}))["models"]
     expected = {model for model, operations in KINDS.items() if operation in operations}
     assert {each["model"] for each in listed} == expected
@@ -146,7 +146,7 @@ async def test_models_list(vendor: Vendor, operation: str) -> None:
 
 
 async def test_models_list_without_filters(vendor: Vendor) -> None:
-    """`models list` lists every kind, and `--modality video` lists only the video model."""
+    """`models list` receives every model, and with `--modality video` only the video model."""
     listed = (await vendor.ask("GET", "job/Models"))["models"]
     assert {each["model"] for each in listed} == set(KINDS)
     query = {"modality": "video", "operation": "music-video"}
@@ -156,7 +156,7 @@ async def test_models_list_without_filters(vendor: Vendor) -> None:
 
 @pytest.mark.parametrize("model", KINDS)
 async def test_models_describe(vendor: Vendor, model: str) -> None:
-    """`models describe` sends the slash unescaped, and gets the schema and the required fields."""
+    """The command `models describe` does not escape the slash, and receives a complete schema."""
     described = await vendor.ask("GET", f"job/Models/{model}")
     assert described["model"] == model
     assert set(described["required_input_fields"]) <= set(described["input_schema"]["properties"])
@@ -164,7 +164,7 @@ async def test_models_describe(vendor: Vendor, model: str) -> None:
 
 
 async def test_estimate(vendor: Vendor) -> None:
-    """`task estimate` gets the price, the balance, and whether the balance suffices."""
+    """The command `task estimate` receives the price, the balance, and whether it is sufficient."""
     body = {"model": GENERATE, "input": SIMPLE}
     answer = await vendor.ask("POST", "job/EstimateTask", None, body)
     assert answer == {"estimated_credits": 12, "balance": 1_000_000, "affordable": True}
@@ -174,7 +174,7 @@ async def test_estimate(vendor: Vendor) -> None:
 
 
 async def inputs_of(vendor: Vendor, model: str) -> dict[str, Any]:
-    """Return an input of a kind, as a user of the vendor's client would write it."""
+    """Return a valid input for a model, as a user of the vendor's client would write it."""
     if model == GENERATE:
         return SIMPLE
     if model == "suno/sounds-generate":
@@ -189,7 +189,7 @@ async def inputs_of(vendor: Vendor, model: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("model", KINDS)
 async def test_run(vendor: Vendor, model: str) -> None:
-    """`task create`, `status`, `wait` and `run` work for every kind, including downloads."""
+    """For every model, a task succeeds, its record is complete, and its files can be downloaded."""
     given = await inputs_of(vendor, model)
     task_id = await vendor.create(model, given)
     assert len(task_id) == 36
@@ -211,7 +211,7 @@ async def test_run(vendor: Vendor, model: str) -> None:
 
 
 async def test_upload(vendor: Vendor) -> None:
-    """`upload` announces a file with the key and sends it without the key; the URL serves it."""
+    """The key is sent with the request for the upload URL, but not with the uploaded file."""
     content = bytes(range(256)) * 100
     url = await vendor.upload(content, "audio/x-wav", ".wav")
     assert await vendor.download(url) == content
@@ -219,21 +219,21 @@ async def test_upload(vendor: Vendor) -> None:
 
 
 async def test_callback_url(vendor: Vendor) -> None:
-    """`--callback-url` is sent next to model and input, and is part of the record."""
+    """The callback URL is sent next to the model and the input, and is part of the record."""
     url = "http://127.0.0.1:9/callback"
     task_id = await vendor.create(GENERATE, SIMPLE, callback_url=url)
     assert (await vendor.status(task_id))["param"]["callback_url"] == url
 
 
 async def test_separation_names_its_own_model(vendor: Vendor) -> None:
-    """The record of a vocal separation has a model version of its own."""
+    """The record of a vocal separation has the model version ``suno-vocal-separation``."""
     given = await inputs_of(vendor, "suno/vocal-separatio")
     info = await vendor.status(await vendor.create("suno/vocal-separatio", given))
     assert info["model_version"] == "suno-vocal-separation"
 
 
 async def test_whole_seconds() -> None:
-    """At real speed all times are integers, and the duration is the end minus the creation."""
+    """At real speed all times are integers, and the duration is the end minus the creation time."""
     async with Sandbox(failure_share=0.0) as sandbox, aiohttp.ClientSession() as http:
         ended, running = sandbox.add_tasks(
             2, created_ago=99.7, spread=0.4, durations=[86.3, 1_000_000.0]
@@ -250,7 +250,7 @@ async def test_whole_seconds() -> None:
 
 
 async def test_refused_input(vendor: Vendor) -> None:
-    """A 422 names the field and the model in the vendor's words, and has no data."""
+    """A 422 reply names the field and the model in the vendor's words, and has no ``data``."""
     body = {"model": GENERATE, "input": {"mode": "custom", "model": "v5", "tags": "jazz"}}
     for path in ("job/CreateTask", "job/EstimateTask", "job/estimate-credits"):
         status, answer = await vendor.exchange("POST", path, None, body)
@@ -267,7 +267,7 @@ async def test_refused_input(vendor: Vendor) -> None:
 
 
 async def test_refused_requests(vendor: Vendor) -> None:
-    """Every other refusal is a JSON object with its code and the vendor's message."""
+    """Every refusal except a 422 is a JSON object with its code and the vendor's message."""
 
     async def balance(key: str | None = None) -> tuple[int, Any]:
         return await vendor.exchange("GET", "account/balance", key=key)
@@ -290,7 +290,7 @@ async def test_refused_requests(vendor: Vendor) -> None:
 
 
 async def test_refusals_in_the_envelope() -> None:
-    """If errors appear only in the envelope, an unknown task gives HTTP 200 and code 404."""
+    """With ``errors_as="envelope"``, an unknown task gives HTTP 200, and code 404 in the body."""
     async with Sandbox(errors_as="envelope") as sandbox, aiohttp.ClientSession() as http:
         request = ("GET", "job/TaskInfo", {"task_id": "nowhere"})
         status, answer = await Vendor(http, sandbox).exchange(*request)

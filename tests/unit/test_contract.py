@@ -1,4 +1,4 @@
-"""The documented HTTP contract and the code agree."""
+"""The HTTP contract in docs/contract.md and the code agree."""
 
 # This file compares the private structs of replies with the documentation.
 # pyright: reportPrivateUsage=false
@@ -47,7 +47,10 @@ Row = dict[str, str]
 
 
 def read_tables(text: str) -> dict[str, list[Row]]:
-    """Return the rows of each section's table, by heading; a row maps columns to cells."""
+    """Return the rows of all tables in a Markdown text, by the heading above each table.
+
+    A row maps the names of the columns to the cells.
+    """
     tables: dict[str, list[Row]] = defaultdict(list)
     heading, columns = "", list[str]()
     for line in text.splitlines():
@@ -68,12 +71,12 @@ MARKS = ("specified", "openapi", "documented", "client", "seen", "guess", "ours"
 
 
 def words(cell: str) -> list[str]:
-    """Return the code spans of a cell."""
+    """Return all texts between backticks in a cell of a table."""
     return re.findall(r"`([^`]+)`", cell)
 
 
 def first(rows: Iterable[Row], column: str) -> set[str]:
-    """Return the first code span in the `column` of each row."""
+    """Return the first text between backticks in the cell `column` of each row."""
     return {words(row[column])[0] for row in rows if words(row[column])}
 
 
@@ -87,7 +90,7 @@ def resolve(reference: str) -> tuple[Any, str]:
 
 
 def fields_of(struct: Any) -> set[str]:  # noqa: ANN401 (any struct)
-    """Return the fields of a struct that are sent or read."""
+    """Return the names of a struct's fields, except the fields listed in its ``NOT_SENT``."""
     return set(struct.__struct_fields__) - set(getattr(struct, "NOT_SENT", ()))
 
 
@@ -101,7 +104,7 @@ def test_every_row_says_how_sure_it_is() -> None:
 
 
 def test_endpoints() -> None:
-    """Every endpoint has a client method and a request, and every request has an endpoint."""
+    """Every endpoint has a client method and a request function; every request has an endpoint."""
     rows = TABLES["Endpoints"]
     for row in rows:
         owner, method = resolve(words(row["method"])[0])
@@ -141,7 +144,7 @@ def test_endpoints() -> None:
     ],
 )
 def test_answers(heading: str, wire: list[Any]) -> None:
-    """Every field of a reply is decoded, and every decoded field is documented."""
+    """Every documented field of a reply is decoded, and every decoded field is documented."""
     rows = TABLES[heading]
     places = [resolve(place) for row in rows for place in words(row["where"])]
     for owner, name in places:
@@ -155,13 +158,13 @@ def test_answers(heading: str, wire: list[Any]) -> None:
 
 
 def test_param() -> None:
-    """Every field of a record's `param` is documented."""
+    """The documented fields of a record's `param` are the fields that are decoded."""
     documented = {each.partition(".")[2] for each in first(TABLES["Task record"], "field")} - {""}
     assert documented == fields_of(_Param) == fields_of(models.TaskParam)
 
 
 def test_what_a_user_holds() -> None:
-    """Every field of a result has a row, except the fields that this library computes."""
+    """Every field of a public result has a row, except the fields that this library computes."""
     places = {
         place for rows in TABLES.values() for row in rows for place in words(row.get("where", ""))
     }
@@ -173,7 +176,7 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """Every kind has the struct in its row, and the song method in the row returns this struct."""
+    """Each kind of job has the documented input struct, and song methods return this struct."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]
@@ -185,7 +188,7 @@ def test_kinds() -> None:
 
 
 def test_fields_of_jobs() -> None:
-    """The table lists each field of a job, with exactly those structs that have the field."""
+    """The table of job fields lists every field, with exactly the structs that have the field."""
     documented: dict[str, set[str]] = defaultdict(set)
     for row in TABLES["Fields of jobs"]:
         owners = set(words(row["of"]))
@@ -220,7 +223,7 @@ async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
 
 
 def test_samples_are_documented() -> None:
-    """Every field of every sample of a reply has a row."""
+    """Every field in the sample replies has a row in a table of docs/contract.md."""
     documented = set[str]()
     for heading in ("Envelope", "Task record", "Result", "Song", "Other answers"):
         documented |= first(TABLES[heading], "field")
@@ -230,7 +233,10 @@ def test_samples_are_documented() -> None:
 
 
 def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
-    """Return the names of all fields in a reply, except those inside the fields in `free`."""
+    """Return the names of all fields in a reply, except those inside the fields in `free`.
+
+    A field inside ``param`` has the prefix ``param.``.
+    """
     if isinstance(value, list):
         items = cast("list[object]", value)
         return set[str]().union(*(field_names(each, free, prefix) for each in items))
@@ -245,7 +251,7 @@ def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
 
 
 def test_links() -> None:
-    """Every relative link on the page leads to a file, and every URL is one of the vendor's."""
+    """Relative links in docs/contract.md lead to files, and URLs have one of the vendor's hosts."""
     page = (ROOT / "docs/contract.md").read_text("utf-8")
     for link in re.findall(r"\]\(([^)]+)\)", page):
         assert (ROOT / "docs" / link).exists(), link
@@ -256,7 +262,7 @@ VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
 def test_readme_and_tutorial() -> None:
-    """The README links to the contract, and the tutorial's tables name every method and kind."""
+    """The README links to docs/contract.md. The tutorial's tables name every method and kind."""
     assert "docs/contract.md" in (ROOT / "README.md").read_text("utf-8")
     tutorial = (ROOT / "docs/tutorial.md").read_text("utf-8")
     rows = "\n".join(line for line in tutorial.splitlines() if line.startswith("|"))

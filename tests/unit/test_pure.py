@@ -1,4 +1,4 @@
-"""Errors, inputs and ids."""
+"""Test errors, inputs, polling policies and ids, without any I/O."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 @pytest.mark.parametrize("kind", ERRORS)
 def test_errors_survive(kind: type[SunoError]) -> None:
-    """Every public error derives from the base and survives pickle and copy."""
+    """Every public error is the same after pickling and after copying."""
     error = kind(*ARGUMENTS.get(kind.__name__, (429,)))
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):  # noqa: S301 (our own)
         assert (type(twin), str(twin)) == (kind, str(error))
@@ -47,13 +47,13 @@ def test_errors_survive(kind: type[SunoError]) -> None:
 
 
 def test_public_names() -> None:
-    """The public names are sorted, and all of them exist."""
+    """The names in ``suno_async.__all__`` are sorted."""
     assert sorted(suno_async.__all__) == suno_async.__all__
 
 
 @pytest.mark.parametrize("bad", ["", "  ", "a\nb", "a\x7f", "x" * 129, 7, None, b"id"])
 def test_bad_ids(bad: object) -> None:
-    """An invalid id raises an error that says why."""
+    """An invalid task id raises an `InvalidInputError` that names `task_id`."""
     with pytest.raises(InvalidInputError, match="task_id"):
         check_task_id(bad)
 
@@ -88,7 +88,7 @@ def test_extra_fields() -> None:
     ],
 )
 def test_policy_rules(wrong: dict[str, Any]) -> None:
-    """A policy with impossible values raises an error."""
+    """A polling policy with an impossible value raises a `ConfigurationError`."""
     with pytest.raises(ConfigurationError):
         PollPolicy(**wrong)
 

@@ -18,7 +18,7 @@ DAY = 86_400.0
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
-    """Tasks of the last ten days form one cohort, are due at once, and are checked in order."""
+    """Tasks up to ten days old form one cohort, are due at once, and are checked in order."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     count = 2 * LINE_PIECE + 10
     for n in range(count):
@@ -59,7 +59,7 @@ def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
 
 
 def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
-    """Without a deadline an old task is checked again as soon as its age has doubled."""
+    """Without a deadline, an old task is checked again as soon as its age has doubled."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
     for name, age in (("days", 5 * DAY), ("hours", DAY / 12)):
         plan.add(Entry(name, added_at=0.0, created_at=-age), 0.0)
@@ -91,7 +91,7 @@ def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
 
 @pytest.mark.parametrize("created_at", [None, -DAY])
 def test_discarded_from_a_line(created_at: float | None) -> None:
-    """A discarded task of unknown or great age is never checked, and a promoted task only once."""
+    """Discarded tasks of unknown or great age are never checked, and no other task is lost."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     count = LINE_PIECE + 100
     entries = [Entry(str(n), added_at=0.0, created_at=created_at) for n in range(count)]
@@ -106,7 +106,7 @@ def test_discarded_from_a_line(created_at: float | None) -> None:
 
 
 def test_an_awaited_task_goes_before_thousands_of_old_ids() -> None:
-    """A thousand tasks past their deadline do not delay an interactive task that is due."""
+    """A thousand tasks past their deadline do not delay a task that a caller awaits."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     for n in range(1000):
         plan.add(Entry(str(n), added_at=0.0, created_at=-DAY), 0.0)
