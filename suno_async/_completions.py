@@ -32,7 +32,12 @@ async def completions(
     tasks: Iterable[TaskRef] | AsyncIterable[TaskRef],
     timeout: float | None,
 ) -> AsyncIterator[Outcome]:
-    """Yield what `SunoClient.as_completed` yields. If `tasks` raises, nothing is polled."""
+    """Yield the outcome of each task as soon as it is known, for `SunoClient.as_completed`.
+
+    All of `tasks` is read before the first poll. If reading `tasks` raises an error, nothing is
+    polled. `timeout` is the limit for all tasks together, in seconds. If it is None, each wait ends
+    at the deadline of the polling policy.
+    """
     poller = runtime.poller
     queue = QueueWaiter(interactive=False)
     watchers = (queue,)
@@ -69,7 +74,7 @@ async def completions(
 async def _timeouts(
     runtime: Runtime, pending: set[str], queue: QueueWaiter, timeout: float | None
 ) -> AsyncIterator[Outcome]:
-    """Stop watching all tasks in `pending`, then yield a timeout for each of them."""
+    """Stop waiting for the tasks in `pending`. Then yield a timeout failure for each of them."""
     poller = runtime.poller
     late: list[tuple[str, tuple[str, float | None]]] = []
     while pending:
@@ -86,7 +91,10 @@ async def _timeouts(
 
 
 async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[Outcome]:
-    """Yield the outcomes stored in the journal, and remove their tasks from `given`."""
+    """Yield the outcome of each task in `given` whose outcome is stored in the journal.
+
+    Remove these tasks from `given`.
+    """
     task_ids = list(given)
     for start in range(0, len(task_ids), CHUNK):
         found = await runtime.stored(task_ids[start : start + CHUNK])
@@ -121,7 +129,11 @@ async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | 
 async def resumed(
     runtime: Runtime, recorder: Recorder, run: str | None
 ) -> AsyncGenerator[JobOutcome]:
-    """Yield what `SunoClient.resume` yields."""
+    """Yield creates with an unknown outcome, then the outcome of each unfinished task.
+
+    The journal lists these creates and tasks. If `run` is None, they may belong to any run, or to
+    no run. See `SunoClient.resume`.
+    """
     journal = recorder.journal
     async with recorder.holding(run or ""):
         async for entry in journal.entries(run=run, states=[SubmissionState.UNKNOWN]):
@@ -145,7 +157,10 @@ async def resumed(
 
 
 def _readable(record: SubmissionRecord) -> Input | None:
-    """Return the job of a submission. If its kind is unknown, log that and return None."""
+    """Return the input that is stored with a submission.
+
+    If this version does not know the kind of job, log this and return None.
+    """
     try:
         return job_in(record)
     except JournalError as error:
@@ -157,7 +172,7 @@ def _readable(record: SubmissionRecord) -> Input | None:
 
 
 async def iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
-    """Yield the items of a plain or an async iterable."""
+    """Yield the items of a synchronous or asynchronous iterable."""
     if isinstance(items, AsyncIterable):
         async for item in items:
             yield item

@@ -41,11 +41,11 @@ _WORDS = {bool: "True or False", str: "text", float: "a number", dict: "a mappin
 
 
 def task_id_problem(task_id: object) -> str | None:
-    """Return why a value cannot be a task id; None if it may be one.
+    """Return why a value cannot be a task id. Return None if the value may be a task id.
 
-    The API documents 36 characters, but its examples also show shorter ids. So this check rejects
-    only what is certainly wrong: a value that is not a string, is empty, has more than
-    `TASK_ID_LENGTH` characters or contains control characters.
+    The API documents ids of 36 characters, but its examples also show shorter ids. So this function
+    only rejects a value that is not a string, is empty or blank, has more than `TASK_ID_LENGTH`
+    characters, or contains control characters.
     """
     if not isinstance(task_id, str):
         return f"task_id: must be a string, not {type(task_id).__name__}"
@@ -59,7 +59,10 @@ def task_id_problem(task_id: object) -> str | None:
 
 
 def missing(fields: Mapping[str, Any], required: Iterable[str], why: str = "") -> Iterator[str]:
-    """Yield a problem for each required field that is missing or blank."""
+    """Yield a message for each required field whose value is None or blank text.
+
+    `why` is added to each message. It is empty, or says when the field is required.
+    """
     for name in required:
         if _absent(value := fields.get(name)):
             yield f"{name}: required{why}, but the value is {value!r}"
@@ -78,7 +81,7 @@ def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, .
 def broken(
     job: msgspec.Struct, fields: Mapping[str, Any], required: Iterable[str]
 ) -> Iterator[str]:
-    """Yield the problems of each field's value.
+    """Yield a message for each field whose value is not allowed.
 
     Required fields without a value are skipped, because `missing` reports them.
 

@@ -84,7 +84,7 @@ class CreditLimitError(SunoError):
 
     Attributes:
         limit: The value of ``max_credits``.
-        estimate: The estimate that the server returned; None if there is none.
+        estimate: The server's estimate of the price; None if unknown.
     """
 
     def __init__(self, limit: float, estimate: Estimate | None = None) -> None:
@@ -144,10 +144,10 @@ class APIError(SunoError):
         message: The server's message, or the start of a body that could not be decoded.
         status: The HTTP status; 0 if no request was sent.
         errors: The validation errors that the server listed.
-        retry_after: Seconds to wait before another request, as the server asked for; None if it
-            did not say.
-        understood: True if the reply was a JSON envelope of the API. False if it came from
-            something else, such as a proxy.
+        retry_after: Seconds that the server asks to wait before another request; None if the server
+            does not give a time.
+        understood: True if the reply was a JSON envelope of the API. False if the reply has another
+            form and may be from a proxy.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (one value for each thing a caller may act on)
@@ -176,7 +176,7 @@ class APIError(SunoError):
 
 
 class AuthenticationError(APIError):
-    """The key is missing, invalid (401) or disabled (403)."""
+    """The API key is missing or invalid (401), or disabled (403)."""
 
     remedy = "check the API key"
 
@@ -218,7 +218,7 @@ class ServerError(APIError):
 
 
 class GenerationFailedError(APIError):
-    """The generation failed (501). This is final for the task."""
+    """The generation failed (501). The task cannot succeed later."""
 
 
 class FeatureDisabledError(APIError):
@@ -253,7 +253,8 @@ class CreateOutcomeUnknownError(SunoError):
         cause: What went wrong, as text.
         kind: The kind of job, such as ``"suno/music-generate"``.
         body: The JSON body that was sent. It helps to find the task later.
-        submission_id: The id of the submission. With a journal, pass it to `SunoClient.settle`.
+        submission_id: The id of the submission. If the client has a journal, pass this id to
+            `SunoClient.settle`.
     """
 
     def __init__(
@@ -277,8 +278,8 @@ class TaskFailedError(SunoError):
 
     Attributes:
         task_id: The id of the task.
-        reason: The server's message; empty if it gave none.
-        info: The last record of the task; None if none was read.
+        reason: The server's error message; empty if there is none.
+        info: The last record of the task that was read; None if no record was read.
     """
 
     def __init__(self, task_id: str, reason: str = "", info: TaskInfo | None = None) -> None:
@@ -297,8 +298,9 @@ class TaskTimeoutError(SunoError, TimeoutError):
     Attributes:
         task_id: The id of the task; empty if the timeout passed before the task was created.
         reason: What ended the wait: the caller's timeout or the policy's deadline.
-        last_status: The last status seen, in the server's spelling; empty if none was seen.
-        seen_at: When that status was seen, in Unix seconds; None if none was seen.
+        last_status: The last status that was read, as the server spells it; empty if no status was
+            read.
+        seen_at: When `last_status` was read, in Unix seconds; None if no status was read.
     """
 
     def __init__(
@@ -321,11 +323,11 @@ class TaskTimeoutError(SunoError, TimeoutError):
 
 
 class DownloadError(SunoError):
-    """A file could not be downloaded. No incomplete file exists under its final name."""
+    """A file could not be downloaded. The final file name is never used for an incomplete file."""
 
 
 class DownloadsFailedError(DownloadError):
-    """Some of several files could not be downloaded. All others are complete.
+    """At least one of several files could not be downloaded. All other files are complete.
 
     Attributes:
         errors: One error for each file that could not be downloaded.
@@ -355,14 +357,14 @@ class JournalError(SunoError):
 
 
 class InputChangedError(JournalError):
-    """An input differs from the one that was stored under the same key or position.
+    """An input differs from the input that was stored under the same key or position.
 
     Nothing was sent for this input. Use another key, or another name for the run.
 
     Attributes:
         run: The name of the run; empty for a create with a ``dedupe_key``.
-        key: The key, or the position as text.
-        position: The position of the input in the run.
+        key: The key of the input. If the input has no key, its position as text.
+        position: The position of the input in the run, from 0.
     """
 
     def __init__(self, run: str, key: str, position: int = 0) -> None:
@@ -403,8 +405,9 @@ class InternalError(SunoError):
     The log of ``suno_async`` contains the traceback. Please report the bug.
 
     Attributes:
-        what: What the library was doing.
-        task_id: The id of the task whose wait ended; empty if no single task is concerned.
+        what: What the library was doing when the exception occurred.
+        task_id: The id of the task whose wait ended; empty if the bug does not concern a single
+            task.
     """
 
     def __init__(self, what: str, task_id: str = "") -> None:

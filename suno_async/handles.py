@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 
 class TaskHandle:
-    """The handle of one task: await the task, or read its current record.
+    """The handle of one task. Await the handle to get the result of the task.
+
+    To read the current record without waiting for the task to end, call `info`.
 
     Attributes:
-        ref: The task as plain data. Save it, and pass it to `SunoClient.task` to get a handle
-            again.
+        ref: The task as plain data. Save this value, and pass it to `SunoClient.task` to get a
+            handle again.
     """
 
     __slots__ = ("_runtime", "ref")
@@ -56,16 +58,16 @@ class TaskHandle:
     async def result(self, *, timeout: float | None = None) -> TaskInfo:
         """Wait until the task has succeeded, and return its record.
 
-        A result that is stored in the journal is returned without a request.
-        Cancelling this call stops neither the job nor other waits for the task.
+        A result that is stored in the journal is returned without a request. Cancelling this call
+        stops neither the job nor other waits for the task.
 
         Args:
-            timeout: Seconds; None waits until the policy's deadline.
+            timeout: Maximum time to wait in seconds. If None, wait until the policy's deadline.
 
         Raises:
             TaskFailedError: The task failed.
             TaskTimeoutError: The timeout or the deadline passed; the task continues.
-            SunoError: The outcome is unknown for another reason.
+            SunoError: The outcome of the task is unknown for another reason.
         """
         runtime = self._runtime()
         if runtime.recorder is not None:
@@ -101,7 +103,7 @@ class TaskHandle:
         return await self._runtime().task_info(self.id)
 
     async def updates(self) -> AsyncIterator[TaskInfo]:
-        """Yield the record of every poll; the last one is final.
+        """Yield the record of the task after every poll. The last record is final.
 
         If the task failed, the last record contains the failure, and no error is raised.
 
@@ -123,12 +125,12 @@ class TaskHandle:
 
 
 class Created(msgspec.Struct, frozen=True):
-    """The task was created.
+    """The result of a create that succeeded.
 
     Attributes:
         index: The position of the input in its stream, from 0; 0 for a single `create`.
         job: The input.
-        handle: The task.
+        handle: The handle of the new task.
         error: Always None.
     """
 
@@ -144,12 +146,13 @@ class Created(msgspec.Struct, frozen=True):
 
 
 class NotCreated(msgspec.Struct, frozen=True):
-    """The task was not created, or it is unknown whether it was created.
+    """The result of a create that failed, or of a create whose outcome is unknown.
 
     Attributes:
         index: The position of the input in its stream, from 0; 0 for a single `create`.
         job: The input.
-        error: Why the create did not succeed. With `CreateOutcomeUnknownError` the task may exist.
+        error: Why the create did not succeed. If this is a `CreateOutcomeUnknownError`, the task
+            may exist.
         handle: Always None.
     """
 
@@ -168,13 +171,13 @@ Creation: TypeAlias = Created | NotCreated
 
 
 class PersonaCreation(msgspec.Struct, frozen=True):
-    """The result of creating a persona, for `SunoClient(on_creation=)`.
+    """The result of creating a persona. The client passes it to its `on_creation` function.
 
     Attributes:
         job: The input.
-        persona: The new persona; None if it was not created, or if that is unknown.
-        error: Why no persona was created; None if it was. With `CreateOutcomeUnknownError` the
-            persona may exist.
+        persona: The new persona; None if no persona was created, or if this is unknown.
+        error: Why no persona was created; None if a persona was created. If this is a
+            `CreateOutcomeUnknownError`, the persona may exist.
         index: Always 0.
         handle: Always None, because a persona is not a task.
     """
@@ -187,5 +190,5 @@ class PersonaCreation(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """Whether the persona was created."""
+        """True if the persona was created; False if it was not created or if this is unknown."""
         return self.error is None

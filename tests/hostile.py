@@ -1,4 +1,4 @@
-"""A server that answers HTTP requests with whatever bytes a test wants."""
+"""A server that answers HTTP requests with any bytes that a test chooses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 async def receive(reader: asyncio.StreamReader) -> bytes:
-    """Read one request: its head, and as many bytes as its Content-Length says."""
+    """Return one request: its head, and a body of the length that Content-Length gives."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = 0
     for line in head.lower().split(b"\r\n"):
@@ -24,7 +24,7 @@ async def receive(reader: asyncio.StreamReader) -> bytes:
 async def serving(
     answer: Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]],
 ) -> AsyncGenerator[str]:
-    """Listen on a free port; yield the URL.
+    """Run a server on a free local port within the block; yield the URL of the server.
 
     Args:
         answer: Called with each request. It writes a reply, and returns whether the connection
@@ -61,7 +61,7 @@ async def serving(
 
 
 def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """Return a complete HTTP response, with JSON as its content type."""
+    """Return a complete HTTP response with this body. Its content type is JSON."""
     lines = [
         f"HTTP/1.1 {status}",
         "Content-Type: application/json",

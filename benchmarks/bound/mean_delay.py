@@ -1,28 +1,35 @@
-"""A lower bound of the mean delay, for policies that know only the distribution of durations.
+"""A lower bound of the mean delay that any polling policy can reach.
 
-The bound follows from weak duality. Replace the limit of 15 requests a second by a price: a request
-at time u costs p(u) >= 0 seconds. For every policy that keeps the limit, the sum of delays is at
-least
+A policy decides when to check each task. The policy knows the distribution of the durations, but
+not the duration of a single task. The delay of a task is the time from its end to the next check.
 
-    E[sum of delays + charges] - (15 * integral of p + sum of the rises of p),
+The bound follows from weak duality. Replace the limit of 15 requests per second by a price: a
+request at time u costs p(u) >= 0 seconds. The charges of a policy are the prices of all its
+requests. For every policy that respects the limit, the expected sum of delays is at least
 
-because requests that are 1/15 s apart pay at most the sum in parentheses. The expected value is a
-sum over independent tasks. The *value* of a task is the least expected sum of its delay and its
-charges. It is the solution of a problem of optimal inspection (Barlow, Hunter and Proschan 1963;
-with prices Keller 1974), found by dynamic programming over the age at the last check. So every
-price function gives a lower bound, and good prices give a tight bound. For steady arrivals a
-constant price is enough (`Steady`). For other arrivals the prices are the duals of a linear
-programme (`benchmarks.bound.prices`). Its coarse grid makes the bound less tight but never invalid.
+    E[sum of delays + charges] - (15 * integral of p + sum of the increases of p),
 
-The floor is the shortest time between two checks of a task. Ages lie on a grid. Rounding the checks
-of any policy up to the grid keeps them a floor apart and delays each by less than a step. So the
-optimum on the grid is at most a step above the true optimum. In practice the error is much smaller:
-with half the step, every figure changes by less than 0.1 %.
+because the charges are at most the sum in parentheses if all requests are at least 1/15 s apart.
+The expected value E is a sum over independent tasks. The *value* of a task is the lowest expected
+sum of its delay and its charges. The value is the solution of a problem of optimal inspection
+(Barlow, Hunter and Proschan 1963; with prices Keller 1974), found by dynamic programming over the
+age at the last check.
 
-The bound holds for policies that keep the floor and check each unfinished task for the last time
-between the deadline and a minute later. If all tasks are created at once, the last check may come
-at any later time, because no budget allows the last checks of all tasks at the deadline. A policy
-may know future arrivals.
+Every price function gives a valid lower bound, and good prices give a tight bound. For steady
+arrivals, a constant price is enough (`Steady`). For other arrivals, the prices are the duals of a
+linear programme (`benchmarks.bound.prices`). The coarse grid of that programme makes the bound less
+tight but never invalid.
+
+The floor is the shortest time in seconds between two checks of a task. The computation only allows
+checks at ages that are multiples of a step. If the checks of a policy are rounded up to the next
+multiple, they are still at least a floor apart, and each check is less than a step later. So the
+computed bound may be too high, but by at most one step. In practice the error is much smaller: with
+half the step, every figure changes by less than 0.1 %.
+
+The bound holds for policies that respect the floor. The last check of every task that has not ended
+must happen within a minute after the deadline. If all tasks are created at once, the last check may
+happen at any time after the deadline, because the limit does not allow the last checks of all tasks
+at the same time. The bound also holds for policies that know future arrivals.
 """
 
 from __future__ import annotations
@@ -58,7 +65,11 @@ PRICES = (0.0, *(0.02 * 1.15**k for k in range(66)))
 
 
 class Steady:
-    """The bound of a long run: a constant price until some time after the last arrival, then 0."""
+    """Computes the bound of a long run with steady arrivals.
+
+    All requests have the same price until some time after the last arrival. Later requests are
+    free.
+    """
 
     def __init__(self, durations: Durations, floor: float) -> None:
         # Shorter intervals need a finer grid.
@@ -77,9 +88,10 @@ class Steady:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _edge(self, price: float) -> Floats:
-        """Return the values of tasks with the age 0, `EDGE`, 2 `EDGE`, … when the price ends.
+        """Return the value of a task for each age at which its requests become free.
 
-        The last value is that of a task for which the price never ends.
+        The ages are 0, `EDGE`, 2 * `EDGE`, … and finally infinity, which means never. A value is
+        the lowest expected sum, in seconds, of the delay of a task and the prices of its requests.
         """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
@@ -92,7 +104,10 @@ class Steady:
         )
 
     def total(self, created: Sequence[float]) -> float:
-        """Return a lower bound of the sum of delays of tasks created at these times, sorted."""
+        """Return a lower bound of the sum of the delays of all tasks, in seconds.
+
+        `created` contains the creation times of the tasks, sorted.
+        """
         arrivals = np.array(created)
         budget = RATE * (created[-1] + 150.0) / len(created)
         near = int(np.argmax(self._plain - np.array(PRICES) * budget))
@@ -113,10 +128,13 @@ class Steady:
 
 
 class Transient:
-    """The bound of a short run: a price for every second, from a linear programme."""
+    """Computes the bound of a short run. A linear programme gives a price for every second."""
 
     def __init__(self, n: int, rate: float, durations: Durations, floor: float) -> None:
-        """Prepare for `n` tasks created at `rate` per second; infinity means all at once."""
+        """Compute the prices for `n` tasks that are created at `rate` per second.
+
+        If `rate` is infinite, all tasks are created at once.
+        """
         self._inspection = Inspection(durations, floor, 1.0)
         self._prices = dual_prices(n, rate, durations, floor)
         if math.isfinite(rate):
@@ -128,7 +146,12 @@ class Transient:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _values(self, block: int) -> Floats:
-        """Return the value of a task created at each whole second of this block of `BLOCK` s."""
+        """Return the values of tasks that are created at each whole second of a block.
+
+        The block with the number `block`, counted from 0, has a length of `BLOCK` seconds. A value
+        is the lowest expected sum, in seconds, of the delay of a task and the prices of its
+        requests.
+        """
         first = block * BLOCK
         reach = int(self._reach) + 1
         padded = np.zeros(first + BLOCK + reach)
@@ -139,10 +162,11 @@ class Transient:
         )
 
     def total(self, created: Sequence[float]) -> float:
-        """Return a lower bound of the sum of delays of tasks created at these times, sorted.
+        """Return a lower bound of the sum of the delays of all tasks, in seconds.
 
-        Prices are linear between whole seconds, and a value is concave in the prices. So a value
-        between two whole seconds is at least the linear interpolation.
+        `created` contains the creation times of the tasks, sorted. Prices are linear between whole
+        seconds, and the value of a task is concave in the prices. So the value of a task that is
+        created between two whole seconds is at least the linear interpolation.
         """
         total = 0.0
         for at in created:
@@ -171,10 +195,11 @@ def mean_delay_bound(
 ) -> float:
     """Return the lower bound of the mean delay of the tasks that finish, in seconds.
 
-    It is a bound on the expected value: on a single set of tasks a policy may have a lower mean.
+    The bound applies to the expected value. For a single set of tasks, the mean delay of a policy
+    may be lower.
 
     Args:
-        created: Creation times, as drawn for `arrivals`.
+        created: Sorted creation times of the tasks in seconds, drawn for `arrivals`.
         arrivals: Name of the arrivals, such as ``p90`` (see `arrival_rate`).
         durations: Distribution of the durations.
         floor: Shortest time between two checks of a task in seconds.

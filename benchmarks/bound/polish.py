@@ -1,10 +1,12 @@
-"""Improve the prices of the bound by cutting planes on the exact problem.
+"""Improve the prices of the lower bound on the mean delay (see `benchmarks.bound.mean_delay`).
 
-The bound is concave in the prices. The best plan of a task at given prices gives a tangent: at any
-other prices this plan costs at least as much as the best plan there. A linear programme over all
-tangents found so far gives the next prices to try, within a box around the best ones (Kelley 1960,
-with a trust region). A sample of creation times represents the tasks. The sample affects how tight
-the bound is, not whether it holds.
+The bound is a concave function of the prices of requests. Cutting planes find its maximum (Kelley
+1960, with a trust region). A plan says at which ages to check a task. The best plan at some prices
+is also possible at all other prices, where it costs at least as much as the best plan. So the cost
+of this plan, as a function of the prices, is a tangent, which is never below the bound. A linear
+programme over all tangents found so far gives the next prices to try, close to the best prices
+found so far. A sample of creation times represents the tasks. The sample affects how tight the
+bound is, not whether it is valid.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ KNOTS = 80
 
 
 def polished(prices: Floats, inspection: Inspection, n: int, rate: float) -> Floats:
-    """Return improved prices for every second, for `n` tasks created at `rate` per second."""
+    """Return improved prices of requests, one for each second of a run.
+
+    In the run, `n` tasks are created at `rate` per second.
+    """
     # Requests after `end` are free.
     paid = np.flatnonzero(prices > 0)
     end = 60 + max(math.ceil(n / rate), int(paid[-1]) if len(paid) else 0)
@@ -74,7 +79,10 @@ def _next(
     best: Floats,
     width: float,
 ) -> Floats:
-    """Return the prices with the highest value on the tangents, within `width` of the best."""
+    """Return the prices at which the tangents allow the highest bound.
+
+    Each price differs by at most `width` from the corresponding price in `best`.
+    """
     uses = np.stack([use for _, _, use in cuts])
     # Each tangent limits the value z of a sampled task: z - use p <= cost without charges.
     values = np.eye(SAMPLE)[[k for k, _, _ in cuts]]

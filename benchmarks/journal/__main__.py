@@ -1,16 +1,19 @@
 """Measure the SQLite journal: changes per second, syncs, and what kill -9 loses.
 
-    python -m benchmarks.journal                   rate and syncs, under a minute
-    python -m benchmarks.journal --kills           also kill -9: 50 times, a million rows, minutes
-    python -m benchmarks.journal --quick           smaller, a few seconds; with --kills as well
-    python -m benchmarks.journal --check           exit with 1 if a target is missed
+    python -m benchmarks.journal            measure the rate and the syncs (less than a minute)
+    python -m benchmarks.journal --kills    also kill 50 processes, which write a million rows in
+                                            total (some minutes)
+    python -m benchmarks.journal --quick    measure fewer songs and kills (a few seconds)
+    python -m benchmarks.journal --check    exit with code 1 if a figure misses its target
+
+The options can be combined. A sync is a request to the operating system to write data to the disk.
 
 How: 50 concurrent callers store four changes for each song: claimed (the input is stored), sending,
-created, ended. Each change is awaited, so it is counted only after it is on disk. The best of three
-runs counts. For ``--kills``, a separate process writes the same changes and prints each change to a
-pipe when it is acknowledged. The process is killed at a random moment, the journal is compared with
-the printed changes, and the next process continues on the same file. The syncs are counted with
-strace, if it is installed.
+created, ended. Each change is awaited, so it is counted only after it is on disk. The fastest of
+three runs counts. For ``--kills``, a separate process writes the same changes and prints each
+change to a pipe when the change is acknowledged. The process is killed at a random moment, the
+journal is compared with the printed changes, and the next process continues on the same file. The
+syncs are counted with strace, if it is installed.
 
 What it does not show: power cuts. A power cut may lose what the operating system has in memory, and
 a kill does not. That is why the syncs are counted. Rates depend on the disk: `one_caller_per_s` is
@@ -50,7 +53,10 @@ _FULL_ONLY = {"kills", "rows_acknowledged"}
 
 
 async def rate(path: Path, callers: int, songs: int) -> dict[str, float]:
-    """Return the acknowledged changes per second, changes per commit, and CPU time per change."""
+    """Return changes per second, changes per commit, and microseconds of CPU time per change.
+
+    `callers` concurrent callers store the changes of `songs` songs in a new journal at `path`.
+    """
     journal = SqliteJournal(path)
     await journal.open("benchmark")
     commits, ready = count_commits(journal)
@@ -68,7 +74,7 @@ async def rate(path: Path, callers: int, songs: int) -> dict[str, float]:
 
 
 def measure(directory: Path, *, quick: bool, kills: bool) -> dict[str, float]:
-    """Return every figure by its name."""
+    """Run all measurements. Return the figures by name."""
     songs = 3_000 if quick else 30_000
     runs = [asyncio.run(rate(directory / f"{n}.db", CALLERS, songs)) for n in range(3)]
     figures = max(runs, key=lambda each: each["changes_per_s"])
@@ -113,7 +119,7 @@ def missed(figures: dict[str, float], *, quick: bool) -> list[str]:
 
 
 def main() -> None:
-    """Measure the figures, print and write them, and compare them with the targets."""
+    """Measure and print the figures. On request, write them to a file and check the targets."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.journal")
     parser.add_argument("--quick", action="store_true", help="fewer songs and kills")
     parser.add_argument("--kills", action="store_true", help="also kill processes")

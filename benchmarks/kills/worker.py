@@ -1,7 +1,8 @@
-"""The process that is killed: one run of many songs, with all its files.
+"""The process that the benchmark kills: it creates many songs and downloads their files.
 
-Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. It ends with 0 once every song
-has ended and its files are on disk, except the songs whose creates are unknown.
+Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. The exit code is 0 if every
+song has ended and its files are on disk. If the outcome of a create is unknown, its song is
+skipped.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ RUN = "album"
 
 
 def jobs(count: int) -> list[GenerateMusic]:
-    """Return the inputs of the run. Their prompts are different."""
+    """Return `count` inputs with different prompts."""
     return [GenerateMusic(f"song {number}") for number in range(count)]
 
 
 async def work(journal: str, directory: Path, count: int) -> None:
-    """Create every song, wait for it, and download its files. SIGTERM cancels the work."""
+    """Create `count` songs, wait for them, and download their files.
+
+    SIGTERM cancels the work.
+    """
     current = asyncio.current_task()
     if current is None:
         raise RuntimeError("no asyncio task")

@@ -1,8 +1,8 @@
 """Lenient decoding of JSON: any bytes give a struct or None, never an exception. Pure.
 
 msgspec decodes almost every reply directly into a struct, in one typed pass. If a reply does not
-match the types, the standard library parses it again with the hooks below. Every field of the right
-type is kept.
+match the types, the standard library parses the reply again. The functions of this module then
+convert the reply field by field, and keep every field of the right type.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ class Reader(Generic[T]):
         self._decoder = msgspec.json.Decoder(kind, strict=False)
 
     def typed(self, data: bytes | msgspec.Raw) -> T | None:
-        """Decode in one typed pass. Return None if the data does not match the type."""
+        """Decode JSON with msgspec alone. Return None if any part does not match its type."""
         try:
             return self._decoder.decode(data)
         except _UNREADABLE:
             return None
 
     def read(self, data: object) -> T | None:
-        """Decode JSON, or convert parsed JSON. Skip fields of an unexpected type.
+        """Decode JSON bytes, or convert JSON that is already parsed. Skip fields of a wrong type.
 
         Return None if the data is not a JSON object, or if a required field is missing.
         """
@@ -105,10 +105,11 @@ class Reader(Generic[T]):
 
 
 def parse(data: bytes) -> object:
-    """Parse JSON that may be damaged. Return None if this is not possible.
+    """Parse JSON that may be damaged.
 
-    Data of more than `MAX_BYTES` bytes is not parsed. Bytes that are not UTF-8 and lone surrogates
-    become U+FFFD. A number that is not finite or has too many digits becomes None.
+    Invalid UTF-8 bytes become U+FFFD. Lone surrogates also become U+FFFD. A number that is not
+    finite or has too many digits becomes None. Return None if the data still cannot be parsed, or
+    has more than `MAX_BYTES` bytes.
     """
     if len(data) > MAX_BYTES:
         return None
@@ -133,7 +134,11 @@ def fields_of(value: object) -> dict[str, Any]:
 
 
 def bounded(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields. Replace everything beyond `MAX_DEPTH` and `MAX_VALUES` with None."""
+    """Return the fields of a JSON object, with a limit on nesting and on the number of values.
+
+    Objects and lists nested deeper than `MAX_DEPTH` become None. So do all values after the first
+    `MAX_VALUES`.
+    """
     for value in fields.values():
         if type(value) in _NESTED:
             budget = itertools.repeat(object(), MAX_VALUES)
@@ -142,7 +147,7 @@ def bounded(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def unix_time(when: float | str | None) -> float | None:
-    """Convert seconds, milliseconds or ISO 8601 text to Unix seconds.
+    """Convert a time in seconds, milliseconds or ISO 8601 text to Unix seconds.
 
     Return None for other text, and for times outside the years 2000 to 2099.
     """
@@ -192,7 +197,7 @@ def _fields(kind: Any) -> tuple[FieldInfo, ...]:  # noqa: ANN401 (one of our str
 
 
 def _salvage(value: object, kind: type[T]) -> T | None:
-    """Build a struct from the fields of the right type.
+    """Build a struct of the type `kind` from those fields of `value` that have the right type.
 
     Return None if the value is not an object, or if a required field is missing.
     """
@@ -213,9 +218,10 @@ def _salvage(value: object, kind: type[T]) -> T | None:
 
 
 def _fit(value: object, kind: Any) -> Any:  # noqa: ANN401 (JSON in, a field of any type out)
-    """Convert a value, or the parts of the value that match, to the type of a field.
+    """Convert a JSON value to `kind`, the type of a field.
 
-    Return None if nothing matches.
+    If only parts of a list or object have the right type, keep only those parts. Return None if the
+    value cannot be converted.
     """
     if value is None:
         return None

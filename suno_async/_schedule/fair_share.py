@@ -1,17 +1,17 @@
-"""How two classes of tasks share the requests. Pure."""
+"""How requests are divided between two groups of tasks. Pure."""
 
 from __future__ import annotations
 
 
 class FairShare:
-    """Prefers one class of tasks, but gives one of every `share` requests to the other class.
+    """Divides the requests between a preferred group of tasks and another group.
 
-    So an interactive task does not wait behind ten thousand bulk tasks, and no class can starve the
-    other.
+    For example, interactive tasks are preferred to bulk tasks. Then an interactive task does not
+    wait behind ten thousand bulk tasks, and bulk tasks still receive some of the requests.
 
     Args:
-        share: Out of every `share` consecutive requests, at least one goes to the class that is not
-            preferred.
+        share: While both groups have tasks to check, at least one of every `share` consecutive
+            requests is for the group that is not preferred.
     """
 
     __slots__ = ("_run", "_share")
@@ -22,9 +22,9 @@ class FairShare:
 
     @property
     def is_turn_of_other(self) -> bool:
-        """Whether the next request belongs to the class that is not preferred."""
+        """Whether the next request must be for the group that is not preferred."""
         return self._run >= self._share - 1
 
     def served(self, *, preferred: bool) -> None:
-        """Record which class received a request."""
+        """Record whether a request was for the preferred group."""
         self._run = self._run + 1 if preferred else 0

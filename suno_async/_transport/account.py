@@ -1,4 +1,4 @@
-"""Accounts: credentials, circuit breaker and limiter."""
+"""The state of an account: its credentials, circuit breaker and rate limiter."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ REDACTED = b"[redacted]"
 
 
 class Credentials:
-    """An API key and its host. The key is only ever used in a request header.
+    """An API key and the URL of the API host. The key is sent only in request headers.
 
     Attributes:
         base_url: The URL of the API host.
@@ -79,7 +79,10 @@ class Credentials:
         return Credentials(api_key, str(self.base_url))
 
     def adopt(self, other: Credentials) -> None:
-        """Use the key of `other` from now on. The old key is still removed from replies."""
+        """Replace the key by the key of `other`.
+
+        After that, `redacted` removes both keys from replies.
+        """
         self._former = copy.copy(self)
         self._secret, self._escaped = other._secret, other._escaped
         self.headers, self.digest = other.headers, other.digest
@@ -88,10 +91,10 @@ class Credentials:
         return f"<Credentials at {self.base_url}>"
 
     def redacted(self, body: bytes) -> bytes:
-        """Return the body of a reply, with the key replaced if the server repeated it.
+        """Return the body of a reply, with every copy of the API key replaced by `REDACTED`.
 
-        This includes spellings of the key with the escapes of JSON, URLs and HTML. A key shorter
-        than `SHORTEST_SECRET` is not replaced, because it could be ordinary text.
+        A copy is also found if its characters are escaped for JSON, URLs or HTML. A key shorter
+        than `SHORTEST_SECRET` characters is not replaced, because it could be ordinary text.
         """
         if self._former is not None:
             body = self._former.redacted(body)
@@ -106,12 +109,13 @@ class Credentials:
 
 
 class Account:
-    """The state that all clients with the same credentials share in one event loop.
+    """The state that is shared by all clients with the same credentials in one event loop.
 
     Attributes:
         credentials: The API key and its host.
         limiter: The request budget.
-        breaker: Fails requests without sending them after a refused key or a lack of credits.
+        breaker: Raises errors instead of sending requests, after the server has refused the key or
+            has reported a lack of credits.
     """
 
     def __init__(self, credentials: Credentials, limiter: Limiter) -> None:
@@ -120,7 +124,7 @@ class Account:
         self.breaker = CircuitBreaker()
 
     def use_key(self, fresh: Credentials) -> None:
-        """Replace the key. Clients that are opened with the new key share this account."""
+        """Replace the key by the key of `fresh`. New clients with that key share this account."""
         self.credentials.adopt(fresh)
         self.breaker.key_replaced()
         in_loop = _accounts.get(asyncio.get_running_loop())
@@ -130,7 +134,8 @@ class Account:
     def linger(self) -> None:
         """Keep this account in memory for a while after a client was closed.
 
-        A client that is opened in this time shares the current pause and the request budget.
+        The account stays for `LINGER` seconds, or longer if a pause ends later. A new client with
+        the same credentials then uses the same request budget, and respects the same pause.
         """
         pause = self.limiter.paused
         loop = asyncio.get_running_loop()
@@ -139,7 +144,7 @@ class Account:
 
 
 def _drop(account: Account) -> None:
-    """Do nothing. The timer that calls this keeps a reference to the account until then."""
+    """Do nothing. The timer that makes this call keeps the account in memory until then."""
 
 
 _accounts: weakref.WeakKeyDictionary[
@@ -148,12 +153,16 @@ _accounts: weakref.WeakKeyDictionary[
 
 
 def account_for(credentials: Credentials, rate: float, max_pause: float) -> Account:
-    """Return the account that all clients with these credentials in this event loop share.
+    """Return the account of these credentials in the running event loop.
+
+    All clients with the same credentials in this event loop share the account.
 
     Args:
         credentials: The API key and its host.
-        rate: Requests per second. The lowest value of the account's clients takes effect.
-        max_pause: Longest pause in seconds. The lowest value of the account's clients takes effect.
+        rate: Maximum number of requests per second. If clients of the account pass different
+            values, the lowest value applies.
+        max_pause: Longest pause in seconds. If clients of the account pass different values, the
+            lowest value applies.
     """
     in_loop = _accounts.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
     account = in_loop.get(credentials.digest)
@@ -169,12 +178,15 @@ def _environment(*names: str) -> str | None:
 
 
 def _escaped(key: str) -> re.Pattern[bytes]:
-    """Return a pattern for a key in which any character may be escaped."""
+    """Return a pattern that matches a key, even if any of its characters are escaped."""
     return re.compile("".join(map(_spellings, key)).encode())
 
 
 def _spellings(character: str) -> str:
-    """Return a pattern for a character and its escaped forms in JSON, URLs and HTML."""
+    """Return the source of a pattern that matches a character.
+
+    The character may be escaped as in JSON, URLs or HTML.
+    """
     code, plain = ord(character), re.escape(character)
     digits = "".join(f"[{each}{each.upper()}]" for each in f"{code:02x}")
     # JSON inside a JSON string has more than one backslash. The pattern allows at most four.

@@ -1,6 +1,6 @@
-"""Circuit breaker of an account: fail fast for a while after a 401, 403 or 402. Pure.
+"""Circuit breaker of an account: after a 401, 402 or 403, requests fail locally for a while. Pure.
 
-Times are seconds on any monotonic clock, as long as the caller always uses the same one.
+Times are seconds on any monotonic clock, as long as the caller always uses the same clock.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ OPEN_FOR = 30.0
 class CircuitBreaker:
     """Raises an error instead of sending a request that the server would refuse.
 
-    A single 401 or 403 can be a passing fault of the server, so it only makes the key *suspected*.
-    The breaker opens when a second request is refused too, if it was sent after the first refusal
-    arrived. It closes after `OPEN_FOR` seconds. A 402 opens it at once, but only for creates.
+    While the breaker is *open*, it raises errors. A single 401 or 403 may be a temporary fault of
+    the server, so it only makes the key *suspected*. If a request is sent after this first refusal,
+    and its reply is also a 401 or 403, the breaker opens for all requests. A 402 opens the breaker
+    at once, but only for creates. `OPEN_FOR` seconds later, the breaker closes again.
     """
 
     def __init__(self) -> None:
@@ -30,19 +31,20 @@ class CircuitBreaker:
 
     @property
     def suspected(self) -> bool:
-        """Whether the key was refused once, and no later reply has confirmed or disproved that."""
+        """Whether the key was refused once, and no later reply has shown if the key is valid."""
         return self._suspected_at is not None
 
     def check(self, now: float, *, spends: bool) -> None:
-        """Raise the error that the server would return, if the breaker is open for the request.
+        """Raise an error if the breaker is open for a request.
 
         Args:
-            now: The current time.
+            now: The current time in seconds.
             spends: Whether the request costs credits.
 
         Raises:
-            AuthenticationError: Two requests in a row were refused because of the key.
-            InsufficientCreditsError: A create was refused because of a lack of credits.
+            AuthenticationError: The server recently refused the key twice.
+            InsufficientCreditsError: The request costs credits, and the server recently refused a
+                create because of a lack of credits.
         """
         if (refusal := self.refusal(now)) is not None:
             raise refusal
@@ -50,17 +52,24 @@ class CircuitBreaker:
             raise InsufficientCreditsError(402, _not_sent(self._credit_open_until - now))
 
     def refusal(self, now: float) -> AuthenticationError | None:
-        """Return the error for every request; None if the key is not confirmed as refused."""
+        """Return the error that all requests must raise while the breaker is open for all requests.
+
+        Return None if the breaker is not open, or is open only for creates.
+        """
         if now >= self._key_open_until:
             return None
         return AuthenticationError(401, _not_sent(self._key_open_until - now))
 
     def doubts_key(self, now: float) -> bool:
-        """Return whether the key is suspected, or confirmed as refused."""
+        """Return whether the key may be invalid.
+
+        This is true if the key was refused once and is suspected, or was refused twice and the
+        breaker is open for all requests.
+        """
         return self._suspected_at is not None or now < self._key_open_until
 
     def key_refused(self, sent_at: float, now: float) -> None:
-        """Record that the reply to a request sent at `sent_at` was a 401 or 403."""
+        """Record a 401 or 403 that arrived at `now`, in reply to a request sent at `sent_at`."""
         if sent_at < self._accepted_at:
             return  # outdated: a request sent later was accepted
         if self._suspected_at is None:
@@ -77,12 +86,12 @@ class CircuitBreaker:
             self._suspected_at = None
 
     def key_replaced(self) -> None:
-        """Forget every refusal of the old key."""
+        """Forget all refusals of the old key, because the account has a new key."""
         self._suspected_at = None
         self._key_open_until = -math.inf
 
     def clear_suspicion(self) -> None:
-        """Ignore a single refusal that was not confirmed."""
+        """Forget a single refusal of the key. If the breaker is open, it stays open."""
         self._suspected_at = None
 
     def credit_refused(self, now: float) -> None:
@@ -94,7 +103,7 @@ class CircuitBreaker:
         return now < self._credit_open_until
 
     def saw_balance(self, balance: float) -> None:
-        """Record the balance in credits. If it is above 0, creates are sent again."""
+        """Record the balance in credits. If the balance is above 0, allow creates again."""
         if balance > 0:
             self._credit_open_until = -math.inf
 

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def output_lock(output: str) -> Generator[None]:
-    """Hold the lock of an output file within the block. Exit if another process holds it.
+    """Lock an output file within the block. Exit if another process has locked the file.
 
-    The lock is on the file ``OUTPUT.lock``. This file is never removed: otherwise two processes
-    could lock two different files of this name. ``OUTPUT.lock.pid`` contains the id of the process
-    that holds the lock. The system releases the lock when the process ends, also after a crash.
+    The lock is on the separate file ``OUTPUT.lock``, which is never removed. If it were removed,
+    two processes could lock two different files of this name. ``OUTPUT.lock.pid`` contains the id
+    of the process with the lock. The operating system releases the lock when the process ends, also
+    after a crash.
 
     Args:
-        output: The output file; stdout (``-``) and files that are not regular have no lock.
+        output: Path of the output file. Nothing is locked for stdout (``-``), a pipe or a device.
     """
     # All names of one file, such as symbolic links, share one lock.
     path = Path(os.path.realpath(output))

@@ -1,4 +1,4 @@
-"""Progress of many tasks on stderr, and their outcomes written as they arrive."""
+"""Show the progress of many tasks on stderr, and write each outcome as soon as it arrives."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ class Progress:
     Args:
         total: Number of outcomes to expect.
         label: The word in front of the counts.
-        task_ids: Tasks that exist already.
-        plain: Print plain lines even on a terminal. Needed if results go to the same terminal.
+        task_ids: Ids of tasks that exist already.
+        plain: Print plain lines even on a terminal. This is needed if the command prints its
+            results on the same terminal.
 
     Attributes:
         total: Number of outcomes to expect.
-        states: Number of outcomes so far, by their status in results files.
-        tasks: Number of tasks in each state. Pass it to the client as its observer.
+        states: Number of outcomes so far, by their status in results files, such as ``"success"``.
+        tasks: Number of tasks in each state. Pass this object to the client as ``observer=``.
         worst: The most serious exit code of the outcomes so far.
     """
 
@@ -55,7 +56,7 @@ class Progress:
         return sum(self.states.values())
 
     def record(self, outcome: Outcome | JobOutcome, out: IO[str]) -> None:
-        """Write an outcome to a results file at once, and count it."""
+        """Write an outcome to the results file `out` at once, and count the outcome."""
         out.write(json.dumps(outcome_row(outcome)) + "\n")
         out.flush()
         status = outcome_status(outcome)
@@ -64,11 +65,14 @@ class Progress:
         self.note(exit_code(outcome.error))
 
     def note(self, code: int) -> None:
-        """Include an exit code in `worst`."""
+        """Set `worst` to an exit code if the code is more serious than `worst`."""
         self.worst = most_serious(self.worst, code)
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures of the run so far, as ``--json`` prints them. Times are in seconds."""
+        """Return the counts and times of the run so far, as ``--json`` prints them.
+
+        Times are in seconds.
+        """
         counts: dict[str, Any] = {"tasks": self.total, **self.states}
         if self._suno is not None:
             numbers = self._suno.statistics()
@@ -86,7 +90,7 @@ class Progress:
 
         Args:
             suno: The client whose request rate is shown.
-            more: Functions that each return one more line. Empty lines are not shown.
+            more: Functions that each return one additional line to show. Empty lines are not shown.
         """
         self._suno = suno
         self._more = list(more)

@@ -1,6 +1,6 @@
 """The commands ``runs …``: show, resume, repair and export the runs in a journal.
 
-Only ``resume``, and ``rebind`` without a new label, need a key.
+Only two commands need an API key: ``resume``, and ``rebind`` without a new label.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ commands = typer.Typer(
 
 @commands.command("list", epilog=exit_codes_help(2))
 def list_runs(journal: Journal = DEFAULT, as_json: Json = False) -> None:
-    """List the runs, the newest first."""
+    """List the runs in a journal, the newest run first."""
 
     async def work() -> list[RunSummary]:
         async with _opened(journal) as opened:
@@ -84,7 +84,7 @@ def show(
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Print each input of a run: its state, the id of its submission and its task."""
+    """Print the state, the submission id and the task id of each input of a run."""
 
     async def work() -> int:
         count = 0
@@ -114,9 +114,9 @@ def resume(
     base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Wait for the tasks of a run, or of the account, that have not ended. Print each outcome.
+    """Wait for all unfinished tasks of a run (default: of the account). Print each outcome.
 
-    This creates no tasks. Use create --batch --resume for inputs that were never sent.
+    This command creates no tasks. For inputs that were never sent, use create --batch --resume.
     """
     _check_exists(journal)
     files = FileOptions(download, name, covers, write_tags, allow_host)
@@ -157,9 +157,9 @@ def settle(
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Store whether a create with an unknown outcome created a task.
+    """Store in the journal whether a create with an unknown outcome created a task.
 
-    To find out, check the callbacks, the balance, or the vendor's website.
+    To find out whether the task exists, check the callbacks, the balance, or the vendor's website.
     """
     if (task_id is None) is not not_created:
         fail("give either the id of the task or --not-created", 2)
@@ -193,7 +193,7 @@ def export(
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Write the jobs of a journal and their results to a file for other programs."""
+    """Export the jobs and results in a journal to a file that other programs can read."""
 
     async def work() -> int:
         async with _opened(journal) as opened:
@@ -222,7 +222,7 @@ def rebind(
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Change the label of an account, for example after its key was replaced."""
+    """Change the label of an account in a journal, for example after its key was replaced."""
     with errors_about():
         label = new or open_client(None).account
 
@@ -237,7 +237,7 @@ def rebind(
 
 @contextlib.asynccontextmanager
 async def _opened(path: Path) -> AsyncGenerator[SqliteJournal]:
-    """Open a journal to inspect or repair it."""
+    """Open an existing journal without an account. Close the journal when the block ends."""
     _check_exists(path)
     journal = SqliteJournal(path)
     await journal.open(None)

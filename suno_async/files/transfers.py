@@ -1,4 +1,4 @@
-"""The concurrency limit and the retries of uploads and of cover images."""
+"""Run uploads and fetch cover images, with retries and a limit on concurrency."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAUSE = 2.0
 
 
 class AttemptFailedError(Exception):
-    """One attempt to transfer a file failed. Internal: it never reaches the caller of the client.
+    """One attempt to transfer a file failed. Internal: callers of the client never receive this.
 
     Attributes:
         problem: What went wrong.
@@ -40,10 +40,10 @@ class AttemptFailedError(Exception):
 
 
 class Transfers:
-    """Runs transfers with requests that never carry the API key.
+    """Runs file transfers. Their requests never contain the API key.
 
     Args:
-        connections: Sends the requests. This class does not close it.
+        connections: Sends the requests. This class does not close `connections`.
         parallel: Maximum number of transfers at the same time.
     """
 
@@ -52,7 +52,9 @@ class Transfers:
         self._slots = asyncio.Semaphore(parallel)
 
     async def run(self, attempt: Callable[[Connections], Awaitable[None]], name: str) -> None:
-        """Wait for a free slot, and call `attempt` until it succeeds, at most `TRIES` times.
+        """Call `attempt` until it succeeds, at most `TRIES` times.
+
+        If the maximum number of transfers is already running, first wait until a transfer ends.
 
         Args:
             attempt: Transfers the file once. It must be safe to repeat.

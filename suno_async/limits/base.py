@@ -28,7 +28,7 @@ def check_pause(pause: Pause | None, give_up_at: float, now: float) -> None:
     """Raise an error if a pause lasts longer than the caller can wait.
 
     Args:
-        pause: The current pause; None if there is none.
+        pause: The current pause; None if the account is not paused.
         give_up_at: Loop time until which the caller can wait.
         now: The current loop time.
 
@@ -47,16 +47,17 @@ def check_pause(pause: Pause | None, give_up_at: float, now: float) -> None:
 class Permit(Protocol):
     """Permission to send one request now.
 
-    The sender calls `sent` and `answered`, or `cancel` if it does not send the request.
+    The sender calls `sent` when it sends the request, and `answered` when the reply arrives. If the
+    sender does not send the request, it calls `cancel`.
     """
 
     @property
     def sent_at(self) -> float | None:
-        """Loop time at which the request was sent; None if it was not sent yet."""
+        """Loop time at which the request was sent; None if it has not been sent yet."""
         ...
 
     def sent(self) -> None:
-        """Record that the request is being sent. Further calls have no effect."""
+        """Record that the request is being sent. Only the first call has an effect."""
         ...
 
     def answered(self) -> None:
@@ -64,20 +65,20 @@ class Permit(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Return the permit to the limiter, unless its request was sent."""
+        """If the request was not sent, return the permit to the limiter. Otherwise do nothing."""
         ...
 
 
 class Limiter(Protocol):
-    """Limits the requests of an account. Permits are granted in the order of the calls.
+    """Limits the requests of an account. Permits are granted in the order of the `acquire` calls.
 
-    The limit applies to every sliding second, as the server counts it, and to all kinds of requests
-    together. By default a client uses a `LocalLimiter`. Pass another implementation, such as one
-    that several processes share, as ``SunoClient(limiter=...)``.
+    The server counts all kinds of requests together, in any period of one second. The limiter does
+    the same. By default, a client uses a `LocalLimiter`. To use another implementation, such as a
+    limiter that several processes share, pass it as ``SunoClient(limiter=...)``.
 
     Attributes:
-        granted: Permits granted so far, except those that were returned.
-        rate_limited: How many replies were a 429.
+        granted: Number of permits granted so far, without the permits that were returned.
+        rate_limited: Number of replies that were a 429.
     """
 
     granted: int
@@ -85,7 +86,7 @@ class Limiter(Protocol):
 
     @property
     def rate(self) -> float:
-        """Requests per second that are currently allowed."""
+        """Maximum number of requests per second that is currently allowed."""
         ...
 
     @property
@@ -95,20 +96,21 @@ class Limiter(Protocol):
 
     @property
     def paused(self) -> Pause | None:
-        """The current pause; None if there is none."""
+        """The current pause; None if the account is not paused."""
         ...
 
     async def acquire(self, give_up_at: float | None = None) -> Permit:
         """Wait for permission to send one request. A cancelled wait uses no permit.
 
         Args:
-            give_up_at: Loop time at which to stop waiting. None waits without a limit, even through
-                pauses.
+            give_up_at: Loop time at which to stop waiting. If None, wait without a limit, even
+                during pauses.
 
         Raises:
-            RateLimitError: A 429 has paused the account until after `give_up_at`. This is raised
-                without waiting.
-            MaintenanceError: The same for a pause after a 455.
+            RateLimitError: A 429 has paused the account until after `give_up_at`. Raised without
+                waiting.
+            MaintenanceError: A 455 has paused the account until after `give_up_at`. Raised without
+                waiting.
             NotSentError: No permit was available before `give_up_at`.
         """
         ...
@@ -117,12 +119,13 @@ class Limiter(Protocol):
         """Pause the account and reduce the rate after a 429.
 
         Args:
-            retry_after: Seconds to wait, as the server asked for; None if it did not say.
+            retry_after: Seconds that the server asks to wait; None if the server does not give a
+                time.
         """
         ...
 
     def pause(self, seconds: float, code: int = 455) -> None:
-        """Grant no permits for `seconds` from now. A longer current pause stays in effect.
+        """Grant no permits for `seconds` from now. A pause that ends later stays in effect.
 
         Args:
             seconds: Length of the pause.

@@ -43,7 +43,13 @@ _STEMS = {"type": "string", "enum": ["vocal", "instrumental"], "default": "vocal
 
 
 class Model(NamedTuple):
-    """One model: its modality and operations as in the vendor's catalogue, and its input fields."""
+    """One model of the API.
+
+    Attributes:
+        modality: What the model makes: ``"audio"`` or ``"video"``.
+        operations: The operations of the model, as named in the vendor's catalogue.
+        fields: The JSON Schema of each input field, by the name of the field.
+    """
 
     modality: str
     operations: tuple[str, ...]
@@ -70,7 +76,7 @@ MODELS = {
 
 
 def list_models(modality: str | None, operation: str | None) -> list[dict[str, Any]]:
-    """Return the list of models. An empty filter matches every model."""
+    """Return the models that match both filters. An empty filter matches every model."""
     return [
         {"model": kind, "modality": model.modality, "operations": list(model.operations)}
         for kind, model in MODELS.items()
@@ -80,7 +86,7 @@ def list_models(modality: str | None, operation: str | None) -> list[dict[str, A
 
 
 def describe_model(kind: str) -> dict[str, Any]:
-    """Return the description of a model, with the JSON Schema of its input."""
+    """Return the name of a model, the JSON Schema of its input, and its required fields."""
     required = [*(("mode", "model") if kind in MUSIC else ()), *REQUIRED.get(kind, ())]
     schema = {"type": "object", "properties": MODELS[kind].fields, "required": required}
     return {"model": kind, "input_schema": schema, "required_input_fields": required}

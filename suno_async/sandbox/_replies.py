@@ -1,4 +1,4 @@
-"""HTTP replies of the API, in the envelope of the contract."""
+"""The HTTP replies of the sandbox: results and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def success_reply(data: object) -> web.Response:
-    """Return the reply to a request that succeeded."""
+    """Return the reply to a request that succeeded, with this `data`."""
     return web.Response(
         body=msgspec.json.encode({"code": 200, "message": "success", "data": data}),
         content_type="application/json",
@@ -23,8 +23,8 @@ def error_reply(refusal: Refusal, errors_as: str) -> web.Response:
     """Return the reply to a request that was refused.
 
     Args:
-        refusal: The error.
-        errors_as: As in `Sandbox`.
+        refusal: The error to send.
+        errors_as: How to send the error, as documented for the argument `errors_as` of `Sandbox`.
     """
     code = refusal.code
     headers = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}

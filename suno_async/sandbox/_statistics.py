@@ -1,4 +1,4 @@
-"""The counts of a sandbox. Pure."""
+"""The statistics of a sandbox. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import msgspec
 
 
 class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sandbox counted.
+    """Counts of requests, tasks and callbacks in a sandbox.
 
     Attributes:
         requests: Number of API requests, with any key or without a key.
         created: Number of tasks created over HTTP.
         rate_limited: Number of requests refused with 429 because of the rate limit.
-        worst_window: The most requests of one key in any sliding second. Refused requests count.
+        worst_window: Highest number of requests with one key in any period of one second, including
+            refused requests.
         key_leaks: Number of requests that sent a key to a path that needs none (media and uploads).
         callbacks: Number of callbacks acknowledged with HTTP 200.
         faults: Number of injected faults, by the value of `Fault`.

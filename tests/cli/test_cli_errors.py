@@ -1,4 +1,4 @@
-"""Errors of the command line: one line each on stderr, with the file, input or task."""
+"""Errors of the command line: each is one line on stderr that names the file, input or task."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 def errors_in(stderr: str) -> list[dict[str, Any]]:
-    """Return the JSON objects on stderr."""
+    """Return the JSON objects on stderr, one for each line."""
     return [json.loads(line) for line in stderr.splitlines()]
 
 
 def test_text_lines() -> None:
-    """A text line names the file, input or task once, and contains no control characters."""
+    """An error line as text names its file, input or task once, and has no control characters."""
     about = error_line("no such song", as_json=False, file="in.csv", index=2)
     assert about == "error: in.csv: input 3: no such song"
     assert error_line("code 404", as_json=False, task_id="a") == "error: task a: code 404"
@@ -42,7 +42,7 @@ def test_text_lines() -> None:
 
 
 def test_json_lines() -> None:
-    """A JSON line contains the message and only the keys that apply."""
+    """An error line as JSON contains the message and the given details, but no empty details."""
     line = error_line("no such song", as_json=True, file=None, index=0, task_id="")
     assert json.loads(line) == {"error": "no such song", "index": 0}
 
@@ -50,7 +50,10 @@ def test_json_lines() -> None:
 def test_the_task_of_an_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line contains the task id of the error, or the given id if the error has none."""
+    """An error line contains the task id of the exception.
+
+    If the exception has no task id, the line contains the id that the caller gave.
+    """
     monkeypatch.setattr("sys.argv", ["suno-async", "wait", "--json"])
     print_suno_error(TaskFailedError("a", "no lyrics"))
     print_suno_error(TaskNotFoundError(404), task_id="b")
@@ -61,7 +64,7 @@ def test_the_task_of_an_error(
 async def test_no_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool
 ) -> None:
-    """A connection that cannot be made is one error that names the host."""
+    """If no connection can be made, the command prints one error, which names the host."""
     monkeypatch.setattr("suno_async.cli.clients.RETRY_FOR", 0.0)
     with socket.socket() as taken:
         # The port is bound, but nothing listens on it.
@@ -85,7 +88,10 @@ async def test_no_connection(
 
 @pytest.mark.parametrize("words", [("status",), ("poll", "x", "--no-such-option"), ("nonsense",)])
 async def test_usage_errors(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """A usage error has the same form as all other errors, as text and as JSON."""
+    """A usage error is one line that starts with ``error:``, like all other errors.
+
+    With --json, the line is a JSON object.
+    """
     code, out, errors = await run(None, *words, cwd=tmp_path)
     assert (code, out, len(errors.splitlines())) == (2, "", 1)
     assert errors.startswith("error: ")
@@ -104,7 +110,10 @@ async def test_no_command(tmp_path: Path) -> None:
 
 @BOTH
 async def test_wait(sandbox: Sandbox, tmp_path: Path, *, as_json: bool) -> None:
-    """`wait` reports a failed task on stderr with its id; --json also prints a row on stdout."""
+    """`wait` reports a failed task on stderr, with the task id.
+
+    With --json, `wait` also prints the outcome on stdout.
+    """
     (task_id,) = sandbox.add_tasks(1, created_ago=60, durations=[1.0])
     code, out, errors = await run(sandbox, "wait", task_id, *["--json"] * as_json, cwd=tmp_path)
     assert code == 1
@@ -117,7 +126,7 @@ async def test_wait(sandbox: Sandbox, tmp_path: Path, *, as_json: bool) -> None:
 
 
 async def test_wait_checks_ids(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`wait` reports an invalid id before any request."""
+    """`wait` reports an invalid id before it sends any request."""
     code, _, errors = await run(sandbox, "wait", UNKNOWN_ID, "x" * 200, cwd=tmp_path)
     assert (code, errors.startswith(f"error: task {'x' * 200}: ")) == (2, True)
     assert sandbox.statistics.requests == 0
@@ -126,7 +135,7 @@ async def test_wait_checks_ids(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_create_and_wait(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`create --wait` prints the id first, and reports the failure with this id."""
+    """`create --wait` prints the task id; if the task fails, the error contains the same id."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     code, out, errors = await run(sandbox, "create", "x", "--wait", "--json", cwd=tmp_path)
     (error,) = errors_in(errors)
@@ -134,7 +143,7 @@ async def test_create_and_wait(
 
 
 async def test_estimate(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`estimate` reports the number of the input that the server refuses."""
+    """If the server refuses an input, the error of `estimate` contains the number of the input."""
     lines = ['{"prompt": "x"}', f'{{"kind": "video", "task_id": "{UNKNOWN_ID}", "suno_id": "s"}}']
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     code, _, errors = await run(sandbox, "estimate", "in.jsonl", cwd=tmp_path)
@@ -146,20 +155,20 @@ async def test_estimate(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_models(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`models` reports the name of a model that does not exist."""
+    """If a model does not exist, the error of `models` contains the name of the model."""
     code, _, errors = await run(sandbox, "models", "suno/none", cwd=tmp_path)
     assert (code, errors.startswith("error: model suno/none: code 404: ")) == (5, True), errors
 
 
 async def test_persona(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`persona` reports the task of a song that does not exist."""
+    """If a song does not exist, the error of `persona` contains the task id of the song."""
     words = ("persona", UNKNOWN_ID, "s", "Ann", "--json")
     code, _, errors = await run(sandbox, *words, cwd=tmp_path)
     assert (code, [each["task_id"] for each in errors_in(errors)]) == (5, [UNKNOWN_ID])
 
 
 async def test_problems_of_a_file(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Each problem of an input file is one error with the name of the file."""
+    """Each problem in an input file is printed as one error, which names the file."""
     (tmp_path / "bad.jsonl").write_text('{"promt": "x"}\n{\n')
     code, _, errors = await run(sandbox, "create", "--batch", "bad.jsonl", "--json", cwd=tmp_path)
     problems = errors_in(errors)

@@ -1,4 +1,4 @@
-"""The journal of the command line: `--journal`, and the commands `runs …`."""
+"""Journals on the command line: the option `--journal`, and the commands `runs …`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
 
 
 def write_inputs(directory: Path, count: int) -> None:
-    """Write a file of inputs."""
+    """Write `count` inputs to the file ``in.jsonl``."""
     lines = [json.dumps({"prompt": f"song {n}", "instrumental": True}) for n in range(count)]
     (directory / "in.jsonl").write_text("\n".join(lines))
 
 
 def batch(*more: str, output: str = "o.jsonl") -> tuple[str, ...]:
-    """Return the arguments of a batch command with a journal."""
+    """Return the arguments of `create --batch` with a journal, followed by `more`."""
     return ("create", "--batch", "in.jsonl", "--output", output, *JOURNAL, "-q", *more)
 
 
@@ -48,7 +48,7 @@ async def account_of(directory: Path) -> str:
 
 
 async def make_unknown(directory: Path, account: str, index: int = 0) -> str:
-    """Add a submission of the run "r" whose outcome is unknown; return its id."""
+    """Add a submission to the run "r" whose outcome is unknown; return the id of the submission."""
     journal = SqliteJournal(directory / "j.db")
     await journal.open(account)
     try:
@@ -72,7 +72,7 @@ async def make_unknown(directory: Path, account: str, index: int = 0) -> str:
 
 
 async def test_list_show_and_export(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Without a key, the runs of a journal are listed, shown and exported."""
+    """`runs list`, `runs show` and `runs export` work without an API key."""
     write_inputs(tmp_path, 3)
     code, _, errors = await run(sandbox, *batch(), cwd=tmp_path)
     assert (code, errors) == (0, "")
@@ -106,7 +106,7 @@ async def test_list_show_and_export(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A wrong journal, run, submission or argument is an error that says what is wrong."""
+    """A wrong journal, run, submission or argument gives exit code 2 and a helpful message."""
     (tmp_path / "text").write_text('{"index": 0}\n' * 100)
     for words, message in (
         (("list",), "there is no journal outcomes.jsonl.journal: give --journal"),
@@ -132,7 +132,10 @@ async def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A run is continued only with `--resume`, and a results file only with its journal."""
+    """Continuing a run needs `--resume`.
+
+    Continuing a results file also needs the journal that contains its run.
+    """
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     code, _, errors = await run(sandbox, *batch("--run", "o.jsonl", output="p.jsonl"), cwd=tmp_path)
@@ -156,7 +159,10 @@ async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """An unknown create is sent again only if settled as not created, or with --resend-unknown."""
+    """Resuming a run does not send a create with an unknown outcome a second time.
+
+    The create is sent again only after `runs settle --not-created`, or with `--resend-unknown`.
+    """
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     account = await account_of(tmp_path)
@@ -208,7 +214,7 @@ async def test_resume(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_resume_reports_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`runs resume` prints creates whose outcome is unknown, and has exit code 6."""
+    """`runs resume` reports creates with an unknown outcome on stderr, and exits with code 6."""
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     await make_unknown(tmp_path, await account_of(tmp_path))
@@ -217,7 +223,10 @@ async def test_resume_reports_unknown_creates(sandbox: Sandbox, tmp_path: Path) 
 
 
 async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`runs rebind` assigns the runs of an old key to a new key, and no input is sent again."""
+    """`runs rebind` assigns the runs of an old key to a new key.
+
+    When a run is continued with the new key, no input is sent again.
+    """
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     old = await account_of(tmp_path)
@@ -239,7 +248,10 @@ async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 async def test_two_processes_on_one_run(tmp_path: Path) -> None:
-    """While one process uses a run, a second one is refused, even with another output file."""
+    """While one process uses a run, another process cannot use the run.
+
+    This applies even if the output file is different.
+    """
     write_inputs(tmp_path, 3)
     async with Sandbox(endless_share=1.0, rate_limit=GENEROUS) as endless:
         process = await start(endless, *batch("--run", "r"), cwd=tmp_path)
@@ -255,7 +267,11 @@ async def test_two_processes_on_one_run(tmp_path: Path) -> None:
 
 
 async def test_poll_wait_and_download(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll`, `wait` and `download` store results in the journal, and later read them from it."""
+    """`poll` stores results in the journal.
+
+    Later calls of `poll`, `wait` and `download` read the results from the journal, without an API
+    request.
+    """
     ids = sandbox.add_tasks(3, created_ago=1e6)
     (tmp_path / "ids.txt").write_text("\n".join(ids))
     words = ("poll", "ids.txt", "-q", *JOURNAL)

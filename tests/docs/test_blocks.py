@@ -20,7 +20,7 @@ def test_block(block: Block) -> None:
 
 
 def test_few_blocks_are_skipped() -> None:
-    """No more than `MOST_SKIPPED` blocks are skipped, each one with a reason."""
+    """At most `MOST_SKIPPED` blocks are skipped, and each skipped block gives a reason."""
     skips = [
         example.parsed
         for block in BLOCKS

@@ -1,4 +1,4 @@
-"""Tags in downloaded files, over real sockets: a problem with tags never loses the song."""
+"""Tags in downloads, over real sockets. If tags cannot be written, the song is still saved."""
 
 # These tests replace private members of the client.
 # pyright: reportPrivateUsage=false
@@ -35,13 +35,13 @@ MP3 = mp3("song", 1.0)
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retry at once."""
+    """Remove the pause before each retry."""
     monkeypatch.setattr(transfers, "PAUSE", 0.0)
 
 
 @pytest.fixture
 async def host() -> AsyncIterator[FileHost]:
-    """Serve a song and its cover."""
+    """Yield a file server with a song and its cover."""
     host = FileHost(MP3)
     host.bodies = {"/large.png": PNG}
     async with host.serving() as serving:
@@ -50,7 +50,7 @@ async def host() -> AsyncIterator[FileHost]:
 
 @pytest.fixture
 async def suno(host: FileHost) -> AsyncIterator[SunoClient]:
-    """Open a client that may reach the host."""
+    """Yield a client that may download from the file server."""
     async with SunoClient(KEY, base_url=host.url) as client:
         yield client
 
@@ -70,7 +70,7 @@ def song(host: FileHost, number: int = 0, cover: str = "/large.png") -> Track:
 
 
 def record(**fields: Any) -> TaskInfo:  # noqa: ANN401 (the fields of TaskInfo)
-    """Return the record of a finished task."""
+    """Return the record of a finished task with these fields."""
     return TaskInfo(task_id="t", status=TaskStatus.SUCCESS, **fields)
 
 
@@ -82,12 +82,12 @@ def read(path: Path) -> Any:  # noqa: ANN401 (mutagen has no complete type hints
 
 
 def problems(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the warnings."""
+    """Return the messages of all warnings in the log."""
     return [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
 
 
 def only(directory: Path) -> Path:
-    """Return the only file of a directory, part files included."""
+    """Return the only file in a directory. Fail if there are more files, including part files."""
     (path,) = directory.iterdir()
     return path
 
@@ -95,7 +95,10 @@ def only(directory: Path) -> Path:
 async def test_a_song(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A song gets tags from its record, and its cover; no request carries the key."""
+    """A downloaded song contains its title, lyrics, ids and cover as tags.
+
+    The requests for the song and for the cover do not contain the API key.
+    """
     path = await suno.download(song(host), tmp_path, tags=True)
     found = read(path)
     assert str(found["TIT2"]) == "雨の朝"
@@ -112,7 +115,7 @@ async def test_a_song(
 
 
 async def test_a_task(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """If the task record is given, its lyrics are written; cover files get no tags."""
+    """`download_all` writes the lyrics of the task record into each song. Covers get no tags."""
     info = record(
         tracks=(song(host), song(host, 1)), param=TaskParam(input={"lyrics": "from the job"})
     )
@@ -127,7 +130,10 @@ async def test_a_task(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 async def test_other_files(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stem without a title gets only the task id as a tag; a plain URL is saved without tags."""
+    """A stem without a title gets only the task id as a tag.
+
+    A file that is downloaded from a plain URL gets no tags.
+    """
     stems = record(media_info={"vocals": f"{host.url}/vocals.mp3"})
     stem, plain = await suno.download_all([stems, f"{host.url}/x.mp3"], tmp_path, tags=True)
     assert list(read(stem)) == ["TXXX:SUNO_TASK_ID"]
@@ -144,7 +150,7 @@ async def test_without_tags(host: FileHost, suno: SunoClient, tmp_path: Path) ->
 async def test_never_half_tagged(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While tags are written, no file has the final name yet."""
+    """A file gets its final name only after all tags are written."""
     write, seen = tags.write_tags, list[list[str]]()
 
     def observed(path: Path, given: tags.Tags) -> None:
@@ -161,7 +167,7 @@ async def test_never_half_tagged(
 async def test_a_format_without_tags(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A song that cannot be tagged is saved unchanged, with a warning."""
+    """A song in a format that cannot be tagged is saved unchanged, and a warning is logged."""
     host.body = b"OggS" + bytes(1000)
     path = await suno.download(song(host), tmp_path, tags=True)
     assert path.read_bytes() == host.body
@@ -173,7 +179,7 @@ async def test_a_format_without_tags(
 async def test_a_damaged_song(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A song with tags that mutagen cannot read is saved unchanged, with a warning."""
+    """A song with tags that mutagen cannot read is saved unchanged, and a warning is logged."""
     host.body = b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f" + bytes(1000)
     path = await suno.download(song(host), tmp_path, tags=True)
     assert path.read_bytes() == host.body
@@ -184,7 +190,10 @@ async def test_a_damaged_song(
 async def test_without_mutagen(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without mutagen, no request is sent, and the error says what to install."""
+    """If mutagen is not installed, a download with tags raises an error and sends no request.
+
+    The error says what to install. Downloads without tags still work.
+    """
     monkeypatch.setitem(sys.modules, "mutagen", None)
     with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[tags\]"'):
         await suno.download(song(host), tmp_path, tags=True)
@@ -215,7 +224,7 @@ async def test_covers_that_fail(  # noqa: PLR0913, PLR0917 (fixtures and paramet
     problem: str,
     requests: int,
 ) -> None:
-    """A song whose cover cannot be used is saved with the other tags, and with a warning."""
+    """If a cover cannot be used, the song gets all other tags, and a warning is logged."""
     track = song(host)
     if isinstance(cover, bytes):
         host.bodies["/large.png"] = cover
@@ -241,7 +250,10 @@ async def test_compressed_covers(
     caplog: pytest.LogCaptureFixture,
     damage: str,
 ) -> None:
-    """A compressed cover is decompressed up to a size limit; a damaged cover is left out."""
+    """A compressed cover is decompressed and written into the song.
+
+    If the cover is damaged or too large, the song is saved without a cover.
+    """
     body = bytearray(gzip.compress(PNG if damage != "bomb" else PNG + bytes(10**8)))
     if damage == "cut":
         del body[-9:]
@@ -258,7 +270,7 @@ async def test_compressed_covers(
 async def test_unsupported_compression(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A cover whose compression is unknown is left out."""
+    """A cover with an unknown compression is not used, and a warning is logged."""
     host.headers["Content-Encoding"] = "br"
     connections = suno._runtime().connections
     await tagging.Tagger(connections, tmp_path / "x.mp3", song(host), None).fetch_cover(None)
@@ -269,7 +281,10 @@ async def test_unsupported_compression(
 async def test_expired_covers(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the URL of a song has expired, its cover also comes from the new record."""
+    """If the URL of a song has expired, the client reads the task record again.
+
+    The new record gives the URLs of the song and of its cover.
+    """
     new = song(host, cover="/new.png")
     host.bodies["/new.png"] = PNG
 
@@ -291,7 +306,7 @@ async def test_expired_covers(
 
 
 async def test_existing_files_stay(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """An existing file gets no tags, unless it is replaced."""
+    """An existing file gets tags only if it is replaced (`overwrite=True`)."""
     path = await suno.download(song(host), tmp_path)
     assert await suno.download(song(host), tmp_path, tags=True) == path
     assert path.read_bytes() == MP3
@@ -300,7 +315,7 @@ async def test_existing_files_stay(host: FileHost, suno: SunoClient, tmp_path: P
 
 
 async def test_resumed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A song that arrives in several attempts is tagged once it is complete."""
+    """A song that is downloaded in several attempts gets its tags after the last attempt."""
     host.cuts = [1000, 500]
     path = await suno.download(song(host), tmp_path, tags=True)
     assert str(read(path)["TIT2"]) == "雨の朝"

@@ -1,6 +1,6 @@
-"""The sandbox: refusals that a test orders, credits, estimates and the checks of inputs.
+"""Tests of the sandbox: refused requests, credits, estimates and input checks.
 
-An *order* is a call of `Sandbox.refuse`. The sandbox then refuses the next requests.
+A call of `Sandbox.refuse` adds an *order*, which makes the sandbox refuse the next requests.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class Caller:
         self.headers: dict[str, str] = {}
 
     async def code(self, path: str = "account/balance", body: object = None) -> int:
-        """Send a request, return the HTTP status, and keep the headers in `headers`."""
+        """Send a request and return the HTTP status. Store the headers of the reply."""
         return (await self._exchange(path, body))[0]
 
     async def data(self, path: str, body: object = None) -> Any:  # noqa: ANN401 (JSON)
-        """Send a request, and return the data of the answer."""
+        """Send a request and return the field ``data`` of the JSON reply."""
         return (await self._exchange(path, body))[1]["data"]
 
     async def _exchange(self, path: str, body: object) -> tuple[int, Any]:
@@ -65,13 +65,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def caller(sandbox: Sandbox) -> AsyncIterator[Caller]:
-    """Yield a sender of plain requests to the sandbox."""
+    """Yield a `Caller` that sends requests to the sandbox."""
     async with aiohttp.ClientSession() as http:
         yield Caller(sandbox, http)
 
 
 async def test_refuse(sandbox: Sandbox, caller: Caller) -> None:
-    """An order refuses the given number of requests; then the sandbox answers as before."""
+    """An order refuses the given number of requests; then the sandbox answers normally again."""
     order = sandbox.refuse(401)
     assert [await caller.code() for _ in range(2)] == [401, 200]
     assert order.refused == 1
@@ -83,7 +83,10 @@ async def test_refuse(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
-    """An order for one path does not affect other paths, and matches only whole segments."""
+    """An order for one path does not affect other paths.
+
+    The order applies only if whole segments of the path match.
+    """
     (task_id,) = sandbox.add_tasks(1)
     task = f"job/TaskInfo?task_id={task_id}"
     sandbox.refuse(404, path="TaskInfo", count=None)
@@ -96,7 +99,7 @@ async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
-    """An order with a number of seconds refuses all requests in this time, and none later."""
+    """An order with `seconds` refuses all requests during this time, and no later request."""
     sandbox.refuse(500, count=None, seconds=0.0)
     assert await caller.code() == 200
     sandbox.refuse(500, count=None, seconds=1e9)
@@ -112,7 +115,10 @@ async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) 
 
 
 async def test_refusals_count_against_the_rate() -> None:
-    """A refused request counts against the rate limit; a 429 does not use up an order."""
+    """A request that an order refuses counts towards the rate limit.
+
+    A 429 does not count as one of the refusals of the order.
+    """
     async with Sandbox(rate_limit=1) as sandbox, aiohttp.ClientSession() as http:
         caller = Caller(sandbox, http)
         order = sandbox.refuse(404, count=2)
@@ -120,7 +126,7 @@ async def test_refusals_count_against_the_rate() -> None:
 
 
 async def test_top_up(sandbox: Sandbox, caller: Caller) -> None:
-    """Credits can be read and set, and a create needs enough of them."""
+    """The credits can be read and set. A create without enough credits returns 402."""
     sandbox.credits = 11
     assert await caller.code("job/CreateTask", SONG) == 402
     sandbox.credits += 1
@@ -129,7 +135,7 @@ async def test_top_up(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_credits_add_up(sandbox: Sandbox, caller: Caller) -> None:
-    """The account pays exactly the credits in the records of its tasks; failed ones are free."""
+    """The account pays exactly the credits in its task records; a failed task costs nothing."""
     before = sandbox.credits
     costs: dict[str, set[float]] = {"success": set(), "failed": set()}
     total = 0.0
@@ -147,7 +153,7 @@ async def test_credits_add_up(sandbox: Sandbox, caller: Caller) -> None:
 
 
 def test_reserved_credits() -> None:
-    """A price is charged at once; a refund is added at the time given for it, not earlier."""
+    """A charge takes effect at once. A refund takes effect at the given time, not earlier."""
     accounts = Accounts({"key": 20.0})
     accounts.charge("key", 100.0, 12.0)
     accounts.refund("key", 110.0, 12.0)
@@ -155,7 +161,10 @@ def test_reserved_credits() -> None:
 
 
 async def test_disabled_key(sandbox: Sandbox, caller: Caller) -> None:
-    """A disabled key raises `AuthenticationError`, and works again once it is enabled."""
+    """A request with a disabled key raises `AuthenticationError`.
+
+    After the key is enabled again, requests succeed.
+    """
     async with SunoClient(sandbox.key, base_url=sandbox.url) as suno:
         sandbox.disable_key()
         with pytest.raises(AuthenticationError, match="API key disabled"):
@@ -165,13 +174,13 @@ async def test_disabled_key(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_unknown_key() -> None:
-    """Disabling an unknown key is an error."""
+    """`disable_key` raises `KeyError` if the sandbox does not know the key."""
     with pytest.raises(KeyError):
         Sandbox().disable_key("ak_other")
 
 
 async def test_estimates(sandbox: Sandbox, caller: Caller) -> None:
-    """Each estimate endpoint has its own form of reply, and costs no credits."""
+    """The two estimate endpoints reply in different forms. An estimate costs no credits."""
     before = sandbox.credits
     assert await caller.data("job/estimate-credits", SONG) == {"credits": 12, "estimated": False}
     other = await caller.data("job/EstimateTask", SONG)
@@ -183,7 +192,7 @@ async def test_estimates(sandbox: Sandbox, caller: Caller) -> None:
 
 @pytest.mark.parametrize("served", ["estimate-credits", "EstimateTask"])
 async def test_one_estimate(served: str) -> None:
-    """A disabled estimate endpoint answers 404, and the other one works."""
+    """If only one of the two estimate endpoints exists, the missing endpoint returns 404."""
     async with Sandbox(estimate_paths=(served,)) as sandbox, aiohttp.ClientSession() as http:
         codes = {
             path: await Caller(sandbox, http).code(f"job/{path}", SONG)
@@ -206,7 +215,7 @@ async def test_one_estimate(served: str) -> None:
     ],
 )
 def test_invalid_ids(ids: dict[str, Any]) -> None:
-    """The client and the sandbox both refuse an invalid id, even where it is optional."""
+    """Both the client and the sandbox reject an invalid id, even in an optional field."""
     cover = CoverMusic(audio_url=URL, prompt="a tango", **ids)
     assert {each.partition(":")[0] for each in cover.problems()} & ids.keys()
     body = {"model": cover.KIND, "input": cover.payload()}
@@ -215,7 +224,7 @@ def test_invalid_ids(ids: dict[str, Any]) -> None:
 
 
 def test_optional_ids() -> None:
-    """A cover of a file needs no ids, but may have one valid id."""
+    """A cover version of an audio URL needs no ids, but may have a task id or a song id."""
     allowed: list[dict[str, Any]] = [{}, {"task_id": "x" * 128}, {"suno_id": "x"}]
     for ids in allowed:
         cover = CoverMusic(audio_url=URL, prompt="a tango", **ids)
@@ -226,7 +235,7 @@ def test_optional_ids() -> None:
 
 @pytest.mark.parametrize(("status", "delivered"), [(200, 1), (204, 0), (500, 0)])
 async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
-    """A callback counts as acknowledged only after an HTTP 200."""
+    """A callback counts as acknowledged only if the receiver answers with HTTP 200."""
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def listen(request: web.Request) -> web.Response:
@@ -251,7 +260,7 @@ async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
 
 
 async def test_record_while_it_runs() -> None:
-    """A job is charged when it is created, and its record shows the price."""
+    """A job is charged when it is created. Its record shows the price while the job is pending."""
     async with (
         Sandbox(median=1e6, failure_share=0.0, credits=20) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,

@@ -1,1 +1,1 @@
-"""Tests without sockets: pure code, and waiting in virtual time."""
+"""Tests without sockets: pure code, and asynchronous code that waits in virtual time."""

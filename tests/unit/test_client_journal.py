@@ -48,11 +48,14 @@ JOB = GenerateMusic(prompt="slow piano", instrumental=True)
 
 
 class Finishing(Server):
-    """Ends each task at its first poll. Tasks whose prompt contains "fail" fail.
+    """A server that ends each task at its first poll.
+
+    A task fails if its prompt contains "fail". All other tasks succeed.
 
     Attributes:
-        lose: Prompts whose create is accepted, but whose reply is lost.
-        refuse: The error code for all further creates; 0 for none.
+        lose: Prompts. A create with one of these prompts creates a task, but the reply is lost.
+        refuse: The error code in the reply to every create; 0 means that creates succeed.
+        polls: The task id of each poll.
     """
 
     def __init__(self) -> None:
@@ -63,7 +66,7 @@ class Finishing(Server):
         self.polls: list[str] = []
 
     def finishing(self, request: Request) -> Reply:
-        """Answer a request."""
+        """Return the reply to a request. The reply to a poll is the final record of the task."""
         if request.path.endswith("TaskInfo"):
             task_id = dict(request.params)["task_id"]
             self.polls.append(task_id)
@@ -97,7 +100,7 @@ class Finishing(Server):
 
 
 def jobs(count: int) -> list[GenerateMusic]:
-    """Return inputs with different prompts."""
+    """Return `count` inputs with different prompts."""
     return [GenerateMusic(prompt=f"song {number}") for number in range(count)]
 
 
@@ -154,7 +157,10 @@ def test_a_result_is_stored_before_a_stream_yields_it() -> None:
 
 
 def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
-    """If the intent cannot be stored, nothing is sent and the create raises `JournalError`."""
+    """If the journal cannot store that a create is about to be sent, nothing is sent.
+
+    The create raises `JournalError`.
+    """
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -176,7 +182,7 @@ def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
 def test_a_journal_that_fails_after_the_reply_loses_no_id(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If the id cannot be stored, the caller still gets it, and it is logged."""
+    """If a task id cannot be stored, the id is logged, and the create still returns the task."""
 
     async def work() -> str:
         server, journal = Finishing(), MemoryJournal()
@@ -195,7 +201,10 @@ def test_a_journal_that_fails_after_the_reply_loses_no_id(
 
 
 def test_a_dedupe_key_pays_once_also_after_a_restart() -> None:
-    """The same dedupe key returns the earlier task, in the same client and in the next one."""
+    """A create with a used dedupe key returns the earlier task.
+
+    This also applies to the next client that uses the same journal.
+    """
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -217,7 +226,7 @@ def test_a_dedupe_key_pays_once_also_after_a_restart() -> None:
 
 
 def test_concurrent_creates_with_one_key_pay_once() -> None:
-    """Concurrent creates of two clients with the same key all return the same task."""
+    """Concurrent creates with the same key, in two clients, all return the same task."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -236,7 +245,7 @@ def test_concurrent_creates_with_one_key_pay_once() -> None:
 
 @pytest.mark.parametrize(("code", "error"), [(422, ValidationError), (455, MaintenanceError)])
 def test_a_refused_key_creates_again(code: int, error: type[SunoError]) -> None:
-    """After a create that was refused or not sent, the same key creates the task."""
+    """If a create was refused or not sent, the next create with the same key creates the task."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -253,7 +262,10 @@ def test_a_refused_key_creates_again(code: int, error: type[SunoError]) -> None:
 
 
 def test_an_unknown_key_is_not_sent_again_until_it_is_settled() -> None:
-    """After a lost reply, creates with the key raise until `settle` records what happened."""
+    """After a lost reply, the next create with the same key raises an error.
+
+    After `settle` has stored the outcome, the create returns the existing task, or creates a task.
+    """
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -279,7 +291,7 @@ def test_an_unknown_key_is_not_sent_again_until_it_is_settled() -> None:
 
 
 def test_a_key_belongs_to_one_input() -> None:
-    """The same key with another input is an error, and nothing is sent."""
+    """A create with a used key and another input raises `InputChangedError` and sends nothing."""
 
     async def work() -> None:
         server = Finishing()
@@ -294,7 +306,10 @@ def test_a_key_belongs_to_one_input() -> None:
 
 @pytest.mark.parametrize("stop_after", [0, 1, 7, 13, 30])
 def test_a_run_continues_where_it_was_stopped(stop_after: int) -> None:
-    """A run that is stopped and started again yields every input and pays for each only once."""
+    """A run that is stopped and started again creates one task for each input.
+
+    The second stream yields the outcomes of all inputs.
+    """
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -324,7 +339,10 @@ def test_a_run_continues_where_it_was_stopped(stop_after: int) -> None:
 
 
 def test_a_killed_run_marks_what_was_in_flight_as_unknown() -> None:
-    """After a kill, the next process pays nothing twice, and lists lost replies as unknown."""
+    """If a process is killed during a run, the next process creates no task twice.
+
+    If the reply to a create was lost, the next process reports this create as unknown.
+    """
 
     async def work(seed: int) -> None:
         draw = random.Random(seed)
@@ -357,7 +375,7 @@ def test_a_killed_run_marks_what_was_in_flight_as_unknown() -> None:
 
 
 def test_keys_follow_inputs_whose_order_changes() -> None:
-    """With a key function, a source in another order continues the same run."""
+    """With a key function, a run can continue with its inputs in another order."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -376,7 +394,10 @@ def test_keys_follow_inputs_whose_order_changes() -> None:
 
 
 def test_a_changed_input_ends_a_run_before_anything_is_paid() -> None:
-    """If an input differs from the stored one, the run ends with an error that names the input."""
+    """If an input differs from the stored input, the run ends and creates nothing.
+
+    The error names the input.
+    """
 
     async def work() -> None:
         server = Finishing()
@@ -391,7 +412,7 @@ def test_a_changed_input_ends_a_run_before_anything_is_paid() -> None:
 
 
 def test_one_stream_at_a_time_works_on_a_run() -> None:
-    """A second stream of a run raises `RunInUseError` until the first stream has ended."""
+    """While a stream uses a run, every other stream of this run raises `RunInUseError`."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -413,7 +434,7 @@ def test_one_stream_at_a_time_works_on_a_run() -> None:
 
 
 def test_resume_waits_for_all_that_is_open() -> None:
-    """`resume` yields the outcome and the input of each open task, but of no ended task."""
+    """`resume` yields the outcome and the input of each unfinished task, and of no other task."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -452,7 +473,10 @@ def test_handles_of_all_that_is_open() -> None:
 
 
 def test_two_clients_share_the_rate_of_the_account() -> None:
-    """Each of two live clients sends at half of the rate, the second one from its first request."""
+    """While two clients of an account are open, each sends at half of the allowed rate.
+
+    Together, they never exceed the limit of 15 requests in one second.
+    """
 
     async def work() -> None:
         store = Store()
@@ -474,7 +498,10 @@ def test_two_clients_share_the_rate_of_the_account() -> None:
 
 
 def test_learnt_durations_survive_a_restart() -> None:
-    """The next process starts with the durations that were learnt, but ignores damaged ones."""
+    """A new client loads the task durations that an earlier client stored in the journal.
+
+    If the stored data is damaged, the new client ignores it.
+    """
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -490,7 +517,10 @@ def test_learnt_durations_survive_a_restart() -> None:
 
 
 def test_a_journal_must_be_opened() -> None:
-    """Using a client with a journal without `async with` is an error that says what to do."""
+    """A client with a journal must be used with `async with`.
+
+    Otherwise, a request raises `ConfigurationError`, and the error says what to do.
+    """
 
     async def work() -> None:
         suno = Finishing().client(journal=MemoryJournal())
@@ -502,22 +532,22 @@ def test_a_journal_must_be_opened() -> None:
 
 
 async def by_dedupe_key(suno: SunoClient) -> object:
-    """Create with a key."""
+    """Create a task with a dedupe key."""
     return await suno.create(JOB, dedupe_key="a")
 
 
 async def by_settle(suno: SunoClient) -> None:
-    """Settle a submission."""
+    """Settle a submission, which needs a journal."""
     await suno.settle("a", None)
 
 
 async def by_run(suno: SunoClient) -> object:
-    """Start a named run."""
+    """Start a run with a name, and return its first outcome."""
     return await anext(suno.pipeline([JOB], run="a"))
 
 
 async def by_resume(suno: SunoClient) -> object:
-    """Resume the open tasks."""
+    """Resume the unfinished tasks, and return the first outcome."""
     return await anext(suno.resume())
 
 
@@ -534,7 +564,10 @@ def test_what_needs_a_journal_says_so(use: Callable[[SunoClient], Awaitable[obje
 
 
 def test_a_key_is_replaced_while_running() -> None:
-    """After `rotate_key` the journal belongs to the new key; a failed attempt changes nothing."""
+    """After `rotate_key`, the data in the journal belongs to the new key.
+
+    If `rotate_key` fails, nothing changes.
+    """
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -559,7 +592,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_slow_process_whose_submission_was_taken_over_sends_nothing() -> None:
-    """If another client has taken over a planned create, the first client does not send it."""
+    """If another client takes over a planned create, the first client does not send the request."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()

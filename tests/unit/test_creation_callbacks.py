@@ -1,4 +1,4 @@
-"""User functions that are called around a create: `on_creation` and `on_submission`."""
+"""User functions that the client calls: `on_submission` before a create, `on_creation` after it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def test_on_creation_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_on_creation_of_a_stream_is_awaited() -> None:
-    """A stream awaits `on_creation` before yielding the creation; its error ends the stream."""
+    """A stream awaits `on_creation` before it yields a creation.
+
+    If `on_creation` raises, the stream ends with this error.
+    """
     server = Server()
     saved: list[int] = []
 
@@ -75,7 +78,10 @@ def test_on_creation_of_a_stream_is_awaited() -> None:
 
 
 def test_on_submission() -> None:
-    """`on_submission` is called before each request, and again if the request is not accepted."""
+    """`on_submission` is called before each create request.
+
+    If the server does not accept the request, `on_submission` is called again.
+    """
     server = Server()
     refusals = [429, 455]
 
@@ -130,7 +136,10 @@ PERSONA = GeneratePersona(task_id="t", suno_id="s", name="Ann")
 
 
 def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
-    """A persona is reported to `on_creation`; if its caller was cancelled, it is also logged."""
+    """The client passes each new persona to `on_creation`.
+
+    If the call that created the persona was cancelled, the persona is also logged.
+    """
     server = Server(delay=1.0)
     reported: list[Creation | PersonaCreation] = []
     server.answer = lambda _: reply({"persona_id": f"voice-{len(server.requests)}"})
@@ -157,7 +166,10 @@ def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
     ("code", "kind"), [(422, ValidationError), (500, CreateOutcomeUnknownError)]
 )
 def test_a_persona_that_was_not_created(code: int, kind: type[SunoError]) -> None:
-    """A persona that was not created is reported with its error, unless no request was sent."""
+    """If a persona was not created, the client passes the error to `on_creation`.
+
+    If no request was sent, `on_creation` is not called.
+    """
     server = Server()
     reported: list[PersonaCreation] = []
     server.answer = lambda _: reply(None, code)

@@ -1,4 +1,4 @@
-"""Complete and damaged replies: the readers accept any bytes."""
+"""Tests of the readers (the functions that decode replies) with complete and damaged replies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _strict(_status: int, _headers: object, body: bytes) -> str:
 
 @pytest.mark.parametrize("case", sorted(SAMPLES))
 def test_whole_replies(case: str) -> None:
-    """Every reader accepts every sample."""
+    """For every undamaged sample, every reader returns a valid value or raises a `SunoError`."""
     check(Reply(case, SAMPLES[case], REFUSALS.get(case, 200)))
 
 
@@ -64,7 +64,7 @@ def test_whole_replies(case: str) -> None:
     ],
 )
 def test_records(case: str, status: TaskStatus) -> None:
-    """Each sample of a task gives its status, its id and the results of its kind."""
+    """From each sample of a task record, the reader returns the status, the id and the results."""
     info = read_task_info(200, {}, SAMPLES[case], TASK_ID)
     assert (info.status, info.task_id, info.raw) == (status, TASK_ID, SAMPLES[case])
     assert len(info.tracks) == (2 if case == "success" else 0)
@@ -74,7 +74,7 @@ def test_records(case: str, status: TaskStatus) -> None:
 
 
 def test_other_answers() -> None:
-    """Each sample of an endpoint other than TaskInfo is read into the documented value."""
+    """For a sample of each other endpoint, the reader returns the documented value."""
     assert read_created(200, {}, SAMPLES["created"]) == TASK_ID
     assert read_created(200, {}, SAMPLES["persona"]) == "7c1b9f0e-6a2d-4c53-8f4e-0d1c2b3a4f5e"
     assert read_balance(200, {}, SAMPLES["balance"]) == 987.5
@@ -103,7 +103,7 @@ def test_other_answers() -> None:
     ],
 )
 def test_refusals(case: str, kind: type[APIError]) -> None:
-    """Each sample of a refusal raises its error, with its own HTTP status and with HTTP 200."""
+    """Each sample of an error reply raises the right error, with its HTTP status or HTTP 200."""
     for status in {REFUSALS[case], 200}:
         with pytest.raises(kind) as caught:
             read_task_info(status, {}, SAMPLES[case], TASK_ID)
@@ -111,7 +111,7 @@ def test_refusals(case: str, kind: type[APIError]) -> None:
 
 
 def test_validation_errors() -> None:
-    """The error for a refused input has the server's message and the list of problems."""
+    """The error for a refused input contains the server's message and its list of problems."""
     with pytest.raises(ValidationError) as caught:
         read_created(422, {}, SAMPLES["invalid"])
     assert caught.value.message == "Missing Params or Type Error"

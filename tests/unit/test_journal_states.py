@@ -1,8 +1,9 @@
 """What an SQLite journal stores: submissions, tasks, runs and durations.
 
-`claim` stores a planned submission, or returns the earlier one with the same key. `advance` changes
-the state. `settle` records how a submission in the state ``unknown`` ended. A *run* is a named
-group of submissions. A *label* is the name of an account.
+A *submission* is the record of one create. `claim` stores a planned submission, or returns the
+earlier submission with the same key. `advance` changes the state of a submission. `settle` records
+how a submission in the state ``unknown`` ended. A *run* is a named group of submissions. A *label*
+is the name of an account.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ ALLOWED = {
 
 
 async def bring_to(journal: SqliteJournal, state: SubmissionState) -> None:
-    """Claim the submission "s" and bring it to a state; to a final state through ``sending``."""
+    """Claim the submission "s", and bring it to `state`.
+
+    Every state except ``planned`` is reached through the state ``sending``.
+    """
     await journal.claim(planned("s", key="k"))
     if state is not PLANNED:
         await journal.advance("s", SENDING)
@@ -51,7 +55,10 @@ async def bring_to(journal: SqliteJournal, state: SubmissionState) -> None:
 async def test_transitions(
     tmp_path: Path, start: SubmissionState, end: SubmissionState, *, owned: bool
 ) -> None:
-    """Only the changes in `ALLOWED` are accepted, and other clients may only record an end."""
+    """A submission can only change its state as listed in `ALLOWED`.
+
+    A client that does not own the submission can only record how the create ended.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as mine, opened(client(path, clock, 2)) as other:
         await bring_to(mine, start)
@@ -73,7 +80,7 @@ async def test_transitions(
 
 
 async def test_a_created_submission_keeps_its_task(tmp_path: Path) -> None:
-    """A submission that has a task cannot get another task."""
+    """If a submission has a task, the journal refuses another task for this submission."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, CREATED)
         with pytest.raises(JournalError, match=r"created with task t: it cannot become .* task u"):
@@ -83,7 +90,10 @@ async def test_a_created_submission_keeps_its_task(tmp_path: Path) -> None:
 
 
 async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
-    """The journal stores a task id that arrives after its submission was settled and replaced."""
+    """The journal stores a task id that arrives late.
+
+    Here, the submission of the task was already settled, and replaced by another submission.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await bring_to(slow, UNKNOWN)
@@ -122,7 +132,10 @@ async def test_a_changed_input(tmp_path: Path) -> None:
 
 
 async def test_claims_without_a_key(tmp_path: Path) -> None:
-    """Claims without a key store one submission each, but an id can be used only once."""
+    """Each claim without a key stores a new submission.
+
+    A claim with the id of an existing submission raises `JournalError`.
+    """
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         for name in ("one", "two"):
             assert (await journal.claim(planned(name))).id == name
@@ -132,7 +145,7 @@ async def test_claims_without_a_key(tmp_path: Path) -> None:
 
 
 async def test_records_round_trip(tmp_path: Path) -> None:
-    """A claimed submission is read back with every field, and with the account of the journal."""
+    """A claimed submission is read back with every field. Its account is that of the journal."""
     clock = Clock()
     record = SubmissionRecord(
         id="s",
@@ -173,7 +186,7 @@ async def test_records_round_trip(tmp_path: Path) -> None:
 
 
 async def test_settle(tmp_path: Path) -> None:
-    """An unknown submission can be settled only once, with or without a task."""
+    """Only a submission in the state ``unknown`` can be settled, with a task id or with None."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, UNKNOWN)
         settled = await journal.settle("s", "t")
@@ -189,7 +202,10 @@ async def test_settle(tmp_path: Path) -> None:
 
 
 async def test_results(tmp_path: Path) -> None:
-    """The first result of a task is kept; results of tasks created elsewhere are stored, too."""
+    """The journal keeps only the first result of a task.
+
+    It also stores the results of tasks that have no submission.
+    """
     clock = Clock()
     first = TaskRecord(task_id="t", status="success", raw=b"one")
     async with opened(client(tmp_path / "j.db", clock)) as journal:
@@ -217,7 +233,10 @@ async def test_results(tmp_path: Path) -> None:
 
 
 async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None:
-    """A create recorded after its task ended only adds the task's kind and creation time."""
+    """If a create is recorded after its task has ended, the result does not change.
+
+    Only the kind and the creation time of the task are added.
+    """
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
         await journal.keep_results([TaskRecord(task_id="t", status="success", raw=b"one")])
@@ -228,7 +247,10 @@ async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None
 
 
 async def test_entries(tmp_path: Path) -> None:
-    """Entries come in the order of planning, then tasks without a submission; filters apply."""
+    """`entries` yields submissions in the order of planning, then tasks without a submission.
+
+    Its arguments select entries by run, by state, and by whether the task has ended.
+    """
 
     def names(entries: list[object]) -> list[str]:
         found: list[str] = []
@@ -260,7 +282,10 @@ async def test_entries(tmp_path: Path) -> None:
 
 
 async def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading in pages yields each entry once, without the entries that are added meanwhile."""
+    """`entries` reads page by page, and yields each entry once.
+
+    It does not yield entries that are added while it reads.
+    """
     monkeypatch.setattr(_queries, "PAGE", 3)
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         for number in range(10):
@@ -279,7 +304,10 @@ async def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_runs(tmp_path: Path) -> None:
-    """`runs` returns the states, tasks, times and holder of each run, the newest run first."""
+    """`runs` returns the states, task counts and times of each run, the newest run first.
+
+    It also returns which process uses the run.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     start = clock.now
     async with opened(client(path, clock, 7)) as journal:
@@ -303,7 +331,7 @@ async def test_runs(tmp_path: Path) -> None:
 
 
 async def test_durations(tmp_path: Path) -> None:
-    """Saved durations survive a restart, and the value that was saved last is returned."""
+    """Saved durations survive a restart. The journal returns the value that was saved last."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         assert await journal.load_durations() is None
@@ -314,7 +342,10 @@ async def test_durations(tmp_path: Path) -> None:
 
 
 async def test_accounts_are_separate(tmp_path: Path) -> None:
-    """A journal shows only the rows of its account; opened without an account, it shows all."""
+    """A journal that was opened for an account returns only the rows of this account.
+
+    A journal that was opened without an account returns all rows.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock), "a") as one,
@@ -334,7 +365,10 @@ async def test_accounts_are_separate(tmp_path: Path) -> None:
 
 
 async def test_without_an_account(tmp_path: Path) -> None:
-    """A journal that was opened without an account is not an owner, but can store results."""
+    """A journal that was opened without an account can store results.
+
+    It cannot claim submissions, use runs or save durations.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2), None) as all_:
         await bring_to(journal, PLANNED)
@@ -375,7 +409,10 @@ async def test_rebind(tmp_path: Path) -> None:
 
 
 async def test_rebind_to_a_label_in_use(tmp_path: Path) -> None:
-    """`rebind` merges two labels, unless both have a possibly paid submission with the same key."""
+    """`rebind` merges the data of two labels.
+
+    If both labels have a possibly paid submission with the same key, it raises `JournalError`.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as old:
         await old.keep_results([TaskRecord(task_id="t", status="success", raw=b"old")])

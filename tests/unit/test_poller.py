@@ -1,4 +1,4 @@
-"""The poller with a bug injected into each call that it makes, in virtual time."""
+"""Tests of the poller in virtual time. A bug is injected into each function that it calls."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ LASTING = [each for each in CALLS if each[1] != "settled"]
 
 
 def name_of(call: tuple[object, str, PollPolicy]) -> str:
-    """Return the names of the class or module and of the function."""
+    """Return the name of a function with its class or module, such as ``FutureWaiter.read``."""
     return f"{getattr(call[0], '__name__', '')}.{call[1]}"
 
 
@@ -74,12 +74,12 @@ each_error = pytest.mark.parametrize("kind", [MemoryError, ZeroDivisionError, Ty
 
 
 class Bug:
-    """Makes a method raise an error.
+    """Replaces a function by a version that can raise an error.
 
     Attributes:
-        passes: Number of further calls that still work.
-        left: Number of calls that raise after these.
-        raised: Number of calls that have raised.
+        passes: Number of calls that still work before calls raise.
+        left: Number of calls that raise after that. All later calls work again.
+        raised: Number of calls that have raised so far.
     """
 
     def __init__(
@@ -104,7 +104,10 @@ class Bug:
 
 
 def script(task_id: str, now: float) -> str | int:
-    """Return a status or a code: of ten tasks eight succeed, one fails, and one never ends."""
+    """Return the scripted reply to a poll: a task status, or an error code.
+
+    Of every ten tasks, eight succeed, one fails, and one never ends.
+    """
     number = int(task_id)
     if number % 10 == 3 and now < 60.0:
         return 500
@@ -118,7 +121,7 @@ def script(task_id: str, now: float) -> str | int:
 
 
 async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
-    """Return the next `count` outcomes of a queue, without the records between them."""
+    """Return the next `count` outcomes in a queue. Skip the task records in the queue."""
     outcomes: list[Outcome] = []
     while len(outcomes) < count:
         if isinstance(item := await queue.get(), Outcome):
@@ -127,7 +130,10 @@ async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
 
 
 async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> list[Outcome]:
-    """Wait for 40 tasks, half of them twice; then check that new waits succeed without the bug."""
+    """Wait for 40 tasks while the bug is active, and return all outcomes.
+
+    Half of the tasks have two waiters. Afterwards, check that new waits succeed without the bug.
+    """
     transport = Scripted(script)
     poller = make_poller(transport, policy)
     bug.passes, bug.left = passes, times
@@ -151,7 +157,7 @@ async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> lis
 
 
 async def still_works(poller: Poller) -> None:
-    """Assert that new waits succeed."""
+    """Assert that new waits for three tasks succeed."""
     loop = asyncio.get_running_loop()
     await asyncio.sleep(max(0.0, 400.0 - loop.time()))
     async with asyncio.timeout(60.0):
@@ -182,7 +188,10 @@ def test_one_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """One exception affects at most one task; all waits end in time, and new waits succeed."""
+    """If one call raises an exception, at most one task ends with an `InternalError`.
+
+    All waits end in time, and new waits succeed.
+    """
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, passes, times=1))
@@ -213,7 +222,10 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If each call raises, all waits still end in time; new waits succeed after the bug is gone."""
+    """If every call of a function raises, all waits still end in time.
+
+    New waits succeed after the bug is gone.
+    """
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, 0, times=1_000_000))
@@ -226,7 +238,10 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
 
 @pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["adaptive", "backoff"])
 def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task whose poll is in flight when the schedule restarts is not polled a second time."""
+    """If a poll of a task is in flight when the schedule restarts, the poll continues.
+
+    Until the poll ends, the task is not polled a second time.
+    """
     place = BackoffSchedule if policy is BACKOFF else AdaptiveSchedule
     bug = Bug(monkeypatch, place, "promote", TypeError("injected"))
 
@@ -295,7 +310,7 @@ def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_closed_client_in_the_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A `SunoError` of the limiter ends every wait with its own copy of that error."""
+    """If the limiter raises a `SunoError`, every wait ends with a separate copy of that error."""
     error = ClientClosedError("closed")
     bug = Bug(monkeypatch, Limiter, "acquire", error)
     bug.left = 1

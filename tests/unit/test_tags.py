@@ -1,4 +1,4 @@
-"""Tags in downloaded files."""
+"""Tests of the tags that are written into downloaded files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ JPEG = b"\xff\xd8\xff\xe0" + bytes(20) + b"\xff\xd9"
 
 
 def box(name: bytes, *parts: bytes) -> bytes:
-    """Return a box of an MP4 file (ISO/IEC 14496-12, 4.2)."""
+    """Return a box, which is a named block of an MP4 file (ISO/IEC 14496-12, 4.2)."""
     data = b"".join(parts)
     return struct.pack(">I", 8 + len(data)) + name + data
 
@@ -77,25 +77,28 @@ def flac_file() -> bytes:
 
 
 def opened(kind: Any, path: Path) -> Any:  # noqa: ANN401 (mutagen has no complete type hints)
-    """Open a file with a class of mutagen."""
+    """Open a file with `kind`, which is a class of mutagen."""
     return kind(path)
 
 
 def write(
     path: Path, track: Track | None, info: TaskInfo | None = None, cover: bytes | None = None
 ) -> None:
-    """Write all tags of a song, or of another result, into a file."""
+    """Write all tags into a file.
+
+    If `track` is None, the file is not a song, and its tags come from the task record `info`.
+    """
     tags.write_tags(path, tags_of(track, info, cover))
 
 
 def ids_of(frames: Any) -> dict[str, str]:  # noqa: ANN401 (mutagen's tags)
-    """Return the ids in ID3 tags."""
+    """Return the song id, the task id and the model from ID3 tags."""
     return {name: str(frames[f"TXXX:{name}"]) for name in IDS}
 
 
 @pytest.mark.parametrize(("cover", "mime"), [(PNG, "image/png"), (JPEG, "image/jpeg")])
 def test_mp3(tmp_path: Path, cover: bytes, mime: str) -> None:
-    """An MP3 file gets ID3 tags in front of its unchanged audio."""
+    """An MP3 file gets ID3 tags in front of its audio. The audio does not change."""
     path = tmp_path / "song.mp3"
     path.write_bytes(MP3)
     write(path, TRACK, None, cover)
@@ -113,7 +116,7 @@ def test_mp3(tmp_path: Path, cover: bytes, mime: str) -> None:
 
 
 def test_m4a(tmp_path: Path) -> None:
-    """An MP4 file gets its tags as atoms, and the offsets still point at the audio."""
+    """An MP4 file gets its tags as atoms. The offsets in the file still point at the audio."""
     path = tmp_path / "song.m4a"
     path.write_bytes(m4a())
     write(path, TRACK, None, PNG)
@@ -157,7 +160,7 @@ def test_flac(tmp_path: Path) -> None:
 
 
 def record(**given: object) -> TaskInfo:
-    """Return the record of a task with this input."""
+    """Return the record of a task whose input has these fields."""
     return TaskInfo(
         task_id="task-2",
         status=TaskStatus.SUCCESS,
@@ -177,12 +180,15 @@ def record(**given: object) -> TaskInfo:
     ],
 )
 def test_lyrics(given: dict[str, object], lyrics: str) -> None:
-    """The lyrics are those of the input or of the song, but never the prompt of the job."""
+    """The lyrics tag contains the lyrics of the job's input, or else the lyrics of the song.
+
+    The tag never contains the prompt of the job.
+    """
     assert tags_of(TRACK, record(**given)).lyrics == lyrics
 
 
 def test_a_file_without_a_song(tmp_path: Path) -> None:
-    """The file of a stem gets the id of its task and the model, and no empty tags."""
+    """The file of a stem gets only two tags: the id of its task, and the model."""
     path = tmp_path / "vocals.mp3"
     path.write_bytes(MP3)
     write(path, None, record())
@@ -223,7 +229,7 @@ def test_tags_are_replaced(tmp_path: Path) -> None:
 def test_files_that_cannot_be_tagged(
     tmp_path: Path, content: bytes, cover: bytes | None, problem: str
 ) -> None:
-    """A damaged file, another kind of file, and another kind of cover raise `DownloadError`."""
+    """A damaged file, or a file or cover in an unknown format, raises `DownloadError`."""
     path = tmp_path / "song.mp3"
     path.write_bytes(content)
     with pytest.raises(DownloadError, match=problem):
@@ -237,14 +243,14 @@ def test_a_file_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_without_mutagen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without mutagen, the error says what to install."""
+    """If mutagen is not installed, `require_mutagen` raises an error that says what to install."""
     monkeypatch.setitem(sys.modules, "mutagen", None)
     with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[tags\]"'):
         require_mutagen()
 
 
 def test_extras_are_not_imported() -> None:
-    """Importing the package imports none of the extras."""
+    """Importing the package imports no optional dependency."""
     code = (
         "import sys, suno_async, suno_async.files.tags\n"
         "sys.exit(bool({'mutagen', 'pyarrow', 'psycopg'} & sys.modules.keys()))"
@@ -254,7 +260,7 @@ def test_extras_are_not_imported() -> None:
 
 @pytest.mark.parametrize("content", [MP3[:2000], m4a(), wav(), flac_file()])
 def test_damaged_files(tmp_path: Path, content: bytes) -> None:
-    """A damaged file is tagged or raises `DownloadError`, and no other error."""
+    """A damaged file is tagged or raises `DownloadError`. No other error is raised."""
     draw = random.Random(40)
     path = tmp_path / "song"
     for _ in range(150):
