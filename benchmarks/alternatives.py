@@ -1,33 +1,36 @@
-"""Compare common ways to wait for many tasks with `SunoClient.as_completed`.
+"""Compare `SunoClient.as_completed` with two common ways to wait for many tasks.
 
     python -m benchmarks.alternatives --time-scale 1     real time: about half an hour
     python -m benchmarks.alternatives                    six times as fast: a few minutes
     python -m benchmarks.alternatives --quick            40 tasks, thirty times as fast
 
-Three contenders wait for the same tasks, one contender after the other, each on a fresh sandbox:
+Three contenders wait for tasks with the same durations. They run one after another, and each has a
+sandbox of its own, that is, a local server that simulates the API:
 
-- A loop per task. It sleeps 5 s, sends a request, and raises the error if the request is refused.
-- The same loop behind `AsyncLimiter(15, 1)`, shared by all loops.
+- A loop per task. It sleeps 5 s, sends a request, and starts again until the task has ended. If a
+  request is refused, the loop ends with the error.
+- The same loops, which share one `AsyncLimiter(15, 1)`.
 - `SunoClient.as_completed`.
 
 All tasks are created at the start, and all loops start at that moment, so the loops send their
-requests at the same times. Even if they were spread evenly, 150 loops would send 30 requests a
-second.
+requests at the same times. Even if the requests were spread evenly, 150 loops would send 30
+requests a second.
 Durations are log-normal (median 90 s, sigma 0.5) and depend on the seed alone; every task succeeds.
-The sandbox judges each request when it arrives: it allows 15 in any sliding second, and answers
-every further one with 429. Requests take up to `--jitter` seconds to arrive, and replies take 50 to
-250 ms. A delay runs from the end of a task, by the sandbox's clock, to the moment when the waiting
-code knows the result.
+The sandbox counts each request when it arrives. It allows 15 requests in any period of one second,
+and answers every further request with 429. Requests take up to `--jitter` seconds to arrive, and
+replies take 50 to 250 ms. A delay runs from the end of a task, by the sandbox's clock, to the
+moment when the waiting code knows the result.
 
-`--time-scale` divides the durations, the 5 s and the client's intervals, but not the request rate,
-which stays at 15 per second. So the load grows with the scale, and figures of different scales must
-not be compared. At 1 everything runs in real time.
+`--time-scale` divides the durations, the sleep of 5 s and the client's polling intervals. It does
+not change the limit of 15 requests per second. So the load grows with the scale, and figures of
+different scales must not be compared. With `--time-scale 1` everything runs in real time.
 
 What this does not show: a loop that catches the 429 and waits, a server that refuses less strictly,
-or creates that share the budget. The sandbox runs in the same event loop as the contender, so its
-CPU time is part of the delays. A delay exists only for a wait that got a result. After most loops
-have failed, the few others have the whole budget and check every 5 s. So their delays are shorter
-than those of `SunoClient`, which waits 15 s between two checks of a task, as the vendor advises.
+or creates that share the request budget. The sandbox runs in the same event loop as the contender,
+so the sandbox's CPU time is part of the delays. A delay exists only for a wait that got a result.
+After most loops have failed, the remaining loops have the whole request budget and check every 5 s.
+So their delays are shorter than those of `SunoClient`, which waits 15 s between two checks of a
+task, as the vendor advises.
 """
 
 from __future__ import annotations
@@ -93,9 +96,9 @@ class Ends:
     """How the waits of one contender ended: with a result, with a 429, or with another error.
 
     Attributes:
-        delays: Seconds from each task's end until the contender knew it.
-        refused: Waits that ended with the error of a 429.
-        broken: Waits that ended with any other error.
+        delays: Seconds from the end of each task until the contender knew its result.
+        refused: Number of waits that ended with a 429.
+        broken: Number of waits that ended with any other error.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -105,7 +108,7 @@ class Ends:
         self.broken = 0
 
     def known(self, task_id: str) -> None:
-        """Record the delay of a task when the contender learns that the task has ended."""
+        """Record the delay of a task: the time from its end until now."""
         self.delays.append(time.time() - self._sandbox.tasks[task_id].ends_at)
 
     def failed(self, error: BaseException) -> None:
@@ -135,12 +138,12 @@ class Result(NamedTuple):
 
 
 async def loop_per_task(sandbox: Sandbox, ids: Sequence[str], scale: float, ends: Ends) -> None:
-    """Wait with one loop per task."""
+    """Wait for the tasks with one polling loop per task."""
     await _loops(sandbox, ids, scale, ends, None)
 
 
 async def loop_with_limiter(sandbox: Sandbox, ids: Sequence[str], scale: float, ends: Ends) -> None:
-    """Wait with one loop per task, all behind one `AsyncLimiter(15, 1)`."""
+    """Wait for the tasks with one polling loop per task. All share one `AsyncLimiter(15, 1)`."""
     await _loops(sandbox, ids, scale, ends, AsyncLimiter(15, 1))
 
 
@@ -177,7 +180,7 @@ async def _loops(
 
 
 async def ours(sandbox: Sandbox, ids: Sequence[str], scale: float, ends: Ends) -> None:
-    """Wait with `SunoClient.as_completed`."""
+    """Wait for the tasks with `SunoClient.as_completed`."""
     policy = PollPolicy().scaled(scale)
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno:
         handles = [suno.task(each, created_at=sandbox.tasks[each].created_at) for each in ids]
@@ -196,13 +199,13 @@ CONTENDERS: dict[str, Callable[[Sandbox, Sequence[str], float, Ends], Awaitable[
 
 
 def draw(tasks: int, seed: int) -> list[float]:
-    """Draw the duration of each task, in seconds of real time."""
+    """Return random durations in seconds, before the division by the time scale."""
     random = Random(f"alternatives {seed}")
     return [LOG_NORMAL.draw(random) for _ in range(tasks)]
 
 
 async def measure(contender: str, tasks: int, setting: Setting) -> Result:
-    """Let one contender wait for `tasks` tasks on a sandbox of its own."""
+    """Let one contender wait for `tasks` tasks on its own sandbox. Return the measurements."""
     faults = Faults(latency_in=(0.0, setting.jitter), latency_out=REPLY_DELAY)
     async with Sandbox(
         seed=setting.seed, failure_share=0.0, time_scale=setting.time_scale, faults=faults
@@ -254,7 +257,7 @@ def table(results: Sequence[Result]) -> str:
 
 
 def report(results: Sequence[Result], setting: Setting) -> str:
-    """Return the table with the command, the machine and the date."""
+    """Return the table of the results, with the command, the machine and the date below it."""
     scale = setting.time_scale
     speed = "in real time" if scale == 1 else f"at time scale {scale:g}, so the load is higher"
     sizes = " ".join(dict.fromkeys(str(each.tasks) for each in results))
@@ -285,9 +288,9 @@ def _seconds(value: float) -> str:
 
 
 def main() -> None:
-    """Measure and print. Exit with 1 if a wait failed.
+    """Measure all contenders and print the report. Exit with 1 if a wait failed.
 
-    For the two loops, waits that fail with a 429 are expected and do not count.
+    For the two contenders that use loops, failures with a 429 are expected and do not count.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alternatives")
     parser.add_argument("--tasks", type=int, nargs="+", help=f"numbers of tasks (default {SIZES})")

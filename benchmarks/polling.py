@@ -1,18 +1,19 @@
-"""Poll thousands of tasks end to end: the client and the sandbox over real sockets.
+"""Poll thousands of tasks end to end: the client polls the sandbox over real sockets.
 
     python -m benchmarks.polling                          5,000 tasks for 300 s, as in the README
     python -m benchmarks.polling --tasks 60 --seconds 8   a smoke run
 
-What is measured: delays, requests, 429s, the worst sliding second, CPU, memory and the longest
-stall of the event loop. A delay runs from the end of a task, by the sandbox's clock, to its outcome
-in the client; it includes the reply delay.
+What is measured: delays, requests, 429s, the most requests in any period of one second, CPU, memory
+and the longest stall of the event loop. A delay runs from the end of a task, by the sandbox's
+clock, to the moment when the client returns the outcome. So a delay includes the time of a reply.
 
 How: the tasks all exist at the start, and the client polls them in real time. Replies take 50 to
-250 ms, so they overtake each other. During the run one more task is created and awaited. Two
-figures show how long its creation and its first check take among thousands of tasks.
+250 ms, so a later request may be answered first. During the run one more task is created and
+awaited. Two figures show how long the creation of this task takes, and how long the task then waits
+for its first check.
 
-What it does not show: the cost of the client alone, because the sandbox runs in the same event loop
-(see `benchmarks.cost`), and TLS.
+What it does not show: the cost of TLS, and the cost of the client alone. The sandbox runs in the
+same event loop as the client; `benchmarks.cost` measures the client alone.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ async def measure(
     time_scale: float,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> dict[str, float | int]:
-    """Poll `tasks` tasks for `seconds` and return the figures."""
+    """Poll `tasks` tasks for `seconds` seconds, and return the figures by name."""
     policy = PollPolicy().scaled(time_scale)
     faults = Faults(latency_in=(0.0, jitter), latency_out=reply_delay)
     async with (
@@ -146,7 +147,7 @@ def _memory() -> int:
 
 
 def main() -> None:
-    """Parse the command line, measure, print, and write the JSON file if one is given."""
+    """Measure and print the figures. With `--json`, also write them to a file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.polling")
     parser.add_argument("--tasks", type=int, default=5000)
     parser.add_argument("--seconds", type=float, default=300.0)

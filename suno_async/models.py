@@ -113,13 +113,13 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     ) -> ExtendMusic:
         """Return a job that extends the song.
 
-        In custom mode, the title defaults to that of this song.
+        In custom mode, the title defaults to the title of this song.
 
         Args:
             continue_at: Where the new part starts, in seconds from the start of the song. Custom
                 mode requires it.
             audio_weight: How strongly the song influences the result, 0 to 1.
-            **options: Further fields of `ExtendMusic`. The model defaults to that of this song.
+            **options: Further fields of `ExtendMusic`. `model` defaults to the model of this song.
         """
         return ExtendMusic(
             task_id=self.task_id,
@@ -135,11 +135,11 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     ) -> CoverMusic:
         """Return a job that recreates the song in a new style or voice.
 
-        In custom mode, the title defaults to that of this song.
+        In custom mode, the title defaults to the title of this song.
 
         Args:
             audio_weight: How strongly the song influences the result, 0 to 1.
-            **options: Further fields of `CoverMusic`. The model defaults to that of this song.
+            **options: Further fields of `CoverMusic`. `model` defaults to the model of this song.
         """
         return CoverMusic(
             task_id=self.task_id,
@@ -158,10 +158,10 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         return MusicVideo(task_id=self.task_id, suno_id=self.suno_id, author=author, brand=brand)
 
     def separate(self, mode: Literal["vocal", "instrumental"] = "vocal") -> SeparateVocals:
-        """Return a job that separates the song into stems.
+        """Return a job that separates the song into stems, such as vocals and drums.
 
         Args:
-            mode: ``"vocal"`` makes 2 stems, ``"instrumental"`` up to 12.
+            mode: ``"vocal"`` makes 2 stems, ``"instrumental"`` makes up to 12.
         """
         return SeparateVocals(task_id=self.task_id, suno_id=self.suno_id, mode=mode)
 
@@ -178,9 +178,10 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             name: The name of the persona.
-            description: A description in words.
-            vocal_start: Start of the vocals to learn from, in seconds from the start of the song.
-            vocal_end: End of these vocals, in seconds from the start of the song.
+            description: A description of the persona.
+            vocal_start: Where the vocals for the persona start, in seconds from the start of the
+                song.
+            vocal_end: Where these vocals end, in seconds from the start of the song.
             style: The style of the persona.
         """
         return GeneratePersona(
@@ -205,7 +206,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 class Stems(Mapping[str, str]):
     """The stems of a song, as a mapping from name to URL.
 
-    The server chooses the names. They depend on the mode of the separation.
+    The server chooses the names. The names depend on the mode of the separation.
     """
 
     def __init__(self, urls: Mapping[str, str]) -> None:
@@ -232,8 +233,8 @@ class TaskRef(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         task_id: The id of the task.
-        created_at: When the task was created, in Unix seconds; None if unknown. If it is unknown,
-            the first check of the task may take place at once.
+        created_at: When the task was created, in Unix seconds; None if unknown. Without this
+            time, a client may send the first status request at once.
         kind: The kind of job, such as ``"suno/music-generate"``; empty if unknown.
     """
 
@@ -269,7 +270,7 @@ class TaskParam(msgspec.Struct, frozen=True):
 
 
 class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The record of a task at the time of one reply.
+    """The state of a task, as one reply of the server reports it.
 
     A time outside the years 2000 to 2099 and a number that is not finite are read as None.
 
@@ -284,12 +285,12 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
         create_at: When the task was created, in Unix seconds; None if unknown.
         complete_at: When the task ended, in Unix seconds; None if it has not ended.
         duration_s: How many seconds the task took, as the server reports it; None if it has not
-            ended. `elapsed` also uses `create_at` and `complete_at`.
+            ended. See also `elapsed`.
         credits: The credits reserved for the task, or its cost once it has ended; None if the
             server did not say.
         tracks: The finished songs, normally two. Empty for videos, stems and sounds.
         media_urls: URLs of the result files. Empty for vocal separation.
-        media_info: The stems of a vocal separation, from name to URL; otherwise empty.
+        media_info: URLs of the stems of a vocal separation, by name. Empty for other kinds of jobs.
         usage: What the server reports about resource usage; None if it reports nothing.
         failure: Why the task failed; None if it did not.
         raw: The reply as received, as bytes.
@@ -322,8 +323,8 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     def video_url(self) -> str | None:
         """URL of the result video; None if there is none.
 
-        For a `MusicVideo` job this is the first media URL. For any other or an unknown kind of job,
-        it is the first media URL with the suffix of a video.
+        For a `MusicVideo` job, this is the first media URL. For every other job, this is the first
+        media URL that ends like a video file, such as ``.mp4``.
         """
         if self.param.model == MusicVideo.KIND:
             return next(iter(self.media_urls), None)
@@ -331,10 +332,11 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds from the creation of the task to its end; None if it has not ended.
+        """Seconds from the creation of the task to its end; None if unknown.
 
-        The value is `duration_s`. If that is missing, or differs from `complete_at` - `create_at`
-        by more than 2 s, the value is this difference. Negative values are ignored.
+        The value is `duration_s`, unless it is missing or differs by more than 2 s from
+        `complete_at` - `create_at`. In these cases the value is `complete_at` - `create_at`.
+        Negative values are ignored.
         """
         reported = _span(self.duration_s)
         if self.create_at is None or self.complete_at is None:
@@ -393,7 +395,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """A model that the service offers.
 
     Attributes:
-        model: The name, such as ``"suno/music-generate"``. `Input.KIND` contains the same name.
+        model: The name, such as ``"suno/music-generate"``. It is the `KIND` of an input class.
         details: Everything that the server reports about the model.
     """
 

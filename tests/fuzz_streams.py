@@ -1,11 +1,12 @@
-"""Run streams under random faults until one hangs, loses an id or creates a job twice.
+"""Run streams under random faults until a stream hangs, loses an id or creates a job twice.
 
 python -m tests.fuzz_streams --seconds N [--seed S]
 
-Each seed is one scenario in virtual time. A client of a server with random replies runs one stream,
-and also creates single songs and personas. The scenario waits for the end of the stream, cancels
-the stream, or closes the client. After a failure, the program prints the seed, and ends with exit
-code 1. `make test` runs the same check on fixed seeds.
+A stream is a call of `SunoClient.create_many` or `SunoClient.pipeline`. Each seed is one scenario
+in virtual time. A client runs one stream, and also creates single songs and personas, while the
+server sends random replies. The scenario waits for the end of the stream, cancels the stream, or
+closes the client. After a failure, the program prints the seed, and ends with exit code 1.
+`make test` runs the same check on fixed seeds.
 """
 
 from __future__ import annotations
@@ -62,14 +63,15 @@ GARBAGE = (b"", b"\xff\xfe", b"<html>", b"null", b'{"code": 1e400}', b'{"code": 
 
 
 class UserError(Exception):
-    """An error that a function of the user raises."""
+    """An error that a callback of the user, or the iterator of inputs, raises."""
 
 
 class HostileServer(Server):
-    """Answers with random replies and failures.
+    """A server that answers with random replies and failures.
 
     Attributes:
-        lost: Names of the jobs and personas whose replies did not arrive, or could not be read.
+        lost: Names of the jobs and personas whose create reached the server, but whose reply was
+            lost or cannot be decoded.
     """
 
     def __init__(self, draw: random.Random) -> None:
@@ -82,7 +84,7 @@ class HostileServer(Server):
         self.lost: set[str] = set()
 
     async def send(self, request: Request, permit: Permit) -> Reply:
-        """Answer a request; sometimes refuse the connection, or lose the request or the reply."""
+        """Answer a request. Sometimes refuse the connection, or lose the request or the reply."""
         fate = self._draw.random()
         if fate < self._share / 4:
             await asyncio.sleep(self._draw.choice([0, 1.0]))
@@ -130,7 +132,7 @@ class HostileServer(Server):
 
 
 def creates(request: Request) -> bool:
-    """Return whether a request creates something."""
+    """Return whether a request creates a task or a persona."""
     return request.method == "POST" and "estimate" not in request.path.lower()
 
 
@@ -151,14 +153,14 @@ class Scenario:
     Attributes:
         draw: Source of all random choices.
         server: The server.
-        reported: What the `on_creation` of the client received.
+        reported: The creations that the client passed to its `on_creation`.
         known: How often the `on_creation` of the stream was called, by the index of the input.
         taken: How many items the stream yielded, by the index of the input.
-        received: Ids that single creates of songs returned.
+        received: The task ids that the single creates of songs returned.
         read: Number of inputs that the stream read.
         sent_at_close: Number of requests at the time when `end` closed the client; None if it was
             closed later.
-        fails: Probability with which a function of the user raises.
+        fails: Probability that a callback of the user raises.
     """
 
     def __init__(self, seed: int) -> None:
@@ -173,32 +175,32 @@ class Scenario:
         self.fails = self.draw.choice([0.0, 0.0, 0.1])
 
     async def pause(self, longest: float) -> None:
-        """Wait for a random time, often not at all."""
+        """Wait for a random time up to `longest` seconds, or only for one loop iteration."""
         await asyncio.sleep(self.draw.choice([0, self.draw.uniform(0, longest)]))
 
     async def report(self, creation: Creation | PersonaCreation) -> None:
-        """Record a creation, and sometimes raise: the `on_creation` of the client."""
+        """Record a creation, and sometimes raise. This is the `on_creation` of the client."""
         self.reported.append(creation)
         await self.pause(2)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def note(self, creation: Creation) -> None:
-        """Count a creation, and sometimes raise: the `on_creation` of the stream."""
+        """Count a creation, and sometimes raise. This is the `on_creation` of the stream."""
         self.known[creation.index] += 1
         await self.pause(1)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def change(self, submission: Submission) -> None:
-        """Check the state, and sometimes raise: the `on_submission` of the stream."""
+        """Check the state, and sometimes raise. This is the `on_submission` of the stream."""
         assert submission.state in {SubmissionState.SENDING, SubmissionState.PLANNED}
         await self.pause(1)
         if self.draw.random() < self.fails / 2:
             raise UserError
 
     async def source(self) -> AsyncIterator[GenerateMusic]:
-        """Yield the inputs of the stream."""
+        """Yield the inputs of the stream, and sometimes raise."""
         for number in range(self.draw.choice([1, 5, 40])):
             if self.draw.random() < 0.3:
                 await self.pause(3)
@@ -208,7 +210,7 @@ class Scenario:
             yield GenerateMusic(prompt=f"stream {number}" if self.draw.random() < 0.95 else None)
 
     def stream(self, suno: SunoClient) -> AsyncIterator[Any]:
-        """Return a stream with random options."""
+        """Start `create_many` or `pipeline` with random options, and return the stream."""
         draw = self.draw
         options: dict[str, Any] = {
             "on_creation": self.note,
@@ -226,7 +228,7 @@ class Scenario:
         )
 
     async def take(self, suno: SunoClient) -> None:
-        """Take items from the stream, at a random pace and up to a random number."""
+        """Read items from the stream with random pauses. Stop after a random number of items."""
         stream: Any = self.stream(suno)
         left = self.draw.choice([1, 3, 1000, 1000, 1000])
         async with contextlib.aclosing(stream):
@@ -239,7 +241,7 @@ class Scenario:
                     await self.pause(5)
 
     async def single(self, suno: SunoClient, number: int) -> None:
-        """Create one song or one persona beside the stream, perhaps with a timeout."""
+        """Create one song or one persona while the stream runs, perhaps with a timeout."""
         await self.pause(20)
         name = f"single {number}"
         async with asyncio.timeout(self.draw.choice([None, self.draw.uniform(0, 5)])):
@@ -249,7 +251,7 @@ class Scenario:
                 self.received.add((await suno.create(GenerateMusic(prompt=name))).id)
 
     async def end(self, suno: SunoClient, taking: asyncio.Task[None]) -> None:
-        """Let the stream end, cancel it, close the client, or cancel the close."""
+        """Choose at random: await the stream, cancel it, close the client, or cancel `close`."""
         draw = self.draw
         how = draw.choice([*["wait"] * 4, "cancel", "cancel twice", "close", "close twice", "cut"])
         if how != "wait":
@@ -270,7 +272,7 @@ class Scenario:
             await within(asyncio.wait([closing]))
 
     async def turns(self) -> None:
-        """Let the event loop run a few iterations."""
+        """Let the event loop run up to seven iterations."""
         for _ in range(self.draw.randrange(8)):
             await asyncio.sleep(0)
 
@@ -304,13 +306,13 @@ class Scenario:
         assert not rest, f"left behind: {rest}"
 
     def check_error(self, error: BaseException | None) -> None:
-        """Check that a call ended with an error that it may end with."""
+        """Check that a call ended without an error, or with an expected error."""
         expected = (SunoError, UserError, TimeoutError, type(None))
         assert isinstance(error, expected), f"an unexpected error: {error!r}"
         assert not isinstance(error, InternalError), f"an internal error: {error.__cause__!r}"
 
     def check_ids(self) -> None:
-        """Check that nothing was created twice, and that every id is reported."""
+        """Check that nothing was created twice, and that `on_creation` received every id."""
         created = self.server.created
         twice = {name: ids for name, ids in created.items() if len(ids) > 1}
         assert not twice, f"created twice: {twice}"
@@ -336,7 +338,7 @@ class Scenario:
 
 
 async def within(work: Awaitable[Any]) -> Any:  # noqa: ANN401 (whatever it returns)
-    """Await `work`, and raise if it does not end within `HANGS` seconds."""
+    """Await `work` and return its result. Raise if `work` takes longer than `HANGS` seconds."""
     task = asyncio.ensure_future(work)
     _, pending = await asyncio.wait([task], timeout=HANGS)
     if pending:
@@ -346,7 +348,7 @@ async def within(work: Awaitable[Any]) -> Any:  # noqa: ANN401 (whatever it retu
 
 
 def find(seed: int) -> str | None:
-    """Run the scenario of a seed; return a description of its failure, or None."""
+    """Run the scenario of a seed. Return a description of the failure; None if it succeeds."""
     try:
         run_virtual(Scenario(seed).run())
     except Exception:  # noqa: BLE001 (every exception is a failure)
@@ -355,7 +357,7 @@ def find(seed: int) -> str | None:
 
 
 def main() -> None:
-    """Search until the time is over or a check fails."""
+    """Run one scenario after another, until the time is over or a check fails."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz_streams")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, help="the first seed; random by default")

@@ -1,4 +1,4 @@
-"""A server in virtual time, which replaces the sender of a client and opens no sockets."""
+"""A simulated server in virtual time. A client sends requests to it without sockets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY, URL = "ak_test", "http://api.example"
 
 
 def reply(data: object, code: int = 200, **headers: str) -> Reply:
-    """Return a reply with an API envelope. `code` is the code in it, and the HTTP status."""
+    """Return a reply with an API envelope. `code` is the HTTP status and the envelope's code."""
     body = {"code": code, "message": "success" if code == 200 else "refused", "data": data}
     return Reply(code, headers, json.dumps(body).encode())
 
@@ -37,7 +37,7 @@ def virtual_clock() -> Clock:
 
 
 class ScriptedClient(SunoClient):
-    """A client whose requests go to a scripted sender."""
+    """A client that sends its requests with `sender`, without sockets, in virtual time."""
 
     def __init__(self, sender: Sender, **options: Any) -> None:  # noqa: ANN401 (passed on)
         super().__init__(KEY, base_url=URL, **options)
@@ -51,11 +51,11 @@ class ScriptedClient(SunoClient):
 
 
 class Server:
-    """Answers every request a moment after it was sent.
+    """A simulated server. It answers every request after a delay.
 
     Attributes:
-        answer: Function that returns the reply to a request, or raises the error of the exchange.
-        delay: Seconds until a request arrives. The reply takes as long again.
+        answer: Function that returns the reply to a request, or raises an error instead.
+        delay: Seconds until a request arrives. The reply takes the same time.
         created: The ids of the created tasks, by the prompt of their job.
         requests: The virtual time and the path of each request, in the order of their arrival.
     """
@@ -71,7 +71,7 @@ class Server:
         return ScriptedClient(self, **options)
 
     def usual(self, request: Request) -> Reply:
-        """Answer with a created task, a task that never ends, or a balance of 100."""
+        """Return the default reply: a new task, a task that is running, or a balance of 100."""
         if request.path.endswith("CreateTask"):
             prompt = json.loads(request.body or b"")["input"]["prompt"]
             task_id = f"task-{sum(map(len, self.created.values()))}"
@@ -86,7 +86,7 @@ class Server:
         return sum(each.endswith(path) for _, each in self.requests)
 
     async def send(self, request: Request, permit: Permit) -> Reply:
-        """Answer a request."""
+        """Wait for the delays of the request and of the reply, and return the reply."""
         await asyncio.sleep(0)  # connecting
         permit.sent()
         await asyncio.sleep(self.delay)

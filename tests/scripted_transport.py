@@ -1,4 +1,4 @@
-"""A transport without sockets: a script says what the server answers, in virtual time."""
+"""A transport without sockets, in virtual time. A function determines the replies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Permit:
         self.is_open = True
 
     def use(self) -> None:
-        """Count the permit as used for a request."""
+        """Mark the permit as used for a request."""
         if self.is_open:
             self.is_open = False
             self._limiter.open_permits -= 1
@@ -45,7 +45,7 @@ class Permit:
 
 
 class Limiter:
-    """Grants permits in order, at a fixed rate, and none during a pause."""
+    """Grants permits in order and at a fixed rate. Grants none before `paused_until`."""
 
     def __init__(self, rate: float) -> None:
         self._turn = asyncio.Lock()
@@ -56,7 +56,7 @@ class Limiter:
         self.open_permits = 0
 
     async def acquire(self) -> Permit:
-        """Wait for a permit."""
+        """Wait for a permit, and return it."""
         async with self._turn:
             while (wait := max(self._next, self.paused_until) - self._loop.time()) > 0:  # noqa: ASYNC110 (a pause may have grown)
                 await asyncio.sleep(wait)
@@ -66,10 +66,10 @@ class Limiter:
 
 
 class Scripted:
-    """Answers each poll with what `script(task_id, now)` returns: a status, or an error code.
+    """Answers each poll with the status or error code that `script(task_id, now)` returns.
 
     Attributes:
-        asked: Task and loop time of every poll.
+        asked: Task id and loop time of every poll.
         confirmed: Loop time of every request that checks the key.
         key_code: The code of the replies to requests that check the key.
         delay: Seconds from a request to its reply.
@@ -117,12 +117,12 @@ class Scripted:
         return value
 
     async def confirm_key(self) -> None:
-        """Ask for the balance."""
+        """Request the balance, to check that the server accepts the API key."""
         await self.once(balance_request(), read_balance)
 
 
 def make_poller(transport: Scripted, policy: PollPolicy | None = None) -> Poller:
-    """Return a poller on a scripted transport. Each of its random draws is 0.5."""
+    """Return a poller that uses `transport`. All random numbers of the poller are 0.5."""
     return Poller(
         cast("Transport", transport),
         policy or PollPolicy(),
@@ -134,7 +134,7 @@ def make_poller(transport: Scripted, policy: PollPolicy | None = None) -> Poller
 
 
 def watch(poller: Poller, task_id: str, watcher: Watcher, created_at: float | None = None) -> None:
-    """Watch a task that was created at this loop time; None for an unknown time."""
+    """Watch a task. `created_at` is the loop time of its creation, or None if unknown."""
     unix = None if created_at is None else EPOCH + created_at
     poller.watch(TaskRef(task_id, unix), (watcher,))
 
@@ -142,7 +142,7 @@ def watch(poller: Poller, task_id: str, watcher: Watcher, created_at: float | No
 def wait_for(
     poller: Poller, task_id: str, created_at: float | None = None
 ) -> asyncio.Future[Outcome]:
-    """Watch a task; return the future of its outcome."""
+    """Watch a task as `watch` does. Return a future for the outcome of the task."""
     waiter = FutureWaiter()
     watch(poller, task_id, waiter, created_at)
     return waiter.outcome

@@ -1,4 +1,7 @@
-"""Compute a mean delay that no polling policy can beat. See `benchmarks.bound.mean_delay`."""
+"""Compute a lower bound of the mean delay with which a polling policy notices the ends of tasks.
+
+See `benchmarks.bound.mean_delay`.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The server of `benchmarks.cost`, in a process of its own: it sends prepared replies.
+"""The server of `benchmarks.cost`. It runs in its own process and sends prepared replies.
 
-It does as little work as possible, so that it never slows the client down. The records come from
-`benchmarks.decode`. Every N-th status request gets ``success``, and the others get ``running``. A
-POST creates a task. A request for ``/reset?success_every=N`` returns the counts, resets them, and
-sets N.
+The server does as little work as possible, so that it never slows the client down. The records come
+from `benchmarks.decode`. Every N-th status request gets ``success``, and the others get
+``running``. A POST creates a task. A request for ``/reset?success_every=N`` returns the number of
+requests and the highest number of connections, starts both counts again, and sets N.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _ID = str(RECORD["task_id"])
 
 
 class _Replies:
-    """The two replies to status requests. Each is split where the task id is inserted."""
+    """Prepared replies, and counts of requests and connections.
+
+    The replies to status requests are split where the task id is inserted.
+    """
 
     def __init__(self) -> None:
         # Older tasks would be past their deadline.
@@ -43,7 +46,7 @@ class _Replies:
         self.most_connections = 0
 
     def to(self, head: bytes) -> bytes:
-        """Return the reply to one request."""
+        """Return the reply to a request with this head (request line and headers)."""
         method, target, _ = head.split(b" ", 2)
         if method == b"POST":
             # The body is not read. Each create has its own connection, so no request follows it.
@@ -115,7 +118,7 @@ async def _serve() -> None:
 
 @contextlib.contextmanager
 def running_server() -> Generator[str]:
-    """Run the server and yield its base URL."""
+    """Run the server in a new process until the block ends. Yield its base URL."""
     command = [sys.executable, "-m", "benchmarks.cost.server"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:  # noqa: S603 (this very module)
         if process.stdin is None or process.stdout is None:

@@ -1,4 +1,7 @@
-"""Download a gzip bomb and endless bodies: each must stop at `max_bytes`, with little memory."""
+"""Download a gzip bomb and endless bodies.
+
+Each download must stop at `max_bytes` and use little memory.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ LONGEST_HOLD = 0.1
 
 
 def _serve(kind: str, size: int, ready: Connection) -> None:
-    """Answer every request with a hostile body, which starts like a song."""
+    """Answer every request with a gzip bomb or an endless body that starts like an MP3 file."""
     head = b"HTTP/1.1 200 OK\r\n"
     chunk = b"ID3" + bytes((1 << 20) - 3)
     if kind == "gzip bomb":
@@ -72,7 +75,10 @@ async def _download(port: int, directory: Path, bound: int) -> tuple[str, float]
 
 
 def measure_bombs(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
-    """Report memory and longest stall for each hostile body; return whether all targets are met."""
+    """Download each body. Print the memory and the longest stall of the event loop.
+
+    Return whether all downloads stopped within the limits.
+    """
     size, bound = (100_000_000, 20_000_000) if quick else (1_000_000_000, 200_000_000)
     good = True
     context = multiprocessing.get_context("spawn")

@@ -1,4 +1,4 @@
-"""Count the syncs of the disk with strace, and read the settings of each connection."""
+"""Count the disk syncs of a journal with strace, and read the settings of its connections."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class Syncs(NamedTuple):
 
     Attributes:
         commits: Number of transactions that 50 callers committed.
-        syncs: Number of syncs while they were committed.
-        alone: Number of changes that a single caller made, each in a transaction of its own.
-        unsynced: Number of these changes that were acknowledged before their writes were synced.
+        syncs: Number of disk syncs while these transactions were committed.
+        alone: Number of changes in a second test, where one caller makes one change at a time.
+        unsynced: Number of the changes in `alone` that were acknowledged before their writes were
+            synced.
     """
 
     commits: int
@@ -35,7 +36,7 @@ class Syncs(NamedTuple):
 
 
 def count(directory: Path, *, songs: int) -> Syncs | None:
-    """Return the counts; None if strace is missing or may not be used here."""
+    """Return the counts; None if strace is missing or not permitted."""
     many = _trace(directory, "many", callers=50, songs=songs)
     one = _trace(directory, "one", callers=1, songs=songs // 10)
     if many is None or one is None:
@@ -98,7 +99,7 @@ def _call(line: str) -> tuple[str, bool] | None:
 
 
 async def settings(path: Path) -> list[dict[str, object]]:
-    """Return the settings of each connection of an open journal that matter for durability."""
+    """Open a journal. Return the durability settings of each of its SQLite connections."""
 
     def read(connection: sqlite3.Connection) -> dict[str, object]:
         names = ("journal_mode", "synchronous")

@@ -1,1 +1,4 @@
-"""Simulate the polling schedule beside its alternatives. See `benchmarks.schedule.__main__`."""
+"""Compare the polling schedule with alternatives by simulation.
+
+See `benchmarks.schedule.__main__`.
+"""

@@ -1,4 +1,4 @@
-"""Plots of the results, as SVG files."""
+"""Plots of the results of the schedule benchmark, as SVG files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def draw_plots(
     policies: Sequence[str],
     measure: Callable[[tuple[int, str, str], list[str]], list[Row]],
 ) -> None:
-    """Draw delay and requests against load, and the use of the budget over time."""
+    """Draw three plots: mean delay by load, requests per task by load, and requests by task age."""
     directory.mkdir(parents=True, exist_ok=True)
     shown = [each for each in policies if each not in {"clairvoyant", "eager", "trained"}]
     rows: list[Row] = []
@@ -75,7 +75,7 @@ def _mean(rows: Sequence[Row], load: int, policy: str, column: str) -> float:
 
 
 def _budget(file: Path, policies: Sequence[str]) -> None:
-    """Draw the share of requests for each band of task ages, minute by minute."""
+    """Draw, for each minute, the share of the requests that check tasks of each age range."""
     tasks = draw_set(SIZE, "p200", LOG_NORMAL, 1)
     figure, panels = plt.subplots(
         1,

@@ -47,13 +47,13 @@ class Watcher(Protocol):
 
 
 class Watched(Entry, eq=False, gc=False):
-    """An entry and its waiters.
+    """A watched task: its entry in the schedule, and its waiters.
 
     Attributes:
         watchers: The waiters of the task.
-        last_status: The last status seen, in the server's spelling; empty if none was seen.
-        missing_since: Loop time of the request that got the first of several 404s in a row; None
-            after any other reply.
+        last_status: The last status in a reply, in the server's spelling; empty if there was none.
+        missing_since: If the last reply was a 404: loop time of the request that got the first 404
+            in a row. None after any other reply.
     """
 
     watchers: tuple[Watcher, ...] = ()
@@ -64,7 +64,7 @@ class Watched(Entry, eq=False, gc=False):
 class FutureWaiter:
     """One wait for one task.
 
-    A client may have a hundred thousand waits, so each wait is only a future.
+    It contains only a future, because a client may have a hundred thousand waits.
     """
 
     __slots__ = ("outcome",)
@@ -78,7 +78,7 @@ class FutureWaiter:
         """Ignore the record."""
 
     def settled(self, outcome: Outcome) -> None:
-        """End the wait, unless it was cancelled."""
+        """Set the outcome as the result of the future, unless the wait was cancelled."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
@@ -88,7 +88,7 @@ class QueueWaiter:
 
     Args:
         interactive: Whether the caller awaits one task, not a stream of many tasks.
-        readings: Whether to collect also the records of tasks that have not ended.
+        readings: Whether to also collect the records of tasks that have not ended.
     """
 
     def __init__(self, *, interactive: bool, readings: bool = False) -> None:
@@ -109,7 +109,7 @@ class QueueWaiter:
         self._arrived.set()
 
     async def get(self) -> Outcome | TaskInfo:
-        """Wait for the next item. A cancelled wait loses no item."""
+        """Wait for the next outcome or record, and return it. A cancelled wait loses no item."""
         while not self._items:
             self._arrived.clear()
             await self._arrived.wait()
@@ -124,7 +124,7 @@ class WatchList:
     """
 
     def __init__(self, schedule: SafeSchedule[Watched], observer: Observer) -> None:
-        """Start empty. Entries that end are also removed from `schedule`."""
+        """Create an empty list. Removing an entry also removes the entry from `schedule`."""
         self._schedule = schedule
         self._observer = observer
         self._entries: dict[str, Watched] = {}
@@ -149,7 +149,7 @@ class WatchList:
         self._entries[entry.task_id] = entry
 
     def remove(self, task_id: str, watcher: Watcher) -> None:
-        """Remove a waiter. If the entry has no other waiter, remove the entry, too."""
+        """Remove a waiter of a task. If the task has no other waiter, stop watching the task."""
         entry = self._entries.get(task_id)
         if entry is None:
             return
@@ -178,7 +178,10 @@ class WatchList:
             _settle(watcher, outcome_of(entry.task_id, info, own))
 
     async def end_all(self, error_of: Callable[[str], SunoError]) -> None:
-        """End all current waits, even if this call is cancelled."""
+        """End all current waits with the errors that `error_of` returns for their task ids.
+
+        If this call is cancelled, it still ends all these waits.
+        """
         entries = self.snapshot()
         try:
             for number, entry in enumerate(entries, 1):
@@ -206,9 +209,9 @@ def internal_error(what: str, task_id: str, cause: BaseException) -> InternalErr
 
 
 def last_seen(entry: Watched | None, clock: Clock) -> tuple[str, float | None]:
-    """Return the last status seen of a task, and when it was seen (Unix seconds).
+    """Return the last reported status of a task, and when it was reported (Unix seconds).
 
-    The status is empty and the time is None if no status was seen.
+    The status is empty and the time is None if no status was reported yet.
     """
     if entry is None or entry.seen_at is None:
         return "", None
@@ -221,7 +224,7 @@ def timeout_error(entry: Watched, reason: str, clock: Clock) -> TaskTimeoutError
 
 
 def _settle(watcher: Watcher, outcome: Outcome) -> None:
-    """Pass an outcome to a waiter. If the waiter raises, pass it an `InternalError` instead."""
+    """Pass an outcome to a waiter. If the waiter raises, pass an `InternalError` to that waiter."""
     task_id = outcome.task_id
     try:
         watcher.settled(outcome)

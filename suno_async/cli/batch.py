@@ -1,6 +1,6 @@
 """Run a batch: create a task for each input of a run, and wait for the tasks.
 
-A run is a named list of inputs. The journal stores the state of each input under this name.
+A run is a named list of inputs. A journal stores the state of each input of the run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _KINDS = {each.KIND: each for each in KINDS_BY_NAME.values()}
 
 
 class ChangedInputError(Exception):
-    """An input has changed, or is missing, since the run was started.
+    """An input of a run was changed or removed after the run was started.
 
     Attributes:
         index: Index of the input, counted from 0.
@@ -43,7 +43,8 @@ class EarlierRun(NamedTuple):
 
     Attributes:
         submitted: Number of inputs of the run that are in the journal.
-        unknown: Inputs for which a task may or may not exist: index → id of the submission.
+        unknown: Inputs for which a task may or may not exist: index of the input → id of its
+            submission in the journal.
     """
 
     submitted: int
@@ -54,7 +55,8 @@ async def read_run(journal: Journal, run: str, jobs: Sequence[Input]) -> Earlier
     """Return the state of a run in a journal.
 
     Raises:
-        ChangedInputError: An input of the run has changed, or is missing.
+        ChangedInputError: An input of the run was changed or removed. A changed input is allowed if
+            its create was refused or not sent.
     """
     count = 0
     unknown: dict[int, str] = {}
@@ -85,7 +87,7 @@ class Batch(NamedTuple):
     Attributes:
         jobs: All inputs of the run.
         run: The name of the run in the journal.
-        rows: The inputs that have a row in the results file: index → status.
+        rows: The inputs that have a row in the results file: index of the input → status.
     """
 
     jobs: Sequence[Input]
@@ -110,15 +112,16 @@ class Batch(NamedTuple):
         Args:
             suno: The client, with a journal.
             progress: Counts the outcomes.
-            out: The results file. An input with a final row (success or failed) gets no other row,
-                and a row with the status ``unknown`` is not repeated.
-            downloads: Downloads the files of tasks that succeed; None downloads nothing.
+            out: The results file. An input whose row is final (success or failed) gets no second
+                row, and a row with the status ``unknown`` is not repeated.
+            downloads: Downloads the files of tasks that succeed. If None, no files are downloaded.
             options: Options of `SunoClient.pipeline`.
 
         Returns:
-            The inputs for which a task may or may not exist (index → id of the submission), and the
-            error that stopped the creates; None if there was no such error. Even after an error,
-            the batch waits for the tasks that were created.
+            The inputs for which a task may or may not exist (index of the input → id of its
+            submission in the journal), and the error that stopped the creates. The error is None if
+            nothing stopped them. Even after an error, the batch waits for the tasks that were
+            created.
         """
         unknown: dict[int, str] = {}
         stopped_by: SunoError | None = None

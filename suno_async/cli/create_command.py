@@ -1,4 +1,4 @@
-"""The command ``create``: one song, or a batch of any jobs from a file."""
+"""The command ``create``: create one song, or every job in a file (a batch)."""
 
 import json
 import shlex
@@ -195,11 +195,11 @@ class Place(NamedTuple):
     """The files, the account and the host of a batch.
 
     Attributes:
-        file: The inputs.
-        output: The results file.
-        journal: The journal file.
-        account: The label of the account in the journal; None derives it from the key.
-        base_url: The API host; None reads the environment.
+        file: Path of the file with the inputs.
+        output: Path of the results file.
+        journal: Path of the journal.
+        account: The label of the account in the journal. If None, it is derived from the API key.
+        base_url: Base URL of the API. If None, it is read from the environment.
     """
 
     file: str
@@ -219,7 +219,7 @@ async def _run_batch(
     resend_unknown: bool,
     **options: Any,  # noqa: ANN401 (of the pipeline)
 ) -> int:
-    """Create, poll and download the tasks that are not finished yet. Return the exit code."""
+    """Run or resume a batch: create, poll and download its tasks. Return the exit code."""
     progress = Progress(batch.left, "batch")
     async with open_client(
         place.base_url,
@@ -264,9 +264,10 @@ async def _run_batch(
 async def _check_run(
     suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
 ) -> None:
-    """Compare the run in the journal with the inputs and the results file. Exit if they differ.
+    """Exit with an error if the run in the journal does not match the inputs or the results file.
 
-    With `resend_unknown`, store every create with an unknown outcome as not created.
+    Also exit if the run exists and `resume` is false. If `resend_unknown` is true, record every
+    create with an unknown outcome as not sent, so that it is sent again.
     """
     journal = suno.journal
     if journal is None:

@@ -1,4 +1,8 @@
-"""Show the progress of a command: live on a terminal, as lines elsewhere, nothing with ``-q``."""
+"""Show the progress of a command.
+
+On a terminal, the display is updated in place. Elsewhere, plain lines are printed. With ``-q``,
+nothing is shown.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +32,12 @@ PLAIN_EVERY = 10.0
 
 
 class Display:
-    """Shows a progress bar and some lines until the block of `shown` ends.
+    """Shows a progress bar, and lines of text below it, until the block of `shown` ends.
 
     Args:
         label: The word in front of the bar.
-        count: Returns the number of finished items and the total number.
-        lines: Returns the lines below the bar.
+        count: Function that returns the number of finished items and the total number.
+        lines: Function that returns the lines below the bar.
         plain: Print plain lines even on a terminal. Needed if results go to the same terminal.
     """
 
@@ -54,7 +58,7 @@ class Display:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
+        """Seconds since this object was created."""
         return time.monotonic() - self._started
 
     @contextlib.asynccontextmanager
@@ -97,7 +101,7 @@ class Display:
 
 
 def clock(seconds: float) -> str:
-    """Return a time in hours, minutes and seconds."""
+    """Return a duration as hours, minutes and seconds, such as ``0:01:30``."""
     return str(timedelta(seconds=round(seconds)))
 
 

@@ -1,6 +1,6 @@
 """Error lines on stderr: ``error: …`` as text, or one JSON object per error with ``--json``.
 
-This module imports neither typer nor rich, because it also reports that they are missing.
+This module imports neither typer nor rich, because it also reports if these packages are missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 def json_requested() -> bool:
     """Return whether ``--json`` is on the command line.
 
-    This searches the command line itself, because an error can occur before typer parses it.
+    This function searches `sys.argv`, because an error can occur before typer parses the options.
     """
     words = sys.argv[1:]
     options = words[: words.index("--")] if "--" in words else words
@@ -35,13 +35,13 @@ def json_requested() -> bool:
 
 
 class About(TypedDict, total=False):
-    """What an error concerns.
+    """The file, input, task or model that an error is about.
 
     Attributes:
-        file: The file.
+        file: Path of the file.
         index: Index of the input, counted from 0. Error lines in text count from 1.
-        task_id: The task.
-        model: The model.
+        task_id: The id of the task.
+        model: The name of the model.
     """
 
     file: str | None
@@ -53,12 +53,12 @@ class About(TypedDict, total=False):
 def error_line(message: str, *, as_json: bool, **about: Unpack[About]) -> str:
     """Return the line that reports an error.
 
-    A text line starts with what the error concerns, unless `message` already contains it.
+    In text, the file, input, task or model comes before `message`, unless `message` names it.
 
     Args:
         message: What went wrong.
         as_json: Return a JSON object instead of text.
-        about: What the error concerns.
+        about: The file, input, task or model that the error is about.
     """
     known = {name: value for name, value in about.items() if value not in (None, "")}
     if as_json:
@@ -73,7 +73,7 @@ def print_error(message: str, **about: Unpack[About]) -> None:
 
     Args:
         message: What went wrong.
-        about: What the error concerns.
+        about: The file, input, task or model that the error is about.
     """
     line = error_line(message, as_json=json_requested(), **about)
     print(line, file=sys.stderr)  # noqa: T201 (a command prints)
@@ -82,11 +82,11 @@ def print_error(message: str, **about: Unpack[About]) -> None:
 def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
     """Print an error of the library on stderr, and what to do about it.
 
-    Print one line for each problem of an input, and at most `MOST_PROBLEMS` problems.
+    For an invalid input, print one line for each problem, but at most `MOST_PROBLEMS` of them.
 
     Args:
         error: The error. If it has a `task_id`, the line names the task.
-        about: What else the error concerns.
+        about: The file, input, task or model that the error is about.
     """
     named: object = getattr(error, "task_id", "")
     if "task_id" not in about and isinstance(named, str):

@@ -59,23 +59,23 @@ _CODES: tuple[tuple[type[SunoError], int], ...] = (
 
 
 def exit_code(error: SunoError | None) -> int:
-    """Return the exit code of an error: 0 for None, 5 if the outcome is unknown after the error."""
+    """Return the exit code for an error: 0 for None, and 5 for any error without its own code."""
     if error is None:
         return 0
     return next((code for kind, code in _CODES if isinstance(error, kind)), 5)
 
 
 def most_serious(*codes: int) -> int:
-    """Return the most serious of some exit codes; 0 without arguments."""
+    """Return the most serious of the given exit codes; 0 without arguments."""
     return max(codes, key=_ORDER.index, default=0)
 
 
 def exit_codes_help(*codes: int, success: str = MEANINGS[0]) -> str:
-    """Return the paragraph about exit codes in a command's help.
+    """Return the paragraph about exit codes for the help of a command.
 
     Args:
-        codes: The codes of the command, without 0 and the codes of signals.
-        success: What 0 means.
+        codes: The exit codes of the command, except 0 and those of signals.
+        success: The meaning of exit code 0.
     """
     meanings = [f"0 {success}", *(f"{code} {MEANINGS[code]}" for code in (*codes, *SIGNALS))]
     return f"Exit codes: {'; '.join(meanings)}."

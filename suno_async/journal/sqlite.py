@@ -1,4 +1,4 @@
-"""The journal in an SQLite file."""
+"""A journal in an SQLite file."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ class SqliteJournal:
         busy_timeout: float = 10.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Prepare a journal; `open` opens it.
+        """Prepare the journal. Call `open` before any other method.
 
         Args:
             path: The file. `open` creates it if it does not exist.
             lease: Seconds from the last heartbeat or change until other processes consider this
                 process dead.
-            busy_timeout: Seconds to wait while another process writes. Then the call raises
-                `JournalError`.
-            clock: Returns the Unix time.
+            busy_timeout: Seconds to wait while another process writes. After this time, the call
+                raises `JournalError`.
+            clock: Function that returns the Unix time in seconds.
         """
         self.path = Path(path).absolute()
         self._lease = lease
@@ -143,7 +143,10 @@ class SqliteJournal:
                 self._opened = None
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
-        """Store a planned submission, or return the earlier one. See `Journal.claim`."""
+        """Store a planned submission, or return an earlier submission with the same run and key.
+
+        See `Journal.claim`.
+        """
         owner, writer, _ = self._use()
         return await writer.submit(_rows.claim, owner, record)
 
@@ -171,7 +174,7 @@ class SqliteJournal:
         await writer.submit(_rows.keep_results, owner, tuple(tasks))
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
-        """Return the stored tasks among `task_ids`. See `Journal.find_tasks`."""
+        """Return those of the given tasks that are stored, by id. See `Journal.find_tasks`."""
         owner, _, reader = self._use()
         return await reader.submit(_queries.find_tasks, owner.account, list(task_ids))
 
@@ -201,37 +204,37 @@ class SqliteJournal:
                 yield entry
 
     async def runs(self) -> list[RunSummary]:
-        """Return all runs. See `Journal.runs`."""
+        """Return a summary of each run. See `Journal.runs`."""
         owner, _, reader = self._use()
         return await reader.submit(_queries.runs, owner)
 
     async def hold(self, run: str) -> None:
-        """Take the lease of a run. See `Journal.hold`."""
+        """Reserve a run, so that no other client works on it. See `Journal.hold`."""
         owner, writer, _ = self._use()
         await writer.submit(owner.hold, run)
 
     async def release(self, run: str) -> None:
-        """Give back the lease of a run. See `Journal.release`."""
+        """Let other clients reserve a run again. See `Journal.release`."""
         owner, writer, _ = self._use()
         await writer.submit(owner.release, run)
 
     async def heartbeat(self) -> Peers:
-        """Extend the lease, and count the live clients. See `Journal.heartbeat`."""
+        """Extend the lease of this client, and count the live clients. See `Journal.heartbeat`."""
         owner, writer, _ = self._use()
         return await writer.submit(owner.heartbeat)
 
     async def save_durations(self, data: bytes) -> None:
-        """Store the learnt durations of jobs. See `Journal.save_durations`."""
+        """Store data about the durations of jobs. See `Journal.save_durations`."""
         owner, writer, _ = self._use()
         await writer.submit(_rows.save_durations, owner, data)
 
     async def load_durations(self) -> bytes | None:
-        """Return the learnt durations of jobs. See `Journal.load_durations`."""
+        """Return the stored data about the durations of jobs. See `Journal.load_durations`."""
         owner, _, reader = self._use()
         return await reader.submit(_queries.load_durations, owner.account)
 
     async def rebind(self, old: str, new: str) -> int:
-        """Replace an account label everywhere. See `Journal.rebind`."""
+        """Replace an account label in all records of the journal. See `Journal.rebind`."""
         owner, writer, _ = self._use()
         return await writer.submit(_rows.rebind, owner, old, new)
 

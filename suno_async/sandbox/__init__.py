@@ -4,7 +4,7 @@
         async with SunoClient(sandbox.key, base_url=sandbox.url) as suno:
             ...
 
-Tests control its replies with `Sandbox.refuse`, `Sandbox.disable_key` and `Sandbox.credits`.
+Tests control the replies with `Sandbox.refuse`, `Sandbox.disable_key` and `Sandbox.credits`.
 
 In pytest, add ``pytest_plugins = ["suno_async.sandbox.pytest_plugin"]`` to your conftest.py and use
 the fixture ``suno_sandbox``. From a shell, run ``suno-async sandbox``.

@@ -1,4 +1,4 @@
-"""The endpoints of the API: return the data of the answer to a request. Pure."""
+"""The endpoints of the simulated API: calculate the reply to each request. Pure."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endpoints:
-    """The endpoints of the API.
+    """The endpoints of the simulated API.
 
     Args:
-        jobs: The jobs.
-        accounts: The keys and their credits.
-        on_create: Called with each new job.
-        whole_seconds: Times in records are integers; False keeps fractions.
-        estimate_paths: Which of `ESTIMATE_PATHS` exist.
+        jobs: The jobs of the sandbox.
+        accounts: The API keys and their credits.
+        on_create: Function that is called with each new job.
+        whole_seconds: Whether times in task records are rounded down to whole seconds.
+        estimate_paths: The endpoints of `ESTIMATE_PATHS` that the sandbox has.
 
     Attributes:
         url: Base URL of the sandbox.
-        created: Number of tasks created over HTTP.
-        uploads: Content type announced for each upload, by the name in its URL.
+        created: Number of tasks created by requests.
+        uploads: Content type in the request for each upload URL, by the file name in that URL.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Endpoints:
             self._endpoints["POST", f"job/{path}"] = estimates[path]
 
     def answer(self, call: Call) -> object:
-        """Return the ``data`` of the answer to a request.
+        """Return the ``data`` field of the reply to a request.
 
         Raises:
-            Refusal: The answer is an error.
+            Refusal: The reply is an error.
         """
         self._accounts.check(call.key)
         path = call.path.removeprefix(_PREFIX)
@@ -186,7 +186,7 @@ def _invalid(errors: list[str], kind: str = "") -> Refusal:
 
 
 def _kind_of(body: object) -> str:
-    """Return the kind of job in a body that may be invalid; empty if there is none."""
+    """Return the kind of job that a body names; empty if the body names no known kind."""
     kind = cast("dict[str, Any]", body).get("model") if isinstance(body, dict) else None
     return kind if isinstance(kind, str) and kind in MODELS else ""
 

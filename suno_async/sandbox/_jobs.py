@@ -46,7 +46,7 @@ OTHER_PRICE = 2.5
 
 
 def price_of(body: dict[str, Any]) -> float:
-    """Return the price of a job in credits, from the body of CreateTask."""
+    """Return the price in credits of the job in the body of a CreateTask request."""
     return PRICES.get(str(body["model"]), OTHER_PRICE)
 
 
@@ -54,12 +54,12 @@ class Job:
     """One job. Times are Unix seconds.
 
     Attributes:
-        task_id: Its id.
-        created_at: When it was created.
-        runs_at: When it changes from pending to running.
-        ends_at: When it ends; infinity if never.
+        task_id: The id of the task.
+        created_at: When the job was created.
+        runs_at: When the status changes from pending to running.
+        ends_at: When the job ends; infinity if it never ends.
         fails: Whether the job fails.
-        body: The body of CreateTask.
+        body: The body of the CreateTask request.
         song_seconds: Length of each song in seconds.
         polls: Arrival times of the status requests, in monotonic seconds.
     """
@@ -102,30 +102,30 @@ class Job:
 
     @property
     def price(self) -> float:
-        """The price in credits."""
+        """The price of the job in credits."""
         return price_of(self.body)
 
     @property
     def songs(self) -> tuple[str, ...]:
-        """The ids of the songs that the job makes."""
+        """The ids of the songs that the job makes; empty for kinds of jobs that make no songs."""
         if self.kind not in MUSIC:
             return ()
         task = uuid.UUID(self.task_id)
         return tuple(str(uuid.uuid5(task, str(number))) for number in range(2))
 
     def status(self, now: float) -> str:
-        """Return the status at `now` (Unix seconds) in the words of the contract."""
+        """Return the status at `now` (Unix seconds) as the API spells it."""
         if now >= self.ends_at:
             return "failed" if self.fails else "success"
         return "pending" if now < self.runs_at else "running"
 
     def record(self, now: float, base_url: str, *, whole_seconds: bool) -> dict[str, Any]:
-        """Return the task record of the contract at `now`.
+        """Return the task record that the API would send at `now`.
 
         Args:
             now: Unix seconds.
-            base_url: Base URL of the media.
-            whole_seconds: Round times down to whole seconds, as in the contract.
+            base_url: Base URL of the result files.
+            whole_seconds: Round times down to whole seconds, as the API does.
         """
         status = self.status(now)
         ended = status in {"success", "failed"}
@@ -189,10 +189,10 @@ class Job:
 
 
 class Jobs:
-    """Creates jobs at random from a seed, and stores them.
+    """Creates jobs with random durations and results, and stores them.
 
     Args:
-        seed: The seed.
+        seed: Seed of the random numbers.
         median: Median duration in seconds. Durations are log-normal.
         sigma: Standard deviation of the logarithm of the durations.
         failure_share: Share of the jobs that fail.
@@ -229,9 +229,9 @@ class Jobs:
 
         Args:
             now: Time of creation in Unix seconds.
-            body: The body of CreateTask.
-            duration: Duration in seconds, before the division by the time scale; None draws it at
-                random.
+            body: The body of the CreateTask request.
+            duration: Duration in seconds, before the division by the time scale. If None, the
+                duration is random.
         """
         draw = self._random
         task_id = str(uuid.UUID(int=draw.getrandbits(128), version=4))

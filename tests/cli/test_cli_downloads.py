@@ -1,4 +1,4 @@
-"""Downloads by the command line: files are complete or absent, and existing files are kept."""
+"""Downloads by the command line: no incomplete file is left, and existing files are kept."""
 
 from __future__ import annotations
 
@@ -29,13 +29,16 @@ SONG = (b"\xff\xfb\x10\xc0" + bytes(100)) * 40
 
 
 class FileHost:
-    """Serves songs. A song whose path begins with ``/slow`` stops halfway until `go` is set.
+    """An HTTP server that sends a song for every path, with two exceptions.
+
+    A path that begins with ``/slow`` gets the first half of a song, and the second half after `go`
+    is set. A path that begins with ``/gone`` gets a 404.
 
     Attributes:
         url: The base URL.
         requests: The path of each request.
-        halfway: Set once a slow song is half sent.
-        go: Lets slow songs continue.
+        halfway: Event that is set when half of a slow song was sent.
+        go: Event that a test sets to let slow songs continue.
     """
 
     def __init__(self) -> None:
@@ -46,7 +49,7 @@ class FileHost:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[None]:
-        """Listen until the block ends."""
+        """Serve the songs until the block ends."""
         app = web.Application()
         app.router.add_get("/{name}", self._song)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -75,7 +78,7 @@ class FileHost:
 
 @pytest.fixture
 async def files() -> AsyncIterator[FileHost]:
-    """Yield a host of songs."""
+    """Yield a `FileHost` that is running."""
     host = FileHost()
     async with host.serving():
         yield host
@@ -83,24 +86,24 @@ async def files() -> AsyncIterator[FileHost]:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a sandbox in which every job succeeds, with a generous rate limit."""
+    """Yield a sandbox in which every job succeeds, with a high rate limit."""
     async with Sandbox(seed=1, time_scale=1e4, failure_share=0.0, rate_limit=GENEROUS) as server:
         yield server
 
 
 def songs_in(directory: Path) -> dict[str, int]:
-    """Return the songs in a directory with the times of their last change."""
+    """Return the name of each MP3 file in a directory, and when it last changed (in ns)."""
     return {each.name: each.stat().st_mtime_ns for each in directory.glob("*.mp3")}
 
 
 def row(task_id: str, url: str) -> str:
-    """Return the row of a results file for a task with one song."""
+    """Return a row of a results file, as JSON, for a task with one song."""
     song = {"task_id": task_id, "suno_id": f"song-{task_id}", "suno_audio_url": url}
     return json.dumps({"index": 0, "task_id": task_id, "status": "success", "tracks": [song]})
 
 
 def login_page(name: str, seconds: float) -> bytes:
-    """Return a login page. This function replaces the one that makes songs in the sandbox."""
+    """Return a login page. A test uses this function instead of the sandbox's `mp3` function."""
     return f"<html>log in for {name}, {seconds} s</html>".encode()
 
 
@@ -132,7 +135,7 @@ async def test_unfinished_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
-    """URLs need no key; after a 404 the other files are saved, and the exit code is 7."""
+    """`download` needs no key for URLs. After a 404 it saves the other files and exits with 7."""
     words = ("download", "-q", "--base-url", sandbox.url)
     targets = (f"{files.url}/a.mp3", f"{files.url}/gone.mp3", f"{files.url}/b.mp3")
     code, out, errors = await run(None, *words, *targets, cwd=tmp_path)
@@ -145,7 +148,7 @@ async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
 async def test_interrupted(
     sandbox: Sandbox, files: FileHost, tmp_path: Path, way: signal.Signals
 ) -> None:
-    """An interrupted file is absent, not incomplete; the next run downloads only this file."""
+    """An interrupted download leaves no incomplete song; the next run downloads only this song."""
     urls = (f"{files.url}/a.mp3", f"{files.url}/slow.mp3")
     options = ("--name", "{title}", "--covers", "--allow-host", "a.test", "--allow-host", "b.test")
     words = ("download", *urls, "--directory", "songs", *options)
@@ -172,7 +175,7 @@ async def test_interrupted(
 
 
 async def test_poll(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll --download` saves every song, and with --resume only the missing songs."""
+    """`poll --download` saves every song. With --resume, it saves only the missing songs."""
     (tmp_path / "ids.txt").write_text("\n".join(sandbox.add_tasks(3, created_ago=1e6)))
     words = ("poll", "ids.txt", "--download", "songs", "--json")
     code, out, errors = await run(sandbox, *words, cwd=tmp_path)
@@ -204,7 +207,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
-    """If a file of an earlier result cannot be downloaded, there is one error, and exit code 7."""
+    """If an earlier result's file cannot be downloaded, `poll` prints an error and exits with 7."""
     (tmp_path / "results.jsonl").write_text(row("t", f"{files.url}/gone.mp3") + "\n")
     (tmp_path / "ids.txt").write_text("t")
     words = ("poll", "ids.txt", "--resume", "--download", "songs", "--json", "-q")
@@ -217,7 +220,7 @@ async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) 
 async def test_batch_with_missing_files(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch whose songs cannot be downloaded has exit code 7 until all songs are saved."""
+    """A batch whose songs cannot be downloaded exits with 7. Later, --resume saves the songs."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 2)
     words = ("create", "--batch", "in.jsonl", "--output", "o.jsonl", "--download", "songs", "-q")
@@ -234,7 +237,7 @@ async def test_batch_with_missing_files(
 
 
 async def test_figures(suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The display line shows files, bytes, the rate of the last seconds and the remaining time."""
+    """The progress line of downloads shows files, bytes, bytes per second and remaining time."""
     now = 0.0
     monkeypatch.setattr("suno_async.cli.downloads.time.monotonic", lambda: now)
     downloads = Downloads(suno, FileOptions(tmp_path))

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a sandbox in which every job succeeds, with a generous rate limit."""
+    """Yield a sandbox in which every job succeeds, with a high rate limit."""
     async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0, rate_limit=GENEROUS) as server:
         yield server
 
 
 def song(sandbox: Sandbox) -> tuple[str, str]:
-    """Return the task id and the song id of a finished song."""
+    """Add a finished task, and return the ids of the task and of its first song."""
     (task_id,) = sandbox.add_tasks(1, created_ago=100.0)
     return task_id, sandbox.tasks[task_id].songs[0]
 
@@ -71,7 +71,7 @@ async def test_every_job(
 
 
 async def test_local_audio(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A local file is uploaded only if the rest of the input is valid."""
+    """A local audio file is uploaded only if all other fields of the input are valid."""
     (tmp_path / "my.mp3").write_bytes(b"\xff\xfb" * 100)
     code, _, errors = await run(sandbox, "cover", "--audio", "my.mp3", cwd=tmp_path)
     assert (code, "prompt" in errors, sandbox.statistics.requests) == (2, True, 0)
@@ -105,7 +105,7 @@ async def test_downloads(
 
 
 async def test_price_limit(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A job above --max-credits is not created."""
+    """A job that costs more than --max-credits is not created, and the exit code is 4."""
     words = ("create", "a song", "--instrumental", "--max-credits")
     code, _, errors = await run(sandbox, *words, str(COST - 1), cwd=tmp_path)
     assert (code, sandbox.statistics.created) == (4, 0), errors
@@ -114,7 +114,7 @@ async def test_price_limit(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_persona_estimate_and_models(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Endpoints that create no task have commands as well."""
+    """The commands `persona`, `estimate` and `models` work, although they create no task."""
     code, out, errors = await run(sandbox, "persona", *song(sandbox), "Ann", cwd=tmp_path)
     assert (code, bool(out.strip())) == (0, True), errors
     lines = '{"prompt": "x"}\n{"kind": "sounds", "prompt": "rain"}'
@@ -160,7 +160,7 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_namesakes(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Files with the same name are all kept, and one failed download does not stop the others."""
+    """All files with the same name are kept. A failed download does not stop other downloads."""
     (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
     url = track.suno_audio_url
     stems = {"lost": f"{sandbox.url}/media/none/x.mp3", "vocals": url, "choir": f"{url}?choir"}
@@ -178,7 +178,7 @@ async def test_namesakes(
 
 
 async def test_sandbox_on_ipv6(tmp_path: Path) -> None:
-    """The URL of an IPv6 host has brackets, and works."""
+    """A sandbox with an IPv6 address has a URL with brackets, and answers requests."""
     async with contextlib.AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(Sandbox(host="::1"))

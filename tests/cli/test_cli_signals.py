@@ -1,4 +1,4 @@
-"""What ``suno-async`` does on the signals that end a process."""
+"""How ``suno-async`` reacts to the signals that end a process."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIGNALS = pytest.mark.parametrize(("way", "code"), [(signal.SIGINT, 130), (signa
 async def start(
     *words: str, cwd: Path, sandbox: Sandbox | None = None
 ) -> asyncio.subprocess.Process:
-    """Start a program whose output goes to pipes."""
+    """Start a program, with pipes for its stdout and stderr."""
     return await asyncio.create_subprocess_exec(
         *words,
         stdout=asyncio.subprocess.PIPE,
@@ -49,7 +49,7 @@ async def line_of(stream: asyncio.StreamReader | None) -> bytes:
 
 
 async def end_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
-    """Wait for the end of a process, and return the rest of its stdout and stderr."""
+    """Wait for the end of a process, and return its stdout and stderr that were not read yet."""
     async with asyncio.timeout(30):
         out, errors = await process.communicate()
     return out.decode(), errors.decode()
@@ -57,7 +57,7 @@ async def end_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
 
 @SIGNALS
 async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_path: Path) -> None:
-    """A sandbox in the background of a script ends on SIGINT or SIGTERM, and prints its counts."""
+    """A sandbox that a script runs in the background prints its counts on SIGINT or SIGTERM."""
     words = (sys.executable, "-c", MAIN, "sandbox", "--port", "0", "--json")
     shell = await start("sh", "-c", BACKGROUND, "sh", *words, cwd=tmp_path)
     pid = int(await line_of(shell.stderr))
@@ -77,7 +77,7 @@ async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_pat
 
 @SIGNALS
 async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code: int) -> None:
-    """After a signal, `wait` prints only "interrupted" on stderr."""
+    """After SIGINT or SIGTERM, `suno-async wait` prints only "interrupted" on stderr."""
     ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 1e9])
     process = await start(sys.executable, "-c", MAIN, "wait", *ids, cwd=tmp_path, sandbox=sandbox)
     first = await line_of(process.stdout)
@@ -89,7 +89,7 @@ async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code:
 
 @SIGNALS
 async def test_demo(tmp_path: Path, way: signal.Signals, code: int) -> None:
-    """After SIGINT or SIGTERM, the last line of the demo is "interrupted"."""
+    """After SIGINT or SIGTERM, the last line of the demo on stderr is "interrupted"."""
     process = await start(sys.executable, "-c", MAIN, "demo", "--songs", "200", cwd=tmp_path)
     first = await line_of(process.stderr)
     assert first
@@ -101,7 +101,7 @@ async def test_demo(tmp_path: Path, way: signal.Signals, code: int) -> None:
 
 
 async def test_second_signal(tmp_path: Path) -> None:
-    """A second signal ends work that ignores the first signal."""
+    """A second signal ends a command that ignores the first signal."""
     stubborn = (
         "import asyncio\n"
         "from suno_async.cli.running import run\n"
@@ -125,7 +125,7 @@ async def test_second_signal(tmp_path: Path) -> None:
 
 
 async def test_ctrl_break(tmp_path: Path) -> None:
-    """Ctrl-Break (only on Windows; here replaced by SIGUSR1) ends a command like Ctrl-C."""
+    """Ctrl-Break ends a command like Ctrl-C. Only Windows has Ctrl-Break: SIGUSR1 replaces it."""
     script = (
         "import asyncio, signal\n"
         "signal.SIGBREAK = signal.SIGUSR1\n"
@@ -147,7 +147,7 @@ async def test_ctrl_break(tmp_path: Path) -> None:
 
 
 async def test_ctrl_c_at_the_start(tmp_path: Path) -> None:
-    """Ctrl-C while the program is still loading ends it without a traceback."""
+    """Ctrl-C during the imports ends the program without a traceback."""
     script = (
         "import sys, types\n"
         "class Loading(types.ModuleType):\n"

@@ -21,7 +21,7 @@ class Block(msgspec.Struct, frozen=True):
     Attributes:
         page: The page, relative to the root of the project.
         line: The line of the page on which the block begins.
-        source: The code, with its lines at the same line numbers as in the page.
+        source: The code after empty lines, so that its line numbers are those of the page.
         examples: The directives in front of the block, such as ``skip``, and the block itself.
     """
 
@@ -36,7 +36,7 @@ class Block(msgspec.Struct, frozen=True):
         return f"{self.page}:{self.line}"
 
     def run(self) -> None:
-        """Run the block as a separate program.
+        """Run the block in an empty namespace, as a separate program would run.
 
         A block that defines tests is run by pytest in a new process.
 
@@ -74,7 +74,7 @@ def pages() -> list[Path]:
 
 
 def blocks() -> list[Block]:
-    """Return the Python blocks of all pages, in order."""
+    """Return the Python blocks of all pages, in the order of the pages."""
     return [block for page in pages() for block in _blocks_of(page)]
 
 

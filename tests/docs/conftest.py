@@ -23,7 +23,7 @@ MEDIAN = 30.0
 
 @pytest.fixture
 def service() -> Iterator[Sandbox]:
-    """Yield a sandbox that serves from another thread. No job fails."""
+    """Yield a sandbox that runs in another thread, and in which no job fails."""
     started, stop = threading.Event(), asyncio.Event()
     sandboxes: list[tuple[Sandbox, asyncio.AbstractEventLoop]] = []
 
@@ -45,7 +45,7 @@ def service() -> Iterator[Sandbox]:
 
 
 def serve_one_request(app: web.Application, **_options: Any) -> None:  # noqa: ANN401 (as run_app's)
-    """Start the app of a documented program, check that it creates a song, and stop it."""
+    """Start the app of a documented program, check that it creates a song, and stop the app."""
 
     async def request() -> None:
         async with TestClient(TestServer(app)) as client:

@@ -1,10 +1,10 @@
-"""The benchmark of the schedule: its simulation, its bound and its command line.
+"""The benchmark of the polling schedule: its simulation, its bound and its command line.
 
-A *delay* is the time from the end of a task to the reply that reports it. The *bound* is a mean
-delay that no policy can beat. The *floor* is the shortest time between two checks of a task, in
-seconds. Arrivals are ``once`` (all tasks are created at 0) or have a percentage, such as ``p90`` (a
-fixed poller would use 90 % of the request budget) and ``d90`` (one request per task would use 90 %
-of it).
+A *delay* is the time from the end of a task to the reply that reports this end. The *bound* is a
+mean delay that no policy can beat. The *floor* is the shortest time between two checks of a task,
+in seconds. A *fixed poller* checks every task every 15 s. *Arrivals* describe when the tasks are
+created. ``once`` means that all are created at 0. ``p90`` means that a fixed poller would use 90 %
+of the request budget, and ``d90`` that one request per task would use 90 % of the budget.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ def run(
     durations: Durations = LOG_NORMAL,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> Run:
-    """Return a simulation of `policy` on `tasks`, with a trace of all requests."""
+    """Simulate `policy` on `tasks`. Return the result, with the times of all requests."""
     poller = make_poller(policy, tasks, durations, 1)
     return simulate(tasks, poller, trace=True, reply_delay=reply_delay)
 
 
 def test_fixed_poller_by_hand() -> None:
-    """The fixed poller sees the end of a 20 s task at 30 s, and checks an endless task 80 times."""
+    """With the fixed poller, a 20 s task has a delay of 10 s, and an endless task 80 checks."""
     seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]), reply_delay=AT_ONCE)
     assert seen.delays == {0: 10.0}
     assert seen.requests == 2 + 80
@@ -78,7 +78,7 @@ def test_fixed_poller_by_hand() -> None:
 
 
 class Listener(Timers):
-    """The fixed poller, with a record of its requests and of the replies."""
+    """A policy that checks every 15 s, and records its requests and their replies."""
 
     def __init__(self, tasks: TaskSet) -> None:
         super().__init__(tasks, lambda _: 15.0)
@@ -92,7 +92,7 @@ class Listener(Timers):
         return task
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Record the reply."""
+        """Record how long the reply took."""
         del duration
         self.heard.append((task, now - self.asked[task]))
 
@@ -113,7 +113,7 @@ def test_replies_overtake_each_other() -> None:
 
 @pytest.mark.parametrize("arrivals", ["once", "p200"])
 def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None:
-    """With reply delays the mean delay grows by little more than the mean reply delay."""
+    """Random reply delays raise the mean delay by little more than the mean reply delay."""
     tasks = draw_set(1000, arrivals, LOG_NORMAL, 1)
     at_once = run("trained", tasks, reply_delay=AT_ONCE).mean_delay
     assert run("trained", tasks).mean_delay <= 1.05 * (at_once + MEAN_REPLY_DELAY)
@@ -121,14 +121,17 @@ def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None
 
 @pytest.mark.parametrize("policy", [*POLICIES, "clairvoyant"])
 def test_budget_and_floor(policy: str) -> None:
-    """No policy exceeds 15 requests per second, goes below the floor, or loses a finished task."""
+    """No policy exceeds 15 requests per second, checks a task too early, or misses an end."""
     seen = run(policy, draw_set(300, "once", LOG_NORMAL, 1))
     assert all(b - a >= 1 / RATE - 1e-9 for (a, _), (b, _) in pairwise(seen.asked))
     assert (seen.early, seen.lost) == (0, 0)
 
 
 def test_clairvoyant_asks_once() -> None:
-    """The clairvoyant sends one request per task and, with enough budget, has no delay."""
+    """The clairvoyant policy, which knows when tasks end, sends one request per task.
+
+    With enough budget, the delay of a task is only the time of the reply.
+    """
     tasks = draw_set(300, "p30", LOG_NORMAL, 1)
     seen = run("clairvoyant", tasks)
     assert seen.requests == len(tasks)
@@ -137,7 +140,7 @@ def test_clairvoyant_asks_once() -> None:
 
 @pytest.mark.parametrize("durations", DURATIONS.values(), ids=list(DURATIONS))
 def test_load_means_what_it_says(durations: Durations) -> None:
-    """At p30 the fixed poller uses 30 % of the budget, with as many requests as computed."""
+    """At ``p30`` the fixed poller uses 30 % of the budget, as `fixed_requests` predicts."""
     runs = [run("fixed", draw_set(2000, "p30", durations, seed)) for seed in range(1, 5)]
     measured = mean(each.requests / 2000 for each in runs)
     assert measured == pytest.approx(fixed_requests(durations), rel=0.03)
@@ -145,7 +148,7 @@ def test_load_means_what_it_says(durations: Durations) -> None:
 
 
 def test_same_seed_same_set() -> None:
-    """A set depends only on its seed, and its durations do not depend on the arrivals."""
+    """Equal arguments give equal tasks. Durations depend on the seed, but not on the arrivals."""
     one, again, other = (
         draw_set(50, *each) for each in (("p90", LOG_NORMAL, 1),) * 2 + (("once", LOG_NORMAL, 1),)
     )
@@ -163,7 +166,7 @@ def test_arrivals_that_do_not_exist() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 3.0, 40.0, 400.0])
 def test_inspection_is_the_best_of_all_plans(price: float) -> None:
-    """Dynamic programming finds the same value as a search through all plans on a coarse grid."""
+    """On a coarse grid, dynamic programming finds the same cost as a search through all plans."""
     step, durations = 150.0, Durations("slow", ((1.0, 400.0, 0.5),))
     inspection = Inspection(durations, 2 * step, step)
     last = round(DEADLINE / step)
@@ -188,7 +191,7 @@ def test_inspection_is_the_best_of_all_plans(price: float) -> None:
 
 
 def test_finer_grid_moves_the_inspection_little() -> None:
-    """Halving the grid's step of 1 s changes the value of a task by less than 0.1 %."""
+    """Halving the time step of 1 s changes the least cost of checking a task by under 0.1 %."""
     for price in (0.5, 2.0, 10.0):
         coarse, fine = (
             Inspection(LOG_NORMAL, 15.0, step).values(
@@ -205,7 +208,7 @@ def test_finer_grid_moves_the_inspection_little() -> None:
     [("once", "two-humped"), ("p90", "log-normal"), ("d90", "log-normal")],
 )
 def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
-    """On small sets no policy is below the bound by more than three standard errors."""
+    """On small sets, no mean delay is below the bound by more than three standard errors."""
     durations = DURATIONS[kind]
     sets = [draw_set(80, arrivals, durations, seed) for seed in range(1, 9)]
     bounds = [
@@ -226,7 +229,7 @@ def test_bound_is_met_where_requests_are_free() -> None:
 
 
 def test_bound_knows_scarcity() -> None:
-    """A higher load raises the bound, and a lower floor does not raise it."""
+    """A higher load raises the bound on the mean delay. A lower floor does not raise the bound."""
     p90, p200, d90 = (
         mean_delay_bound(draw_set(400, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
         for arrivals in ("p90", "p200", "d90")
@@ -257,7 +260,7 @@ def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -
 
 
 def test_check_compares_like_with_like() -> None:
-    """The figure of a target is a ratio over the same sets; a target without a figure fails."""
+    """A target compares means over the same set of tasks. A target without figures fails."""
     rows = [
         row("trained", 10_000, "p90", "log-normal", 10.2),
         row("fixed", 10_000, "p90", "log-normal", 20.4),
@@ -294,7 +297,7 @@ def test_command_line(
 
 
 def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
-    """A star marks a change above two standard errors, and an equals sign marks no change."""
+    """In the table, a star marks a change above two standard errors, and "=" marks no change."""
     before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
     clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
     assert changes(before, clear) == ["+10.0 %*", "= "]
@@ -304,7 +307,7 @@ def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
 
 
 def test_sensitivity_varies_each_constant(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each constant gets a line for half and one for twice its value, and its effect is shown."""
+    """The table shows the effect of each constant in two lines: at half and at twice its value."""
     print_sensitivity(60, range(1, 2), ("cohort_span", "price_span"))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [(line[0], float(line[1])) for line in lines[-4:]] == [

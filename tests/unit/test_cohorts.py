@@ -1,4 +1,4 @@
-"""Cohorts: queues of tasks of one kind and age. The tests set every time themselves."""
+"""Cohorts: queues of tasks of one kind and age. The tests use no clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
 
 
 def drained(cohort: Cohort[Entry]) -> list[str]:
-    """Remove all entries of a cohort, and return their ids in order."""
+    """Remove all entries of a cohort one by one, and return their ids in this order."""
     names: list[str] = []
     while (entry := cohort.first()) is not None:
         names.append(entry.task_id)
@@ -52,7 +52,7 @@ def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | Non
 
 
 def test_an_early_request_joins_a_long_queue() -> None:
-    """An entry whose last check is old goes before a thousand entries with later checks."""
+    """An entry that joins late is placed before a thousand entries with later checks."""
     cohort = Cohort[Entry](("", False, 0), -1)
     for n in range(4 * NEAR_END):
         cohort.join(seen(str(n), float(n)))
@@ -63,7 +63,7 @@ def test_an_early_request_joins_a_long_queue() -> None:
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(counts=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 150)), max_size=10))
 def test_fifo(counts: list[tuple[int, int]]) -> None:
-    """Entries come out once, in the order of insertion; `kept` selects by `place`."""
+    """A queue returns each entry once, in order of insertion; `kept` filters by `place`."""
     queue, expected, names = Fifo[Entry](), deque[str](), itertools.count()
     for put, take in counts:
         for _ in range(put):

@@ -29,7 +29,7 @@ VERSION_1 = Path(__file__).parents[1] / "samples" / "journal_v1.sql"
 
 @contextlib.contextmanager
 def database(path: Path) -> Generator[sqlite3.Connection]:
-    """Open a file with plain SQLite."""
+    """Open a file with `sqlite3`, without the code of the journal."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         yield connection
 
@@ -42,14 +42,14 @@ def schema(path: Path) -> dict[str, str]:
 
 
 def workers(journal: SqliteJournal) -> tuple[Worker, Worker]:
-    """Return the threads of an open journal: the one that writes, and the one that reads."""
+    """Return the writing thread and the reading thread of an open journal."""
     assert journal._opened is not None  # pyright: ignore[reportPrivateUsage]
     _, writer, reader = journal._opened  # pyright: ignore[reportPrivateUsage]
     return writer, reader
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> object:
-    """Return a setting of a connection."""
+    """Return the value of a PRAGMA of an SQLite connection."""
     (value,) = connection.execute(f"PRAGMA {name}").fetchone()
     return value
 
@@ -71,7 +71,7 @@ async def test_every_connection_syncs(tmp_path: Path) -> None:
 
 
 def modes(directory: Path) -> dict[str, int]:
-    """Return the files of a directory with their modes."""
+    """Return the permission bits of each file in a directory, by file name."""
     return {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
 
 
@@ -85,7 +85,7 @@ async def test_the_file_is_private(tmp_path: Path) -> None:
 
 
 async def test_the_identity_of_the_file(tmp_path: Path) -> None:
-    """A journal has the application id, the newest version and a list of its migrations."""
+    """A new journal has the application id, the newest version and a list of all migrations."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)):
         pass
@@ -100,13 +100,13 @@ async def test_the_identity_of_the_file(tmp_path: Path) -> None:
 
 
 def load_version_1(path: Path) -> None:
-    """Create a journal of version 1."""
+    """Create a journal with schema version 1 and a few rows."""
     with database(path) as connection:
         connection.executescript(VERSION_1.read_text("utf-8"))
 
 
 async def test_a_journal_of_version_1(tmp_path: Path) -> None:
-    """Opening a journal of version 1 keeps all rows and gives it the schema of a new journal."""
+    """Opening a journal of version 1 keeps all its rows and migrates it to the newest schema."""
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     load_version_1(old)
     async with opened(client(old, Clock())) as journal:
@@ -122,7 +122,7 @@ async def test_a_journal_of_version_1(tmp_path: Path) -> None:
 
 
 def test_the_first_migration_is_not_edited(tmp_path: Path) -> None:
-    """The first migration creates the schema of the stored journal of version 1."""
+    """The first migration creates exactly the schema of the sample journal of version 1."""
     load_version_1(tmp_path / "old.db")
     with database(tmp_path / "new.db") as connection:
         _schema.migrate(connection, tmp_path, Clock(), _schema.MIGRATIONS[:1])
@@ -136,7 +136,7 @@ NEXT = (
 
 
 def test_migrations_run_in_order(tmp_path: Path) -> None:
-    """All missing migrations are applied, each one once, and rows keep their values."""
+    """All missing migrations are applied in order, each of them once, and no row is lost."""
     path = tmp_path / "j.db"
     load_version_1(path)
     for _ in range(2):
@@ -152,7 +152,7 @@ def test_migrations_run_in_order(tmp_path: Path) -> None:
 
 
 def test_a_failed_migration_changes_nothing(tmp_path: Path) -> None:
-    """If one migration fails, the journal stays as it was."""
+    """If one migration fails, none of the migrations changes the version or the schema."""
     path = tmp_path / "j.db"
     load_version_1(path)
     before = schema(path)
@@ -165,7 +165,7 @@ def test_a_failed_migration_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_opening_a_new_file_at_the_same_time(tmp_path: Path) -> None:
-    """If many clients open a new file at the same time, all join, and the file is migrated once."""
+    """Many clients can open a new file at the same time, and its schema is created once."""
     path = tmp_path / "j.db"
     journals = [SqliteJournal(path) for _ in range(8)]
     await asyncio.gather(*(journal.open("a") for journal in journals))
@@ -175,7 +175,7 @@ async def test_opening_a_new_file_at_the_same_time(tmp_path: Path) -> None:
 
 
 async def refused(path: Path, match: str, account: str | None = "a") -> None:
-    """Assert that a journal cannot be opened, and that a later attempt raises the same error."""
+    """Check that two attempts to open a journal both raise an error that matches `match`."""
     journal = SqliteJournal(path, busy_timeout=0.1)
     for _ in range(2):
         with pytest.raises(JournalError, match=match) as caught:
@@ -206,7 +206,7 @@ async def test_files_that_are_no_journal(tmp_path: Path) -> None:
 
 
 async def test_inspecting_needs_a_journal(tmp_path: Path) -> None:
-    """Without an account, opening a missing or empty file is an error and creates no file."""
+    """Opening a missing or empty file without an account raises an error and creates no file."""
     await refused(tmp_path / "j.db", "there is no journal; check the path", None)
     assert modes(tmp_path) == {}
     (tmp_path / "j.db").touch()
@@ -214,14 +214,14 @@ async def test_inspecting_needs_a_journal(tmp_path: Path) -> None:
 
 
 async def use_everything(journal: SqliteJournal) -> None:
-    """Read every row, and write one."""
+    """Open a journal, read all rows, and write a row."""
     async with opened(journal):
         await stored(journal)
         await journal.claim(planned("more"))
 
 
 async def test_a_damaged_file(tmp_path: Path) -> None:
-    """Damage is reported as a `JournalError`, also if only some pages are damaged."""
+    """Damage is reported as a `JournalError`, even if only some pages are damaged."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         await asyncio.gather(*(journal.claim(planned(f"s{each}")) for each in range(500)))
@@ -233,14 +233,14 @@ async def test_a_damaged_file(tmp_path: Path) -> None:
 
 
 def other_program(path: Path) -> sqlite3.Connection:
-    """Lock a journal as another program would."""
+    """Lock a journal for writing, as another program would. Return the connection with the lock."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     return connection
 
 
 async def test_a_locked_file(tmp_path: Path) -> None:
-    """If a lock lasts too long, only the callers that wait at that time get an error."""
+    """If another program locks the file too long, only the calls during the lock raise an error."""
     path = tmp_path / "j.db"
     async with opened(SqliteJournal(path, busy_timeout=0.1)) as journal:
         await journal.claim(planned("before"))
@@ -290,14 +290,14 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     sys.platform == "win32" or os.geteuid() == 0, reason="needs modes, which root ignores"
 )
 async def test_a_read_only_file(tmp_path: Path) -> None:
-    """Opening a read-only file is an error that says how to allow writing."""
+    """Opening a read-only file raises an error that says how to allow writing."""
     load_version_1(tmp_path / "j.db")
     (tmp_path / "j.db").chmod(0o400)
     await refused(tmp_path / "j.db", "read-only; allow writing to the file")
 
 
 async def test_text_that_sqlite_cannot_store(tmp_path: Path) -> None:
-    """Text that SQLite cannot store fails one claim; other claims of its transaction are stored."""
+    """A claim with text that SQLite cannot store raises; the transaction stores other claims."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         names = ("one", "text\ud800", "two")
         claims = [journal.claim(planned(each, key=each)) for each in names]
@@ -318,7 +318,7 @@ async def test_a_null_character_is_stored(tmp_path: Path) -> None:
 
 
 async def test_an_old_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version of SQLite that is too old is an error that names the needed version."""
+    """If SQLite is too old, opening a journal raises an error that names the needed version."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(JournalError, match=r"too old: 3\.35 is needed"):
         await SqliteJournal(tmp_path / "j.db").open("a")

@@ -1,7 +1,7 @@
 """The owners of an SQLite journal, that is, the clients that opened it.
 
 An owner is *dead* if its lease has expired, or if its process on the same machine has ended. A run
-is a named group of submissions, held by at most one live owner. The tests set the time themselves.
+is a named group of submissions. At most one live owner may hold it. The tests use a fake clock.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SWEPT = {"p": "not_sent", "s": "unknown"}
 
 
 async def plan_and_send(journal: SqliteJournal) -> None:
-    """Plan the submissions "p" and "s", and begin to send "s"."""
+    """Store the submissions "p" and "s" as planned, and then "s" as sending."""
     await journal.claim(planned("p", key="p"))
     await journal.claim(planned("s", key="s"))
     await journal.advance("s", SENDING)
 
 
 async def test_close_ends_what_is_open(tmp_path: Path) -> None:
-    """Closing a journal ends the submissions of its owner and releases its runs."""
+    """Closing a journal gives its open submissions a final state and releases its runs."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock, 2)) as other:
         async with opened(client(path, clock)) as journal:
@@ -48,7 +48,7 @@ async def test_close_ends_what_is_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("account", ["a", "b", None])
 async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
-    """Opening a journal ends the submissions of owners whose lease expired, not of live owners."""
+    """Opening a journal gives a final state to the submissions of dead owners, not of live ones."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost:
         await plan_and_send(lost)
@@ -61,7 +61,7 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 
 
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
-    """Owners on the same machine see at once that a process ended; others see its lease expire."""
+    """An ended process counts as dead at once on its machine, elsewhere when its lease expires."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock, 1)) as lost,
@@ -80,7 +80,7 @@ async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
-    """A claim replaces a dead owner's planned submission; a sent submission becomes unknown."""
+    """A claim replaces what a dead owner planned. What that owner was sending becomes unknown."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -92,7 +92,7 @@ async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
-    """A submission that a dead owner sent can be settled; a live owner's submission cannot."""
+    """`settle` accepts what a dead owner was sending, and rejects what a live owner is sending."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -103,7 +103,7 @@ async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_a_slow_owner(tmp_path: Path) -> None:
-    """An owner removed as dead cannot send what it planned, but can record a task it created."""
+    """An owner removed as dead may not send planned submissions, but may record created tasks."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await plan_and_send(slow)
@@ -135,7 +135,7 @@ async def test_leases_are_extended(tmp_path: Path, beat: str) -> None:
 
 
 async def test_hold(tmp_path: Path) -> None:
-    """Only one live owner can hold a run, and only once; a dead owner's run can be taken."""
+    """Only one live owner can hold a run, and only once. The run of a dead owner is free."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock)) as journal,
@@ -160,7 +160,7 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """An owner that was removed as dead gets its run back unless another owner took it."""
+    """An owner that was removed as dead holds its run again, unless another owner holds it."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -172,7 +172,7 @@ async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
 
 
 async def test_peers(tmp_path: Path) -> None:
-    """A heartbeat returns how many owners are live, and whether all others know this owner."""
+    """A heartbeat returns how many owners are live, and whether all have counted this owner."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as first:
         assert await first.heartbeat() == Peers(1, aware=True)

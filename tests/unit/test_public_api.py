@@ -1,4 +1,4 @@
-"""The client's own methods, in virtual time: run, outcomes, task, timeouts, observers."""
+"""Methods of `SunoClient` in virtual time: run, outcomes, task, timeouts, observers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Jobs(Server):
         self.answer = self.run
 
     def run(self, request: Request) -> Reply:
-        """Create a task, or return the record of one."""
+        """Return the reply to a request: a new task, or the record of an existing task."""
         now = asyncio.get_running_loop().time()
         if request.path.endswith("CreateTask"):
             answer = self.usual(request)
@@ -103,7 +103,7 @@ def test_run_times_out(timeout: float, *, created: bool) -> None:
 
 
 def test_run_keeps_other_timeouts_apart() -> None:
-    """`run` raises the `RequestTimeoutError` of a create, although it is a `TimeoutError`."""
+    """`run` raises the `RequestTimeoutError` of a create, not a `TaskTimeoutError`."""
     server = Jobs(1.0)
 
     def lose(_: Request) -> Reply:
@@ -120,7 +120,7 @@ def test_run_keeps_other_timeouts_apart() -> None:
 
 
 def test_outcomes_in_order() -> None:
-    """`outcomes` returns one outcome for each task, in the given order, from any kind of source."""
+    """`outcomes` returns one outcome for each task of a list or async iterator, in its order."""
     server = Jobs(60.0)
 
     async def source() -> AsyncIterator[str | TaskRef]:
@@ -143,7 +143,7 @@ def test_outcomes_in_order() -> None:
 
 
 def test_task_remembers_what_was_created() -> None:
-    """The handle of a created task has its kind and creation time, so that no poll is too early."""
+    """`task` returns a handle with the kind and the creation time of a task of this client."""
     server = Jobs(60.0)
 
     async def main() -> None:
@@ -177,7 +177,7 @@ def test_a_reference_round_trips_through_json() -> None:
 
 
 def test_pipeline_timeout() -> None:
-    """The timeout of a pipeline applies to each task by itself, from the creation of the task."""
+    """The timeout of a pipeline applies to each task separately, and starts at its creation."""
     server = Jobs(1000.0)
 
     async def main() -> None:
@@ -228,40 +228,40 @@ class Events(NullObserver):
         self.pauses: list[str] = []
 
     def request_sent(self, method: str, path: str) -> None:
-        """Record the event."""
+        """Record the method and the endpoint of a request."""
         self.names.append(f"sent {method} {path.rsplit('/', 1)[1]}")
 
     def request_finished(
         self, method: str, path: str, seconds: float, error: SunoError | None
     ) -> None:
-        """Record the event."""
+        """Record the class of the error with which a request ended."""
         del method, path
         assert seconds >= 0.1
         self.names.append(f"finished {type(error).__name__}")
 
     def task_created(self, task: TaskRef) -> None:
-        """Record the event."""
+        """Record a task that was created."""
         self.created.append(task)
 
     def task_polled(self, info: TaskInfo) -> None:
-        """Record the event."""
+        """Record the status in the reply to a status request."""
         self.names.append(f"polled {info.status}")
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Record the event."""
+        """Record the id of a task that ended, and the class of its error."""
         self.ended.append((task_id, None if error is None else type(error)))
 
     def rate_limited(self, retry_after: float | None) -> None:
-        """Record the event."""
+        """Record how many seconds the server asks the client to wait."""
         self.names.append(f"rate limited {retry_after}")
 
     def paused(self, seconds: float, reason: str) -> None:
-        """Record the event."""
+        """Record the length of a pause in seconds, and its reason."""
         self.pauses.append(f"{seconds:.0f} {reason}")
 
 
 def test_observer() -> None:
-    """An observer receives every event of a client."""
+    """An observer receives the events for requests, tasks, rate limits and pauses."""
     events = Events()
     server = Jobs(40.0)
     refusals = [429, 455]
@@ -308,7 +308,7 @@ def test_an_observer_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_clients_of_one_account_share_it() -> None:
-    """In one event loop, all clients with the same key and host share one account."""
+    """In one event loop, clients with the same key and host share one `Account` object."""
     one, other = (SunoClient("ak_same", base_url="http://a.example") for _ in range(2))
     async with one, other:
         assert one._opened is not None  # pyright: ignore[reportPrivateUsage]

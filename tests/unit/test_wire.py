@@ -56,7 +56,7 @@ def envelope(data: object, code: object = 200, **more: object) -> bytes:
 
 
 def test_whole_record() -> None:
-    """Every field of the record and of a song is decoded, under each of its names."""
+    """Every field of a task record and of a song is decoded, also under alternative names."""
     info = read_task_info(200, {}, envelope(RECORD), "t1")
     assert (info.status, info.create_at, info.elapsed) == (TaskStatus.SUCCESS, 1768900378.0, 86.0)
     assert (info.provider, info.model_version, info.source) == ("Suno", "sunov5", "api")
@@ -79,7 +79,7 @@ def test_whole_record() -> None:
 
 
 def test_model_names() -> None:
-    """Each of the contract's eight model names has its version; an unknown name has none."""
+    """Each of the eight documented model names has a version. The version of others is None."""
     assert len(MODEL_VERSIONS) == 8
     assert MODEL_VERSIONS["chirp-fenix"] == "v5.5"
     item = ITEM | {"suno_model_name": "chirp-next"}
@@ -100,7 +100,7 @@ def test_model_names() -> None:
     ],
 )
 def test_creation_times(when: object) -> None:
-    """A song's creation time may be seconds, milliseconds or ISO 8601, also as text."""
+    """A creation time may be ISO 8601, or seconds or milliseconds as a number or as text."""
     for title in ("Rain", ["of another shape"]):
         item: dict[str, Any] = ITEM | {"created_at": when, "create_at": "nan", "title": title}
         info = read_task_info(200, {}, envelope(RECORD | {"result": {"suno_data": [item]}}))
@@ -108,7 +108,7 @@ def test_creation_times(when: object) -> None:
 
 
 def test_digits_are_no_date() -> None:
-    """Milliseconds as text are a number, even if the digits look like a date in 1712."""
+    """Text of digits is read as milliseconds, even if the digits look like a date in 1712."""
     assert unix_time("1712010112300") == 1712010112.3
 
 
@@ -120,7 +120,7 @@ ABSURD: list[Any] = [
 
 @pytest.mark.parametrize("number", ABSURD, ids=lambda number: repr(number)[:12])
 def test_absurd_numbers(number: Any) -> None:  # noqa: ANN401 (any JSON)
-    """An impossible time, length or amount is None, and no other field is lost."""
+    """An impossible time, length or amount is read as None; an impossible balance raises."""
     names = ("create_at", "complete_at", "duration_s")
     song = ITEM | {"duration": number, "created_at": number}
     wrong = dict.fromkeys(names, number) | {"result": RECORD["result"] | {"suno_data": [song]}}
@@ -137,7 +137,7 @@ def test_absurd_numbers(number: Any) -> None:  # noqa: ANN401 (any JSON)
 
 @pytest.mark.parametrize("when", [0, 1, 946684799, 4102444800, 4102444800000, 1e11])
 def test_times_outside_the_century(when: float) -> None:
-    """A time before 2000 or after 2099 is None."""
+    """A time before 2000 or after 2099 is read as None."""
     info = read_task_info(200, {}, envelope(RECORD | {"create_at": when}))
     assert info.create_at is None
 
@@ -145,7 +145,7 @@ def test_times_outside_the_century(when: float) -> None:
 @pytest.mark.parametrize("token", [b"1e400", b"-1e400", b"9" * 4301, b"NaN", b"-Infinity"])
 @pytest.mark.parametrize("name", ["create_at", "credits", "never_heard_of", "task_id", "code"])
 def test_numbers_that_do_not_fit(token: bytes, name: str) -> None:
-    """A number that does not fit a float affects only its own field, in any position."""
+    """A number that does not fit a float affects no other field of the reply."""
     body = envelope(RECORD | {name: "@"}) if name != "code" else envelope(RECORD, "@")
     info = read_task_info(200, {}, body.replace(b'"@"', token), "t1")
     assert (info.status, info.task_id, len(info.tracks)) == (TaskStatus.SUCCESS, "t1", 1)
@@ -207,7 +207,7 @@ def test_nesting_that_is_kept() -> None:
 
 
 def test_hostile_sizes() -> None:
-    """A huge reply is cut to a realistic size; a huge reply that is damaged raises."""
+    """A huge reply is cut to a realistic size. A huge damaged reply raises `ResponseError`."""
     record: dict[str, Any] = RECORD | {
         "result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}
     }
@@ -257,13 +257,13 @@ def test_status_that_is_a_number(word: float) -> None:
 
 @pytest.mark.parametrize("data", [[RECORD], "text", 7, RECORD | {"status": [1]}])
 def test_no_record(data: object) -> None:
-    """Data that is not an object, or has no status as text, raises `ResponseError`."""
+    """Data that is not an object, or whose status is a list, raises `ResponseError`."""
     with pytest.raises(ResponseError):
         read_task_info(200, {}, envelope(data), "t1")
 
 
 def test_repeated_keys() -> None:
-    """If a key occurs twice, the last one counts."""
+    """If a JSON object has a key twice, the last value counts."""
     body = envelope(RECORD).replace(b'"status"', b'"status": "running", "status"')
     assert read_task_info(200, {}, body, "t1").status is TaskStatus.SUCCESS
 
@@ -287,14 +287,14 @@ def test_result_of_another_shape(result: object) -> None:
     ],
 )
 def test_status_words(word: str, status: str) -> None:
-    """An unknown status stays in `raw_status` and is not terminal; `error` is a failure."""
+    """An unknown status is kept in `raw_status` and does not end a task; "error" is a failure."""
     info = read_task_info(200, {}, envelope(RECORD | {"status": word}))
     assert (info.status, info.raw_status) == (status, word)
     assert info.status.terminal == (status == "failed")
 
 
 def test_requests() -> None:
-    """Requests have the path, the parameters and the body of the contract."""
+    """A status request has the task id as parameter. A create has the documented JSON body."""
     assert task_info_request("a b").params == (("task_id", "a b"),)
     request = create_request(GenerateMusic(prompt="x"), "https://me/hook")
     assert request.body is not None
