@@ -1,4 +1,4 @@
-"""Store the results of a pipeline in PostgreSQL. Runs on the built-in sandbox.
+"""Store the results of a pipeline in PostgreSQL. The built-in sandbox simulates the API.
 
 Usage: ``DATABASE_URL=postgresql://user:password@host/database python examples/postgresql.py``
 """
@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS tracks (
 
 
 def upsert(table: str, record: type[msgspec.Struct], key: tuple[str, ...]) -> sql.Composed:
-    """Return the statement that inserts a record, or replaces the row with the same key."""
+    """Return the SQL statement that inserts a row, or replaces the row with the same key."""
     columns = record.__struct_fields__
     changed = [
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name))
@@ -98,7 +98,7 @@ async def store(database: psycopg.AsyncConnection, outcome: JobOutcome) -> None:
 
 
 async def main() -> None:
-    """Create twenty songs, and store each one as soon as it is finished."""
+    """Create twenty songs, and store the outcome of each job as soon as the job has ended."""
     address = os.environ.get("DATABASE_URL", "postgresql:///postgres")
     jobs = [GenerateMusic(f"night train {number}", instrumental=True) for number in range(20)]
     async with (

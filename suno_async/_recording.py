@@ -1,4 +1,4 @@
-"""Store in the journal what a client does: its creates and its results."""
+"""Store the creates and the results of a client in the journal."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class Recorder:
-    """Stores in the journal what one client does.
+    """Stores the creates and the results of one client in the journal.
 
     Attributes:
         journal: The journal.
@@ -71,9 +71,10 @@ class Recorder:
         self._storing: asyncio.Task[None] | None = None
 
     async def join(self, limiter: Limiter) -> None:
-        """Share the account's rate with the other live clients, from now on.
+        """Divide the account's request rate among all live clients, including this client.
 
-        Wait until the other clients have reduced their rate, which takes about one heartbeat.
+        Wait until the other clients have reduced their rate. This takes about 2 s, the time between
+        two heartbeats.
 
         Raises:
             JournalError: The journal cannot be written.
@@ -82,7 +83,7 @@ class Recorder:
         await self._share.join()
 
     async def close(self) -> None:
-        """Store the learnt durations, stop the heartbeats and close the journal."""
+        """Stop the heartbeats, store results and learnt durations, and close the journal."""
         if self._share is not None:
             await self._share.leave()
         if self._storing is not None:
@@ -95,26 +96,29 @@ class Recorder:
             await self.journal.close()
 
     async def rebind(self, account: str) -> None:
-        """Give the account another label.
+        """Replace the label of the account in the journal by `account`.
 
         Raises:
-            JournalError: Another live process uses the old label.
+            JournalError: Another live process uses the old label. Or both labels have a submission
+                with the same run and key, and both submissions may have been paid for.
         """
         await self.journal.rebind(self.account, account)
         self.account = account
 
     async def claim(self, submission: Submission) -> bool:
-        """Store a planned submission, or return the result of an earlier one with its run and key.
+        """Store a planned submission, unless a submission with the same run and key exists.
 
-        If another client is sending the earlier one, wait for its outcome. If the earlier one
-        created a task, `submission` gets this task.
+        If another client is sending the existing submission, wait until its outcome is known. If
+        the existing submission created a task, copy the id of this task to `submission`. If the
+        existing submission created nothing, `submission` replaces it.
 
         Returns:
-            Whether the submission is new and must be sent.
+            Whether `submission` was stored and must be sent.
 
         Raises:
-            InputChangedError: The earlier submission was made for another input.
-            CreateOutcomeUnknownError: It is unknown whether the server accepted the earlier one.
+            InputChangedError: The existing submission has another input.
+            CreateOutcomeUnknownError: It is unknown whether the server accepted the existing
+                submission.
             JournalError: The journal cannot be written.
         """
         record = self._record_of(submission)
@@ -137,10 +141,10 @@ class Recorder:
             await asyncio.sleep(LOOK_AGAIN)
 
     async def note(self, submission: Submission) -> None:
-        """Store the state of a claimed submission.
+        """Store the current state of a submission that `claim` has stored.
 
         Raises:
-            JournalError: The journal cannot be written, or another client took the submission over.
+            JournalError: The journal cannot be written, or another client has ended the submission.
         """
         if submission.recorded:
             await self.journal.advance(
@@ -152,7 +156,7 @@ class Recorder:
             )
 
     async def note_end(self, submission: Submission) -> None:
-        """Store the final state of a submission. Log a failure, so that no task id is lost."""
+        """Store the final state of a submission. If this fails, log the error and the task id."""
         noting = asyncio.ensure_future(self.note(submission))
         try:
             await _in_spite_of_cancellation(noting)
@@ -166,12 +170,14 @@ class Recorder:
             )
 
     def keep(self, info: TaskInfo) -> asyncio.Future[None]:
-        """Store the final record of a task. The caller shows the record to nobody before that.
+        """Store the final record of a task.
 
-        Results that arrive within `GATHER` seconds are stored together.
+        Records that arrive within `GATHER` seconds are stored together. The caller must not return
+        the record to anyone before the future is done.
 
         Returns:
-            A future that ends, without an error, once the record is on disk or cannot be stored.
+            A future that is done when the record is on disk, or when an attempt to store it has
+            failed. The future never has an exception.
         """
         task = TaskRecord(
             task_id=info.task_id,
@@ -205,9 +211,9 @@ class Recorder:
                     kept.set_result(None)
 
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
-        """Return the outcomes that the journal holds, by task id.
+        """Return the stored outcomes of the given tasks, by task id.
 
-        A task whose result is missing or cannot be read is left out, so that the caller polls it.
+        Tasks with a missing or unreadable outcome are not included. The caller polls these tasks.
         """
         try:
             tasks = await self.journal.find_tasks(task_ids)
@@ -223,10 +229,12 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def holding(self, run: str) -> AsyncGenerator[None]:
-        """Hold the lease of a run within the block. If the name is empty, there is no run.
+        """Hold the lease of a run during the ``with`` block, so that no other stream works on it.
+
+        If `run` is empty, do nothing.
 
         Raises:
-            RunInUseError: Another process, or another stream of this one, works on the run.
+            RunInUseError: Another stream, of this process or of another process, has the lease.
         """
         if not run:
             yield
@@ -280,9 +288,10 @@ class Recorder:
 
 
 async def load_durations(journal: Journal, expected: Durations) -> Durations:
-    """Return the durations stored in a journal, or `expected` if there are none that fit.
+    """Return the learnt durations that a journal contains, or `expected` if none are usable.
 
-    Durations with another prior belong to a server that is faster or slower, such as a sandbox.
+    Stored durations are usable only if they have the same `median` as `expected`. Another median
+    means that they were learnt from a faster or slower server, such as a sandbox.
     """
     data = await journal.load_durations()
     if data is None:
@@ -296,7 +305,10 @@ async def load_durations(journal: Journal, expected: Durations) -> Durations:
 
 
 async def open_refs(recorder: Recorder, run: str | None) -> list[TaskRef]:
-    """Return the tasks of a journal that were created and have not ended."""
+    """Return the created tasks of a journal that have not ended.
+
+    If `run` is not None, return only the tasks of this run.
+    """
     created = [SubmissionState.CREATED]
     return [
         TaskRef(record.task_id, record.created_at, record.kind)
@@ -306,7 +318,7 @@ async def open_refs(recorder: Recorder, run: str | None) -> list[TaskRef]:
 
 
 def outcome_in(task: TaskRecord) -> Outcome:
-    """Return the outcome of a task that has ended."""
+    """Return the outcome in the stored record of a task that has ended."""
     error: SunoError | None = None
     info = None
     try:
@@ -320,7 +332,7 @@ def outcome_in(task: TaskRecord) -> Outcome:
 
 
 def unknown_outcome(record: SubmissionRecord) -> CreateOutcomeUnknownError:
-    """Return the error of a stored submission whose outcome is unknown."""
+    """Return the error to raise for a stored submission whose outcome is unknown."""
     cause = record.error or "the process ended before the reply arrived"
     return CreateOutcomeUnknownError(cause, record.kind, record.job, record.id)
 
@@ -359,7 +371,10 @@ async def _claimed(
 
 
 async def _in_spite_of_cancellation(work: asyncio.Future[T]) -> T:
-    """Wait until `work` has ended. Ignore cancellations of the caller, because `work` is short."""
+    """Wait until `work` has ended, and return its result.
+
+    Ignore cancellations of the caller in the meantime, because `work` is short.
+    """
     while not work.done():
         try:
             await asyncio.wait([work])

@@ -38,7 +38,7 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def problems(self) -> tuple[str, ...]:
-        """Return all problems as ``field: rule, value``; empty if the input is valid."""
+        """Return a text ``field: rule, value`` for each problem; empty if the input is valid."""
         fields = msgspec.structs.asdict(self)
         return (
             *broken(self, fields, self.REQUIRED),
@@ -47,7 +47,10 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def payload(self) -> dict[str, Any]:
-        """Return the API's ``input`` object: all fields except None, overridden by `extra`."""
+        """Return the ``input`` object of the API request.
+
+        It contains all fields that are not None. Values in `extra` replace fields of the same name.
+        """
         fields: dict[str, Any] = msgspec.to_builtins(self)
         kept = {
             name: value
@@ -57,7 +60,7 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
         return kept | self.extra
 
     def _relations(self, _fields: dict[str, Any]) -> Iterator[str]:
-        """Yield the problems that concern more than one field."""
+        """Yield a text for each problem that concerns more than one field."""
         yield from ()
 
 
@@ -72,7 +75,7 @@ class Input(_Checked, frozen=True, kw_only=True):
 
 
 class SongOptions(TypedDict, total=False):
-    """The fields that all song jobs share, as keyword arguments. See `GenerateMusic`."""
+    """The keyword arguments that all song jobs accept. `GenerateMusic` describes them."""
 
     mode: Literal["simple", "custom"]
     model: str
@@ -118,9 +121,10 @@ class _Music(Input, frozen=True, kw_only=True):
         return "custom" if self.title or self.tags or self.lyrics else "simple"
 
     def payload(self) -> dict[str, Any]:
-        """Return the API's ``input`` object: all fields except None, overridden by `extra`.
+        """Return the ``input`` object of the API request.
 
-        It always has a ``mode``: see `effective_mode`.
+        It contains ``mode`` (see `effective_mode`) and all other fields that are not None. Values
+        in `extra` replace fields of the same name.
         """
         return {"mode": self.effective_mode} | super().payload()
 
@@ -143,21 +147,23 @@ class GenerateMusic(_Music, frozen=True):
     the API.
 
     Attributes:
-        prompt: A description of the song; may be positional. Simple mode requires it.
+        prompt: A description of the song. Simple mode requires it. You can pass it as the first
+            positional argument.
         mode: ``"simple"`` or ``"custom"``. None means custom if title, tags or lyrics are given,
             otherwise simple.
         model: The model version, such as ``"v5.5"``, ``"v5"`` or ``"v4.5all"``. Versions that this
             library does not know are sent unchanged.
-        instrumental: Make a song without vocals. Lyrics are then not required.
+        instrumental: Whether to make a song without vocals. If True, lyrics are not required.
         title: The title, at most 100 characters. Custom mode requires it.
         tags: Style tags, at most 1000 characters. Custom mode requires them.
         lyrics: The lyrics, at most 5000 characters. Custom mode requires them for songs with
             vocals.
-        vocal_gender: ``"m"`` or ``"f"``.
+        vocal_gender: ``"m"`` for a male voice, ``"f"`` for a female voice.
         style_weight: How closely to follow the style, 0 to 1.
         weirdness_constraint: How unusual the song may be, 0 to 1.
         negative_tags: Styles to avoid.
-        persona_id: The id of a persona (`SunoClient.create_persona`) to sing the song.
+        persona_id: The id of the persona that sings the song. `SunoClient.create_persona` creates
+            personas.
         extra: Additional fields that this library does not know. They are sent unchanged.
     """
 
@@ -175,11 +181,11 @@ class ExtendMusic(_Music, frozen=True, kw_only=True):
     Attributes:
         task_id: The id of the task that made the song.
         suno_id: Suno's id of the song.
-        continue_at: Where the new part starts, in seconds from the start of the song. Custom mode
-            requires it.
-        audio_weight: How strongly the song influences the result, 0 to 1.
-        song_duration: Length of the song in seconds; None if unknown. It is only used to check
-            `continue_at`, and is not sent.
+        continue_at: Where the new part starts, in seconds from the start of the original song.
+            Custom mode requires it.
+        audio_weight: How strongly the original song influences the result, 0 to 1.
+        song_duration: Length of the original song in seconds; None if unknown. It is only used to
+            check `continue_at`, and is not sent.
     """
 
     KIND: ClassVar[str] = "suno/music-extend"
@@ -262,12 +268,15 @@ class MusicVideo(Input, frozen=True, kw_only=True):
 
 
 class SeparateVocals(Input, frozen=True, kw_only=True):
-    """Separate a song into stems. `Track.separate` fills in the ids.
+    """Separate a song into stems: audio files with one part of the sound, such as the vocals.
+
+    `Track.separate` fills in the ids.
 
     Attributes:
         task_id: The id of the task that made the song.
         suno_id: Suno's id of the song.
-        mode: ``"vocal"`` makes 2 stems, ``"instrumental"`` up to 12.
+        mode: ``"vocal"`` makes 2 stems (vocals and accompaniment), ``"instrumental"`` makes up to
+            12 stems.
     """
 
     # The API spells it without the final n.
@@ -291,7 +300,7 @@ class GenerateSounds(_Sounds, frozen=True):
     The API does not document `loop`, `bpm` and `key`. They are sent unchanged.
 
     Attributes:
-        prompt: A description of the sounds; may be positional.
+        prompt: A description of the sounds. You can pass it as the first positional argument.
         loop: Whether the sound loops.
         bpm: Beats per minute.
         key: The musical key.
@@ -310,9 +319,9 @@ class GeneratePersona(_Checked, frozen=True, kw_only=True):
         task_id: The id of the task that made the song.
         suno_id: Suno's id of the song.
         name: The name of the persona.
-        description: A description in words.
-        vocal_start: Start of the vocals to learn from, in seconds from the start of the song.
-        vocal_end: End of these vocals, in seconds from the start of the song.
+        description: A description of the persona in words.
+        vocal_start: Where the vocals to learn from start, in seconds from the start of the song.
+        vocal_end: Where these vocals end, in seconds from the start of the song.
         style: The style of the persona.
         song_duration: Length of the song in seconds; None if unknown. It is only used to check
             `vocal_start` and `vocal_end`, and is not sent.

@@ -1,4 +1,4 @@
-"""Shared fixtures: a sandbox, a client for it, and a repaired aioresponses."""
+"""Shared fixtures: a sandbox, a client for the sandbox, and a mock of HTTP replies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Response(ClientResponse):
 
 @pytest.fixture
 def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[mocked_http]:
-    """Mock HTTP replies, without sockets."""
+    """Yield a mock that answers HTTP requests without sockets."""
     monkeypatch.setattr(aioresponses.core, "ClientResponse", _Response)
     with mocked_http() as mocked:
         yield mocked
@@ -62,6 +62,6 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def suno(sandbox: Sandbox) -> AsyncIterator[SunoClient]:
-    """Open a client for the sandbox, with poll intervals that match its short jobs."""
+    """Open a client for the sandbox, with short poll intervals that match the short jobs."""
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as client:
         yield client

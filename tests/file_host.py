@@ -1,4 +1,4 @@
-"""A file host that cuts connections, changes files and sends wrong headers, as a test sets it."""
+"""A file server for tests. It can cut connections, change files and send wrong headers."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ _RANGE = re.compile(r"bytes=(\d+)-")
 
 
 def song(size: int = 300_000) -> bytes:
-    """Return bytes that look like an MP3 file and do not repeat with any period of 2**n."""
+    """Return `size` bytes that start like an MP3 file. They do not repeat after 2**n bytes."""
     return (b"ID3" + bytes(range(251)) * (size // 251 + 1))[:size]
 
 
 class FileHost:
-    """Serves one body under every path.
+    """An HTTP server that sends the same file for every path, except for the paths in `bodies`.
 
     Attributes:
-        body: The file.
-        bodies: Other files, by path.
-        headers: Further headers of complete replies.
-        ranges: Whether the host supports Range requests.
-        cuts: For each request in turn, after how many bytes of the body the connection breaks.
-        statuses: For each request in turn, the status. When the list is empty, the status is 200.
-        paths: Statuses by path. They override `statuses`.
-        locations: Targets of redirects, by path.
-        requests: The headers of each request, in lower case, with the path under ``:path``.
-        arrived: Set at each request.
+        body: The content of the file.
+        bodies: Paths with another content: path → content.
+        headers: Headers that are added to every reply, except to redirects.
+        ranges: Whether the server supports Range requests.
+        cuts: The numbers of bytes after which the connection breaks. Each successful reply removes
+            the first number and sends only so many bytes of its body.
+        statuses: The statuses of the next replies. When the list is empty, the status is 200.
+        paths: Paths with a fixed status: path → status. They override `statuses`.
+        locations: Paths that are redirected: path → target URL.
+        requests: The headers of each received request. The names are in lower case. The path of the
+            request is stored as ``:path``.
+        arrived: An event that is set when a request arrives.
         hold: If not None, each reply stops after 1000 bytes of its body until this event is set.
-        chunked: Send the body in one chunk, without Content-Length.
-        url: The URL of the host.
+        chunked: Whether the body is sent as one chunk, without Content-Length.
+        url: The URL of the server.
     """
 
     def __init__(self, body: bytes | None = None) -> None:
@@ -54,12 +56,12 @@ class FileHost:
 
     @property
     def ranges_asked(self) -> list[str | None]:
-        """The Range header of each request."""
+        """The Range header of each received request; None for a request without this header."""
         return [each.get("range") for each in self.requests]
 
     @contextlib.asynccontextmanager
     async def serving(self, host: str = "127.0.0.1") -> AsyncGenerator[FileHost]:
-        """Serve until the block ends; yield this host."""
+        """Run the server until the ``with`` block ends. Yield this object."""
         server = await asyncio.start_server(self._serve, host, 0)
         self.url = f"http://{host}:{server.sockets[0].getsockname()[1]}"
         try:

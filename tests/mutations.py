@@ -1,8 +1,9 @@
-"""Replies of the server, and damaged versions of them. Deterministic: everything comes from a seed.
+"""Sample replies of the server, and damaged versions of these samples.
 
-Each `tests/samples/<case>.json` contains one body, as the contract describes it. `mutations(seed)`
-yields damaged versions without end. It changes the structure (fields are replaced, dropped, renamed
-or nested), the bytes, the status and the headers.
+Each `tests/samples/<case>.json` contains one body, as the API contract describes it.
+`mutations(seed)` yields an endless sequence of damaged versions. They have changes in the structure
+(fields are replaced, dropped, renamed or nested), the bytes, the status and the headers. The same
+seed always gives the same sequence.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ _STATUSES = (100, 201, 204, 302, 400, 401, 402, 403, 404, 422, 429, 455, 500, 50
 
 
 def mutations(seed: int) -> Iterator[Reply]:
-    """Yield damaged samples without end."""
+    """Yield an endless sequence of damaged sample replies. `seed` determines the sequence."""
     draw = random.Random(seed)
     cases = list(SAMPLES)
     # Refusals are nearly alike, so the other samples are chosen more often.
@@ -258,7 +259,7 @@ def _headers(draw: random.Random) -> dict[str, str]:
 
 
 def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield the container and the key of each value, at any depth."""
+    """Yield each value at any depth, as its container (dict or list) and its key or index."""
     keys: list[Any] = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
     for key in keys:
         yield parent, key
@@ -267,7 +268,7 @@ def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _nasty(draw: random.Random) -> str:
-    """Return a placeholder for a value of `NASTY`. It is replaced after the reply is encoded."""
+    """Return a placeholder. The encoded reply gets a random value of `NASTY` in its place."""
     return f"<nasty {draw.randrange(len(NASTY))}>"
 
 
@@ -291,7 +292,7 @@ _KEYS = sorted(
 
 
 def check(reply: Reply) -> None:
-    """Pass a reply to every reader. Each returns a valid value or raises a `SunoError`.
+    """Check that each of `READERS` returns a valid value for `reply` or raises a `SunoError`.
 
     Raises:
         Exception: A reader raised another exception, or returned an invalid value.
@@ -306,7 +307,7 @@ def check(reply: Reply) -> None:
 
 
 def _check_value(found: object, body: bytes) -> None:
-    """Check that a result can be printed, encoded and copied, and that its numbers are finite."""
+    """Check that a value can be printed, encoded and copied, and contains only finite numbers."""
     assert repr(found)
     assert copy.copy(found) == found
     plain = msgspec.to_builtins(found)

@@ -1,10 +1,11 @@
-"""Find the price of a request for every second of a run with changing load.
+"""Calculate the price of a request for every second of a run with changing load.
 
-The prices are the duals of a linear programme. It groups tasks into classes by creation time. A
-plan for a task is a path of checks: an arc leads from the age at one check to the age at the next.
-The programme decides how many tasks take each arc. It minimises the sum of expected delays and
-keeps the budget in each step of time. Its grid is coarse, so its optimum is not a valid bound. But
-its duals are good prices.
+The prices are the dual values of a linear programme that groups tasks into classes by creation
+time. The programme describes the checks of a task as a path: each arc of the path leads from the
+age at one check to the age at the next check. For each class and each arc, the programme decides
+how many tasks use the arc. It minimises the sum of the expected delays, and keeps the number of
+requests in each interval of time within the rate limit. Times are rounded to a coarse grid, so the
+optimum is not a valid lower bound of the delays. But the dual values are good prices.
 """
 
 from __future__ import annotations
@@ -33,17 +34,18 @@ MOST_ARCS = 120_000
 
 @dataclass(frozen=True)
 class _Grid:
-    """The grid of the programme.
+    """The times that the linear programme uses.
 
     Attributes:
-        step: Step of ages in seconds.
-        width: Width of a class of creation times, and of a bin of the budget, in steps.
-        classes: Number of classes; one if `together`.
-        ages: Steps from the creation to the deadline.
-        late: Steps from the creation to the latest last check.
-        reach: Largest number of steps between two checks, except before the last check.
-        bins: Number of bins of the budget. Requests after the last bin cost nothing.
-        together: All tasks are created at 0.
+        step: Length of one step in seconds. All ages are multiples of this step.
+        width: Number of steps in one bin. A bin is an interval of the run with a request budget.
+            Tasks that are created in the same bin form a class.
+        classes: Number of classes; 1 if `together`.
+        ages: Number of steps from the creation of a task to its deadline.
+        late: Number of steps from the creation of a task to the latest time of its last check.
+        reach: Maximum number of steps between two checks, except before the last check.
+        bins: Number of bins. Requests after the last bin cost nothing.
+        together: Whether all tasks are created at 0 s.
     """
 
     step: float
@@ -56,16 +58,26 @@ class _Grid:
     together: bool
 
     def arcs(self, gap: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the ages in steps at the two checks of every arc of a class: start, then end."""
+        """Return the start ages and the end ages, in steps, of all arcs of a class.
+
+        An arc leads from the creation or a check of a task to the next check of this task, at least
+        `gap` steps later.
+        """
         s, t = np.meshgrid(np.arange(self.ages), np.arange(self.late + 1), indexing="ij")
         keep = (t - s >= gap) & ((t - s <= self.reach) | (t >= self.ages))
         return s[keep], t[keep]
 
 
 def dual_prices(n: int, rate: float, durations: Durations, floor: float) -> NDArray[np.float64]:
-    """Return the price of a request, in seconds of delay, at 0, 1, 2, … s. Later it is 0.
+    """Return the price of a request, in seconds of delay, at 0, 1, 2, … s of the run.
 
-    `n` tasks are created at `rate` per second from 0 on; infinity means all at once.
+    After the last of these times, a request costs nothing.
+
+    Args:
+        n: Number of tasks.
+        rate: Number of tasks created per second from 0 s on. If infinite, all are created at 0 s.
+        durations: The distribution of the durations of the tasks.
+        floor: Shortest time in seconds between two checks of a task.
     """
     for step in STEPS:
         grid = _grid(n, rate, step)

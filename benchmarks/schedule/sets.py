@@ -1,7 +1,7 @@
 """Draw the tasks of a simulation: when each is created and how long it takes.
 
-All times are in seconds. A set depends only on its size, arrivals, durations and seed, so every
-policy gets the same set.
+All times are in seconds. The tasks depend only on their number, the arrivals, the durations and the
+seed. So every polling policy is tested with the same tasks.
 """
 
 from __future__ import annotations
@@ -29,24 +29,25 @@ ENDLESS = 0.03
 
 @dataclass(frozen=True)
 class Durations:
-    """The distribution of durations of the tasks that finish: a mixture of log-normals.
+    """How long tasks take, if they finish: a mixture of log-normal distributions.
 
     Attributes:
-        name: Its name on the command line.
-        humps: Share, median and sigma (of the logarithm) of each log-normal in the mixture.
+        name: The name of the mixture on the command line.
+        humps: For each log-normal distribution: its share of the tasks, its median in seconds, and
+            the standard deviation of the logarithm.
     """
 
     name: str
     humps: tuple[tuple[float, float, float], ...]
 
     def draw(self, random: Random) -> float:
-        """Draw the duration of one task."""
+        """Return a random duration of one task, in seconds."""
         shares = [share for share, _, _ in self.humps]
         _, median, sigma = random.choices(self.humps, shares)[0]
         return median * math.exp(random.gauss(0.0, sigma))
 
     def cdf(self, age: float) -> float:
-        """Return the share of durations that are at most `age`."""
+        """Return the share of durations that are at most `age` seconds."""
         if age <= 0:
             return 0.0
         return sum(
@@ -71,10 +72,11 @@ class TaskSet:
     """Tasks in the order of their creation.
 
     Attributes:
-        created: Creation time of each task. A policy gets the task at this time.
+        created: Creation time of each task. The policy receives the task at this time.
         durations: Duration of each task; infinite if it never finishes.
         kinds: Kind of job of each task.
-        interactive: Indexes of the interactive tasks: a caller awaits each of them separately.
+        interactive: Indexes of the interactive tasks. A caller waits for each of these tasks alone,
+            not for a group of tasks.
     """
 
     created: list[float]
@@ -94,23 +96,24 @@ class TaskSet:
 
 
 def fixed_requests(durations: Durations) -> float:
-    """Return the mean requests per task of a fixed poller with enough budget.
+    """Return the mean number of requests per task if the poll interval is always 15 s.
 
-    The poller checks a task at 15, 30, … s until the task has finished. The last check of a task
-    that does not finish is at the deadline.
+    Each task is checked at the age of 15, 30, … s until it has finished. A task that never finishes
+    is checked for the last time at its deadline. The request rate is not limited.
     """
     rounds = math.ceil(DEADLINE / FLOOR)
     return sum(ENDLESS + (1 - ENDLESS) * (1 - durations.cdf(k * FLOOR)) for k in range(rounds))
 
 
 def arrival_rate(arrivals: str, durations: Durations) -> float:
-    """Return the number of tasks created per second; infinite for ``once``.
+    """Return the number of tasks created per second.
 
-    At ``p90``, checking every task every 15 s would use 90 % of the request rate. At ``d90``, one
-    request per task would use 90 % of it.
+    For ``once``, the number is infinite: all tasks are created at the same time. For ``p90``, a
+    check of every task every 15 s would use 90 % of the allowed request rate. For ``d90``, one
+    request per task would use 90 % of this rate. Any other percentage is also possible.
 
     Raises:
-        ValueError: There are no arrivals of this name.
+        ValueError: `arrivals` is not one of these names.
     """
     if arrivals == "once":
         return math.inf
@@ -121,7 +124,7 @@ def arrival_rate(arrivals: str, durations: Durations) -> float:
 
 
 def draw_durations(n: int, durations: Durations, seed: str) -> list[float]:
-    """Draw the durations of `n` tasks; a share of `ENDLESS` is infinite."""
+    """Return random durations of `n` tasks. Each is infinite with probability `ENDLESS`."""
     random = Random(seed)
     drawn: list[float] = []
     for _ in range(n):
@@ -132,7 +135,10 @@ def draw_durations(n: int, durations: Durations, seed: str) -> list[float]:
 
 
 def draw_set(n: int, arrivals: str, durations: Durations, seed: int) -> TaskSet:
-    """Draw `n` tasks, either all created at 0 or as a Poisson process that starts at 0."""
+    """Return `n` random tasks.
+
+    For ``once``, all are created at 0 s. Otherwise they arrive as a Poisson process from 0 s on.
+    """
     rate = arrival_rate(arrivals, durations)
     random = Random(f"arrivals {seed}")
     gaps = (random.expovariate(1.0) / rate for _ in range(n))

@@ -1,13 +1,15 @@
-"""Learnt durations of jobs, per kind of job. Pure.
+"""Learn how long jobs take, separately for each kind of job. Pure.
 
-Each kind of job has a life table (see `distribution`). A task that ended adds one end to the table,
-and the time until this end. Both are exact, because the task's record contains the times of
-creation and completion. A reply "still running" adds the time watched and no end: a censored
-observation (E. L. Kaplan and P. Meier, JASA 53, 1958, 457-481).
+Each kind of job has a life table (see `distribution`). It counts, for each range of ages, the tasks
+that ended and the time for which tasks were watched. A task that ended adds its end and its time
+from creation to completion. Both are exact, because the task's record contains these times. A task
+that is still running adds only the time watched: this is a censored observation (E. L. Kaplan and
+P. Meier, JASA 53, 1958, 457-481).
 
-Before any job has ended, a log-normal distribution is assumed: the *prior*. It counts only as much
-as a few tasks, and it is wide, so real tasks soon outweigh it. Every new end counts a little more
-than the end before it. So old ends lose weight, and the estimate adapts when jobs take longer.
+Before any job has ended, the durations are assumed to have a log-normal distribution: the *prior*.
+The prior is wide and counts only as much as a few tasks, so real tasks soon outweigh it. Every new
+end counts a little more than the end before it. So old ends lose weight, and the estimate adapts
+when jobs begin to take longer or shorter.
 """
 
 from __future__ import annotations
@@ -44,9 +46,10 @@ MEMORY = 1500.0
 
 
 def _prior() -> list[tuple[float, float]]:
-    """Return what the prior adds to each bin: a number of ended tasks, and the time watched.
+    """Return the number of ended tasks and the time watched that the prior adds to each bin.
 
-    They are the expected values for `PRIOR_TASKS` tasks. The unit of time is the median.
+    A bin is a range of ages. The numbers are the expected values for `PRIOR_TASKS` tasks. The unit
+    of time is the median of the prior.
     """
     scale = PRIOR_SIGMA * math.sqrt(2.0)
     shares = [0.5 * (1.0 + math.erf(math.log(edge) / scale)) if edge else 0.0 for edge in EDGES]
@@ -63,20 +66,20 @@ _PRIOR = _prior()
 
 
 class _Table(msgspec.Struct):
-    """Weighted ends and watched times of one kind.
+    """The life table of one kind of job: ended tasks and time watched in each bin of ages.
 
-    The unit of ages and times is the median of the prior. The weight of the observations that cover
-    a bin wholly is the sum of `whole` up to this bin. An observation changes only two numbers in
-    `whole`: at the first bin that it covers wholly, and after the last one. So the cost of an
-    observation does not depend on its length.
+    The unit of ages and times is the median of the prior. `whole` contains differences between
+    neighbouring bins. So a new observation changes only two numbers in `whole`, even if the
+    observation covers many bins.
 
     Attributes:
-        ends: Weight of the tasks that ended in each bin.
-        times: Weighted time watched in the bins in which an observation began or ended.
-        whole: For each bin, the weight of the observations that cover it wholly, minus the weight
-            of those that cover the bin before it wholly.
-        samples: Number of tasks that ended, unweighted.
-        observations: Number of observations, unweighted.
+        ends: For each bin, the weight of the tasks that ended in the bin.
+        times: For each bin, the weighted time watched by the observations that began or ended in
+            the bin.
+        whole: For each bin, the weight of the observations that cover the whole bin, minus the
+            weight of the observations that cover the whole bin before it.
+        samples: Number of tasks that ended, without weights.
+        observations: Number of observations, without weights.
         weight: Weight of the next observation.
     """
 
@@ -88,7 +91,7 @@ class _Table(msgspec.Struct):
     weight: float = 1.0
 
     def watched(self, start: float, end: float) -> None:
-        """Add an observation: the task was watched from one age to another."""
+        """Add an observation: a task was running from the age `start` to the age `end`."""
         self.observations += 1
         first, last, weight = bin_of(start), bin_of(end), self.weight
         if first == last:
@@ -100,13 +103,13 @@ class _Table(msgspec.Struct):
         self.whole[last] -= weight
 
     def ended(self, age: float) -> None:
-        """Add an end at this age. All earlier observations then count less."""
+        """Add a task that ended at `age`. Later observations then have a greater weight."""
         self.ends[bin_of(age)] += self.weight
         self.samples += 1
         self.weight *= 1.0 + 1.0 / MEMORY
 
     def normalised(self) -> tuple[list[float], list[float]]:
-        """Return ends and watched time per bin, scaled so that the next observation counts 1."""
+        """Return ended tasks and time watched per bin, scaled so that `weight` becomes 1."""
         scale = 1.0 / self.weight
         covers = itertools.accumulate(self.whole)
         times = [
@@ -119,16 +122,16 @@ class _Table(msgspec.Struct):
 
 
 class Durations:
-    """How long jobs take, learnt from every reply about a task, per kind of job.
+    """How long jobs of each kind take, learnt from every reply about a task.
 
     A client learns automatically. To use the learnt durations in the next process, save
     `to_json()`, and pass `Durations.from_json(...)` as `SunoClient(durations=...)`.
 
     Args:
-        median: Median of the prior, in seconds. Half of the jobs of an unknown kind are assumed to
-            end by this age. One music generation was seen to take 86 s (API contract). The median
-            also sets the resolution of ages: a 45th of the median or 3 % of the age, whichever is
-            more.
+        median: Half of the jobs of a kind are assumed to end within this many seconds, until real
+            jobs of the kind have ended. The default is 90 s, because the API contract shows a music
+            generation of 86 s. The median also sets the precision of ages: a 45th of the median or
+            3 % of the age, whichever is greater.
 
     Raises:
         ConfigurationError: `median` is not a finite number above 0.
@@ -146,30 +149,30 @@ class Durations:
 
     @property
     def median(self) -> float:
-        """Median of the prior, in seconds."""
+        """The median in seconds that is assumed until real jobs have ended."""
         return self._median
 
     def kinds(self) -> list[str]:
-        """Return the kinds that were observed, sorted."""
+        """Return the kinds of job that were observed, in alphabetical order."""
         return sorted(self._tables)
 
     def samples(self, kind: str) -> int:
-        """Return how many tasks of a kind were seen to end."""
+        """Return the number of ended tasks of a kind from which durations were learnt."""
         return self._tables[kind].samples if kind in self._tables else 0
 
     def observations(self, kind: str) -> int:
-        """Return the number of observations of a kind in this process."""
+        """Return the number of observations of a kind, without those that `from_json` loaded."""
         return self._tables[kind].observations if kind in self._tables else 0
 
     def still_running(self, kind: str, since: float, age: float) -> None:
-        """Learn that a task known to run at the age `since` still runs at `age` (in seconds)."""
+        """Learn that a task was running from the age `since` to the age `age` (in seconds)."""
         longest = LONGEST * self._median
         age = min(age, longest)
         if 0.0 <= since < age:
             self._table(kind).watched(since / self._median, age / self._median)
 
     def ended(self, kind: str, since: float, duration: float) -> None:
-        """Learn that a task known to run at the age `since` ended at `duration` (in seconds)."""
+        """Learn that a task was running at the age `since` and ended at `duration` (in seconds)."""
         if not 0.0 <= duration < LONGEST * self._median:
             return
         table = self._table(kind)
@@ -178,14 +181,21 @@ class Durations:
         table.ended(duration / self._median)
 
     def summary(self, kind: str) -> DurationSummary:
-        """Return the number of samples, the median and the 95th percentile for a kind."""
+        """Return statistics of a kind of job.
+
+        These are the number of ended tasks, and the median and the 95th percentile of the
+        durations in seconds.
+        """
         current = self.distribution(kind)
         return DurationSummary(
             samples=current.samples, median=current.quantile(0.5), p95=current.quantile(0.95)
         )
 
     def distribution(self, kind: str) -> DurationDistribution:
-        """Return the current distribution for a kind. This takes some tenths of a millisecond."""
+        """Return the current distribution of the durations of a kind.
+
+        A call takes some tenths of a millisecond.
+        """
         table = self._tables.get(kind) or _Table()
         ends, times = table.normalised()
         hazard = [
@@ -215,7 +225,7 @@ class Durations:
 
         Raises:
             ConfigurationError: `data` is not the output of `to_json`, or comes from a version of
-                this library that divides ages into other bins.
+                this library with other ranges of ages.
         """
         problem: str
         try:

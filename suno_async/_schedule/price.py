@@ -1,4 +1,4 @@
-"""How much waiting a request must save to be sent. Pure."""
+"""Decide how many seconds of waiting a request must save to be sent. Pure."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ if TYPE_CHECKING:
 
 
 class RequestPrice:
-    """The price of a request, in seconds of expected waiting.
+    """The price of a request: the seconds of expected waiting that a request must save to be sent.
 
-    The price is the policy's `min_saving`. With an eager policy, it follows the load instead: it
-    rises while tasks are due, and falls while a part of the budget is unused.
+    Normally the price is the `min_saving` of the policy. With an eager policy, the price depends on
+    the load: it rises while more tasks are due, and falls while part of the request budget is
+    unused.
 
     Attributes:
-        follows_load: Whether `adjust` must be called after each request.
-        least: A request is sent only if it saves this much, in seconds.
-        future: The order of the due tasks is calculated as if every later request saved this many
-            seconds of waiting.
+        follows_load: Whether the price depends on the load. If so, call `adjust` after each
+            request.
+        least: The price. A request that saves fewer seconds of waiting is not sent.
+        future: The seconds of waiting that every later request is assumed to save. This assumption
+            is used to order the due tasks.
     """
 
     def __init__(self, policy: PollPolicy, tuning: Tuning) -> None:
-        """Start at the price that `policy` sets. `tuning` is scaled to that policy."""
+        """Set the initial price. `tuning` must already be scaled to the interval of `policy`."""
         self._tuning = tuning
         self.follows_load = policy.eager
         self.least = policy.min_saving
@@ -32,9 +34,9 @@ class RequestPrice:
             self._set(tuning.eager_saving)
 
     def adjust(self, *, is_idle: bool) -> None:
-        """Adjust the price after a request. `is_idle` means that nothing else is due.
+        """Adjust the price after a request. `is_idle` says whether no other task is due.
 
-        The algorithm is dual ascent on the price of the shared budget.
+        The method is dual ascent: the price is the dual variable of the request budget.
         """
         tuning = self._tuning
         price = self.least * (1.0 + tuning.eager_gain * (tuning.eager_slack - is_idle))

@@ -1,4 +1,4 @@
-"""The client that a command uses."""
+"""Create the client that a command uses."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def open_client(
     account: str | None = None,
     allow_hosts: Sequence[str] | None = None,
 ) -> SunoClient:
-    """Return the client of a command. If a required key is missing, print what to do and exit.
+    """Return a client for a command. If a required API key is missing, print a hint and exit.
 
     The client uses the proxies of the environment (such as HTTPS_PROXY), as most command-line
     programs do.
 
     Args:
-        base_url: The API host; None reads the environment.
-        observer: Receives the events of the client.
-        patient: The command runs for a long time, so requests are retried for longer.
-        needs_key: The command sends requests to the API.
-        journal: The journal file; None for no journal.
-        account: The label of the account in the journal; None derives it from the key.
-        allow_hosts: Hosts whose files may be transferred although their addresses are not public.
+        base_url: The URL of the API host. If None, an environment variable or the default is used.
+        observer: Receives the events of the client. If None, events are not reported.
+        patient: Whether to retry failed requests for a minute instead of ten seconds.
+        needs_key: Whether the command needs an API key.
+        journal: The journal file. If None, nothing is stored.
+        account: The label of the account in the journal. If None, it is derived from the key.
+        allow_hosts: Hosts that may send or receive files although their addresses are not public.
     """
     has_key = any(os.environ.get(name, "").strip() for name in ("SUNO_API_KEY", "CRUN_API_KEY"))
     if needs_key and not has_key:

@@ -1,4 +1,4 @@
-"""One outcome as a row of a results file. Pure."""
+"""Convert an outcome to a row of a results file. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FINAL = frozenset({"success", "failed"})
 
 
 def outcome_row(outcome: Outcome | JobOutcome) -> dict[str, Any]:
-    """Return an outcome as the JSON object that results files contain."""
+    """Return an outcome as a dict that is written to a results file as one JSON object."""
     info = outcome.info
     job: dict[str, Any] = {}
     if isinstance(outcome, JobSuccess | JobFailure):
@@ -36,11 +36,11 @@ def outcome_row(outcome: Outcome | JobOutcome) -> dict[str, Any]:
 
 
 def outcome_status(outcome: Outcome | JobOutcome) -> str:
-    """Return the status of an outcome in a results file.
+    """Return the status that a results file shows for an outcome.
 
     Returns:
         ``"success"``, ``"failed"``, ``"undecided"`` (the task may still be running), ``"unknown"``
-        (the task may or may not exist) or ``"not_created"``.
+        (it is not known whether a task was created) or ``"not_created"``.
     """
     if outcome.error is None:
         return "success"

@@ -1,4 +1,4 @@
-"""What the commands print."""
+"""Print the results and the errors of commands."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def fail(message: str, code: int, **about: Unpack[About]) -> NoReturn:
     """Print an error on stderr, and exit.
 
     Args:
-        message: What went wrong.
+        message: The text of the error.
         code: The exit code.
-        about: What the error concerns.
+        about: The file or the task that the error concerns. See `About`.
     """
     print_error(message, **about)
     raise typer.Exit(code)
@@ -41,10 +41,10 @@ def fail(message: str, code: int, **about: Unpack[About]) -> NoReturn:
 
 @contextlib.contextmanager
 def errors_about(**about: Unpack[About]) -> Generator[None]:
-    """Print an error of the library that is raised in the block, and exit with its code.
+    """If the ``with`` block raises a `SunoError`, print the error and exit with its exit code.
 
     Args:
-        about: What the error concerns.
+        about: The file or the task that the error concerns. See `About`.
     """
     try:
         yield
@@ -54,14 +54,14 @@ def errors_about(**about: Unpack[About]) -> Generator[None]:
 
 
 def system_message(error: OSError) -> str:
-    """Return the operating system's message, without the text that asyncio or open() adds."""
+    """Return the operating system's message, without the text that asyncio or open() added."""
     if isinstance(error, socket.gaierror) or error.errno is None:
         return error.strerror or str(error)
     return os.strerror(error.errno)
 
 
 def print_info(info: TaskInfo, *, as_json: bool) -> None:
-    """Print a task's record: the server's whole reply as JSON, or its status and its results."""
+    """Print the server's whole reply about a task as JSON, or the task's status and results."""
     if as_json:
         typer.echo(info.raw.decode("utf-8", "replace"))
         return
@@ -75,9 +75,10 @@ def print_info(info: TaskInfo, *, as_json: bool) -> None:
 
 
 def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
-    """Print how a wait ended: results on stdout, and an error on stderr.
+    """Print the outcome of a task: its results on stdout, or its error on stderr.
 
-    With `as_json`, every outcome is one JSON line on stdout. An error is also on stderr.
+    With `as_json`, print every outcome as one JSON line on stdout. Errors are still printed on
+    stderr, in addition.
     """
     if as_json:
         typer.echo(msgspec.json.encode(outcome_row(outcome)).decode())
@@ -88,7 +89,7 @@ def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
 
 
 def print_sandbox(server: Sandbox, *, as_json: bool) -> None:
-    """Print the URL, the key and the time scale of a sandbox, as a shell command or as JSON."""
+    """Print the URL, key and time scale of a sandbox, as JSON or as an ``export`` command."""
     if as_json:
         place = {"url": server.url, "key": server.key, "time_scale": server.time_scale}
         typer.echo(json.dumps(place))
@@ -103,7 +104,7 @@ def print_sandbox(server: Sandbox, *, as_json: bool) -> None:
 
 
 def print_sandbox_counts(server: Sandbox, *, as_json: bool) -> None:
-    """Print what a sandbox counted: as JSON on stdout, or as text on stderr."""
+    """Print the statistics of a sandbox: as JSON on stdout, or as one line of text on stderr."""
     counts = server.statistics
     if as_json:
         typer.echo(msgspec.json.encode(counts).decode())
@@ -121,7 +122,8 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
 
     Args:
         hint: Where the results are, or why the command cannot be resumed.
-        resume: The words of the command that resumes the interrupted one; None if there is none.
+        resume: The words of the command line that resumes the work. If None, nothing can be
+            resumed.
     """
     if json_requested():
         about = {} if resume is None else {"resume": shlex.join(resume)}
@@ -133,9 +135,10 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
 
 
 def command_words(name: str, /, *arguments: str, **options: object) -> list[str]:
-    """Return the words of a command line. Options that are None or False are left out.
+    """Return a command line of this program as a list of words.
 
-    An option whose value is a list is given once for each item.
+    Options that are None or False are left out. An option that is True is added without a value. An
+    option with a list as its value is repeated for each item of the list.
     """
     words = [*program_words(), *name.split(), *arguments]
     for option, value in options.items():

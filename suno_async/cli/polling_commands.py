@@ -1,4 +1,4 @@
-"""The commands for tasks that exist: status and wait."""
+"""The commands ``status`` and ``wait``, for tasks that already exist."""
 
 import typer
 

@@ -1,10 +1,10 @@
 """Decide which hosts may be used for downloads and uploads of files.
 
-The URL of a file comes from a server, so it may point anywhere: at a service of this machine, of
-the local network, or of the cloud provider. Only public addresses are allowed. The address is
-checked when the connection is opened. A check of the URL alone would allow names that resolve to a
-private address. A check during name resolution would allow a private address in the URL itself,
-because it is never resolved.
+The URL of a file comes from a server. So it may point to a service on this machine, in the local
+network, or at the cloud provider. By default, only public addresses are allowed. The address is
+checked when the connection is opened. A check of the URL alone would allow host names that resolve
+to a private address. A check during name resolution would allow a URL that contains a private
+address, because such a URL needs no name resolution.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _REFUSED = "not a public address"
 
 
 class AddressRefusedError(OSError):
-    """A connection was refused before it was opened. Internal."""
+    """An attempt to connect to an address that is not allowed. Nothing was sent. Internal."""
 
     def __init__(self) -> None:
         # The text is the same for every address. If a host has several addresses and their errors
@@ -59,13 +59,13 @@ class AddressRefusedError(OSError):
 
 
 class UnsafeUrlError(Exception):
-    """A URL must not be requested. Internal."""
+    """An attempt to request a URL that is not allowed. Nothing was sent. Internal."""
 
 
 def is_public(address: Address) -> bool:
     """Return whether an address is public.
 
-    If an IPv6 address contains an IPv4 address, the IPv4 address is checked instead.
+    If `address` is an IPv6 address that contains an IPv4 address, check the IPv4 address instead.
     """
     if isinstance(address, IPv6Address):
         embedded = address.ipv4_mapped or address.sixtofour
@@ -79,10 +79,10 @@ def is_public(address: Address) -> bool:
 
 
 def literal_address(host: str) -> Address | None:
-    """Return the IP address if a host is one; None if the host is a name.
+    """Return `host` as an IP address. Return None if `host` is a name.
 
-    Spellings such as ``127.1`` and ``0x7f000001`` are addresses as well, because system resolvers
-    accept them.
+    ``127.1`` and ``0x7f000001`` are also read as addresses, because system resolvers accept such
+    spellings.
     """
     host = host.rstrip(".")
     try:
@@ -98,16 +98,16 @@ def literal_address(host: str) -> Address | None:
 
 
 class AddressPolicy:
-    """Decides which URLs may be requested and which addresses may be connected to.
+    """Decides which URLs may be requested, and to which addresses connections may be opened.
 
     Args:
-        allow_hosts: Hosts that may have any address and may be requested with ``http:``: names,
-            addresses, and networks such as ``"10.0.0.0/8"``.
-        api: The base URL of the API. Its host may have any address. If the base URL uses
-            ``https:``, URLs of files on this host must use it as well. None if there is none.
+        allow_hosts: Trusted host names, addresses, and networks such as ``"10.0.0.0/8"``. Their
+            addresses may be private, and their URLs may use ``http:``.
+        api: The base URL of the API, or None. The host of the API may have a private address. If
+            the base URL uses ``https:``, URLs of files on this host must also use ``https:``.
 
     Raises:
-        ConfigurationError: One of `allow_hosts` is not a host or a network.
+        ConfigurationError: An item of `allow_hosts` is not a host or a network.
     """
 
     def __init__(self, allow_hosts: Iterable[str] = (), api: URL | None = None) -> None:
@@ -139,17 +139,19 @@ class AddressPolicy:
         self._hosts.add(_normal(host))
 
     def trusts(self, url: URL) -> bool:
-        """Return whether the URL's host may have any address."""
+        """Return whether the host of `url` may have any address, even a private address."""
         host = _normal(url.host or "")
         return host in self._hosts or (url.scheme == "https" and host in self._https_hosts)
 
     def check_url(self, url: URL) -> None:
         """Check a URL before a connection is opened.
 
-        `check_address` is needed as well, because a name may resolve to a private address.
+        This check is not enough, because a host name may resolve to a private address. So also call
+        `check_address`.
 
         Raises:
-            UnsafeUrlError: The URL does not use ``https:``, or its host is not public.
+            UnsafeUrlError: The host is not trusted, and the URL does not use ``https:`` or contains
+                a private address. Or the URL is not a valid ``http:`` or ``https:`` URL.
         """
         if url.scheme not in {"http", "https"} or not url.host:
             raise UnsafeUrlError("not an http(s) URL")
@@ -166,10 +168,10 @@ class AddressPolicy:
             raise UnsafeUrlError(f"not https: {url.host}; see allow_hosts")
 
     def check_address(self, text: str) -> None:
-        """Check an address before a connection to it is opened.
+        """Check an IP address before a connection to this address is opened.
 
         Raises:
-            AddressRefusedError: The address is not public and not allowed.
+            AddressRefusedError: The address is not public, and is not in an allowed network.
         """
         try:
             address = ip_address(text)
@@ -181,10 +183,12 @@ class AddressPolicy:
             raise AddressRefusedError
 
     def open_socket(self, info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
-        """Return a socket for a connection. Use it as aiohttp's ``socket_factory``.
+        """Check the address of a connection, and return a socket for this connection.
+
+        Pass this method to aiohttp as ``socket_factory``.
 
         Raises:
-            AddressRefusedError: The address is not public and not allowed.
+            AddressRefusedError: The address is not public, and is not in an allowed network.
         """
         family, kind, protocol, _, address = info
         self.check_address(str(address[0]))
@@ -192,10 +196,11 @@ class AddressPolicy:
 
 
 def refused(error: OSError) -> bool:
-    """Return whether `AddressRefusedError` caused a failure to connect.
+    """Return whether a connection failed because of an `AddressRefusedError`.
 
-    If a host has several addresses and not all are refused, aiohttp raises one plain `OSError` that
-    contains the texts of all errors. So this function also searches the text.
+    If a host has several addresses that fail for different reasons, aiohttp raises one plain
+    `OSError` that contains the texts of all errors. So this function also searches the text of
+    `error`.
     """
     return isinstance(error, AddressRefusedError) or _REFUSED in str(error)
 

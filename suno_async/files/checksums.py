@@ -22,27 +22,27 @@ _MEMBER = re.compile(r"\s*([\w-]+)\s*=\s*:?([A-Za-z0-9+/]+={0,2}):?\s*")
 
 
 class Checksum(NamedTuple):
-    """A checksum of the transferred bytes of a body, before decompression."""
+    """The checksum that a server sends for the bytes of a body, before decompression."""
 
     algorithm: str
     digest: bytes
 
     def hasher(self) -> Hasher:
-        """Return an object that computes the checksum."""
+        """Return a new object that computes checksums with the same algorithm."""
         if self.algorithm == "crc32":
             return _Crc32()
         return hashlib.new(self.algorithm, usedforsecurity=False)
 
 
 class Hasher(Protocol):
-    """Computes a checksum, like the objects of `hashlib`."""
+    """Computes a checksum. `hashlib` objects have the same methods."""
 
     def update(self, data: bytes, /) -> None:
-        """Add bytes to the checksum."""
+        """Include `data` in the checksum."""
         ...
 
     def digest(self) -> bytes:
-        """Return the checksum of all added bytes."""
+        """Return the checksum of all bytes passed to `update`."""
         ...
 
 
@@ -60,8 +60,8 @@ class _Crc32:
 def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
     """Return the strongest checksum in the headers of a complete reply (status 200).
 
-    Return None if there is no supported checksum. An ETag is not used as a checksum: only some
-    stores use a digest for it, and only for some files.
+    Return None if there is no supported checksum. The ETag header is not used: only some servers
+    send a checksum in this header, and only for some files.
     """
     found = {each.algorithm: each for each in _found(headers)}
     return next((found[name] for name in _LENGTHS if name in found), None)

@@ -1,4 +1,4 @@
-"""Decompress a body in steps of bounded size. Pure."""
+"""Decompress the body of a reply in pieces of limited size. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DamagedError(Exception):
 
 
 class Decompressor:
-    """Decompresses one body.
+    """Decompresses the body of one reply.
 
     Args:
         encoding: The content encoding: gzip, x-gzip or deflate.
@@ -47,7 +47,7 @@ class Decompressor:
         return self._decoder.eof
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Decompress the next piece of the body; yield at most `STEP` bytes at a time.
+        """Decompress the next piece of the body. Yield at most `STEP` decompressed bytes at a time.
 
         Raises:
             DamagedError: The piece cannot be decompressed.

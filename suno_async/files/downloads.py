@@ -1,4 +1,4 @@
-"""Download result files. A file appears under its name only when it is complete."""
+"""Download result files. Until a file is complete, it has a temporary name."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Job:
     """A download in progress, and the callers that wait for it.
 
     Attributes:
-        source: The file.
+        source: The file to download.
         overwrite: Whether the download replaces an existing file.
         reporter: Reports the progress.
         waiters: How many callers wait for the download.
@@ -60,8 +60,8 @@ class Downloader:
 
     Args:
         connections: Sends the requests. `Downloader.close` does not close the connections.
-        refresh: Returns the current record of a task. It is used to replace an expired URL. With
-            None, an expired URL is an error.
+        refresh: Called with a task id when a URL of the task has expired. Returns the current
+            record of the task, which contains a new URL. If None, an expired URL is an error.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Downloader:
         self._jobs: dict[str, _Job] = {}
 
     async def close(self) -> None:
-        """Cancel the downloads in progress, and wait until their part files are removed."""
+        """Cancel the downloads in progress, and wait until their incomplete files are removed."""
         tasks = [job.task for job in self._jobs.values()]
         for task in tasks:
             task.cancel()
@@ -91,9 +91,10 @@ class Downloader:
     ) -> Path:
         """Download a file and return its path.
 
-        If another call is downloading the same file to the same path, wait for that download. The
-        `terms` of that call apply. But if `overwrite` differs, start over with the `terms` of this
-        call after that download has ended. Cancelling one caller does not affect the others.
+        If an earlier call is still downloading the same file to the same path, wait for its
+        download. The `terms` of the earlier call apply to the download. But if the two calls have
+        different values of `overwrite`, wait until the earlier download has ended, and then start
+        again with the `terms` of this call. Cancelling one call does not affect other calls.
 
         Args:
             source: The file.
@@ -138,7 +139,7 @@ class Downloader:
         the other downloads.
 
         Args:
-            sources: The files. An error in place of a file counts as a failed download.
+            sources: The files. If an item is a `DownloadError`, it counts as a failed download.
             directory: As in `download`.
             terms: As in `download`.
             progress: As in `download`. It is called for every file.
@@ -219,13 +220,13 @@ def _cancelling() -> bool:
 
 
 def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
-    """Return the final path of a file, a key for the path, and whether the file exists.
+    """Return the final path of a file, a key for this path, and whether the file exists.
 
-    All spellings of one path have the same key.
+    Different spellings of the same path have the same key.
 
     Raises:
-        DownloadError: The name leads out of the directory, something that is not a file has this
-            name, or the path is not valid.
+        DownloadError: `name` leads out of the directory, the path exists but is not a file, or the
+            path is not valid.
     """
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts:

@@ -1,7 +1,7 @@
 """Recognise media files by their first bytes. Pure.
 
-The status 200 does not prove that the body is a media file. An error page or a login page may also
-have this status.
+The HTTP status 200 does not prove that the body of a reply is a media file. A server may also send
+an error page or a login page with this status.
 """
 
 from __future__ import annotations
@@ -59,16 +59,17 @@ _QUICKTIME = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"})
 
 
 def expected_media(url: URL) -> Media | None:
-    """Return ``"image"`` if the URL has the suffix of an image; None for any other URL."""
+    """Return ``"image"`` if the path of the URL has the suffix of an image file, otherwise None."""
     return "image" if PurePosixPath(url.path).suffix.lower() in _IMAGE_SUFFIXES else None
 
 
 def problem(head: bytes, media: Media | None) -> str:
-    """Return why a file that starts with `head` does not contain `media`; empty if it does.
+    """Return why a file is not of the required type. Return an empty text if it has this type.
 
     Args:
-        head: The first `HEAD` bytes, or the whole file if it is shorter.
-        media: What the file must contain. None accepts audio, images and videos.
+        head: The first `HEAD` bytes of the file, or all bytes if the file is shorter.
+        media: The required type. ``"any"`` means any file that is not empty. None means audio,
+            image or video.
     """
     if not head:
         return "the file is empty"
@@ -82,7 +83,10 @@ def problem(head: bytes, media: Media | None) -> str:
 
 
 def recognise(head: bytes) -> frozenset[str]:
-    """Return what a file that starts with `head` may contain; an empty set for other files."""
+    """Return the types of media that a file with these first bytes may contain.
+
+    The possible types are audio, image and video. For an unknown format, the set is empty.
+    """
     for start, kinds in _STARTS:
         if head.startswith(start):
             return kinds
@@ -97,9 +101,10 @@ def recognise(head: bytes) -> frozenset[str]:
 
 
 def _starts_with_frame(head: bytes) -> bool:
-    """Return whether `head` starts with an MPEG audio frame (ISO/IEC 11172-3) or with ADTS."""
+    """Return whether `head` starts with the header of an MPEG audio frame or of an ADTS frame."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004 (the sync word)
         return False
+    # MPEG audio (ISO/IEC 11172-3).
     version, layer = head[1] >> 3 & 3, head[1] >> 1 & 3
     if layer == 0:
         # ADTS (ISO/IEC 13818-7): 12 bits of sync, and a sampling frequency index below 13.

@@ -1,4 +1,4 @@
-"""Progress of downloads."""
+"""Report the progress of downloads to callbacks."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ INTERVAL = 0.1
 class DownloadProgress(msgspec.Struct, frozen=True):
     """An event of one download: bytes arrived, or the download ended.
 
-    Only the last event of each file has `done` or `error` set. If the download is cancelled, there
-    is no such event. If the download has to wait for other downloads, its first event comes late.
+    When a download ends, its last event has `done` or `error` set. A cancelled download has no such
+    event. While a download waits for other downloads, it has no events.
 
     Attributes:
         path: The final path of the file.
-        received: How many bytes of the body have arrived, before decompression. The number
-            decreases if the download has to start from the beginning.
-        total: How many bytes the body has, before decompression; None if unknown.
-        elapsed: Seconds since the start of the download, waiting included.
-        done: Whether the file is complete and has its final name. For a file that existed before,
-            `received` is 0.
-        error: Why the download failed; empty if it did not.
+        received: Number of bytes received so far, before decompression. The number decreases if the
+            download has to start again from the first byte.
+        total: Number of bytes of the whole body, before decompression; None if unknown.
+        elapsed: Seconds since the download was requested, including the wait for other downloads.
+        done: Whether the file is complete and has its final name. If the file already existed and
+            is not replaced, `received` is 0.
+        error: Why the download failed; empty if the download did not fail.
     """
 
     path: str
@@ -44,9 +44,10 @@ ProgressCallback: TypeAlias = Callable[[DownloadProgress], object]
 
 
 class Reporter:
-    """Reports the progress of one file to every caller that waits for it.
+    """Reports the progress of one download to the callbacks of all callers that wait for the file.
 
-    A callback that raises is not called again. The exception is logged.
+    If a callback raises an exception, the exception is logged, and the callback is not called
+    again.
 
     Args:
         path: The final path of the file.
@@ -62,33 +63,33 @@ class Reporter:
         self.total: int | None = None
 
     def add(self, listener: ProgressCallback | None) -> None:
-        """Report to a callback from now on."""
+        """Call `listener` with every later event. If `listener` is None, do nothing."""
         if listener is not None:
             self._listeners.append(listener)
 
     def remove(self, listener: ProgressCallback | None) -> None:
-        """Stop reporting to a callback."""
+        """Stop calling `listener`."""
         if listener is not None and listener in self._listeners:
             self._listeners.remove(listener)
 
     def begin(self, received: int, total: int | None) -> None:
-        """Report the start of a body.
+        """Report that the body of a reply begins.
 
         Args:
-            received: How many bytes earlier attempts have received.
-            total: How many bytes the whole body has; None if unknown.
+            received: Number of bytes that earlier attempts received and that are still used.
+            total: Number of bytes of the whole body; None if unknown.
         """
         self.received, self.total = received, total
         self._emit()
 
     def add_bytes(self, count: int) -> None:
-        """Report received bytes, at most once every `INTERVAL` seconds."""
+        """Count `count` more received bytes. Report at most one event every `INTERVAL` seconds."""
         self.received += count
         if self._listeners and self._loop.time() >= self._next:
             self._emit()
 
     def end(self, error: str = "") -> None:
-        """Report the end of the download. An empty `error` means that it succeeded."""
+        """Report the end of the download. An empty `error` means that the download succeeded."""
         self._emit(done=not error, error=error)
 
     def _emit(self, *, done: bool = False, error: str = "") -> None:

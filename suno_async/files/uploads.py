@@ -54,7 +54,7 @@ class LocalFile(NamedTuple):
 
     Attributes:
         path: The path of the file.
-        content_type: The media type.
+        content_type: The media type, such as ``"audio/mpeg"``.
         size: The length in bytes.
     """
 
@@ -64,7 +64,10 @@ class LocalFile(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """The suffix of the file name, or a suffix for the media type; empty if neither exists."""
+        """The suffix of the file name, such as ``".mp3"``.
+
+        If the name has no suffix, return a suffix that fits the media type, or an empty string.
+        """
         of_type = (suffix for suffix, kind in CONTENT_TYPES.items() if kind == self.content_type)
         return self.path.suffix.lower() or next(of_type, "")
 
@@ -76,15 +79,15 @@ class Uploader:
         self._transfers = Transfers(connections, PARALLEL)
 
     async def inspect(self, path: str | PathLike[str], content_type: str | None) -> LocalFile:
-        """Check a file before anything is sent.
+        """Check a file, and return its media type and size. Send nothing.
 
         Args:
             path: The file.
-            content_type: The media type. None derives it from the suffix.
+            content_type: The media type. If None, the suffix of the file determines the media type.
 
         Raises:
-            InvalidInputError: No media type was given and the suffix is not that of an audio file,
-                or the media type is not valid.
+            InvalidInputError: `content_type` is not a valid media type. Or `content_type` is None,
+                and the file does not have the suffix of an audio file.
             UploadError: The path is not a readable, regular file, or the file is empty.
         """
         return await asyncio.to_thread(_inspect, Path(path), content_type)
@@ -131,7 +134,7 @@ async def _put(connections: Connections, file: LocalFile, presigned_url: str) ->
 
 
 async def pieces(data: BinaryIO, stall: asyncio.Timeout) -> AsyncGenerator[bytes]:
-    """Yield the content of a file in pieces. Restart the timeout before each piece."""
+    """Yield the content of a file in pieces. Restart the timeout `stall` before each piece."""
     loop = asyncio.get_running_loop()
     while piece := await asyncio.to_thread(data.read, PIECE):
         # If the timeout has just passed, aiohttp is about to stop the sending.

@@ -1,4 +1,4 @@
-"""The statements that read a journal. Each function runs on a read-only connection."""
+"""The SQL queries that read a journal. Each function uses a read-only connection."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WIDTH = len(SUBMISSION.split(", "))
 
 
 class Selection(NamedTuple):
-    """Which entries to read: the arguments of `Journal.entries`, and the account."""
+    """Which entries to read: the arguments of `Journal.entries`, and the label of the account."""
 
     account: str | None
     run: str | None
@@ -53,7 +53,7 @@ class Page(NamedTuple):
 
 
 def ends(connection: sqlite3.Connection) -> tuple[int, int]:
-    """Return the positions (`seq`) of the newest submission and of the newest task."""
+    """Return the position (`seq`) of the newest submission, and the position of the newest task."""
     found: tuple[int, int] = connection.execute(
         "SELECT (SELECT coalesce(max(seq), 0) FROM submissions),"
         " (SELECT coalesce(max(seq), 0) FROM tasks)"
@@ -64,7 +64,10 @@ def ends(connection: sqlite3.Connection) -> tuple[int, int]:
 def submissions_page(
     connection: sqlite3.Connection, wanted: Selection, after: int, end: int
 ) -> Page:
-    """Return the first submissions after position `after`, up to `end`, with their tasks."""
+    """Return the next submissions that match `wanted`, at most `PAGE`, and their tasks.
+
+    The positions (`seq`) of the submissions are above `after`, and not above `end`.
+    """
     terms, values = ["s.seq > ?", "s.seq <= ?"], [after, end, *_given(wanted)]
     if wanted.account is not None:
         terms.append("s.account = ?")
@@ -81,7 +84,10 @@ def submissions_page(
 
 
 def tasks_page(connection: sqlite3.Connection, wanted: Selection, after: int, end: int) -> Page:
-    """Return the first tasks without a submission after position `after`, up to `end`."""
+    """Return the next tasks that match `wanted` and have no submission, at most `PAGE`.
+
+    The positions (`seq`) of the tasks are above `after`, and not above `end`.
+    """
     terms = [
         "t.seq > ?",
         "t.seq <= ?",
@@ -120,7 +126,7 @@ def _entry(row: tuple[Any, ...]) -> JournalEntry:
 def find_tasks(
     connection: sqlite3.Connection, account: str | None, task_ids: Sequence[str]
 ) -> dict[str, TaskRecord]:
-    """Return the stored tasks among `task_ids`. See `Journal.find_tasks`."""
+    """Return the stored records of the given tasks, by task id. See `Journal.find_tasks`."""
     found: dict[str, TaskRecord] = {}
     for start in range(0, len(task_ids), PAGE):
         some = task_ids[start : start + PAGE]
@@ -134,7 +140,7 @@ def find_tasks(
 
 
 def runs(connection: sqlite3.Connection, owner: Owner) -> list[RunSummary]:
-    """Return all runs. See `Journal.runs`."""
+    """Return a summary of each run, the newest run first. See `Journal.runs`."""
     query = (
         "SELECT s.account, s.run, s.state, count(*), total(t.status = ''),"
         " total(t.status = 'success'), total(t.status = 'failed'), min(s.planned_at),"
@@ -174,7 +180,7 @@ def runs(connection: sqlite3.Connection, owner: Owner) -> list[RunSummary]:
 
 
 def load_durations(connection: sqlite3.Connection, account: str | None) -> bytes | None:
-    """Return the learnt durations of jobs. See `Journal.load_durations`."""
+    """Return the newest stored durations of jobs, or None. See `Journal.load_durations`."""
     found = connection.execute(
         "SELECT data FROM durations WHERE ? IS NULL OR account = ? ORDER BY saved_at DESC LIMIT 1",
         (account, account),

@@ -32,17 +32,19 @@ class Fault(enum.Enum):
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """Shares (0 to 1) of the API requests that fail, and the delays of the network.
+    """How often API requests fail (as shares from 0 to 1), and how slow the network is.
 
     Attributes:
-        error: Share answered with an HTTP error, half of them with an HTML page.
-        reset: Share whose connection is closed without an answer.
-        stall: Share whose connection is closed without an answer after `stall_seconds`.
-        garbage: Share answered with HTTP 200 and a body that cannot be decoded.
-        slow: Share whose body is sent in two parts, `slow_seconds` apart.
+        error: Share of requests with an HTTP error as the answer. In half of these answers, the
+            body is an HTML page.
+        reset: Share of requests whose connection is closed at once, without an answer.
+        stall: Share of requests whose connection is closed after `stall_seconds`, without an
+            answer.
+        garbage: Share of requests with the answer HTTP 200 and a body that cannot be decoded.
+        slow: Share of requests whose answer is sent in two parts, `slow_seconds` apart.
         after: Share of the failing POST requests that take effect before they fail.
-        latency_in: Shortest and longest delay before a request is counted, in seconds.
-        latency_out: Shortest and longest delay before its answer is sent, in seconds.
+        latency_in: Shortest and longest delay in seconds before a request reaches the rate limit.
+        latency_out: Shortest and longest delay in seconds before an answer is sent.
         stall_seconds: Seconds until a stalled connection is closed.
         slow_seconds: Seconds between the two parts of a slow body.
     """
@@ -59,7 +61,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     slow_seconds: float = 0.2
 
     def draw(self, random: random.Random) -> Fault | None:
-        """Return the fault of the next request; None means no fault."""
+        """Draw the fault of the next request at random. None means no fault."""
         drawn = random.random()
         for fault in Fault:
             share: float = getattr(self, fault.value)

@@ -6,10 +6,10 @@ from collections import deque
 
 
 class RateJudge:
-    """Allows at most `limit` requests in any sliding second. Refused requests count as well.
+    """Allows at most `limit` requests in any period of one second. Refused requests also count.
 
     Attributes:
-        worst_window: The most requests in any sliding second so far.
+        worst_window: Largest number of requests in any period of one second so far.
         refused: Number of requests refused so far.
     """
 

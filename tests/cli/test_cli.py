@@ -54,13 +54,13 @@ RUNS_COMMANDS = [
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a sandbox with a generous rate limit."""
+    """Yield a sandbox with a very high rate limit."""
     async with Sandbox(seed=1, time_scale=SCALE, rate_limit=GENEROUS) as server:
         yield server
 
 
 async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subprocess.Process:
-    """Start ``suno-async`` in a process with the environment variables of the sandbox."""
+    """Start ``suno-async`` in a new process, with the environment that `environment` returns."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", MAIN, *words),
@@ -73,9 +73,9 @@ async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subp
 
 
 def environment(sandbox: Sandbox | None) -> dict[str, str]:
-    """Return this process's environment with the variables of a sandbox, and with no other key.
+    """Return the environment of this process, with the URL and the API key of `sandbox`.
 
-    With None, the environment contains no key.
+    All other API keys are removed. If `sandbox` is None, the result contains no API key.
     """
     mine = {} if sandbox is None else {"SUNO_API_KEY": sandbox.key, "SUNO_BASE_URL": sandbox.url}
     rest = {name: value for name, value in os.environ.items() if "_API_KEY" not in name}
@@ -119,7 +119,7 @@ def read_back(stream: io.TextIOWrapper) -> str:
 
 
 async def test_balance_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`balance --json` and `status --json` print JSON."""
+    """`balance --json` prints the balance as JSON, and `status --json` prints a task record."""
     code, out, _ = await run(sandbox, "balance", "--json", cwd=tmp_path)
     assert (code, json.loads(out)) == (0, {"balance": 1_000_000})
     (task_id,) = sandbox.add_tasks(1, created_ago=60)
@@ -128,7 +128,7 @@ async def test_balance_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_poll_and_resume(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll` writes a row for each id, never overwrites results, and continues with --resume."""
+    """`poll` never overwrites results; with --resume, it polls only the ids without a result."""
     ids = sandbox.add_tasks(6, created_ago=60)
     code, _, errors = await run(
         sandbox, "poll", "-", "--output", "r.jsonl", cwd=tmp_path, stdin="\n".join(ids[:4])
@@ -147,7 +147,7 @@ async def test_poll_and_resume(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_bad_ids_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The error of an invalid id names its line, and no request is sent."""
+    """If an id is invalid, `poll` prints the number of its line and sends no request."""
     code, _, errors = await run(sandbox, "poll", "-", cwd=tmp_path, stdin="ok\n" + "x" * 200)
     assert code == 2
     assert errors.startswith("error: stdin: line 2: ")
@@ -158,7 +158,7 @@ async def test_bad_ids_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_interrupted(
     sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code: int
 ) -> None:
-    """After Ctrl-C or SIGTERM, results are saved, and the command to resume the run is printed."""
+    """After Ctrl-C or SIGTERM, `poll` has saved its results, and prints how to resume the run."""
     ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 100_000.0])
     (tmp_path / "my ids.txt").write_text("\n".join(ids))
     options = ("--timeout", "500", "--base-url", sandbox.url, "--json")
@@ -185,13 +185,13 @@ async def test_interrupted(
 
 @pytest.mark.parametrize(("file", "output"), [("-", "r.jsonl"), ("ids.txt", "-")])
 def test_streams_cannot_be_resumed(file: str, output: str) -> None:
-    """For a run that used stdin or stdout, a hint is returned, but no command to resume it."""
+    """If `poll` used stdin or stdout, `how_to_resume` returns a hint but no command."""
     hint, words = how_to_resume(file, output, timeout=None, base_url=None, as_json=False)
     assert ("std" in hint, words) == (True, None)
 
 
 def test_csv_cells_with_line_breaks() -> None:
-    """A line break in a quoted CSV cell does not start a record, and problems name their line."""
+    """A line break in a quoted CSV cell does not start a record; errors contain the line number."""
     text = 'lyrics,task_id\n"one, ""two""\nthree\n# four",a\n\n# "no\n"x",b\n'
     assert read_ids(text.splitlines(keepends=True)) == ["a", "b"]
     with pytest.raises(InvalidInputError, match=r"^line 4: no column 2$"):
@@ -215,7 +215,7 @@ def test_csv_cells_with_line_breaks() -> None:
 async def test_rows_that_were_cut_off(
     sandbox: Sandbox, tmp_path: Path, last: str, kept: str
 ) -> None:
-    """A row that was cut off is removed before rows are added, but any other last line stays."""
+    """`poll --resume` removes an incomplete row at the end of the results, but no other text."""
     row = '{"task_id": "before", "status": "success"}\n'
     (tmp_path / "r.jsonl").write_text(row + last)
     (tmp_path / "ids.txt").write_text("before\na")
@@ -229,13 +229,13 @@ async def test_rows_that_were_cut_off(
 
 
 def test_results_of_an_earlier_run() -> None:
-    """Only final statuses count as results of an earlier run."""
+    """`final_statuses` returns the tasks with the status success or failed, and no other tasks."""
     lines = [f'{{"task_id": "{n}", "status": "{n}"}}' for n in ("success", "failed", "undecided")]
     assert final_statuses(lines) == {"success": "success", "failed": "failed"}
 
 
 async def test_resumed_failure_counts(tmp_path: Path) -> None:
-    """A resumed poll with nothing left to do still exits with 1 for an earlier failure."""
+    """If no task is left to poll, `poll --resume` still exits with 1 because of a failed task."""
     async with Sandbox(failure_share=1.0, rate_limit=GENEROUS) as sandbox:
         (task_id,) = sandbox.add_tasks(1, created_ago=60, durations=[1.0])
         words = ("poll", "-", "--output", "r.jsonl", "--resume", "--json")
@@ -246,7 +246,7 @@ async def test_resumed_failure_counts(tmp_path: Path) -> None:
 
 
 async def test_poll_to_stdout(sandbox: Sandbox, tmp_path: Path) -> None:
-    """With the results on stdout, the JSON summary is the last line of stderr."""
+    """If `poll` writes results to stdout, the JSON summary is the last line of stderr."""
     ids = sandbox.add_tasks(2, created_ago=60)
     _, out, errors = await run(
         sandbox, "poll", "-", "--output", "-", "--json", cwd=tmp_path, stdin="\n".join(ids)
@@ -270,7 +270,7 @@ async def test_status_of_an_unknown_id(sandbox: Sandbox, tmp_path: Path) -> None
 
 
 async def test_create_has_every_option(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Each field of `GenerateMusic` is an option of `create`, and its value is sent unchanged."""
+    """`create` has an option for each field of `GenerateMusic`, and sends each value unchanged."""
     given = {
         "prompt": "a song",
         "mode": "custom",
@@ -300,7 +300,7 @@ async def test_create_has_every_option(sandbox: Sandbox, tmp_path: Path) -> None
 
 
 async def test_bad_paths_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A path that cannot be written, or an invalid --extra, is one error before any request."""
+    """A command with an unusable path or an invalid --extra prints one error and sends nothing."""
     (tmp_path / "file").write_text("an-id")
     commands = [
         ("create", "x", "--download", "file/below"),
@@ -317,7 +317,7 @@ async def test_bad_paths_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_sandbox_command(tmp_path: Path) -> None:
-    """`sandbox --json` prints its address first and its counts last, and commands can use it."""
+    """`sandbox --json` prints its URL first and its statistics last; commands can use the URL."""
     process = await start(
         None, "sandbox", "--host", "127.0.0.2", "--port", "0", "--json", cwd=tmp_path
     )
@@ -336,7 +336,7 @@ async def test_sandbox_command(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 async def test_sandbox_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the variables that `sandbox` prints, commands use this sandbox and its time scale."""
+    """With the variables that `sandbox` prints, other commands use this sandbox and time scale."""
     options = ("--port", "0", "--time-scale", "400", "--failure-share", "0")
     process = await start(None, "sandbox", *options, cwd=tmp_path)
     assert process.stdout is not None
@@ -359,7 +359,7 @@ async def test_sandbox_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_sandbox_tasks(tmp_path: Path) -> None:
-    """`sandbox --tasks N --ids FILE` creates tasks without requests, and `poll` finds them all."""
+    """`sandbox --tasks N --ids FILE` creates N tasks without requests, and `poll` finds all N."""
     options = ("--port", "0", "--json", "--time-scale", "1e6", "--tasks", "6", "--ids", "ids.txt")
     process = await start(None, "sandbox", *options, cwd=tmp_path)
     assert process.stdout is not None
@@ -378,7 +378,7 @@ async def test_sandbox_tasks(tmp_path: Path) -> None:
 
 
 async def test_sandbox_time_scale(tmp_path: Path) -> None:
-    """A time scale of 0 is an error."""
+    """`sandbox --time-scale 0` prints an error and exits with 2."""
     code, _, errors = await run(None, "sandbox", "--time-scale", "0", cwd=tmp_path)
     assert (code, errors) == (2, "error: --time-scale: must be above 0, not 0\n")
 
@@ -393,7 +393,7 @@ async def test_help_lists_exit_codes(command: str, tmp_path: Path) -> None:
 
 
 async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:
-    """On a terminal of 80 columns the counts fit, and are updated even while no task ends."""
+    """The live display fits into 80 columns, and is updated even while no task ends."""
     (task_id,) = sandbox.add_tasks(1, durations=[1e9])
     (tmp_path / "ids.txt").write_text(task_id)
     fcntl, pty = pytest.importorskip("fcntl"), pytest.importorskip("pty")

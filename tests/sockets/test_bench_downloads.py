@@ -1,4 +1,4 @@
-"""The download benchmark."""
+"""Run the download benchmark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.docs.blocks import ROOT
 
 
 async def test_quick() -> None:
-    """A quick run meets the targets for cut connections, hostile addresses and gzip bombs."""
+    """The benchmark meets its targets for cut connections, unsafe addresses and gzip bombs."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.downloads", "--quick"),
         *("--cut", "--addresses", "--bombs"),

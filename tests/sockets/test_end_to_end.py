@@ -1,4 +1,4 @@
-"""The client against the sandbox, over real sockets."""
+"""The client sends requests to the sandbox, over real sockets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ JOB = GenerateMusic(prompt="slow piano, rain outside", instrumental=True)
 
 
 async def test_create_await_download(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A song is created, awaited and downloaded, and the key is not sent to the file's host."""
+    """A song is created, awaited and downloaded; the API key is not sent to the file host."""
     info = await (await suno.create(JOB)).result(timeout=10)
     assert info.status is TaskStatus.SUCCESS
     assert [track.model_version for track in info.tracks] == ["v5", "v5"]
@@ -68,7 +68,7 @@ async def test_download_that_fails(
 
 
 async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Every id yields its correct outcome once, and the server never gets 16 requests a second."""
+    """Every id has one correct outcome; the server never gets 16 requests within one second."""
     ids = sandbox.add_tasks(40, created_ago=1.0)
     async with Lag() as lag:
         outcomes = [each async for each in suno.as_completed([*ids, ids[0]])]
@@ -82,14 +82,14 @@ async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
-    """`outcomes` keeps the given order, for handles, ids and repetitions."""
+    """`outcomes` keeps the given order, even if it gets handles, ids and repeated ids."""
     a, b = sandbox.add_tasks(2, created_ago=10.0)
     outcomes = await suno.outcomes([b, suno.task(a), b])
     assert [each.task_id for each in outcomes] == [b, a, b]
 
 
 async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
-    """N waiters on one task share each poll, and cancelling one does not disturb the others."""
+    """All waiters for a task share each poll; cancelling a waiter does not affect other waiters."""
     (task_id,) = sandbox.add_tasks(1, durations=[1e9])
     async with Lag() as lag:
         waits = [asyncio.ensure_future(suno.task(task_id).result()) for _ in range(20)]
@@ -104,7 +104,7 @@ async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Each poll is at least one interval after the create and after the previous poll."""
+    """Each poll arrives at least one poll interval after the create and after the previous poll."""
     async with Lag() as lag:
         task = await suno.create(JOB)
         job = sandbox.tasks[task.id]
@@ -119,7 +119,7 @@ async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def polled(sandbox: Sandbox, task_id: str, times: int = 1) -> None:
-    """Wait until the server got this number of polls of a task."""
+    """Wait until the server has received `times` polls of a task."""
     async with asyncio.timeout(30):
         while len(sandbox.tasks[task_id].polls) < times:  # noqa: ASYNC110 (the sandbox has no event)
             await asyncio.sleep(0.001)
@@ -131,7 +131,7 @@ def shortest_gap(sandbox: Sandbox, task_id: str) -> float:
 
 
 async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
-    """`updates` yields the record of each poll; the last one is terminal."""
+    """`updates` yields the record of each poll; the last record has a final status."""
     (task_id,) = sandbox.add_tasks(1, durations=[1e9])
     statuses: list[TaskStatus] = []
     async for info in suno.task(task_id).updates():
@@ -141,7 +141,7 @@ async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A timeout gives `TaskTimeoutError` from `result` and `outcomes`, and stops the polling."""
+    """After a timeout, `result` raises and `outcomes` returns `TaskTimeoutError`; polling stops."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     with pytest.raises(TaskTimeoutError):
         await suno.task(ids[0]).result(timeout=0.05)
@@ -151,7 +151,7 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) -> None:
-    """The error of a caller's timeout contains the last status and when it was seen."""
+    """The error of a timeout contains the last status of the task and the time of this status."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     outcomes = await suno.outcomes(ids, timeout=1.0)
     errors = [each.error for each in outcomes]
@@ -168,7 +168,7 @@ async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) ->
 
 
 async def test_deadline(sandbox: Sandbox) -> None:
-    """A task that never ends is polled for the last time at its deadline; then its wait ends."""
+    """If a task does not end before its deadline, its outcome has an error and the last record."""
     policy = PollPolicy(interval=0.1, max_interval=0.2, deadline=0.5)
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno:
         (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])
@@ -190,7 +190,7 @@ async def test_leaving_early(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_closing_ends_waits(sandbox: Sandbox) -> None:
-    """Closing a client ends every wait with `ClientClosedError`."""
+    """If a client is closed, a caller that waits for a task gets `ClientClosedError`."""
     suno = SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST)
     (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])
     wait = asyncio.ensure_future(suno.task(task_id).result())
@@ -201,7 +201,7 @@ async def test_closing_ends_waits(sandbox: Sandbox) -> None:
 
 
 async def test_wrong_key(sandbox: Sandbox) -> None:
-    """A refused key ends all waits with `AuthenticationError` after a few requests."""
+    """If the key is refused, each outcome has an `AuthenticationError`; few requests are sent."""
     ids = sandbox.add_tasks(20)
     async with SunoClient("ak_wrong", base_url=sandbox.url, policy=FAST) as suno:
         outcomes = await suno.outcomes(ids)
@@ -210,7 +210,7 @@ async def test_wrong_key(sandbox: Sandbox) -> None:
 
 
 async def test_unknown_task(suno: SunoClient) -> None:
-    """An id that the server does not know raises `TaskNotFoundError`."""
+    """`task_info` raises `TaskNotFoundError` for an id that the server does not know."""
     with pytest.raises(TaskNotFoundError):
         await suno.task_info("no-such-task")
 
@@ -223,7 +223,7 @@ async def test_nothing_listens() -> None:
 
 
 async def test_chaos() -> None:
-    """If a fifth of all requests fail, every task still yields its correct outcome."""
+    """If a fifth of all requests fail, every task still has the correct outcome."""
     faults = Faults(error=0.06, reset=0.05, stall=0.03, garbage=0.04, slow=0.02, stall_seconds=0.4)
     policy = PollPolicy(interval=0.1, max_interval=0.3, deadline=60.0, min_saving=0.001)
     async with (
@@ -256,7 +256,7 @@ async def test_creates_in_chaos() -> None:
 
 
 async def test_strict_sandbox(sandbox: Sandbox) -> None:
-    """The sandbox refuses what the API refuses, with the codes of the contract."""
+    """The sandbox refuses invalid requests with the status codes of the API contract."""
     url = f"{sandbox.url}/api/v1/client"
     key = {"x-api-key": sandbox.key}
     async with aiohttp.ClientSession() as http:

@@ -1,4 +1,4 @@
-"""Every kind of job and every endpoint, against the sandbox over real sockets."""
+"""Every kind of job and every endpoint, tested with the sandbox over real sockets."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def track(suno: SunoClient, sandbox: Sandbox) -> Track:
-    """Return a finished song."""
+    """Return a finished song of the sandbox."""
     (task_id,) = sandbox.add_tasks(1, created_ago=100.0)
     return (await suno.task_info(task_id)).tracks[0]
 
 
 async def made(suno: SunoClient, job: Input) -> TaskInfo:
-    """Create a job, wait for its end, and return its record."""
+    """Create a job, wait until the task has ended, and return the record of the task."""
     return await (await suno.create(job)).result(timeout=10)
 
 
@@ -87,7 +87,7 @@ async def test_chain(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None
 
 
 async def test_upload(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A file arrives complete and without the key, and jobs can use it."""
+    """An uploaded file arrives complete, and jobs can use it; the upload contains no API key."""
     file = tmp_path / "my song.MP3"
     file.write_bytes(bytes(range(256)) * 5000)
     url = await suno.upload(file)
@@ -107,7 +107,7 @@ async def test_upload_without_a_suffix(suno: SunoClient, tmp_path: Path) -> None
 
 
 async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """An invalid file raises an error that says why, before any request."""
+    """For an invalid file, `upload` raises an error with the reason and sends no request."""
     (tmp_path / "empty.mp3").touch()
     (tmp_path / "dir.mp3").mkdir()
     (tmp_path / "text.txt").write_text("x")
@@ -140,7 +140,7 @@ class Store:
         return self.answers.pop(0)
 
     async def named(self, _request: web.Request) -> web.Response:
-        """Answer the API request for an upload URL with a URL of this server."""
+        """Answer a request for an upload URL with a URL of this server."""
         target = {"presigned_url": f"{self.url}/put?sig=secret", "file_url": "https://f/x"}
         return web.json_response({"code": 200, "data": target})
 
@@ -163,7 +163,7 @@ async def store() -> AsyncIterator[Store]:
 
 @pytest.mark.parametrize("status", [301, 307, 308, 403])
 async def test_upload_refused(store: Store, tmp_path: Path, status: int) -> None:
-    """A refused or redirected upload is not retried, and no error shows the presigned URL."""
+    """A refused or redirected upload is not retried; the error does not show the presigned URL."""
     (tmp_path / "a.wav").write_bytes(b"x" * 10)
     store.answers = [web.Response(status=status, headers={"Location": f"{store.url}/put"})]
     async with SunoClient("ak_canary", base_url=store.url) as suno:
@@ -201,7 +201,7 @@ async def test_upload_that_stalls(
 
 
 async def test_each_piece_postpones_the_timeout(tmp_path: Path) -> None:
-    """An upload may take any time, as long as the server accepts one piece after the other."""
+    """The timeout starts again with each piece, so the upload of a large file may take long."""
     (tmp_path / "a.wav").write_bytes(b"x" * (2 * PIECE + 1))
     async with asyncio.timeout(1000) as stall:
         with (tmp_path / "a.wav").open("rb") as data:
@@ -211,7 +211,7 @@ async def test_each_piece_postpones_the_timeout(tmp_path: Path) -> None:
 
 
 async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
-    """An estimate costs no credits, and a job above `max_credits` is not created."""
+    """An estimate costs no credits; a job is not created if its estimate is above `max_credits`."""
     before = await suno.balance()
     price = await suno.estimate(SONG)
     assert (price.estimated_credits, price.estimated) == (COST, False)
@@ -228,7 +228,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """After a 402, polling continues, and creates fail locally until the balance is read."""
+    """After a 402 (no credits), polling continues; creates fail until the balance is read."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,
@@ -247,7 +247,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_models(suno: SunoClient) -> None:
-    """Models are listed and filtered, and each schema has the fields of its kind."""
+    """`models` lists and filters models; each schema has the same fields as the input class."""
     assert {each.model for each in await suno.models()} == set(KINDS)
     (video,) = await suno.models(modality="video")
     assert video.model == MusicVideo.KIND
@@ -264,7 +264,7 @@ async def test_models(suno: SunoClient) -> None:
 
 
 async def test_unknown_songs(suno: SunoClient, sandbox: Sandbox, track: Track) -> None:
-    """The server refuses a job on an unknown song and names the wrong fields."""
+    """A job for an unknown song raises a `ValidationError` that names the field ``suno_id``."""
     (unfinished,) = sandbox.add_tasks(1, durations=[1e6])
     for task_id, suno_id in (
         ("nowhere", track.suno_id),
@@ -279,7 +279,7 @@ async def test_unknown_songs(suno: SunoClient, sandbox: Sandbox, track: Track) -
 
 
 async def test_persona_is_not_made_twice() -> None:
-    """A persona request whose reply is lost is not sent again, and the caller gets an error."""
+    """If the reply to a persona request is lost, the request fails and is not sent again."""
     faults = Faults(reset=1.0, after=1.0)
     async with (
         Sandbox(time_scale=SCALE, faults=faults) as sandbox,
@@ -292,7 +292,7 @@ async def test_persona_is_not_made_twice() -> None:
 
 @pytest.mark.parametrize("shape", ["record", "envelope"])
 async def test_callbacks(shape: str) -> None:
-    """The sandbox sends one callback with the task record at the end of a job."""
+    """At the end of a job, the sandbox sends the record of the task to the callback URL."""
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def listen(request: web.Request) -> web.Response:
@@ -318,7 +318,7 @@ async def test_callbacks(shape: str) -> None:
 
 
 async def test_store_of_the_sandbox(sandbox: Sandbox) -> None:
-    """The sandbox's storage requires the presigned URL and its media type, and refuses a key."""
+    """The sandbox refuses uploads with a wrong URL, a wrong media type or an API key."""
     async with aiohttp.ClientSession() as http:
         ask = http.get(
             f"{sandbox.url}/api/v1/client/files/upload-url",

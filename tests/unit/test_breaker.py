@@ -9,7 +9,7 @@ from suno_async._transport.breaker import OPEN_FOR, CircuitBreaker
 
 
 def test_no_credits() -> None:
-    """After a 402, only creates fail, until the breaker closes or the balance is above 0."""
+    """After a 402 (no credits), only creates fail: for `OPEN_FOR` s, or until there are credits."""
     gate = CircuitBreaker()
     gate.check(0.0, spends=True)
     gate.credit_refused(10.0)
@@ -24,7 +24,7 @@ def test_no_credits() -> None:
 
 
 def test_key_refused_twice() -> None:
-    """The breaker opens for `OPEN_FOR` s if a request sent after a refusal is refused, too."""
+    """If a request sent after a refusal is also refused, all requests fail for `OPEN_FOR` s."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=9.0, now=10.0)
     gate.check(10.0, spends=True)
@@ -39,7 +39,7 @@ def test_key_refused_twice() -> None:
 
 
 def test_one_glitch() -> None:
-    """Refusals of requests that were in flight together do not confirm each other."""
+    """If only requests in flight at the same time are refused, requests are not blocked."""
     gate = CircuitBreaker()
     for sent_at in (9.0, 9.5, 9.9):
         gate.key_refused(sent_at, now=10.0 + sent_at / 100)
@@ -52,7 +52,7 @@ def test_one_glitch() -> None:
 
 
 def test_outdated_refusal() -> None:
-    """A refusal does not count if a request that was sent later was accepted."""
+    """A refusal of the key does not count if a request that was sent later was accepted."""
     gate = CircuitBreaker()
     gate.key_accepted(sent_at=10.0)
     seen: list[bool] = []
@@ -63,7 +63,7 @@ def test_outdated_refusal() -> None:
 
 
 def test_suspicion_that_cannot_be_confirmed() -> None:
-    """An unconfirmed refusal is ignored, and the next refusal must be confirmed again."""
+    """After `clear_suspicion`, the next refusal of the key counts as the first refusal."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=1.0, now=2.0)
     gate.clear_suspicion()
@@ -73,7 +73,7 @@ def test_suspicion_that_cannot_be_confirmed() -> None:
 
 
 def test_polls_look_at_the_key_only_in_doubt() -> None:
-    """A key is in doubt from its first refusal until a request succeeds or the breaker closes."""
+    """`doubts_key` is true from a refusal until a request succeeds or the breaker closes."""
     gate = CircuitBreaker()
     seen = [gate.doubts_key(9.0)]
     gate.key_refused(sent_at=9.0, now=10.0)

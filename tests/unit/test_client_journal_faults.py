@@ -1,8 +1,8 @@
 """A client with a journal: cancellations, faults of the journal, and wrong arguments.
 
 A *run* is a named stream. A stream takes the *lease* of its run, so that no other stream works on
-it. All clients that use one journal and one account divide the account's rate equally. They count
-each other by heartbeats in the journal.
+the same run. All clients that use one journal and one account divide the account's rate equally.
+Each client regularly writes a *heartbeat* to the journal, so that the other clients count it.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 
 class Late(MemoryJournal):
-    """A journal that completes a change even if its caller is cancelled, as a thread would."""
+    """A journal that completes each change even if the caller of the change is cancelled."""
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
         """Store a planned submission."""
         return await asyncio.shield(asyncio.ensure_future(super().claim(record)))
 
     async def hold(self, run: str) -> None:
-        """Take the lease of a run."""
+        """Take the lease of a run. The lease excludes other streams."""
         await asyncio.shield(asyncio.ensure_future(super().hold(run)))
 
 
 async def cancelled_at(journal: MemoryJournal, name: str, work: Awaitable[object]) -> None:
-    """Run `work`, and cancel it as soon as it calls the method `name` of the journal."""
+    """Start `work`, and cancel it when the journal reaches the step `name`."""
     reached = asyncio.Event()
 
     def note(called: str) -> None:
@@ -67,7 +67,7 @@ async def cancelled_at(journal: MemoryJournal, name: str, work: Awaitable[object
 
 @pytest.mark.parametrize("name", ["claim", "advance sending", "advance created"])
 def test_a_cancelled_create_leaves_its_key_usable(name: str) -> None:
-    """After a cancellation at any step, the same key creates one task without waiting."""
+    """If a create is cancelled at any step and repeated with the same key, one task is created."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -81,7 +81,7 @@ def test_a_cancelled_create_leaves_its_key_usable(name: str) -> None:
 
 
 def test_a_cancelled_start_of_a_run_releases_it() -> None:
-    """A run can be started again if its stream was cancelled while taking the lease."""
+    """If a stream is cancelled while it takes the lease of a run, the run can be started again."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -93,7 +93,7 @@ def test_a_cancelled_start_of_a_run_releases_it() -> None:
 
 
 def test_a_refused_start_of_a_run_does_not_release_it() -> None:
-    """The first stream of a run keeps the lease if a second stream is refused or cancelled."""
+    """If a second stream of a run is refused or cancelled, the first stream keeps the lease."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -115,7 +115,7 @@ def test_a_refused_start_of_a_run_does_not_release_it() -> None:
 def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each input gets an outcome, whatever a journal raises; ids of created tasks are logged."""
+    """Each input has an outcome, and task ids are logged, even if the journal raises any error."""
 
     async def work() -> list[str]:
         server, journal = Finishing(), MemoryJournal()
@@ -136,7 +136,7 @@ def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
 
 @pytest.mark.parametrize("wrong", ["", None, 0, 7])
 def test_a_key_must_be_text(wrong: object) -> None:
-    """A key function that returns no text ends the stream, because a restart would pay again."""
+    """If the `key` function returns no text, the stream raises an error before any create."""
 
     async def work() -> None:
         server = Finishing()
@@ -153,7 +153,7 @@ def test_a_key_must_be_text(wrong: object) -> None:
 
 
 def test_a_run_needs_a_name() -> None:
-    """An empty run name is an error, and so is a key function without a run."""
+    """`pipeline` raises an error if the run name is empty, or if `key` is given without a run."""
 
     async def work() -> None:
         async with Finishing().client(journal=MemoryJournal()) as suno:
@@ -166,7 +166,7 @@ def test_a_run_needs_a_name() -> None:
 
 
 def test_a_client_that_could_not_join_can_be_opened_again() -> None:
-    """If a client cannot join the journal, it closes everything, and a later attempt succeeds."""
+    """If the first heartbeat fails, the client closes everything, and can be opened again later."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -196,7 +196,7 @@ def test_a_client_that_could_not_join_can_be_opened_again() -> None:
 
 
 def test_a_share_of_the_rate_ends_with_the_clients() -> None:
-    """A client that is opened after all others were closed has the whole rate of the account."""
+    """A client that is opened after all others were closed uses the whole rate of the account."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -229,7 +229,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """A client stopped for longer than its lease sends nothing until the others count it again."""
+    """If a process was stopped, its client sends nothing until other clients count it again."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -262,7 +262,7 @@ def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
 
 
 def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
-    """A client sends requests while its heartbeats fail, and after they were cancelled."""
+    """A client sends requests even if its heartbeats fail or the heartbeat task is cancelled."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -287,7 +287,7 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """`resume` logs jobs of a newer version and personas, and yields all other outcomes."""
+    """`resume` logs personas and unknown kinds of job, and yields outcomes of all other jobs."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -330,7 +330,7 @@ def test_a_damaged_result_is_read_again() -> None:
 
 
 def test_a_job_has_the_digest_of_its_copy_in_the_journal() -> None:
-    """An input read back from the journal has the digest of the original input."""
+    """A job that was read from the journal has the same digest (hash) as the original job."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -344,7 +344,7 @@ def test_a_job_has_the_digest_of_its_copy_in_the_journal() -> None:
 
 
 async def test_a_journal_is_opened_once_at_a_time(tmp_path: Path) -> None:
-    """One of two concurrent calls of `open` fails, and the journal has only one owner."""
+    """If `open` is called twice at the same time, one call fails, and the journal has one owner."""
     journal = SqliteJournal(tmp_path / "runs.db")
     results = await asyncio.gather(journal.open("a"), journal.open("a"), return_exceptions=True)
     assert sorted(type(each).__name__ for each in results) == ["JournalError", "NoneType"]
@@ -362,7 +362,7 @@ def remove_files(directory: Path) -> None:
 async def test_a_journal_whose_file_is_gone_accepts_nothing(
     tmp_path: Path, *, replaced: bool
 ) -> None:
-    """Nothing is sent once the file of the journal was removed or replaced."""
+    """If the journal file is removed or replaced, a create raises an error and sends nothing."""
     path = tmp_path / "runs.db"
     server = Finishing()
     suno = await server.client(journal=path).__aenter__()

@@ -1,7 +1,7 @@
 """Learnt durations of jobs, and the inspection plans based on them.
 
-F is the distribution function of the durations: F(age) is the share of jobs that end by that age.
-An inspection plan determines the ages at which a task is checked.
+The distribution function of the durations gives, for each age, the share of jobs that have ended at
+this age. An inspection plan determines the ages at which a task is checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def plan_for(
     price: float = 0.35,
     weight: float = 1.0,
 ) -> InspectionPlan:
-    """Return the plan of the default policy, with the given values replaced."""
+    """Return an inspection plan. The arguments have defaults that match the default policy."""
     tuning = Tuning()
     return InspectionPlan(
         distribution,
@@ -48,7 +48,7 @@ def plan_for(
 
 @given(age=st.floats(0, 10 * LONGEST))
 def test_bin_holds_its_age(age: float) -> None:
-    """Every age lies in its bin, and the last bin contains all greater ages."""
+    """`bin_of` returns the bin that contains an age; the last bin contains all greater ages."""
     number = bin_of(age)
     assert EDGES[number] <= age + 1e-9 * age
     assert age < EDGES[number + 1] * (1 + 1e-9) or number == len(EDGES) - 2
@@ -56,7 +56,7 @@ def test_bin_holds_its_age(age: float) -> None:
 
 @given(durations=st.lists(st.floats(0, 5000), max_size=200))
 def test_it_is_a_distribution(durations: list[float]) -> None:
-    """After any observations, F rises from 0 and stays below 1, and `quantile` is its inverse."""
+    """The learnt distribution function rises from 0 and stays below 1; `quantile` inverts it."""
     learner = Durations()
     for duration in durations:
         learner.ended("", 0.0, duration)
@@ -86,7 +86,7 @@ observations = st.lists(
 def test_no_observation_makes_an_end_certain(
     observed: list[tuple[str, float, float, int]], median: float, *, again: bool
 ) -> None:
-    """Whatever was observed, 0 <= F < 1, F never falls, and plans return finite numbers."""
+    """After any observations, the distribution function never falls and is always below 1."""
     learner = Durations(median)
     for what, since, age, times in observed:
         for _ in range(times):
@@ -161,7 +161,7 @@ def test_elapsed(
     complete_at: float | None,
     elapsed: float | None,
 ) -> None:
-    """`elapsed` ignores invalid values, and a duration that contradicts the timestamps."""
+    """`TaskInfo.elapsed` ignores invalid values, and a duration that contradicts the timestamps."""
     info = TaskInfo(
         task_id="t",
         status=TaskStatus.SUCCESS,
@@ -174,7 +174,7 @@ def test_elapsed(
 
 
 def test_prior_is_outweighed() -> None:
-    """After a few hundred jobs the prior has no visible effect."""
+    """After 400 jobs, the learnt median is nearly the true median, not the assumed median."""
     learner, draw = Durations(), random.Random(1)
     assert learner.distribution("").quantile(0.5) == pytest.approx(90.0, rel=0.1)
     for _ in range(400):
@@ -184,7 +184,7 @@ def test_prior_is_outweighed() -> None:
 
 
 def test_censored_answers_count() -> None:
-    """Jobs that still run lengthen the estimate, and the number of their checks has no effect."""
+    """Jobs that still run increase the learnt durations; the number of checks has no effect."""
     ended_only, with_running, asked_often = Durations(), Durations(), Durations()
     for learner in (ended_only, with_running, asked_often):
         for n in range(100):
@@ -201,7 +201,7 @@ def test_censored_answers_count() -> None:
 
 
 def test_old_observations_fade() -> None:
-    """The estimate adapts when jobs begin to take longer or shorter."""
+    """The learnt median adapts when jobs begin to take longer or shorter."""
     learner = Durations()
     for _ in range(3000):
         learner.ended("", 0.0, 80.0)
@@ -214,7 +214,7 @@ def test_old_observations_fade() -> None:
 
 
 def test_saved_and_loaded() -> None:
-    """Learnt durations can be saved as a few kB of JSON, loaded, and extended."""
+    """Learnt durations can be saved as a few kB of JSON and loaded; learning then continues."""
     learner, draw = Durations(), random.Random(2)
     for _ in range(1000):
         learner.ended("song", 0.0, draw.lognormvariate(4.5, 0.5))
@@ -233,20 +233,20 @@ def test_saved_and_loaded() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"median": 1, "kinds": {}, "bins": [1, 2, 3]}'])
 def test_loading_something_else(data: bytes) -> None:
-    """Data that this library did not save raises `ConfigurationError`."""
+    """`from_json` raises `ConfigurationError` for data that `to_json` did not return."""
     with pytest.raises(ConfigurationError, match="to_json"):
         Durations.from_json(data)
 
 
 @pytest.mark.parametrize("median", [0.0, -1.0, math.inf, math.nan])
 def test_prior_median_is_checked(median: float) -> None:
-    """An impossible median of the prior raises `ConfigurationError`."""
+    """A median that is not a finite number above 0 raises `ConfigurationError`."""
     with pytest.raises(ConfigurationError, match="median"):
         Durations(median)
 
 
 def random_distribution(draw: random.Random) -> DurationDistribution:
-    """Return a distribution whose hazards rise and fall at random."""
+    """Return a distribution with a random hazard (probability to end per unit of time) per bin."""
     return DurationDistribution(
         [draw.expovariate(100.0) * draw.choice((0.05, 1.0)) for _ in EDGES[1:]], 1
     )
@@ -255,7 +255,7 @@ def random_distribution(draw: random.Random) -> DurationDistribution:
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), price=st.floats(0.01, 50))
 def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
-    """`InspectionPlan.due` finds the same checks as a search through all possible checks."""
+    """`InspectionPlan.due` finds the next check with the lowest cost of all possible checks."""
     distribution = random_distribution(random.Random(seed))
     floor = 45.0
     plan = plan_for(distribution, floor=floor, horizon=3600.0, price=price)
@@ -272,7 +272,7 @@ def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
 
 
 def test_urgency_grows_with_the_wait() -> None:
-    """Urgency grows with the time since the last check, and with the weight of the task."""
+    """The urgency of a check grows with the time since the last check and the task's weight."""
     learner = Durations()
     for n in range(1000):
         learner.ended("", 0.0, 60.0 + n % 61)

@@ -1,4 +1,4 @@
-"""After any sequence of calls by two clients, the SQLite journal equals a model in memory."""
+"""Random calls by two clients have the same effect on the SQLite journal and on a simple model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPEN = {PLANNED, SENDING}
 
 
 class Sub(msgspec.Struct):
-    """A submission in the model."""
+    """A submission (a create and its state) in the model."""
 
     id: str
     run: str
@@ -47,11 +47,11 @@ class Model:
         self.held: dict[str, set[str]] = {}
 
     def alive(self, owner: str) -> bool:
-        """Return whether an owner is live."""
+        """Return whether the lease of an owner (a client of the journal) has not expired."""
         return self.expiry.get(owner, 0.0) > self.clock.now
 
     def sweep(self, me: str) -> None:
-        """Remove dead owners, except `me`, and end their submissions."""
+        """Remove owners with an expired lease, except `me`. End their unfinished submissions."""
         self.expiry = {
             owner: at for owner, at in self.expiry.items() if owner == me or self.alive(owner)
         }
@@ -61,7 +61,7 @@ class Model:
                 sub.state = NOT_SENT if sub.state is PLANNED else UNKNOWN
 
     def touch(self, me: str) -> None:
-        """Begin a change: join as an owner if necessary, and extend the lease."""
+        """Prepare a change: add the owner `me` if it is missing, or extend the lease of `me`."""
         if me not in self.expiry:
             self.sweep(me)
             for run in self.held.setdefault(me, set()):
@@ -71,14 +71,17 @@ class Model:
         self.expiry[me] = self.clock.now + TTL
 
     def leave(self, me: str) -> None:
-        """Remove an owner, and end its submissions."""
+        """Remove the owner `me`, and end the unfinished submissions of this owner."""
         self.touch(me)
         del self.expiry[me]
         self.held.pop(me)
         self.sweep("")
 
     def claim(self, me: str, new: Sub) -> Sub:
-        """Store the new submission, or return the earlier one with the same run and key."""
+        """Return the submission with the same run and key as `new`.
+
+        If there is none, or if it created nothing, store and return `new`.
+        """
         if new.run in self.held[me] and self.holders.get(new.run, me) != me:
             raise RunInUseError(new.run, "")
         earlier = [
@@ -97,7 +100,7 @@ class Model:
         return new
 
     def advance(self, me: str, name: str, state: SubmissionState, task: str) -> None:
-        """Change the state of a submission."""
+        """Set the state of the submission `name`. Raise an error if the change is not allowed."""
         sub = self.subs.get(name)
         if sub is None:
             if not task:
@@ -118,7 +121,7 @@ class Model:
             self.tasks.setdefault(task, "")
 
     def settle(self, me: str, name: str, task: str) -> None:
-        """Record the outcome of a submission in the state ``unknown``."""
+        """Store the outcome of a submission whose state is ``unknown``."""
         sub = self.subs.get(name)
         if sub is None:
             raise JournalError
@@ -129,7 +132,7 @@ class Model:
         self.advance(me, name, CREATED if task else NOT_SENT, task)
 
     def hold(self, me: str, run: str) -> None:
-        """Take the lease of a run."""
+        """Give `me` the lease of a run, or raise `RunInUseError` if another owner has the lease."""
         holder = self.holders.get(run)
         if holder is not None and holder != me and not self.alive(holder):
             self.sweep(me)
@@ -140,7 +143,7 @@ class Model:
 
 
 class Call(NamedTuple):
-    """One call by one of the clients."""
+    """A random call of the journal by one of the two clients."""
 
     client: int
     name: str
@@ -161,7 +164,7 @@ CALLS = st.builds(
 
 
 class Pair:
-    """Two clients of one journal file, and the model of that journal."""
+    """Two clients of the same journal file, and a model of this journal."""
 
     def __init__(self, path: Path) -> None:
         self.clock = Clock()
@@ -184,7 +187,7 @@ class Pair:
         self.model.leave(self.owners[number])
 
     async def apply(self, call: Call) -> None:
-        """Make a call to the journal and to the model. Compare the results or the errors."""
+        """Apply `call` to the journal and to the model. Compare the results or the errors."""
         if call.name == "wait":
             self.clock.now += (1.0, 4.0, 15.0, TTL, TTL, TTL * 2)[call.number]
             return
@@ -209,19 +212,19 @@ class Pair:
         assert type(caught.value) is type(error)
 
     def new(self, call: Call) -> Sub:
-        """Return the submission that a claim would store."""
+        """Return the submission that `call` would store if it is a claim."""
         self.claimed += call.name == "claim"
         run, key = ("", "r")[call.number % 2], call.text
         digest = "d" if call.number < 5 else "changed"
         return Sub(f"s{self.claimed}", run, key, digest, self.owners[call.client])
 
     def target(self, call: Call) -> tuple[str, str]:
-        """Return the ids of the submission and of the task that a call is about."""
+        """Return the ids of the submission and of the task that `call` changes."""
         name = f"s{max(1, self.claimed - call.number)}"
         return name, f"t-{name}"
 
     def expect(self, call: Call, new: Sub) -> object:
-        """Make the call to the model, and return the expected result."""
+        """Apply `call` to the model, and return the expected result."""
         me, model, (name, task) = self.owners[call.client], self.model, self.target(call)
         match call.name:
             case "claim":
@@ -245,7 +248,7 @@ class Pair:
         return None
 
     async def make(self, journal: SqliteJournal, call: Call, new: Sub) -> object:
-        """Make the call to a journal, and return its result."""
+        """Apply `call` to the SQLite journal, and return the result."""
         name, task = self.target(call)
         match call.name:
             case "claim":
@@ -266,7 +269,7 @@ class Pair:
         return None
 
     async def compare(self) -> None:
-        """Compare all stored rows with the model."""
+        """Check that the journal contains the same submissions, tasks and leases as the model."""
         entries = await stored(self.journals[0])
         found = [each.submission for each in entries if each.submission]
         assert [
@@ -280,14 +283,14 @@ class Pair:
             assert bool(run.holder) is (holder is not None and self.is_live(holder))
 
     def is_live(self, owner: str) -> bool:
-        """Return whether the first client considers an owner live."""
+        """Return whether the journal of the first client treats an owner as live."""
         return owner == self.owners[0] or self.model.alive(owner)
 
 
 @settings(max_examples=100)
 @given(st.lists(CALLS, min_size=10, max_size=60))
 def test_the_journal_follows_the_model(calls: list[Call]) -> None:
-    """Each call has the same result or error as in the model, and all stored rows are equal."""
+    """Each call has the same result or error as in the model; at the end, all data are equal."""
 
     async def main(path: Path) -> None:
         pair = Pair(path)

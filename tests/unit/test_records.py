@@ -1,4 +1,4 @@
-"""Results as flat records."""
+"""`result_record` and `track_records` convert outcomes to flat records."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ SUBMISSION = SubmissionRecord(
 
 
 def ended(sample: str = "success", status: str = "success", **fields: object) -> TaskRecord:
-    """Return a journal's record of an ended task."""
+    """Return a record of an ended task, as a journal stores it."""
     given = {"task_id": TASK, "account": "main", "status": status, "raw": SAMPLES[sample]}
     return msgspec.convert({**given, "ended_at": 1768900470.0, **fields}, TaskRecord)
 
 
 def test_a_song() -> None:
-    """A successful job gives one result with its times and cost, and one record for each song."""
+    """A successful job has a result record with times and cost, and a track record per song."""
     found = result_record(JobSuccess(TASK, INFO, index=7, job=JOB))
     assert found == ResultRecord(
         task_id=TASK,
@@ -92,7 +92,7 @@ def test_a_song() -> None:
 
 
 def test_stems_and_videos() -> None:
-    """Each stem and each video has its own record."""
+    """Each stem (separated voice or instrument) and each video has its own track record."""
     stems = track_records(read_task_info(200, {}, SAMPLES["vocal_separation"]))
     assert [(row.index, row.kind) for row in stems] == [(1, "vocals"), (2, "instrumental")]
     assert stems[0].url == "https://cdn.example.com/vocals.mp3"
@@ -110,7 +110,7 @@ def test_stems_and_videos() -> None:
     ],
 )
 def test_failures(task_id: str, error: SunoError, status: str) -> None:
-    """The result of a failure says how the job ended, and why it did not succeed."""
+    """A failure has a result record with a status and the error, but no track records."""
     for failure in (Failure(task_id, error), JobFailure(task_id, error, index=0, job=JOB)):
         found = result_record(failure)
         assert (found.task_id, found.status, found.error) == (task_id, status, str(error))
@@ -127,13 +127,13 @@ def test_failures(task_id: str, error: SunoError, status: str) -> None:
     ],
 )
 def test_tasks(info: TaskInfo, status: str) -> None:
-    """A `TaskInfo` gives one result; only a successful task has songs."""
+    """Each `TaskInfo` has a result record, but only a successful task has track records."""
     assert result_record(info).status == status
     assert bool(track_records(info)) == (status == "success")
 
 
 def test_an_entry_of_a_journal() -> None:
-    """A journal entry gives the result in its stored reply, and its run, position and key."""
+    """The record of a journal entry has the stored result, and the run, position and key."""
     entry = JournalEntry(SUBMISSION, ended())
     found = result_record(entry)
     assert found.status == "success"
@@ -167,7 +167,7 @@ def test_an_entry_of_a_journal() -> None:
     ],
 )
 def test_other_entries(entry: JournalEntry, status: str, error: str) -> None:
-    """A journal entry gives one result, even if its job did not succeed or its reply is damaged."""
+    """A journal entry has one result record, even if the job failed or the reply is damaged."""
     found = result_record(entry)
     assert found.status == status
     assert error in found.error
@@ -177,7 +177,7 @@ def test_other_entries(entry: JournalEntry, status: str, error: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(exclude_categories=[])))
 def test_text_for_databases(text: str) -> None:
-    """Text in a record is valid Unicode without NUL, and encodes as JSON."""
+    """Texts in records are valid Unicode without NUL characters, and can be encoded as JSON."""
     track = Track(task_id=text, title=text, prompt=f"a{text}\0", suno_audio_url="https://x/a.mp3")
     info = TaskInfo(task_id=text, status=TaskStatus.SUCCESS, tracks=(track,))
     (row,) = track_records(info)
