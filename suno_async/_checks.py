@@ -8,7 +8,7 @@ from suno_async.inputs import GeneratePersona, Input
 
 
 def check_task_id(task_id: object) -> str:
-    """Return the value unchanged if it can be a task id. Only the server knows the existing ids.
+    """Return the value unchanged if it can be a task id. The task may not exist.
 
     Raises:
         InvalidInputError: The value cannot be a task id.
@@ -19,7 +19,7 @@ def check_task_id(task_id: object) -> str:
 
 
 def check_job(job: object, callback_url: str | None = None) -> None:
-    """Check an input and its callback URL.
+    """Check the input of a job, and the callback URL if there is one.
 
     Raises:
         InvalidInputError: One or more rules are broken. The error lists every problem.
@@ -45,7 +45,7 @@ def check_persona(persona: GeneratePersona) -> None:
 
 
 def check_max_credits(max_credits: float | None) -> float | None:
-    """Return a limit of credits unchanged if it is valid. None means no limit.
+    """Return `max_credits` unchanged if it is a valid limit. None means no limit.
 
     Raises:
         InvalidInputError: The limit is not a number, or it is below 0.

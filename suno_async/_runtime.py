@@ -1,4 +1,4 @@
-"""Per-loop runtime of one client. Internal."""
+"""The objects that one client opens in its event loop. Internal."""
 
 from __future__ import annotations
 
@@ -41,12 +41,13 @@ class Runtime:
     Attributes:
         loop: The event loop.
         clock: Converts between loop time and Unix time.
-        account: Limiter and circuit breaker, shared by all clients of the account in this loop.
-        transport: The exchanges with the API.
+        account: The limiter and the circuit breaker. All clients of the account in this loop share
+            them.
+        transport: Sends requests to the API and decodes the replies.
         recorder: Reads and writes the journal; None without a journal.
-        submitter: Runs the creates.
-        poller: Polls the tasks that callers wait for.
-        connections: The connections to hosts of files.
+        submitter: Sends the creates: the requests that create jobs.
+        poller: Polls the tasks whose results callers await.
+        connections: The connections for downloads and uploads of files.
         downloader: Downloads result files.
         uploader: Uploads local audio files.
     """
@@ -91,7 +92,7 @@ class Runtime:
     async def close(self) -> None:
         """End every wait, finish the creates in flight, and close what was opened.
 
-        If this call is cancelled, another call completes it.
+        If `close` is cancelled, call it again to complete the work.
         """
         self.transport.end_calls()
         await self.poller.close()
@@ -104,7 +105,7 @@ class Runtime:
             await self.recorder.close()
 
     async def task_info(self, task_id: str) -> TaskInfo:
-        """Read one task's record.
+        """Request and return the record of one task.
 
         Raises:
             InvalidInputError: The value cannot be a task id.
@@ -120,30 +121,40 @@ class Runtime:
         return info
 
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
-        """Return the outcomes stored in the journal, by task id; an empty dict without journal."""
+        """Return the outcomes of these tasks that are stored in the journal, by task id.
+
+        Return an empty dict without a journal.
+        """
         return {} if self.recorder is None else await self.recorder.stored(task_ids)
 
     def remember(self, ref: TaskRef) -> None:
-        """Remember a task that was created. Forget the oldest one if there are too many."""
+        """Remember a created task. If there are too many, forget the task remembered first."""
         self._refs[ref.task_id] = ref
         if len(self._refs) > MOST_REMEMBERED:
             del self._refs[next(iter(self._refs))]
 
     def recall(self, ref: TaskRef) -> TaskRef:
-        """Return `ref`, or the remembered reference to the task if `ref` has no creation time."""
+        """Return a reference to the same task, with the creation time if it is known.
+
+        If `ref` has no creation time and this client remembers the task, return the remembered
+        reference. Otherwise return `ref`.
+        """
         if ref.created_at is not None:
             return ref
         return self._refs.get(ref.task_id, ref)
 
     def _forget_later(self, task_id: str) -> None:
-        """Record that a task has ended. If too many have ended, forget the one that ended first."""
+        """Record that a remembered task has ended.
+
+        If too many remembered tasks have ended, forget the task that ended first.
+        """
         if task_id in self._refs:
             self._ended.append(task_id)
             if len(self._ended) > ENDED_REMEMBERED:
                 self._refs.pop(self._ended.popleft(), None)
 
     def statistics(self) -> Statistics:
-        """Return a snapshot of the statistics."""
+        """Return the current statistics of the client."""
         limiter, poller, durations = self.account.limiter, self.poller, self._durations
         delays = sorted(poller.replies.delays)
         pause = limiter.paused

@@ -1,8 +1,8 @@
-"""The result of waiting for a task, and of a job in a pipeline. Pure.
+"""The outcomes of tasks, and of jobs in a pipeline. Pure.
 
 An `Outcome` is a `Success` or a `Failure`. A `JobOutcome` is a `JobSuccess` or a `JobFailure`. To
 distinguish them, use ``match``, ``isinstance`` or ``if outcome.error is None:``. Type checkers
-support all three.
+support all three ways.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Failure(msgspec.Struct, frozen=True):
 
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.
-        error: A `TaskFailedError` if the task failed. Any other error means that the outcome of
-            the task is unknown, and says why.
+        error: A `TaskFailedError` if the task failed. Any other error says why the outcome of the
+            task is unknown.
         info: The last record of the task; None if none was read.
     """
 
@@ -83,7 +83,7 @@ class JobSuccess(Success, frozen=True, kw_only=True):
 
 
 class JobFailure(Failure, frozen=True, kw_only=True):
-    """A job of a pipeline failed, was not created, or its outcome is unknown.
+    """A job of a pipeline failed or was not created, or the outcome is unknown.
 
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.
@@ -102,7 +102,7 @@ JobOutcome: TypeAlias = JobSuccess | JobFailure
 
 
 def outcome_of(task_id: str, info: TaskInfo | None, error: SunoError | None) -> Outcome:
-    """Return a `Success` if there is a record and no error, otherwise a `Failure`."""
+    """Return a `Success` if there are a record and no error. Otherwise return a `Failure`."""
     if error is not None:
         return Failure(task_id, error, info)
     if info is None:
@@ -111,7 +111,7 @@ def outcome_of(task_id: str, info: TaskInfo | None, error: SunoError | None) -> 
 
 
 def with_job(outcome: Outcome, index: int, job: Input) -> JobOutcome:
-    """Return the outcome of a task together with its job."""
+    """Return the outcome of a task as a `JobOutcome`, with the job and its position."""
     if outcome.error is None:
         return JobSuccess(outcome.task_id, outcome.info, index=index, job=job)
     return JobFailure(outcome.task_id, outcome.error, outcome.info, index=index, job=job)

@@ -1,4 +1,4 @@
-"""Search for failures with fresh seeds until the time is up: ``python -m tests.fuzz``.
+"""Search for failures with new seeds until the time is up: ``python -m tests.fuzz``.
 
 Each round runs four searches with one seed: the property tests, creates through a proxy that breaks
 connections, the decoding of damaged replies, and streams with random faults. After the first
@@ -27,8 +27,8 @@ class Search(NamedTuple):
     """One command that looks for failures.
 
     Attributes:
-        words: What to run, after the Python interpreter.
-        variables: What to add to the environment.
+        words: The arguments of the Python interpreter.
+        variables: Environment variables to add.
     """
 
     words: tuple[str, ...]
@@ -39,7 +39,7 @@ class Search(NamedTuple):
         return shlex.join([*given, sys.executable, *self.words])
 
     def fails(self) -> bool:
-        """Run the command and return whether it fails. If it does, print its output."""
+        """Run the command and return whether it fails or hangs. If so, print its output."""
         try:
             ended = subprocess.run(  # noqa: S603 (our own programs)
                 [sys.executable, *self.words],
@@ -61,7 +61,11 @@ class Search(NamedTuple):
 
 
 def searches(seed: int, seconds: float) -> list[Search]:
-    """Return the searches of one round. Timed programs get at most `seconds`, but at least 1."""
+    """Return the searches of one round.
+
+    `seconds` is the remaining time. Searches for a given time search at most that long, but at
+    least 1 s.
+    """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (
         *pytest,
@@ -80,7 +84,7 @@ def searches(seed: int, seconds: float) -> list[Search]:
 
 
 def main() -> int:
-    """Search until the time is up; return 1 after the first failure."""
+    """Search until the time is up; return 0. After the first failure, return 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, help="seed of the first round; each later round adds 1")

@@ -1,8 +1,8 @@
-"""Pass damaged replies to every reader until one raises a wrong error or returns a wrong value.
+"""Pass damaged replies to the functions that decode replies, and look for wrong results.
 
 python -m tests.fuzz_readers --seconds N [--seed S]
 
-A reader is a function that decodes a reply. After a failure, the program prints the seed and the
+A failure is a wrong error or a wrong value. After a failure, the program prints the seed and the
 reply, and ends with exit code 1. `make test` runs the same check on fixed seeds.
 """
 
@@ -22,7 +22,10 @@ BATCH = 1_000
 
 
 def find(seed: int, count: int = BATCH) -> str | None:
-    """Check the first `count` replies of a seed; describe the first failure, or return None."""
+    """Check the first `count` replies of a seed.
+
+    Return a description of the first failure; None if there is no failure.
+    """
     for number, reply in enumerate(itertools.islice(mutations(seed), count)):
         try:
             check(reply)
@@ -32,7 +35,7 @@ def find(seed: int, count: int = BATCH) -> str | None:
 
 
 def main() -> None:
-    """Search until the time is over or a check fails."""
+    """Check replies until the time is over. Exit with code 1 after the first failure."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz_readers")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, help="the first seed; random by default")

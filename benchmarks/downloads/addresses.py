@@ -1,4 +1,7 @@
-"""Try to reach a loopback server: other spellings, redirects, a name whose address changes."""
+"""Check that downloads cannot reach a loopback server.
+
+The URLs use other spellings of its address, redirects, and a name whose address changes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,11 @@ PUBLIC = "8.8.8.8"
 
 @contextlib.contextmanager
 def scripted_names(answers: dict[str, list[list[str]]]) -> Generator[None]:
-    """Resolve each name to the next list in `answers` at each lookup. The last list is repeated."""
+    """Replace the results of name lookups within the block.
+
+    For each name, `answers` contains one list of addresses per lookup. After the last list, each
+    lookup returns the last list again. Other names are resolved as usual.
+    """
     real = socket.getaddrinfo
 
     def resolve(name: Any, port: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (passed on)
@@ -107,7 +114,10 @@ async def _attack(directory: Path) -> tuple[int, int, list[str]]:
 
 
 def measure_addresses(directory: Path, quick: bool) -> bool:  # noqa: ARG001, FBT001 (a table of functions)
-    """Report how many URLs reached the loopback server; return whether none did."""
+    """Print how many URLs reached the loopback server.
+
+    Return True if no URL reached the server and no file was saved.
+    """
     transfers.PAUSE = 0.0
     tried, redirects, reached = asyncio.run(_attack(directory))
     left = len(list(directory.iterdir()))

@@ -1,7 +1,7 @@
 """Compare the throughput of the client with that of curl.
 
-Both take turns to download the same files from the same server into the same directory, with the
-same number of downloads at a time.
+The client and curl take turns. Each of them downloads the same files from the same server into the
+same directory, with the same number of parallel downloads.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def _cpu() -> float:
 
 
 def measure_throughput(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
-    """Print both rates. Return False only if a full run misses the target.
+    """Print the rates of the client and of curl. Return False only if a full run misses the target.
 
-    Also return True if nginx or curl is missing, so that nothing can be measured.
+    If nginx or curl is missing, measure nothing and return True.
     """
     nginx, curl = shutil.which("nginx") or shutil.which("/usr/sbin/nginx"), shutil.which("curl")
     if nginx is None or curl is None:

@@ -1,1 +1,1 @@
-"""Kill a bulk run many times: no song may be lost, and none may be created twice."""
+"""Kill a bulk run many times. Check that no song is lost and no song is created twice."""

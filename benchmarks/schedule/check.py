@@ -1,9 +1,12 @@
-"""The targets that the adaptive schedule must reach, as ratios of means over the same sets.
+"""The targets that the adaptive schedule must reach in simulations.
 
-Replies take 50 to 250 ms in every run, and every delay and bound includes one reply delay.
+Most targets are ratios: the mean result of the adaptive schedule, divided by the mean result of
+another policy on the same sets of tasks, or by a lower bound of the mean delay.
 
-The bound assumes that the distribution of durations is known. So the schedule compared with it is
-trained: it has seen 5,000 jobs. The figure of an untrained schedule is printed beside it.
+Replies take 50 to 250 ms in every run. Every delay includes one reply delay, and so does the bound.
+
+The bound assumes that the distribution of durations is known. So the targets apply to a trained
+schedule, which has learned from 5,000 jobs. The result of an untrained schedule is printed, too.
 """
 
 from __future__ import annotations
@@ -34,7 +37,10 @@ SETS: dict[tuple[int, str, str], tuple[str, ...]] = {
 
 
 class Point(NamedTuple):
-    """One target: a figure, its limit, and the figure of an untrained schedule (None if none)."""
+    """One target: `figure` must be at most `limit`.
+
+    `cold` is the same figure for an untrained schedule; None if it was not measured.
+    """
 
     number: int
     what: str
@@ -44,7 +50,7 @@ class Point(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether the figure is within the limit; False for NaN."""
+        """Whether the figure is at most the limit; False if the figure is NaN."""
         return self.figure <= self.limit
 
     def __str__(self) -> str:
@@ -57,7 +63,7 @@ class Point(NamedTuple):
 
 
 def from_rows(rows: Sequence[Row]) -> Iterator[Point]:
-    """Yield the targets that are calculated from the rows of the tables."""
+    """Yield the targets that are calculated from `rows`, the results of policies on task sets."""
     for durations in ("log-normal", "two-humped"):
         plain = durations == "log-normal"
         p90, p200, d90, once = (
@@ -83,7 +89,7 @@ def from_rows(rows: Sequence[Row]) -> Iterator[Point]:
 
 
 def from_scenarios(seeds: range) -> Iterator[Point]:
-    """Run the special cases and yield their targets."""
+    """Run the special cases of the module `scenarios` and yield their targets."""
     yield Point(5, "p90 log-normal: eager, most requests in a second", _busiest("eager"), RATE)
     met = scenarios.interactive("adaptive")
     late = scenarios.interactive_p95(met)
@@ -99,7 +105,7 @@ def from_scenarios(seeds: range) -> Iterator[Point]:
 
 
 def check(measure: Callable[[tuple[int, str, str], list[str]], list[Row]], seeds: range) -> bool:
-    """Run everything, print a line for each target, and return whether all passed."""
+    """Run all simulations, print a line for each target, and return whether all targets passed."""
     rows: list[Row] = []
     for where, policies in SETS.items():
         rows += measure(where, list(policies))
@@ -112,13 +118,19 @@ def check(measure: Callable[[tuple[int, str, str], list[str]], list[Row]], seeds
 
 
 class _Ratios:
-    """Ratios of means over the seeds, on one kind of set."""
+    """Compares the results of policies on one kind of task set.
+
+    A result is the mean over all seeds.
+    """
 
     def __init__(self, rows: Sequence[Row], where: tuple[int, str, str]) -> None:
         self._rows, self._where = rows, where
 
     def ratio(self, column: str, other: str, policy: str) -> float:
-        """Return the mean of `policy` divided by the mean of `other`, which may be the bound."""
+        """Return the mean of `column` for `policy`, divided by the mean for `other`.
+
+        `other` is a policy or ``"bound"``: the lower bound of the mean delay.
+        """
         own = pick(self._rows, self._where, policy)
         if other == "bound":
             against = mean(row["bound"] for row in own)
@@ -127,7 +139,10 @@ class _Ratios:
         return mean(figure(row, column) for row in own) / against
 
     def point(self, number: int, other: str, column: str, limit: float) -> Point:
-        """Return the target that compares the trained schedule with `other`."""
+        """Return a target: the trained schedule's mean of `column`, divided by that of `other`.
+
+        `other` is a policy or ``"bound"``. The ratio must be at most `limit`.
+        """
         _, arrivals, durations = self._where
         what = f"{arrivals} {durations}: {column.replace('_', ' ')} / {other}"
         taught, cold = (self.ratio(column, other, each) for each in ("trained", "adaptive"))
@@ -135,7 +150,7 @@ class _Ratios:
 
 
 def _busiest(policy: str) -> float:
-    """Return the most requests in any second of a run."""
+    """Return the largest number of requests within any second of one simulated run."""
     tasks = draw_set(10_000, "p90", LOG_NORMAL, 1)
     poller = make_poller(policy, tasks, LOG_NORMAL, 1)
     times = [at for at, _ in simulate(tasks, poller, floor=EAGER_FLOOR, trace=True).asked]

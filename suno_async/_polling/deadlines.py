@@ -1,4 +1,8 @@
-"""Deadlines while no task can be checked, because the account is paused or the server is silent."""
+"""End waits at their deadline while no task can be checked.
+
+A *wait* is one caller's wait for the result of a task. No task can be checked while the account is
+paused or the server does not reply.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +25,12 @@ ENTRIES_PER_INTERVAL = 1_000_000
 
 
 class DeadlineKeeper:
-    """Ends waits whose deadline passes while the account is paused or the server is silent.
+    """Ends waits for tasks whose last check cannot be made, because no reply arrives.
 
-    Normally the last check of a task ends its waits. This class ends the waits of tasks that cannot
-    get a last check: no check was answered for one interval, and the time for the last check and
-    its retries is over. One asyncio task scans all entries, instead of one timer for each.
+    A wait is one caller's wait for the result of a task. Normally, the last check of the task ends
+    the wait. This class ends the wait if no check of any task was answered for one interval, and
+    the time for the last check and its retries is over. One asyncio task scans all tasks, so the
+    tasks need no timers.
 
     Attributes:
         answered_at: Loop time of the last reply about a task. A 404 counts as a reply.
@@ -39,7 +44,7 @@ class DeadlineKeeper:
         self.answered_at = clock.mono()
 
     async def run(self) -> None:
-        """End overdue waits. Return once no task is watched."""
+        """End overdue waits, until no task is watched any more."""
         scanned_at, scan_at = -math.inf, 0.0
         self.answered_at = self._clock.mono()
         while self._watches:

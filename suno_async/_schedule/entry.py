@@ -1,4 +1,4 @@
-"""A tracked task as a schedule sees it, and the interface of every schedule. Pure.
+"""The data about a task that a schedule uses, and the interface of every schedule. Pure.
 
 Times are seconds on one monotonic clock of the caller's choice. An age is the time since a task was
 created.
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Entry(msgspec.Struct, eq=False, gc=False):
-    """One tracked task.
+    """One task that a schedule tracks. Times are seconds on a monotonic clock.
 
     Python's garbage collector does not track entries (``gc=False``), because a scan of a hundred
     thousand of them would block the event loop for a tenth of a second. So an entry must not be
@@ -24,12 +24,12 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         created_at: When the task was created; None while unknown. The caller may set it while the
             entry is out (see `Schedule`).
         kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
-        interactive: Whether a caller awaits this one task, not a stream of many tasks.
-        asked_at: When `pop` last returned the entry; None before the first time.
-        seen_at: When the latest check that found the task running was sent; None before the first.
+        interactive: Whether a caller awaits this single task; False for a task of a stream.
+        asked_at: When `pop` last returned the entry; None if it never did.
+        seen_at: When the latest check that found the task running was sent; None if no check did.
         checks: Number of checks that found the task running.
         failures: Number of failed checks since the latest check that succeeded.
-        place: Number of the entry's place in its schedule; None while the entry is out.
+        place: Number with which the schedule finds the entry; None while the entry is out.
     """
 
     task_id: str
@@ -45,18 +45,21 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
     @property
     def known_since(self) -> float:
-        """When the task was created, or when tracking began if the creation time is unknown."""
+        """The creation time of the task. If unknown, the time when tracking began."""
         return self.added_at if self.created_at is None else self.created_at
 
     @property
     def seen_age(self) -> float:
-        """The age in seconds at which the task was last known to run; 0 if unknown."""
+        """The age in seconds at which a check last found the task running; 0 if unknown."""
         if self.seen_at is None or self.created_at is None:
             return 0.0
         return max(0.0, self.seen_at - self.created_at)
 
     def answered(self, now: float) -> float:
-        """Record that the latest check found the task running. Return when that check was sent."""
+        """Record that the latest check found the task running.
+
+        Return the time at which this check was sent.
+        """
         self.seen_at = asked = now if self.asked_at is None else self.asked_at
         self.failures = 0
         self.checks += 1
@@ -67,13 +70,13 @@ E = TypeVar("E", bound=Entry)
 
 
 class Schedule(Protocol[E]):
-    """Decides which task gets the next request.
+    """Decides which task to check with the next request.
 
-    An entry is *in* the schedule from `add` until `pop` returns it, and again after a `defer` or
-    `retry` that returns True. Otherwise it is *out*.
+    Each tracked task has an entry. An entry is *in* the schedule from `add` until `pop` returns it,
+    and again after a `defer` or `retry` that returns True. Otherwise, the entry is *out*.
 
     Attributes:
-        price: Seconds of waiting that a request saves, averaged over the last requests; None if
+        price: Seconds of waiting that one request saves, averaged over the latest requests; None if
             unknown. Waiting is the time from the end of a task until a check shows it.
     """
 
@@ -88,33 +91,33 @@ class Schedule(Protocol[E]):
         ...
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return an entry; None if there is none."""
+        """Return the earliest time at which `pop` may return an entry; None if it never will."""
         ...
 
     def defer(self, entry: E, now: float) -> bool:
-        """Reschedule a popped entry whose task still runs. Return False if this was its last check.
+        """Reschedule a popped entry after a reply that says that the task still runs.
 
-        Call this when the reply has arrived.
+        Return False if this was the last check of the task.
         """
         ...
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Reschedule a popped entry whose check failed. Return False if it gets no more checks.
+        """Reschedule a popped entry whose check failed. Return False if no check will follow.
 
         Args:
             entry: The entry.
             now: The current time.
             at: Check the entry again at this time, or soon after if the request budget is short.
-                None means that the schedule decides.
+                None means that the schedule chooses the time.
         """
         ...
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Learn that a popped entry's task ended, after `duration` seconds (None if unknown)."""
+        """Record that a popped entry's task ended, after `duration` seconds (None if unknown)."""
         ...
 
     def discard(self, entry: E) -> None:
-        """Remove an entry. It may have been popped already."""
+        """Remove an entry. Do nothing if `pop` has already removed it."""
         ...
 
     def promote(self, entry: E) -> None:

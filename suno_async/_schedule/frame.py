@@ -1,4 +1,4 @@
-"""The limits of every schedule: the shortest interval and the deadline. Pure."""
+"""The earliest and the latest time of each check, for every schedule. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ LAST_TRIES = 4
 
 
 class Frame:
-    """The earliest and the latest time of a check, as the policy sets them.
+    """Calculates the earliest and the latest time of a check from the poll policy.
 
-    No check comes earlier than `floor` after the task's creation or after the previous check. The
-    last check takes place at the deadline. No other check takes place less than `floor` before the
-    deadline, because it would delay the last check.
+    A check is sent no earlier than `floor` seconds after the task's creation, and no earlier than
+    `floor` seconds after the previous check. The last check is sent at the deadline. No other check
+    is sent in the last `floor` seconds before the deadline, because it would delay the last check.
 
     Attributes:
         floor: Shortest time between two checks of a task, in seconds.
-        deadline: Age of a task's last check, in seconds; None means no limit.
+        deadline: Age of a task at its last check, in seconds; None means no limit.
     """
 
     __slots__ = ("_growth", "_interval", "_max_interval", "deadline", "floor")
@@ -37,7 +37,7 @@ class Frame:
     def earliest(self, entry: Entry) -> float:
         """Return the earliest time of the next check.
 
-        A task of unknown age that was never checked may be checked at once.
+        If the task was never checked and its age is unknown, this is the time when tracking began.
         """
         if entry.asked_at is not None:
             return entry.asked_at + self.floor
@@ -46,9 +46,10 @@ class Frame:
     def latest(self, entry: Entry) -> float:
         """Return the latest time of the next check. A check is later only if the budget is short.
 
-        The time is `max_interval` after the previous check, or when the task's age has doubled since
-        that check, whichever is later. For a task that was never checked, it is `max_interval`
-        after its creation, or after the start of the tracking if the creation time is unknown.
+        For a task that was checked before, this is the later of two times: `max_interval` after
+        the previous check, and the time when the task is twice as old as at the previous check. For
+        a task that was never checked, it is `max_interval` after its creation, or after tracking
+        began if the creation time is unknown.
         """
         born = entry.known_since
         if entry.asked_at is None:
@@ -56,13 +57,13 @@ class Frame:
         return entry.asked_at + max(self._max_interval, entry.asked_at - born)
 
     def end(self, entry: Entry) -> float:
-        """Return when the entry reaches its deadline; infinity without a deadline."""
+        """Return the time of the task's deadline; infinity if there is no deadline."""
         return math.inf if self.deadline is None else entry.known_since + self.deadline
 
     def gives_up_at(self, entry: Entry) -> float:
-        """Return when the wait for a task ends even if its last check could not be made.
+        """Return the time at which the wait for a task ends even without a last check.
 
-        That is `LAST_TRIES` intervals after the deadline, but at least `LAST_TRIES` + 1 intervals
+        This is `LAST_TRIES` intervals after the deadline, but at least `LAST_TRIES` + 1 intervals
         after tracking began. So there is time to find out that the server does not know a task,
         even if tracking began after the deadline.
         """
@@ -72,16 +73,19 @@ class Frame:
         return last_check + LAST_TRIES * self._interval
 
     def is_too_near(self, when: float, end: float, spread: float = 0.0) -> bool:
-        """Return whether a check at `when` would delay the last check of a task or a cohort.
+        """Return whether a check at `when` would delay the last check of a task.
+
+        For a cohort (a queue of tasks of similar age), this covers every task of the cohort.
 
         Args:
             when: Time of the check.
             end: Deadline of the task, or of the youngest task of the cohort, as a time.
-            spread: Seconds between the deadlines of the oldest and the youngest task.
+            spread: Seconds between the deadlines of the oldest and the youngest task of the cohort.
+                For a single task, pass 0.
         """
         return end - spread - self.floor < when < end
 
     def backoff(self, number: int) -> float:
-        """Return the interval in seconds that follows `number` earlier intervals of a backoff."""
+        """Return the interval of a backoff, in seconds, that follows `number` earlier intervals."""
         # The exponent is bounded so that the power cannot overflow.
         return min(self._interval * self._growth ** min(number, 64), self._max_interval)

@@ -6,11 +6,11 @@ known to run, and let t be its age now.
 
 *The problem.* Choose ages for the checks that are at least `floor` apart, with the least expected
 cost. The cost is the wait from the end of the task to its detection, plus a price for each check.
-This is the optimal inspection of R. E. Barlow, L. C. Hunter and F. Proschan ("Optimum checking
-procedures", J. SIAM 11, 1963, 1078-1095). The form with a price is by J. B. Keller ("Optimum
-checking schedules for systems subject to random failure", Management Science 21, 1974, 256-260).
-The price represents the shared budget: by Lagrangian duality, the problem of all tasks with a limit
-of 15 requests a second splits into one such problem for each task.
+This problem is called optimal inspection: R. E. Barlow, L. C. Hunter and F. Proschan ("Optimum
+checking procedures", J. SIAM 11, 1963, 1078-1095). The form with a price is by J. B. Keller
+("Optimum checking schedules for systems subject to random failure", Management Science 21, 1974,
+256-260). The price represents the shared budget: by Lagrangian duality, the problem of all tasks
+with a limit of 15 requests a second splits into one such problem for each task.
 
 *Its solution.* Let J(t) be the least future cost just after a check at age t, weighted with the
 probability S(t) that the task reaches this age:
@@ -18,25 +18,26 @@ probability S(t) that the task reaches this age:
     J(t) = min over u of  ∫_t^u (F(x) - F(t)) dx + price · S(t) + J(u)
 
 Let A be the integral of F. For each u, the expression A(u) + J(u) - F(t)·u is a line in the
-variable F(t), and the best u belongs to the lowest line. A convex-hull stack maintains the lower
-envelope of these lines. So one pass over the ages gives J and the best next check u*(s), in O(n). A
-distribution with two peaks, for which a first-order condition has several roots, needs no special
-treatment.
+variable F(t). The best u at t belongs to the line that is lowest at F(t). A convex-hull stack
+maintains the lower envelope of these lines. So one pass over the ages gives J and the best next
+check u*(s), in O(n). Distributions with two peaks need no special treatment, although a first-order
+condition has several roots for them.
 
-*Two prices.* The first is the lowest price at which a request is ever sent. With this price, u*(s)
-is the age at which a task is due. The second is a moderate price for the later checks. With this
-price, the due tasks are ordered by the cost of delaying the check by one more second:
+*Two prices.* The first price decides when a task is due: at the age u*(s). It is the least saving
+for which a request is ever sent. The second price is assumed for the later checks. It orders the
+due tasks by their urgency, which is the cost of delaying the check by one more second:
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
 This is the probability that the task has already ended, minus what a later detection would save in
 later checks.
 
-*Why tasks are not ordered by Whittle's rule.* It would use (F(t) - F(s))² / (2·S(t)·f(t)). That
-rule assumes that the price stays constant. But the load varies: thousands of tasks are created at
-once, then none, and unused requests cannot be saved for later. The urgency above gave the same
-results under steady overload, and better results under bursts. It also needs only the integral of f
-instead of f itself, so the noise of an estimate does less harm.
+*Why tasks are not ordered by Whittle's rule.* Whittle's rule would order them by
+(F(t) - F(s))² / (2·S(t)·f(t)). The rule assumes that the price stays constant. But the load varies:
+thousands of tasks are created at the same time, then none, and unused requests cannot be saved for
+later. The urgency above gave the same results under steady overload, and better results under
+bursts. The urgency also needs only the integral of f instead of f itself, so noise in an estimate
+of f does less harm.
 """
 
 from __future__ import annotations
@@ -50,18 +51,18 @@ if TYPE_CHECKING:
 
 
 class InspectionPlan:
-    """The ages at which tasks of one kind are due, and their urgencies, for one distribution.
+    """Calculates when tasks of one kind are due for a check, and how urgent each check is.
 
     Args:
-        distribution: How long the tasks run.
+        distribution: The distribution of the durations of the tasks.
         floor: Shortest time between two checks, in seconds.
         horizon: Age of the last check, in seconds.
-        price: Seconds of waiting that a request must save to be sent at all.
-        future_price: Seconds of waiting that a later request is assumed to save, when the due tasks
-            are ordered.
-        weight: How much a second of waiting counts; 1 for bulk tasks.
+        price: A request is sent only if it saves at least this many seconds of waiting.
+        future_price: Seconds of waiting that each later request is assumed to save. The urgency
+            depends on this assumption.
+        weight: Factor for the cost of waiting; 1 for tasks of a stream.
         steps: Number of steps into which the ages up to the horizon are divided.
-        slope_steps: Number of these steps over which the slope of J is calculated.
+        slope_steps: Number of steps over which the slope of the cost J is calculated.
     """
 
     def __init__(  # noqa: PLR0913 (all named)
@@ -109,19 +110,22 @@ class InspectionPlan:
         return _inspect(self._finished, self.step, self._apart, price / self._weight)
 
     def due(self, since: float) -> float:
-        """Return the age at which a check is due, for a task last known to run at age `since`."""
+        """Return the age at which to check a task that was last known to run at age `since`."""
         return self._due[int(min(max(since / self.step, 0.0), self._steps))] * self.step
 
     def urgency(self, since: float, age: float) -> float:
-        """Return the expected waiting, in seconds, that a delay of the check by 1 s costs."""
+        """Return the expected cost, in seconds of waiting, of delaying the check by 1 s.
+
+        The task has this `age` now, and was last known to run at age `since`.
+        """
         return self.urgency_given(self.finished(since), age)
 
     def finished(self, age: float) -> float:
-        """Return F at this age."""
+        """Return F(age), the probability that a task has ended by this age."""
         return _at(self._finished, age / self.step)
 
     def urgency_given(self, finished: float, age: float) -> float:
-        """Return the urgency at this age. `finished` is F at the last age known to run."""
+        """Return `urgency` at this age. `finished` is F at the age last known to run."""
         # The code of `_at` is repeated here, because this method is called very often.
         position, gains = age / self.step, self._gain
         if position >= self._steps:
@@ -135,10 +139,10 @@ class InspectionPlan:
         return self._weight * (gain - finished) / (1.0 - finished)
 
     def price(self, since: float, age: float) -> float:
-        """Return the waiting in seconds that a check saves now: (F(t) - F(s))² / (2·S(t)·f(t)).
+        """Return the seconds of waiting that a check now saves: (F(t) - F(s))² / (2·S(t)·f(t)).
 
-        The result is at most the time since the previous check. Without this limit, it would grow
-        without bound at ages at which almost no task ends.
+        Here t is `age`, the age now, and s is `since`, the age last known to run. The result is at
+        most t - s. Without this limit, it would be huge at ages at which almost no task ends.
         """
         known, ended = self.finished(since), self.finished(age)
         soon = _at(self._finished, age / self.step + 1.0)
@@ -147,7 +151,7 @@ class InspectionPlan:
 
 
 def _at(values: tuple[float, ...], position: float) -> float:
-    """Interpolate linearly between the values. Outside the grid, return the first or last value."""
+    """Return the value at `position`, interpolated linearly. Outside, return the nearest value."""
     if position >= len(values) - 1:
         return values[-1]
     if position <= 0.0:
@@ -160,12 +164,12 @@ def _at(values: tuple[float, ...], position: float) -> float:
 def _inspect(
     finished: tuple[float, ...], step: float, apart: int, price: float
 ) -> tuple[list[int], list[float]]:
-    """Solve the recursion for J in the module docstring for one price, from the last age back.
+    """Calculate J for one price, from the last age to the first. See the module docstring.
 
-    Ages are numbers of steps. Two checks are at least `apart` steps apart.
+    Ages are counted in steps. Two checks are at least `apart` steps apart.
 
     Returns:
-        For each age of the grid, the age of the best next check and the cost J.
+        Two lists with a value for each age: the age of the best next check, and the cost J.
     """
     last = len(finished) - 1
     due = [last] * (last + 1)

@@ -1,4 +1,4 @@
-"""Exchanges with the API: take a permit, send, decode, classify errors, retry.
+"""Exchanges with the API: wait for a permit, send, decode the reply, retry after errors.
 
 An exchange is one request and its reply.
 """
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Transport:
-    """The exchanges of one client with the API host."""
+    """Sends the requests of one client to the API, and decodes the replies."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Transport:
         request_timeout: float,
         retry_for: float,
     ) -> None:
-        """Use the running event loop."""
+        """Requires a running event loop."""
         self._sender = sender
         self._observer = observer
         self.request_timeout = request_timeout
@@ -65,7 +65,7 @@ class Transport:
         self.limiter = account.limiter
 
     def end_calls(self) -> None:
-        """End current and future direct calls with `ClientClosedError`."""
+        """Make every current and future call of `until_closed` raise `ClientClosedError`."""
         self.closed = True
         for scope in self._calls:
             # An expired scope ends on its own, and raises if it is rescheduled.
@@ -73,7 +73,7 @@ class Transport:
                 scope.reschedule(self._loop.time())
 
     async def close(self) -> None:
-        """End direct calls and close the sender."""
+        """End the calls of `until_closed`, wait until they have ended, and close the sender."""
         self.end_calls()
         while self._calls:
             self._no_calls.clear()
@@ -93,7 +93,7 @@ class Transport:
         Args:
             request: The request.
             read: Decodes the reply.
-            permit: The permit for this request.
+            permit: The permit of the limiter for this request.
             spends: Whether the request costs credits.
 
         Raises:
@@ -127,11 +127,13 @@ class Transport:
         *,
         waits_out: bool = False,
     ) -> T:
-        """Make an exchange that changes nothing at the server. Retry temporary errors.
+        """Make an exchange that changes nothing at the server. Return the decoded reply.
+
+        Retry after temporary errors.
 
         Raises:
             ClientClosedError: The client was closed during the call.
-            SunoError: See `retrying` and `once`.
+            SunoError: The exchange failed, as described in `retrying` and `once`.
         """
         what = f"{request.method} {request.path}"
         return await self.until_closed(
@@ -154,11 +156,11 @@ class Transport:
         await self.once(balance_request(), read_balance, permit)
 
     async def check_key(self, sender: Sender) -> None:
-        """Request the balance once through `sender`, which has another key.
+        """Request the balance once with the key of `sender`, to find out whether it is accepted.
 
         Raises:
-            AuthenticationError: The server refuses the other key.
-            SunoError: The request failed for another reason.
+            AuthenticationError: The server refuses this key.
+            SunoError: The request failed for another reason. The key may be valid or not.
         """
         permit = await self.limiter.acquire(self._loop.time() + self.request_timeout)
         try:
@@ -174,18 +176,22 @@ class Transport:
         *,
         waits_out: bool = False,
     ) -> T:
-        """Call `attempt` with a permit. Retry after each error that `is_worth_it` accepts.
+        """Call `attempt` with a permit, and return its result.
+
+        After an error that `is_worth_it` accepts, call `attempt` again with a new permit. Stop
+        after ``retry_for`` seconds.
 
         Args:
             attempt: Makes one exchange.
             is_worth_it: Returns whether another attempt is safe and may succeed.
             what: The name of the exchange in the log.
-            waits_out: Wait for the end of every pause of the account, however long. If False,
-                pauses and the wait for a permit count against ``retry_for``. With ``retry_for=0``
-                the only attempt waits at most ``request_timeout`` for its permit.
+            waits_out: If True, wait for the end of every pause of the account, however long it is.
+                If False, pauses and the wait for a permit count against ``retry_for``. If
+                ``retry_for`` is then 0, the only attempt waits at most ``request_timeout`` for its
+                permit.
 
         Raises:
-            SunoError: The error of the last attempt, or of a pause that ends too late.
+            SunoError: The last attempt failed, or a pause ends too late for another attempt.
         """
         started = self._loop.time()
         give_up_at = started + self._retry_for
@@ -218,7 +224,7 @@ class Transport:
             await asyncio.sleep(delay)
 
     async def until_closed(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work`. Cancel it if the client is closed.
+        """Await `work` and return its result. If the client is closed, cancel `work`.
 
         Raises:
             ClientClosedError: The client was closed before or during the call.
@@ -241,7 +247,7 @@ class Transport:
         raise ClientClosedError("the client was closed during this call")
 
     def _failed(self, request: Request, started: float, error: SunoError) -> None:
-        """Report the error of an exchange. Update limiter and circuit breaker."""
+        """Report the error of an exchange to the observer, the limiter and the circuit breaker."""
         seconds = self._loop.time() - started
         self._observer.request_finished(request.method, request.path, seconds, error)
         if isinstance(error, APIError):
@@ -284,7 +290,8 @@ def retry_delay(attempt: int, random: float, *, first: float = 1.0, longest: flo
     Args:
         attempt: The number of the failed attempt, starting at 0.
         random: A random number in [0, 1).
-        first: The longest delay after the first attempt, in seconds. It doubles with each attempt.
+        first: The longest delay after the first attempt, in seconds. The longest delay doubles with
+            each attempt.
         longest: The upper bound of the delay, in seconds.
     """
     grown = min(first * 2.0 ** min(attempt, 16), longest)

@@ -1,4 +1,4 @@
-"""Download the results of tasks while other work continues, and count files and bytes."""
+"""Download the results of tasks, count files and bytes, and show the progress."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ WINDOW = 5.0
 
 
 class Downloads:
-    """Downloads files, and counts them. A file that exists is not downloaded again.
+    """Downloads files and counts them. By default, an existing file is not downloaded again.
 
     Args:
         suno: The client.
         files: The options of the downloads. If `files.download` is None, the directory is ``.``.
-        overwrite: Replace files that exist.
+        overwrite: Download existing files again and replace them.
 
     Attributes:
         paths: The files that are complete, in the order of their completion.
@@ -48,7 +48,7 @@ class Downloads:
 
     @property
     def count(self) -> tuple[int, int]:
-        """Number of files that are complete or missing, and number of all files started so far."""
+        """The number of files whose downloads ended, and the number whose downloads started."""
         ended = len(self.paths) + self.missing
         return ended, ended + len(self._active)
 
@@ -73,7 +73,7 @@ class Downloads:
                 print_suno_error(error, task_id=task_id)
 
     def line(self) -> str:
-        """Return a line with the number of files, bytes, rate and remaining time."""
+        """Return the progress as text: number of files, bytes, rate and remaining time."""
         received = self._received
         now = time.monotonic()
         self._recent.append((now, received))
@@ -91,7 +91,7 @@ class Downloads:
         )
 
     def summary(self) -> dict[str, int]:
-        """Return the figures that ``--json`` prints."""
+        """Return the numbers of files and bytes for ``--json``."""
         return {
             "files": len(self.paths),
             "files_missing": self.missing + len(self._active),
@@ -103,7 +103,7 @@ class Downloads:
         return self._ended_bytes + sum(got for got, _ in self._active.values())
 
     def note(self, event: DownloadProgress) -> None:
-        """Update the counts with an event of a download."""
+        """Update the counts after a progress event of a download."""
         if not event.done and not event.error:
             self._active[event.path] = (event.received, event.total)
             return
@@ -123,7 +123,7 @@ async def download_and_print(
 ) -> int:
     """Download files, show the progress, and print the path of each file at the end.
 
-    After an interruption, it still prints the paths of the complete files.
+    If the downloads are interrupted, the paths of the complete files are still printed.
 
     Returns:
         Number of files that could not be downloaded.
@@ -140,7 +140,7 @@ async def download_and_print(
 
 
 def _size(count: float) -> str:
-    """Return a number of bytes with a unit."""
+    """Return a number of bytes as text with a unit, such as ``"1.5 MB"``."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:  # noqa: PLR2004 (a kilobyte)
             return f"{count:.3g} {unit}"

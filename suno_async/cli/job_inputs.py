@@ -52,14 +52,14 @@ _LONGEST_NAME = 60
 
 
 def read_inputs(lines: Iterable[str]) -> list[Input]:
-    """Return the inputs in lines of JSONL or CSV, in order.
+    """Read the inputs of jobs from the lines of a JSONL or CSV file. Return them in this order.
 
-    Blank lines and lines that start with ``#`` are skipped. The file is JSONL if its first line
-    starts with a brace or a bracket; otherwise it is CSV.
+    Blank lines and lines that start with ``#`` are skipped. The file is JSONL if its first
+    other line starts with a brace or a bracket; otherwise it is CSV.
 
-    A JSONL line is an object with the fields of an input. The additional field ``kind`` is a name
+    A JSONL line is an object with the fields of an input. The additional field ``kind`` is the name
     of the kind of job, such as ``"cover"`` or ``"suno/music-cover"``; the default is
-    ``"generate"``. A line may also have the form of the API,
+    ``"generate"``. A line may also have the form of an API request,
     ``{"model": "suno/music-cover", "input": {…}}``. If a file contains a single object, the object
     may span several lines.
 
@@ -96,7 +96,7 @@ def read_inputs(lines: Iterable[str]) -> list[Input]:
 
 
 def _with_one_line_per_object(lines: list[str]) -> list[str]:
-    """Return the lines. If they form a single JSON object, join them into one line."""
+    """Return the lines. If all lines together form one JSON object, join them into one line."""
     text = "\n".join(lines).removeprefix("\ufeff")
     try:
         if not isinstance(msgspec.json.decode(text), dict):
@@ -124,7 +124,10 @@ class _Table:
             )
 
     def read_row(self, text: str, rest: Iterator[str]) -> Input:
-        """Return the input in the record that starts with `text` and may continue in `rest`."""
+        """Return the input in a CSV record. `text` is the first line of the record.
+
+        If a quoted cell contains line breaks, the record continues in `rest`, the next lines.
+        """
         cells = _cells(text, rest)
         names = self._names + [""] * (len(cells) - len(self._names))
         given: dict[str, Any] = {}
@@ -145,9 +148,9 @@ def _cells(text: str, rest: Iterator[str]) -> list[str]:
 
 
 def _parsed(kind: type[Input], name: str, cell: str) -> Any:  # noqa: ANN401 (a field of any type)
-    """Return a cell as a value of its field's type.
+    """Convert the text of a cell to the type of the field `name`.
 
-    A cell that cannot be converted stays text; the check of the input reports it.
+    If that is impossible, return the text. The check of the input then reports the error.
     """
     field = _FIELDS[kind].get(name)
     if field is None:

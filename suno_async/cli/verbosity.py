@@ -52,7 +52,10 @@ def is_quiet() -> bool:
 
 
 def set_verbosity(*, quiet: bool, verbose: int) -> None:
-    """Apply ``-q`` and ``-v``. Options before and after the name of the command add up."""
+    """Apply ``-q`` and ``-v``. Add them to the options of earlier calls.
+
+    The options may be both before and after the name of a command, so there may be two calls.
+    """
     _quiet.set(_quiet.get() or quiet)
     _verbose.set(_verbose.get() + verbose)
     if _quiet.get():
@@ -63,7 +66,7 @@ def set_verbosity(*, quiet: bool, verbose: int) -> None:
 
 
 def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``-q`` and ``-v`` to the parameters of a command."""
+    """Return the command with the additional options ``-q`` and ``-v``."""
 
     @functools.wraps(command)
     def run(*, quiet: bool, verbose: int, **given: object) -> object:
@@ -102,9 +105,9 @@ def log_on_stderr() -> Generator[None]:
 
 
 class _Stderr(logging.Handler):
-    """Prints log records on stderr without the key.
+    """Prints log records on stderr, with ``[key]`` instead of the API key.
 
-    It looks up `sys.stderr` for each record, because the live display replaces it.
+    The handler looks up `sys.stderr` for each record, because the live display replaces it.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -1,8 +1,8 @@
 """Names for downloaded files, from a template. Pure.
 
-A name depends only on the template and on the file, with its song and its task. It does not depend
-on the order of the downloads or on other files on disk. So a second run finds the files of the
-first run.
+A name depends only on the template, the file, its song and its task. It does not depend on
+the order of the downloads or on other files on disk. So a second run finds the files of the first
+run.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class PlannedFile(NamedTuple):
         url: The URL of the file.
         name: The name relative to the download directory. Directories are separated by ``/``.
         media: What the file contains.
-        kind: The value of ``{kind}``: the name of a stem; for other files, the same as `media`.
+        kind: The value of ``{kind}`` in templates: for a stem (one part of a song, such as the
+            vocals) the name of the stem; for other files, the same as `media`.
         track: The song that the file belongs to; None for stems, videos and sounds.
     """
 
@@ -104,7 +105,7 @@ class _File(NamedTuple):
 
 
 def file_name(source: Track | str, template: str | None = None, media: Media | None = None) -> str:
-    """Return the name of a single file: the audio of a song, or a URL.
+    """Return the file name for a single download: the audio of a song, or the file at a URL.
 
     For a song, the name is the one that `plan_names` returns, unless the template contains
     ``{index}``. With the default template, the name for a URL consists of the last part of its path
@@ -112,10 +113,10 @@ def file_name(source: Track | str, template: str | None = None, media: Media | N
 
     Args:
         source: The song or the URL.
-        template: The template. None uses ``{title}-{suno_id}`` for a song and ``{title}`` for a
-            URL.
-        media: What the file contains; used only for a URL. None derives it from the suffix of the
-            URL. With ``"any"``, the file keeps that suffix.
+        template: The template. If None, it is ``{title}-{suno_id}`` for a song and ``{title}`` for
+            a URL.
+        media: What the file contains; used only for a URL. If None, the suffix of the URL
+            determines it. If ``"any"``, the file has the suffix of the URL.
 
     Raises:
         InvalidInputError: The template is not valid.
@@ -142,8 +143,8 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
 
     The fields of a template:
 
-    - ``{title}``: the title of the song; for other files, the same as ``{kind}``
-    - ``{suno_id}``: the id of the song; for other files, of the song that they were made from
+    - ``{title}``: the title of the song; for files without a song, the value of ``{kind}``
+    - ``{suno_id}``: the id of the song, or of the song from which the file was made
     - ``{task_id}``: the id of the task
     - ``{index}``: the number of the song, stem or other result within its task, starting at 1
     - ``{kind}``: the name of a stem, such as ``vocals``; otherwise ``audio``, ``image`` or
@@ -154,8 +155,8 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
 
     Args:
         info: The record of the task.
-        template: The template. None uses ``{title}-{suno_id}`` for the files of a song and
-            ``{kind}-{task_id}`` for all others.
+        template: The template. If None, it is ``{title}-{suno_id}`` for the files of a song and
+            ``{kind}-{task_id}`` for all other files.
 
     Raises:
         InvalidInputError: The template is not valid.
@@ -208,7 +209,7 @@ def _track_file(track: Track, url: str, media: Media, task_id: str, index: int |
 
 
 def _name(file: _File, template: str | None, end: str = "") -> str:
-    """Return the name of a file. `end` is inserted before the suffix."""
+    """Return the name of a file, with the text `end` before the suffix."""
     parts = read_template(template or (OTHER_TEMPLATE if file.track is None else TRACK_TEMPLATE))
     fields = {name for part in parts for name in part.fields}
     extra = ("" if _identified(file, fields) else f"-{_hash(file)}") + end
@@ -220,7 +221,10 @@ def _name(file: _File, template: str | None, end: str = "") -> str:
 
 
 def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
-    """Return one file or directory name: fill in the fields, and append `end`."""
+    """Return one file or directory name: the template part with its values, followed by `end`.
+
+    `fallback` replaces the template part if it has no usable characters.
+    """
     kept = {
         "task_id": _cut(_safe(file.task_id[:MOST_ID]), MOST_ID),
         "suno_id": _cut(_safe(file.suno_id[:MOST_ID]), MOST_ID),
@@ -238,7 +242,7 @@ def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
 
 
 def _identified(file: _File, fields: set[str]) -> bool:
-    """Return whether the fields of a template distinguish a file from those of other tasks."""
+    """Return whether the fields distinguish the name of a file from names of other tasks' files."""
     task = "task_id" in fields and _stays_the_same(file.task_id)
     if file.track is None:
         return task and not fields.isdisjoint({"title", "kind", "index"})
@@ -262,7 +266,7 @@ def _hash(file: _File) -> str:
 
 
 def _address(url: str) -> str:
-    """Return a URL without fragment, and without query if its path has a known suffix."""
+    """Return a URL without its fragment. If its path has a known suffix, remove the query also."""
     address = url.split("#", 1)[0]
     return address.split("?", 1)[0] if _known_suffix(url) else address
 
@@ -283,7 +287,7 @@ def _suffix(url: str, media: Media) -> str:
 
 
 def _known_suffix(url: str) -> str:
-    """Return the suffix in a URL, in lower case; empty if it is not a suffix of media files."""
+    """Return the suffix in a URL in lower case, or an empty string if no media file has it."""
     found = _url_suffix(url)
     return found if any(found in known for known in SUFFIXES.values()) else ""
 
@@ -298,7 +302,7 @@ def _url_suffix(url: str) -> str:
 def _safe(text: str) -> str:
     """Return the text in NFC, with each run of unsafe characters replaced by an underscore.
 
-    Letters, digits, combining marks, spaces and ``_.()-`` are safe.
+    Letters, digits, visible combining marks, spaces and ``_.()-`` are safe.
     """
     text = _INVISIBLE.sub("/", unicodedata.normalize("NFC", text))
     kept = [
@@ -315,5 +319,5 @@ def _cut(text: str, most_bytes: int) -> str:
 
 
 def _folded(name: str) -> str:
-    """Return a key for a name. Names that a file system may treat as equal have the same key."""
+    """Return a key for comparisons. Names that a file system may treat as equal have equal keys."""
     return unicodedata.normalize("NFKC", name).upper().casefold()

@@ -1,7 +1,7 @@
-"""Write titles, lyrics and covers into audio and video files, with mutagen (extra ``tags``).
+"""Write titles, lyrics and covers into audio and video files, with the package mutagen.
 
-mutagen is optional, because its licence is the GPL and most users do not write tags. It is imported
-when it is first needed.
+mutagen is optional (extra ``tags``), because its licence is the GPL and most users do not write
+tags. mutagen is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         title: The title.
         genre: The style tags of the song, separated by commas.
         lyrics: The lyrics.
-        ids: The ids and the model, by the name of their tag, such as ``SUNO_ID``.
+        ids: The ids of song and task and the name of the model, by tag name, such as ``SUNO_ID``.
         cover: The cover image, JPEG or PNG; None if there is none.
     """
 
@@ -64,11 +64,11 @@ def require_mutagen() -> None:
 
 
 def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = None) -> Tags:
-    """Return the tags for the file of a song, or of another result of a task.
+    """Return the tags for a file of a song. Without `track`, the file is another result of a task.
 
-    The lyrics are those in the input of the job. If the input has no lyrics, they are
-    `Track.prompt`. They are empty if the job is an instrumental without lyrics, or if
-    `Track.prompt` only repeats the prompt in the input.
+    The lyrics come from the input of the job. If the input has no lyrics, the tag contains
+    `Track.prompt`. It is empty instead if the job is instrumental, or if `Track.prompt` only
+    repeats the prompt in the input.
     """
     given = {} if info is None else info.param.input
     lyrics = _text(given.get("lyrics"))
@@ -89,18 +89,18 @@ def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = No
 
 
 def write_tags(path: Path, tags: Tags) -> None:
-    """Write tags into a file, in place. This blocks, so call it in a thread.
+    """Write tags into a file, in place. This function blocks, so call it in a thread.
 
     Other tags in the file do not change. The supported formats are MP3 and WAV (ID3), MP4 and
     M4A, and FLAC.
 
     Args:
-        path: The file. It must be a copy: after an error it may be damaged.
+        path: The file. Pass a copy, because an error may leave the file damaged.
         tags: What to write. Without a new cover, the file keeps its cover.
 
     Raises:
         ConfigurationError: mutagen is not installed.
-        DownloadError: The file has another format, is damaged, or cannot be written.
+        DownloadError: The format is not supported, or the file is damaged or cannot be written.
     """
     require_mutagen()
     try:
@@ -117,12 +117,12 @@ def write_tags(path: Path, tags: Tags) -> None:
 
 
 def is_cover(image: bytes) -> bool:
-    """Return whether an image is JPEG or PNG, so that it can be written as a cover."""
+    """Return whether an image is JPEG or PNG. Only these formats can be written as a cover."""
     return image.startswith(tuple(_IMAGES))
 
 
 def _writer(path: Path) -> Callable[[Path, Tags], None]:
-    """Return the function that writes tags in the format of the file."""
+    """Return the function that writes tags into files of this file's format."""
     with path.open("rb") as file:
         start = file.read(12)
     if start[4:8] == b"ftyp":
@@ -240,5 +240,5 @@ def _text(value: object) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return the text without NUL, which separates values, and without invalid Unicode."""
+    """Remove NUL, which separates values in tags. Replace invalid Unicode characters by ``?``."""
     return text.replace("\0", "").encode(errors="replace").decode()

@@ -1,7 +1,7 @@
-"""The owners of a journal. An owner is a client that opened it; see `Journal`.
+"""The owners of a journal. An *owner* is a client that opened the journal; see `Journal`.
 
-This module records the owners, removes dead ones, gives their submissions a final state, and
-manages the leases of runs.
+This module records the owners. It removes dead owners and gives their submissions a final state. It
+also manages the leases of runs: no other owner works on a run whose lease is taken.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ UNKNOWN = "the process ended before it recorded the reply"
 
 
 class Host:
-    """This process, and a check whether another process still exists. Tests replace this class.
+    """This process, and a check whether another process has ended. Tests replace this class.
 
     Attributes:
         name: The host name.
-        machine: Identifies the set of processes in which `pid` is unique; empty if unknown.
+        machine: Identifies the machine or container, within which `pid` is unique; empty if
+            unknown.
         pid: The id of this process.
     """
 
@@ -40,7 +41,7 @@ class Host:
         self.pid = os.getpid()
 
     def ended(self, machine: str, pid: int) -> bool:
-        """Return True if a process has certainly ended; False if it exists or that is unknown."""
+        """Return True if a process has certainly ended; False if it exists or in case of doubt."""
         # On Windows, os.kill would end the process.
         if sys.platform == "win32" or not machine or machine != self.machine:
             return False
@@ -92,7 +93,7 @@ class Owner:
         self._held: set[str] = set()
 
     def join(self, connection: sqlite3.Connection) -> None:
-        """Remove dead owners. Add this owner, unless the journal was opened to inspect it."""
+        """Remove dead owners. Add this owner if it has an account."""
         self.sweep(connection)
         if self.account is None:
             return
@@ -105,17 +106,17 @@ class Owner:
         )
 
     def leave(self, connection: sqlite3.Connection) -> None:
-        """Remove this owner, release its runs, and give its submissions a final state."""
+        """Remove this owner, release its runs, and end its unfinished submissions."""
         connection.execute("DELETE FROM owners WHERE owner = ?", (self.id,))
         self.sweep(connection)
 
     def renew(self, connection: sqlite3.Connection) -> None:
-        """Extend the lease of this owner if a sixth of it has passed.
+        """Extend the lease of this owner if a sixth of the lease has passed.
 
-        The writer calls this in each transaction.
+        This is called in each writing transaction.
 
-        If this owner was removed because its process was suspended for too long, it joins again. It
-        also takes back the leases of its runs, except those that another owner took in the
+        If this owner was removed, because its process was suspended for too long, add it again.
+        Also take the leases of its runs again, except those that another owner has taken in the
         meantime.
         """
         if self.account is None:
@@ -136,7 +137,7 @@ class Owner:
             )
 
     def require(self) -> str:
-        """Return the account.
+        """Return the label of the account.
 
         Raises:
             JournalError: The journal was opened to inspect or repair it.
@@ -146,7 +147,7 @@ class Owner:
         return self.account
 
     def live(self, connection: sqlite3.Connection, owner: str) -> bool:
-        """Return whether an owner is live."""
+        """Return whether an owner is live: its lease is valid, and its process has not ended."""
         if owner == self.id:
             return True
         found = connection.execute(
@@ -158,7 +159,7 @@ class Owner:
         return expires_at > self.clock() and not self._host.ended(machine, pid)
 
     def sweep(self, connection: sqlite3.Connection) -> None:
-        """Remove dead owners. Give a final state to each submission without an owner."""
+        """Remove dead owners. Give a final state to each unfinished submission without an owner."""
         rows = connection.execute(
             "SELECT machine, pid, expires_at, owner FROM owners WHERE owner <> ?", (self.id,)
         ).fetchall()
@@ -174,7 +175,7 @@ class Owner:
         )
 
     def hold(self, connection: sqlite3.Connection, run: str) -> None:
-        """Take the lease of a run. See `Journal.hold`."""
+        """Take the lease of a run, so that no other owner works on it. See `Journal.hold`."""
         account = self.require()
         holder = self.holder(connection, account, run)
         if holder is not None and not self.live(connection, holder[0]):
@@ -200,7 +201,7 @@ class Owner:
         )
 
     def check_held(self, connection: sqlite3.Connection, run: str) -> None:
-        """Raise `RunInUseError` if this owner had the run's lease, but another owner took it."""
+        """Raise `RunInUseError` if this owner had the run's lease and another owner now has it."""
         if run not in self._held:
             return
         holder = self.holder(connection, self.require(), run)
@@ -223,7 +224,10 @@ class Owner:
         return found
 
     def heartbeat(self, connection: sqlite3.Connection) -> Peers:
-        """Extend the lease of this owner. See `Journal.heartbeat`."""
+        """Extend the lease of this owner. Return information about the live owners.
+
+        See `Journal.heartbeat`.
+        """
         account = self.require()
         self.sweep(connection)
         now = self.clock()
@@ -241,7 +245,7 @@ class Owner:
 
 
 def describe(pid: int, host: str) -> str:
-    """Return a process as text for a message."""
+    """Return the text for a process in an error message."""
     return f"process {pid} on {host}"
 
 

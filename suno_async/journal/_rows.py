@@ -1,4 +1,4 @@
-"""The statements that change submissions and tasks. Each function runs in a transaction."""
+"""The SQL that changes submissions and tasks. Call each function within a transaction."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SETTLED = "settled: no task was created"
 
 
 def read_submission(row: tuple[Any, ...]) -> SubmissionRecord:
-    """Return a submission from its columns."""
+    """Return the submission in a database row with the columns `SUBMISSION`."""
     return SubmissionRecord(
         id=row[0],
         account=row[1],
@@ -61,7 +61,7 @@ def read_submission(row: tuple[Any, ...]) -> SubmissionRecord:
 
 
 def read_task(row: tuple[Any, ...]) -> TaskRecord:
-    """Return a task from its columns."""
+    """Return the task in a database row with the columns `TASK`."""
     return TaskRecord(
         task_id=row[0],
         account=row[1],
@@ -87,7 +87,11 @@ def _find(connection: sqlite3.Connection, submission_id: str) -> tuple[Submissio
 def claim(
     connection: sqlite3.Connection, owner: Owner, record: SubmissionRecord
 ) -> SubmissionRecord:
-    """Store a planned submission, or return the earlier one. See `Journal.claim`."""
+    """Store a planned submission and return it. See `Journal.claim`.
+
+    If an earlier submission has the same key, return the earlier submission instead. But if the
+    earlier one is ``refused`` or ``not_sent``, replace it.
+    """
     account = owner.require()
     owner.check_held(connection, record.run)
     now = owner.clock()
@@ -230,7 +234,7 @@ def _already_ended(  # noqa: PLR0913, PLR0917 (as above)
 def settle(
     connection: sqlite3.Connection, owner: Owner, submission_id: str, task_id: str | None
 ) -> SubmissionRecord:
-    """Record the outcome of an unknown submission. See `Journal.settle`."""
+    """Record the outcome of a submission in the state ``unknown``. See `Journal.settle`."""
     stored, holder = _find(connection, submission_id)
     if not stored.state.ended and not owner.live(connection, holder):
         owner.sweep(connection)
@@ -289,7 +293,10 @@ def save_durations(connection: sqlite3.Connection, owner: Owner, data: bytes) ->
 
 
 def rebind(connection: sqlite3.Connection, owner: Owner, old: str, new: str) -> int:
-    """Replace an account label everywhere. See `Journal.rebind`."""
+    """Replace the account label `old` by `new` everywhere. See `Journal.rebind`.
+
+    Return the number of submissions and tasks that changed.
+    """
     if old == new:
         return 0
     others = connection.execute(

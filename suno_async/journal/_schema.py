@@ -25,7 +25,10 @@ RETRY_EVERY = 0.01
 
 
 class Migration(NamedTuple):
-    """One change of the schema. Its position in `MIGRATIONS`, plus 1, is the schema version."""
+    """One change of the schema.
+
+    Its position in `MIGRATIONS`, plus 1, is the version of the schema after the change.
+    """
 
     name: str
     statements: tuple[str, ...]
@@ -166,7 +169,7 @@ _REMEDIES = {
 
 
 def translate(error: BaseException, path: Path) -> JournalError:
-    """Return a `JournalError` that says what to do about an error of SQLite or of the disk."""
+    """Return a `JournalError` for an error of SQLite or of the disk. It says what to do."""
     if isinstance(error, JournalError):
         return error
     if isinstance(error, sqlite3.Error):
@@ -187,11 +190,11 @@ def _remedy(error: sqlite3.Error) -> str:
 
 
 def prepare_file(path: Path, *, create: bool) -> None:
-    """Check that a journal can be at `path`; create an empty, private file if there is none.
+    """Check that `path` can be a journal. If no file exists there, create an empty, private file.
 
     Raises:
-        JournalError: A journal cannot be created at `path`, or no journal exists there and `create`
-            is false.
+        JournalError: SQLite is too old, a journal cannot be created at `path`, or no journal exists
+            there and `create` is False.
         OSError: The file cannot be created.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -210,10 +213,11 @@ def prepare_file(path: Path, *, create: bool) -> None:
 
 
 def connect(path: Path, busy_timeout: float, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open a connection that syncs on each commit. The file must exist.
+    """Open a connection that writes each commit to the disk. The file must exist.
 
     Raises:
-        JournalError: The database is not a journal, or the file system does not support WAL.
+        JournalError: The database is not a journal, or the file system does not support SQLite's
+            write-ahead log (WAL).
         sqlite3.Error: The database cannot be opened.
     """
     connection = sqlite3.connect(
@@ -285,7 +289,7 @@ def migrate(
     """Migrate the schema to the newest version, in one transaction.
 
     Raises:
-        JournalError: A newer version of this library made the journal.
+        JournalError: The schema is newer than this version of the library supports.
     """
     if version_of(connection) == len(migrations):
         return

@@ -1,4 +1,4 @@
-"""Make HTTP requests fail with the faults of `Faults`."""
+"""Make HTTP requests to the sandbox fail or slow down, as `Faults` describes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 class FaultInjector:
-    """Draws faults at random, and makes requests fail with them.
+    """Draws faults at random, and replies to requests with these faults.
 
     Args:
-        seed: Seed of the draws.
+        seed: Seed of the random draws.
     """
 
     def __init__(self, seed: int) -> None:
@@ -26,27 +26,31 @@ class FaultInjector:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """End all delays at once."""
+        """End all current and future delays immediately."""
         self._stopping.set()
 
     def draw(self, faults: Faults) -> Fault | None:
-        """Return the fault of the next request; None means no fault."""
+        """Draw the fault of the next request; None means no fault."""
         return faults.draw(self._random)
 
     def takes_effect(self, fault: Fault, faults: Faults, *, is_create: bool) -> bool:
-        """Return whether the sandbox handles a request before the fault of the request happens."""
+        """Return whether the sandbox handles a request in spite of its fault.
+
+        A slow request is always handled. Any other request is handled only if it is a create and a
+        random draw decides so: the sandbox then creates a task, although the request fails.
+        """
         return fault is Fault.SLOW or (is_create and self._random.random() < faults.after)
 
     async def reply(
         self, request: web.Request, fault: Fault, faults: Faults, answer: web.Response | None
     ) -> web.StreamResponse:
-        """Make a request fail.
+        """Reply to a request with a fault, or close its connection.
 
         Args:
             request: The request.
             fault: How the request fails.
-            faults: Gives the durations `stall_seconds` and `slow_seconds`.
-            answer: The reply without the fault; None if the request was not handled.
+            faults: Contains the durations `stall_seconds` and `slow_seconds`.
+            answer: The usual reply to the request; None if the sandbox did not handle it.
         """
         if fault is Fault.ERROR:
             status = self._random.choice(STATUSES)
@@ -64,7 +68,7 @@ class FaultInjector:
         return web.Response()
 
     async def delay(self, span: tuple[float, float]) -> None:
-        """Sleep for a random time between the two values of `span`, in seconds."""
+        """Sleep for a random time. `span` is the shortest and the longest time in seconds."""
         if span[1] > 0:
             await self._sleep(self._random.uniform(*span))
 

@@ -1,4 +1,4 @@
-"""Error replies of the API. A test can order the sandbox to send them. Pure."""
+"""Error replies of the API. A test can make the sandbox send them. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MESSAGES = {
 
 
 class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not an error of the sandbox)
-    """An error reply of the API. The sandbox raises it in order to send it.
+    """An error reply of the API. Code of the sandbox raises it, and the sandbox then sends it.
 
     Args:
         code: The error code, such as 401.
@@ -50,7 +50,8 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
 
     Attributes:
         code: The error code of the replies.
-        path: The end of the paths to refuse, such as ``"TaskInfo"``; None refuses every path.
+        path: Requests are refused if their path ends like this, such as ``"TaskInfo"``. None means
+            every path.
         retry_after: Value of the Retry-After header; None sends no header.
         remaining: Number of requests still to refuse; infinity means no limit.
         until: Monotonic time in seconds at which the order ends.
@@ -69,24 +70,27 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
         self.remaining = 0
 
     def concerns(self, path: str, now: float) -> bool:
-        """Return whether to refuse a request for `path` at `now` (monotonic seconds)."""
+        """Return whether this order refuses a request for `path` at `now` (monotonic seconds)."""
         if self.remaining <= 0 or now >= self.until:
             return False
         return self.path is None or path.endswith("/" + self.path.strip("/"))
 
 
 class OrderedRefusals:
-    """The orders of a sandbox, oldest first."""
+    """The orders to refuse requests that tests gave to a sandbox, oldest first."""
 
     def __init__(self) -> None:
         self._orders: list[OrderedRefusal] = []
 
     def add(self, order: OrderedRefusal) -> None:
-        """Add an order."""
+        """Add an order to refuse requests."""
         self._orders.append(order)
 
     def find(self, path: str, now: float) -> Refusal | None:
-        """Count and return the refusal of the oldest matching order; None if no order matches."""
+        """Return the refusal of a request for `path`; None if no order applies to the request.
+
+        If several orders apply, use the oldest order. Count the refusal.
+        """
         self._orders = [each for each in self._orders if each.remaining > 0 and now < each.until]
         for order in self._orders:
             if order.concerns(path, now):

@@ -1,8 +1,8 @@
 """A proxy that breaks connections at any point of an exchange and in several ways.
 
-An *exchange* is one request and its reply. How an exchange breaks depends on the seed, on the
-request, and on the numbers of its connection (see `ChaosProxy`), but not on time. So a slow machine
-gets the same faults as a fast one.
+An *exchange* is one request and its reply. The faults depend on the seed, and either on the
+request or on the number of the connection (see `ChaosProxy`), but not on time. So a slow machine
+gets the same faults as a fast machine.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Point(enum.Enum):
 
 
 class Extent(enum.Enum):
-    """How much of the message at this point is forwarded before the connection breaks."""
+    """How much of the request or the reply is forwarded before the connection breaks."""
 
     NONE = 0
     PART = 1
@@ -51,7 +51,7 @@ class How(enum.Enum):
 
 
 class Fate(NamedTuple):
-    """How one exchange breaks: where, after how much of a message, and in which way."""
+    """How one exchange breaks: at which point, after how much of the message, and in which way."""
 
     point: Point
     extent: Extent
@@ -66,7 +66,7 @@ class _End:
         self._writer = writer
 
     async def receive(self) -> bytes:
-        """Return one whole message: a head and as much body as its Content-Length says."""
+        """Return one whole HTTP message: the head, and a body of the length in Content-Length."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(head)
         return head + await self._reader.readexactly(int(length[1]) if length else 0)
@@ -95,22 +95,23 @@ class ChaosProxy:
     Args:
         url: The server to forward to.
         seed: Seed of all random draws.
-        breaks: Share of the exchanges in which the connection breaks. A third of these break before
-            the request is received. These are chosen by the number of the connection and of the
-            exchange on this connection. The others are chosen by the request and by how often it
-            was sent before.
-        refusals: By code, the share of the POSTs that the proxy itself refuses, as the API would.
+        breaks: Share of the exchanges that break. One third of the breaks happen before the request
+            is received. These breaks depend on the number of the connection and on the number of
+            the exchange on this connection. The other breaks depend on the request and on how often
+            the same request was sent before.
+        refusals: For each HTTP status, the share of the POST requests that the proxy itself refuses
+            with this status, as the API would.
         retry_after: Value of a refusal's Retry-After, in seconds.
-        stall: Seconds for which a connection that stalls stays open.
+        stall: Seconds for which a stalled connection stays open.
         idle: Seconds without an exchange after which the proxy closes a connection.
-        outages: By the number of a connection, the seconds for which the port is closed after this
-            connection was accepted.
+        outages: Maps the number of a connection to seconds. After this connection was accepted, the
+            port is closed for this time.
 
     Attributes:
         url: The URL on which the proxy listens.
         arrived: The body of each POST that reached the proxy, forwarded or not.
-        broken: Number of exchanges that broke, by the way in which they broke.
-        refused: Number of requests that the proxy refused, by code.
+        broken: For each `Fate`, the number of exchanges that broke in this way.
+        refused: For each HTTP status, the number of requests that the proxy refused with it.
         connections: Number of connections that the proxy accepted.
     """
 
@@ -206,9 +207,9 @@ class ChaosProxy:
                 end.close(how)
 
     async def _exchanges(self, client: _End, number: int, ends: list[_End]) -> How:
-        """Forward exchanges until one breaks, and return how it broke.
+        """Forward exchanges until an exchange breaks. Return how this exchange broke.
 
-        Add the connection to the server to `ends`.
+        Open the connection to the server, and append it to the list `ends`.
         """
         server, idle, turn = None, None, 0
         while True:
@@ -240,7 +241,11 @@ class ChaosProxy:
             await client.send(reply)
 
     def draw_for(self, request: bytes) -> random.Random:
-        """Return a random generator. It is the same for the n-th occurrence of the same request."""
+        """Return a random generator for a request.
+
+        The random numbers depend on the seed of the proxy, on the request, and on how often the
+        same request arrived before.
+        """
         head, _, body = request.partition(b"\r\n\r\n")
         # Headers are left out, because they contain the port, which changes from run to run.
         asked = head.partition(b"\r\n")[0] + b" " + body

@@ -1,4 +1,4 @@
-"""Shared fixtures of the command line."""
+"""Shared fixtures for the tests of the command line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unset the proxy variables of this machine: commands would use them for the sandbox too."""
+    """Unset the proxy variables, because commands would use a proxy to reach the sandbox."""
     for name in [each for each in os.environ if each.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""Batches: nothing is lost, and nothing is paid twice."""
+"""``create --batch``: no task is lost, and no input is paid for twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNT = 12
 
 
 async def states_in(path: Path) -> dict[int, str]:
-    """Return the state of each submission in a journal, by the index of its input."""
+    """Return the states of the submissions in a journal, by the index of the input."""
     journal = SqliteJournal(path)
     await journal.open(None)
     try:
@@ -40,7 +40,7 @@ def prompts_of(sandbox: Sandbox) -> Counter[str]:
 
 
 async def created(sandbox: Sandbox, count: int) -> None:
-    """Wait until this number of tasks is created."""
+    """Wait until the sandbox has created `count` tasks."""
     async with asyncio.timeout(60):
         # The other process cannot set an Event of this process.
         while sandbox.statistics.created < count:  # noqa: ASYNC110
@@ -51,7 +51,7 @@ async def created(sandbox: Sandbox, count: int) -> None:
 async def test_interrupted_batch(
     tmp_path: Path, way: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After any signal, a resumed batch creates no input twice and polls every created task."""
+    """A batch that a signal ended can be resumed. No task is created twice or lost."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(COUNT)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
@@ -115,7 +115,7 @@ async def test_interrupted_batch(
 
 
 async def test_refused_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused input has a row in the results, and the next run sends it again."""
+    """The results contain a row for each refused input, and ``--resume`` sends the input again."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     (tmp_path / "in.csv").write_text("kind,prompt,instrumental\ngenerate,a,true\nsounds,b,\n")
     words = ("create", "--batch", "in.csv", "--output", "out.jsonl")
@@ -134,7 +134,7 @@ async def test_refused_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 async def test_batch_that_runs_out_of_credits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a 402, a batch creates no more tasks, finishes the created ones, and can be resumed."""
+    """After a 402, a batch creates no more tasks, polls the created tasks, and can be resumed."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(16)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
@@ -152,7 +152,7 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """The last status of an input counts, but a final one is kept. Bad lines are skipped."""
+    """A final status of an input is kept; otherwise the last one counts. Bad lines are skipped."""
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (1, "not_created"), (2, "failed")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]
     lines += ["{", "3", '{"index": "x", "status": "success"}', lines[0][:10]]

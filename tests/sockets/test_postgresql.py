@@ -1,4 +1,4 @@
-"""The example that stores results in PostgreSQL, run with a real PostgreSQL server."""
+"""Run ``examples/postgresql.py``, which stores results, with a real PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def programs() -> Path | None:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Yield the URL of a PostgreSQL server, or skip the test."""
+    """Yield the URL of a PostgreSQL server. Start a server if necessary, or skip the test."""
     if given := os.environ.get(VARIABLE):
         yield given
         return
@@ -76,13 +76,13 @@ def address() -> Iterator[str]:
 
 
 def rows(address: str, query: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a query."""
+    """Return the rows that a query selects."""
     with psycopg.connect(address) as database:
         return database.execute(query.encode()).fetchall()
 
 
 def test_the_example(address: str) -> None:
-    """Every job has one result and every song one row, and a second run adds no result."""
+    """The example stores one result per job and one row per song. A second run adds no result."""
     with psycopg.connect(address, autocommit=True) as database:
         database.execute("DROP TABLE IF EXISTS results, tracks")
     output = ""

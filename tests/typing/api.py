@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 async def one_song(suno: SunoClient) -> None:
-    """The prompt may be positional; each way to wait for a task returns its record."""
+    """The prompt may be positional. Each way to wait for a task returns the record of the task."""
     info = await suno.run(GenerateMusic("slow piano", instrumental=True), timeout=600)
     assert_type(info, TaskInfo)
     assert_type(info.tracks, tuple[Track, ...])
@@ -118,7 +118,7 @@ def references(suno: SunoClient, handle: TaskHandle) -> None:
 
 
 def outcome_by_error(outcome: Outcome) -> TaskInfo | None:
-    """``if outcome.error is None:`` narrows an outcome."""
+    """``if outcome.error is None:`` narrows an `Outcome` to `Success` or `Failure`."""
     assert_type(outcome.task_id, str)
     assert_type(outcome.error, SunoError | None)
     if outcome.error is None:
@@ -131,7 +131,7 @@ def outcome_by_error(outcome: Outcome) -> TaskInfo | None:
 
 
 def outcome_by_class(outcome: Outcome) -> SunoError | None:
-    """``isinstance`` narrows an outcome."""
+    """``isinstance`` narrows an `Outcome` to `Success` or `Failure`."""
     if isinstance(outcome, Failure):
         assert_type(outcome, Failure)
         assert_type(outcome.info, TaskInfo | None)
@@ -141,7 +141,7 @@ def outcome_by_class(outcome: Outcome) -> SunoError | None:
 
 
 def outcome_by_match(outcome: Outcome) -> str:
-    """``match`` narrows an outcome, and the two classes cover every case."""
+    """``match`` narrows an `Outcome`. `Success` and `Failure` cover every case."""
     match outcome:
         case Success(task_id=task_id, info=info):
             assert_type(info, TaskInfo)
@@ -160,7 +160,7 @@ def outcome_result(outcome: Outcome) -> TaskInfo:
 
 
 def job_outcome_by_error(outcome: JobOutcome) -> Input:
-    """``if outcome.error is None:`` narrows the outcome of a job, which always has its input."""
+    """``if outcome.error is None:`` narrows a `JobOutcome`. A `JobOutcome` always has its `job`."""
     assert_type(outcome.index, int)
     if outcome.error is None:
         assert_type(outcome, JobSuccess)
@@ -172,7 +172,7 @@ def job_outcome_by_error(outcome: JobOutcome) -> Input:
 
 
 def job_outcome_by_match(outcome: JobOutcome) -> str:
-    """``match`` narrows the outcome of a job, and the two classes cover every case."""
+    """``match`` narrows a `JobOutcome`. `JobSuccess` and `JobFailure` cover every case."""
     match outcome:
         case JobSuccess(info=info, index=index):
             assert_type(info, TaskInfo)
@@ -197,7 +197,7 @@ def job_outcome_by_class(outcome: JobOutcome) -> Outcome:
 
 
 def creation_by_error(creation: Creation) -> TaskHandle | None:
-    """``if creation.error is None:`` narrows a creation."""
+    """``if creation.error is None:`` narrows a `Creation` to `Created` or `NotCreated`."""
     assert_type(creation.index, int)
     if creation.error is None:
         assert_type(creation, Created)
@@ -209,7 +209,7 @@ def creation_by_error(creation: Creation) -> TaskHandle | None:
 
 
 def creation_by_class(creation: Creation) -> TaskHandle | None:
-    """``isinstance`` narrows a creation."""
+    """``isinstance`` narrows a `Creation` to `Created` or `NotCreated`."""
     if isinstance(creation, Created):
         return creation.handle
     assert_type(creation, NotCreated)
@@ -217,7 +217,7 @@ def creation_by_class(creation: Creation) -> TaskHandle | None:
 
 
 def creation_by_match(creation: Creation) -> str:
-    """``match`` narrows a creation, and the two classes cover every case."""
+    """``match`` narrows a `Creation`. `Created` and `NotCreated` cover every case."""
     match creation:
         case Created(handle=handle):
             assert_type(handle, TaskHandle)
@@ -283,7 +283,7 @@ async def record_later(submission: Submission) -> None:
 
 
 def wrong(creation: int) -> None:
-    """Take an argument of the wrong type."""
+    """A callback that accepts an argument of the wrong type."""
 
 
 def save_any(creation: Creation | PersonaCreation) -> None:
@@ -319,7 +319,7 @@ class Seen(NullObserver):
         self.tasks: set[str] = set()
 
     def task_polled(self, info: TaskInfo) -> None:
-        """Add the id of a task."""
+        """Add the id of a task that was polled."""
         self.tasks.add(info.task_id)
 
 
@@ -332,7 +332,7 @@ def protocols() -> None:
 
 
 async def limiters(limiter: LocalLimiter) -> None:
-    """The local limiter is a `Limiter`, which grants a `Permit`."""
+    """A `LocalLimiter` is a `Limiter`. Its `acquire` returns a `Permit`."""
     general: Limiter = limiter
     SunoClient(limiter=general)
     permit: Permit = await general.acquire()
@@ -343,7 +343,7 @@ async def limiters(limiter: LocalLimiter) -> None:
 
 
 def extras(job: GenerateMusic) -> dict[str, Any]:
-    """The fields of an input have types."""
+    """Type checkers know the types of `prompt` and `extra` of an input."""
     assert_type(job.prompt, str | None)
     return job.extra
 
@@ -363,7 +363,7 @@ async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -
 
 
 async def durable(journal: Journal) -> None:
-    """A client with a journal has typed parameters and methods."""
+    """Parameters, methods and results that belong to a journal have types."""
     async with SunoClient(journal="runs.db", account="studio") as suno:
         handle = await suno.create(GenerateMusic("rain"), dedupe_key="order-17")
         assert_type(handle, TaskHandle)

@@ -1,4 +1,4 @@
-"""How long downloads wait, in virtual time: slow hosts, pauses, timeouts and slots.
+"""How long downloads take and wait, in virtual time: slow hosts, pauses, timeouts and slots.
 
 A download occupies one of `PARALLEL` *slots* while an attempt runs. The speed of a host is measured
 over *windows* of 30 s.
@@ -32,7 +32,7 @@ BODY = song(1_000_000)
 
 
 class Body:
-    """A body that arrives at some speed, in bytes per second."""
+    """A body that arrives at `speed` bytes per second. At speed 0, no byte ever arrives."""
 
     def __init__(self, data: bytes, speed: float) -> None:
         self._data = data
@@ -53,7 +53,7 @@ class Body:
 
 
 class Reply:
-    """A reply of a host."""
+    """A reply of a host. The body arrives at `speed` bytes per second."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Hosts:
 
     @contextlib.asynccontextmanager
     async def get(self, url: URL, headers: Mapping[str, str]) -> AsyncGenerator[Reply]:  # noqa: ARG002 (the real signature)
-        """Return the scripted reply."""
+        """Record the request and yield the scripted reply."""
         self.requests.append((asyncio.get_running_loop().time(), url.host or ""))
         await asyncio.sleep(0.1)
         yield self.answer(url)
@@ -107,7 +107,10 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 async def download(
     hosts: Hosts, directory: Path, timeout: float | None = None, track: Track | None = None
 ) -> tuple[float, str]:
-    """Download a file, with tags if `track` is given. Return when it ended, and the error or ""."""
+    """Download a file, with tags if `track` is given.
+
+    Return the virtual time at the end, and the text of the error, which is empty after a success.
+    """
     source = FileSource("https://a.example/a.mp3", "a.mp3", identity="a", track=track)
     terms = DownloadTerms(False, timeout, 2**30, track is not None)  # noqa: FBT003 (a tuple)
     error = ""
@@ -120,14 +123,14 @@ async def download(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 451])
 def test_final_errors_take_no_time(tmp_path: Path, status: int) -> None:
-    """A final status ends a download within the time of one request."""
+    """After a status that is not retried, such as 404, a download fails after one request."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(status)), tmp_path))
     assert ended < 0.2
     assert f"HTTP {status}" in error
 
 
 def test_pauses(tmp_path: Path) -> None:
-    """Temporary errors are retried after 2 and 4 seconds, or later if the host says so."""
+    """Temporary errors are retried after 2 and 4 s, or later if Retry-After demands it."""
     hosts = Hosts(lambda _: Reply(503))
     run_virtual(download(hosts, tmp_path))
     assert [round(each, 1) for each, _ in hosts.requests] == [0.0, 2.1, 6.2]
@@ -139,7 +142,7 @@ def test_pauses(tmp_path: Path) -> None:
 
 
 def test_slow_host(tmp_path: Path) -> None:
-    """A download below the minimum speed fails after three windows; a faster one completes."""
+    """A download below the minimum speed fails after three windows. A faster download completes."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=4000)), tmp_path))
     assert "slower" in error
     assert 90 < ended < 100
@@ -150,7 +153,7 @@ def test_slow_host(tmp_path: Path) -> None:
 
 
 def test_timeout(tmp_path: Path) -> None:
-    """The timeout ends even a download that is fast enough, and its part file is removed."""
+    """The timeout ends even a download that is fast enough, and the incomplete file is removed."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=5000)), tmp_path, timeout=100))
     assert ended == pytest.approx(100, abs=1)
     assert "timeout of 100" in error
@@ -159,7 +162,10 @@ def test_timeout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("timeout", "expected"), [(None, 31.3), (20.0, 10.7), (1.4, 1.35)])
 def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> None:
-    """A late cover takes the lesser of 30 s and half of the time left; the song is still saved."""
+    """If a cover does not arrive, the song is saved without it.
+
+    The wait for the cover ends after 30 s, or earlier after half of the remaining time.
+    """
     body = mp3("song", 1.0)
 
     def answer(url: URL) -> Reply:
@@ -177,7 +183,7 @@ def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> N
 
 
 def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
-    """A download never writes outside its directory, whatever the name of its source."""
+    """A download refuses a name that leads out of its directory, and writes no file."""
     hosts = Hosts(lambda _: Reply())
 
     async def outside(name: str) -> None:
@@ -192,7 +198,7 @@ def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
 
 
 def test_slow_hosts_do_not_occupy_every_slot(tmp_path: Path) -> None:
-    """If hosts that send nothing occupy every slot, other files arrive after one window."""
+    """If hosts that send nothing occupy every slot, other downloads start after one window."""
 
     def answer(url: URL) -> Reply:
         return Reply(speed=0.0 if "slow" in (url.host or "") else len(BODY))

@@ -50,7 +50,7 @@ PAGES = [
 
 
 def test_media() -> None:
-    """Each format is accepted as its own kind of media; pages, texts and zeros are not media."""
+    """Each format is recognised as audio, image or video. Pages, texts and zeros are refused."""
     for kind, heads in (("audio", AUDIO), ("image", IMAGES), ("video", VIDEOS)):
         media: Media = kind  # type: ignore[assignment]
         for head in heads:
@@ -70,7 +70,7 @@ def test_media() -> None:
 
 
 def test_expected_media() -> None:
-    """Only an image suffix identifies the media, because many containers hold audio or video."""
+    """Only the suffix of an image determines the media; ``.mp4`` may be audio or video."""
     assert expected_media(URL("https://x.example/a.JPEG?x=.mp3")) == "image"
     assert expected_media(URL("https://x.example/a.mp4")) is None
 
@@ -96,7 +96,7 @@ SHA256, MD5 = hashlib.sha256(BODY).digest(), hashlib.md5(BODY).digest()  # noqa:
     ],
 )
 def test_checksums(headers: dict[str, str], algorithm: str) -> None:
-    """`checksum_of` returns the best checksum in the headers, and the body has this checksum."""
+    """`checksum_of` returns the strongest checksum in the headers. The body has this checksum."""
     checksum = checksum_of(headers)
     assert checksum is not None
     assert checksum.algorithm == algorithm
@@ -120,5 +120,5 @@ def test_checksums(headers: dict[str, str], algorithm: str) -> None:
     ],
 )
 def test_no_checksum(headers: dict[str, str]) -> None:
-    """An ETag, a damaged value, and a checksum of other data than the body are not used."""
+    """`checksum_of` ignores ETags, damaged values, and checksums of other data than the body."""
     assert checksum_of(headers) is None

@@ -45,7 +45,7 @@ JUNK = st.integers() | st.booleans() | st.floats() | st.text(max_size=3) | st.ju
 
 
 def text(most: int) -> st.SearchStrategy[str]:
-    """Draw valid text of at most `most` characters."""
+    """Return a strategy for valid texts of at most `most` characters."""
     longest = st.sampled_from([most - 1, most]).map(lambda length: "é" * length)
     return st.text(min_size=1, max_size=20).map(lambda words: f"日本語 {words}"[:most]) | longest
 
@@ -93,7 +93,7 @@ NEVER_BAD = {"loop", "bpm", "key", "extra", "song_duration"}
 
 @st.composite
 def inputs(draw: st.DrawFn, kind: type[Input | GeneratePersona]) -> Input | GeneratePersona:
-    """Draw an input of `kind`: mostly good values, with a few bad ones and junk."""
+    """Draw an input of `kind` with valid values, but replace up to two by bad or random values."""
     good = GOOD
     names = set(kind.__struct_fields__)
     if kind is SeparateVocals:
@@ -155,7 +155,7 @@ def bench() -> Iterator[Bench]:
 
 
 def refuse(bench: Bench, job: Input | GeneratePersona) -> InvalidInputError:
-    """Return the error of the client; assert that it sent no request."""
+    """Assert that the client refuses `job` and sends no request. Return the error."""
     before = bench.sandbox.statistics.requests
     create = bench.suno.create(job) if isinstance(job, Input) else bench.suno.create_persona(job)
     with pytest.raises(InvalidInputError) as caught:
@@ -165,7 +165,7 @@ def refuse(bench: Bench, job: Input | GeneratePersona) -> InvalidInputError:
 
 
 def length_of(task_id: str, song: str) -> float | None:
-    """Return the length of one of the sandbox's songs; None for other ids."""
+    """Return the length of a song in seconds; None if the sandbox has no such song."""
     return LENGTH if (task_id, song) in SONGS else None
 
 
@@ -207,7 +207,7 @@ def test_a_blank_id_beside_an_url_is_refused(bench: Bench, name: str, blank: str
 
 @given(data=st.data())
 def test_personas(bench: Bench, data: st.DataObject) -> None:
-    """The client refuses the personas that the sandbox forbids; each other persona gets an id."""
+    """The client refuses the personas that the sandbox forbids. All other personas are created."""
     persona = cast("GeneratePersona", data.draw(inputs(GeneratePersona)))
     request = persona_request(persona)
     forbidden = broken_persona_rules(json.loads(request.body or b""), length_of)

@@ -33,20 +33,20 @@ if TYPE_CHECKING:
 
 
 def account_of(suno: SunoClient) -> Account:
-    """Return the account of a client that was used."""
+    """Return the internal account object of a client that is in use."""
     opened = suno._opened  # pyright: ignore[reportPrivateUsage]
     assert opened is not None
     return opened.account
 
 
 def songs(count: int) -> list[GenerateMusic]:
-    """Return inputs with different prompts."""
+    """Return `count` inputs with different prompts."""
     return [GenerateMusic(prompt=str(number)) for number in range(count)]
 
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """A second 429 raises no further error while callers fail because of the first one."""
+    """If a second 429 arrives while callers fail after the first, all raise `RateLimitError`."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -65,7 +65,7 @@ def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_two_closes(turns: int) -> None:
-    """A second `close` raises nothing, whenever it starts during the first one."""
+    """If `close` is called again while it runs, neither call raises an error."""
     server = Server(delay=5.0)
 
     async def main() -> None:
@@ -92,7 +92,7 @@ async def cancelled(*_: object) -> None:
 
 
 async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exception | None]:
-    """Return the items of a stream, and the error that it raises at the end."""
+    """Return the items of a stream, and the error that ends the stream (None if there is none)."""
     taken: list[Creation] = []
 
     async def take() -> None:
@@ -132,7 +132,10 @@ async def test_a_source_that_is_cancelled_from_inside() -> None:
 
 @pytest.mark.parametrize("where", ["client", "on_creation", "on_submission"])
 async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
-    """A callback that raises `CancelledError` ends its stream; one of the client does not."""
+    """`CancelledError` in a callback of a stream ends the stream with an error.
+
+    In a callback of the client, it ends no stream.
+    """
     server = Server(delay=0.01)
     of_client = cancelled if where == "client" else None
     options: dict[str, Any] = {} if where == "client" else {where: cancelled}
@@ -150,7 +153,7 @@ async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
 
 
 def test_a_failed_note_is_not_tried_again() -> None:
-    """An error in `on_submission` ends its create at once, without a second call."""
+    """After an error in `on_submission`, the create is not sent, and there is no second call."""
     server = Server()
     noted: list[int] = []
 
@@ -173,7 +176,7 @@ def test_a_failed_note_is_not_tried_again() -> None:
 
 
 def test_a_source_that_swallows_its_cancellation() -> None:
-    """An input that the source yields after the stream was closed is reported, but not sent."""
+    """An input that the source yields after the stream was closed is not sent, but reported."""
     server = Server()
     known: list[Creation] = []
 
@@ -197,7 +200,7 @@ def test_a_source_that_swallows_its_cancellation() -> None:
 
 
 def test_estimates_at_once() -> None:
-    """Two concurrent estimates both find the endpoint that works, in any order of the replies."""
+    """Two concurrent estimates both find the endpoint that works if replies are out of order."""
     slow = [2.0, 0.0]
 
     class Slow(Server):
@@ -220,7 +223,7 @@ def test_estimates_at_once() -> None:
 
 
 def test_no_connection_after_a_pause() -> None:
-    """The time that a stream waits for the end of a pause does not count against `retry_for`."""
+    """For a stream, the wait for the end of a pause does not count against `retry_for`."""
     server = Server()
     failures = 3
 
@@ -242,7 +245,7 @@ def test_no_connection_after_a_pause() -> None:
 
 
 def test_a_client_that_follows_respects_the_budget() -> None:
-    """The pause and the requests of a closed client still count for a client opened after it."""
+    """A new client respects the pause and the recent requests of a closed client."""
     server = Server()
 
     async def main() -> None:
@@ -259,7 +262,7 @@ def test_a_client_that_follows_respects_the_budget() -> None:
 
 
 def test_a_client_that_joins_shortens_a_pause() -> None:
-    """The smallest `max_pause` of an account's clients takes effect, even for a current pause."""
+    """A client with a smaller `max_pause` that joins an account shortens the current pause."""
 
     async def main() -> None:
         limiter = LocalLimiter()
@@ -274,7 +277,7 @@ def test_a_client_that_joins_shortens_a_pause() -> None:
 
 
 def test_a_pause_longer_than_the_retries() -> None:
-    """A direct call raises at once if its `retry_for` ends before the pause."""
+    """If a pause lasts longer than `retry_for`, a call such as `balance` raises immediately."""
     server = Server()
 
     async def main() -> None:

@@ -39,7 +39,7 @@ GIVEN_UP = 1200.0 + LAST_TRIES * 15.0
 
 
 async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
-    """Return an outcome and the loop time of its arrival."""
+    """Await an outcome. Return the outcome and the loop time at which it arrived."""
     return await wait, asyncio.get_running_loop().time()
 
 
@@ -48,7 +48,7 @@ async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
 
 @each_kind
 def test_deadline_during_a_pause(kind: Kind) -> None:
-    """During a pause, waits end soon after their deadline, and say when the task was last seen."""
+    """A wait ends soon after its deadline during a pause. The error says when a check succeeded."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
@@ -87,7 +87,7 @@ def test_pause_that_ends_in_time() -> None:
 
 
 def test_own_timeout_during_a_pause() -> None:
-    """The timeout of one waiter holds during a pause, and does not disturb other waiters."""
+    """The timeout of one waiter applies during a pause, and does not end other waits."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "success")
@@ -106,7 +106,7 @@ def test_own_timeout_during_a_pause() -> None:
 
 @pytest.mark.parametrize("count", [1, 20_000])
 def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks are scanned for passed deadlines only while no check is answered, and then rarely."""
+    """Scans for passed deadlines run only while no check is answered, and even then rarely."""
     looks = 0
     original = Frame.gives_up_at
 
@@ -185,7 +185,7 @@ def test_unknown_id(kind: Kind, created_at: float | None) -> None:
 
 @each_kind
 def test_lag_after_a_create(kind: Kind) -> None:
-    """404s for less than a minute end no wait."""
+    """A wait does not end if the task is found within a minute after the first 404."""
     outcome, _, _ = watch_missing(lambda now: 404 if now < 70.0 else "success", 0.0, kind)
     assert outcome.ok
 
@@ -222,7 +222,7 @@ def test_passing_failures_in_the_row(kind: Kind) -> None:
 
 
 def test_unknown_ids_under_load() -> None:
-    """Under load, unknown ids are polled until their waits end, and known ids do not starve."""
+    """Under load, the waits for unknown ids end with an error, and known ids are still polled."""
 
     async def main() -> None:
         transport = Scripted(
@@ -278,7 +278,7 @@ def test_each_waiter_its_own_error() -> None:
 
 @each_kind
 def test_timeout_says_what_was_seen(kind: Kind) -> None:
-    """The error of a wait that ends at the deadline has the last status and when it was seen."""
+    """The error of a wait that ends at its deadline contains the last status and its time."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "pending" if now < 100.0 else 500)
@@ -327,7 +327,7 @@ def test_close_that_is_cancelled(step: int) -> None:
 
 
 def test_close_cancelled_once_ends_waits() -> None:
-    """A cancelled `close` ends every wait, even if it is not called again."""
+    """A cancelled `close` ends every wait, even without a second call of `close`."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
