@@ -1,6 +1,7 @@
-"""Creates: the client runs each submission in its own supervised asyncio task.
+"""Run creates, each in its own supervised asyncio task.
 
-A submission is one create and its state.
+A *create* is the request that creates a task or a persona. A *submission* is one create and its
+state.
 """
 
 from __future__ import annotations
@@ -66,12 +67,14 @@ class Terms:
     """The options of a submission.
 
     Attributes:
-        max_credits: Request an estimate first, and create nothing that costs more. None skips the
-            estimate.
-        waits_out: Wait for the end of every pause of the account, however long.
-        credits: Waits for credits after a 402. None ends the submission with the error.
+        max_credits: Most credits that the create may cost. The client first requests an estimate,
+            and creates nothing if the estimate is higher. None means no limit and no estimate.
+        waits_out: Whether requests wait until a pause of the account ends, however long the pause
+            is.
+        credits: Delays the create after a 402 until the account has credits. If None, a 402 ends
+            the submission with an error.
         on_change: Called before each request is sent, when the state becomes `SENDING`. Called
-            again if the state returns to `PLANNED`, because this request created nothing.
+            again if the request created nothing and the state returns to `PLANNED`.
         on_end: Called once the submission has ended. It must not raise.
     """
 
@@ -83,7 +86,10 @@ class Terms:
 
 
 class Submitter:
-    """Runs submissions. If the caller is cancelled, a submission in flight still completes."""
+    """Runs submissions. A submission is one create and its state.
+
+    If the caller is cancelled after the request was sent, the submission still completes.
+    """
 
     def __init__(
         self,
@@ -112,17 +118,17 @@ class Submitter:
         run: str = "",
         key: str = "",
     ) -> Submission:
-        """Return a planned submission with a new unique id."""
+        """Return a new submission with a unique id and the state `PLANNED`. Send nothing."""
         return Submission(uuid.uuid4().hex, job, index, run, key, callback_url)
 
     async def run(self, submission: Submission, terms: Terms) -> str:
         """Run a submission. Return the id of the new task or persona.
 
-        If this call is cancelled before the request was sent, the request is never sent. If it is
-        cancelled later, the submission completes in the background.
+        If this call is cancelled before the request was sent, the request is never sent. If the
+        call is cancelled later, the submission completes in the background.
 
         Raises:
-            SunoError: Nothing was created, or the outcome is unknown.
+            SunoError: Nothing was created, or it is unknown whether something was created.
         """
         task = self.start(submission, terms)
         try:
@@ -135,14 +141,21 @@ class Submitter:
         return submission.task_id
 
     def start(self, submission: Submission, terms: Terms) -> asyncio.Task[None]:
-        """Start a submission in a background task. Return the task, which never raises."""
+        """Start a submission in a background asyncio task. Return this asyncio task.
+
+        The asyncio task never raises. Errors are stored in `submission.error`.
+        """
         task = self._loop.create_task(self._drive(submission, terms), name="suno_async create")
         self._running[submission] = task
         task.add_done_callback(lambda _: self._running.pop(submission, None))
         return task
 
     def abandon(self, submission: Submission) -> None:
-        """Stop a planned submission. A submission in flight completes without further retries."""
+        """End a submission whose caller was cancelled.
+
+        If its request was sent already, the submission completes, but the request is not retried.
+        Otherwise, the request is never sent.
+        """
         submission.abandoned = True
         if (task := self._running.get(submission)) is not None:
             self._cancel_if_planned(submission, task)
@@ -150,10 +163,10 @@ class Submitter:
             _log_abandoned(submission)
 
     async def close(self, timeout: float) -> None:
-        """End planned submissions. Wait at most `timeout` seconds for those in flight.
+        """End the submissions whose requests were not sent. Wait for the requests in flight.
 
-        A create that has no reply after this time ends with an unknown outcome, and is reported
-        within a few seconds.
+        Wait at most `timeout` seconds. A create that has no reply after this time ends with an
+        unknown outcome, and is reported within a few seconds.
         """
         self._closed = True
         for submission, task in self._running.items():
@@ -174,7 +187,7 @@ class Submitter:
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False
     ) -> Estimate:
-        """Return the estimated cost of a job.
+        """Return the estimated cost of a job in credits.
 
         Raises:
             SunoError: The server returned an error, or no usable reply arrived.
@@ -303,7 +316,7 @@ class Submitter:
         await call(terms.on_change, submission)
 
     def _check_may_send(self, submission: Submission) -> None:
-        """Raise if the request must not be sent now."""
+        """Raise an error if the create must not be sent now, for example during a pause."""
         now = self._loop.time()
         self._transport.breaker.check(now, spends=True)
         check_pause(self._transport.limiter.paused, now, now)
@@ -314,7 +327,7 @@ class Submitter:
 
 
 class CreditWait:
-    """Delays the creates of a stream after a 402, until the account has credits again."""
+    """After a 402 (no credits left), delays the creates of a stream until there are credits."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -322,7 +335,9 @@ class CreditWait:
         self._turn = asyncio.Lock()
 
     async def attempt(self, create: Callable[[], Awaitable[str]], submission: Submission) -> str:
-        """Wait for credits and call `create`. Repeat this after each 402. Return the new id.
+        """Wait until the account has credits, then call `create`. Return the new id.
+
+        If `create` raises a 402, wait and call it again.
 
         Raises:
             AuthenticationError: The key was refused.
@@ -361,7 +376,7 @@ class CreditWait:
 
 
 async def call(function: Callable[..., object] | None, *arguments: object) -> None:
-    """Call a function of the user, if there is one. Await the result of a coroutine function."""
+    """Call a function of the user, if there is one. If its result is awaitable, await it."""
     if function is not None:
         result = function(*arguments)
         if inspect.isawaitable(result):
@@ -378,7 +393,7 @@ def _request_for(submission: Submission) -> Request:
 
 
 def _log_abandoned(submission: Submission) -> None:
-    """Log the outcome of a create whose caller was cancelled."""
+    """Log the outcome of a create that was sent and whose caller was cancelled."""
     kind = submission.kind
     if submission.state is SubmissionState.CREATED:
         logger.warning(

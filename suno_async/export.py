@@ -64,19 +64,20 @@ async def export_results(
     """Write results to a file, and return the number of rows.
 
     Args:
-        source: Outcomes, task records, or the entries of a journal. A plain iterable must not
-            block.
+        source: Outcomes, task records, or the entries of a journal. A plain iterable is read in the
+            event loop, so it must not block.
         path: The file. It appears only when it is complete.
-        file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. None derives it from
-            the suffix. Parquet needs the extra ``parquet``.
-        rows: ``"results"`` writes a `ResultRecord` for each job, ``"tracks"`` a `TrackRecord` for
-            each song, stem, video or sound. It is also the name of the table in SQLite.
-        overwrite: Replace an existing file. An SQLite database is replaced only if it is an export,
-            and if no ``-wal`` or ``-journal`` file is next to it.
+        file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. If None, the suffix of
+            `path` decides. Parquet needs the extra ``parquet``.
+        rows: ``"results"`` writes a `ResultRecord` for each job. ``"tracks"`` writes a
+            `TrackRecord` for each song, stem, video or sound. In SQLite, this value is also the
+            name of the table.
+        overwrite: Whether to replace an existing file. An existing SQLite database is replaced only
+            if it is an export, and if no ``-wal`` or ``-journal`` file is next to it.
 
     Raises:
-        ConfigurationError: The format or the value of `rows` is unknown, the extra is missing, or
-            the file must not be replaced. Nothing was read from `source`.
+        ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
+            missing, or the file must not be replaced. Nothing was read from `source`.
         ExportError: The file cannot be written.
     """
     path = Path(path)
@@ -132,7 +133,9 @@ async def _iterate(
 
 
 async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Run a function in a thread. If this call is cancelled, wait for the end of the function.
+    """Run a function in a thread, and return its result.
+
+    If this call is cancelled, it waits until the function has ended.
 
     Raises:
         ExportError: The function raised an `OSError` or an `sqlite3.Error`.
@@ -169,7 +172,7 @@ def _check_target(path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio
 
 
 def _tables(path: Path) -> set[str]:
-    """Return the names of the tables in a file; an empty set if it is not a database."""
+    """Return the names of the tables in a file; an empty set if the file is no SQLite database."""
     with path.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             return set()
@@ -178,7 +181,7 @@ def _tables(path: Path) -> set[str]:
 
 
 def _write(writer: _Writer, batch: list[ResultSource], rows: Rows) -> int:
-    """Write the records of a batch. Return their number."""
+    """Write the records of a batch of results. Return the number of records."""
     if rows == "results":
         records: list[msgspec.Struct] = [result_record(each) for each in batch]
     else:
@@ -202,7 +205,7 @@ def _finish(writer: _Writer, part: Path, path: Path) -> None:
 
 
 def _discard(writer: _Writer | None, part: Path) -> None:
-    """Close the writer and remove its file, if it was not finished."""
+    """Close the writer. Remove its file, unless the file already has its final name."""
     if writer is not None:
         # Closing may fail, for example if the disk is full. Only the first error is reported.
         with contextlib.suppress(OSError, ValueError, sqlite3.Error):
@@ -222,7 +225,7 @@ class _Writer(Protocol):
 
 
 class _JsonLines:
-    """One JSON object in each line."""
+    """Writes a JSONL file: one JSON object in each line."""
 
     def __init__(self, path: Path, rows: Rows) -> None:
         del rows
@@ -237,7 +240,7 @@ class _JsonLines:
 
 
 class _Csv:
-    """A header, then one line for each record. UTF-8, as in RFC 4180."""
+    """Writes a CSV file: a header, then one row for each record. UTF-8, as in RFC 4180."""
 
     def __init__(self, path: Path, rows: Rows) -> None:
         self._file = path.open("x", encoding="utf-8", newline="")
@@ -253,14 +256,17 @@ class _Csv:
 
 
 def _cell(value: object) -> object:
-    """Return the value of a cell. Text that looks like a formula gets an apostrophe in front."""
+    """Return the value to write into a CSV cell.
+
+    Text that a spreadsheet would treat as a formula gets an apostrophe in front.
+    """
     if isinstance(value, str) and (value.startswith(_FORMULA) or value.lstrip()[:1] in _FORMULA):
         return f"'{value}"
     return value
 
 
 class _Sqlite:
-    """One table, named ``results`` or ``tracks``."""
+    """Writes an SQLite database with one table, named ``results`` or ``tracks``."""
 
     def __init__(self, path: Path, rows: Rows) -> None:
         columns = _columns(_RECORDS[rows])
@@ -287,7 +293,7 @@ class _Sqlite:
 
 
 class _Parquet:
-    """One row group for each batch."""
+    """Writes a Parquet file with one row group for each batch of records."""
 
     def __init__(self, path: Path, rows: Rows) -> None:
         try:
@@ -329,7 +335,7 @@ _WRITERS: dict[FileFormat, type[_Writer]] = {
 
 
 def _columns(kind: type[msgspec.Struct]) -> dict[str, type]:
-    """Return the columns of a record, from name to type: str, int or float."""
+    """Return the type of each column of a record class, by column name: str, int or float."""
     hints = {field.name: field.type for field in msgspec.structs.fields(kind)}
     return {
         name: next(each for each in (str, int, float) if hint in (each, each | None))

@@ -21,26 +21,26 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     of tasks, the actual intervals are longer than the intervals below.
 
     Attributes:
-        schedule: ``"adaptive"`` learns how long jobs take, and gives each request to the task where
+        schedule: ``"adaptive"`` learns how long jobs take, and sends each request to the task where
             it saves the most waiting. ``"backoff"`` is exponential backoff: the task that is due
             first is checked first.
         interval: Shortest time from a task's creation to its first check, and between two checks
             (vendor's advice: 15 to 30 s).
-        growth: Factor by which the interval grows from one check to the next for ``"backoff"``, and
-            after each failed check for both schedules.
+        growth: Factor by which the interval grows. With ``"backoff"``, the interval grows after
+            each check. With ``"adaptive"``, it grows only after a failed check.
         max_interval: Longest interval of ``"backoff"``. ``"adaptive"`` checks a task again after
-            this time, or when the task's age has doubled since its previous check, whichever
-            is later. It checks earlier if that is useful, and later if the budget is short.
-        jitter: Largest share of an interval that is added to it at random, so that tasks created
-            together are not checked together. It is never subtracted. Only for ``"backoff"``.
+            this time, or when the task's age has doubled since its previous check, whichever is
+            later. It checks earlier if that is useful, and later if the budget is short.
+        jitter: Largest random delay, as a fraction of the interval. It is added to each interval,
+            so that tasks created together are not checked together. Only for ``"backoff"``.
         deadline: Age of a task at its last check. If the task still runs then, its waits end with
             `TaskTimeoutError` (vendor's advice: stop after 15 to 20 minutes). None means no limit.
         min_saving: A request is sent only if it saves at least this many seconds of expected
-            waiting, even if the budget is idle. A smaller value means more requests, and
-            results that arrive a little sooner. Only for ``"adaptive"``.
+            waiting, even if the budget is idle. A smaller value means more requests, and results
+            that arrive a little sooner. Only for ``"adaptive"``.
         eager: Use the whole budget: while there is budget to spare, check tasks more often than the
-            vendor advises, down to `eager_interval`. Only for ``"adaptive"``.
-        eager_interval: Replaces `interval` if `eager` is set.
+            vendor advises. The shortest interval is then `eager_interval`. Only for ``"adaptive"``.
+        eager_interval: Shortest interval if `eager` is set. It then replaces `interval`.
     """
 
     schedule: Literal["adaptive", "backoff"] = "adaptive"
@@ -73,29 +73,29 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def not_found_grace(self) -> float:
-        """Seconds of repeated 404s after which a wait ends. Proportional to `interval`."""
+        """Seconds after which a wait ends if the server answers only 404: four times `interval`."""
         return NOT_FOUND_INTERVALS * self.interval
 
     def next_not_found_check(self, since: float, now: float) -> float:
-        """Return when to check a task again for which the server answered 404.
+        """Return the time of the next check of a task for which the server answered 404.
 
         One check takes place at the end of the grace period (`not_found_grace`), so that an unknown
         id is reported without further delay. No check takes place less than one interval from now.
 
         Args:
-            since: Time of the request that got the first of these 404s.
+            since: When the request was sent that got the first of the 404s in a row.
             now: The current time.
         """
         end, following = since + self.not_found_grace, now + self.interval
         return end if end - self.interval < following <= end else following
 
     def scaled(self, time_scale: float) -> PollPolicy:
-        """Return the same policy for a server on which time runs `time_scale` times as fast.
+        """Return a copy of the policy for a server whose time runs `time_scale` times as fast.
 
         Every time is divided by `time_scale`, including the grace period for 404s.
 
         Raises:
-            ConfigurationError: `time_scale` is not a number above 0.
+            ConfigurationError: `time_scale` is not a finite number above 0.
         """
         if not 0.0 < time_scale < math.inf:
             raise ConfigurationError(f"time_scale must be a number above 0, not {time_scale!r}")

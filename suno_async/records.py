@@ -1,6 +1,6 @@
 """Results as flat records, for a file or a database. Pure.
 
-Every field is text, an integer, a number or None. Text is valid Unicode without NUL characters, so
+Every field is text, an integer, a float or None. Text is valid Unicode without NUL characters, so
 that every database accepts it.
 """
 
@@ -36,7 +36,7 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
             its end is not known), ``"unknown"`` (it is not known whether a task was created) or
             ``"not_created"``.
         kind: The kind of job, such as ``"suno/music-generate"``.
-        error: Why the job did not succeed.
+        error: Why the job did not succeed; empty if there was no error.
         created_at: When the task was created, in Unix seconds; None if unknown.
         ended_at: When the task ended, in Unix seconds; None if it has not ended.
         duration: How many seconds the task took; None if unknown.
@@ -45,8 +45,8 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
         input: The input of the job as JSON.
         run: The name of the run in a journal.
         position: The position of the job in its pipeline or run, starting at 0; None if unknown.
-        key: The key of the job in a journal.
-        submission_id: The id of the submission in a journal.
+        key: The text that identifies the job within its run in a journal.
+        submission_id: The id of the create in a journal.
         account: The label of the account in a journal.
     """
 
@@ -103,7 +103,7 @@ class TrackRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def result_record(source: ResultSource) -> ResultRecord:
-    """Return the record of an outcome, of a task, or of a journal's entry."""
+    """Return the `ResultRecord` of an outcome, of a task, or of a journal's entry."""
     if isinstance(source, JournalEntry):
         return _clean(_entry_record(source))
     if isinstance(source, TaskInfo):
@@ -120,7 +120,11 @@ def result_record(source: ResultSource) -> ResultRecord:
 
 
 def track_records(source: ResultSource) -> list[TrackRecord]:
-    """Return the songs, stems, videos and sounds of an outcome, a task, or a journal's entry."""
+    """Return a `TrackRecord` for each song, stem, video and sound of a task.
+
+    `source` is the outcome of the task, its `TaskInfo`, or its entry in a journal. The list is
+    empty if the task has not succeeded.
+    """
     info = _info_of(source)
     if info is None or info.status is not TaskStatus.SUCCESS:
         return []
@@ -221,7 +225,11 @@ def _info_of(source: ResultSource) -> TaskInfo | None:
 
 
 def _read(entry: JournalEntry) -> tuple[TaskInfo | None, str]:
-    """Return the record that a journal stored, or why it cannot be decoded."""
+    """Return the task record that a journal stored, and an error text.
+
+    The record is None if none is stored, or if the stored reply cannot be decoded. The error text
+    is empty unless the stored reply cannot be decoded.
+    """
     task = entry.task
     if task is None or not task.raw:
         return None, ""
@@ -242,7 +250,10 @@ def _outcome_status(outcome: Success | Failure) -> str:
 
 
 def _clean(record: Record) -> Record:
-    """Return the record without NUL characters and lone surrogates, which databases refuse."""
+    """Return the record without characters that databases refuse.
+
+    NUL characters are removed. Lone surrogates become question marks.
+    """
     changed: dict[str, str] = {}
     for name in record.__struct_fields__:
         value = getattr(record, name)

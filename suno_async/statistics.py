@@ -9,8 +9,8 @@ class DurationSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How long one kind of job takes.
 
     Attributes:
-        samples: Number of jobs that were seen to end. If it is small, the times below are mostly
-            assumptions.
+        samples: Number of jobs whose end was observed. If this number is small, `median` and `p95`
+            are mostly assumptions.
         median: Median of the duration, in seconds.
         p95: 95th percentile of the duration, in seconds.
     """
@@ -27,25 +27,25 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     account" cover all of these clients.
 
     Attributes:
-        watched: Tasks that are being polled.
-        in_flight: Status requests that wait for their reply.
-        finished: Tasks that the client saw succeed.
-        failed: Tasks that the client saw fail.
+        watched: Number of tasks that are being polled.
+        in_flight: Number of status requests that wait for their reply.
+        finished: Number of tasks that succeeded, according to the replies to this client.
+        failed: Number of tasks that failed, according to the replies to this client.
         requests: Requests of the account so far: creates, status requests, retries and all others.
-        polls: Status requests that the client sent for its waits.
+        polls: Number of status requests that the client sent for its waits.
         rate: Requests per second of the account, over the last ten seconds.
         rate_limit: Requests per second that the account currently allows. It is lower for a while
             after a 429.
         rate_limited: How many requests of the account were answered with 429.
         paused_until: When the pause of the account ends, in Unix seconds; None if it is not paused.
         pause_reason: Why the account is paused; empty if it is not paused.
-        delay_mean: Mean time in seconds from the end of a task until the client saw it, over the
-            last thousand tasks; None if there are none.
-        delay_p95: The 95th percentile of the same times; None if there are none.
+        delay_mean: Mean time in seconds from the end of a task until the client received its
+            result, over the last thousand tasks; None if there are none.
+        delay_p95: 95th percentile of the times whose mean is `delay_mean`; None if there are none.
         price: How many seconds of delay a status request saves, averaged over the most recent
             requests. A high value means that the request budget is scarce. None before the first
             request, and with ``schedule="backoff"``.
-        learnt: How long each kind of job takes, by kind.
+        learnt: How long each kind of job takes. The keys are the kinds of job.
     """
 
     watched: int = 0

@@ -1,4 +1,4 @@
-"""Measure how late an event loop runs its timers, for tests that compare times at a server."""
+"""Measure how long an event loop was blocked, for tests that compare arrival times at a server."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ _TICK = 0.002
 
 
 class Lag:
-    """Measure the longest stall of the running loop within a block.
+    """Measures the longest time for which the event loop was blocked during an ``async with``.
 
-    Client and server share the loop. A busy machine or a garbage collection can stop both between a
-    request and its arrival. Two arrivals can then be closer together by the length of the stall.
+    Client and server share the loop. A busy machine or a garbage collection can block the loop
+    between the sending of a request and its arrival. Two requests can then arrive closer together
+    than they were sent.
 
     Attributes:
-        worst: The longest stall in seconds.
+        worst: The longest time in seconds during which the loop was blocked.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The memory of a long pipeline: it must not grow with the number of inputs."""
+"""Measure the memory of a long pipeline. It must not grow with the number of inputs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ FAST = PollPolicy(deadline=None).scaled(1_000)
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return how many bytes the client keeps for each ended input of a pipeline.
+    """Return by how many bytes the client's memory grows for each input that ends.
 
-    The figure is measured over `count` inputs, after `EARLY` others. Half of the polls end a task.
+    A pipeline creates and polls a task for each input. The first `EARLY` inputs are not measured.
+    The next `count` inputs are, except the last `BOUND` of them. The server reports the end of a
+    task in every second reply to a status request.
     """
     return {"bytes_per_ended_input": asyncio.run(_growth(base_url, count))}
 
@@ -65,10 +67,11 @@ def _used() -> int:
 
 
 class _Limiter(LocalLimiter):
-    """A limiter that does not remember when it granted permits.
+    """A limiter that stores only the time of its latest permit.
 
-    `LocalLimiter` stores the times of as many permits as its rate allows in ten seconds. At the
-    rate `FREE`, it would store all of them, so its memory would grow with the number of inputs.
+    `LocalLimiter` stores the times of its latest permits: as many as its rate allows in ten
+    seconds. At the very high rate `FREE`, this number is never reached. So the memory of a
+    `LocalLimiter` would grow with the number of inputs.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Download each file with two calls at the same time; a proxy cuts connections at random."""
+"""Download each file with two calls at the same time; a proxy breaks connections at random."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CuttingProxy:
     """Copies bytes between clients and a server; breaks connections after random numbers of bytes.
 
     Attributes:
-        cuts: How many connections it broke before the reply was complete.
+        cuts: How many connections the proxy broke before the reply was complete.
     """
 
     def __init__(self, port: int, mean: int, randomness: random.Random) -> None:
@@ -40,7 +40,7 @@ class CuttingProxy:
         self.cuts = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection."""
+        """Forward one connection to the server, and break it after a random number of bytes."""
         left = self._random.randrange(2 * self._mean)
         upstream, sending = await asyncio.open_connection("127.0.0.1", self._port)
         upload = asyncio.create_task(_copy(reader, sending))
@@ -67,7 +67,10 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def serve(directory: Path, mean: int, pipe: Connection) -> None:
-    """Serve files and the proxy until the pipe receives something; then send the number of cuts."""
+    """Run a file server and a `CuttingProxy`, until a message arrives through `pipe`.
+
+    First send the proxy's port through `pipe`. At the end, send the number of broken connections.
+    """
 
     async def run() -> None:
         application = web.Application()
@@ -92,9 +95,9 @@ class Watcher(threading.Thread):
     """Checks each file as soon as it appears under its final name.
 
     Attributes:
-        seen: The files seen.
-        wrong: The files that were not complete when they appeared.
-        stopping: Set to end the thread.
+        seen: Names of the files that have appeared.
+        wrong: Names of the files that were not complete when they appeared.
+        stopping: Set this event to end the thread.
     """
 
     def __init__(self, directory: Path, digests: dict[str, str]) -> None:
@@ -121,13 +124,13 @@ class Watcher(threading.Thread):
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
+    """Return the SHA-256 digest of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_files(directory: Path, count: int, size: int) -> dict[str, str]:
-    """Make files of random bytes that look like MP3; return their SHA-256 by name."""
+    """Write files of random bytes that look like MP3. Return their SHA-256 digests by file name."""
     randomness = random.Random(SEED)
     digests: dict[str, str] = {}
     for number in range(count):
@@ -138,7 +141,11 @@ def make_files(directory: Path, count: int, size: int) -> dict[str, str]:
 
 
 def measure_cut(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
-    """Report how many files arrive complete despite the cuts; return whether all do."""
+    """Download files through a proxy that breaks connections, and print the results.
+
+    Return True if every file arrives complete, enough connections were broken, and the directory
+    contains no other files.
+    """
     count, size, mean, least = (
         (8, 2_000_000, 300_000, 20) if quick else (40, 20_000_000, 3_000_000, 100)
     )

@@ -1,4 +1,7 @@
-"""Special cases: an interactive task among many, wrong priors, changing durations, two kinds."""
+"""Special cases of polling: awaited tasks, wrong assumptions, changing durations, two kinds of job.
+
+The *delay* of a task is the time from its end until a reply reports its end.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,14 @@ LONG = Durations("long", ((1.0, 240.0, 0.3),))
 
 
 class Interactive(NamedTuple):
-    """The cost and the benefit of interactive tasks among bulk tasks.
+    """How long interactive tasks wait among bulk tasks, and how much they delay the bulk tasks.
+
+    A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks.
 
     Attributes:
-        delays: Delay of each interactive task in seconds.
-        growth: Mean relative growth of the mean delay of the bulk tasks.
+        delays: Seconds from the end of each interactive task until a reply reports its end.
+        growth: Mean relative increase of the bulk tasks' mean delay, caused by one interactive
+            task.
     """
 
     delays: list[float]
@@ -43,7 +49,10 @@ class Interactive(NamedTuple):
 
 
 def interactive(policy: str, n: int = 10_000) -> Interactive:
-    """Measure interactive tasks: each joins `n` bulk tasks that were created at 0."""
+    """Measure interactive tasks. In each run, one of them is added to `n` bulk tasks.
+
+    All bulk tasks are created at time 0. The interactive task is created later, at a random time.
+    """
     delays: list[float] = []
     growths: list[float] = []
     for seed in range(1, BULKS + 1):
@@ -65,8 +74,8 @@ def interactive(policy: str, n: int = 10_000) -> Interactive:
 def untaught(policy: str, truth: Durations, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
-    The trained schedule learns durations drawn from `truth` before the first task. The first
-    `LEARNT` tasks to finish do not count.
+    The trained schedule learns durations drawn from `truth` before the first task. In both runs,
+    the first `LEARNT` tasks whose end is reported do not count.
     """
     cold, taught = list[float](), list[float]()
     for seed in seeds:
@@ -78,10 +87,11 @@ def untaught(policy: str, truth: Durations, seeds: range) -> float:
 
 
 def doubled(policy: str, seeds: range) -> float:
-    """Return the same ratio as `untaught`, but the tasks in the second half take twice as long.
+    """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
-    Only the second half counts, without its first `LEARNT` tasks to finish. The trained schedule
-    learns the durations of each half when that half begins.
+    The tasks in the second half of each run take twice as long as those in the first half. Only the
+    second half counts, without the first `LEARNT` of its tasks whose end is reported. The trained
+    schedule learns the durations of each half when that half begins.
     """
     cold, taught = list[float](), list[float]()
     half = LEARNERS // 2
@@ -98,7 +108,12 @@ def doubled(policy: str, seeds: range) -> float:
 
 
 def two_kinds(policy: str, seeds: range) -> float:
-    """Return the same ratio as `untaught` for two kinds of job in a set, a short and a long one."""
+    """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
+
+    Each task is of a short or a long kind of job. The trained schedule learns the durations of both
+    kinds before the first task. In both runs, the first `LEARNT` tasks whose end is reported do not
+    count.
+    """
     cold, taught = list[float](), list[float]()
     truth = Durations("both", tuple((0.5, *each.humps[0][1:]) for each in (SHORT, LONG)))
     for seed in seeds:
@@ -128,11 +143,14 @@ def _run(
 
 
 def _later(run: Run, first: int) -> float:
-    """Return the mean delay of the tasks from index `first`, without the first `LEARNT` to end."""
+    """Return the mean delay in seconds of the tasks whose index is at least `first`.
+
+    The first `LEARNT` of these tasks whose end is reported do not count.
+    """
     seen = sorted((at, task) for task, at in run.seen.items() if task >= first)
     return mean(run.delays[task] for _, task in seen[LEARNT:])
 
 
 def interactive_p95(met: Interactive) -> float:
-    """Return the 95th percentile of the delays of interactive tasks in seconds."""
+    """Return the 95th percentile of the delays of the interactive tasks, in seconds."""
     return quantile(met.delays, 0.95)

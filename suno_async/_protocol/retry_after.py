@@ -1,4 +1,4 @@
-"""The Retry-After header. Pure."""
+"""Read the Retry-After header of a reply. Pure."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LONGEST = 1e10
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Return the delay in seconds that a Retry-After header asks for (RFC 9110, section 10.2.3).
 
-    The header contains a number or a date. A date is compared with the Date header of the same
-    reply, so the clock of this machine does not matter. A date is ignored if there is neither a
-    Date header nor `now`.
+    The header contains a number of seconds or a date. For a date, the delay is the difference from
+    the Date header of the same reply, so the clock of this machine does not matter.
 
     Args:
         headers: The headers of the reply.
-        now: The current time, to use instead of the Date header.
+        now: The time to use instead of the Date header. None means that the Date header is used.
 
     Returns:
-        A number from 0 to `LONGEST`. None if the header is missing or invalid.
+        A number from 0 to `LONGEST`. None if the Retry-After header is missing or invalid, or if it
+        contains a date and there is neither `now` nor a valid Date header.
     """
     text = headers.get("Retry-After", "").strip()
     number = text.replace(".", "", 1)

@@ -5,17 +5,18 @@ created. A *check* is a status request for one task. *Waiting* is the time from 
 until a check shows it.
 
 The schedule sends nothing: `pop` returns the task to check next, and the caller reports the result
-(`defer`, `retry`, `settle`, `discard`). To find the best of a million tasks quickly, the schedule
-groups them.
+(`defer`, `retry`, `settle`, `discard`). To find the next task quickly among a million tasks, the
+schedule groups them.
 
-Tasks of one kind that were created in the same span of two seconds count as equally old. The most
+Tasks of one kind that were created within the same two seconds count as equally old. The most
 urgent of them is the task that was checked longest ago. So these tasks form one queue, called a
-*cohort*. It is ordered by the times at which their latest checks were sent, because replies can
-overtake each other. The schedule compares only the *heads*: the first entries of the cohorts. Each
-kind of job has about 600 cohorts for the ages up to the default deadline, and older tasks compete
-as one cohort. *Interactive* tasks, each of which a caller awaits, have cohorts of their own; all
-other tasks are *bulk* tasks. The number of cohorts that compete for a request does not grow with
-the number of tasks or with their ages.
+*cohort*. Its order is the order in which the latest checks were sent, not the order in which their
+replies arrived. The schedule compares only the first task of each cohort, called its *head*.
+
+Each kind of job has about 600 cohorts for the ages up to the default deadline. Of the older tasks
+of a kind, only one cohort competes for a request. So the number of cohorts that compete does not
+grow with the number of tasks or with their ages. A task is *interactive* if a caller awaits this
+one task. All other tasks are *bulk* tasks. Interactive tasks have cohorts of their own.
 
 The parts:
 
@@ -23,7 +24,7 @@ The parts:
 - `plans`: how much waiting a request saves, based on the learnt durations of each kind of job
 - `cohorts`: the queues
 - `ranking`: which cohort comes next
-- this module: puts each entry into the right queue, and returns the entry to check next
+- this module: puts each task into the right queue, and returns the task to check next
 """
 
 from __future__ import annotations
@@ -51,8 +52,10 @@ if TYPE_CHECKING:
 class AdaptiveSchedule(Generic[E]):
     """Gives each request to the task where it saves the most waiting, and learns how long jobs run.
 
-    Each operation costs O(log c) with c cohorts, whatever the number of tasks. An operation that
-    estimates a distribution again or ranks the cohorts again takes a few milliseconds more.
+    Waiting is the time from the end of a task until a check shows it. A *cohort* is a queue of
+    tasks of one kind and age. With c cohorts, each operation costs O(log c), whatever the number of
+    tasks. An operation takes a few milliseconds more if it estimates durations or ranks all cohorts
+    again.
 
     Attributes:
         price: Seconds of waiting that a request saves, averaged over the last requests; None before
@@ -63,12 +66,13 @@ class AdaptiveSchedule(Generic[E]):
     def __init__(
         self, policy: PollPolicy, durations: Durations, tuning: Tuning = DEFAULT_TUNING
     ) -> None:
-        """Schedule by `policy`. Start from `durations`, and add new observations to it.
+        """Create an empty schedule.
 
         Args:
             policy: When to check tasks.
-            durations: How long jobs run.
-            tuning: Constants of the schedule, for an interval of 15 s. They are scaled to `policy`.
+            durations: How long jobs run. The schedule adds its new observations to this object.
+            tuning: Constants of the schedule for an interval of 15 s. The schedule scales them to
+                the interval of `policy`.
         """
         self._tuning = tuning = tuning.scaled(policy.interval)
         self._durations = durations
@@ -94,15 +98,15 @@ class AdaptiveSchedule(Generic[E]):
         return len(self._cohorts)
 
     def add(self, entry: E, now: float) -> None:
-        """Track a new entry.
+        """Track a new entry, which represents one task.
 
-        It is due one interval after its creation at the earliest, or at once if the time of its
-        creation is unknown.
+        The first check takes place no earlier than one interval after the creation of the task. If
+        the creation time is unknown, the check may take place at once.
         """
         self._join(entry, now)
 
     def pop(self, now: float) -> E | None:
-        """Remove and return the most urgent entry at `now`; None if none is due."""
+        """Remove and return the most urgent entry at the time `now`; None if no entry is due."""
         self._plans.refit(now)
         self._ranking.follow_plans(now)
         if self._parked.items:
@@ -116,7 +120,10 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return an entry; None if there is none."""
+        """Return the earliest time at which `pop` may return an entry.
+
+        Return None if the schedule contains no entry.
+        """
         due = self._ranking.next_due()
         for heap in (self._parked, self._planned):
             if heap.items and (key := heap.first_key()) is not None and key < due:
@@ -124,7 +131,9 @@ class AdaptiveSchedule(Generic[E]):
         return due if due < math.inf else None
 
     def defer(self, entry: E, now: float) -> bool:
-        """Reschedule a popped entry whose task still runs. Return False if this was its last check.
+        """Put a popped entry back, because its task still runs.
+
+        Return False if the entry was not put back, because it gets no more checks.
 
         See `Schedule.defer`.
         """
@@ -138,7 +147,9 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Reschedule a popped entry whose check failed. Return False if it gets no more checks.
+        """Put a popped entry back, because its check failed.
+
+        Return False if the entry was not put back, because it gets no more checks.
 
         See `Schedule.retry`.
         """
@@ -152,12 +163,15 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Learn that a popped entry's task ended, after `duration` seconds (None if unknown)."""
+        """Learn from the end of a popped entry's task.
+
+        `duration` is how long the task ran, in seconds. If it is None, nothing is learnt.
+        """
         if duration is not None:
             self._durations.ended(entry.kind, entry.seen_age, duration)
 
     def discard(self, entry: E) -> None:
-        """Remove an entry. It may have been popped already."""
+        """Remove an entry. Do nothing if the entry was popped already."""
         if entry.place is None:
             return
         cohort = self._cohorts.holding(entry)
@@ -177,7 +191,11 @@ class AdaptiveSchedule(Generic[E]):
             self._join(entry, entry.added_at if entry.asked_at is None else entry.asked_at)
 
     def _join(self, entry: E, now: float) -> None:
-        """Put an entry into its cohort, or into `_parked` if it is past the horizon and not due."""
+        """Put an entry into its cohort, or into `_parked` if the entry is too old and not due.
+
+        An entry is too old once the age of its task reaches the horizon
+        (`InspectionPlans.horizon`).
+        """
         span: int | str = UNKNOWN
         if entry.created_at is not None or entry.asked_at is not None:
             born = entry.known_since
@@ -192,7 +210,10 @@ class AdaptiveSchedule(Generic[E]):
             self._ranking.place(cohort, now)
 
     def _rejoin(self, now: float) -> None:
-        """Move entries that are due from `_parked` into their cohorts."""
+        """Move entries that are due from `_parked` into their cohorts.
+
+        If there are many, later calls move the remaining entries.
+        """
         joined = 0
         while joined < self._tuning.joined_at_once or self._ranking.is_idle:
             entry = self._parked.pop_up_to(now)
@@ -202,9 +223,9 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Remove and return a planned entry whose time has come.
+        """Remove and return an entry whose planned time has come.
 
-        Return None if there is none, or if it is the turn of an entry in a cohort.
+        Return None if there is no such entry, or if an entry in a cohort gets this request.
         """
         due = self._planned.first_key()
         if due is None or due > now:
@@ -219,7 +240,7 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def _pop_ranked(self, now: float) -> E | None:
-        """Remove and return the head of the next cohort; None if no cohort is due."""
+        """Remove and return the first entry of the next cohort; None if no cohort is due."""
         cohort = self._ranking.best(now)
         if cohort is None:
             return None
@@ -232,7 +253,10 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:
-        """Include a request in the mean price if its task's age is known and below the deadline."""
+        """Update the mean `price` with the waiting that this request saves.
+
+        Do nothing if the age of the task is unknown or past the deadline.
+        """
         if cohort.born is None or now >= cohort.ends:
             return
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)

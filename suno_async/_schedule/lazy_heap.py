@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class Placed(Protocol):
-    """An item that stores the number of its place.
+    """An item of a `LazyHeap`.
 
     Attributes:
-        place: The number of its only valid place; None if it has none.
+        place: The number of the item's valid element in a heap; None if the item is in no heap.
     """
 
     place: int | None
@@ -25,14 +25,16 @@ P = TypeVar("P", bound=Placed)
 class LazyHeap(Generic[P]):
     """A heap of items with keys, least key first. Items with equal keys are first in, first out.
 
-    To remove an item, change its `place`. The old place in the heap is then invalid, and is dropped
-    when it reaches the top. So removal costs nothing, and pushing an item again moves it.
+    `push` adds an element with a unique number to the heap, and stores this number as the `place`
+    of the item. An element is valid only while its number is equal to the `place` of its item. So
+    setting `place` to None removes an item at no cost, and pushing an item again moves it. An
+    invalid element is dropped when it reaches the top.
 
     Args:
-        numbers: Source of place numbers. Heaps that hold the same items must share it.
+        numbers: Source of the numbers. Heaps that contain the same items must share this source.
 
     Attributes:
-        items: The heap as a list, which callers must not change. It includes the invalid places
+        items: The heap as a list, which callers must not change. It includes the invalid elements
             that were not dropped yet. Most heaps are empty most of the time, so callers save time
             by checking this list before they call a method.
     """
@@ -44,16 +46,16 @@ class LazyHeap(Generic[P]):
         self.items: list[tuple[float, int, P]] = []
 
     def __len__(self) -> int:
-        """Return the number of places, including the invalid ones that were not dropped yet."""
+        """Return the number of elements, including the invalid ones that were not dropped yet."""
         return len(self.items)
 
     def push(self, item: P, key: float) -> None:
-        """Add an item. Its earlier place, in any heap with the same numbers, becomes invalid."""
+        """Add an item. An item that is already in a heap with the same `numbers` is moved."""
         item.place = number = next(self._numbers)
         heapq.heappush(self.items, (key, number, item))
 
     def first(self) -> P | None:
-        """Return the item with the least key; None if there is none."""
+        """Return the item with the least key; None if the heap contains no valid item."""
         items = self.items
         while items:
             _, number, item = items[0]
@@ -63,7 +65,7 @@ class LazyHeap(Generic[P]):
         return None
 
     def first_key(self) -> float | None:
-        """Return the least key; None if there is none."""
+        """Return the least key; None if the heap contains no valid item."""
         return None if self.first() is None else self.items[0][0]
 
     def pop_up_to(self, key: float) -> P | None:
@@ -76,7 +78,7 @@ class LazyHeap(Generic[P]):
         return item
 
     def rekey(self, key_of: Callable[[P], float]) -> list[P]:
-        """Give every item the key that `key_of` returns for it. Return the items."""
+        """Replace the key of every item with `key_of(item)`. Return all valid items."""
         valid = [(number, item) for _, number, item in self.items if item.place == number]
         self.items = [(key_of(item), number, item) for number, item in valid]
         heapq.heapify(self.items)

@@ -50,10 +50,10 @@ class FileOptions(NamedTuple):
     """Which files a command downloads, and how. The fields are named after the options.
 
     Attributes:
-        download: Directory for the files; None downloads nothing.
-        name: Template of the file names; None uses the default names.
-        covers: Download the covers of songs, too.
-        write_tags: Write tags into the files.
+        download: Directory for the files. None means that nothing is downloaded.
+        name: Template of the file names. None means the default names.
+        covers: Whether to download the covers of songs in addition to the songs.
+        write_tags: Whether to write tags into the files.
         allow_host: Hosts whose files may be transferred although their addresses are not public.
     """
 
@@ -64,9 +64,10 @@ class FileOptions(NamedTuple):
     allow_host: list[str] | None = None
 
     def prepare(self, base_url: str | None) -> None:
-        """Check the options, and create the directory. If there is a problem, print it and exit.
+        """Check the options, and create the download directory, if there is one.
 
-        Call this method before a command sends a request or writes any other file.
+        If there is a problem, print it and exit. Call this method before a command sends a request
+        or writes any other file.
         """
         if self.download is None:
             given = {"name": self.name, "covers": self.covers, "write_tags": self.write_tags}

@@ -23,7 +23,7 @@ class Stopped(KeyboardInterrupt):
     """A signal ended the work of a command.
 
     Attributes:
-        exit_code: 128 plus the number of the signal.
+        exit_code: The exit code of the command: 128 plus the number of the signal.
     """
 
     def __init__(self, exit_code: int) -> None:
@@ -32,14 +32,14 @@ class Stopped(KeyboardInterrupt):
 
 
 def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
-    """Run the work of a command. Print its errors, and exit with the matching code.
+    """Run the work of a command, and return its result. If an error occurs, print it and exit.
 
     Ctrl-C, SIGTERM and Ctrl-Break cancel the work, so that it can save its results. A second signal
-    ends the work at once. Afterwards the command prints "interrupted" and exits with 130, 143 or
-    149.
+    ends the work at once. After the work has ended, the command prints "interrupted" and exits with
+    130 (Ctrl-C), 143 (SIGTERM) or 149 (Ctrl-Break).
 
     Args:
-        work: The work.
+        work: The coroutine that does the work.
         raise_stopped: Raise `Stopped` after a signal, instead of printing and exiting.
 
     Raises:
@@ -62,7 +62,10 @@ def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
 
 @contextlib.asynccontextmanager
 async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
-    """Run a task group. Raise its first error itself instead of an `ExceptionGroup`."""
+    """Open an `asyncio.TaskGroup`. If its tasks fail, raise the first error itself.
+
+    An `asyncio.TaskGroup` alone would raise an `ExceptionGroup`.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             yield group
@@ -74,8 +77,8 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
 def _signals() -> Generator[None]:
     """Handle SIGTERM and Ctrl-Break like Ctrl-C within the block. All three raise `Stopped`.
 
-    A shell without job control starts background jobs with SIGINT ignored. The block turns SIGINT
-    on again, so that ``kill -INT`` also ends such a job.
+    A shell without job control starts background jobs that ignore SIGINT. The block enables SIGINT
+    again, so that ``kill -INT`` also ends such a job.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -105,6 +108,6 @@ def _signals() -> Generator[None]:
 
 
 def _like_ctrl_c() -> list[int]:
-    """Return the signals that end a command like Ctrl-C. Only Windows has Ctrl-Break."""
+    """Return the signals that are handled like Ctrl-C: SIGTERM, and on Windows also Ctrl-Break."""
     ctrl_break: int | None = getattr(signal, "SIGBREAK", None)
     return [signal.SIGTERM] if ctrl_break is None else [signal.SIGTERM, ctrl_break]

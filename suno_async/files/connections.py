@@ -1,4 +1,4 @@
-"""Connections to the hosts of files: address checks, proxies, redirects.
+"""Connections to the hosts that store files: address checks, proxies, redirects.
 
 The API key is never sent to these hosts.
 """
@@ -38,12 +38,12 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Network(NamedTuple):
-    """How to reach the API and the hosts of files.
+    """How to reach the API and the hosts that store files.
 
     Attributes:
         proxy: URL of an HTTP proxy for all requests. If it is None, `trust_env` decides.
-        trust_env: Whether to take proxies from the environment variables if `proxy` is None.
-        ssl: The SSL context, with the certificates to trust; None for the default of the system.
+        trust_env: Whether to use the proxies in the environment variables if `proxy` is None.
+        ssl: The SSL context with the trusted certificates. None means the default of the system.
         allow_hosts: Hosts whose files may be transferred although their addresses are not public.
     """
 
@@ -64,10 +64,10 @@ class Network(NamedTuple):
             raise ConfigurationError("ssl must be an ssl.SSLContext")
 
     def checked_proxy(self) -> URL | None:
-        """Return the URL of the proxy; None if there is none.
+        """Return `proxy` as a URL; None if `proxy` is None.
 
         Raises:
-            ConfigurationError: The value is not the URL of an HTTP proxy.
+            ConfigurationError: `proxy` is not the URL of an HTTP proxy.
         """
         if self.proxy is None:
             return None
@@ -82,11 +82,12 @@ class Network(NamedTuple):
 
 
 class Connections:
-    """Sends requests to hosts of files.
+    """Sends requests to the hosts that store files.
 
     Args:
-        network: How to reach the hosts. None uses the defaults.
-        api: The base URL of the API; its host is allowed. None if there is none.
+        network: How to reach the hosts. None means the defaults of `Network`.
+        api: The base URL of the API. Its host is allowed even if its address is not public. None
+            means that there is no such host.
 
     Raises:
         ConfigurationError: The proxy or a host is not valid.
@@ -102,7 +103,7 @@ class Connections:
         self._unguarded: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        """Close the sessions."""
+        """Close all connections."""
         for session in (self._guarded, self._unguarded):
             if session is not None:
                 await session.close()
@@ -111,14 +112,15 @@ class Connections:
     async def get(
         self, url: URL, headers: Mapping[str, str]
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Send a GET request, follow redirects, and check the address of each host.
+        """Send a GET request, follow redirects, and yield the reply.
 
-        The body of the reply is not decompressed.
+        Check the address of each host, unless a proxy is used. The body of the reply is not
+        decompressed.
 
         Raises:
             UnsafeUrlError: The URL or the target of a redirect must not be requested, or there are
                 too many redirects.
-            aiohttp.ClientError: There is no reply.
+            aiohttp.ClientError: No reply arrived.
         """
         for _ in range(MOST_REDIRECTS + 1):
             async with self.request("GET", url, headers, timeout=DOWNLOAD_TIMEOUT) as response:
@@ -139,11 +141,13 @@ class Connections:
         data: object = None,
         timeout: aiohttp.ClientTimeout = TIMEOUT,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        """Send one request without following redirects, and check the address of the host.
+        """Send one request without following redirects, and yield the reply.
+
+        Check the address of the host, unless a proxy is used.
 
         Raises:
             UnsafeUrlError: The URL must not be requested.
-            aiohttp.ClientError: There is no reply.
+            aiohttp.ClientError: No reply arrived.
         """
         self._policy.check_url(url)
         proxy = await self._proxy_for(url)

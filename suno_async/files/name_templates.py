@@ -30,8 +30,8 @@ class Component(NamedTuple):
     """One file or directory name of a template.
 
     Attributes:
-        text: The template in the syntax of `str.format`.
-        fields: The names of the fields in the template.
+        text: The file or directory name, with fields in the syntax of `str.format`.
+        fields: The names of the fields that `text` contains.
     """
 
     text: str
@@ -51,7 +51,7 @@ def check_template(template: str | None) -> str | None:
 
 @functools.lru_cache(maxsize=64)
 def read_template(template: str) -> tuple[Component, ...]:
-    """Return the directory names of a template, and its file name as the last component.
+    """Split a template at its slashes. Return its directories, and its file name as the last item.
 
     Raises:
         InvalidInputError: The template breaks a rule. The error lists every problem.
@@ -70,7 +70,7 @@ def read_template(template: str) -> tuple[Component, ...]:
 
 
 def _problems(part: str) -> list[str]:
-    """Return the rules that one file or directory name of a template breaks."""
+    """Return a message for each rule that one file or directory name of a template breaks."""
     if not part.strip():
         return ["contains an empty file or directory name"]
     try:

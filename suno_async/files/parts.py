@@ -56,7 +56,8 @@ class Part:
 
     Args:
         directory: Where to create the file. The directory is created if it does not exist.
-        media: What the file must contain; None accepts every media file.
+        media: The kind of media that the file must contain, such as ``"audio"``. None accepts every
+            media file.
         max_bytes: Largest allowed size of the file in bytes, after decompression.
 
     Attributes:
@@ -84,11 +85,12 @@ class Part:
         self._discarded = False
 
     def restart(self, encoding: str, checksum: Checksum | None) -> None:
-        """Start the file from the beginning, for the body of a new reply.
+        """Empty the file, so that the body of a new reply can be written.
 
         Args:
             encoding: The content encoding of the body.
-            checksum: The checksum that `finish` compares; None for no check.
+            checksum: The expected checksum of the body before decompression. `finish` compares it.
+                None means no check.
 
         Raises:
             PartError: The encoding is not supported, the file cannot be changed, or the file was
@@ -107,7 +109,7 @@ class Part:
             file.truncate()
 
     def write(self, pieces: Sequence[bytes]) -> None:
-        """Append pieces of the body.
+        """Append pieces of the reply's body to the file. Decompress them if necessary.
 
         Raises:
             PartError: The file does not contain the expected media, is too large, cannot be
@@ -136,10 +138,10 @@ class Part:
 
         Args:
             path: The final path.
-            overwrite: Replace an existing file. If False, keep the existing file, and remove the
-                part file.
-            edit: Changes a copy of the checked file in place. It returns False if the copy must not
-                be used. None for no change.
+            overwrite: Whether to replace an existing file. If False, an existing file is kept, and
+                the part file is removed.
+            edit: A function that changes a copy of the checked file in place. If it returns False,
+                the copy is not used. None means that nothing is changed.
 
         Raises:
             PartError: The file is not complete, has a wrong checksum, does not contain the expected
@@ -274,7 +276,7 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove the part files that no process has locked: their processes are dead."""
+    """Remove the part files of dead processes: the part files that no process has locked."""
     for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             if sys.platform == "win32":
@@ -322,7 +324,10 @@ def _publish(part: Path, path: Path, *, overwrite: bool) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the new name survive a power failure, where the system supports it."""
+    """Sync a directory to disk, so that a new file name in it survives a power failure.
+
+    Do nothing if the system does not support this.
+    """
     if sys.platform == "win32":
         return
     with contextlib.suppress(OSError):

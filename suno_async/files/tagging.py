@@ -38,12 +38,13 @@ _TEMPORARY = frozenset({408, 425, 429})
 class Tagger:
     """Writes tags into one file.
 
-    After an error, the file is saved without tags, or without a cover. The error is logged.
+    If the cover cannot be fetched, the file is saved without a cover. If the tags cannot be
+    written, the file is saved without tags. Both errors are logged.
 
     Args:
         connections: Sends the request for the cover.
         path: The final path of the file, for the log.
-        track: The song in the file; None for other results.
+        track: The song in the file; None if the file is not a song.
         info: The record of the task; None if unknown.
     """
 
@@ -58,17 +59,17 @@ class Tagger:
         self._cover: bytes | None = None
 
     def renew(self, info: TaskInfo) -> None:
-        """Take the URL of the cover from a new record of the task."""
+        """Replace the URL of the cover by the one in a new record of the task."""
         if self._track is not None:
             new = (each for each in info.tracks if each.suno_id == self._track.suno_id)
             self._cover_url = _cover_url(next(new, self._track))
 
     async def fetch_cover(self, time_left: float | None) -> None:
-        """Fetch the cover. Another call does nothing, unless `renew` was called in the meantime.
+        """Fetch the cover image once. Later calls do nothing until `renew` is called.
 
         Args:
-            time_left: Seconds until the download must end; None for no limit. The cover may take at
-                most half of this time, so that the file can still be saved.
+            time_left: Seconds until the download must end; None means no limit. Fetching the cover
+                may take at most half of this time, so that the file can still be saved.
         """
         url, self._cover_url = self._cover_url, ""
         if not url:
@@ -85,7 +86,7 @@ class Tagger:
             self._log("cover", f"timeout of {seconds:.1f} s")
 
     def write(self, part: Path) -> bool:
-        """Write the tags into a copy of the part file. Return False if that failed.
+        """Write the tags into `part`, a copy of the part file. Return False if that failed.
 
         This blocks, so call it in a thread.
         """
@@ -115,11 +116,11 @@ def _cover_url(track: Track | None) -> str:
 
 
 async def _image(response: aiohttp.ClientResponse) -> bytes:
-    """Return the cover image in the body of a reply.
+    """Read a cover image from the body of a reply, and return it.
 
     Raises:
         AttemptFailedError: The status is not 200, or the body is not a complete JPEG or PNG file,
-            or is too large.
+            or the image is too large.
     """
     status = response.status
     if status != HTTPStatus.OK:

@@ -1,12 +1,13 @@
-"""The limiter for one event loop: at most 15 requests in any sliding second at the server.
+"""The limiter for one event loop: at most 15 requests arrive at the server in any second.
 
-Three mechanisms decide when a caller gets a permit:
+A *permit* is the permission to send one request. Three mechanisms decide when a caller gets a
+permit:
 
 - The *turn* is a lock that serves callers in order. aiolimiter alone does not do this.
 - The *window* counts the requests that may arrive at the server within the same second. It never
   allows more than 15.
-- The *bucket* of aiolimiter has size one and prevents bursts. Permits are spread evenly over the
-  second.
+- The *bucket* is an `aiolimiter.AsyncLimiter` of size one. It spreads permits evenly over the
+  second, so it prevents bursts.
 """
 
 from __future__ import annotations
@@ -63,15 +64,17 @@ _NO_PAUSE = Pause(-math.inf, 0)
 class LocalPermit:
     """Permission to send one request now.
 
-    The client cannot see when a request arrives at the server. Only two limits are known: the
-    request arrives after it was sent and before its reply arrives. So the request occupies the
-    window until `WINDOW` seconds after its reply, or until `JITTER` + `WINDOW` seconds after it was
-    sent, whichever is earlier. A request counts as sent only once its connection is open. So a slow
-    handshake or a varying network delay cannot make too many requests arrive within one second.
+    The limiter's *window* counts the requests that may arrive at the server within the same second.
+    The client cannot see when a request arrives. It only knows that the request arrives after it
+    was sent and before its reply arrives. So the request stays in the window until `WINDOW` seconds
+    after its reply, or until `JITTER` + `WINDOW` seconds after it was sent, whichever is earlier. A
+    request counts as sent only once its connection is open. So a slow handshake or a varying
+    network delay cannot make too many requests arrive within one second.
 
     An alternative is to subtract the shortest observed round trip from the time of the reply. This
-    would waste less of the budget. It was rejected because the shortest round trip observed at the
-    start of the traffic is too long. A strict server then receives 16 requests in a second.
+    alternative would waste less of the budget. It was rejected because the shortest round trip
+    observed at the start of the traffic is too long. A strict server then receives 16 requests in a
+    second.
 
     Attributes:
         sent_at: Loop time at which the request was sent; None if it was not sent yet.
@@ -107,7 +110,7 @@ class LocalPermit:
 
 
 class LocalLimiter:
-    """The request budget of one account in one event loop.
+    """Grants permits to send requests, for one account in one event loop.
 
     Args:
         rate: Requests per second. The vendor allows 15 (API contract, "Limits and advice"). A
@@ -116,12 +119,12 @@ class LocalLimiter:
 
     Attributes:
         granted: Permits granted so far, except those that were returned.
-        rate_limited: How many replies were a 429.
-        now: Returns the loop time.
+        rate_limited: Number of replies with the error code 429.
+        now: A function that returns the current loop time in seconds.
     """
 
     def __init__(self, rate: float = RATE_LIMIT, max_pause: float = MAX_PAUSE) -> None:
-        """Start the budget in the running event loop."""
+        """Create a limiter for the running event loop."""
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
         self._turn = asyncio.Lock()
@@ -170,7 +173,10 @@ class LocalLimiter:
         return sum(1 for granted in self._recent if granted > now - span) / span
 
     def tighten(self, rate: float, max_pause: float) -> None:
-        """Apply the settings of another client of the account. The lower values take effect."""
+        """Apply the settings of another client of the account.
+
+        If a setting of the two clients differs, the lower value takes effect.
+        """
         self._max_pause = min(self._max_pause, max_pause)
         latest = self.now() + self._max_pause
         if self._pause.until > latest:
@@ -183,11 +189,11 @@ class LocalLimiter:
         """Divide the rate by `clients`, because clients in several processes share the account.
 
         Args:
-            clients: Number of these clients; 1 leaves the whole rate to this limiter.
+            clients: Number of these clients. With 1, this limiter may use the whole rate.
             counted_by: The object that counted the clients. If several objects report a number, the
                 highest number takes effect.
-            until: Loop time after which no permit is granted until the same object calls `share`
-                again.
+            until: Loop time at which the number expires. After this time, no permit is granted
+                before the same object calls `share` again.
         """
         self._shares[counted_by] = clients, until
         self._shared_until = min(each for _, each in self._shares.values())
@@ -202,13 +208,14 @@ class LocalLimiter:
         """Wait for permission to send one request. A cancelled wait uses no permit.
 
         Args:
-            give_up_at: Loop time at which to stop waiting. None waits without a limit, even through
-                pauses.
+            give_up_at: Loop time at which to stop waiting. None means no limit; the wait then also
+                continues during pauses.
 
         Raises:
-            RateLimitError: A 429 has paused the account until after `give_up_at`. This is raised
-                without waiting.
-            MaintenanceError: The same for a pause after a 455.
+            RateLimitError: A 429 has paused the account until after `give_up_at`. Raised without
+                waiting for `give_up_at`.
+            MaintenanceError: A 455 has paused the account until after `give_up_at`. Raised without
+                waiting for `give_up_at`.
             NotSentError: No permit was available before `give_up_at`.
         """
         if give_up_at is None:
@@ -232,7 +239,8 @@ class LocalLimiter:
         Further 429s during the pause may extend it, but do not reduce the rate again.
 
         Args:
-            retry_after: Seconds to wait, as the server asked for; None if it did not say.
+            retry_after: The delay in seconds that the server asked for; None if it asked for no
+                delay.
         """
         self.rate_limited += 1
         if self.paused is None:
@@ -241,9 +249,10 @@ class LocalLimiter:
         self._recover_at = self._pause.until + RECOVERY_PERIOD
 
     def pause(self, seconds: float, code: int = 455) -> None:
-        """Grant no permits for `seconds` from now, at most `max_pause`.
+        """Grant no permits for `seconds`, but at most for `max_pause` seconds.
 
-        A longer current pause stays in effect.
+        If a current pause ends later, that pause stays in effect. `code` is the error code that
+        caused the new pause.
         """
         before, now = self.paused, self.now()
         pause = Pause(now + min(seconds, self._max_pause), code)
@@ -259,9 +268,9 @@ class LocalLimiter:
                 scope.reschedule(now)
 
     def count_until(self, permit: LocalPermit, when: float, *, has_reply: bool) -> None:
-        """Let a permit leave the window at `when`, unless it leaves the window earlier.
+        """Stop counting a permit's request at `when`, or at an earlier time that was set before.
 
-        The values of `when` must never decrease among the calls with the same `has_reply`.
+        Among the calls with the same `has_reply`, the values of `when` must never decrease.
         """
         if when >= permit.counts_until:
             return
@@ -272,7 +281,7 @@ class LocalLimiter:
             self._wake()
 
     def returned(self) -> None:
-        """Take back an unused permit."""
+        """Record that a permit was returned unused."""
         self._counted -= 1
         self.granted -= 1
         if self._recent:
@@ -312,7 +321,7 @@ class LocalLimiter:
             self._turn.release()
 
     def _set_limit(self, limit: float) -> None:
-        """Change the highest rate. A cut after a 429 stays in effect."""
+        """Change the maximum rate. A reduction of the current rate after a 429 stays in effect."""
         is_cut = self._rate < self._limit
         if limit != self._limit:
             self._limit = limit
@@ -331,9 +340,9 @@ class LocalLimiter:
         self._recover_at = math.inf if done else self.now() + RECOVERY_PERIOD
 
     def _ready_at(self, now: float) -> float:
-        """Remove the permits that have left the window. Return when the next permit is possible.
+        """Return the loop time at which the next permit is possible; infinity if it is unknown.
 
-        Return infinity if that time is not known yet.
+        First, remove the permits whose requests no longer count in the window.
         """
         earliest = math.inf
         for ends in (self._ends_of_sent, self._ends_of_answered):

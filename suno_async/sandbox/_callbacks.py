@@ -30,7 +30,7 @@ class Callbacks:
         self.delivered = 0
 
     def post_later(self, seconds: float, url: str, body: Callable[[], object]) -> None:
-        """Call `body` after this many seconds, and POST its result as JSON."""
+        """After `seconds`, call `body` and POST its result to `url` as JSON."""
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(seconds, self._start, url, body))
 

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class FileStore:
-    """Serves media, and accepts and serves uploads.
+    """Serves media files. Accepts uploads, and serves them.
 
     Args:
-        announced: Content type announced for each upload, by the name in its URL.
+        announced: The Content-Type that the client announced for each upload, by the file name in
+            the upload's URL.
         song_seconds: Length of each song in seconds.
 
     Attributes:
@@ -34,7 +35,7 @@ class FileStore:
         self.key_leaks = 0
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Add the routes of media and uploads."""
+        """Register the URLs of media and uploads with `router`."""
         router.add_get("/media/{name}", self._media)
         router.add_put("/store/{name}", self._put)
         router.add_get("/store/{name}", self._get)
@@ -50,7 +51,10 @@ class FileStore:
         return web.Response(body=mp3(name, self._song_seconds), content_type="audio/mpeg")
 
     async def _put(self, request: web.Request) -> web.Response:
-        """Accept an upload only if its Content-Type is the announced one, as object stores do."""
+        """Accept an upload only if its Content-Type is the one that was announced.
+
+        Real object stores make the same check.
+        """
         name = request.match_info["name"]
         if refused := self._key_leak(request):
             return refused

@@ -15,7 +15,7 @@ _FRAMES_PER_SECOND = 44_100 / 1152
 
 
 def mp3(name: str, seconds: float) -> bytes:
-    """Return an MP3 file of silence that decodes without errors. The bytes differ for each name."""
+    """Return a valid MP3 file of silence. Files with different names have different bytes."""
     digest = hashlib.blake2b(name.encode(), digest_size=_DIGEST_BYTES).digest()
     frame = _HEAD + bytes(_FRAME_BYTES - len(_HEAD) - _DIGEST_BYTES) + digest
     return frame * max(1, round(seconds * _FRAMES_PER_SECOND))

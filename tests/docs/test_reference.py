@@ -12,18 +12,18 @@ DIRECTIVE = re.compile(r"^\.\. (?:auto\w+|py:type):: (\w+)$", re.MULTILINE)
 
 
 def documented(*pages: str) -> list[str]:
-    """Return the names that these pages of the reference document."""
+    """Return the sorted list of the names that the given pages of the API reference describe."""
     texts = [(ROOT / f"docs/reference/{page}.md").read_text("utf-8") for page in pages]
     return sorted(name for text in texts for name in DIRECTIVE.findall(text))
 
 
 def test_every_public_name_is_documented_once() -> None:
-    """Each name that can be imported from the package occurs in the reference exactly once."""
+    """The API reference describes each public name of the package exactly once."""
     pages = [page.stem for page in (ROOT / "docs/reference").glob("*.md")]
     pages.remove("sandbox")
     assert documented(*pages) == sorted(suno_async.__all__)
 
 
 def test_every_name_of_the_sandbox_is_documented_once() -> None:
-    """Each name that can be imported from the sandbox occurs in its reference exactly once."""
+    """The API reference of the sandbox describes each public name of the sandbox exactly once."""
     assert documented("sandbox") == sorted(sandbox.__all__)

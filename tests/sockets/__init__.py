@@ -1,1 +1,1 @@
-"""Tests over real sockets on this machine."""
+"""Tests that use real sockets on this machine."""

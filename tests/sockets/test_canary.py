@@ -1,4 +1,4 @@
-"""The key appears only in the request header."""
+"""The API key appears only in the headers of API requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def test_canary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """No log, repr, error or file contains the key, even after faults, downloads and commands."""
+    """No log, repr, error, file or command output contains the key, even after failed requests."""
     caplog.set_level(logging.DEBUG)
     faults = Faults(error=0.1, reset=0.1, garbage=0.1)
     seen: list[str] = []

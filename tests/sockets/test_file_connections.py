@@ -1,4 +1,4 @@
-"""Connections to file hosts: redirects, refused addresses, proxies and private CAs."""
+"""Connections to file hosts: redirects, refused addresses, proxies and private certificates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ELSEWHERE = "https://api.example"
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retry at once, and ignore the proxies of this machine."""
+    """Let retries start at once, and ignore the proxy settings of this machine."""
     monkeypatch.setattr(transfers, "PAUSE", 0.0)
     monkeypatch.setattr(fetching, "RESUME_PAUSE", 0.0)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
@@ -38,14 +38,14 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def host() -> AsyncIterator[FileHost]:
-    """Serve a file."""
+    """Yield a running server that serves a file."""
     async with FileHost().serving() as serving_host:
         yield serving_host
 
 
 @contextlib.contextmanager
 def names_resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Any:  # noqa: ANN401 (a context)
-    """Resolve every name under ``.test`` to these addresses."""
+    """Within the block, resolve every host name that ends in ``.test`` to `addresses`."""
     real = socket.getaddrinfo
 
     def resolve(name: Any, port: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (passed on)
@@ -69,7 +69,7 @@ SPELLINGS = [
 async def test_loopback(
     host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str, scheme: str
 ) -> None:
-    """No spelling of a loopback address is ever connected to, with or without TLS."""
+    """A download never connects to a loopback address, however it is written, by http or https."""
     url = f"{scheme}://{spelling}:{host.url.rpartition(':')[2]}/x.mp3"
     connections = 0
     connect = asyncio.get_running_loop().sock_connect
@@ -88,7 +88,7 @@ async def test_loopback(
 
 
 async def test_rebinding(host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a name has public and private addresses, only the public ones are tried."""
+    """If a host name has public and private addresses, downloads use only the public addresses."""
     port = host.url.rpartition(":")[2]
     tried: list[str] = []
 
@@ -106,7 +106,10 @@ async def test_rebinding(host: FileHost, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_redirects(host: FileHost, tmp_path: Path) -> None:
-    """Redirects are followed to allowed hosts, and refused to others, at every hop."""
+    """A download follows redirects to allowed hosts. It refuses redirects to all other hosts.
+
+    It checks each redirect in a chain, and it ends an endless loop of redirects.
+    """
     port = host.url.rpartition(":")[2]
     host.locations = {
         "/1": "/2",
@@ -137,7 +140,7 @@ async def test_redirects(host: FileHost, tmp_path: Path) -> None:
 
 
 async def test_allow_hosts(host: FileHost, tmp_path: Path) -> None:
-    """An allowed address, network or name is reached although it is not public."""
+    """An address, network or name in `allow_hosts` is reached although it is not public."""
     port = host.url.rpartition(":")[2]
     for count, (allowed, name) in enumerate(
         [("127.0.0.1", "127.0.0.1"), ("127.0.0.0/8", "127.0.0.1"), ("localhost", "localhost")]
@@ -148,7 +151,7 @@ async def test_allow_hosts(host: FileHost, tmp_path: Path) -> None:
 
 
 async def test_injected_session(host: FileHost, tmp_path: Path) -> None:
-    """An injected session, whatever headers it has, is not used for files."""
+    """Files are not requested with the caller's session. Its headers may contain the key."""
     import aiohttp  # noqa: PLC0415 (only here)
 
     async with (
@@ -162,11 +165,11 @@ async def test_injected_session(host: FileHost, tmp_path: Path) -> None:
 
 
 class Proxy:
-    """An HTTP proxy that answers for every host.
+    """An HTTP proxy that answers every request itself and never connects to a host.
 
     Attributes:
         lines: The first line of each request.
-        heads: The complete head of each request.
+        heads: The complete head of each request: the first line and the headers.
     """
 
     def __init__(self) -> None:
@@ -175,7 +178,7 @@ class Proxy:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[str]:
-        """Serve until the block ends; yield the URL of the proxy."""
+        """Run the proxy until the block ends. Yield its URL."""
 
         async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
             self.heads.append(request.decode(errors="replace"))
@@ -195,7 +198,7 @@ class Proxy:
 
 @pytest.mark.parametrize("where", ["argument", "environment"])
 async def test_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """API calls, uploads and downloads go through the proxy; only API calls carry the key."""
+    """API calls, uploads and downloads go through the proxy. Only API calls contain the key."""
     proxy = Proxy()
     file = tmp_path / "up.mp3"
     file.write_bytes(b"song")
@@ -222,7 +225,7 @@ async def test_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 
 
 async def test_no_proxy(host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hosts in NO_PROXY are reached directly, and their addresses are checked."""
+    """Hosts in NO_PROXY are reached without the proxy, and their addresses are checked."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1,.test")
     async with SunoClient(KEY, base_url=host.url, trust_env=True) as suno:
@@ -236,7 +239,10 @@ async def test_no_proxy(host: FileHost, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return TLS contexts for a server and for a client that trusts only this server."""
+    """Create a certificate. Return the TLS contexts of a server and of a client.
+
+    The server uses this certificate, and the client trusts no other certificate.
+    """
     key, cert = directory / "key.pem", directory / "cert.pem"
     subprocess.run(  # noqa: S603 (fixed words)
         [
@@ -253,7 +259,10 @@ def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 async def test_private_ca(tmp_path: Path) -> None:
-    """API calls, uploads and downloads trust the CA in `ssl`; without it, a download fails."""
+    """API calls, uploads and downloads trust the certificate in `ssl`.
+
+    Without `ssl`, a download fails.
+    """
     served, trusting = await asyncio.to_thread(certificate, tmp_path)
     requests: list[bytes] = []
 

@@ -39,26 +39,26 @@ BAD = GenerateMusic()
 
 
 def songs(count: int) -> list[GenerateMusic]:
-    """Return inputs with different prompts."""
+    """Return `count` inputs with different prompts."""
     return [GenerateMusic(prompt=f"song {n}", instrumental=True) for n in range(count)]
 
 
 async def slowly(jobs: list[GenerateMusic]) -> AsyncIterator[GenerateMusic]:
-    """Yield the jobs as an async source."""
+    """Yield the jobs one by one, as an asynchronous iterator."""
     for job in jobs:
         await asyncio.sleep(0)
         yield job
 
 
 def prompts(sandbox: Sandbox) -> dict[str, str]:
-    """Return the prompts of the tasks at the server, by id."""
+    """Return the prompt of each task that was created in the sandbox, by task id."""
     return {task_id: task.body["input"]["prompt"] for task_id, task in sandbox.tasks.items()}
 
 
 async def until_it_raises(
     stream: AsyncIterator[JobOutcome],
 ) -> tuple[list[JobOutcome], Exception | None]:
-    """Return the items of a stream, and the error that it raises at the end."""
+    """Read a stream to its end. Return its outcomes, and its error or None."""
     outcomes: list[JobOutcome] = []
     try:
         async for outcome in stream:
@@ -70,7 +70,10 @@ async def until_it_raises(
 
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
-    """Every input has exactly one outcome with its own index, whatever happens to the others."""
+    """Every input has exactly one outcome, even if other inputs are invalid or other tasks fail.
+
+    The outcome has the index of its input.
+    """
     jobs = songs(12)
     jobs[3] = jobs[7] = BAD
     async with (
@@ -102,7 +105,10 @@ async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
 
 
 async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Each creation belongs to its input, and the source is read only as fast as the loop asks."""
+    """Each creation has the index of its input.
+
+    The source is read only a few inputs ahead of the ``async for`` loop.
+    """
     jobs, read = songs(30), 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -123,7 +129,7 @@ async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """An error of the source is raised after all of its earlier inputs have ended."""
+    """If the source raises an error, the pipeline raises it after all earlier inputs have ended."""
 
     def source() -> Iterator[GenerateMusic]:
         yield from songs(3)
@@ -135,7 +141,10 @@ async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """An error in `on_creation` stops reading the source, and no paid task is lost."""
+    """If `on_creation` raises an error, no more inputs are read.
+
+    Each created task still has an outcome.
+    """
 
     def tell(creation: Creation) -> None:
         if creation.index == 1:
@@ -149,7 +158,10 @@ async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("way", ["cancel", "close"])
 async def test_leaving_loses_nothing(way: str) -> None:
-    """If the loop is left while creates are in flight, `on_creation` gets every created task."""
+    """If a pipeline is cancelled or closed, `on_creation` is called for every task that is created.
+
+    This includes the tasks whose creates were in flight at that time.
+    """
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(time_scale=SCALE, faults=faults) as sandbox,
@@ -191,7 +203,7 @@ async def test_leaving_loses_nothing(way: str) -> None:
 
 
 async def test_cancelled_twice() -> None:
-    """If a stream is cancelled twice, creates in flight still end and are reported."""
+    """If a stream is cancelled twice, creates in flight still end and `on_creation` is called."""
     faults = Faults(latency_out=(0.3, 0.3))
     created: list[Creation] = []
     async with Sandbox(faults=faults) as sandbox:
@@ -212,7 +224,7 @@ async def test_cancelled_twice() -> None:
 
 
 async def test_left_creates_are_not_tried_again() -> None:
-    """A create that gets a 429 after its stream was left is not retried."""
+    """If a stream was cancelled, its creates in flight that get a 429 are not retried."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(faults=faults, rate_limit=1, retry_after=0) as sandbox,
@@ -230,7 +242,10 @@ async def test_left_creates_are_not_tried_again() -> None:
 
 
 async def test_refused_key() -> None:
-    """A refused key ends all waits, stops reading the source, and raises one error."""
+    """If the server refuses the key, all waits end, and no more inputs are read.
+
+    The pipeline raises one `AuthenticationError`.
+    """
     async with (
         Sandbox(time_scale=1.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,
@@ -262,7 +277,7 @@ async def test_refused_key() -> None:
 
 
 async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sandbox) -> None:
-    """The error of a refused key is raised even if the source never yields its next input."""
+    """If the key is refused, a pipeline raises the error even if its source never yields again."""
     waits = asyncio.Event()
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -281,7 +296,7 @@ async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sa
 async def test_leaving_a_source_that_failed(
     suno: SunoClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After the stream was left, an error of the source causes no warning from asyncio."""
+    """If a stream is closed, an error that its source raised before causes no log message."""
 
     def source() -> Iterator[GenerateMusic]:
         yield BAD
@@ -298,7 +313,10 @@ async def test_leaving_a_source_that_failed(
 
 
 async def test_out_of_credits() -> None:
-    """A 402 stops reading the source, and is raised after the created tasks have ended."""
+    """After a 402, a pipeline reads no more inputs.
+
+    It raises `InsufficientCreditsError` when all created tasks have ended.
+    """
     read = 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -318,7 +336,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_closed_client() -> None:
-    """Closing the client ends a pipeline and all its open tasks with `ClientClosedError`."""
+    """Closing the client ends a pipeline and the waits for its tasks with `ClientClosedError`."""
     async with Sandbox(endless_share=1.0) as sandbox, asyncio.timeout(60):
         suno = SunoClient(sandbox.key, base_url=sandbox.url)
         created = asyncio.Queue[Creation]()
@@ -336,14 +354,17 @@ async def test_closed_client() -> None:
 
 
 async def test_bad_bound(suno: SunoClient) -> None:
-    """A pipeline without inputs ends at once; a `max_pending` below 1 raises an error."""
+    """A pipeline without inputs ends at once.
+
+    A `max_pending` below 1 raises `ConfigurationError`.
+    """
     assert [outcome async for outcome in suno.pipeline([])] == []
     with pytest.raises(ConfigurationError):
         suno.pipeline([], max_pending=0)
 
 
 async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
-    """An object that is not an input has an outcome with `InvalidInputError`."""
+    """The outcome of an object that is not an input has the error `InvalidInputError`."""
     anything: Any = ["a prompt", None]
     outcomes = [outcome async for outcome in suno.pipeline(anything)]
     assert {type(outcome.error) for outcome in outcomes} == {InvalidInputError}
@@ -351,7 +372,7 @@ async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 def test_many_more_inputs_than_open_tasks() -> None:
-    """With 3,000 inputs, each has one outcome and at most `max_pending` tasks are open."""
+    """Each of 3,000 inputs has one outcome, and at most `max_pending` tasks are open at a time."""
     count, bound = 3_000, 100
     ids = itertools.count()
     born: dict[str, float] = {}

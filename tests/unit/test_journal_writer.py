@@ -1,4 +1,4 @@
-"""The thread that writes an SQLite journal: shared commits, failed operations, and its end."""
+"""The thread that writes an SQLite journal: shared commits, failed operations, and how it ends."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def writer(journal: SqliteJournal) -> Worker:
 
 
 class Gate:
-    """An operation that blocks the thread until the test opens the gate."""
+    """An operation that blocks the writing thread until the test calls `open`."""
 
     def __init__(self, journal: SqliteJournal) -> None:
         self._entered = threading.Event()
@@ -44,14 +44,15 @@ class Gate:
         assert self._opened.wait(30)
 
     def open(self) -> None:
-        """Let the thread continue."""
+        """Let the writing thread continue."""
         self._opened.set()
 
 
 def record_statements(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
-    """Return a list that collects BEGIN, COMMIT and ROLLBACK, and a future.
+    """Record the BEGIN, COMMIT and ROLLBACK statements that a journal executes.
 
-    The list collects statements as soon as the future is done.
+    Return a list to which the statements are added, and a future. Recording begins when the future
+    is done.
     """
     found: list[str] = []
 
@@ -66,7 +67,7 @@ def record_statements(journal: SqliteJournal) -> tuple[list[str], asyncio.Future
 
 
 async def test_group_commit(tmp_path: Path) -> None:
-    """All operations that wait are committed in one transaction, before any of them returns."""
+    """All waiting operations are committed in one transaction."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         statements, ready = record_statements(journal)
         await ready
@@ -81,7 +82,7 @@ async def test_group_commit(tmp_path: Path) -> None:
 
 
 async def test_large_groups_are_divided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transaction has at most `MOST_TOGETHER` operations."""
+    """Waiting operations are divided into transactions of at most `MOST_TOGETHER` operations."""
     monkeypatch.setattr(_writer, "MOST_TOGETHER", 10)
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         statements, ready = record_statements(journal)
@@ -95,7 +96,7 @@ async def test_large_groups_are_divided(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def fail(error: BaseException) -> Callable[[sqlite3.Connection], None]:
-    """Return an operation that changes something, and then fails."""
+    """Return an operation that changes the journal and then raises `error`."""
 
     def operation(connection: sqlite3.Connection) -> None:
         connection.execute("UPDATE submissions SET error = 'half'")
@@ -113,7 +114,7 @@ def fail(error: BaseException) -> Callable[[sqlite3.Connection], None]:
     ],
 )
 async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, message: str) -> None:
-    """A failed operation changes nothing; all other operations of its transaction are stored."""
+    """A failed operation changes nothing. All other operations of its transaction are stored."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         gate = Gate(journal)
         before = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(5)]
@@ -133,7 +134,7 @@ async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, me
 
 
 async def test_a_refusal_does_not_divide_a_transaction(tmp_path: Path) -> None:
-    """A `JournalError` of one operation does not split the transaction of the other operations."""
+    """If one operation raises `JournalError`, the others are still committed in one transaction."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         statements, ready = record_statements(journal)
         await ready
@@ -149,7 +150,7 @@ async def test_a_refusal_does_not_divide_a_transaction(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_caller(tmp_path: Path) -> None:
-    """Cancelling a caller does not undo its accepted operation, and disturbs no other caller."""
+    """If a caller is cancelled, its accepted operation and those of other callers are stored."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         gate = Gate(journal)
         one, two = (asyncio.create_task(journal.claim(planned(name))) for name in ("one", "two"))
@@ -163,7 +164,10 @@ async def test_a_cancelled_caller(tmp_path: Path) -> None:
 
 
 async def test_close_writes_what_was_accepted(tmp_path: Path) -> None:
-    """`close` writes every accepted operation and can be repeated; all other calls then raise."""
+    """`close` writes every accepted operation, and may be called again.
+
+    Between `close` and the next `open`, all other methods raise `JournalError`.
+    """
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     await journal.close()
@@ -190,7 +194,7 @@ async def test_close_writes_what_was_accepted(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_close(tmp_path: Path) -> None:
-    """A cancelled `close` still closes the file."""
+    """If `close` is cancelled, the database file is still closed."""
     journal = client(tmp_path / "j.db", Clock())
     await journal.open("a")
     gate = Gate(journal)
@@ -206,7 +210,10 @@ async def test_a_cancelled_close(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_open(tmp_path: Path) -> None:
-    """A cancelled `open` leaves no thread and no owner behind, and can be repeated."""
+    """After a cancelled `open`, no thread and no owner of the journal remain.
+
+    The journal can then be opened again.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock, 2)) as other:
         journal = client(path, clock)
@@ -222,11 +229,11 @@ async def test_a_cancelled_open(tmp_path: Path) -> None:
 
 
 class Killed(BaseException):
-    """Ends the thread; an ordinary exception does not."""
+    """An exception that ends the writing thread. Ordinary exceptions do not end it."""
 
 
 async def test_the_thread_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """If the thread dies, every pending and every later call raises its own error."""
+    """If the writing thread dies, every pending or later call raises its own `JournalError`."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     await journal.open("a")
@@ -268,7 +275,7 @@ def test_another_event_loop(tmp_path: Path) -> None:
 
 
 def test_the_event_loop_is_closed_first(tmp_path: Path) -> None:
-    """Accepted operations are written even if the event loop is closed before the journal."""
+    """Accepted operations are stored even if the event loop is closed before the journal."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     loop = asyncio.new_event_loop()

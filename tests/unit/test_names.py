@@ -42,7 +42,7 @@ def record(*tracks: Track, task_id: str = TASK, **fields: Any) -> TaskInfo:  # n
 
 
 def names(info: TaskInfo, template: str | None = None) -> list[str]:
-    """Return the names of a task's files."""
+    """Return the file names that `plan_names` returns for a task."""
     return [file.name for file in plan_names(info, template)]
 
 
@@ -62,7 +62,10 @@ def names(info: TaskInfo, template: str | None = None) -> list[str]:
     ],
 )
 def test_names_of_songs(track: Track, name: str) -> None:
-    """A song's file name is its title and its id, without characters that any system forbids."""
+    """The file name of a song consists of its title and its id.
+
+    Characters that are forbidden on Windows, macOS or Linux are removed or replaced.
+    """
     assert file_name(track) == name
 
 
@@ -95,26 +98,29 @@ def test_templates(template: str, title: str, name: str) -> None:
     ],
 )
 def test_names_of_urls(url: str, pattern: str) -> None:
-    """The file name of a URL starts with the last part of its path and stays in the directory."""
+    """The file name for a URL starts with the last part of its path and contains no directory."""
     assert re.fullmatch(pattern, file_name(url))
 
 
 def test_urls_with_one_last_part() -> None:
-    """URLs with the same last part get different names; a new signature does not change a name."""
+    """URLs with the same last part of the path get different file names.
+
+    If the path has a known suffix, a different query does not change the name.
+    """
     assert file_name("https://x/1/vocals.mp3") != file_name("https://x/2/vocals.mp3")
     assert file_name("https://x/1/vocals.mp3?a=1") == file_name("https://x/1/vocals.mp3?a=2")
     assert file_name("https://x/get?id=1") != file_name("https://x/get?id=2")
 
 
 def test_a_url_that_is_not_valid() -> None:
-    """An invalid URL raises `ValueError` in `file_name`, but gets a name in the plan of a task."""
+    """For an invalid URL, `file_name` raises `ValueError`, but `plan_names` returns a name."""
     with pytest.raises(ValueError, match="Invalid IPv6"):
         file_name("http://[broken/x.mp3")
     assert names(record(media_urls=("http://[broken/x.mp4",))) == [f"audio-{TASK}.mp3"]
 
 
 def test_the_plan_of_songs() -> None:
-    """The plan of a task has an audio file and a cover for each song, and no other file."""
+    """`plan_names` returns an audio file and a cover for each song, and no other files."""
     info = read_task_info(200, {}, SAMPLES["success"])
     first, second = (track.suno_id for track in info.tracks)
     assert names(info) == [
@@ -129,7 +135,7 @@ def test_the_plan_of_songs() -> None:
 
 
 def test_the_plan_of_stems_and_videos() -> None:
-    """Stem files are named after the stem, and each file name contains the id of the task."""
+    """Stem files are named after the stem. The name of each file contains the id of the task."""
     stems = plan_names(read_task_info(200, {}, SAMPLES["vocal_separation"]))
     vocals = f"vocals-{TASK}.mp3"
     url = "https://cdn.example.com/vocals.mp3"
@@ -142,7 +148,7 @@ def test_the_plan_of_stems_and_videos() -> None:
 
 
 def test_a_song_keeps_its_name_alone() -> None:
-    """`file_name` gives the audio file of a song the same name as the plan of its task."""
+    """`file_name` and `plan_names` return the same name for the audio file of a song."""
     info = record(song(), song(suno_id=OTHER))
     for template in (None, "{title}", "{title}-{task_id}", "{kind}/{suno_id}"):
         planned = [file for file in plan_names(info, template) if file.media == "audio"]
@@ -151,7 +157,10 @@ def test_a_song_keeps_its_name_alone() -> None:
 
 @pytest.mark.parametrize("template", [None, "{title}", "{kind}", "same", "{suno_id}", "{index}"])
 def test_names_of_different_tasks(template: str | None) -> None:
-    """With any template, files of different tasks have different names, which never change."""
+    """With any template, files of different tasks have different names.
+
+    Repeated calls return the same names.
+    """
     of_song = TaskParam(input={"suno_id": ID})
     urls = {"vocals": "https://x/vocals.mp3", "Vocals": "https://x/other/vocals.mp3"}
     infos = [
@@ -168,7 +177,7 @@ def test_names_of_different_tasks(template: str | None) -> None:
 
 
 def test_many_equal_names() -> None:
-    """Thousands of equal names within one task are made different by a number."""
+    """If thousands of files of one task would have the same name, a number makes them different."""
     found = names(record(media_urls=("https://x/a.mp3",) * 5000))
     assert len(set(found)) == 5000
     assert found[-1] == f"audio-{TASK}-5000.mp3"
@@ -206,7 +215,7 @@ def test_many_equal_names() -> None:
     ],
 )
 def test_invalid_templates(template: Any, problem: str) -> None:  # noqa: ANN401 (also values of a wrong type)
-    """An invalid template raises an error that says what is wrong."""
+    """An invalid template raises an `InvalidInputError` that says what is wrong."""
     with pytest.raises(InvalidInputError, match=problem):
         check_template(template)
 
@@ -268,7 +277,7 @@ def templates(draw: st.DrawFn) -> str | None:
 
 @st.composite
 def records(draw: st.DrawFn) -> TaskInfo:
-    """Draw the record of a task with songs, stems or other files, with names in any script."""
+    """Draw the record of a task with songs, stems and other files, with texts in any script."""
     one, two, three = draw(TEXT), draw(IDS), draw(st.sampled_from([".mp3", ".jpeg", "", ".exe"]))
     tracks = [song(one, two, three), song(draw(TEXT), draw(IDS)), song(one, two, three)]
     stems = {draw(TEXT): "https://x/a.mp3" for _ in range(draw(st.integers(0, 5)))}
@@ -295,7 +304,10 @@ def check_component(name: str) -> None:
 
 
 def spellings(name: str) -> set[str]:
-    """Return the forms of a name that systems compare if they ignore case or normalization."""
+    """Return several normalized forms of a name.
+
+    If two names have no form in common, no system treats them as the same name.
+    """
     forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")}
     return {f"{fold.__name__}:{fold(each)}" for each in forms for fold in (str.upper, str.casefold)}
 
@@ -304,7 +316,7 @@ def spellings(name: str) -> set[str]:
 @settings(max_examples=400, deadline=None)
 @given(info=records(), template=templates())
 def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> None:
-    """Any title in any script gives names that are valid and different on every system."""
+    """Any title in any script gives file names that are valid and different on every system."""
     planned = plan_names(info, template)
     assert planned == plan_names(info, template)
     seen: set[str] = set()
@@ -320,7 +332,7 @@ def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> N
 @given(title=TEXT, template=templates())
 @example(title="雨" * 72, template=None)
 def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
-    """Any title gives a valid name. Without a template, the name contains the id of the song."""
+    """Any title gives a valid file name. Without a template, it contains the id of the song."""
     name = file_name(song(title), template)
     for part in name.split("/"):
         check_component(part)
@@ -332,6 +344,6 @@ def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
 @settings(max_examples=400, deadline=None)
 @given(ids=st.lists(IDS, min_size=2, max_size=2, unique=True), title=TEXT, template=templates())
 def test_any_two_songs_differ(ids: list[str], title: str, template: str | None) -> None:
-    """Songs with the same title and different ids have different names, also in separate calls."""
+    """Songs with the same title and different ids get different names, even in separate calls."""
     if ids[0].casefold() != ids[1].casefold():
         assert file_name(song(title, ids[0]), template) != file_name(song(title, ids[1]), template)

@@ -11,10 +11,10 @@ from suno_async._schedule.entry import Entry
 
 
 class Stage:
-    """Makes schedules for a `SafeSchedule`, and stores the errors that it reports.
+    """Makes schedules for a `SafeSchedule`, and stores the errors that the `SafeSchedule` reports.
 
     Attributes:
-        is_broken: Whether `make` raises.
+        is_broken: Whether `make` raises an error.
         failures: The reported errors.
         made: The schedules made so far.
         safe: The `SafeSchedule`.
@@ -27,7 +27,7 @@ class Stage:
         self.safe = SafeSchedule[Entry](self.make, self.failures.append)
 
     def make(self) -> AdaptiveSchedule[Entry]:
-        """Return a new schedule."""
+        """Return a new schedule. Raise `MemoryError` if `is_broken` is True."""
         if self.is_broken:
             raise MemoryError
         self.made.append(AdaptiveSchedule(PollPolicy(), Durations()))
@@ -48,7 +48,10 @@ def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From an exception until a restart, no call is forwarded, and no entry is due or too old."""
+    """After an exception, no call is forwarded to the schedule until a restart.
+
+    Until then, no entry is due, and no entry has reached its deadline.
+    """
     stage, entry = Stage(), Entry("a", added_at=0.0)
     safe = stage.safe
 
@@ -75,7 +78,10 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restarts_that_do_not_help() -> None:
-    """A restart fails if no poll was handled after the last restart. The next restart succeeds."""
+    """`restart` returns False if the schedule handled no poll since the previous restart.
+
+    The next call of `restart` returns True.
+    """
     safe = Stage().safe
     safe.fail(TypeError())
     safe.prove()
@@ -90,7 +96,10 @@ def test_restarts_that_do_not_help() -> None:
 
 @pytest.mark.parametrize(("apart", "helps"), [(1.0, False), (RESTART_SPAN / 2, True)])
 def test_too_many_restarts(apart: float, *, helps: bool) -> None:
-    """A fourth restart within a minute fails, even if polls are handled in between."""
+    """A fourth restart within a minute fails, even if the schedule handles polls in between.
+
+    If the restarts are further apart, the fourth restart succeeds.
+    """
     safe = Stage().safe
     for n in range(MOST_RESTARTS):
         safe.fail(TypeError())
@@ -101,7 +110,7 @@ def test_too_many_restarts(apart: float, *, helps: bool) -> None:
 
 
 def test_schedule_that_cannot_be_made() -> None:
-    """If a restart cannot make a new schedule, the next restart fails, and a later one works."""
+    """If a restart cannot make a new schedule, the next restart fails. A later restart succeeds."""
     stage = Stage()
     stage.is_broken = True
     stage.safe.fail(TypeError())

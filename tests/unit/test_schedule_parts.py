@@ -1,4 +1,4 @@
-"""The parts of the schedules: constants, heap, fair share, limits, plans. No clock."""
+"""The parts of the schedules: constants, heap, fair share, limits, plans. Times are arguments."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Item:
 
 
 def test_tuning_at_the_default_interval() -> None:
-    """The seconds of `Tuning` hold for the default interval of a policy."""
+    """The constants of `Tuning` are valid for the default `interval` of a `PollPolicy`."""
     assert PollPolicy().interval == DEFAULT_INTERVAL
     assert Tuning().scaled(DEFAULT_INTERVAL) == Tuning()
 
 
 def test_tuning_scales_seconds_only() -> None:
-    """Constants in seconds scale with the interval; counts and ratios do not change."""
+    """Constants in seconds are scaled to the interval; counts and ratios do not change."""
     default, doubled = Tuning(), Tuning().scaled(2 * DEFAULT_INTERVAL)
     changed = {
         name
@@ -51,7 +51,10 @@ def test_tuning_scales_seconds_only() -> None:
 @pytest.mark.parametrize("factor", [0.01, 0.5, 2.0])
 @pytest.mark.parametrize("name", Tuning.__struct_fields__)
 def test_tuning_varied(name: str, factor: float) -> None:
-    """A varied constant keeps its type and sign, and a schedule that uses it loses no entry."""
+    """`Tuning.varied` changes one constant and keeps its type and sign.
+
+    A schedule that uses the new value returns every entry.
+    """
     tuning = Tuning().varied(name, factor)
     before, after = getattr(Tuning(), name), getattr(tuning, name)
     assert type(after) is type(before)
@@ -65,7 +68,7 @@ def test_tuning_varied(name: str, factor: float) -> None:
 
 
 def test_tuning_is_used() -> None:
-    """A schedule uses the constants that it is given, for example the share of the bulk tasks."""
+    """A schedule uses its `Tuning`: with `bulk_share=2`, every second request polls a bulk task."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations(), Tuning(bulk_share=2))
     for n in range(4):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -86,7 +89,10 @@ def test_tuning_is_used() -> None:
     )
 )
 def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
-    """After any operations, the heap returns its valid items in sorted order."""
+    """After any operations, the heap returns the valid item with the least key first.
+
+    Of items with equal keys, it returns the item that was pushed first.
+    """
     heap = LazyHeap[Item](itertools.count())
     items = [Item() for _ in range(6)]
     # For each item in the heap: its key, and the step at which it was pushed.
@@ -116,7 +122,7 @@ def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
 
 
 def test_lazy_heaps_that_share_numbers() -> None:
-    """If two heaps share a counter, an item that is pushed to the second leaves the first."""
+    """If two heaps share a counter, pushing an item to one heap removes it from the other heap."""
     numbers = itertools.count()
     one, other, item = LazyHeap[Item](numbers), LazyHeap[Item](numbers), Item()
     one.push(item, 1.0)
@@ -126,7 +132,7 @@ def test_lazy_heaps_that_share_numbers() -> None:
 
 
 def test_fair_share() -> None:
-    """Of four requests in a row, at least one goes to the class that is not preferred."""
+    """With `FairShare(4)`, every fourth request goes to the class that is not preferred."""
     share, order = FairShare(4), list[bool]()
     for _ in range(8):
         preferred = not share.is_turn_of_other
@@ -137,7 +143,11 @@ def test_fair_share() -> None:
 
 
 def test_frame_gives_up() -> None:
-    """A wait ends some intervals after the deadline; later if the task was already past it."""
+    """The wait for a task ends `LAST_TRIES` intervals after the deadline.
+
+    If tracking began after the deadline, the wait ends `LAST_TRIES` + 1 intervals after tracking
+    began.
+    """
     frame = Frame(PollPolicy(deadline=200.0))
     young = Entry("t", added_at=50.0, created_at=40.0)
     old = Entry("t", added_at=1000.0, created_at=0.0)
@@ -146,7 +156,7 @@ def test_frame_gives_up() -> None:
 
 
 def test_plans_are_shared() -> None:
-    """`revised_since` returns the kinds whose plans were discarded after a given revision."""
+    """`revised_since` returns the kinds of job whose plans were discarded since a revision."""
     policy, durations, tuning = PollPolicy(), Durations(), Tuning()
     plans = InspectionPlans(durations, Frame(policy), RequestPrice(policy, tuning), tuning)
     before = {kind: plans.plan(kind, interactive=False) for kind in ("a", "b")}
@@ -181,7 +191,10 @@ def test_refits_are_apart() -> None:
 
 
 def test_price_of_an_eager_policy() -> None:
-    """The price rises while tasks are due, falls while nothing is due, and stays above 0."""
+    """With an eager policy, the price of a request depends on the load, and stays above 0.
+
+    It rises while tasks are due, and falls while nothing is due.
+    """
     price = RequestPrice(PollPolicy(eager=True), Tuning())
     start = price.least
     price.adjust(is_idle=False)
@@ -194,13 +207,13 @@ def test_price_of_an_eager_policy() -> None:
 
 @pytest.mark.parametrize("time_scale", [0.0, -1.0, float("nan"), float("inf")])
 def test_scale_is_checked(time_scale: float) -> None:
-    """A time scale that is not a number above 0 raises `ConfigurationError`."""
+    """A time scale that is not a finite number above 0 raises `ConfigurationError`."""
     with pytest.raises(ConfigurationError):
         PollPolicy().scaled(time_scale)
 
 
 def test_scaled_times() -> None:
-    """Every time of a scaled policy is divided by the scale, including the grace for 404s."""
+    """Every time of a scaled policy is divided by the scale, including `not_found_grace`."""
     policy, scaled = PollPolicy(eager=True), PollPolicy(eager=True).scaled(10.0)
     times = {"interval", "max_interval", "deadline", "min_saving", "eager_interval"}
     for name in PollPolicy.__struct_fields__:
@@ -213,7 +226,7 @@ def test_scaled_times() -> None:
 @pytest.mark.parametrize("deadline", [600.0, None])
 @pytest.mark.parametrize("kind", ["adaptive", "backoff", "eager"])
 def test_scaled_policy(kind: str, deadline: float | None) -> None:
-    """With a scaled policy and scaled durations, every check takes place at its scaled time."""
+    """If a policy and the durations of jobs are scaled, the times of all checks are scaled."""
     policy = PollPolicy(deadline=deadline, jitter=0.0)
     if kind == "backoff":
         policy = msgspec.structs.replace(policy, schedule="backoff")
@@ -225,7 +238,7 @@ def test_scaled_policy(kind: str, deadline: float | None) -> None:
 
 
 def checks(policy: PollPolicy, time_scale: float) -> list[float]:
-    """Return when a schedule checks a task that never ends, for at most 100 checks."""
+    """Return the times at which a schedule checks a task that never ends; at most 100 times."""
     plan: Schedule[Entry]
     if policy.schedule == "backoff":
         plan = BackoffSchedule(policy, lambda: 0.0)

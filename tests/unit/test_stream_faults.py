@@ -54,7 +54,8 @@ class Shop(Server):
 
     Attributes:
         credit: The credits of the account.
-        malformed: A body that replaces the reply to a create, by the prompt of the job.
+        malformed: Bodies of replies to creates. The keys are the prompts of the creates; other
+            creates get a usual reply.
     """
 
     def __init__(self, credit: int = 1_000) -> None:
@@ -64,7 +65,7 @@ class Shop(Server):
         self.answer = self.serve
 
     def serve(self, request: Request) -> Reply:
-        """Answer a request."""
+        """Answer a balance request, a status request or a create."""
         if request.path.endswith("balance"):
             return reply({"balance": self.credit})
         if request.path.endswith("TaskInfo"):
@@ -79,7 +80,10 @@ class Shop(Server):
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> None:
-    """A create with an unreadable reply ends as unknown and is not repeated; other jobs succeed."""
+    """A create with an unreadable reply fails with `CreateOutcomeUnknownError`.
+
+    This create is not repeated. All other jobs succeed.
+    """
     server = Shop()
     server.malformed = {"3": body, "20": body}
     created: list[Creation] = []
@@ -105,7 +109,10 @@ def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> 
 
 
 def test_a_pipeline_waits_for_credits() -> None:
-    """After a top-up, a pipeline that waited for credits continues, and each job succeeds once."""
+    """After a top-up, a pipeline that waited for credits continues.
+
+    Each job succeeds exactly once.
+    """
     server = Shop(credit=5)
 
     async def main() -> list[JobOutcome]:
@@ -141,7 +148,7 @@ def test_a_pipeline_waits_for_credits() -> None:
 
 @pytest.mark.parametrize("topped_up", [False, True])
 def test_closing_while_a_pipeline_waits_for_credits(*, topped_up: bool) -> None:
-    """`close` ends the wait for credits at once, and every input that was read is reported."""
+    """`close` ends the wait for credits at once. Every input that was read has an outcome."""
     server = Shop(credit=3)
     created: list[Creation] = []
 

@@ -38,7 +38,10 @@ JSON = st.recursive(
 @pytest.mark.parametrize("code", sorted(CODES))
 @pytest.mark.parametrize("style", ["status", "envelope", "both", "text"])
 def test_every_code(code: int, style: str) -> None:
-    """Each code raises its class as HTTP status, envelope code, both, or a numeric string."""
+    """Each error code raises its exception class.
+
+    The code may be the HTTP status, a number or a numeric string in the JSON body, or both.
+    """
     status = 200 if style in {"envelope", "text"} else code
     sent = {"status": 200, "text": str(code)}.get(style, code)
     body = b"<html>no</html>" if style == "status" else envelope(None, sent, errors=["e"])
@@ -51,7 +54,10 @@ def test_every_code(code: int, style: str) -> None:
 
 
 def test_generation_failed_is_a_record() -> None:
-    """Code 501 on a status request ends that task, with the message of the server."""
+    """A reply with code 501 to a status request is the record of a failed task.
+
+    The record contains the message of the server.
+    """
     for body in (
         envelope(None, 501),
         envelope(None, 501).replace(b'"data": null', b'"data": 1e400'),
@@ -65,7 +71,7 @@ def test_generation_failed_is_a_record() -> None:
 
 
 def test_failure_reason() -> None:
-    """The record of a failed task has the code and the message that are in its result."""
+    """The record of a failed task contains the code and the message of the task's result."""
     failed = RECORD | {"status": "failed", "result": {"code": 501, "message": "copyright"}}
     info = read_task_info(200, {}, envelope(failed))
     assert info.failure is not None
@@ -87,7 +93,7 @@ def test_failure_reason() -> None:
     ],
 )
 def test_unreadable(body: bytes) -> None:
-    """A body that cannot be read raises a `ResponseError` with the start of the body."""
+    """A body that cannot be read raises a `ResponseError` that contains the start of the body."""
     with pytest.raises(ResponseError) as caught:
         read_task_info(200, {}, body, "t1")
     assert len(caught.value.body_start) <= 200
@@ -95,7 +101,7 @@ def test_unreadable(body: bytes) -> None:
 
 
 def test_another_tasks_record() -> None:
-    """The record of another task raises `ResponseError`."""
+    """A reply with the record of a task that was not requested raises `ResponseError`."""
     with pytest.raises(ResponseError):
         read_task_info(200, {}, envelope(RECORD), "t2")
 
@@ -111,7 +117,7 @@ def test_unknown_codes() -> None:
 
 @given(data=JSON, code=JSON, status=st.integers(100, 599))
 def test_any_json(data: object, code: object, status: int) -> None:
-    """For any JSON, readers raise only `SunoError`."""
+    """For any JSON, the functions that read replies raise only `SunoError`."""
     for read in (read_task_info, read_created, read_balance):
         with contextlib.suppress(SunoError):
             read(status, {}, envelope(data, code))
@@ -125,20 +131,20 @@ def test_any_json(data: object, code: object, status: int) -> None:
     )
 )
 def test_any_field_of_any_shape(record: dict[str, Any]) -> None:
-    """A field of an unexpected shape does not change the status of the record."""
+    """A field with a value of an unexpected type does not change the status of the record."""
     record["status"] = "running"
     assert read_task_info(200, {}, envelope(record), "").status is TaskStatus.RUNNING
 
 
 @given(body=st.binary(max_size=300), status=st.integers(100, 599))
 def test_any_bytes(body: bytes, status: int) -> None:
-    """For random bytes, `read_created` raises only `SunoError`."""
+    """For random bytes, `read_created` always raises a `SunoError`."""
     with pytest.raises(SunoError):
         read_created(status, {}, body)
 
 
 def test_retry_after() -> None:
-    """Retry-After is a number or a date; anything else is ignored."""
+    """Retry-After is a number of seconds or a date. Any other value is ignored."""
     date, later = "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:30 GMT"
     assert retry_after({"Retry-After": "2.5"}) == 2.5
     assert retry_after({"Retry-After": later, "Date": date}) == 30.0
@@ -150,7 +156,7 @@ def test_retry_after() -> None:
 
 
 def test_absurd_retry_after() -> None:
-    """A huge Retry-After stays finite, and an impossible date is ignored."""
+    """A huge Retry-After gives a finite delay, and an impossible date is ignored."""
     date = "Wed, 21 Oct 2026 07:28:00 GMT"
     for huge in ("9" * 400, "9" * 5000, "." + "9" * 400 + "9", "1000000000"):
         assert 0 < (retry_after({"Retry-After": huge, "Date": date}) or 0) <= LONGEST
