@@ -1,4 +1,4 @@
-"""The state of one create. Pure.
+"""The state of one create: the request that creates a task or a persona. Pure.
 
 The states and their transitions::
 
@@ -38,10 +38,10 @@ _NOT_ACCEPTED = (NotSentError, RateLimitError, MaintenanceError)
 class SubmissionState(enum.StrEnum):
     """The state of a create.
 
-    ``planned`` → ``sending`` → ``created``, ``refused`` or ``unknown``. A request that the server
-    did not accept for now (429, 455, no connection) is ``planned`` again. A planned create that
-    is not sent again ends as ``refused`` if its last error is a reply of the server, and as
-    ``not_sent`` otherwise.
+    The usual order is ``planned``, ``sending``, and then ``created``, ``refused`` or ``unknown``. A
+    request that the server did not accept for now (429, 455, no connection) is ``planned`` again. A
+    planned create that is not sent again ends as ``refused`` if its last error is a reply of the
+    server, and as ``not_sent`` otherwise.
     """
 
     PLANNED = "planned"
@@ -62,7 +62,7 @@ class Submission(msgspec.Struct, eq=False):
 
     Attributes:
         id: A unique id. It identifies the submission before a task id exists.
-        job: The job, or the persona.
+        job: The input of the job or of the persona.
         index: The position of the job in its stream, starting at 0; 0 for a single create.
         run: The name of the run in the journal that the submission belongs to; empty without a run.
         key: Identifies the submission in the journal, within its run; empty without a key.
@@ -75,7 +75,8 @@ class Submission(msgspec.Struct, eq=False):
         recorded: Whether the submission is stored in the journal.
         task_id: The id of the new task or persona; empty until it is created.
         created_at: When the task or persona was created, in Unix seconds; None until then.
-        error: Why nothing was created, or why that is unknown; None otherwise.
+        error: The final error if nothing was created, or if it is unknown whether something was
+            created; None otherwise.
     """
 
     id: str
@@ -99,26 +100,31 @@ class Submission(msgspec.Struct, eq=False):
         return str(kind)
 
     def sending(self) -> None:
-        """Record that the request may be sent from now on."""
+        """Set the state ``sending``: from now on, the request may have been sent."""
         self.state = SubmissionState.SENDING
 
     def attempt_failed(self, error: SunoError) -> None:
-        """Record the error of one attempt. Plan the request again if it was not accepted."""
+        """Update `sent` and the state after a failed attempt.
+
+        After 402, 429, 455 or a failed connection, the state is ``planned`` again, because the
+        server did not accept the request.
+        """
         self.sent = self.sent or not isinstance(error, NotSentError)
         if isinstance(error, (*_NOT_ACCEPTED, InsufficientCreditsError)):
             self.state = SubmissionState.PLANNED
 
     def may_retry(self, error: SunoError) -> bool:
-        """Return whether the request may be retried.
+        """Return whether the request may be sent again after `error`.
 
-        This requires proof that the server did not accept it: there was no connection, or the reply
-        was 429 (rate exceeded) or 455 (maintenance).
+        The submission must not be abandoned, and `error` must prove that the server did not accept
+        the request: there was no connection, or the reply was 429 (rate exceeded) or 455
+        (maintenance).
         """
         planned = self.state is SubmissionState.PLANNED
         return planned and not self.abandoned and isinstance(error, _NOT_ACCEPTED)
 
     def created(self, new_id: str, at: float) -> None:
-        """Record that the server accepted the request, at the Unix time `at`."""
+        """Record that the server created the task or persona `new_id` at the Unix time `at`."""
         self.state, self.sent = SubmissionState.CREATED, True
         self.task_id, self.created_at = new_id, at
 
@@ -128,11 +134,12 @@ class Submission(msgspec.Struct, eq=False):
         self.task_id, self.created_at = task_id, created_at
 
     def failed(self, error: SunoError, body: bytes = b"") -> None:
-        """Record the error that ends the submission.
+        """Record the last error, and set the final state.
 
         Args:
-            error: What the last attempt raised.
-            body: The JSON body of the request. An error about an unknown outcome includes it.
+            error: The error of the last attempt.
+            body: The JSON body of the request. If the outcome is unknown, the stored
+                `CreateOutcomeUnknownError` contains this body.
         """
         if self.state is SubmissionState.PLANNED or _proves_nothing_was_accepted(error):
             self.error = error

@@ -1,4 +1,4 @@
-"""Helpers for the tests of journals: a clock, a host, and journals of several clients."""
+"""Helpers for the tests of journals: a clock, a simulated process, and journals of clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TTL = 30.0
 
 
 class Clock:
-    """A clock that stands still until a test moves it."""
+    """A clock that shows the same time until a test changes `now`."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0
@@ -33,10 +33,10 @@ class Clock:
 
 
 class FakeHost(Host):
-    """A simulated process. The test chooses its id and the id of its machine.
+    """A simulated process on a simulated machine. The test sets the process id and the machine id.
 
     Attributes:
-        dead: Ids of the processes that have ended.
+        dead: Ids of the processes on this machine that have ended.
     """
 
     dead: Collection[int] = ()
@@ -47,12 +47,12 @@ class FakeHost(Host):
         self.pid = pid
 
     def ended(self, machine: str, pid: int) -> bool:
-        """Return whether `pid` is in `dead` and `machine` is the machine of this object."""
+        """Return whether `pid` is in `dead`. Return False for a process on another machine."""
         return machine == self.machine and pid in self.dead
 
 
 def client(path: Path, clock: Clock, pid: int = 1, machine: str = "machine") -> SqliteJournal:
-    """Return the journal of one client, not yet open."""
+    """Return a journal for a client in the process `pid` on `machine`. The journal is not open."""
     journal = SqliteJournal(path, lease=TTL, clock=clock)
     journal._host = FakeHost(pid, machine)  # pyright: ignore[reportPrivateUsage]
     return journal
@@ -62,7 +62,7 @@ def client(path: Path, clock: Clock, pid: int = 1, machine: str = "machine") -> 
 async def opened(
     journal: SqliteJournal, account: str | None = "a"
 ) -> AsyncGenerator[SqliteJournal]:
-    """Open a journal, and close it when the block ends."""
+    """Open a journal for a ``with`` block, and close it at the end of the block."""
     await journal.open(account)
     try:
         yield journal
@@ -73,7 +73,7 @@ async def opened(
 def planned(
     submission_id: str, key: str = "", run: str = "", digest: str = "d"
 ) -> SubmissionRecord:
-    """Return the record of a planned submission, for `Journal.claim`."""
+    """Return the record of a new submission in the state ``planned``, for `Journal.claim`."""
     return SubmissionRecord(
         id=submission_id,
         key=key,
@@ -91,13 +91,13 @@ async def stored(
     states: Collection[SubmissionState] | None = None,
     open_only: bool = False,
 ) -> list[JournalEntry]:
-    """Return entries as a list."""
+    """Return the entries of a journal that match the arguments, as a list."""
     found = journal.entries(run=run, states=states, open_only=open_only)
     return [entry async for entry in found]
 
 
 async def states(journal: SqliteJournal) -> dict[str, str]:
-    """Return the state of each submission by its id."""
+    """Return the states of all submissions in a journal: id → state."""
     entries = await stored(journal)
     return {each.submission.id: each.submission.state.value for each in entries if each.submission}
 

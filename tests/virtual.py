@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer: hours pass in milliseconds."""
+"""An event loop whose clock jumps to the next timer: virtual hours pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Jump(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop without sockets, in virtual time."""
+    """An event loop in virtual time, for code that uses no sockets."""
 
     def __init__(self) -> None:
         self._jump = _Jump()
@@ -35,11 +35,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jump.now
 
     def stop_for(self, seconds: float) -> None:
-        """Advance the clock while nothing runs, as in a process that is suspended."""
+        """Advance the clock by `seconds` and run nothing, as if the process were suspended."""
         self._jump.now += seconds
 
 
 def run_virtual(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` in virtual time."""
+    """Run a coroutine in virtual time, and return its result."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)

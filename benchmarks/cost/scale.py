@@ -1,4 +1,4 @@
-"""The cost of very many tasks: CPU per decision, memory per id, stalls of the event loop."""
+"""Measure what very many tasks cost: CPU time per decision, memory, pauses of the event loop."""
 
 from __future__ import annotations
 
@@ -54,13 +54,17 @@ SETTINGS = {
 
 
 def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
-    """Return the microseconds per steady decision, the growths, and the longest step.
+    """Return the CPU time per decision, its growth with the number of tasks, and the longest step.
 
-    In a decision, the schedule chooses the next task (see `_decide`). Young tasks are measured at
-    every size. Tasks with ages up to ten days, with and without a deadline, are measured at the
-    last size. A growth is a figure at the last size divided by the figure of young tasks at the
-    first size. Each measurement is repeated with the same work, and other processes can only slow
-    it down. So the lowest value counts.
+    In a decision, the schedule chooses the next task to check. A *step* is a decision, or the
+    addition of one task at the start (see `_decide`). The names of the figures contain their units.
+
+    Young tasks are measured with every number of tasks in `sizes`. Tasks with ages up to ten days,
+    with and without a deadline, are measured only with the last number in `sizes`. A growth is a
+    time with the last number of tasks, divided by the time with the first number of young tasks.
+
+    Each measurement is repeated with the same work. The lowest value counts, because other
+    processes can only make a time longer.
     """
     figures: dict[str, float] = {}
     least, most = sizes[0], sizes[-1]
@@ -87,18 +91,19 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
 
 
 def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[list[float], float]:
-    """Return the duration of each steady decision, and of the longest step, in seconds.
+    """Return the CPU time in seconds of each *steady* decision, and of the longest *step*.
 
     A decision handles the replies since the last decision, and calls `pop` and `next_due`. Four of
-    five replies report a running task, which `defer` puts back. If a reply reports the end of a
-    task, or if a task has reached its deadline, a new task is added instead. Replies take 50 to
-    250 ms and overtake each other. A *steady* decision is one in the second half of the run that
-    returns a task. A *step* is any decision, or the addition of one task at the start.
+    five replies report that the task still runs, and `defer` puts the task back. If a reply reports
+    the end of a task, or if a task has reached its deadline, a new task is added instead. Replies
+    take 50 to 250 ms, so they do not arrive in the order of the requests. A *steady* decision is a
+    decision in the second half of the run that returns a task. A *step* is any decision, or the
+    addition of one task at the start.
 
     Times are CPU time of this thread, so the work of other processes does not count. Python's
-    garbage collector is off while the tasks are set up, because its pauses then come from creating
-    a million objects. Later it is on, and its pauses are part of the steps. Objects that the
-    benchmark itself imported are frozen, so they do not add to the pauses.
+    garbage collector is off while the tasks are added, because its pauses would then come from
+    creating a million objects. Later it is on, and its pauses are part of the steps. `gc.freeze`
+    hides all earlier objects, such as imported modules, so they do not add to the pauses.
     """
     draw = random.Random(1)
     gc.collect()
@@ -150,11 +155,11 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return the bytes per tracked id and the number of asyncio tasks, for each way to await ids.
+    """Return the bytes per task id and the number of asyncio tasks, for each way to await tasks.
 
-    `tracemalloc` counts the bytes. What the caller needs in any case is not included: the ids, and
-    the asyncio tasks if the caller creates one for each id. The memory of such tasks is measured
-    with tasks that only await a future.
+    `tracemalloc` counts the bytes. What the caller creates does not count: the ids, and in one case
+    an asyncio task for each id. The memory of these asyncio tasks is measured separately, with
+    asyncio tasks that only await a future, and is then subtracted.
     """
     figures: dict[str, float] = {}
     for name, wait, rate in (
@@ -247,7 +252,7 @@ async def _cancelled_at_last(work: Coroutine[Any, Any, object]) -> AsyncGenerato
 
 
 class _Watch:
-    """Record the longest time between two cycles of the loop, and the longest pause of `gc`."""
+    """Record the longest time between two cycles of the event loop, and the longest `gc` pause."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -259,7 +264,10 @@ class _Watch:
         gc.callbacks.append(self._collection)
 
     def lap(self) -> tuple[float, float]:
-        """Return both durations since the last call, in milliseconds."""
+        """Return the longest time between two loop cycles, and the longest `gc` pause.
+
+        Both times are in milliseconds. Only the time since the previous call of `lap` counts.
+        """
         laps = self.longest * 1e3, self.longest_collection * 1e3
         self.longest = self.longest_collection = 0.0
         return laps
@@ -283,11 +291,12 @@ class _Watch:
 
 
 def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
-    """Return how many milliseconds the loop is blocked when `count` ids are added or removed.
+    """Return how many milliseconds the event loop is blocked when ids are added or removed.
 
-    The garbage collector is on, and its pauses are part of the figures. Its longest pause while ids
-    are added is also a separate figure. The lowest value of several tries counts, because other
-    processes can only make a time longer.
+    `count` ids are added or removed at once. The garbage collector is on, so its pauses are part of
+    the figures. A separate figure is the longest pause of the collector while ids are added. Each
+    figure is the lowest value of `tries` measurements, because other processes can only make a time
+    longer.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}

@@ -2,14 +2,17 @@
 
 ``python -m benchmarks.kills [--check] [--quick] [--signal KILL|TERM]``
 
-A sandbox runs in this process. A worker process creates the songs, polls them and downloads their
-files. It is killed at random moments (fixed seed) and started again, until it has been killed often
-enough and has completed. The sandbox loses some replies of creates on purpose. Then:
+A sandbox, which simulates the API, runs in this process. A worker process creates songs, polls
+them and downloads their files. The worker is killed at random moments (fixed seed) and started
+again, until it was killed often enough. Then it runs to the end. The sandbox loses some replies to
+creates on purpose. A create is the request that creates a song. At the end, the program checks:
 
-- every prompt was created at most once;
-- every create is stored with the right task id, or is listed as unknown;
-- after `settle` with what really happened, one more run completes all other songs;
-- the files of every song are on disk with the SHA-256 that the sandbox serves, and no other files;
+- No song was created twice.
+- Every create is stored with the right task id, or is listed as unknown.
+- For each unknown create, `settle` stores whether it created a task. One more run then completes
+  all songs.
+- The files of every song are on disk with the SHA-256 that the sandbox serves. There are no other
+  files.
 - SQLite's integrity check passes.
 """
 
@@ -45,7 +48,7 @@ LIFE = (0.0, 1.1)
 
 
 async def main(songs: int, kills: int, how: signal.Signals, seed: int) -> dict[str, float]:
-    """Return the figures; raise RuntimeError if one of the checks fails."""
+    """Run the benchmark and return its figures; raise RuntimeError if a check fails."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         journal, directory = str(Path(name) / "runs.db"), Path(name) / "songs"
@@ -79,7 +82,10 @@ async def main(songs: int, kills: int, how: signal.Signals, seed: int) -> dict[s
 
 
 def _phase(sandbox: Sandbox, directory: Path, songs: int) -> str:
-    """Return what the worker mainly does now. Downloads run during the polls as well."""
+    """Return what a killed worker was mainly doing: "creates", "polls" or "the end".
+
+    The downloads take place during "polls".
+    """
     if len(sandbox.tasks) < 0.9 * songs:
         return "creates"
     return "polls" if len(_files_in(directory)) < 1.8 * songs else "the end"
@@ -93,9 +99,10 @@ async def _worker(  # noqa: PLR0913, PLR0917 (what a worker needs)
     how: signal.Signals,
     life: float | None,
 ) -> int:
-    """Run a worker and return its exit code. If `life` is not None, signal it.
+    """Run a worker process and return its exit code.
 
-    The signal is sent `life` seconds after the worker opened the journal.
+    If `life` is not None, send the signal `how` to the worker, `life` seconds after it opened the
+    journal.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.kills.worker", journal, str(directory), str(songs)),
@@ -118,7 +125,7 @@ async def _worker(  # noqa: PLR0913, PLR0917 (what a worker needs)
 
 
 def _is_open_in(journal: str, pid: int) -> bool:
-    """Return whether a process has opened the journal."""
+    """Return whether the process `pid` has opened the journal."""
     if not Path(journal).exists():
         return False
     with contextlib.closing(sqlite3.connect(journal)) as database:
@@ -185,7 +192,10 @@ def _created(sandbox: Sandbox) -> Counter[str]:
 
 
 async def _check_files(sandbox: Sandbox, journal: str, directory: Path) -> int:
-    """Compare every file with what the sandbox serves; return the number of files."""
+    """Return the number of files on disk, after comparing them with what the sandbox serves.
+
+    Raise RuntimeError if a file is missing or unexpected, or if its content is different.
+    """
     infos: list[TaskInfo] = []
     async with SunoClient(
         sandbox.key, base_url=sandbox.url, journal=journal, account="kills"

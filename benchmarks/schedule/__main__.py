@@ -1,26 +1,27 @@
-"""Compare polling schedules with baselines and a lower bound: mean delay and requests.
+"""Compare the mean delay and the requests of polling schedules with baselines and a lower bound.
 
-    python -m benchmarks.schedule                     N = 1,000 and 10,000, everything, 3 seeds
-    python -m benchmarks.schedule --quick             N = 1,000, one seed, under a minute
+    python -m benchmarks.schedule                     every policy, 1,000 and 10,000 tasks, 3 seeds
+    python -m benchmarks.schedule --quick             1,000 tasks, one seed, under a minute
     python -m benchmarks.schedule --check             pass or fail for each target
     python -m benchmarks.schedule --sensitivity       half and twice each tuned constant
     python -m benchmarks.schedule --n 10000 --arrivals p200 --policies fixed,adaptive --seeds 5
 
-What is measured: the delay from the end of a task to the moment when the poller knows it, and the
-requests per finished task.
+What is measured: the delay from the end of a task to the reply that reports this end, and the
+requests per task whose end was reported.
 
 How: a discrete-event simulation in virtual time runs the schedule classes of the client. Replies
-take 50 to 250 ms and overtake each other; a delay ends when the reply arrives (see `simulation`).
+take 50 to 250 ms, so they do not arrive in the order of the requests (see `simulation`). The column
 "x bound" is the mean delay divided by a lower bound. The bound holds for every policy that knows
 the distribution of durations but not the duration of each task (`benchmarks.bound`). It is computed
-for replies without delay, and the mean reply delay of 0.15 s is added. Only the clairvoyant policy
-knows each duration, so only that policy may be below the bound.
+for replies without delay, and the mean reply delay of 0.15 s is added. Only the policy
+``clairvoyant`` knows each duration, so only this policy may be below the bound.
 
-The arrivals say when tasks are created. With ``once``, all are created at 0. With ``p90``, checking
-every task every 15 s would use 90 % of the budget. With ``d90``, one request per task would use
-90 % of it. The module `policies` describes the policies.
+The option ``--arrivals`` says when tasks are created. With ``once``, all tasks are created at time
+0. With ``p90``, checking every task every 15 s would use 90 % of the request budget; ``p30`` and
+``p200`` stand for 30 % and 200 %. With ``d90``, one request per task would use 90 % of the budget.
+The module `policies` describes the policies.
 
-What it does not show: CPU time, sockets, failed requests and 429s. `benchmarks.polling`,
+What is not measured: CPU time, sockets, failed requests and 429s. `benchmarks.polling`,
 `benchmarks.agreement` and `benchmarks.cost` measure the real client.
 """
 
@@ -45,12 +46,15 @@ ARRIVALS = ("once", "p30", "p90", "p200", "d90")
 
 
 def measure(where: tuple[int, str, str], policies: list[str], seeds: range) -> list[Row]:
-    """Run every policy on the same sets; print and return the rows of the table.
+    """Simulate every policy on the same sets of tasks. Print a table, and return the results.
+
+    The table contains means over the seeds. The returned list contains one row for each policy and
+    seed.
 
     Args:
-        where: Size, arrivals and durations of the sets.
+        where: Number of tasks, arrivals, and name of the distribution of durations.
         policies: Names of the policies.
-        seeds: Seeds of the sets.
+        seeds: Each seed gives one set of tasks.
     """
     n, arrivals, name = where
     durations = DURATIONS[name]
@@ -72,7 +76,7 @@ def measure(where: tuple[int, str, str], policies: list[str], seeds: range) -> l
 
 
 def main() -> None:
-    """Parse the command line, run, print, and write the files that the options name."""
+    """Run the benchmark that the command line describes. Print the results and write the files."""
     known = [*BASELINES, *SCHEDULES]
     given = _parse(known)
     started = time.perf_counter()

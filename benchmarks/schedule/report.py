@@ -1,4 +1,4 @@
-"""Rows and tables of results."""
+"""Build rows and tables from the results of simulations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 
 class Row(TypedDict):
-    """The results of one policy on one set. The JSON file is a list of rows. Times are in seconds.
+    """The results of one policy on one set of tasks. The JSON file is a list of rows.
 
-    `bound` is the lower bound of `mean_delay` for policies with the same shortest interval. It
-    includes the mean reply delay. `makespan` is the time of the last request. `lost` counts the
-    finished tasks whose end the policy did not detect.
+    Times are in seconds. `n` is the number of tasks. `bound` is the lower bound of `mean_delay` for
+    all policies with the same shortest interval between checks. It includes the mean reply delay.
+    `makespan` is the time of the last request. `lost` counts the finished tasks whose end the
+    policy did not detect.
     """
 
     n: int
@@ -39,7 +40,10 @@ class Row(TypedDict):
 
 
 def make_row(where: tuple[int, str, str], policy: str, seed: int, run: Run, bound: float) -> Row:
-    """Return the figures of one run; `where` is the size, arrivals and durations of its set."""
+    """Return the row with the results of one simulation.
+
+    `where` is the number of tasks, their arrivals, and the name of the distribution of durations.
+    """
     delays = sorted(run.delays.values())
     return Row(
         n=where[0],
@@ -60,7 +64,7 @@ def make_row(where: tuple[int, str, str], policy: str, seed: int, run: Run, boun
 
 
 def figure(row: Row, column: str) -> float:
-    """Return the number in a column of a row."""
+    """Return the number in the column `column` of a row."""
     value = dict(row)[column]
     if not isinstance(value, int | float):
         raise TypeError(f"the column {column} does not contain numbers")
@@ -68,7 +72,7 @@ def figure(row: Row, column: str) -> float:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Return the mean; NaN if there are no values."""
+    """Return the mean of the values; NaN if there are no values."""
     given = list(values)
     return statistics.fmean(given) if given else math.nan
 
@@ -79,7 +83,10 @@ def standard_error(values: Sequence[float]) -> float:
 
 
 def pick(rows: Iterable[Row], where: tuple[int, str, str], policy: str) -> list[Row]:
-    """Return the rows of one policy on the sets of one kind."""
+    """Return the rows of one policy for sets of tasks as described by `where`.
+
+    `where` is the number of tasks, their arrivals, and the name of the distribution of durations.
+    """
     return [
         row
         for row in rows
@@ -94,9 +101,9 @@ HEAD = (
 
 
 def table(rows: Sequence[Row], where: tuple[int, str, str]) -> str:
-    """Return a table for one kind of set: a line per policy, with means over the seeds.
+    """Return a table as text: one line for each policy, with means over the seeds.
 
-    The column "lost" is a sum.
+    The column "lost" is a sum over the seeds. `where` selects the rows, as in `pick`.
     """
     n, arrivals, durations = where
     lines = ["", f"N = {n:,}, {arrivals}, {durations}", HEAD]

@@ -1,15 +1,15 @@
 """Simulate one account, one policy and one set of tasks in virtual time, event by event.
 
-Requests are at least 1/15 s apart, and an unused slot is lost. The server reads the status of a
-task when the request is sent. The reply arrives 50 to 250 ms later, so several requests are in
-flight at once and their replies overtake each other. A policy learns a status when the reply
-arrives, not before.
+Requests are at least 1/15 s apart, and unused requests cannot be saved for later. The server reads
+the status of a task when the request is sent. The reply arrives 50 to 250 ms later. So several
+requests are in flight at once, and replies do not arrive in the order of the requests. A policy
+learns a status when the reply arrives, not before.
 
 The delay of a task is the time from its end to the arrival of the reply that reports its end. That
-is how long a user waits. It always includes one reply delay. Reply delays are independent of
+is how long a user waits. The delay always includes one reply delay. Reply delays are independent of
 everything that a policy can know. So a lower bound for replies without delay, plus the mean reply
 delay (`MEAN_REPLY_DELAY`), is a lower bound for replies with delay. The reason: a policy that gets
-replies without delay could wait for one reply delay before it uses them.
+replies without delay could wait for a random reply delay before it uses each reply.
 """
 
 from __future__ import annotations
@@ -38,18 +38,21 @@ AT_ONCE = (0.0, 0.0)
 
 
 class Poller(Protocol):
-    """A polling policy. A task is its index in the set; times are in seconds."""
+    """The interface of a polling policy.
+
+    A number represents a task: its index in the set of tasks. Times are in seconds.
+    """
 
     def add(self, task: int, now: float) -> None:
-        """Start to poll a task that was created now."""
+        """Start to poll a task that was created at `now`."""
         ...
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` returns a task; None if nothing is left."""
+        """Return the earliest time at which `pop` may return a task; None if no task is left."""
         ...
 
     def pop(self, now: float) -> int | None:
-        """Return the task to check at `now`; None if there is none."""
+        """Return the task to check at `now`; None if no task is due."""
         ...
 
     def running(self, task: int, now: float) -> None:
@@ -57,22 +60,27 @@ class Poller(Protocol):
         ...
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Process a reply: the task had ended when the request was sent."""
+        """Process a reply: the task had ended when the request was sent.
+
+        `duration` is how long the task ran.
+        """
         ...
 
 
 @dataclass
 class Run:
-    """The result of one simulation.
+    """The result of one simulation. Times are in seconds.
 
     Attributes:
-        delays: Delay of each task whose end was reported, by its index in the set.
-        seen: Time at which the end of each of these tasks was reported.
+        delays: Index of a task → time from its end to the reply that reported this end.
+        seen: Index of a task → time at which its end was reported.
         requests: Number of requests sent.
         makespan: Time of the last request.
         lost: Number of finished tasks whose end the policy did not detect.
-        early: Number of requests sooner than the floor after the creation or the last check.
-        asked: Time of every request and age of its task, if `simulate` ran with `trace`.
+        early: Number of requests that were sent too early: less than the shortest allowed interval
+            after the creation of the task, or after the previous request for it.
+        asked: For each request, its time and the age of its task. Empty unless `simulate` ran with
+            ``trace=True``.
     """
 
     delays: dict[int, float] = field(default_factory=dict[int, float])
@@ -85,12 +93,15 @@ class Run:
 
     @property
     def mean_delay(self) -> float:
-        """Mean of the delays; NaN if there are none."""
+        """Mean of the delays in seconds; NaN if no end was reported."""
         return math.fsum(self.delays.values()) / len(self.delays) if self.delays else math.nan
 
     @property
     def requests_per_finished(self) -> float:
-        """Requests for all tasks, endless ones included, per task whose end was reported."""
+        """All requests divided by the number of tasks whose end was reported; infinity if none was.
+
+        Requests for tasks that never end are included.
+        """
         return self.requests / len(self.delays) if self.delays else math.inf
 
 
@@ -102,9 +113,15 @@ def simulate(
     trace: bool = False,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> Run:
-    """Let `poller` poll `tasks` until it has nothing left to check.
+    """Let `poller` poll `tasks` until it has no task left to check. Return what happened.
 
-    `floor` is the shortest allowed interval in seconds; earlier requests are counted.
+    Args:
+        tasks: The tasks, with their creation times and durations.
+        poller: The policy.
+        floor: Shortest allowed interval in seconds. Earlier requests are sent, and are counted in
+            `Run.early`.
+        trace: Whether to store every request in `Run.asked`.
+        reply_delay: Shortest and longest time from a request to its reply, in seconds.
     """
     run = Run()
     created, ends = tasks.created, tasks.ends()
@@ -158,7 +175,10 @@ def _deliver(
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the smallest v with at least a `share` of the values <= v; NaN for no values."""
+    """Return the smallest value v such that at least the fraction `share` of the values is <= v.
+
+    Return NaN if there are no values.
+    """
     if not values:
         return math.nan
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

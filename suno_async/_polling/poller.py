@@ -1,7 +1,7 @@
 """The dispatcher: one asyncio task that polls every watched task.
 
-`suno_async._polling.replies` applies the replies. Nothing fails silently here. An unforeseen
-exception has one of three effects: it ends the waits for the one task being handled (`_landed`); it
+`suno_async._polling.replies` handles the replies. Nothing fails silently here. An unforeseen
+exception has one of three effects: it ends the waits for the task being handled (`_landed`); it
 makes the dispatcher start a new schedule (`_restart`); or it ends all waits (`_died`). Each
 exception is logged at ERROR with its traceback.
 """
@@ -56,8 +56,8 @@ class Poller:
     all change the same state: the watched tasks and the requests in flight.
 
     Attributes:
-        polls: Status requests started.
-        replies: Applies the replies, and counts the tasks that ended.
+        polls: Number of status requests started.
+        replies: Handles the replies, and counts the tasks that ended.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (its collaborators)
@@ -99,29 +99,29 @@ class Poller:
 
     @property
     def watched(self) -> int:
-        """Tasks being polled."""
+        """Number of tasks being polled."""
         return len(self._watches)
 
     @property
     def price(self) -> float | None:
-        """Seconds of waiting that a request saves, averaged over the most recent requests.
+        """Seconds of waiting for results that a request saves: the mean of recent requests.
 
-        None before the first request, and with ``schedule="backoff"``.
+        None before the first request for a task of known age, and with ``schedule="backoff"``.
         """
         return self._schedule.price
 
     @property
     def in_flight(self) -> int:
-        """Status requests in flight."""
+        """Number of status requests in flight."""
         return len(self._in_flight)
 
     def watch(self, task: TaskRef, watchers: tuple[Watcher]) -> None:
-        """Report every status of a task, and its outcome, to a waiter.
+        """Poll a task, and report its statuses and its outcome to a waiter.
 
         Args:
             task: The task.
-            watchers: A tuple that contains only the waiter. All tasks of one waiter can share it,
-                which saves memory.
+            watchers: A tuple that contains only the waiter. A waiter of many tasks can pass the
+                same tuple in every call, which saves memory.
         """
         task_id = task.task_id
         (watcher,) = watchers
@@ -159,14 +159,14 @@ class Poller:
                 self.replies.end_by_bug(entry, self._schedule.failure, "scheduling a new task")
 
     def unwatch(self, task_id: str, watcher: Watcher) -> None:
-        """Remove a waiter. A task without waiters is no longer polled."""
+        """Remove a waiter of a task. A task without waiters is no longer polled."""
         self._watches.remove(task_id, watcher)
 
     def leave(self, task_ids: set[str], watcher: Watcher) -> None:
         """Remove a waiter from many tasks, and empty the set `task_ids`.
 
-        The first `CHUNK` tasks are handled at once, the other tasks in the next turns of the event
-        loop. Nothing is awaited, so a second cancellation cannot stop the removal halfway.
+        The first `CHUNK` tasks are handled immediately, the other tasks in the next cycles of the
+        event loop. The method awaits nothing, so no cancellation can stop the removal halfway.
         """
         for _ in range(min(CHUNK, len(task_ids))):
             self.unwatch(task_ids.pop(), watcher)
@@ -174,16 +174,17 @@ class Poller:
             self._loop.call_soon(self.leave, task_ids, watcher)
 
     def last_seen(self, task_id: str) -> tuple[str, float | None]:
-        """Return the last status seen of a watched task, and when it was seen (Unix seconds).
+        """Return the last known status of a watched task, and the time of the check that showed it.
 
-        The status is empty and the time is None if no status was seen.
+        The time is in Unix seconds. If no status is known, the status is empty and the time None.
         """
         return last_seen(self._watches.get(task_id), self._clock)
 
     async def close(self) -> None:
         """End every wait with `ClientClosedError`, and stop every background task.
 
-        All waits end even if this call is cancelled. A second call then completes the close.
+        All waits end even if this call is cancelled. In that case, call `close` again to wait until
+        the background tasks have stopped.
         """
         self._closed = True
         running = [
@@ -201,7 +202,7 @@ class Poller:
         return task
 
     def _died(self, task: asyncio.Task[None]) -> None:
-        """End all waits if a background task died. The next `watch` starts a new one."""
+        """If a background task died, end all waits. The next `watch` starts a new one."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None or self._closed:
             return
@@ -225,7 +226,7 @@ class Poller:
                 self._schedule.fail(bug)
 
     async def _poll_what_is_due(self) -> None:
-        """Poll until the schedule fails."""
+        """Poll each task when it is due. Return when the schedule has failed."""
         while True:
             self._wake.clear()
             if not self._watches:
@@ -252,7 +253,10 @@ class Poller:
                 raise
 
     def _start(self, permit: Permit) -> None:
-        """Poll the most urgent task, if one is still due now that the permit was granted."""
+        """Use the permit to poll the most urgent task.
+
+        Cancel the permit if no task is due any more, or if the API key must be confirmed first.
+        """
         suspected = self._transport.breaker.suspected
         entry = None if suspected else self._schedule.pop(self._loop.time())
         if entry is None:
@@ -278,9 +282,10 @@ class Poller:
             timer.cancel()
 
     async def _is_key_good(self) -> bool:
-        """Return whether requests may be sent. End all waits if the key's refusal is confirmed.
+        """Return whether requests may be sent. If the key is refused twice, end all waits.
 
-        A single 401 or 403 can be a temporary fault of the server, so one more request confirms it.
+        A single 401 or 403 can be a temporary fault of the server. So the key counts as refused
+        only after one more request was refused.
         """
         breaker = self._transport.breaker
         if not breaker.suspected:
@@ -328,7 +333,7 @@ class Poller:
                 await asyncio.sleep(0)
 
     def _landed(self, task: asyncio.Task[TaskInfo]) -> None:
-        """Handle a status request that was answered, failed or cancelled."""
+        """Handle the end of a status request: its reply, its error or its cancellation."""
         entry, permit = self._in_flight.pop(task)
         self._wake.set()
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
@@ -347,7 +352,7 @@ class Poller:
             self.replies.end_by_bug(entry, bug, "handling a reply")
 
     def _answered(self, entry: Watched, info: TaskInfo) -> None:
-        """Handle a record. Store a final record first."""
+        """Handle a task record. If the task has ended, store the record first."""
         if self._keep is None or not info.status.terminal:
             self.replies.handle_record(entry, info)
             return

@@ -20,8 +20,8 @@ class UploadTarget(msgspec.Struct, frozen=True):
     """The URLs of an upload.
 
     Attributes:
-        presigned_url: The URL for the PUT of the file, without the API key. It is secret, because
-            anyone who has it can upload a file.
+        presigned_url: The URL to which the file is sent with PUT, without the API key. The URL is
+            secret, because anyone who has it can upload a file.
         file_url: The URL of the uploaded file, for the ``audio_url`` of an input.
     """
 
@@ -67,10 +67,10 @@ _upload = Reader(_Upload)
 
 
 def read_estimate(status: int, headers: Mapping[str, str], body: bytes) -> Estimate:
-    """Decode the reply of either estimate endpoint.
+    """Decode the reply of ``estimate-credits`` or ``EstimateTask``: the price of a job.
 
     Raises:
-        APIError: The reply is an error. The class depends on its code.
+        APIError: The reply reports an error. The error code determines the class.
         ResponseError: The reply contains no price.
     """
     data = read_data(status, headers, body, _estimate)
@@ -89,10 +89,10 @@ def read_estimate(status: int, headers: Mapping[str, str], body: bytes) -> Estim
 
 
 def read_models(status: int, headers: Mapping[str, str], body: bytes) -> tuple[ModelInfo, ...]:
-    """Decode the list of models. Skip entries without a name.
+    """Decode the list of models. Skip models without a name.
 
     Raises:
-        APIError: The reply is an error. The class depends on its code.
+        APIError: The reply reports an error. The error code determines the class.
         ResponseError: The reply contains no list.
     """
     entries = read_data(status, headers, body, _models).models
@@ -107,11 +107,11 @@ def read_models(status: int, headers: Mapping[str, str], body: bytes) -> tuple[M
 def read_schema(
     status: int, headers: Mapping[str, str], body: bytes, model: str = ""
 ) -> ModelSchema:
-    """Decode the schema of a model.
+    """Decode the schema of a model. Parts that the reply does not contain are empty.
 
     Raises:
-        APIError: The reply is an error. The class depends on its code.
-        ResponseError: The reply contains no schema.
+        APIError: The reply reports an error. The error code determines the class.
+        ResponseError: The data in the reply is not a JSON object.
     """
     data = read_data(status, headers, body, _schema)
     return ModelSchema(
@@ -125,7 +125,7 @@ def read_upload(status: int, headers: Mapping[str, str], body: bytes) -> UploadT
     """Decode the URLs of an upload.
 
     Raises:
-        APIError: The reply is an error. The class depends on its code.
+        APIError: The reply reports an error. The error code determines the class.
         ResponseError: A URL is missing or is not an http(s) URL.
     """
     data = read_data(status, headers, body, _upload)
@@ -151,11 +151,12 @@ _balance = Reader(_Balance)
 
 
 def read_created(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """Decode the reply to a create. Return the id of the new task or persona.
+    """Return the id of the new task or persona from the reply to the request that created it.
 
     Raises:
-        APIError: The reply is an error. The class depends on its code.
-        ResponseError: The reply contains no usable id, so the outcome of the create is unknown.
+        APIError: The reply reports an error. The error code determines the class.
+        ResponseError: The reply contains no usable id. So it is unknown whether the server created
+            a task or persona.
     """
     created = read_data(status, headers, body, _created)
     new = created.task_id or created.persona_id
@@ -166,10 +167,10 @@ def read_created(status: int, headers: Mapping[str, str], body: bytes) -> str:
 
 
 def read_balance(status: int, headers: Mapping[str, str], body: bytes) -> float:
-    """Decode the balance in credits. It may be a fraction.
+    """Decode the balance of the account in credits, which may be a fraction.
 
     Raises:
-        APIError: The reply is an error. The class depends on its code.
+        APIError: The reply reports an error. The error code determines the class.
         ResponseError: The reply contains no balance.
     """
     balance = read_data(status, headers, body, _balance).balance

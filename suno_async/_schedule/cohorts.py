@@ -1,13 +1,13 @@
 """Queues of tasks that the schedule treats alike. Pure.
 
 A *cohort* is a queue of tasks of one kind that were created in the same *span*: a short period, two
-seconds by default. Its first entry is its *head*. The *class* of a task is interactive or bulk, and
-each class has cohorts of its own.
+seconds by default. The first entry of a cohort is its *head*. The *class* of a task is interactive
+(a caller awaits this one task) or bulk (all other tasks). Each class has cohorts of its own.
 
 Two groups of tasks have no span: tasks of unknown age that were never checked, and tasks past the
-schedule's horizon (`InspectionPlans.horizon`). Each group forms a *line*: cohorts in a row, of
-which only the first one competes for a request. So the number of cohorts that compete stays small,
-whatever the ages of the tasks.
+*horizon*, which is the greatest age that the schedule plans for (`InspectionPlans.horizon`). For
+each kind and class, such a group forms a *line*: cohorts in a row. Only the first cohort of a line
+competes for a request. So the number of competing cohorts has a limit, however old the tasks are.
 """
 
 from __future__ import annotations
@@ -42,26 +42,30 @@ LINE_PIECE = 8192
 
 
 class Cohort(Generic[E]):
-    """Tasks of one kind and age, in the order in which they are checked.
+    """A queue of tasks of one kind, class and age, in the order in which they are checked.
 
-    Tasks that were never found running come first, in the order in which they joined. The other
-    tasks follow in the order in which their latest checks were sent.
+    First come the tasks that no check has found running, in the order in which they joined. Then
+    come the tasks that a check has found running, in the order in which the latest of these checks
+    were sent.
 
     Attributes:
-        key: Kind, class and span.
-        number: The `place` of each of its tasks. Every cohort has a different negative number.
+        key: Kind, class and span. In a line, `UNKNOWN` or `PAST` replaces the span.
+        number: Identifies the cohort, and is the `Entry.place` of its entries. Every cohort has a
+            different negative number.
         kind: The kind of all its tasks.
-        interactive: Whether its tasks are interactive.
+        interactive: Whether its tasks are interactive: a caller awaits each of them separately.
         born: Start of the span in which its tasks were created; None if the cohort was created in
             a line.
-        ends: When all its tasks are past the deadline: infinity if there is no deadline, or if
-            their age is unknown. Minus infinity if the cohort was created past the horizon and
-            there is a deadline, because the deadline is then the horizon.
-        over: When all its tasks are past the horizon. The cohort then moves into their line.
-        place: Number of the cohort's valid place in the ranking; None if it has none.
-        head: Its first entry when the ranking last placed it.
-        due: When its head is due.
-        plan: The plan that `urgency` uses, set by `rank`; None while the head is not due.
+        ends: Time when all its tasks are past the deadline. Infinity if there is no deadline, or if
+            the age of its tasks is unknown. Minus infinity if there is a deadline and the cohort
+            was created in the line past the horizon: all its tasks are then past the deadline.
+        over: Time when all its tasks are past the horizon. The cohort then moves into the line of
+            such tasks. Infinity if the cohort is in a line.
+        place: Number of the cohort's valid place in the ranking; None if it has no place.
+        head: Its first entry at the time when the ranking last calculated its place.
+        due: Time when `head` is due.
+        plan: The inspection plan that `urgency` uses, set by `rank`; None while the head is not
+            due.
     """
 
     __slots__ = (
@@ -92,11 +96,14 @@ class Cohort(Generic[E]):
 
     @property
     def size(self) -> int:
-        """Number of its entries, including the discarded ones."""
+        """Number of its entries, including discarded entries that are not yet removed."""
         return self._fresh.size + len(self._seen)
 
     def join(self, entry: E) -> bool:
-        """Insert an entry at its position in the order. Return whether it is now the first."""
+        """Insert an entry at its position in the order.
+
+        Return whether the entry is now the first entry.
+        """
         entry.place = self.number
         if entry.seen_at is None:
             self._fresh.append(entry)
@@ -118,7 +125,7 @@ class Cohort(Generic[E]):
     def first(self) -> E | None:
         """Return the first entry that was not discarded; None if there is none.
 
-        The discarded entries before it are removed.
+        Discarded entries before this entry are removed.
         """
         while (entry := self._fresh.first() or (self._seen[0] if self._seen else None)) is not None:
             if entry.place == self.number:
@@ -128,7 +135,10 @@ class Cohort(Generic[E]):
         return None
 
     def take(self) -> E:
-        """Remove and return the entry that `first` returned."""
+        """Remove and return the first entry.
+
+        Call `first` directly before, because it removes the discarded entries at the start.
+        """
         entry = self._drop_first()
         entry.place = None
         return entry
@@ -141,7 +151,10 @@ class Cohort(Generic[E]):
         return self._seen.popleft()
 
     def discarded(self) -> None:
-        """Count a discarded entry. Remove all discarded entries once they are more than half."""
+        """Count a discarded entry.
+
+        When more than half of the entries are discarded, remove all discarded entries.
+        """
         self._stale += 1
         if 2 * self._stale > self.size:
             number = self.number
@@ -158,17 +171,21 @@ class Cohort(Generic[E]):
 
         Args:
             plan: The current plan for this kind and class.
-            since: The age at which the head was last known to run.
-            base: When the head had age 0.
-            last: When the head was last checked, or added if it was never checked.
-            patience: After this many seconds, impatience adds 1 to the urgency.
+            since: The age in seconds at which the head was last known to run.
+            base: Time when the head had age 0.
+            last: Time when the head was last checked, or was added if it was never checked.
+            patience: Seconds without a check after which 1 is added to the urgency. The added value
+                grows with the square of the time.
         """
         self.plan = plan
         self._finished = plan.finished(since)
         self._base, self._last, self._impatience = base, last, 1.0 / patience
 
     def urgency(self, now: float) -> float:
-        """Return how urgent a check of its head is; infinity past the deadline or with no plan."""
+        """Return how urgent a check of the head is. A higher number is more urgent.
+
+        Return infinity if all tasks are past the deadline, or if there is no plan.
+        """
         plan = self.plan
         if now >= self.ends or plan is None:
             return math.inf
@@ -177,12 +194,15 @@ class Cohort(Generic[E]):
 
 
 class Cohorts(Generic[E]):
-    """All cohorts: one for each kind, class and span up to the horizon, and the lines.
+    """All cohorts of a schedule.
+
+    Tasks up to the horizon are in one cohort for each kind, class and span. Tasks of unknown age
+    and tasks past the horizon are in lines of cohorts (see the module).
 
     Args:
         span: Length of a span, in seconds.
         deadline: Age of a task's last check, in seconds; None means no limit.
-        past_from: A cohort moves into a line once all its tasks have reached this age, in seconds.
+        past_from: A cohort moves into a line when all its tasks have reached this age, in seconds.
     """
 
     def __init__(self, span: float, deadline: float | None, past_from: float) -> None:
@@ -199,7 +219,10 @@ class Cohorts(Generic[E]):
         return len(self._by_age) + len(self._lines)
 
     def over(self, born: float) -> float:
-        """Return when all tasks whose span starts at `born` are past the horizon."""
+        """Return the time when all tasks of a span are past the horizon.
+
+        `born` is the time when the span starts.
+        """
         return born + self._span + self._past_from
 
     def holding(self, entry: E) -> Cohort[E] | None:
@@ -207,17 +230,27 @@ class Cohorts(Generic[E]):
         return None if entry.place is None else self._numbered.get(entry.place)
 
     def competing(self, kind: str) -> list[Cohort[E]]:
-        """Return the cohorts of a kind that compete. Of each line, only the first one does."""
+        """Return the cohorts of one kind that compete for a request.
+
+        Of each line, only the first cohort competes.
+        """
         firsts = (line[0] for line in self._lines.values())
         return [each for each in (*self._by_age.values(), *firsts) if each.kind == kind]
 
     def competes(self, cohort: Cohort[E]) -> bool:
-        """Return whether a cohort still exists and is not behind another one in a line."""
+        """Return whether a cohort competes for a request.
+
+        It competes if it still exists and is not behind another cohort in a line.
+        """
         line = self._lines.get(cohort.key)
         return (self._by_age.get(cohort.key) if line is None else line[0]) is cohort
 
     def join(self, entry: E, span: int | str) -> Cohort[E] | None:
-        """Put an entry into its cohort. Return the cohort if it competes and has a new head."""
+        """Put an entry into the cohort of its kind, its class and `span`.
+
+        If the entry is the new head of this cohort, and the cohort competes for a request, return
+        the cohort. Otherwise return None.
+        """
         key = (entry.kind, entry.interactive, span)
         cohort = self._by_age.get(key) if isinstance(span, int) else self._last_in_line(key)
         if cohort is None:
@@ -250,7 +283,10 @@ class Cohorts(Generic[E]):
         return cohort
 
     def grow_old(self, cohort: Cohort[E]) -> bool:
-        """Move a cohort to the line past the horizon. Return whether it is the first there."""
+        """Move a cohort to the end of the line of tasks past the horizon.
+
+        Return whether the cohort is the first one in this line.
+        """
         del self._by_age[cohort.key]
         cohort.key = (cohort.kind, cohort.interactive, PAST)
         cohort.over = math.inf
@@ -260,7 +296,10 @@ class Cohorts(Generic[E]):
         return len(line) == 1
 
     def remove(self, cohort: Cohort[E]) -> Cohort[E] | None:
-        """Remove an empty cohort that competes. Return the next cohort of its line, if any."""
+        """Remove an empty cohort that competes for a request.
+
+        Return the next cohort of its line; None if there is no next cohort.
+        """
         del self._numbered[cohort.number]
         cohort.plan = None
         line = self._lines.get(cohort.key)

@@ -28,14 +28,21 @@ class InspectionPlans:
     Attributes:
         horizon: Greatest age that plans cover, in seconds: the deadline, or `Tuning.horizon` if
             there is no deadline.
-        price: The current price of a request. Each new plan uses it.
+        price: How much waiting a request must save at the moment. Each new plan uses this value.
         revision: A number that rises each time plans are discarded; see `revised_since`.
     """
 
     def __init__(
         self, durations: Durations, frame: Frame, price: RequestPrice, tuning: Tuning
     ) -> None:
-        """Calculate plans from `durations`. `tuning` is scaled to the policy."""
+        """Start without plans. `plan` calculates a plan when it is first needed.
+
+        Args:
+            durations: The learnt durations of each kind of job.
+            frame: The limits of the policy: the shortest interval and the deadline.
+            price: How much waiting a request must save.
+            tuning: The tuned constants, already scaled to the policy.
+        """
         self._durations = durations
         self._frame = frame
         self._tuning = tuning
@@ -50,7 +57,10 @@ class InspectionPlans:
         self.revision = 0
 
     def plan(self, kind: str, *, interactive: bool) -> InspectionPlan:
-        """Return the plan for a kind of job. Calculating a new plan takes some milliseconds."""
+        """Return the inspection plan for the interactive or the bulk tasks of one kind of job.
+
+        If there is no valid plan, calculate one. This takes some milliseconds.
+        """
         plan = self._plans.get((kind, interactive))
         if plan is None:
             tuning = self._tuning
@@ -72,11 +82,17 @@ class InspectionPlans:
         return plan
 
     def typical_age(self, kind: str) -> float:
-        """Return the age in seconds by which most jobs of a kind have ended. Call `plan` first."""
+        """Return the age in seconds by which most jobs of a kind (the share `TYPICAL`) have ended.
+
+        Call `plan` for this kind first.
+        """
         return self._typical[kind]
 
     def refit(self, now: float) -> None:
-        """Discard the plans of one kind, if enough jobs have ended since their calculation."""
+        """Discard the plans of at most one kind of job, so that they are calculated again.
+
+        This kind must have enough new observations since the calculation of its plans.
+        """
         if now < self._next_refit:
             return
         self._next_refit = now + self._tuning.refit_apart
@@ -93,5 +109,8 @@ class InspectionPlans:
         self._revised[kind] = self.revision
 
     def revised_since(self, revision: int) -> list[str]:
-        """Return the kinds whose plans were discarded after this `revision`."""
+        """Return the kinds of job whose plans were discarded since an earlier moment.
+
+        `revision` is the value of the attribute `revision` at that moment.
+        """
         return [kind for kind, last in self._revised.items() if last > revision]

@@ -16,9 +16,10 @@ Seconds = Annotated[float, msgspec.Meta(extra={"unit": "seconds"})]
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """Constants that were chosen by experiment or by judgement, not by the API contract.
 
-    Fields of type `Seconds` are for an interval of 15 s; `scaled` adapts them to another interval.
-    The other fields are counts and ratios, which do not depend on the interval. To try every
-    constant, iterate over ``Tuning.__struct_fields__`` and call `varied`.
+    Fields of type `Seconds` are for the default polling interval of 15 s; `scaled` adapts them to
+    another interval. The other fields are counts and ratios, which do not depend on the interval.
+    To try other values of every constant, iterate over ``Tuning.__struct_fields__`` and call
+    `varied`.
 
     The comment on each field says how its value was chosen.
     """
@@ -128,14 +129,17 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     price_span: float = 50.0
 
     def scaled(self, interval: float) -> Tuning:
-        """Return these constants for a policy with this interval, in seconds."""
+        """Return a copy whose times are adapted to a polling interval of `interval` seconds."""
         times = {
             name: getattr(self, name) / DEFAULT_INTERVAL * interval for name in _names_of_seconds()
         }
         return msgspec.structs.replace(self, **times)
 
     def varied(self, name: str, factor: float) -> Tuning:
-        """Return a copy with one constant multiplied. Counts stay whole numbers of at least 1."""
+        """Return a copy in which the constant `name` is multiplied by `factor`.
+
+        Whole numbers are rounded, to at least 1.
+        """
         value = getattr(self, name)
         changed = max(1, round(value * factor)) if isinstance(value, int) else value * factor
         return msgspec.structs.replace(self, **{name: changed})

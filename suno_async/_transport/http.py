@@ -1,8 +1,8 @@
 """Send requests with aiohttp. No other module sends requests to the API.
 
 Errors of aiohttp must not leave this module, because their repr contains the request headers, and
-the headers contain the key. Our own errors are raised outside the ``except`` block. Otherwise their
-``__context__`` would refer to the errors of aiohttp.
+the headers contain the key. The errors of this library are raised outside the ``except`` block.
+Otherwise their ``__context__`` would refer to the errors of aiohttp.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Sender(Protocol):
     async def send(self, request: Request, permit: Permit) -> Reply:
         """Send a request and return the reply.
 
-        Call `Permit.sent` when the request is sent, and `Permit.answered` when the reply arrives.
+        An implementation calls `permit.sent` when it sends the request, and `permit.answered` when
+        the reply arrives.
 
         Raises:
             NotSentError: The request certainly did not reach the server.
@@ -70,7 +71,7 @@ class Sender(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close what this sender opened."""
+        """Close the connections that this sender opened."""
         ...
 
 
@@ -80,9 +81,11 @@ class HttpSender:
     Args:
         credentials: The API key and its host.
         limiter: Grants permits for requests that aiohttp repeats on its own.
-        session: The aiohttp session to use. It stays open. None opens new sessions.
-        timeout: Seconds for one request.
-        network: Proxy and certificates of new sessions. An injected session has its own settings.
+        session: The aiohttp session to use; `close` does not close it. If None, the sender opens
+            its own sessions.
+        timeout: Maximum time for one request and its reply, in seconds.
+        network: Proxy and certificates of the sessions that the sender opens. They do not apply to
+            `session`.
     """
 
     def __init__(
@@ -109,7 +112,7 @@ class HttpSender:
         self._creates = session or self._open_session(force_close=True)
 
     async def close(self) -> None:
-        """Close the sessions, unless they were injected."""
+        """Close the sessions that this sender opened. An injected session stays open."""
         if not self._injected:
             await self._session.close()
             await self._creates.close()
@@ -165,7 +168,7 @@ class HttpSender:
         return (self._headers or {}) | {"Content-Type": "application/json"}
 
     def _use_new_key(self) -> None:
-        """Send the new key of the credentials from now on."""
+        """Send the new API key, which `credentials` now contains, with all later requests."""
         self._digest = self._credentials.digest
         if self._injected:
             self._headers = self._credentials.headers
@@ -192,7 +195,10 @@ class HttpSender:
         context: SimpleNamespace,
         _params: aiohttp.TraceRequestHeadersSentParams,
     ) -> None:
-        """Count a request. aiohttp awaits this call before it writes the request's first byte."""
+        """Count a request as sent.
+
+        aiohttp awaits this method before it writes the first byte of the request.
+        """
         reference: weakref.ref[Permit] = context.trace_request_ctx
         permit = reference()
         if permit is not None and permit.sent_at is None:
@@ -204,7 +210,7 @@ class HttpSender:
 
 
 def _with_query(url: URL, params: tuple[tuple[str, str], ...]) -> URL:
-    """Return a URL with query parameters."""
+    """Return `url` with the query parameters `params`."""
     if len(params) == 1:
         ((name, value),) = params
         if _PLAIN.fullmatch(value):
@@ -213,7 +219,7 @@ def _with_query(url: URL, params: tuple[tuple[str, str], ...]) -> URL:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the decompressed body.
+    """Return the decompressed body of a response.
 
     Raises:
         ResponseError: The body has more than `MOST_BYTES` bytes.
@@ -241,9 +247,10 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _translate(error: Exception, host: str) -> SunoError:
-    """Translate an aiohttp error. `NotSentError` means that the server saw nothing.
+    """Return the error of this library for an aiohttp error.
 
-    Only a connector error counts as proof. A trace hook that was not called proves nothing.
+    `NotSentError` means that the server certainly received nothing. Only a failed connection
+    proves this. If aiohttp did not call `_on_headers`, this does not prove it.
     """
     what = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):

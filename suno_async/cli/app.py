@@ -1,4 +1,4 @@
-"""The command line as one typer app."""
+"""The command-line program as one typer app."""
 
 import sys
 from typing import Annotated, cast

@@ -55,7 +55,8 @@ def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = No
     Args:
         kind: The kind of job.
         given: The fields of the input, and the values of `CREATE_OPTIONS`.
-        audio: A file or a URL for the field ``audio_url``. A file is uploaded first.
+        audio: A file or a URL for the field ``audio_url``; a file is uploaded first. If
+            None, the field is absent.
     """
     options = {each.name: given.pop(each.name) for each in CREATE_OPTIONS}
     given["extra"] = parse_json_object("--extra", given["extra"])
@@ -89,7 +90,7 @@ def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = No
 
 
 async def _with_upload(suno: SunoClient, job: Input, file: str) -> Input:
-    """Upload a file, and return the input with its URL.
+    """Upload a file, and return a copy of the input with the URL of the uploaded file.
 
     Raises:
         InvalidInputError: The input is not valid; nothing was uploaded.

@@ -97,7 +97,7 @@ def download(
 async def _infos(
     suno: SunoClient, targets: Sequence[str], codes: list[int]
 ) -> AsyncGenerator[TaskInfo | str]:
-    """Yield each URL, and the record of each task that succeeded.
+    """Yield each URL in `targets`, and the record of each task in `targets` that succeeded.
 
     For every other task, print an error and add its exit code to `codes`.
     """

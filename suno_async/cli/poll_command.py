@@ -120,7 +120,10 @@ async def _poll(
     files: FileOptions,
     earlier: Sequence[TaskInfo],
 ) -> int:
-    """Poll tasks, and download their files at the same time. Return the exit code."""
+    """Poll tasks and write their results to `out`. Return the exit code.
+
+    If the options request it, files are downloaded while the polling continues.
+    """
     plain = out is sys.stdout and sys.stdout.isatty()
     progress = Progress(len(ids), task_ids=ids, plain=plain)
     async with open_client(observer=progress.tasks) as suno:
@@ -157,7 +160,8 @@ def how_to_resume(
     """Return what to do after an interrupted ``poll``.
 
     Returns:
-        A hint, and the words of the command that resumes the run; None if there is no such command.
+        A hint for the user, and the words of the command that resumes the run. If no command can
+        resume the run, None replaces the words.
     """
     if output == "-":
         return "the results went to stdout, so this run cannot be resumed", None

@@ -55,11 +55,11 @@ def read_ids(lines: Iterable[str]) -> list[str]:
 
 
 def csv_record(first: str, rest: Iterator[str]) -> list[str]:
-    """Return the cells of one CSV record. Take more lines only while a quoted cell is open.
+    """Return the cells of one CSV record. Read lines from `rest` only while a quoted cell is open.
 
     Args:
         first: The first line of the record.
-        rest: The lines after it.
+        rest: The lines after the first line.
 
     Raises:
         csv.Error: The text is not a CSV record.
@@ -69,19 +69,21 @@ def csv_record(first: str, rest: Iterator[str]) -> list[str]:
 
 
 def final_statuses(lines: Iterable[str]) -> dict[str, str]:
-    """Return the tasks in a results file that have ended: task id → status.
+    """Return the final statuses in a results file: task id → status.
 
-    Lines that are not complete rows are skipped.
+    Tasks that have not ended, and lines that are not complete rows, are skipped.
     """
     return {task_id: row["status"] for task_id, row in _final_rows(lines)}
 
 
 def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskInfo]:
-    """Return a record for each task that succeeded, with the files in its row of a results file.
+    """Return a record for each successful task in a results file.
+
+    A record contains the files that the row of the task lists.
 
     Args:
         lines: The lines of the file. Lines that are not complete rows are skipped.
-        wanted: Ids of the tasks to return.
+        wanted: Ids of the tasks to return. Other tasks are skipped.
     """
     infos: dict[str, TaskInfo] = {}
     for task_id, row in _final_rows(lines):
@@ -99,9 +101,10 @@ def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskI
 
 
 def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
-    """Return the inputs of a batch that have a row in a results file: index → last status.
+    """Return the status of each input of a batch in a results file: index of the input → status.
 
-    A later row does not replace a final status. Lines that are not complete rows are skipped.
+    The last row of an input counts, but it does not replace a final status. Inputs without a row
+    are absent. Lines that are not complete rows are skipped.
     """
     statuses: dict[int, str] = {}
     for row in _rows(lines):
@@ -120,7 +123,7 @@ class _Files(msgspec.Struct):
 
 
 def _final_rows(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows of tasks that have ended, with their ids."""
+    """Yield the task id and the row, for each row with a final status."""
     for row in _rows(lines):
         task_id, status = row.get("task_id"), row.get("status")
         if isinstance(task_id, str) and isinstance(status, str) and status in FINAL:

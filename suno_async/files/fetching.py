@@ -1,4 +1,4 @@
-"""Fetch one file: attempts, resumption, refreshed URLs, and the checks of the reply."""
+"""Download one file: retry, resume after a broken connection, renew the URL, check the reply."""
 
 from __future__ import annotations
 
@@ -97,11 +97,12 @@ class Fetch:
 
     Args:
         connections: Sends the requests.
-        source: The file.
+        source: What to download: the URL, and the task that made the file, if known.
         path: Where to save the file.
         terms: The options of the download.
         reporter: Reports the progress.
-        refresh: Returns the current record of a task; None if the URL cannot be replaced.
+        refresh: Returns the current record of a task, which contains a new URL if the URL has
+            expired. If None, an expired URL is not replaced.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (one value for each collaborator)
@@ -133,10 +134,11 @@ class Fetch:
             self._tagger = Tagger(connections, path, source.track, source.info)
 
     async def run(self, slots: asyncio.Semaphore) -> None:
-        """Download the file. Occupy one of `slots` during each attempt, but not between attempts.
+        """Download the file. Acquire `slots` for each attempt, and release it between attempts.
 
         Raises:
-            DownloadError: The complete file could not be downloaded. No part file is left.
+            DownloadError: The file could not be downloaded completely. Its temporary part file was
+                removed.
         """
         scope = asyncio.timeout(None)
         try:
@@ -187,7 +189,10 @@ class Fetch:
             await asyncio.sleep(wait)
 
     async def _refreshed(self) -> bool:
-        """Read the current URL of the file, at most once. Return whether the URL has changed."""
+        """Request the current URL of the file, at most once per download.
+
+        Return whether the URL has changed.
+        """
         refresh, find = self._refresh, self._source.find
         if refresh is None or find is None or not self._source.task_id:
             return False
@@ -281,7 +286,10 @@ class Fetch:
         self._open_window()
 
     async def _receive(self, content: aiohttp.StreamReader) -> None:
-        """Write the body to the part file. Receive the next batch while the last one is written."""
+        """Write the body to the part file.
+
+        While one batch of bytes is being written, the next batch is received.
+        """
         pieces: list[bytes] = []
         writing: asyncio.Task[None] | None = None
         broken: Exception | None = None
@@ -306,7 +314,7 @@ class Fetch:
             raise broken
 
     async def _fill(self, content: aiohttp.StreamReader, pieces: list[bytes]) -> bool:
-        """Receive about `BATCH` bytes; return whether the body has ended.
+        """Receive about `BATCH` bytes and append them to `pieces`. Return whether the body ended.
 
         Raises:
             _FetchError: The server is too slow.
@@ -358,13 +366,16 @@ def _is_refused(error: OSError) -> bool:
 
 
 def _unread(content: aiohttp.StreamReader) -> list[bytes]:
-    """Return the bytes in aiohttp's buffer after a connection broke. No public method does this."""
+    """Return the bytes that are still in aiohttp's buffer after a connection broke.
+
+    aiohttp has no public method for this.
+    """
     piece = content._read_nowait(-1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] (as above)
     return [piece] if piece else []
 
 
 def _retrieve(writing: asyncio.Task[None]) -> None:
-    """Retrieve the error of a write, so that asyncio does not report it as never retrieved.
+    """Read the exception of a write, so that asyncio does not log it as never retrieved.
 
     A cancelled download does not await its last write.
     """
@@ -373,7 +384,10 @@ def _retrieve(writing: asyncio.Task[None]) -> None:
 
 
 async def _in_thread_always(work: Callable[[], None]) -> None:
-    """Call `work` in a thread, and wait for it even if this call is cancelled once."""
+    """Call `work` in a thread, and wait until it ends.
+
+    If this call is cancelled once, it still waits, and then raises the cancellation.
+    """
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         await asyncio.shield(running)

@@ -1,1 +1,1 @@
-"""Journals: submissions, tasks and results on disk, so that nothing is lost or paid twice."""
+"""Journals store creates, tasks and results on disk, so that nothing is lost or paid twice."""

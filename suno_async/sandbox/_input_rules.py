@@ -1,7 +1,7 @@
-"""The inputs that the API refuses with 422. Pure.
+"""The rules of the API for inputs. An input that breaks a rule is refused with 422. Pure.
 
-The rules are written from the contract alone. They share no code with the checks of the client, so
-that they do not repeat the mistakes of the client.
+The rules are written from the API contract alone. They share no code with the checks of the client,
+so that they do not repeat the mistakes of the client.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ REQUIRED = {
 
 
 def broken_rules(body: object, length_of: Callable[[str, str], float | None]) -> list[str]:
-    """Return one text for each rule of CreateTask that a body breaks.
+    """Return one error text for each rule of the endpoint CreateTask that a request body breaks.
 
     Args:
         body: The decoded body.
-        length_of: Returns the length of a song in seconds from its task id and song id; None if
-            there is no such song.
+        length_of: Returns the length in seconds of the song with a given task id and song id. It
+            returns None if there is no such song.
     """
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]
@@ -65,11 +65,11 @@ def broken_rules(body: object, length_of: Callable[[str, str], float | None]) ->
 
 
 def broken_persona_rules(body: object, length_of: Callable[[str, str], float | None]) -> list[str]:
-    """Return one text for each rule of the persona endpoint that a body breaks.
+    """Return one error text for each rule of the persona endpoint that a request body breaks.
 
     Args:
         body: The decoded body.
-        length_of: As in `broken_rules`.
+        length_of: Returns the length of a song, as for `broken_rules`.
     """
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]

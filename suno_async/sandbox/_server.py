@@ -1,4 +1,4 @@
-"""The sandbox as an aiohttp server."""
+"""The sandbox: a local aiohttp server that simulates the API."""
 
 from __future__ import annotations
 
@@ -39,32 +39,32 @@ class Sandbox:
     Args:
         seed: Seed of the jobs and the faults.
         host: Address to listen on.
-        port: Port to listen on; 0 takes any free port.
+        port: Port to listen on; 0 means any free port.
         median: Median duration of a job in seconds. Durations are log-normal.
         sigma: Standard deviation of the logarithm of the durations.
-        failure_share: Share of the jobs that fail.
-        endless_share: Share of the jobs that never end.
+        failure_share: Share of the jobs that fail, from 0 to 1.
+        endless_share: Share of the jobs that never end, from 0 to 1.
         time_scale: Durations are divided by this number: at 60, a job of a minute takes a second.
             The rate limit is not changed, and timestamps are real times. At 1, the times of a
-            record are whole seconds, as in the contract. At any other value they keep their
-            fractions, because short jobs need them.
+            record are whole seconds, as in the contract. At any other value, these times have
+            fractions, because a job may be shorter than a second.
         rate_limit: Maximum number of requests with one key in any sliding second.
         retry_after: Seconds in the Retry-After header of a 429; None sends no header.
-        credits: Credits of the account.
-        song_seconds: Length in seconds of each downloaded song. A second takes 4 kB.
-        faults: Faults to inject at random.
-        errors_as: How errors are sent: ``"both"`` as HTTP status and envelope code,
-            ``"envelope"`` as envelope code with HTTP 200, ``"status"`` as HTTP status with a plain
-            text.
-        callbacks_as: Body of callbacks: ``"record"`` for the bare record, ``"envelope"`` for the
-            record in the envelope of TaskInfo.
+        credits: Credits of the account at the start.
+        song_seconds: Length in seconds of each downloaded song. Each second has 4 kB.
+        faults: Faults to inject at random; None means no faults.
+        errors_as: How errors are sent. ``"status"``: as HTTP status with a plain text.
+            ``"envelope"``: with HTTP 200, and the error code in the envelope, which is the JSON
+            object around every reply. ``"both"``: as HTTP status and in the envelope.
+        callbacks_as: Body of callbacks. ``"record"``: only the task record. ``"envelope"``: the
+            record in an envelope, as in a reply of TaskInfo.
         estimate_paths: The estimate endpoints that exist: ``"estimate-credits"``,
             ``"EstimateTask"``, or both.
 
     Attributes:
         key: The key of the account.
         url: The base URL; empty until the server has started.
-        time_scale: The argument `time_scale`.
+        time_scale: The number by which durations are divided.
         faults: Faults to inject at random. You may assign other faults at any time.
     """
 
@@ -138,12 +138,12 @@ class Sandbox:
 
     @property
     def tasks(self) -> Mapping[str, Job]:
-        """Every task by its id. The outcome of a task is drawn when it is created."""
+        """All tasks by id. The duration and result of a task are drawn when it is created."""
         return self._jobs.by_id
 
     @property
     def credits(self) -> float:
-        """Credits of the account. Assign a number to change them."""
+        """Current credits of the account. Assign a number to change them."""
         return self._accounts.balance(self.key, time.time())
 
     @credits.setter  # noqa: A003 (as above)
@@ -152,7 +152,7 @@ class Sandbox:
 
     @property
     def statistics(self) -> SandboxStatistics:
-        """The counts so far."""
+        """Counts of requests, created tasks, callbacks and faults so far."""
         judges = self._judges.values()
         return SandboxStatistics(
             requests=self._requests,
@@ -196,7 +196,7 @@ class Sandbox:
         spread: float = 0.0,
         durations: Sequence[float] | None = None,
     ) -> list[str]:
-        """Create tasks without requests, and return their ids, the youngest first.
+        """Create tasks directly, without API requests. Return their ids, the youngest task first.
 
         The tasks cost no credits.
 
@@ -205,8 +205,8 @@ class Sandbox:
             created_ago: Age of the youngest task in seconds.
             spread: Seconds between the creation of the oldest and of the youngest task. The tasks
                 are evenly spaced.
-            durations: Duration of each job in seconds, before the division by the time scale; None
-                draws them at random.
+            durations: Duration of each job in seconds, the youngest first, before the division by
+                the time scale. If None, durations are drawn at random.
         """
         now = time.time() - created_ago
         body = {"model": GENERATE, "input": {"mode": "simple", "model": "v5", "prompt": "a song"}}
@@ -220,10 +220,10 @@ class Sandbox:
         ]
 
     def disable_key(self, key: str | None = None) -> None:
-        """Refuse all requests with a key with 403 until `enable_key` is called.
+        """Refuse all requests that use a key, with status 403, until `enable_key` is called.
 
         Args:
-            key: The key; None is the key of this sandbox.
+            key: The key to disable; None means the key of this sandbox.
 
         Raises:
             KeyError: The key is unknown.
@@ -234,7 +234,7 @@ class Sandbox:
         """Accept a disabled key again.
 
         Args:
-            key: The key; None is the key of this sandbox.
+            key: The key to enable; None means the key of this sandbox.
 
         Raises:
             KeyError: The key is unknown.
@@ -253,15 +253,15 @@ class Sandbox:
         """Refuse the next requests with an error code. Refused requests change no task or credits.
 
         Each call adds an *order* to refuse requests. If several orders apply to a request, the
-        oldest one refuses it. A request above the rate limit still gets a 429, which does not count
-        as a refusal of an order.
+        oldest order refuses it. A request above the rate limit still gets a 429, which no order
+        counts.
 
         Args:
-            code: Code of the answers, such as 401, 404 or 455.
+            code: Error code of the replies, such as 401, 404 or 455.
             count: Number of requests to refuse; None means no limit.
             seconds: Seconds until the order ends. They are not divided by the time scale.
-            path: Last segments of the paths to refuse, such as ``"TaskInfo"`` or
-                ``"job/CreateTask"``; None refuses every path.
+            path: The end of the paths to refuse, such as ``"TaskInfo"`` or ``"job/CreateTask"``.
+                If None, every path is refused.
             retry_after: Value of the Retry-After header; None sends no header.
 
         Returns:
@@ -279,7 +279,7 @@ class Sandbox:
         return order
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer an API request, subject to the rate limit, ordered refusals and faults."""
+        """Answer an API request. Apply the rate limit, the orders of `refuse`, and the faults."""
         faults, injector = self.faults, self._injector
         await injector.delay(faults.latency_in)
         now = time.monotonic()

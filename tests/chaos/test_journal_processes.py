@@ -50,7 +50,7 @@ asyncio.run(main())
 
 
 def start(path: Path, name: str) -> subprocess.Popen[str]:
-    """Start a process that opens the journal, waits for a line on stdin, and claims all keys."""
+    """Start a process that opens the journal, waits for a line on stdin, then claims all keys."""
     process = subprocess.Popen(  # noqa: S603 (a program of this test)
         [sys.executable, "-c", CLAIM, str(path), name],
         stdin=subprocess.PIPE,
@@ -63,7 +63,7 @@ def start(path: Path, name: str) -> subprocess.Popen[str]:
 
 
 def tell(process: subprocess.Popen[str]) -> None:
-    """Send a line to the stdin of a process."""
+    """Send a line to the stdin of a process, which then continues."""
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
@@ -81,7 +81,7 @@ def claimed(process: subprocess.Popen[str]) -> set[int]:
 
 
 def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
-    """Of two processes that claim the same keys at the same time, exactly one gets each key."""
+    """If two processes claim the same keys at the same time, exactly one process gets each key."""
     path = tmp_path / "j.db"
     with start(path, "one") as one, start(path, "two") as two:
         for process in (one, two):
@@ -97,7 +97,7 @@ def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows waits for the lease to expire")
 def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
-    """After a kill, the next process sees at once that the creates in flight are unknown."""
+    """When another process opens the journal, the creates of a killed process are ``unknown``."""
     path = tmp_path / "j.db"
     with start(path, "one") as one:
         tell(one)
@@ -115,7 +115,7 @@ def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the next process would wait for a lease")
 def test_kill_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    """A process that is killed at a random moment loses no change acknowledged before the kill."""
+    """After a kill at a random moment, the journal contains every change that it acknowledged."""
     found = kill_again_and_again(tmp_path / "j.db", kills=5, rows=3000, seed=3)
     assert found.rows >= 3000
     assert found.kills >= 5

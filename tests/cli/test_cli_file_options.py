@@ -1,4 +1,4 @@
-"""Options of the commands that download (names, covers, tags, hosts), and proxies."""
+"""The options for downloads (file names, covers, tags, allowed hosts), and proxies."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ each_command = pytest.mark.parametrize("words", DOWNLOADING.values(), ids=DOWNLO
 
 @pytest.fixture
 async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
-    """Yield a sandbox in which every job succeeds at once, with a generous rate limit."""
+    """Yield a sandbox in which every job succeeds at once, with a high rate limit."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "1000")
     async with Sandbox(seed=1, time_scale=1e5, failure_share=0.0, rate_limit=GENEROUS) as server:
         yield server
 
 
 def write_files(directory: Path) -> set[str]:
-    """Write the files that the commands read, and return their names."""
+    """Write the input files of all commands in `DOWNLOADING`, and return their names."""
     (directory / "ids.txt").write_text("an-id")
     (directory / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n')
     (directory / "j.db").touch()
@@ -78,7 +78,7 @@ async def test_wrong_options(
     options: tuple[str, ...],
     message: str,
 ) -> None:
-    """An invalid template or host is one error, before anything is sent or written."""
+    """An invalid name template or host is reported as one error, and nothing is sent."""
     before = write_files(tmp_path)
     code, out, errors = await run(sandbox, *words, "songs", *options, cwd=tmp_path)
     assert (code, out, errors.count("\n")) == (2, "", 1), errors
@@ -91,7 +91,7 @@ async def test_wrong_options(
 async def test_tags_without_the_extra(
     sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without mutagen, --write-tags is one error that says what to install, before any request."""
+    """Without mutagen, --write-tags is an error that says what to install, and nothing is sent."""
     monkeypatch.setitem(sys.modules, "mutagen", None)
     before = write_files(tmp_path)
     code, out, errors = await run(sandbox, *words, "songs", "--write-tags", cwd=tmp_path)
@@ -105,7 +105,7 @@ async def test_tags_without_the_extra(
 async def test_options_without_a_directory(
     sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """Without --download, the options for downloads are an error."""
+    """The options --name, --covers and --write-tags are an error without --download."""
     if words[0] == "download":
         words = ("poll", "ids.txt", "-q", "--download")
     write_files(tmp_path)
@@ -116,7 +116,7 @@ async def test_options_without_a_directory(
 
 
 async def test_names_covers_and_tags(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`download` and `poll` use the template, save covers and write tags."""
+    """The commands `download` and `poll` apply --name, --covers and --write-tags."""
     (task_id,) = sandbox.add_tasks(1, created_ago=1e6)
     (tmp_path / "ids.txt").write_text(task_id)
     options = ("--name", "{task_id}/{index}", "--covers", "--write-tags")
@@ -131,7 +131,7 @@ async def test_names_covers_and_tags(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_created_songs(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`create`, with and without --batch, uses the options for downloads."""
+    """`create`, with and without --batch, applies --name, --covers and --write-tags."""
     write_files(tmp_path)
     (tmp_path / "j.db").unlink()
     options = ("--name", "{task_id}/{index}", "--covers", "--write-tags")
@@ -152,7 +152,7 @@ async def test_created_songs(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_allowed_hosts(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Files of a private host are refused with a hint, and downloaded with --allow-host."""
+    """A file on a private host is refused with a hint, but --allow-host permits its download."""
 
     async def answer(_: bytes, writer: asyncio.StreamWriter) -> bool:
         writer.write(response(SONG))
@@ -170,7 +170,7 @@ async def test_allowed_hosts(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_proxies_of_the_environment(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Commands use HTTP_PROXY, but not for the hosts in NO_PROXY."""
+    """Commands use the proxy in HTTP_PROXY, but not for the hosts in NO_PROXY."""
     lines: list[bytes] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -200,7 +200,7 @@ async def test_proxies_of_the_environment(
 async def test_proxy_that_does_not_answer(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the proxy cannot be reached, the error names the proxy variables."""
+    """If the proxy cannot be reached, the error names the environment variables for proxies."""
     monkeypatch.setattr("suno_async.cli.clients.RETRY_FOR", 0.0)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     code, _, errors = await run(sandbox, "balance", cwd=tmp_path)

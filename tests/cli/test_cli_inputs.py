@@ -1,4 +1,4 @@
-"""Input files: written inputs are read back unchanged, and each problem names its line."""
+"""Files with job inputs: inputs are read back unchanged, and each problem names its line."""
 
 from __future__ import annotations
 
@@ -85,25 +85,25 @@ inputs = st.one_of([_of_kind(kind) for kind in FIELDS])
 
 
 def read(text: str) -> list[Input]:
-    """Return the inputs in a file with this text."""
+    """Return the inputs in a file that contains this text."""
     return read_inputs(io.StringIO(text, newline=None))
 
 
 def problems_of(text: str) -> tuple[str, ...]:
-    """Return the problems of a file with this text."""
+    """Return the problems that the error about a file with this text lists."""
     with pytest.raises(InvalidInputError) as caught:
         read(text)
     return caught.value.problems
 
 
 def test_every_kind_has_a_short_name() -> None:
-    """Every kind of job has a short name."""
+    """The short names of the command line cover exactly the kinds of job that the client has."""
     assert set(KINDS_BY_NAME.values()) == set(KINDS.values()) == set(FIELDS)
 
 
 @given(st.lists(st.tuples(inputs, st.booleans(), st.booleans()), max_size=3))
 def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
-    """JSONL inputs are read back unchanged, with either name of their kind; a song needs none."""
+    """JSONL inputs with a short, full or (for songs) absent kind name are read back unchanged."""
     lines = ["\ufeff# a comment", "", "  "]
     for job, short, absent in jobs:
         kind = {} if absent else {"kind": NAMES[type(job)] if short else job.KIND}
@@ -115,7 +115,7 @@ def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
 
 @given(st.lists(inputs, max_size=3))
 def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
-    """A request body can be read as an input, and this input sends the same body."""
+    """A request body can be read as an input, and this input has the same request body."""
     sent = [(job.KIND, msgspec.structs.replace(job, extra={}).payload()) for job in jobs]
     lines = [json.dumps({"model": kind, "input": payload}) for kind, payload in sent]
     assert [(job.KIND, job.payload()) for job in read_inputs(lines)] == sent
@@ -123,7 +123,7 @@ def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
 
 @given(st.lists(inputs, min_size=1, max_size=3))
 def test_csv_reads_back(jobs: list[Input]) -> None:
-    """Inputs of all kinds in one CSV table are read back unchanged, but with stripped cells."""
+    """Inputs of all kinds in one CSV table are read back unchanged, but each cell is stripped."""
     rows = [_cells(job) for job in jobs]
     out = io.StringIO()
     table = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
@@ -169,7 +169,7 @@ objects = st.dictionaries(
     )
 )
 def test_garbage(lines: list[str]) -> None:
-    """Any file gives only valid inputs, or an error in which each problem names its line."""
+    """Reading any text returns valid inputs, or raises an error whose problems name their lines."""
     jobs, problems = list[Input](), tuple[str, ...]()
     try:
         jobs = read_inputs(lines)
@@ -180,7 +180,7 @@ def test_garbage(lines: list[str]) -> None:
 
 
 def test_every_problem_of_every_line() -> None:
-    """One error lists all problems, each with its line, its field and the rule."""
+    """One error lists all problems, each with its line, its field and the broken rule."""
     lines: list[dict[str, Any]] = [
         {"prompt": "x", "style_weight": 2, "title": "t" * 101},
         {"kind": "covr"},
@@ -209,7 +209,7 @@ def test_every_problem_of_every_line() -> None:
 
 
 def test_model_of_a_flat_object_is_the_song_s() -> None:
-    """In a flat object, `model` is the music model; next to `input`, it is the kind of job."""
+    """In an object with `input`, `model` is the kind of job; otherwise it is the music model."""
     wire = {"model": "suno/music-generate", "input": {"model": "v4", "prompt": "y"}}
     lines = [json.dumps({"model": "v5.5", "prompt": "x"}), json.dumps(wire)]
     assert read_inputs(lines) == [
@@ -219,7 +219,7 @@ def test_model_of_a_flat_object_is_the_song_s() -> None:
 
 
 def test_csv_cells() -> None:
-    """Cells get the type of their field, empty cells are absent, and text stays unchanged."""
+    """Cells are converted to the type of their field; an empty cell means an absent field."""
     text = (
         "\ufeffkind, prompt,negative_tags,instrumental,style_weight,extra,bpm,\n"
         '\n# a comment\n,"one, \n# two",null,TRUE,0.5,"{""n"": 1}"\n'
@@ -239,7 +239,7 @@ def test_csv_cells() -> None:
 
 
 def test_csv_problems() -> None:
-    """If the header is bad, rows are not checked; errors name the first line of a record."""
+    """If the header is bad, rows are not checked; the problem of a row names its first line."""
     assert problems_of("promt,title,title,z\nx\n") == (
         "line 1: promt: not a field of any input (did you mean prompt?)",
         "line 1: z: not a field of any input",
@@ -255,7 +255,7 @@ def test_csv_problems() -> None:
 
 
 def test_a_single_object_on_several_lines() -> None:
-    """A pretty-printed object is one input, and its problems name its first line."""
+    """A JSON object on several lines is one input, and its problems name its first line."""
     text = json.dumps({"prompt": "x", "extra": {"a": [1, 2]}}, indent=2)
     assert read("\n" + text) == [GenerateMusic(prompt="x", extra={"a": [1, 2]})]
     assert problems_of("\n\n" + json.dumps({"promt": "x"}, indent=2))[0].startswith("line 3: promt")

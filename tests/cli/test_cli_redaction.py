@@ -47,14 +47,14 @@ def answer_with(key: str, request: bytes) -> bytes:
 
 
 def written_to(folder: Path) -> str:
-    """Return all that a command wrote to its output files."""
+    """Return the contents of the files in a folder that a command wrote."""
     return "".join(path.read_bytes().decode(errors="replace") for path in folder.glob("out*"))
 
 
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 async def test_the_key_is_not_printed(tmp_path: Path, spelling: str, *, as_json: bool) -> None:
-    """No command prints the key or writes it to a file, as text or as JSON."""
+    """No command prints the key or writes it to a file, with or without --json."""
     (tmp_path / "a.mp3").write_bytes(b"ID3")
     (tmp_path / "in.jsonl").write_text('{"prompt": "rain"}\n')
 

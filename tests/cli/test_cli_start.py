@@ -1,4 +1,4 @@
-"""How ``suno-async`` starts: its two names, its version, completion, and how much it prints."""
+"""How ``suno-async`` starts: command or module, version, shell completion, verbosity."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_version(name: str) -> None:
 
 @PROGRAMS
 async def test_help(name: str) -> None:
-    """The help shows how the program was called."""
+    """The help and usage errors show the words with which the program was started."""
     shown, mistake = await launch(name, ("", "poll", "--help"), ("", "poll", "--no-such"))
     assert (shown[0], f"Usage: {name} poll" in shown[1]) == (0, True)
     assert (mistake[0], f"(see {name} poll --help)" in mistake[2]) == (2, True)
@@ -90,7 +90,7 @@ async def test_help(name: str) -> None:
 
 @PROGRAMS
 async def test_missing_extra(name: str) -> None:
-    """Without the extra `cli`, the help and the error of any command say what to install."""
+    """Without a package of the extra `cli`, the help and every error say what to install."""
     words = (("--help",), ("poll", "ids.txt"), ("balance", "--json"))
     packages = ("typer", "rich", "filelock")
     ends = await launch(name, *((package, *each) for package in packages for each in words))
@@ -118,7 +118,7 @@ async def test_completion(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def test_verbosity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`-v` logs retries and `-vv` all requests, before or after the command; the key is hidden."""
+    """`-v` logs retries, and `-vv` also all requests; the log does not contain the key."""
 
     def no_delay(_attempt: int, _random: float) -> float:
         return 0.0

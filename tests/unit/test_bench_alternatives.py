@@ -1,4 +1,4 @@
-"""The benchmark of alternatives: the durations that it draws, and the table that it prints."""
+"""The benchmark of alternatives to this library: its drawn durations and its table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.alternatives import OURS, Result, Setting, draw, report, table
 
 
 def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
-    """Return a result with `ended` successful waits; all other waits failed with a 429."""
+    """Return a result in which `ended` waits succeeded, and all other waits failed with a 429."""
     return Result(
         tasks=tasks,
         contender=contender,
@@ -28,7 +28,7 @@ def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
 
 
 def test_table_has_a_row_for_each_result() -> None:
-    """A row shows the figures of one contender, with "none" as delays if no wait ended."""
+    """A row shows the figures of one contender; its delays are "none" if no wait succeeded."""
     rows = table([result("loop", 1000, 0, math.nan), result(OURS, 1000, 1000, 4.24)]).splitlines()
     assert len({row.count("|") for row in rows}) == 1
     assert rows[2] == "| 1,000 | loop | 0 | 1,000 | 1,000 | none | none | 12,345 | 29 |"
@@ -37,7 +37,7 @@ def test_table_has_a_row_for_each_result() -> None:
 
 @pytest.mark.parametrize(("scale", "speed"), [(1.0, "in real time"), (6.0, "at time scale 6")])
 def test_report_states_the_scale(scale: float, speed: str) -> None:
-    """The report states the speed of the benchmark and the command that repeats it."""
+    """The report states the time scale and the command that repeats the benchmark."""
     text = " ".join(report([result(OURS, 150, 150, 1.0)], Setting(scale, 0.02, 7)).split())
     assert f"Measured {speed}" in text
     assert f"`python -m benchmarks.alternatives --tasks 150 --time-scale {scale:g}" in text

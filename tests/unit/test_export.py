@@ -60,7 +60,7 @@ AWKWARD = [
 
 
 def outcomes(count: int = 3) -> list[ResultSource]:
-    """Return successes with two songs each, and a failure."""
+    """Return `count` successful outcomes with two songs each, and one failure."""
     found: list[ResultSource] = []
     for number in range(count):
         tracks = tuple(
@@ -78,7 +78,7 @@ def files_in(directory: Path) -> list[Path]:
 
 
 def read(path: Path, kind: type[Any]) -> list[Any]:
-    """Read an export back as records."""
+    """Return the rows of an exported file as records of the class `kind`."""
     rows: list[dict[str, Any]]
     if path.suffix == ".jsonl":
         return [msgspec.json.decode(line, type=kind) for line in path.read_bytes().splitlines()]
@@ -104,7 +104,7 @@ def read(path: Path, kind: type[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_round_trip(tmp_path: Path, suffix: str) -> None:
-    """Every format stores every record in order, and no other file is left in the directory."""
+    """Every format stores every record in order, and the directory contains no other file."""
     path = tmp_path / f"songs.{suffix}"
     assert await export_results(outcomes(13), path, rows="tracks") == 26
     songs = read(path, TrackRecord)
@@ -126,14 +126,14 @@ async def test_round_trip(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_nothing_to_export(tmp_path: Path, suffix: str) -> None:
-    """An export without rows is a valid, empty file."""
+    """An export without rows creates a valid file that contains no records."""
     path = tmp_path / f"none.{suffix}"
     assert await export_results([], path) == 0
     assert read(path, Result) == []
 
 
 async def entries(count: int) -> AsyncIterator[ResultSource]:
-    """Yield entries of a journal."""
+    """Yield `count` journal entries of successful tasks."""
     for number in range(count):
         raw = SAMPLES["success"].replace(b"d6956973", b"%08d" % number)
         task_id = f"{number:08d}-2f17-43d4-8514-af6cc3a2f55d"
@@ -144,7 +144,7 @@ async def entries(count: int) -> AsyncIterator[ResultSource]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_entries_of_a_journal(tmp_path: Path, suffix: str) -> None:
-    """Entries of a journal export from an asynchronous source, over several batches."""
+    """Journal entries from an asynchronous source are all exported, in several batches."""
     path = tmp_path / f"songs.{suffix}"
     assert await export_results(entries(2_050), path, rows="tracks") == 4_100
     songs = read(path, TrackRecord)
@@ -172,7 +172,7 @@ async def failing(count: int, error: BaseException) -> AsyncIterator[ResultSourc
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("error", [RuntimeError("no more"), asyncio.CancelledError()])
 async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseException) -> None:
-    """An export whose source fails leaves the earlier file unchanged, and no other file."""
+    """If the source raises, the earlier file stays unchanged, and no other file is left."""
     path = tmp_path / f"songs.{suffix}"
     await export_results(outcomes(), path)
     before = path.read_bytes()
@@ -185,7 +185,7 @@ async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseExcep
 async def test_a_cancellation_waits_for_the_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancelled export waits for the current write, and removes its file."""
+    """A cancelled export waits until its current write ends, and then removes its new file."""
     loop = asyncio.get_running_loop()
     seen: list[str] = []
 
@@ -206,7 +206,7 @@ async def test_a_cancellation_waits_for_the_write(
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
-    """A write that fails raises `ExportError`, and leaves no file."""
+    """If a write fails, the export raises `ExportError` and leaves no file."""
 
     def write(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -225,7 +225,7 @@ async def test_a_missing_directory(tmp_path: Path) -> None:
 
 
 async def test_existing_files(tmp_path: Path) -> None:
-    """An existing file is replaced only on request."""
+    """An existing file is replaced only with ``overwrite=True``."""
     path = tmp_path / "songs.csv"
     path.write_text("mine")
     with pytest.raises(ConfigurationError, match="pass overwrite=True"):
@@ -237,7 +237,7 @@ async def test_existing_files(tmp_path: Path) -> None:
 
 
 async def test_other_databases(tmp_path: Path) -> None:
-    """`overwrite` replaces an earlier export, but no other database, and none that is open."""
+    """`overwrite` replaces an earlier export, but not another database or an open database."""
     journal = tmp_path / "runs.db"
     with closing(sqlite3.connect(journal)) as db:
         db.execute("CREATE TABLE submissions (id TEXT)")
@@ -253,7 +253,7 @@ async def test_other_databases(tmp_path: Path) -> None:
 
 
 async def test_wrong_arguments(tmp_path: Path) -> None:
-    """An unknown format or kind of rows raises an error that lists the valid values."""
+    """An unknown file format or an unknown `rows` raises an error that lists the valid values."""
     anything: Any = "songs"
     with pytest.raises(ConfigurationError, match="the formats are jsonl, csv, parquet, sqlite"):
         await export_results([], tmp_path / "songs.xls")
@@ -264,7 +264,7 @@ async def test_wrong_arguments(tmp_path: Path) -> None:
 
 
 async def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pyarrow, the error says what to install, and the source is not read."""
+    """Without pyarrow, a Parquet export says what to install, and does not read the source."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     source = entries(1)
     with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[parquet\]"'):

@@ -1,4 +1,4 @@
-"""Streams under random faults: nothing hangs, is lost, or is created twice."""
+"""Streams of creates under random faults: no call hangs, and no task is lost or created twice."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:  # pyright: ignore[reportU
 
 @pytest.mark.parametrize("first", range(0, 500, 50))
 def test_random_scenarios(first: int) -> None:
-    """In 50 scenarios, each created task is reported once, and every call ends."""
+    """In 50 scenarios, no job is created twice, each task is reported once, every call ends."""
     for seed in range(first, first + 50):
         assert fuzz_streams.find(seed) is None
 
 
 def retries_everything(_self: Submission, _error: SunoError) -> bool:
-    """Replace `Submission.may_retry` by a method that allows every retry."""
+    """Allow every retry. A test replaces `Submission.may_retry` with this function."""
     return True
 
 
 async def does_nothing(*_: object) -> None:
-    """Replace a coroutine method by one that does nothing."""
+    """Do nothing. A test replaces a coroutine method with this function."""
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_the_search_finds_something(
     broken: Callable[..., object],
     finding: str,
 ) -> None:
-    """The search finds a client that is broken on purpose, and names the seed."""
+    """If a client is broken on purpose, the search reports the fault and a seed that shows it."""
     monkeypatch.setattr(owner, name, broken)
     found = next(filter(None, map(fuzz_streams.find, range(100))), "nothing")
     assert found.startswith("seed ")

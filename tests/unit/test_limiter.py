@@ -1,4 +1,4 @@
-"""The request budget, in virtual time."""
+"""The limiter, which keeps requests within the rate limit. The tests run in virtual time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.virtual import run_virtual
 
 
 def worst_window(arrivals: list[float]) -> int:
-    """Return the largest number of arrivals in any sliding second."""
+    """Return the largest number of arrivals within any period of one second."""
     times = sorted(arrivals)
     worst = start = 0
     for end, at in enumerate(times):
@@ -29,9 +29,10 @@ def worst_window(arrivals: list[float]) -> int:
 
 
 async def traffic(seed: int, count: int, handshake: float, low: float, high: float) -> list[float]:
-    """Send `count` requests over a link with jitter. Return when each one reached the server.
+    """Send `count` requests with random network delays. Return when each reached the server.
 
-    Each way takes `low` to `high` seconds. The first five requests need `handshake` seconds more.
+    A request or a reply takes `low` to `high` seconds. The first five requests need `handshake`
+    seconds more.
     """
     limiter = LocalLimiter()
     draw = random.Random(seed)
@@ -61,19 +62,19 @@ async def traffic(seed: int, count: int, handshake: float, low: float, high: flo
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), low=st.floats(0, 0.2), handshake=st.floats(0, 0.5))
 def test_no_sixteenth_request_in_a_second(seed: int, low: float, handshake: float) -> None:
-    """With jitter, a base delay and handshakes, the server never gets 16 requests in a second."""
+    """The server never gets 16 requests in a second, despite random delays and handshakes."""
     arrivals = run_virtual(traffic(seed, 120, handshake, low, low + 0.05))
     assert worst_window(arrivals) <= 15
 
 
 def test_uses_the_budget() -> None:
-    """With 0 to 50 ms of jitter each way, the client uses at least 93 % of the budget."""
+    """If requests and replies take up to 50 ms, at least 93 % of the budget is used."""
     arrivals = run_virtual(traffic(1, 1500, 0.0, 0.0, 0.05))
     assert 1500 / (max(arrivals) - min(arrivals)) >= 0.93 * 15
 
 
 def test_first_come_first_served_and_no_burst() -> None:
-    """Permits are granted in the order of the calls, 1/15 s apart, from the first one on."""
+    """Permits are granted in the order of the calls, 1/15 s apart, without a burst at the start."""
 
     async def work() -> None:
         limiter, served, times = LocalLimiter(), list[int](), list[float]()
@@ -93,7 +94,7 @@ def test_first_come_first_served_and_no_burst() -> None:
 
 
 def test_a_cancelled_wait_costs_nothing() -> None:
-    """A cancelled wait costs no permit and does not delay the next caller."""
+    """A cancelled wait for a permit uses no permit and does not delay the next caller."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -125,7 +126,7 @@ def test_an_unused_permit_is_given_back() -> None:
 
 
 def test_a_permit_counts_once() -> None:
-    """A permit frees its place in the budget exactly once, however often its methods are called."""
+    """A permit is counted and released only once, however often its methods are called."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -207,7 +208,7 @@ def test_two_requests_never_leave_together() -> None:
 
 
 def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A pause lasts at most `max_pause`, whatever the server asks for, and is logged."""
+    """A pause lasts at most `max_pause`, even if the server asks for more, and is logged."""
 
     async def work() -> None:
         limiter = LocalLimiter(max_pause=50.0)
@@ -230,7 +231,7 @@ def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
-    """A caller that cannot wait for the end of a pause gets the error at once."""
+    """If a caller's time limit is before the end of a pause, the caller gets the error at once."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -256,7 +257,7 @@ def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
 
 
 def test_no_slot_in_time() -> None:
-    """A caller whose time limit ends before its turn uses no permit."""
+    """A caller whose time limit ends before its turn gets `NotSentError` and uses no permit."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -294,7 +295,7 @@ def test_a_client_that_joins_does_not_undo_a_cut() -> None:
 
 
 def test_one_budget_per_account() -> None:
-    """Clients of one account in one event loop share a limiter, with their lowest settings."""
+    """Clients of one account in one event loop share a limiter, which uses the lowest settings."""
 
     async def work() -> None:
         first, second = Credentials("ak_one", "http://a"), Credentials("ak_two", "http://a")

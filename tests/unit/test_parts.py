@@ -1,4 +1,4 @@
-"""Part files: what they contain, and when a file gets its final name."""
+"""Part files, which receive a download: their content, and when they get the final name."""
 
 # These tests replace internal functions.
 # pyright: reportPrivateUsage=false
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def part_in(directory: Path, body: bytes = b"", encoding: str = "identity") -> Part:
-    """Return a part file that contains a body."""
+    """Return a new part file in a directory. It contains `body`."""
     part = Part(directory, None, 10_000_000)
     part.restart(encoding, None)
     if body:
@@ -34,7 +34,7 @@ def part_in(directory: Path, body: bytes = b"", encoding: str = "identity") -> P
 
 
 def test_published(tmp_path: Path) -> None:
-    """A finished file is complete, its directory is created, and no part file is left."""
+    """A finished file is complete and in the new directory, and no part file is left."""
     part = part_in(tmp_path / "new", song(100))
     assert [each.suffix for each in (tmp_path / "new").iterdir()] == [".part"]
     part.finish(tmp_path / "new" / "x.mp3", overwrite=False)
@@ -45,7 +45,7 @@ def test_published(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs no directories")
 def test_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file is synced to disk before it gets its final name, and the directory afterwards."""
+    """A file is synced to disk before it gets its final name. Then its directory is synced."""
     events: list[str] = []
     sync, path = os.fsync, tmp_path / "x.mp3"
 
@@ -62,7 +62,7 @@ def test_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_overwrite(tmp_path: Path) -> None:
-    """A file that got the final name during the download is kept, unless `overwrite` is true."""
+    """An existing file with the final name is replaced only if `overwrite` is true."""
     path = tmp_path / "x.mp3"
     path.write_bytes(b"other")
     for overwrite in (False, True):
@@ -74,7 +74,7 @@ def test_overwrite(tmp_path: Path) -> None:
 
 
 def test_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without hard links, a new file is still saved, and an existing file is still kept."""
+    """If hard links are not possible, a new file is saved, and an existing file is kept."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "no links")
@@ -102,7 +102,7 @@ def test_a_directory_has_the_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "raw deflate"])
 def test_compressed(tmp_path: Path, encoding: str) -> None:
-    """A compressed body is saved decompressed, wherever it is split, and only if it is complete."""
+    """However a compressed body is split, it is decompressed, and saved only if complete."""
     body = song(5000)
     wire = gzip.compress(body[:2000]) + gzip.compress(body[2000:])
     if encoding.endswith("deflate"):
@@ -123,7 +123,7 @@ def test_compressed(tmp_path: Path, encoding: str) -> None:
 
 
 def test_bad_encodings(tmp_path: Path) -> None:
-    """A damaged or unsupported compression is an error."""
+    """A damaged body or an unsupported compression raises `PartError`."""
     part = part_in(tmp_path, b"", "gzip")
     with pytest.raises(PartError, match="damaged"):
         part.write([b"ID3 is not gzip"])
@@ -133,7 +133,7 @@ def test_bad_encodings(tmp_path: Path) -> None:
 
 
 def test_bomb(tmp_path: Path) -> None:
-    """A body that decompresses to more than `max_bytes` raises; the file never gets larger."""
+    """A body above `max_bytes` after decompression raises; the file never exceeds `max_bytes`."""
     part = Part(tmp_path, "any", 3_000_000)
     part.restart("gzip", None)
     with pytest.raises(PartError, match="max_bytes"):
@@ -145,7 +145,7 @@ def test_bomb(tmp_path: Path) -> None:
 
 
 def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk is reported with its reason."""
+    """If the disk is full, the error contains the reason, and no file is left."""
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -159,7 +159,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`discard` waits for a write in another thread, and later writes raise."""
+    """`discard` waits until a write in another thread ends. Calls of `write` after it raise."""
     part = part_in(tmp_path)
     write, began, go_on = parts._write_all, threading.Event(), threading.Event()
 
@@ -186,7 +186,7 @@ def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_part_files_of_dead_processes(tmp_path: Path) -> None:
-    """The first download into a directory removes part files of dead processes only."""
+    """The first download into a directory removes the part files of ended processes only."""
     (tmp_path / ".suno-dead.part").write_bytes(b"left behind")
     (tmp_path / "other.part").write_bytes(b"not ours")
     first = part_in(tmp_path)
@@ -200,7 +200,7 @@ def test_part_files_of_dead_processes(tmp_path: Path) -> None:
 
 
 def test_many_buffers(tmp_path: Path) -> None:
-    """More pieces than one system call accepts are written completely and in order."""
+    """If one system call cannot write all pieces, they are still written completely, in order."""
     part = part_in(tmp_path)
     body = song(40_000)
     part.write([body[start : start + 10] for start in range(0, len(body), 10)])
@@ -210,7 +210,7 @@ def test_many_buffers(tmp_path: Path) -> None:
 
 
 def test_edited(tmp_path: Path) -> None:
-    """The edited copy survives the clean-up by another process, and gets the final name."""
+    """An edited copy gets the final name. Other processes do not remove the copy before that."""
     path = tmp_path / "x.mp3"
 
     def edit(copy: Path) -> bool:
@@ -229,7 +229,7 @@ def test_edited(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("problem", ["useless", "disk full"])
 def test_edits_that_fail(tmp_path: Path, problem: str) -> None:
-    """If the edit fails, the file is saved as it arrived, even if the copy is damaged."""
+    """If the edit of the copy fails, the file is saved as received, even if the copy is damaged."""
 
     def edit(copy: Path) -> bool:
         copy.write_bytes(b"damaged")
@@ -245,7 +245,7 @@ def test_edits_that_fail(tmp_path: Path, problem: str) -> None:
 
 
 def test_an_interrupted_edit(tmp_path: Path) -> None:
-    """An interruption of the edit leaves no file."""
+    """If the edit is interrupted, no file is left."""
 
     def edit(_copy: Path) -> bool:
         raise KeyboardInterrupt
@@ -258,7 +258,7 @@ def test_an_interrupted_edit(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_not_edited(tmp_path: Path) -> None:
-    """The received file is checked before it is edited."""
+    """A received file that contains HTML instead of audio is refused before it is edited."""
     part = Part(tmp_path, "audio", 1000)
     part.restart("identity", None)
     part.write([b"<html>"])

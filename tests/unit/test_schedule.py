@@ -1,7 +1,8 @@
-"""When the schedules check tasks. No clock: time is an argument.
+"""When the schedules check tasks. The tests need no clock: they pass the time as an argument.
 
-An *interactive* task is one that a caller awaits. All other tasks are *bulk* tasks. A *cohort* is a
-queue of tasks of one kind that were created within `SPAN` seconds.
+An *interactive* task is awaited by a caller. All other tasks are *bulk* tasks. A *cohort* is a
+queue of tasks of one kind that were created within `SPAN` seconds. The *price* of a request is the
+waiting that the request saves, in seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ KINDS: tuple[Kind, ...] = ("adaptive", "backoff")
 
 
 def make(policy: PollPolicy, draw: float = 0.0) -> Schedule[Entry]:
-    """Return the schedule of a policy. The jitter of a backoff always draws `draw`."""
+    """Return a schedule for a policy.
+
+    With backoff, `draw` replaces the random number (0 to 1) of the jitter.
+    """
     if policy.schedule == "backoff":
         return BackoffSchedule(policy, lambda: draw)
     return AdaptiveSchedule(policy, Durations())
@@ -45,7 +49,10 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]) -> list[float]:
-    """Return the times of a task's checks, until `running(time)` is false or no check is left."""
+    """Check one task until it has ended or no check is left. Return the times of its checks.
+
+    `running(time)` is whether the task still runs at this time.
+    """
     plan.add(entry, entry.added_at)
     times: list[float] = []
     while (due := plan.next_due()) is not None:
@@ -59,7 +66,7 @@ def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]
 
 @each_kind
 def test_first_check(kind: Kind) -> None:
-    """A new task is checked after at least one interval, and a task of unknown age at once."""
+    """A new task is not checked in its first 15 s; a task of unknown age is checked at once."""
     plan = make(PollPolicy(schedule=kind))
     plan.add(Entry("new", added_at=100.0, created_at=100.0), 100.0)
     assert plan.pop(114.9) is None
@@ -71,7 +78,7 @@ def test_first_check(kind: Kind) -> None:
 
 
 def test_backoff_intervals_grow() -> None:
-    """Intervals grow by a quarter from 15 s to 60 s, and the last check is at 20 minutes."""
+    """Backoff intervals grow by a quarter from 15 s to 60 s; the last check is after 20 minutes."""
     plan = make(PollPolicy(schedule="backoff"))
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda _: True)
     gaps = [b - a for a, b in itertools.pairwise(times)]
@@ -82,7 +89,7 @@ def test_backoff_intervals_grow() -> None:
 
 
 def test_adaptive_asks_when_it_is_worth_it() -> None:
-    """If jobs take about 200 s, few checks come before 175 s; then one comes every 15 to 20 s."""
+    """If jobs take about 200 s, a task is checked rarely before 175 s, then every 15 to 20 s."""
     durations = Durations()
     for n in range(500):
         durations.ended("song", 0.0, 180.0 + n % 41)
@@ -96,7 +103,7 @@ def test_adaptive_asks_when_it_is_worth_it() -> None:
 
 
 def test_adaptive_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
-    """A task that runs longer than usual is checked rarely, and a last time at its deadline."""
+    """A task that runs longer than usual is checked rarely; its last check is at the deadline."""
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
@@ -111,7 +118,7 @@ def test_adaptive_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
 
 
 def test_eager_goes_below_the_advice_while_idle() -> None:
-    """An eager policy checks a single task every few seconds while the task is about to end."""
+    """An eager policy checks a single task every 2 to 4 s when the task may end soon."""
     plan = AdaptiveSchedule[Entry](PollPolicy(eager=True), Durations())
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda now: now < 120.0)
     gaps = [b - a for a, b in itertools.pairwise(times) if a > 60.0]
@@ -121,7 +128,7 @@ def test_eager_goes_below_the_advice_while_idle() -> None:
 
 @each_kind
 def test_awaited_first_but_not_alone(kind: Kind) -> None:
-    """Interactive tasks come first, but one request in four goes to bulk tasks."""
+    """Interactive tasks are checked first, but one request in four checks a bulk task."""
     plan = make(PollPolicy(schedule=kind))
     for n in range(8):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -143,7 +150,7 @@ def test_promoted(kind: Kind) -> None:
 
 
 def test_the_likelier_end_goes_first() -> None:
-    """Of two tasks that were never checked, the one that more likely ended is checked first."""
+    """Of two tasks that were never checked, the task that has more likely ended comes first."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     plan.add(Entry("young", added_at=0.0, created_at=-50.0), 0.0)
     plan.add(Entry("old", added_at=0.0, created_at=-150.0), 0.0)
@@ -153,7 +160,7 @@ def test_the_likelier_end_goes_first() -> None:
 
 
 def test_kinds_do_not_blur() -> None:
-    """What is learnt about one kind of job does not affect another kind."""
+    """The durations learnt for one kind of job do not affect the checks of another kind."""
     durations = Durations()
     for _ in range(300):
         durations.ended("quick", 0.0, 25.0)
@@ -170,7 +177,7 @@ def test_kinds_do_not_blur() -> None:
 
 
 def test_nothing_starves() -> None:
-    """A task with little urgency is checked even if others use the whole budget."""
+    """A task with little urgency is checked even if more urgent tasks use the whole budget."""
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
@@ -193,7 +200,7 @@ def test_nothing_starves() -> None:
 
 @given(attempt=st.integers(0, 10_000), draw=st.floats(0, 1, exclude_max=True))
 def test_retry_delay_is_bounded(attempt: int, draw: float) -> None:
-    """A retry waits at least half a second and at most half a minute."""
+    """The delay before a retry is at least half a second and at most half a minute."""
     assert 0.5 <= retry_delay(attempt, draw) <= 30.0
 
 
@@ -213,7 +220,7 @@ steps = st.lists(
 def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for each step)
     kind: Kind, steps: list[tuple[str, int, float]], draw: float, *, eager: bool
 ) -> None:
-    """In any order of calls, no check comes too early, and no task is lost or returned twice."""
+    """In any order of calls, no check is too early, and no task is lost or returned twice."""
     if kind == "backoff":
         policy, floor = PollPolicy(schedule="backoff", deadline=200.0), 15.0
     else:
@@ -305,7 +312,7 @@ def test_deadline_check_is_kept(data: st.DataObject) -> None:
 
 
 def test_price_rises_with_scarcity() -> None:
-    """The price of a request is higher if the budget is scarce; before any request it is None."""
+    """With more tasks, the price of a request is higher; before any request, the price is None."""
     assert AdaptiveSchedule[Entry](PollPolicy(), Durations()).price is None
     prices: list[float] = []
     for arrivals in (1, 10):  # a second, while 15 requests a second can be made
@@ -328,7 +335,7 @@ def test_price_rises_with_scarcity() -> None:
 
 
 def test_new_plans_apply_while_nothing_is_due() -> None:
-    """After learning, tasks are due when a new schedule would check them, even if none was due."""
+    """Newly learnt durations change when waiting tasks are due, exactly as in a new schedule."""
     durations = Durations()
     for _ in range(300):
         durations.ended("", 0.0, 700.0)
@@ -356,7 +363,7 @@ def test_new_plans_apply_while_nothing_is_due() -> None:
 
 
 def test_replies_that_overtake_each_other() -> None:
-    """Tasks whose replies overtake each other are checked again in the order of the requests."""
+    """Tasks are checked again in the order of their requests, not in the order of the replies."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     for n in range(3):
         plan.add(Entry(str(n), added_at=0.0, created_at=0.0), 0.0)
