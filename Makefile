@@ -10,6 +10,10 @@ MINUTES ?= 10
 demo: .venv/.demo
 	$(BIN)/suno-async demo
 
+# Many tests start a process that imports the package. Compile it only once, even if the environment
+# forbids to write bytecode.
+test coverage: export PYTHONDONTWRITEBYTECODE =
+
 test: .venv/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 

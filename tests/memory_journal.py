@@ -107,12 +107,12 @@ class MemoryJournal:
         for earlier in self.store.submissions.values():
             names = (earlier.account, earlier.run, earlier.key)
             if record.key and names == (record.account, record.run, record.key):
+                if earlier.state in _AGAIN:
+                    del self.store.submissions[earlier.id]
+                    break
                 if earlier.digest != record.digest:
                     raise InputChangedError(record.run, record.key, record.position)
-                if earlier.state not in _AGAIN:
-                    return earlier
-                del self.store.submissions[earlier.id]
-                break
+                return earlier
         self.store.submissions[record.id] = record
         self.store.owned[record.id] = self
         self.store.log.append((record.id, str(record.state)))
@@ -208,7 +208,8 @@ class MemoryJournal:
     async def release(self, run: str) -> None:
         """Give back the lease of a run."""
         await self._work("release")
-        self.store.held.pop(run, None)
+        if self.store.held.get(run) is self:
+            del self.store.held[run]
 
     async def heartbeat(self) -> Peers:
         """Record a heartbeat of this owner. Return the number of live owners (see `Peers`)."""

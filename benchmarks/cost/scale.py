@@ -1,4 +1,7 @@
-"""Measure what very many tasks cost: CPU time per decision, memory, pauses of the event loop."""
+"""Measure the load of very many tasks: CPU time, memory, and pauses of the event loop.
+
+The CPU time is per decision. In a decision, the schedule chooses the next task to poll.
+"""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class FutureWaiter:
 
 
 class QueueWaiter:
-    """Collects outcomes, and optionally records, for one consumer.
+    """Collects the outcomes of tasks for one consumer, and on request their records as well.
 
     Args:
         interactive: Whether the caller awaits one task, not a stream of many tasks.

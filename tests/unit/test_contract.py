@@ -176,7 +176,7 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """Each kind of job has the documented input struct, and song methods return this struct."""
+    """Each kind of job has the documented struct; its documented `Track` method returns it."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]

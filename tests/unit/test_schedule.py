@@ -312,7 +312,7 @@ def test_deadline_check_is_kept(data: st.DataObject) -> None:
 
 
 def test_price_rises_with_scarcity() -> None:
-    """With more tasks, the price of a request is higher; before any request, the price is None."""
+    """With more tasks, a request saves more seconds of waiting; this price is None at first."""
     assert AdaptiveSchedule[Entry](PollPolicy(), Durations()).price is None
     prices: list[float] = []
     for arrivals in (1, 10):  # a second, while 15 requests a second can be made
