@@ -83,7 +83,7 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         id is reported without further delay. No check takes place less than one interval from now.
 
         Args:
-            since: When the request was sent that got the first of the 404s in a row.
+            since: When the first check in the current row of 404s was sent.
             now: The current time.
         """
         end, following = since + self.not_found_grace, now + self.interval

@@ -259,7 +259,7 @@ def _headers(draw: random.Random) -> dict[str, str]:
 
 
 def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield each value at any depth, as its container (dict or list) and its key or index."""
+    """Yield the place of each value at any depth: its dict or list, and its key or index there."""
     keys: list[Any] = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
     for key in keys:
         yield parent, key

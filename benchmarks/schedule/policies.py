@@ -47,10 +47,10 @@ class Timers:
     """A policy with one timer per task. The task whose timer ended first is checked first."""
 
     def __init__(self, tasks: TaskSet, interval: Callable[[int], float]) -> None:
-        """Start no timer yet.
+        """Create the policy. No timer runs until a task is added.
 
-        `interval` returns the length of a task's next timer in seconds, from the number of checks
-        of the task so far.
+        `interval` is called with the number of checks of a task so far. It returns the length of
+        the task's next timer in seconds.
         """
         self._created = tasks.created
         self._interval = interval
@@ -135,9 +135,8 @@ class Scheduled:
 
     Attributes:
         schedule: The schedule.
-        lessons: Lessons by the index of a task. The schedule learns the lessons of a task just
-            before the task is added. Each lesson is a kind of job and a list of durations in
-            seconds.
+        lessons: What the schedule learns just before a task is added: index of the task → list
+            of lessons. Each lesson is a kind of job and a list of durations in seconds.
     """
 
     def __init__(self, tasks: TaskSet, schedule: Schedule[Watched], learner: Learner) -> None:

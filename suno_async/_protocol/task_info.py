@@ -1,7 +1,8 @@
 """Decode task records, which are the replies to TaskInfo requests. Pure.
 
-Almost every reply to the client is a task record. So one typed pass decodes the envelope and the
-record together, unless a field has an unexpected type.
+The envelope is the JSON object around the record. Almost every reply to the client is a task
+record. So one typed pass decodes the envelope and the record together, unless a field has an
+unexpected type.
 """
 
 from __future__ import annotations

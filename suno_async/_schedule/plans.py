@@ -1,8 +1,8 @@
 """The inspection plans of all kinds of job, recalculated as the client learns. Pure.
 
 An inspection plan says at which age a task is due, and how urgent its check is (see `inspection`).
-Plans depend on the learnt durations, the policy and the price of a request (see `price`). They do
-not depend on single tasks, so several schedules can share them.
+Plans depend on the learnt durations, the policy and the price of a request (how many seconds of
+waiting it must save). They do not depend on single tasks, so several schedules can share them.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class InspectionPlans:
     def refit(self, now: float) -> None:
         """Discard the plans of at most one kind of job, so that they are calculated again.
 
-        This kind must have enough new observations since the calculation of its plans.
+        A kind qualifies if enough of its jobs were observed since its plans were calculated.
         """
         if now < self._next_refit:
             return

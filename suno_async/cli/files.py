@@ -65,11 +65,13 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
 
 
 def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
-    """Return a `TaskInfo` for each task that succeeded, with the files in its row of the results.
+    """Return a `TaskInfo` for each wanted task that succeeded. It contains the task's files.
+
+    The files are read from the row of the task in the results file.
 
     Args:
         output: The name of the results file.
-        wanted: Ids of the tasks to return.
+        wanted: Ids of the wanted tasks.
     """
     with _resumed(output, resume=True) as lines:
         return successful_infos(lines, wanted)

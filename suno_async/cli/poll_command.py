@@ -160,8 +160,8 @@ def how_to_resume(
     """Return what to do after an interrupted ``poll``.
 
     Returns:
-        A hint for the user, and the words of the command that resumes the run. If no command can
-        resume the run, None replaces the words.
+        A hint for the user, and the words of the command that resumes the run. The words are
+        None if no command can resume the run.
     """
     if output == "-":
         return "the results went to stdout, so this run cannot be resumed", None

@@ -70,7 +70,7 @@ def read_template(template: str) -> tuple[Component, ...]:
 
 
 def _problems(part: str) -> list[str]:
-    """Return a message for each rule that one file or directory name of a template breaks."""
+    """Check a file or directory name of a template. Return a message for each broken rule."""
     if not part.strip():
         return ["contains an empty file or directory name"]
     try:

@@ -32,7 +32,7 @@ KEY = "ak_sandbox" + "0" * 25
 
 
 class Sandbox:
-    """A local server that simulates the API and is as strict as the contract.
+    """A local server that simulates the API and is as strict as the API contract.
 
     Use it as an async context manager, or call `start` and `stop`.
 
@@ -49,7 +49,7 @@ class Sandbox:
             record are whole seconds, as in the contract. At any other value, these times have
             fractions, because a job may be shorter than a second.
         rate_limit: Maximum number of requests with one key in any sliding second.
-        retry_after: Seconds in the Retry-After header of a 429; None sends no header.
+        retry_after: Seconds in the Retry-After header of a 429. If None, the header is not sent.
         credits: Credits of the account at the start.
         song_seconds: Length in seconds of each downloaded song. Each second has 4 kB.
         faults: Faults to inject at random; None means no faults.
@@ -250,11 +250,11 @@ class Sandbox:
         path: str | None = None,
         retry_after: float | str | None = None,
     ) -> OrderedRefusal:
-        """Refuse the next requests with an error code. Refused requests change no task or credits.
+        """Refuse the next requests with an error code. They change neither tasks nor credits.
 
         Each call adds an *order* to refuse requests. If several orders apply to a request, the
-        oldest order refuses it. A request above the rate limit still gets a 429, which no order
-        counts.
+        oldest order refuses it. Requests above the rate limit still get a 429, and no order counts
+        them.
 
         Args:
             code: Error code of the replies, such as 401, 404 or 455.
@@ -262,7 +262,7 @@ class Sandbox:
             seconds: Seconds until the order ends. They are not divided by the time scale.
             path: The end of the paths to refuse, such as ``"TaskInfo"`` or ``"job/CreateTask"``.
                 If None, every path is refused.
-            retry_after: Value of the Retry-After header; None sends no header.
+            retry_after: Value of the Retry-After header. If None, the header is not sent.
 
         Returns:
             The order. Its attribute ``refused`` is the number of requests refused so far. Its

@@ -81,7 +81,7 @@ def claimed(process: subprocess.Popen[str]) -> set[int]:
 
 
 def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
-    """If two processes claim the same keys at the same time, exactly one process gets each key."""
+    """If two processes claim the same keys at the same time, no key is claimed by both."""
     path = tmp_path / "j.db"
     with start(path, "one") as one, start(path, "two") as two:
         for process in (one, two):
@@ -115,7 +115,7 @@ def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the next process would wait for a lease")
 def test_kill_loses_nothing_acknowledged(tmp_path: Path) -> None:
-    """After a kill at a random moment, the journal contains every change that it acknowledged."""
+    """If a process is killed at a random moment, no change that the journal confirmed is lost."""
     found = kill_again_and_again(tmp_path / "j.db", kills=5, rows=3000, seed=3)
     assert found.rows >= 3000
     assert found.kills >= 5

@@ -61,7 +61,7 @@ async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> No
 
 
 async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
-    """If two processes resume a batch, one process is refused, and each input is created once."""
+    """If two processes resume a batch, one is refused, and each input gets only one task."""
     prompts = [f"song {number}" for number in range(6)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))

@@ -49,7 +49,7 @@ async def line_of(stream: asyncio.StreamReader | None) -> bytes:
 
 
 async def end_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
-    """Wait for the end of a process, and return its stdout and stderr that were not read yet."""
+    """Wait until a process ends, and return the unread rest of its stdout and stderr."""
     async with asyncio.timeout(30):
         out, errors = await process.communicate()
     return out.decode(), errors.decode()
@@ -125,7 +125,7 @@ async def test_second_signal(tmp_path: Path) -> None:
 
 
 async def test_ctrl_break(tmp_path: Path) -> None:
-    """Ctrl-Break ends a command like Ctrl-C. Only Windows has Ctrl-Break: SIGUSR1 replaces it."""
+    """Ctrl-Break, for which SIGUSR1 stands in this test, ends a command like Ctrl-C."""
     script = (
         "import asyncio, signal\n"
         "signal.SIGBREAK = signal.SIGUSR1\n"

@@ -69,7 +69,7 @@ SPELLINGS = [
 async def test_loopback(
     host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str, scheme: str
 ) -> None:
-    """A download never connects to a loopback address, however it is written, by http or https."""
+    """A download never connects to a loopback address, in any spelling, by http or https."""
     url = f"{scheme}://{spelling}:{host.url.rpartition(':')[2]}/x.mp3"
     connections = 0
     connect = asyncio.get_running_loop().sock_connect
@@ -151,7 +151,7 @@ async def test_allow_hosts(host: FileHost, tmp_path: Path) -> None:
 
 
 async def test_injected_session(host: FileHost, tmp_path: Path) -> None:
-    """Files are not requested with the caller's session. Its headers may contain the key."""
+    """A caller's own session is not used for files, because its headers may contain the key."""
     import aiohttp  # noqa: PLC0415 (only here)
 
     async with (

@@ -260,7 +260,7 @@ async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
 
 
 async def test_record_while_it_runs() -> None:
-    """A job is charged when it is created. Its record shows the price while the job is pending."""
+    """A job is paid at its creation, and its record has the price even while it is pending."""
     async with (
         Sandbox(median=1e6, failure_share=0.0, credits=20) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,

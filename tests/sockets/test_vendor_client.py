@@ -156,7 +156,7 @@ async def test_models_list_without_filters(vendor: Vendor) -> None:
 
 @pytest.mark.parametrize("model", KINDS)
 async def test_models_describe(vendor: Vendor, model: str) -> None:
-    """The command `models describe` does not escape the slash, and receives a complete schema."""
+    """`models describe` sends the slash in a model's name unescaped, and gets a full schema."""
     described = await vendor.ask("GET", f"job/Models/{model}")
     assert described["model"] == model
     assert set(described["required_input_fields"]) <= set(described["input_schema"]["properties"])

@@ -61,7 +61,7 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 
 
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
-    """An ended process counts as dead at once on its machine, elsewhere when its lease expires."""
+    """For clients on its machine, an owner is dead when its process ends; else, after its lease."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock, 1)) as lost,
@@ -80,7 +80,7 @@ async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
-    """A claim replaces what a dead owner planned. What that owner was sending becomes unknown."""
+    """A claim replaces a dead owner's ``planned`` submission; ``sending`` becomes ``unknown``."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -92,7 +92,7 @@ async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
-    """`settle` accepts what a dead owner was sending, and rejects what a live owner is sending."""
+    """`settle` accepts a submission in the state ``sending`` only if its owner is dead."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -103,7 +103,7 @@ async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_a_slow_owner(tmp_path: Path) -> None:
-    """An owner removed as dead may not send planned submissions, but may record created tasks."""
+    """An owner that counted as dead can store created tasks, but not send what it had planned."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await plan_and_send(slow)
@@ -135,7 +135,7 @@ async def test_leases_are_extended(tmp_path: Path, beat: str) -> None:
 
 
 async def test_hold(tmp_path: Path) -> None:
-    """Only one live owner can hold a run, and only once. The run of a dead owner is free."""
+    """Only one live owner of an account can hold a run. The run of a dead owner is free."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock)) as journal,

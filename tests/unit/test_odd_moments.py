@@ -46,7 +46,7 @@ def songs(count: int) -> list[GenerateMusic]:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """If a second 429 arrives while callers fail after the first, all raise `RateLimitError`."""
+    """If a second 429 arrives while callers fail due to the first, all get `RateLimitError`."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -153,7 +153,7 @@ async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
 
 
 def test_a_failed_note_is_not_tried_again() -> None:
-    """After an error in `on_submission`, the create is not sent, and there is no second call."""
+    """After an error in `on_submission`, it is not called again, and the create is not sent."""
     server = Server()
     noted: list[int] = []
 
@@ -200,7 +200,7 @@ def test_a_source_that_swallows_its_cancellation() -> None:
 
 
 def test_estimates_at_once() -> None:
-    """Two concurrent estimates both find the endpoint that works if replies are out of order."""
+    """Two concurrent estimates find the working endpoint, even if replies arrive out of order."""
     slow = [2.0, 0.0]
 
     class Slow(Server):

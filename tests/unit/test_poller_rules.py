@@ -48,7 +48,7 @@ async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
 
 @each_kind
 def test_deadline_during_a_pause(kind: Kind) -> None:
-    """A wait ends soon after its deadline during a pause. The error says when a check succeeded."""
+    """During a pause, a wait ends soon after its deadline; its error has the last known status."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
