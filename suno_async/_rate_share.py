@@ -117,7 +117,7 @@ class RateShare:
     def _divide(self, count: int) -> None:
         """Use 1/`count` of the account's rate for the next `SILENCE` seconds.
 
-        After this time, send nothing until the next call.
+        After this time, send nothing until this method is called again.
         """
         limiter = self._limiter
         if not isinstance(limiter, LocalLimiter):

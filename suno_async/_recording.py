@@ -173,7 +173,7 @@ class Recorder:
         """Store the final record of a task.
 
         Records that arrive within `GATHER` seconds are stored together. The caller must not return
-        the record to anyone before the future is done.
+        the record to anyone before the returned future is done.
 
         Returns:
             A future that is done when the record is on disk, or when an attempt to store it has

@@ -305,7 +305,8 @@ class SunoClient:
             InsufficientCreditsError: Not enough credits. Further creates raise this at once,
                 without a request, for 30 s or until `balance` returns credits. Polling continues.
             CreateOutcomeUnknownError: The create may or may not have been accepted. It was not sent
-                again. With `dedupe_key`, every later call raises this until you call `settle`.
+                again. Later calls with the same `dedupe_key` raise this error until you call
+                `settle`.
             JournalError: The journal cannot be written; nothing was sent.
             SunoError: The server refused the request, or it could not be sent.
         """
@@ -393,10 +394,10 @@ class SunoClient:
 
         Args:
             jobs: What to make. A plain iterable must not block.
-            run: A name under which the journal stores this series of jobs: a *run*. To continue a
-                run that was interrupted, call `pipeline` again with the same name and the same
-                inputs. Then no input is paid twice, and outcomes that the journal contains are
-                yielded without a request.
+            run: A name for this series of jobs (a *run*) in the journal. To continue a run that was
+                interrupted, call `pipeline` again with the same name and the same inputs. Then no
+                input is paid twice, and outcomes that the journal contains are yielded without a
+                request.
             key: Returns the key that identifies an input within the run. Use this function if the
                 order of the inputs may change. By default the key is the position of the input.
             max_pending: Maximum number of inputs that were read and whose outcomes the caller has
@@ -721,7 +722,8 @@ class SunoClient:
     async def upload(self, path: str | PathLike[str], *, content_type: str | None = None) -> str:
         """Upload a local audio file. Return a URL for the field ``audio_url`` of an input.
 
-        The file is streamed to the storage that the API names. The key is not sent there.
+        The API returns a storage URL, and the file is streamed to this URL. The key is not sent
+        there.
 
         Args:
             path: The file.
@@ -919,7 +921,7 @@ class SunoClient:
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:
-        """Return the result of a submission: of one create that has ended.
+        """Return the result of a submission, which is one create that has ended.
 
         If the request of the create was sent, pass the result to `on_creation`.
         """

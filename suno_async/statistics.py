@@ -32,7 +32,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         finished: Number of tasks that succeeded, according to the replies to this client.
         failed: Number of tasks that failed, according to the replies to this client.
         requests: Requests of the account so far: creates, status requests, retries and all others.
-        polls: Number of status requests that the client sent for its waits.
+        polls: Number of status requests that the client sent to poll the tasks it watches.
         rate: Requests per second of the account, over the last ten seconds.
         rate_limit: Requests per second that the account currently allows. It is lower for a while
             after a 429.

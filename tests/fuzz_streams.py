@@ -193,7 +193,7 @@ class Scenario:
             raise UserError
 
     async def change(self, submission: Submission) -> None:
-        """Check the state, and sometimes raise. This is the `on_submission` of the stream."""
+        """Check a submission, and sometimes raise. This is the `on_submission` of the stream."""
         assert submission.state in {SubmissionState.SENDING, SubmissionState.PLANNED}
         await self.pause(1)
         if self.draw.random() < self.fails / 2:

@@ -1,6 +1,7 @@
 """Check that downloads cannot reach a loopback server.
 
-The URLs use other spellings of its address, redirects, and a name whose address changes.
+Some URLs contain the server's address in an unusual spelling, some redirect to it, and some contain
+a host name whose address changes to it.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ journal is compared with the printed changes, and the next process continues on 
 syncs are counted with strace, if it is installed.
 
 What it does not show: power cuts. A power cut may lose what the operating system has in memory, and
-a kill does not. That is why the syncs are counted. Rates depend on the disk: `one_caller_per_s` is
-close to the number of syncs that the disk can make per second.
+a kill does not. That is why the syncs are counted. Rates depend on the disk: the rate of a single
+caller, `one_caller_per_s`, is close to the number of syncs that the disk can make per second.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def with_parameters(*groups: Sequence[inspect.Parameter]) -> Callable[[Command],
 
 
 def parse_json_object(option: str, text: str | None) -> dict[str, Any]:
-    """Parse the value of an option as a JSON object. If None, return an empty dictionary.
+    """Parse the value of an option as a JSON object. If `text` is None, return an empty dictionary.
 
     Print an error and exit if the value is not a JSON object.
 

@@ -51,7 +51,7 @@ async def created(sandbox: Sandbox, count: int) -> None:
 async def test_interrupted_batch(
     tmp_path: Path, way: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch that a signal ended can be resumed. No task is created twice or lost."""
+    """A batch that was ended by a signal can be resumed. No task is created twice or lost."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(COUNT)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
@@ -152,7 +152,7 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """A final status of an input is kept; otherwise the last one counts. Bad lines are skipped."""
+    """The last status of an input counts, unless an earlier one is final. Bad lines are skipped."""
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (1, "not_created"), (2, "failed")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]
     lines += ["{", "3", '{"index": "x", "status": "success"}', lines[0][:10]]

@@ -1,4 +1,4 @@
-"""When the schedules check tasks. The tests need no clock: they pass the time as an argument.
+"""The times of checks in the schedules. The tests need no clock: they pass the time as an argument.
 
 An *interactive* task is awaited by a caller. All other tasks are *bulk* tasks. A *cohort* is a
 queue of tasks of one kind that were created within `SPAN` seconds. The *price* of a request is the
@@ -51,7 +51,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]) -> list[float]:
     """Check one task until it has ended or no check is left. Return the times of its checks.
 
-    `running(time)` is whether the task still runs at this time.
+    `running(time)` returns whether the task still runs at this time.
     """
     plan.add(entry, entry.added_at)
     times: list[float] = []
@@ -312,7 +312,7 @@ def test_deadline_check_is_kept(data: st.DataObject) -> None:
 
 
 def test_price_rises_with_scarcity() -> None:
-    """With more tasks, a request saves more seconds of waiting; this price is None at first."""
+    """`price`, the waiting that a request saves, is None at first, and higher with more tasks."""
     assert AdaptiveSchedule[Entry](PollPolicy(), Durations()).price is None
     prices: list[float] = []
     for arrivals in (1, 10):  # a second, while 15 requests a second can be made
@@ -335,7 +335,7 @@ def test_price_rises_with_scarcity() -> None:
 
 
 def test_new_plans_apply_while_nothing_is_due() -> None:
-    """Newly learnt durations change when waiting tasks are due, exactly as in a new schedule."""
+    """After durations are learnt, waiting tasks are due at the same times as in a new schedule."""
     durations = Durations()
     for _ in range(300):
         durations.ended("", 0.0, 700.0)

@@ -79,7 +79,7 @@ def test_whole_record() -> None:
 
 
 def test_model_names() -> None:
-    """Each of the eight documented model names has a version. The version of others is None."""
+    """Each of the eight documented model names has a version. Any other name has None."""
     assert len(MODEL_VERSIONS) == 8
     assert MODEL_VERSIONS["chirp-fenix"] == "v5.5"
     item = ITEM | {"suno_model_name": "chirp-next"}
