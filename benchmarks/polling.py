@@ -5,7 +5,8 @@
 
 What is measured: delays, requests, 429s, the most requests in any period of one second, CPU, memory
 and the longest stall of the event loop. A delay runs from the end of a task, by the sandbox's
-clock, to the moment when the client returns the outcome. So a delay includes the time of a reply.
+clock, to the moment when the client returns the outcome. So a delay includes the time that
+the reply takes.
 
 How: the tasks all exist at the start, and the client polls them in real time. Replies take 50 to
 250 ms, so a later request may be answered first. During the run one more task is created and

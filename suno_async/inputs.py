@@ -320,8 +320,8 @@ class GeneratePersona(_Checked, frozen=True, kw_only=True):
         suno_id: Suno's id of the song.
         name: The name of the persona.
         description: A description of the persona in words.
-        vocal_start: Where the vocals to learn from start, in seconds from the start of the song.
-        vocal_end: Where these vocals end, in seconds from the start of the song.
+        vocal_start: Start of the vocals that are learned, in seconds from the start of the song.
+        vocal_end: End of these vocals, in seconds from the start of the song.
         style: The style of the persona.
         song_duration: Length of the song in seconds; None if unknown. It is only used to check
             `vocal_start` and `vocal_end`, and is not sent.

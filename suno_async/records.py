@@ -32,9 +32,9 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.
-        status: ``"success"``, ``"failed"``, ``"open"`` (the create or the task has not ended, or
-            its end is not known), ``"unknown"`` (it is not known whether a task was created) or
-            ``"not_created"``.
+        status: ``"success"``, ``"failed"``, ``"open"`` (the create request or the task has not
+            ended, or its end is not known), ``"unknown"`` (it is not known whether a task was
+            created) or ``"not_created"``.
         kind: The kind of job, such as ``"suno/music-generate"``.
         error: Why the job did not succeed; empty if there was no error.
         created_at: When the task was created, in Unix seconds; None if unknown.
@@ -46,7 +46,7 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
         run: The name of the run in a journal.
         position: The position of the job in its pipeline or run, starting at 0; None if unknown.
         key: The text that identifies the job within its run in a journal.
-        submission_id: The id of the create in a journal.
+        submission_id: The id of the create request in a journal.
         account: The label of the account in a journal.
     """
 

@@ -5,11 +5,13 @@ the status of a task when the request is sent. The reply arrives 50 to 250 ms la
 requests are in flight at once, and replies do not arrive in the order of the requests. A policy
 learns a status when the reply arrives, not before.
 
-The delay of a task is the time from its end to the arrival of the reply that reports its end. That
-is how long a user waits. The delay always includes one reply delay. Reply delays are independent of
-everything that a policy can know. So a lower bound for replies without delay, plus the mean reply
-delay (`MEAN_REPLY_DELAY`), is a lower bound for replies with delay. The reason: a policy that gets
-replies without delay could wait for a random reply delay before it uses each reply.
+The delay of a task is the time from its end to the arrival of the reply that reports this end. It
+always includes the time that this reply takes, and no policy can predict this time.
+
+A lower bound of the mean delay is computed in two steps: compute a lower bound for replies that
+take no time, and add the mean time that a reply takes (`MEAN_REPLY_DELAY`). This is correct because
+a policy whose replies take no time could imitate slow replies: it could wait for a random time
+before it uses each reply.
 """
 
 from __future__ import annotations
@@ -118,8 +120,8 @@ def simulate(
     Args:
         tasks: The tasks, with their creation times and durations.
         poller: The policy.
-        floor: Shortest allowed interval in seconds. Earlier requests are sent, and are counted in
-            `Run.early`.
+        floor: Shortest allowed time in seconds between two requests for a task, and from its
+            creation to its first request. Earlier requests are sent and counted in `Run.early`.
         trace: Whether to store every request in `Run.asked`.
         reply_delay: Shortest and longest time from a request to its reply, in seconds.
     """

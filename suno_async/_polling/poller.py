@@ -104,7 +104,7 @@ class Poller:
 
     @property
     def price(self) -> float | None:
-        """Seconds of waiting for results that a request saves: the mean of recent requests.
+        """How many seconds of delay a status request saves, averaged over recent requests.
 
         None before the first request for a task of known age, and with ``schedule="backoff"``.
         """
@@ -202,7 +202,7 @@ class Poller:
         return task
 
     def _died(self, task: asyncio.Task[None]) -> None:
-        """If a background task died, end all waits. The next `watch` starts a new one."""
+        """If a background task died, end all waits. The next `watch` starts it again."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None or self._closed:
             return
@@ -226,7 +226,7 @@ class Poller:
                 self._schedule.fail(bug)
 
     async def _poll_what_is_due(self) -> None:
-        """Poll each task when it is due. Return when the schedule has failed."""
+        """Poll each task when it is due, until the schedule fails."""
         while True:
             self._wake.clear()
             if not self._watches:

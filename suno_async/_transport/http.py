@@ -250,7 +250,7 @@ def _translate(error: Exception, host: str) -> SunoError:
     """Return the error of this library for an aiohttp error.
 
     `NotSentError` means that the server certainly received nothing. Only a failed connection
-    proves this. If aiohttp did not call `_on_headers`, this does not prove it.
+    proves this. A missing call of `_on_headers` does not prove it.
     """
     what = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):

@@ -1,4 +1,8 @@
-"""Tags of downloaded files: fetch the cover, and write all tags into the part file."""
+"""Tags of downloaded files: fetch the cover, and write all tags into the file.
+
+A *part file* is the temporary file that stores a download until it is complete. The tags are
+written into a copy of the part file.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +90,7 @@ class Tagger:
             self._log("cover", f"timeout of {seconds:.1f} s")
 
     def write(self, part: Path) -> bool:
-        """Write the tags into `part`, a copy of the part file. Return False if that failed.
+        """Write the tags into `part`, a copy of the part file. Return False if writing failed.
 
         This blocks, so call it in a thread.
         """

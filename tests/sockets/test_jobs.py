@@ -61,7 +61,7 @@ async def made(suno: SunoClient, job: Input) -> TaskInfo:
 
 
 async def test_chain(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """One prompt becomes a song, a cover, an extension, stems, a video and a persona that sings."""
+    """A song can be covered, extended, separated, shown in a video and learned as a persona."""
     (song, _) = (await made(suno, SONG)).tracks
     assert song.task_id in sandbox.tasks
     cover, longer, stems, video = await asyncio.gather(

@@ -115,7 +115,7 @@ def test_a_refused_start_of_a_run_does_not_release_it() -> None:
 def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each input has an outcome, and task ids are logged, even if the journal raises any error."""
+    """Whatever error a journal raises, each input has an outcome, and task ids are logged."""
 
     async def work() -> list[str]:
         server, journal = Finishing(), MemoryJournal()
@@ -229,7 +229,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """If a process was stopped, its client sends nothing until other clients count it again."""
+    """After its process was suspended, a client sends nothing until others count it again."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

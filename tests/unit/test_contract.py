@@ -95,7 +95,7 @@ def fields_of(struct: Any) -> set[str]:  # noqa: ANN401 (any struct)
 
 
 def test_every_row_says_how_sure_it_is() -> None:
-    """Every row of every table has one of the certainty marks that the page explains."""
+    """Every row of a table in docs/contract.md has one of the certainty marks explained there."""
     assert {row["mark"] for row in TABLES["The HTTP contract"]} == set(MARKS[:-1])
     for heading, rows in TABLES.items():
         for row in rows:
@@ -164,7 +164,7 @@ def test_param() -> None:
 
 
 def test_what_a_user_holds() -> None:
-    """Every field of a public result has a row, except the fields that this library computes."""
+    """Each field of a result class has a row in docs/contract.md, except computed fields."""
     places = {
         place for rows in TABLES.values() for row in rows for place in words(row.get("where", ""))
     }
@@ -176,7 +176,7 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """Each kind of job has the documented struct; its documented `Track` method returns it."""
+    """docs/contract.md names the struct of each kind of job, and the `Track` method for it."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]
@@ -262,7 +262,7 @@ VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
 def test_readme_and_tutorial() -> None:
-    """The README links to docs/contract.md. The tutorial's tables name every method and kind."""
+    """The README links to docs/contract.md, whose methods and structs are all in the tutorial."""
     assert "docs/contract.md" in (ROOT / "README.md").read_text("utf-8")
     tutorial = (ROOT / "docs/tutorial.md").read_text("utf-8")
     rows = "\n".join(line for line in tutorial.splitlines() if line.startswith("|"))

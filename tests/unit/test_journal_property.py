@@ -212,7 +212,7 @@ class Pair:
         assert type(caught.value) is type(error)
 
     def new(self, call: Call) -> Sub:
-        """Return the submission that `call` would store if it is a claim."""
+        """Return the submission that a claim with the data of `call` would store."""
         self.claimed += call.name == "claim"
         run, key = ("", "r")[call.number % 2], call.text
         digest = "d" if call.number < 5 else "changed"

@@ -71,7 +71,7 @@ class Jobs(Server):
 
 
 def test_run() -> None:
-    """`run` creates a task, waits for its end and returns its record; a failed job raises."""
+    """If the task succeeds, `run` returns its record; if it fails, `run` raises an error."""
 
     async def main() -> None:
         async with Jobs(100.0).client() as suno:
@@ -103,7 +103,7 @@ def test_run_times_out(timeout: float, *, created: bool) -> None:
 
 
 def test_run_keeps_other_timeouts_apart() -> None:
-    """`run` raises the `RequestTimeoutError` of a create, not a `TaskTimeoutError`."""
+    """If an estimate times out, `run` raises `RequestTimeoutError`, not `TaskTimeoutError`."""
     server = Jobs(1.0)
 
     def lose(_: Request) -> Reply:
@@ -143,7 +143,7 @@ def test_outcomes_in_order() -> None:
 
 
 def test_task_remembers_what_was_created() -> None:
-    """`task` returns a handle with the kind and the creation time of a task of this client."""
+    """For a task that the client created, `task` knows the kind and the creation time."""
     server = Jobs(60.0)
 
     async def main() -> None:
