@@ -41,7 +41,7 @@ class Observer(Protocol):
         ...
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Handle the outcome that all waits for a task receive; `error` is None after a success."""
+        """Handle the end of all waits for a task. `error` is None if the task succeeded."""
         ...
 
     def rate_limited(self, retry_after: float | None) -> None:

@@ -14,7 +14,7 @@ _RANGE = re.compile(r"bytes=(\d+)-")
 
 
 def song(size: int = 300_000) -> bytes:
-    """Return `size` bytes that start like an MP3 file. They do not repeat after 2**n bytes."""
+    """Return `size` bytes that start like an MP3 file. Neighbouring blocks of 2**n bytes differ."""
     return (b"ID3" + bytes(range(251)) * (size // 251 + 1))[:size]
 
 
@@ -27,7 +27,7 @@ class FileHost:
         headers: Headers that are added to every reply, except to redirects.
         ranges: Whether the server supports Range requests.
         cuts: The numbers of bytes after which the connection breaks. Each successful reply removes
-            the first number and sends only so many bytes of its body.
+            the first number and sends only that many bytes of its body.
         statuses: The statuses of the next replies. When the list is empty, the status is 200.
         paths: Paths with a fixed status: path → status. They override `statuses`.
         locations: Paths that are redirected: path → target URL.

@@ -1,11 +1,12 @@
 """Calculate the price of a request for every second of a run with changing load.
 
-The prices are the dual values of a linear programme that groups tasks into classes by creation
-time. The programme describes the checks of a task as a path: each arc of the path leads from the
-age at one check to the age at the next check. For each class and each arc, the programme decides
-how many tasks use the arc. It minimises the sum of the expected delays, and keeps the number of
-requests in each interval of time within the rate limit. Times are rounded to a coarse grid, so the
-optimum is not a valid lower bound of the delays. But the dual values are good prices.
+The price at a time is how many seconds of delay one more request at this time would save. The
+prices are the dual values of a linear programme that groups tasks into classes by creation time.
+The programme describes the checks of a task as a path: each arc of the path leads from the age at
+one check to the age at the next check. For each class and each arc, the programme decides how many
+tasks use the arc. It minimises the sum of the expected delays, and keeps the number of requests in
+each interval of time within the rate limit. Times are rounded to a coarse grid, so the optimum is
+not a valid lower bound of the delays. But the dual values are good prices.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class _Grid:
         ages: Number of steps from the creation of a task to its deadline.
         late: Number of steps from the creation of a task to the latest time of its last check.
         reach: Maximum number of steps between two checks, except before the last check.
-        bins: Number of bins. Requests after the last bin cost nothing.
+        bins: Number of bins. The price is 0 after the last bin.
         together: Whether all tasks are created at 0 s.
     """
 
@@ -71,7 +72,8 @@ class _Grid:
 def dual_prices(n: int, rate: float, durations: Durations, floor: float) -> NDArray[np.float64]:
     """Return the price of a request, in seconds of delay, at 0, 1, 2, … s of the run.
 
-    After the last of these times, a request costs nothing.
+    The price is the delay that one more request would save. After the last of these times, the
+    price is 0.
 
     Args:
         n: Number of tasks.

@@ -36,7 +36,7 @@ class Syncs(NamedTuple):
 
 
 def count(directory: Path, *, songs: int) -> Syncs | None:
-    """Return the counts; None if strace is missing or not permitted."""
+    """Count the disk syncs with strace. Return None if strace is missing or not permitted."""
     many = _trace(directory, "many", callers=50, songs=songs)
     one = _trace(directory, "one", callers=1, songs=songs // 10)
     if many is None or one is None:

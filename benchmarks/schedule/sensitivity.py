@@ -110,7 +110,7 @@ def print_sensitivity(
 
 
 def changes(before: Sequence[Figures], after: Sequence[Figures]) -> list[str]:
-    """Return how much each of the two figures changed, as one text in % for each figure.
+    """Return one text for each of the two figures: how much the figure changed, in %.
 
     A star marks a change of more than two standard errors. "=" means no change.
     """

@@ -46,9 +46,9 @@ class BackoffSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry.
 
-        If its task was checked before, the entry is due one shortest interval after that check.
-        Otherwise, it is due one shortest interval after the creation of the task, or at once if the
-        creation time is unknown.
+        If its task was checked before, the entry is due when the shortest interval has passed since
+        that check. Otherwise, it is due when the shortest interval has passed since the creation of
+        the task, or at once if the creation time is unknown.
         """
         due = max(now, self._frame.earliest(entry))
         if entry.asked_at is not None:
@@ -126,8 +126,8 @@ class BackoffSchedule(Generic[E]):
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
         """Return `due`, unless it is after the deadline or only shortly before the deadline.
 
-        In that case, return the deadline, or the time one shortest interval after `last` if that is
-        later. `last` is the time of the previous check.
+        In these two cases, return the deadline. But if the shortest interval after the previous
+        check ends later, return its end. `last` is the time of the previous check.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

@@ -23,9 +23,9 @@ maintains the lower envelope of these lines. So one pass over the ages gives J a
 check u*(s), in O(n). Distributions with two peaks need no special treatment, although a first-order
 condition has several roots for them.
 
-*Two prices.* The first price decides when a task is due: at the age u*(s). It is the least saving
-for which a request is ever sent. The second price is assumed for the later checks. It orders the
-due tasks by their urgency, which is the cost of delaying the check by one more second:
+*Two prices.* The first price decides when a task is due: at the age u*(s). A request is sent only
+if it saves at least this price. The second price is assumed for the later checks. It orders the due
+tasks by their urgency, which is the cost of delaying the check by one more second:
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
@@ -125,7 +125,7 @@ class InspectionPlan:
         return _at(self._finished, age / self.step)
 
     def urgency_given(self, finished: float, age: float) -> float:
-        """Return `urgency` at this age. `finished` is F at the age last known to run."""
+        """Return `urgency` at this age. `finished` is F(s), for the age s last known to run."""
         # The code of `_at` is repeated here, because this method is called very often.
         position, gains = age / self.step, self._gain
         if position >= self._steps:
@@ -141,8 +141,9 @@ class InspectionPlan:
     def price(self, since: float, age: float) -> float:
         """Return the seconds of waiting that a check now saves: (F(t) - F(s))² / (2·S(t)·f(t)).
 
-        Here t is `age`, the age now, and s is `since`, the age last known to run. The result is at
-        most t - s. Without this limit, it would be huge at ages at which almost no task ends.
+        Here t is `age`, the age of the task now, and s is `since`, the age at which the task was
+        last known to run. The result is at most t - s. Without this limit, it would be huge at ages
+        at which almost no task ends.
         """
         known, ended = self.finished(since), self.finished(age)
         soon = _at(self._finished, age / self.step + 1.0)

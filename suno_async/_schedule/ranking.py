@@ -26,8 +26,9 @@ class Ranking(Generic[E]):
 
     A *cohort* is a queue of similar tasks; its first entry is its *head*. A cohort is *due* when a
     request for its head saves enough waiting to be worth its price (`InspectionPlan.due`). `Frame`
-    sets the earliest and the latest time for this. Each cohort has one place in the order. `place`
-    calculates this place again whenever the head or the plan of the cohort changes.
+    sets the earliest and the latest time at which a cohort becomes due. A cohort has at most one
+    place in the order. `place` calculates this place again whenever the head or the plan of the
+    cohort changes.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Ranking(Generic[E]):
         return self._bulk.first() is None and self._interactive.first() is None
 
     def next_due(self) -> float:
-        """Return the earliest time at which `best` may return a cohort; infinity if none exists."""
+        """Return the earliest time when `best` may return a cohort; infinity without cohorts."""
         due = math.inf
         for heap in self._heaps:
             if heap.items and (head := heap.first()) is not None and head.due < due:
@@ -67,10 +68,10 @@ class Ranking(Generic[E]):
         return due
 
     def place(self, cohort: Cohort[E], now: float) -> None:
-        """Calculate the place of a competing cohort from its head. Remove a cohort that is empty.
+        """Calculate the place of a cohort from its head. If the cohort is empty, remove it.
 
-        A *line* is a row of cohorts of which only the first one competes. If the removed cohort was
-        in a line, place the next cohort of this line. If all tasks of a cohort have become very
+        A *line* is a row of cohorts of which only the first one has a place. If the removed cohort
+        was in a line, place the next cohort of this line. If all tasks of a cohort have become very
         old, move the cohort into a line. It then has a place only if it is the first in this line.
         """
         while (head := cohort.first()) is None:

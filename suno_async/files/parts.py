@@ -1,6 +1,6 @@
 """Part files: a file gets its final name only when it is complete and on disk.
 
-The methods of `Part` block, so call them in a thread.
+The methods of `Part` are blocking, so call them in a thread.
 """
 
 from __future__ import annotations

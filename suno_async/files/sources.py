@@ -167,7 +167,7 @@ def _files_of_task(
 
 
 def _expected(file: PlannedFile) -> Media | None:
-    """Return what a result file must contain; None if "audio" is only a guess from the URL."""
+    """Return what a result file must contain; None if only its URL suggests that it is audio."""
     certain = file.track is not None or file.kind != "audio"
     return file.media if certain else None
 
@@ -192,8 +192,8 @@ def _identity(track: Track | None, media: Media) -> str:
 def _unused(source: FileSource, used: dict[str, str]) -> str:
     """Return a name that no other file in `used` has, and add the name to `used`.
 
-    If another file has the name of the source, a number is added, for example for two URLs that
-    differ only in the query.
+    The returned name is the name of the source. A number is added if another file already has this
+    name, for example if two URLs differ only in the query.
     """
     path, number, candidate = PurePosixPath(source.name), 1, source.name
     while used.setdefault(candidate.casefold(), source.identity) != source.identity:

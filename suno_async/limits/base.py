@@ -77,7 +77,7 @@ class Limiter(Protocol):
     limiter that several processes share, pass it as ``SunoClient(limiter=...)``.
 
     Attributes:
-        granted: Number of permits granted so far, without the permits that were returned.
+        granted: Number of permits granted so far. Permits that were returned unused do not count.
         rate_limited: Number of replies that were a 429.
     """
 

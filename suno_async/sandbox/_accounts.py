@@ -14,7 +14,7 @@ class Accounts:
     when the job ends.
 
     Args:
-        credits_of: The credits of each key, by key.
+        credits_of: A dictionary that maps each key to its credits.
     """
 
     def __init__(self, credits_of: dict[str, float]) -> None:
@@ -58,11 +58,11 @@ class Accounts:
         self._credits[key] = credits
 
     def charge(self, key: str, now: float, price: float) -> None:
-        """Subtract a price from the credits of a key. Raise `Refusal` if the price is higher."""
+        """Subtract a price from the credits of a key. Raise `Refusal` if it has too few credits."""
         if self.balance(key, now) < price:
             raise Refusal(402)
         self._credits[key] -= price
 
     def refund(self, key: str, when: float, price: float) -> None:
-        """Add a price to the credits of a key as soon as the time is `when` (Unix seconds)."""
+        """Add a price to the credits of a key at the time `when` (Unix seconds)."""
         heapq.heappush(self._refunds, (when, key, price))

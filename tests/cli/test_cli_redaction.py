@@ -47,7 +47,7 @@ def answer_with(key: str, request: bytes) -> bytes:
 
 
 def written_to(folder: Path) -> str:
-    """Return the contents of the files in a folder that a command wrote."""
+    """Return the contents of all files that a command wrote into a folder."""
     return "".join(path.read_bytes().decode(errors="replace") for path in folder.glob("out*"))
 
 

@@ -92,7 +92,7 @@ async def test_create_again_after_429(http: aioresponses) -> None:
 
 
 async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -> None:
-    """An invalid input raises before any request."""
+    """An invalid input raises an error before any request is sent."""
     with pytest.raises(InvalidInputError):
         await client.create(GenerateMusic())
     with pytest.raises(InvalidInputError):
@@ -136,7 +136,7 @@ async def test_aiohttp_errors_do_not_escape(
 
 @pytest.mark.parametrize("key", ["", " ", "a\nb", "clé"])
 async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing key, or a key that HTTP headers do not allow, raises an error without the key."""
+    """A missing or invalid key raises an error, and the error does not contain the key."""
     monkeypatch.delenv("SUNO_API_KEY", raising=False)
     monkeypatch.delenv("CRUN_API_KEY", raising=False)
     with pytest.raises(ConfigurationError) as caught:
@@ -177,7 +177,7 @@ async def test_closed() -> None:
 
 
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
-    """A cancelled loop over 1,000 tasks stops their polling; closing the client ends all waits."""
+    """Cancelling a loop over 1,000 tasks stops polling them; closing the client ends all waits."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
 
@@ -203,7 +203,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
 
 
 async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: aioresponses) -> None:
-    """If the client is closed while `as_completed` starts, all 5,000 tasks end without a poll."""
+    """If the client is closed while `as_completed` starts, all 5,000 waits end without a poll."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(5000)]
 

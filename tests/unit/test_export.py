@@ -172,7 +172,7 @@ async def failing(count: int, error: BaseException) -> AsyncIterator[ResultSourc
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("error", [RuntimeError("no more"), asyncio.CancelledError()])
 async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseException) -> None:
-    """If the source raises, the earlier file stays unchanged, and no other file is left."""
+    """If the source raises an error, an existing file is unchanged, and no other file is left."""
     path = tmp_path / f"songs.{suffix}"
     await export_results(outcomes(), path)
     before = path.read_bytes()
@@ -264,7 +264,7 @@ async def test_wrong_arguments(tmp_path: Path) -> None:
 
 
 async def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pyarrow, a Parquet export says what to install, and does not read the source."""
+    """Without pyarrow, a Parquet export reads nothing and raises an error that says what to do."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     source = entries(1)
     with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[parquet\]"'):

@@ -1,4 +1,4 @@
-"""The client refuses inputs that the contract forbids, and sends all other inputs unchanged."""
+"""The client refuses inputs that the API forbids, and sends all other inputs unchanged."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def inputs(draw: st.DrawFn, kind: type[Input | GeneratePersona]) -> Input | Gene
 
 
 class Bench(NamedTuple):
-    """A sandbox, a client of the sandbox, and an aiohttp session without a request budget."""
+    """A sandbox, a client of the sandbox, and an aiohttp session that does not limit requests."""
 
     runner: asyncio.Runner
     sandbox: Sandbox
@@ -122,7 +122,7 @@ class Bench(NamedTuple):
     http: aiohttp.ClientSession
 
     def send(self, request: Request) -> tuple[int, bytes]:
-        """Send a request; return the sandbox's status and body."""
+        """Send a request to the sandbox. Return the status and the body of the reply."""
         return self.runner.run(self._send(request))
 
     async def _send(self, request: Request) -> tuple[int, bytes]:

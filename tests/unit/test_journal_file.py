@@ -35,7 +35,7 @@ def database(path: Path) -> Generator[sqlite3.Connection]:
 
 
 def schema(path: Path) -> dict[str, str]:
-    """Return the statements that created the tables and indexes, without their layout."""
+    """Return the SQL that created each table and index, with single spaces and no line breaks."""
     with database(path) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         return {name: " ".join(sql.split()) for name, sql in rows}
@@ -257,7 +257,7 @@ async def test_a_locked_file(tmp_path: Path) -> None:
 
 
 def limit(connection: sqlite3.Connection, extra: int) -> None:
-    """Let the database grow by `extra` pages, as on a disk that is almost full."""
+    """Let the database grow by at most `extra` pages, as on a disk that is almost full."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages + extra}")
 
@@ -297,7 +297,7 @@ async def test_a_read_only_file(tmp_path: Path) -> None:
 
 
 async def test_text_that_sqlite_cannot_store(tmp_path: Path) -> None:
-    """A claim with text that SQLite cannot store raises; the transaction stores other claims."""
+    """If SQLite cannot store the text of one claim, only this claim raises an error."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         names = ("one", "text\ud800", "two")
         claims = [journal.claim(planned(each, key=each)) for each in names]

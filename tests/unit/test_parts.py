@@ -133,7 +133,7 @@ def test_bad_encodings(tmp_path: Path) -> None:
 
 
 def test_bomb(tmp_path: Path) -> None:
-    """A body above `max_bytes` after decompression raises; the file never exceeds `max_bytes`."""
+    """A body that decompresses to more than `max_bytes` raises an error; the file stays small."""
     part = Part(tmp_path, "any", 3_000_000)
     part.restart("gzip", None)
     with pytest.raises(PartError, match="max_bytes"):
@@ -159,7 +159,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`discard` waits until a write in another thread ends. Calls of `write` after it raise."""
+    """`discard` waits for a write in another thread. After `discard`, `write` raises an error."""
     part = part_in(tmp_path)
     write, began, go_on = parts._write_all, threading.Event(), threading.Event()
 
@@ -186,7 +186,7 @@ def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_part_files_of_dead_processes(tmp_path: Path) -> None:
-    """The first download into a directory removes the part files of ended processes only."""
+    """The first download into a directory removes only the part files of ended processes."""
     (tmp_path / ".suno-dead.part").write_bytes(b"left behind")
     (tmp_path / "other.part").write_bytes(b"not ours")
     first = part_in(tmp_path)
