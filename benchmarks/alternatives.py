@@ -18,19 +18,19 @@ requests a second.
 Durations are log-normal (median 90 s, sigma 0.5) and depend on the seed alone; every task succeeds.
 The sandbox counts each request when it arrives. It allows 15 requests in any period of one second,
 and answers every further request with 429. Requests take up to `--jitter` seconds to arrive, and
-replies take 50 to 250 ms. A delay runs from the end of a task, by the sandbox's clock, to the
-moment when the waiting code knows the result.
+replies take 50 to 250 ms. A delay is the time from the end of a task (by the sandbox's clock) until
+the waiting code knows the result.
 
 `--time-scale` divides the durations, the sleep of 5 s and the client's polling intervals. It does
 not change the limit of 15 requests per second. So the load grows with the scale, and figures of
 different scales must not be compared. With `--time-scale 1` everything runs in real time.
 
 What this does not show: a loop that catches the 429 and waits, a server that refuses less strictly,
-or creates that share the request budget. The sandbox runs in the same event loop as the contender,
-so the sandbox's CPU time is part of the delays. A delay exists only for a wait that got a result.
-After most loops have failed, the remaining loops have the whole request budget and check every 5 s.
-So their delays are shorter than those of `SunoClient`, which waits 15 s between two checks of a
-task, as the vendor advises.
+or a request budget that is also used for creating tasks. The sandbox runs in the same event loop as
+the contender, so the sandbox's CPU time is part of the delays. A delay exists only for a wait that
+got a result. After most loops have failed, the remaining loops have the whole request budget and
+check every 5 s. So their delays are shorter than those of `SunoClient`, which waits 15 s between
+two checks of a task, as the vendor advises.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Store:
         owned: The owner of each submission, by the id of the submission.
         held: The owner that has the lease of each run, by the name of the run.
         durations: The data that `save_durations` stored last; None if there is none.
-        log: The id and the new state of a submission for each change, in order.
+        log: One item for each change, in order: the id of the submission and its new state.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,10 @@ class Store:
         journal.killed = True
 
     def sweep(self) -> None:
-        """Set the final state of all submissions whose owners are not live."""
+        """Change the states of submissions whose owners are not live.
+
+        The state ``sending`` becomes ``unknown``, and ``planned`` becomes ``not_sent``.
+        """
         for key, record in self.submissions.items():
             if self.owned[key] in self.owners:
                 continue

@@ -1,6 +1,7 @@
-"""Optimal inspection of a single task: when to check the task if each request has a price.
+"""Calculate the best times to check a single task, if each check has a price.
 
-The method is dynamic programming over the age of the task at its latest check (Barlow, Hunter and
+A price is in seconds. The best times minimise the expected delay plus the prices of the checks. The
+method is dynamic programming over the age of the task at the previous check (Barlow, Hunter and
 Proschan 1963; Keller 1974 adds prices).
 """
 
@@ -63,17 +64,17 @@ class Inspection:
         The cost is the delay in seconds plus the prices of all checks.
 
         Args:
-            prices: The price of a check in seconds. Each row has one price for each age of the
-                grid, up to the latest age at which the last check may be. The deadline must not be
-                after this age.
+            prices: The price of a check in seconds. Each row has one price for each age at which
+                a check is allowed. These ages are the first ages of the grid, and must include the
+                deadline.
         """
         return self.solve(prices)[0]
 
     def solve(self, prices: Floats) -> tuple[Floats, Places]:
-        """Return the result of `values`, and when to do the next check after each check.
+        """Return the result of `values`, and an array with the best age of the next check.
 
-        The second array contains the best age of the next check, for each row of `prices` and each
-        age of a check. These ages are numbers of grid steps.
+        The array has one row for each row of `prices`. In a row, the value at index `i` is the best
+        age of the next check if the previous check was at age `i`. Ages are numbers of grid steps.
         """
         rows, ages = prices.shape
         done, integral, unseen = self.tables(ages)
@@ -103,7 +104,7 @@ class Inspection:
         the check before it.
 
         Args:
-            after: The best age of the next check for each age of a check, as one row from `solve`.
+            after: One row of the second array that `solve` returned.
         """
         _, _, unseen = self.tables(self.last + 1)
         ages, chances, age = list[int](), list[float](), 0

@@ -2,11 +2,11 @@
 
 A *contender* is a function that polls. It sends one request per task to a server in another
 process, and stores the records of the tasks that ended. All contenders have the same number of
-requests in flight. For `SunoClient`, the figure includes adding every task, and removing the tasks
-that are still running.
+requests in flight.
 
 The figure is the CPU time of this process (`time.process_time`) divided by the number of requests.
-It includes opening sessions and connections. In each round, all contenders run one after another.
+It includes opening sessions and connections. For `SunoClient`, it also includes adding every task,
+and removing the tasks that are still running. In each round, all contenders run one after another.
 Each ratio compares two figures of the same round.
 """
 
@@ -299,7 +299,7 @@ async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]
 
 
 async def until(holds: Callable[[], bool], every: float) -> None:
-    """Call `holds` every `every` seconds until it returns True.
+    """Call the function `holds` until it returns True. Wait `every` seconds between two calls.
 
     Raises:
         RuntimeError: `holds` still returns False after five minutes.

@@ -1,4 +1,4 @@
-"""Download a gzip bomb and endless bodies.
+"""Download a gzip bomb, and responses whose bodies never end.
 
 Each download must stop at `max_bytes` and use little memory.
 """
@@ -75,7 +75,7 @@ async def _download(port: int, directory: Path, bound: int) -> tuple[str, float]
 
 
 def measure_bombs(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
-    """Download each body. Print the memory and the longest stall of the event loop.
+    """Download each body. Print the memory used and the longest stall of the event loop.
 
     Return whether all downloads stopped within the limits.
     """

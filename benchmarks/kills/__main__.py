@@ -11,8 +11,8 @@ creates on purpose. A create is the request that creates a song. At the end, the
 - Every create is stored with the right task id, or is listed as unknown.
 - For each unknown create, `settle` stores whether it created a task. One more run then completes
   all songs.
-- The files of every song are on disk with the SHA-256 that the sandbox serves. There are no other
-  files.
+- The files of every song are on disk, and have the same SHA-256 as the files that the sandbox
+  serves. There are no other files.
 - SQLite's integrity check passes.
 """
 

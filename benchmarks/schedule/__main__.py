@@ -3,11 +3,11 @@
     python -m benchmarks.schedule                     every policy, 1,000 and 10,000 tasks, 3 seeds
     python -m benchmarks.schedule --quick             1,000 tasks, one seed, under a minute
     python -m benchmarks.schedule --check             pass or fail for each target
-    python -m benchmarks.schedule --sensitivity       half and twice each tuned constant
+    python -m benchmarks.schedule --sensitivity       each tuned constant halved and doubled
     python -m benchmarks.schedule --n 10000 --arrivals p200 --policies fixed,adaptive --seeds 5
 
 What is measured: the delay from the end of a task to the reply that reports this end, and the
-requests per task whose end was reported.
+number of requests divided by the number of tasks whose end was reported.
 
 How: a discrete-event simulation in virtual time runs the schedule classes of the client. Replies
 take 50 to 250 ms, so they do not arrive in the order of the requests (see `simulation`). The column

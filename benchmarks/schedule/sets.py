@@ -1,4 +1,4 @@
-"""Draw the tasks of a simulation: when each is created and how long it takes.
+"""Generate random tasks for a simulation: when each is created and how long it takes.
 
 All times are in seconds. The tasks depend only on their number, the arrivals, the durations and the
 seed. So every polling policy is tested with the same tasks.
@@ -108,12 +108,12 @@ def fixed_requests(durations: Durations) -> float:
 def arrival_rate(arrivals: str, durations: Durations) -> float:
     """Return the number of tasks created per second.
 
-    For ``once``, the number is infinite: all tasks are created at the same time. For ``p90``, a
-    check of every task every 15 s would use 90 % of the allowed request rate. For ``d90``, one
-    request per task would use 90 % of this rate. Any other percentage is also possible.
+    If `arrivals` is ``once``, the number is infinite: all tasks are created at the same time. With
+    ``p90``, checking every task every 15 s would use 90 % of the allowed request rate. With
+    ``d90``, one request per task would use 90 % of this rate. Other percentages are also possible.
 
     Raises:
-        ValueError: `arrivals` is not one of these names.
+        ValueError: `arrivals` has none of these forms.
     """
     if arrivals == "once":
         return math.inf
@@ -137,7 +137,8 @@ def draw_durations(n: int, durations: Durations, seed: str) -> list[float]:
 def draw_set(n: int, arrivals: str, durations: Durations, seed: int) -> TaskSet:
     """Return `n` random tasks.
 
-    For ``once``, all are created at 0 s. Otherwise they arrive as a Poisson process from 0 s on.
+    If `arrivals` is ``once``, all tasks are created at 0 s. Otherwise, they are created at random
+    times (a Poisson process) from 0 s on.
     """
     rate = arrival_rate(arrivals, durations)
     random = Random(f"arrivals {seed}")

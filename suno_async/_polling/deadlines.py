@@ -1,4 +1,4 @@
-"""End waits at their deadline while no task can be checked.
+"""End overdue waits, even while no task can be checked.
 
 A *wait* is one caller's wait for the result of a task. No task can be checked while the account is
 paused or the server does not reply.
@@ -25,12 +25,12 @@ ENTRIES_PER_INTERVAL = 1_000_000
 
 
 class DeadlineKeeper:
-    """Ends waits for tasks whose last check cannot be made, because no reply arrives.
+    """Ends waits that are overdue because no reply arrives.
 
-    A wait is one caller's wait for the result of a task. Normally, the last check of the task ends
-    the wait. This class ends the wait if no check of any task was answered for one interval, and
-    the time for the last check and its retries is over. One asyncio task scans all tasks, so the
-    tasks need no timers.
+    A *wait* is one caller's wait for the result of a task. Normally, the last check of the task
+    ends the wait. This class ends the wait if two things are true: for one interval, no check of
+    any task got a reply, and the time for the last check and its retries is over. One asyncio task
+    scans all tasks, so the tasks need no timers.
 
     Attributes:
         answered_at: Loop time of the last reply about a task. A 404 counts as a reply.

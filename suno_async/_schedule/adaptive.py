@@ -13,10 +13,11 @@ urgent of them is the task that was checked longest ago. So these tasks form one
 *cohort*. Its order is the order in which the latest checks were sent, not the order in which their
 replies arrived. The schedule compares only the first task of each cohort, called its *head*.
 
-Each kind of job has about 600 cohorts for the ages up to the default deadline. Of the older tasks
-of a kind, only one cohort competes for a request. So the number of cohorts that compete does not
-grow with the number of tasks or with their ages. A task is *interactive* if a caller awaits this
-one task. All other tasks are *bulk* tasks. Interactive tasks have cohorts of their own.
+Each kind of job has about 600 cohorts for the ages up to the default deadline. Older tasks of a
+kind are in other cohorts, of which only one at a time competes for a request. So the number of
+cohorts that compete does not grow with the number of tasks or with their ages. A task is
+*interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Interactive tasks
+have cohorts of their own.
 
 The parts:
 
@@ -225,7 +226,7 @@ class AdaptiveSchedule(Generic[E]):
     def _pop_planned(self, now: float) -> E | None:
         """Remove and return an entry whose planned time has come.
 
-        Return None if there is no such entry, or if an entry in a cohort gets this request.
+        Return None if there is no such entry, or if it is the turn of an entry in a cohort.
         """
         due = self._planned.first_key()
         if due is None or due > now:

@@ -86,6 +86,6 @@ class Frame:
         return end - spread - self.floor < when < end
 
     def backoff(self, number: int) -> float:
-        """Return the interval of a backoff, in seconds, that follows `number` earlier intervals."""
+        """Return the next interval of a backoff, in seconds, after `number` earlier intervals."""
         # The exponent is bounded so that the power cannot overflow.
         return min(self._interval * self._growth ** min(number, 64), self._max_interval)

@@ -109,9 +109,10 @@ commands = typer.Typer()
 def create(**given: Any) -> None:  # noqa: ANN401 (the options)
     """Create a song, or with --batch every job in a file. Costs credits.
 
-    A batch stores each create in a journal (by default OUTPUT.journal) before it sends the request.
-    After an interruption, --resume polls the tasks that were created, and creates the tasks that
-    certainly do not exist. It creates no task twice, unless you pass --resend-unknown.
+    Before a batch sends a request that creates a task, it stores the request in a journal (by
+    default OUTPUT.journal). After an interruption, --resume polls the tasks that were created, and
+    creates the tasks that certainly do not exist. It creates no task twice, unless you pass
+    --resend-unknown.
     """
     batch_options = {each.name: given.pop(each.name) for each in _BATCH_OPTIONS}
     file = batch_options.pop("batch")
@@ -266,8 +267,8 @@ async def _check_run(
 ) -> None:
     """Exit with an error if the run in the journal does not match the inputs or the results file.
 
-    Also exit if the run exists and `resume` is false. If `resend_unknown` is true, record every
-    create with an unknown outcome as not sent, so that it is sent again.
+    Also exit if the run exists and `resume` is false. If `resend_unknown` is true, each create
+    request with an unknown outcome is marked as not sent, so that it is sent again.
     """
     journal = suno.journal
     if journal is None:

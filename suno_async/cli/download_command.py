@@ -1,4 +1,4 @@
-"""The command ``download``: download the files of tasks, or of URLs."""
+"""The command ``download``: download the files of tasks, or the files at URLs."""
 
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path

@@ -28,7 +28,8 @@ class Downloads:
 
     Args:
         suno: The client.
-        files: The options of the downloads. If `files.download` is None, the directory is ``.``.
+        files: The options of the downloads. `files.download` is the directory for the files. If it
+            is None, the files are saved in the current directory.
         overwrite: Download existing files again and replace them.
 
     Attributes:

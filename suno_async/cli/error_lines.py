@@ -1,6 +1,6 @@
 """Error lines on stderr: ``error: …`` as text, or one JSON object per error with ``--json``.
 
-This module imports neither typer nor rich, because it also reports if these packages are missing.
+This module imports neither typer nor rich, because it must work even if these packages are missing.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def settle(
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Store in the journal whether a create with an unknown outcome created a task.
+    """Store in the journal whether a request with an unknown outcome created a task.
 
     To find out whether the task exists, check the callbacks, the balance, or the vendor's website.
     """

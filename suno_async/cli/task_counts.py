@@ -67,7 +67,7 @@ class TaskCounts(NullObserver):
         self._counts[_ENDED.get(status, status)] += 1
 
     def numbers(self) -> dict[str, int]:
-        """Return the number of tasks by state: every state in `STATES`, and others that occur."""
+        """Return the number of tasks by state, for all `STATES` and any other state that occurs."""
         others = {name: count for name, count in self._counts.items() if count}
         return {name: self._counts[name] for name in STATES} | others
 

@@ -103,8 +103,8 @@ def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskI
 def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
     """Return the status of each input of a batch in a results file: index of the input → status.
 
-    The last row of an input counts, but it does not replace a final status. Inputs without a row
-    are absent. Lines that are not complete rows are skipped.
+    If an input has several rows, the first final status counts. If none is final, the last status
+    counts. Inputs without a row are absent. Lines that are not complete rows are skipped.
     """
     statuses: dict[int, str] = {}
     for row in _rows(lines):

@@ -134,7 +134,7 @@ class Fetch:
             self._tagger = Tagger(connections, path, source.track, source.info)
 
     async def run(self, slots: asyncio.Semaphore) -> None:
-        """Download the file. Acquire `slots` for each attempt, and release it between attempts.
+        """Download the file. Each attempt holds one slot of the semaphore `slots`.
 
         Raises:
             DownloadError: The file could not be downloaded completely. Its temporary part file was

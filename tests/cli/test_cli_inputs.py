@@ -103,7 +103,7 @@ def test_every_kind_has_a_short_name() -> None:
 
 @given(st.lists(st.tuples(inputs, st.booleans(), st.booleans()), max_size=3))
 def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
-    """JSONL inputs with a short, full or (for songs) absent kind name are read back unchanged."""
+    """JSONL inputs are read back unchanged; their `kind` is short, full or (for songs) absent."""
     lines = ["\ufeff# a comment", "", "  "]
     for job, short, absent in jobs:
         kind = {} if absent else {"kind": NAMES[type(job)] if short else job.KIND}
@@ -123,7 +123,7 @@ def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
 
 @given(st.lists(inputs, min_size=1, max_size=3))
 def test_csv_reads_back(jobs: list[Input]) -> None:
-    """Inputs of all kinds in one CSV table are read back unchanged, but each cell is stripped."""
+    """Inputs of all kinds in one CSV table are read back unchanged, except spaces around cells."""
     rows = [_cells(job) for job in jobs]
     out = io.StringIO()
     table = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))

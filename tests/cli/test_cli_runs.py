@@ -48,7 +48,7 @@ async def account_of(directory: Path) -> str:
 
 
 async def make_unknown(directory: Path, account: str, index: int = 0) -> str:
-    """Add a submission to the run "r" whose outcome is unknown; return the id of the submission."""
+    """Add a submission with an unknown outcome to the run "r"; return the id of the submission."""
     journal = SqliteJournal(directory / "j.db")
     await journal.open(account)
     try:
@@ -159,9 +159,9 @@ async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Resuming a run does not send a create with an unknown outcome a second time.
+    """When a run is resumed, its create requests with an unknown outcome are not sent again.
 
-    The create is sent again only after `runs settle --not-created`, or with `--resend-unknown`.
+    Such a request is sent again only after `runs settle --not-created`, or with `--resend-unknown`.
     """
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
@@ -214,7 +214,7 @@ async def test_resume(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_resume_reports_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`runs resume` reports creates with an unknown outcome on stderr, and exits with code 6."""
+    """`runs resume` reports create requests with an unknown outcome, and exits with code 6."""
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     await make_unknown(tmp_path, await account_of(tmp_path))

@@ -114,7 +114,7 @@ async def test_titles(
 
 
 async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A name template applies to every file. A hash keeps names that would be equal distinct."""
+    """A name template applies to every file. A hash distinguishes names that could be equal."""
     info = record(tracks=(song(host), song(host, number=1)))
     await suno.download_all(info, tmp_path, name="{task_id}/{index}-{title}")
     assert names(tmp_path) == ["t/1-Rain.mp3", "t/2-Rain.mp3"]

@@ -1,7 +1,8 @@
 """A client with a journal: nothing is lost, and nothing is paid twice.
 
-A *key* identifies a create, so that a repeated create returns the earlier task. A *run* is a named
-stream that can be stopped and continued. Only one stream at a time works on a run.
+A *create* is the request that creates a task. A *key* identifies a create, so that a repeated
+create returns the earlier task. A *run* is a named stream that can be stopped and continued. Only
+one stream at a time works on a run.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class Finishing(Server):
     A task fails if its prompt contains "fail". All other tasks succeed.
 
     Attributes:
-        lose: Prompts. A create with one of these prompts creates a task, but the reply is lost.
-        refuse: The error code in the reply to every create; 0 means that creates succeed.
+        lose: Prompts for which a task is created, but the reply is lost.
+        refuse: The error code in the reply to every create request; 0 means that tasks are created.
         polls: The task id of each poll.
     """
 
@@ -157,7 +158,7 @@ def test_a_result_is_stored_before_a_stream_yields_it() -> None:
 
 
 def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
-    """If the journal cannot store that a create is about to be sent, nothing is sent.
+    """If the journal cannot store the state ``sending`` of a create, nothing is sent.
 
     The create raises `JournalError`.
     """
@@ -537,7 +538,7 @@ async def by_dedupe_key(suno: SunoClient) -> object:
 
 
 async def by_settle(suno: SunoClient) -> None:
-    """Settle a submission, which needs a journal."""
+    """Call `settle`, which needs a journal."""
     await suno.settle("a", None)
 
 

@@ -50,7 +50,7 @@ PAGES = [
 
 
 def test_media() -> None:
-    """Each format is recognised as audio, image or video. Pages, texts and zeros are refused."""
+    """Each format is recognised as audio, image or video; HTML, text and zero bytes are refused."""
     for kind, heads in (("audio", AUDIO), ("image", IMAGES), ("video", VIDEOS)):
         media: Media = kind  # type: ignore[assignment]
         for head in heads:
@@ -70,7 +70,7 @@ def test_media() -> None:
 
 
 def test_expected_media() -> None:
-    """Only the suffix of an image determines the media; ``.mp4`` may be audio or video."""
+    """For an image suffix, an image is expected; ``.mp4`` may be audio or video."""
     assert expected_media(URL("https://x.example/a.JPEG?x=.mp3")) == "image"
     assert expected_media(URL("https://x.example/a.mp4")) is None
 
