@@ -1,12 +1,14 @@
 """Improve the prices of the lower bound on the mean delay (see `benchmarks.bound.mean_delay`).
 
-The bound is a concave function of the prices of requests. Cutting planes find its maximum (Kelley
-1960, with a trust region). A plan says at which ages to check a task. The best plan at some prices
-is also possible at all other prices, where it costs at least as much as the best plan. So the cost
-of this plan, as a function of the prices, is a tangent, which is never below the bound. A linear
-programme over all tangents found so far gives the next prices to try, close to the best prices
-found so far. A sample of creation times represents the tasks. The sample affects how tight the
-bound is, not whether it is valid.
+The bound replaces the limit on requests by prices: in each second, a request costs a number of
+seconds of delay. The bound is a concave function of these prices. Cutting planes find its maximum
+(Kelley 1960, with a trust region).
+
+A plan says at which ages to check a task. If a plan is the best at some prices, it can also be used
+at other prices, but another plan may then be cheaper. So the cost of this plan, as a function of
+the prices, is a tangent, which is never below the bound. A linear programme over all tangents found
+so far gives the next prices to try, close to the best prices found so far. A sample of creation
+times represents the tasks. The sample affects how tight the bound is, not whether it is valid.
 """
 
 from __future__ import annotations
@@ -33,9 +35,10 @@ KNOTS = 80
 
 
 def polished(prices: Floats, inspection: Inspection, n: int, rate: float) -> Floats:
-    """Return improved prices of requests, one for each second of a run.
+    """Return improved prices of requests, one for each second of a run (see the module).
 
-    In the run, `n` tasks are created at `rate` per second.
+    A price is the delay in seconds that one request costs. In the run, `n` tasks are created at
+    `rate` per second.
     """
     # Requests after `end` are free.
     paid = np.flatnonzero(prices > 0)
@@ -79,9 +82,10 @@ def _next(
     best: Floats,
     width: float,
 ) -> Floats:
-    """Return the prices at which the tangents allow the highest bound.
+    """Return the prices to try next: those at which the bound could be highest.
 
-    Each price differs by at most `width` from the corresponding price in `best`.
+    The tangents limit how high the bound can be at given prices. Each returned price
+    differs by at most `width` from the corresponding price in `best`.
     """
     uses = np.stack([use for _, _, use in cuts])
     # Each tangent limits the value z of a sampled task: z - use p <= cost without charges.

@@ -52,8 +52,8 @@ class Watched(Entry, eq=False, gc=False):
     Attributes:
         watchers: The waiters of the task.
         last_status: The last status in a reply, in the server's spelling; empty if there was none.
-        missing_since: If the last reply was a 404: loop time of the request that got the first 404
-            in a row. None after any other reply.
+        missing_since: Loop time of the first request that got a 404 after the last record of the
+            task was read. None if no request got a 404 since then.
     """
 
     watchers: tuple[Watcher, ...] = ()

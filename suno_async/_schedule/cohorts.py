@@ -137,7 +137,8 @@ class Cohort(Generic[E]):
     def take(self) -> E:
         """Remove and return the first entry.
 
-        Call `first` directly before, because it removes the discarded entries at the start.
+        The first entry must not be discarded. A call of `first` ensures this, because it removes
+        the discarded entries at the start.
         """
         entry = self._drop_first()
         entry.place = None

@@ -6,8 +6,9 @@ from __future__ import annotations
 class FairShare:
     """Divides the requests between a preferred group of tasks and another group.
 
-    For example, interactive tasks are preferred to bulk tasks. Then an interactive task does not
-    wait behind ten thousand bulk tasks, and bulk tasks still receive some of the requests.
+    For example, a task that a caller awaits separately is preferred to the tasks of a stream. Then
+    this task does not wait behind ten thousand tasks of the stream, and the stream still receives
+    some of the requests.
 
     Args:
         share: While both groups have tasks to check, at least one of every `share` consecutive

@@ -52,10 +52,10 @@ _LONGEST_NAME = 60
 
 
 def read_inputs(lines: Iterable[str]) -> list[Input]:
-    """Read the inputs of jobs from the lines of a JSONL or CSV file. Return them in this order.
+    """Read the inputs of jobs from the lines of a JSONL or CSV file. Keep their order.
 
-    Blank lines and lines that start with ``#`` are skipped. The file is JSONL if its first
-    other line starts with a brace or a bracket; otherwise it is CSV.
+    Blank lines and lines that start with ``#`` are skipped. If the first line that is not skipped
+    starts with a brace or a bracket, the file is JSONL; otherwise it is CSV.
 
     A JSONL line is an object with the fields of an input. The additional field ``kind`` is the name
     of the kind of job, such as ``"cover"`` or ``"suno/music-cover"``; the default is

@@ -245,7 +245,7 @@ class Owner:
 
 
 def describe(pid: int, host: str) -> str:
-    """Return the text for a process in an error message."""
+    """Return the text that describes a process in an error message."""
     return f"process {pid} on {host}"
 
 

@@ -289,7 +289,7 @@ def migrate(
     """Migrate the schema to the newest version, in one transaction.
 
     Raises:
-        JournalError: The schema is newer than this version of the library supports.
+        JournalError: A newer version of the library made the schema.
     """
     if version_of(connection) == len(migrations):
         return

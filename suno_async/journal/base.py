@@ -162,7 +162,7 @@ class Journal(Protocol):
                 it: no owner is added, and the methods apply to all accounts.
 
         Raises:
-            JournalError: The file is not a journal, a newer version of this library made it, or it
+            JournalError: The file is not a journal, was made by a newer version of this library, or
                 cannot be read or written.
         """
         ...
@@ -200,8 +200,9 @@ class Journal(Protocol):
         """Record a new state of a submission. If a task id is given, also store the task.
 
         Only the owner of a submission may record ``planned`` or ``sending``. Any client may record
-        a final state. A task id is stored even if the submission was refused, not sent or replaced
-        before. A persona is not a task: if the kind is ``"persona"``, only the id is stored.
+        a final state. A task id is stored even if the submission was earlier recorded as refused or
+        not sent, or was replaced. A persona is not a task: if the kind is ``"persona"``, only the
+        id is stored.
 
         Raises:
             JournalError: The submission does not exist, and no task id is given. Or the submission
@@ -220,8 +221,8 @@ class Journal(Protocol):
                 state then becomes ``not_sent``.
 
         Raises:
-            JournalError: There is no such submission, it belongs to another account, or its state
-                is not ``unknown``.
+            JournalError: The submission does not exist, it belongs to another account, or its
+                state is not ``unknown``.
         """
         ...
 
@@ -248,7 +249,7 @@ class Journal(Protocol):
 
         Args:
             run: Yield only the entries of this run. If the string is empty, yield only the entries
-                that belong to no run. If None, yield the entries of every run and of no run.
+                that belong to no run. If None, yield all entries, with or without a run.
             states: Yield only submissions in one of these states. If None, yield all states.
             open_only: Yield only entries with a task that has not ended.
         """

@@ -65,7 +65,8 @@ class Endpoints:
     Attributes:
         url: Base URL of the sandbox.
         created: Number of tasks created by requests.
-        uploads: Content type in the request for each upload URL, by the file name in that URL.
+        uploads: The content type that the client announced for each upload, by the file name in
+            the upload's URL.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ MODELS = {
 
 
 def list_models(modality: str | None, operation: str | None) -> list[dict[str, Any]]:
-    """Return the models that match both filters. An empty filter matches every model."""
+    """Return the models with this modality and operation. An empty argument is ignored."""
     return [
         {"model": kind, "modality": model.modality, "operations": list(model.operations)}
         for kind, model in MODELS.items()

@@ -1,7 +1,7 @@
 """Check the Python blocks of the README and the documentation with mypy and pyright in strict mode.
 
-Run it as ``python -m tests.docs.typecheck``. Every block becomes a separate file. A line has the
-same number in this file and in the page.
+Run it as ``python -m tests.docs.typecheck``. Every block is written to a separate file, in which
+each line has the same number as in the page that contains the block.
 """
 
 from __future__ import annotations

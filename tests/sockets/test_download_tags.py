@@ -70,7 +70,7 @@ def song(host: FileHost, number: int = 0, cover: str = "/large.png") -> Track:
 
 
 def record(**fields: Any) -> TaskInfo:  # noqa: ANN401 (the fields of TaskInfo)
-    """Return the record of a finished task with these fields."""
+    """Return the record of a finished task with the given fields."""
     return TaskInfo(task_id="t", status=TaskStatus.SUCCESS, **fields)
 
 

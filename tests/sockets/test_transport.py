@@ -280,7 +280,7 @@ def test_replies_without_the_key_are_unchanged() -> None:
 
 @pytest.mark.parametrize("method", ["create_many", "pipeline"])
 async def test_streams_with_an_injected_session(method: str) -> None:
-    """With an injected session, a stream sends no create again after its reply was lost."""
+    """A stream with an injected session does not repeat a create whose reply was lost."""
     sent: list[str] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -354,7 +354,7 @@ async def test_a_refused_create_raises_at_once(code: int) -> None:
 
 @pytest.mark.parametrize("missing", ["estimate-credits", "EstimateTask"])
 async def test_the_estimate_that_is_found_is_remembered(missing: str) -> None:
-    """If one estimate endpoint is missing, this and later calls use the other endpoint."""
+    """If one estimate endpoint is missing, the first and all later calls use the other one."""
     paths: list[str] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:

@@ -255,7 +255,7 @@ def random_distribution(draw: random.Random) -> DurationDistribution:
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), price=st.floats(0.01, 50))
 def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
-    """`InspectionPlan.due` finds the next check with the lowest cost of all possible checks."""
+    """The age that `due` returns minimizes the expected delay plus the price of all checks."""
     distribution = random_distribution(random.Random(seed))
     floor = 45.0
     plan = plan_for(distribution, floor=floor, horizon=3600.0, price=price)
@@ -272,7 +272,7 @@ def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
 
 
 def test_urgency_grows_with_the_wait() -> None:
-    """The urgency of a check grows with the time since the last check and the task's weight."""
+    """Urgency grows with the weight of the task, and with the time since its last check."""
     learner = Durations()
     for n in range(1000):
         learner.ended("", 0.0, 60.0 + n % 61)

@@ -188,7 +188,7 @@ def test_media_urls(name: str, urls: object) -> None:
 
 
 def test_tracks_lead_on() -> None:
-    """The inputs from a track's methods have the track's ids, model and title by default."""
+    """A track's methods return inputs with its ids; its model and title are the defaults."""
     item = {"suno_id": "s1", "title": "Rain", "model_name": "chirp-fenix", "duration": 100}
     (track,) = info_of(GenerateMusic.KIND, suno_data=[item]).tracks
     assert isinstance(track, Track)
@@ -209,7 +209,7 @@ def test_tracks_lead_on() -> None:
 
 
 def test_song_options() -> None:
-    """`SongOptions` has the fields of `GenerateMusic`; the other song jobs add more fields."""
+    """`SongOptions` has the fields of `GenerateMusic`; `ExtendMusic` and `CoverMusic` add more."""
     options = set(SongOptions.__annotations__)
     assert options == set(GenerateMusic.__struct_fields__)
     assert set(ExtendMusic.__struct_fields__) > options < set(CoverMusic.__struct_fields__)
