@@ -335,7 +335,7 @@ _WRITERS: dict[FileFormat, type[_Writer]] = {
 
 
 def _columns(kind: type[msgspec.Struct]) -> dict[str, type]:
-    """Return the type of each column of a record class, by column name: str, int or float."""
+    """Return a dict from each column name of a record class to its type: str, int or float."""
     hints = {field.name: field.type for field in msgspec.structs.fields(kind)}
     return {
         name: next(each for each in (str, int, float) if hint in (each, each | None))

@@ -1,8 +1,8 @@
 """Search for failures with new seeds until the time is up: ``python -m tests.fuzz``.
 
-Each round runs four searches with one seed: the property tests, creates through a proxy that breaks
-connections, the decoding of damaged replies, and streams with random faults. After the first
-failure, the program prints the command that repeats it, and ends with exit code 1.
+Each round runs four searches with one seed: the property tests, create requests through a proxy
+that breaks connections, the decoding of damaged replies, and streams with random faults. After the
+first failure, the program prints the command that repeats it, and ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class Search(NamedTuple):
 def searches(seed: int, seconds: float) -> list[Search]:
     """Return the searches of one round.
 
-    `seconds` is the remaining time. Searches for a given time search at most that long, but at
-    least 1 s.
+    `seconds` is the remaining time. The programs in `TIMED` run at most this long, but always for
+    at least 1 s.
     """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (

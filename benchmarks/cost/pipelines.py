@@ -29,9 +29,9 @@ FAST = PollPolicy(deadline=None).scaled(1_000)
 def memory(base_url: str, count: int) -> dict[str, float]:
     """Return by how many bytes the client's memory grows for each input that ends.
 
-    A pipeline creates and polls a task for each input. The first `EARLY` inputs are not measured.
-    The next `count` inputs are, except the last `BOUND` of them. The server reports the end of a
-    task in every second reply to a status request.
+    A pipeline creates and polls a task for each input. The first `EARLY` inputs are not measured,
+    and the growth is measured during the next `count - BOUND` inputs. The server replies "success"
+    to every second status request.
     """
     return {"bytes_per_ended_input": asyncio.run(_growth(base_url, count))}
 

@@ -75,7 +75,7 @@ def _mean(rows: Sequence[Row], load: int, policy: str, column: str) -> float:
 
 
 def _budget(file: Path, policies: Sequence[str]) -> None:
-    """Draw, for each minute, the share of the requests that check tasks of each age range."""
+    """Draw, for each minute and each age range, the share of requests for tasks of this age."""
     tasks = draw_set(SIZE, "p200", LOG_NORMAL, 1)
     figure, panels = plt.subplots(
         1,

@@ -112,7 +112,8 @@ class SafeSchedule(Generic[E]):
     def promote(self, entry: E) -> None:
         """Forward to `Schedule.promote`.
 
-        The entry becomes interactive even if `Schedule.promote` raises.
+        The entry becomes interactive (a caller now awaits its task) even if `Schedule.promote`
+        raises.
         """
         self._call(None, self._schedule.promote, entry)
         entry.interactive = True

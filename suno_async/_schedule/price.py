@@ -1,4 +1,4 @@
-"""Decide how many seconds of waiting a request must save to be sent. Pure."""
+"""Decide how many seconds of waiting a request must save; otherwise it is not sent. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class RequestPrice:
-    """The price of a request: the seconds of expected waiting that a request must save to be sent.
+    """The price of a request: how many seconds of expected waiting it must save.
 
     Normally the price is the `min_saving` of the policy. With an eager policy, the price depends on
     the load: it rises while more tasks are due, and falls while part of the request budget is

@@ -64,7 +64,7 @@ class FileOptions(NamedTuple):
     allow_host: list[str] | None = None
 
     def prepare(self, base_url: str | None) -> None:
-        """Check the options, and create the download directory, if there is one.
+        """Check the options. If a download directory is given, create it.
 
         If there is a problem, print it and exit. Call this method before a command sends a request
         or writes any other file.

@@ -221,9 +221,9 @@ def _name(file: _File, template: str | None, end: str = "") -> str:
 
 
 def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
-    """Return one file or directory name: the template part with its values, followed by `end`.
+    """Fill in one part of a template, append `end`, and return this file or directory name.
 
-    `fallback` replaces the template part if it has no usable characters.
+    `fallback` replaces the filled-in part if it has no usable characters.
     """
     kept = {
         "task_id": _cut(_safe(file.task_id[:MOST_ID]), MOST_ID),
@@ -242,7 +242,7 @@ def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
 
 
 def _identified(file: _File, fields: set[str]) -> bool:
-    """Return whether the fields distinguish the name of a file from names of other tasks' files."""
+    """Return whether a template with these fields gives files of other tasks other names."""
     task = "task_id" in fields and _stays_the_same(file.task_id)
     if file.track is None:
         return task and not fields.isdisjoint({"title", "kind", "index"})
@@ -287,7 +287,7 @@ def _suffix(url: str, media: Media) -> str:
 
 
 def _known_suffix(url: str) -> str:
-    """Return the suffix in a URL in lower case, or an empty string if no media file has it."""
+    """Return the suffix of a URL in lower case; empty if it is not a suffix of media files."""
     found = _url_suffix(url)
     return found if any(found in known for known in SUFFIXES.values()) else ""
 

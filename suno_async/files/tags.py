@@ -38,7 +38,8 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
         title: The title.
         genre: The style tags of the song, separated by commas.
         lyrics: The lyrics.
-        ids: The ids of song and task and the name of the model, by tag name, such as ``SUNO_ID``.
+        ids: The id of the song, the id of the task, and the name of the model. The keys are the
+            names of the tags, such as ``SUNO_ID``.
         cover: The cover image, JPEG or PNG; None if there is none.
     """
 
@@ -64,11 +65,11 @@ def require_mutagen() -> None:
 
 
 def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = None) -> Tags:
-    """Return the tags for a file of a song. Without `track`, the file is another result of a task.
+    """Return the tags for a file of a song, or for another result file if `track` is None.
 
-    The lyrics come from the input of the job. If the input has no lyrics, the tag contains
-    `Track.prompt`. It is empty instead if the job is instrumental, or if `Track.prompt` only
-    repeats the prompt in the input.
+    The lyrics come from the input of the job. If the input has no lyrics, they come from
+    `Track.prompt`. But if the job is instrumental, or if `Track.prompt` only repeats the prompt in
+    the input, the lyrics are empty.
     """
     given = {} if info is None else info.param.input
     lyrics = _text(given.get("lyrics"))

@@ -39,10 +39,10 @@ class _Opened(NamedTuple):
 class SqliteJournal:
     """A journal in an SQLite file. Several processes may use one file at the same time.
 
-    A thread commits the changes of all callers together. A method that changes the journal returns
-    after its change is synced to the disk. The file must be on a local disk, because SQLite's
-    write-ahead log does not work on network file systems. A new file can be read only by the user
-    who creates it.
+    A thread commits the changes of all callers together. The changes of a call are synced to
+    the disk before the call returns. The file must be on a local disk, because SQLite's write-ahead
+    log does not work on network file systems. A new file can be read only by the user who creates
+    it.
 
     Attributes:
         path: The absolute path of the file.
@@ -174,7 +174,7 @@ class SqliteJournal:
         await writer.submit(_rows.keep_results, owner, tuple(tasks))
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
-        """Return those of the given tasks that are stored, by id. See `Journal.find_tasks`."""
+        """Return the stored records of the given tasks, by task id. See `Journal.find_tasks`."""
         owner, _, reader = self._use()
         return await reader.submit(_queries.find_tasks, owner.account, list(task_ids))
 

@@ -254,7 +254,7 @@ class Jobs:
         return job
 
     def length_of(self, task_id: str, song: str, now: float) -> float | None:
-        """Return the length of a finished song in seconds; None if there is no such song."""
+        """Return the length of a song in seconds; None if it does not exist or is not finished."""
         job = self.by_id.get(task_id)
         if job is None or job.status(now) != "success" or song not in job.songs:
             return None

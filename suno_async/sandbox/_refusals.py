@@ -22,13 +22,13 @@ MESSAGES = {
 
 
 class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not an error of the sandbox)
-    """An error reply of the API. Code of the sandbox raises it, and the sandbox then sends it.
+    """An exception with an error reply of the API. If it is raised, the sandbox sends the reply.
 
     Args:
         code: The error code, such as 401.
-        message: The message; None uses the default message of the code.
+        message: The message. If None, the reply contains the default message of the code.
         errors: One text for each broken rule; None if there are none.
-        retry_after: Value of the Retry-After header; None sends no header.
+        retry_after: Value of the Retry-After header. If None, the reply has no such header.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
 
     Attributes:
         code: The error code of the replies.
-        path: Requests are refused if their path ends like this, such as ``"TaskInfo"``. None means
-            every path.
-        retry_after: Value of the Retry-After header; None sends no header.
+        path: The end of the path of the requests to refuse, such as ``"TaskInfo"``. If None,
+            requests for any path are refused.
+        retry_after: Value of the Retry-After header. If None, the replies have no such header.
         remaining: Number of requests still to refuse; infinity means no limit.
         until: Monotonic time in seconds at which the order ends.
         refused: Number of requests refused so far.
@@ -77,7 +77,7 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
 
 
 class OrderedRefusals:
-    """The orders to refuse requests that tests gave to a sandbox, oldest first."""
+    """The `OrderedRefusal` objects of a sandbox, oldest first."""
 
     def __init__(self) -> None:
         self._orders: list[OrderedRefusal] = []

@@ -49,7 +49,7 @@ class FileHost:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[None]:
-        """Serve the songs until the block ends."""
+        """Serve the songs until the ``with`` block ends."""
         app = web.Application()
         app.router.add_get("/{name}", self._song)
         runner = web.AppRunner(app, shutdown_timeout=0.1)

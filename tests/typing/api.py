@@ -1,7 +1,7 @@
-"""Uses of the public API that mypy and pyright must accept, or reject, as written here.
+"""Correct and wrong uses of the public API, to be checked by mypy and pyright.
 
-`assert_type` pins what a checker infers. A line with ``type: ignore`` is wrong on purpose: both
-checkers report the comment if the line becomes valid.
+Both checkers report an `assert_type` if they infer another type. A line with ``type: ignore`` is
+wrong on purpose: if the line becomes valid, both checkers report that the comment is unnecessary.
 """
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
@@ -85,7 +85,7 @@ async def one_song(suno: SunoClient) -> None:
 
 
 def show(event: DownloadProgress) -> None:
-    """An event has the number of bytes received, and the total if the server sent it."""
+    """A progress event has the number of bytes received, and the total if the server sent it."""
     assert_type(event.path, str)
     assert_type(event.received, int)
     assert_type(event.total, int | None)
@@ -101,7 +101,7 @@ def failed_downloads(error: DownloadsFailedError) -> None:
 
 
 def references(suno: SunoClient, handle: TaskHandle) -> None:
-    """A reference has the creation time in Unix seconds, and survives JSON."""
+    """A `TaskRef` has the creation time in Unix seconds, and can be converted to JSON and back."""
     assert_type(handle.id, str)
     assert_type(handle.ref, TaskRef)
     assert_type(handle.kind, str)

@@ -36,7 +36,7 @@ def test_damaged_replies(seed: int) -> None:
 
 
 def test_the_check_finds_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The check reports a reader that raises an exception other than `SunoError`."""
+    """`fuzz_readers.find` reports a reader that raises an exception other than `SunoError`."""
     monkeypatch.setitem(READERS, "balance", _strict)
     assert "UnicodeDecodeError" in (fuzz_readers.find(0) or "")
 
@@ -74,7 +74,7 @@ def test_records(case: str, status: TaskStatus) -> None:
 
 
 def test_other_answers() -> None:
-    """For a sample of each other endpoint, the reader returns the documented value."""
+    """For a sample of each endpoint except TaskInfo, the reader returns the documented value."""
     assert read_created(200, {}, SAMPLES["created"]) == TASK_ID
     assert read_created(200, {}, SAMPLES["persona"]) == "7c1b9f0e-6a2d-4c53-8f4e-0d1c2b3a4f5e"
     assert read_balance(200, {}, SAMPLES["balance"]) == 987.5
@@ -103,7 +103,7 @@ def test_other_answers() -> None:
     ],
 )
 def test_refusals(case: str, kind: type[APIError]) -> None:
-    """Each sample of an error reply raises the right error, with its HTTP status or HTTP 200."""
+    """For each sample of an error reply, the reader raises the right error, even with HTTP 200."""
     for status in {REFUSALS[case], 200}:
         with pytest.raises(kind) as caught:
             read_task_info(status, {}, SAMPLES[case], TASK_ID)
