@@ -1,4 +1,4 @@
-"""Measure what a hostile reply costs: memory, and the longest stall of the event loop.
+"""Measure how much memory a hostile reply uses, and how long it blocks the event loop.
 
     python -m benchmarks.bodies [--check]
 

@@ -129,10 +129,10 @@ async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | 
 async def resumed(
     runtime: Runtime, recorder: Recorder, run: str | None
 ) -> AsyncGenerator[JobOutcome]:
-    """Yield creates with an unknown outcome, then the outcome of each unfinished task.
+    """Yield failures for creates with an unknown outcome, then the outcomes of unfinished tasks.
 
-    The journal lists these creates and tasks. If `run` is None, they may belong to any run, or to
-    no run. See `SunoClient.resume`.
+    A create is a request that creates a task. The creates and tasks are read from the journal. If
+    `run` is None, they may belong to any run, or to no run. See `SunoClient.resume`.
     """
     journal = recorder.journal
     async with recorder.holding(run or ""):
@@ -159,7 +159,8 @@ async def resumed(
 def _readable(record: SubmissionRecord) -> Input | None:
     """Return the input that is stored with a submission.
 
-    If this version does not know the kind of job, log this and return None.
+    If the input cannot be decoded as a job (for example, because it is a persona), log this and
+    return None.
     """
     try:
         return job_in(record)

@@ -121,14 +121,14 @@ class Runtime:
         return info
 
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
-        """Return the outcomes of these tasks that are stored in the journal, by task id.
+        """Return the outcomes that the journal contains for these tasks, by task id.
 
-        Return an empty dict without a journal.
+        If the client has no journal, return an empty dict.
         """
         return {} if self.recorder is None else await self.recorder.stored(task_ids)
 
     def remember(self, ref: TaskRef) -> None:
-        """Remember a created task. If there are too many, forget the task remembered first."""
+        """Remember a created task. If there are too many, forget the one that was added first."""
         self._refs[ref.task_id] = ref
         if len(self._refs) > MOST_REMEMBERED:
             del self._refs[next(iter(self._refs))]

@@ -67,8 +67,8 @@ PRICES = (0.0, *(0.02 * 1.15**k for k in range(66)))
 class Steady:
     """Computes the bound of a long run with steady arrivals.
 
-    All requests have the same price until some time after the last arrival. Later requests are
-    free.
+    The price is a number of seconds that each request adds to the sum of the delays (see the
+    module). It is the same for all requests until some time after the last arrival, and then 0.
     """
 
     def __init__(self, durations: Durations, floor: float) -> None:
@@ -88,10 +88,11 @@ class Steady:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _edge(self, price: float) -> Floats:
-        """Return the value of a task for each age at which its requests become free.
+        """Return the values of a task whose requests have the price `price` up to some age, then 0.
 
-        The ages are 0, `EDGE`, 2 * `EDGE`, … and finally infinity, which means never. A value is
-        the lowest expected sum, in seconds, of the delay of a task and the prices of its requests.
+        There is one value for each of the ages 0, `EDGE`, 2 * `EDGE`, … and infinity. A value is
+        the lowest expected sum, in seconds, of the delay of the task and the prices of its
+        requests.
         """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
@@ -128,10 +129,14 @@ class Steady:
 
 
 class Transient:
-    """Computes the bound of a short run. A linear programme gives a price for every second."""
+    """Computes the bound of a short run.
+
+    The price is a number of seconds that each request adds to the sum of the delays (see the
+    module). It changes over time. A linear programme finds the price for every second of the run.
+    """
 
     def __init__(self, n: int, rate: float, durations: Durations, floor: float) -> None:
-        """Compute the prices for `n` tasks that are created at `rate` per second.
+        """Compute the price for every second, for `n` tasks that are created at `rate` per second.
 
         If `rate` is infinite, all tasks are created at once.
         """

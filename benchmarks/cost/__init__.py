@@ -1,1 +1,1 @@
-"""Measure what polling costs on this machine. See `benchmarks.cost.__main__`."""
+"""Measure the CPU time and the memory that polling uses. See `benchmarks.cost.__main__`."""

@@ -3,7 +3,8 @@
 Most targets are ratios: the mean result of the adaptive schedule, divided by the mean result of
 another policy on the same sets of tasks, or by a lower bound of the mean delay.
 
-Replies take 50 to 250 ms in every run. Every delay includes one reply delay, and so does the bound.
+The delay of a task is the time from its end to the arrival of the reply that reports the end. In
+every run, replies take 50 to 250 ms. The bound includes the mean time of one reply.
 
 The bound assumes that the distribution of durations is known. So the targets apply to a trained
 schedule, which has learned from 5,000 jobs. The result of an untrained schedule is printed, too.

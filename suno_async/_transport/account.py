@@ -144,7 +144,7 @@ class Account:
 
 
 def _drop(account: Account) -> None:
-    """Do nothing. The timer that makes this call keeps the account in memory until then."""
+    """Do nothing. While a timer waits to call this function, it keeps the account in memory."""
 
 
 _accounts: weakref.WeakKeyDictionary[

@@ -186,9 +186,9 @@ class Transport:
             is_worth_it: Returns whether another attempt is safe and may succeed.
             what: The name of the exchange in the log.
             waits_out: If True, wait for the end of every pause of the account, however long it is.
-                If False, pauses and the wait for a permit count against ``retry_for``. If
-                ``retry_for`` is then 0, the only attempt waits at most ``request_timeout`` for its
-                permit.
+                If False, pauses and the wait for a permit count against ``retry_for``. If it is
+                False and ``retry_for`` is 0, there is only one attempt, which waits at most
+                ``request_timeout`` for its permit.
 
         Raises:
             SunoError: The last attempt failed, or a pause ends too late for another attempt.
@@ -290,9 +290,9 @@ def retry_delay(attempt: int, random: float, *, first: float = 1.0, longest: flo
     Args:
         attempt: The number of the failed attempt, starting at 0.
         random: A random number in [0, 1).
-        first: The longest delay after the first attempt, in seconds. The longest delay doubles with
-            each attempt.
-        longest: The upper bound of the delay, in seconds.
+        first: The upper limit of the delay after the first attempt, in seconds. The limit doubles
+            with each attempt.
+        longest: The limit does not grow above this number of seconds.
     """
     grown = min(first * 2.0 ** min(attempt, 16), longest)
     return grown * (0.5 + random / 2)

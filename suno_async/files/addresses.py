@@ -150,8 +150,8 @@ class AddressPolicy:
         `check_address`.
 
         Raises:
-            UnsafeUrlError: The host is not trusted, and the URL does not use ``https:`` or contains
-                a private address. Or the URL is not a valid ``http:`` or ``https:`` URL.
+            UnsafeUrlError: The URL is not a valid ``http:`` or ``https:`` URL. Or its host is not
+                trusted, and the URL uses ``http:`` or contains a private address.
         """
         if url.scheme not in {"http", "https"} or not url.host:
             raise UnsafeUrlError("not an http(s) URL")

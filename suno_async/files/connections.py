@@ -86,8 +86,8 @@ class Connections:
 
     Args:
         network: How to reach the hosts. None means the defaults of `Network`.
-        api: The base URL of the API. Its host is allowed even if its address is not public. None
-            means that there is no such host.
+        api: The base URL of the API, or None. The host in this URL is allowed even if its address
+            is not public.
 
     Raises:
         ConfigurationError: The proxy or a host is not valid.

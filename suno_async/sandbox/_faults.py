@@ -43,7 +43,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
         garbage: Share of requests with the answer HTTP 200 and a body that cannot be decoded.
         slow: Share of requests whose answer is sent in two parts, `slow_seconds` apart.
         after: Share of the failing POST requests that take effect before they fail.
-        latency_in: Shortest and longest delay in seconds before a request reaches the rate limit.
+        latency_in: Shortest and longest delay in seconds before the rate limit counts a request.
         latency_out: Shortest and longest delay in seconds before an answer is sent.
         stall_seconds: Seconds until a stalled connection is closed.
         slow_seconds: Seconds between the two parts of a slow body.

@@ -140,7 +140,8 @@ def check(
 ) -> dict[str, set[str]]:
     """Assert that each result agrees with the tasks on the server.
 
-    Return the songs by the result of their creates, such as ``"created"``.
+    Return a dict from each result of a create, such as ``"created"``, to the songs with this
+    result.
     """
     at_server = defaultdict[str, list[str]](list)
     for task_id, job in sandbox.tasks.items():
@@ -206,7 +207,7 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """With the caller's session, only refused creates are sent again, and no song exists twice."""
+    """With an aiohttp session of the caller, a create is sent again only after a refusal."""
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -243,7 +244,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """How the proxy breaks a received request does not depend on the order of the requests."""
+    """The proxy breaks each request in the same way, in whatever order the requests arrive."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second

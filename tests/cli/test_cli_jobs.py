@@ -86,7 +86,7 @@ async def test_local_audio(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_downloads(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The results of every kind of job are printed and downloaded."""
+    """The results of songs, stems and videos are printed and downloaded."""
     info = await suno.task_info(song(sandbox)[0])
     for job, suffixes in (
         (None, [".mp3", ".mp3"]),

@@ -129,7 +129,7 @@ async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """If the source raises an error, the pipeline raises it after all earlier inputs have ended."""
+    """If the source raises an error, the pipeline yields all outcomes and then raises the error."""
 
     def source() -> Iterator[GenerateMusic]:
         yield from songs(3)
@@ -224,7 +224,7 @@ async def test_cancelled_twice() -> None:
 
 
 async def test_left_creates_are_not_tried_again() -> None:
-    """If a stream was cancelled, its creates in flight that get a 429 are not retried."""
+    """After a stream is cancelled, a create that then gets a 429 is not retried."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(faults=faults, rate_limit=1, retry_after=0) as sandbox,
@@ -296,7 +296,7 @@ async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sa
 async def test_leaving_a_source_that_failed(
     suno: SunoClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If a stream is closed, an error that its source raised before causes no log message."""
+    """If a stream is closed after its source raised an error, nothing is logged."""
 
     def source() -> Iterator[GenerateMusic]:
         yield BAD

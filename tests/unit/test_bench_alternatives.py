@@ -11,7 +11,7 @@ from benchmarks.alternatives import OURS, Result, Setting, draw, report, table
 
 
 def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
-    """Return a result in which `ended` waits succeeded, and all other waits failed with a 429."""
+    """Return a result: `ended` is the number of waits that succeeded; the others got a 429."""
     return Result(
         tasks=tasks,
         contender=contender,

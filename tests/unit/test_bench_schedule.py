@@ -3,8 +3,8 @@
 A *delay* is the time from the end of a task to the reply that reports this end. The *bound* is a
 mean delay that no policy can beat. The *floor* is the shortest time between two checks of a task,
 in seconds. A *fixed poller* checks every task every 15 s. *Arrivals* describe when the tasks are
-created. ``once`` means that all are created at 0. ``p90`` means that a fixed poller would use 90 %
-of the request budget, and ``d90`` that one request per task would use 90 % of the budget.
+created. With ``once``, all tasks are created at time 0. With ``p90``, a fixed poller would use 90 %
+of the request budget. With ``d90``, one request per task would use 90 % of the request budget.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run(
 
 
 def test_fixed_poller_by_hand() -> None:
-    """With the fixed poller, a 20 s task has a delay of 10 s, and an endless task 80 checks."""
+    """A 20 s task has a delay of 10 s with the fixed poller. It checks an endless task 80 times."""
     seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]), reply_delay=AT_ONCE)
     assert seen.delays == {0: 10.0}
     assert seen.requests == 2 + 80
@@ -278,7 +278,7 @@ def test_check_compares_like_with_like() -> None:
 def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command prints a table and writes one JSON row, a `Row`, per policy and seed."""
+    """The command prints a table, and writes a JSON list with a `Row` for each policy and seed."""
     file = tmp_path / "rows.json"
     arguments = "--n 60 --arrivals p90 --durations log-normal --policies fixed,edf --seeds 2"
     monkeypatch.setattr(sys, "argv", ["schedule", *arguments.split(), "--json", str(file)])

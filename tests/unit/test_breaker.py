@@ -24,7 +24,7 @@ def test_no_credits() -> None:
 
 
 def test_key_refused_twice() -> None:
-    """If a request sent after a refusal is also refused, all requests fail for `OPEN_FOR` s."""
+    """If the key is refused for two successive requests, all requests fail for `OPEN_FOR` s."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=9.0, now=10.0)
     gate.check(10.0, spends=True)

@@ -14,7 +14,7 @@ from suno_async._schedule.fifo import Fifo
 
 
 def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
-    """Return an entry that a check at `at` found running, or an unchecked entry if `at` is None."""
+    """Return an entry that was last checked at the time `at`, or never if `at` is None."""
     entry = Entry(name, added_at=created_at, created_at=created_at)
     entry.asked_at = entry.seen_at = at
     return entry
@@ -52,7 +52,7 @@ def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | Non
 
 
 def test_an_early_request_joins_a_long_queue() -> None:
-    """An entry that joins late is placed before a thousand entries with later checks."""
+    """An entry that is added to a long queue is placed before all entries with later checks."""
     cohort = Cohort[Entry](("", False, 0), -1)
     for n in range(4 * NEAR_END):
         cohort.join(seen(str(n), float(n)))

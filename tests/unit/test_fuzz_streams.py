@@ -26,7 +26,7 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> None:  # pyright: ignore[reportU
 
 @pytest.mark.parametrize("first", range(0, 500, 50))
 def test_random_scenarios(first: int) -> None:
-    """In 50 scenarios, no job is created twice, each task is reported once, every call ends."""
+    """In 50 scenarios, no job is created twice, each task is reported once, and each call ends."""
     for seed in range(first, first + 50):
         assert fuzz_streams.find(seed) is None
 

@@ -18,7 +18,7 @@ DAY = 86_400.0
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
-    """Tasks up to ten days old form one cohort, are due at once, and are checked in order."""
+    """Tasks that are hours or days old form one cohort. They are checked in order of insertion."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     count = 2 * LINE_PIECE + 10
     for n in range(count):

@@ -132,7 +132,7 @@ def test_lazy_heaps_that_share_numbers() -> None:
 
 
 def test_fair_share() -> None:
-    """With `FairShare(4)`, every fourth request goes to the class that is not preferred."""
+    """With `FairShare(4)`, every fourth request is for the group that is not preferred."""
     share, order = FairShare(4), list[bool]()
     for _ in range(8):
         preferred = not share.is_turn_of_other
@@ -191,9 +191,9 @@ def test_refits_are_apart() -> None:
 
 
 def test_price_of_an_eager_policy() -> None:
-    """With an eager policy, the price of a request depends on the load, and stays above 0.
+    """With an eager policy, the price rises while tasks are due, and falls while no task is due.
 
-    It rises while tasks are due, and falls while nothing is due.
+    The price is the seconds of waiting that a request must save. It always stays above 0.
     """
     price = RequestPrice(PollPolicy(eager=True), Tuning())
     start = price.least
@@ -213,7 +213,7 @@ def test_scale_is_checked(time_scale: float) -> None:
 
 
 def test_scaled_times() -> None:
-    """Every time of a scaled policy is divided by the scale, including `not_found_grace`."""
+    """`scaled` divides all times in a policy by the scale, including `not_found_grace`."""
     policy, scaled = PollPolicy(eager=True), PollPolicy(eager=True).scaled(10.0)
     times = {"interval", "max_interval", "deadline", "min_saving", "eager_interval"}
     for name in PollPolicy.__struct_fields__:
