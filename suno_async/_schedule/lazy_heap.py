@@ -50,7 +50,11 @@ class LazyHeap(Generic[P]):
         return len(self.items)
 
     def push(self, item: P, key: float) -> None:
-        """Add an item. An item that is already in a heap with the same `numbers` is moved."""
+        """Add an item.
+
+        If the item is already in this heap, or in a heap that was created with the same iterator
+        `numbers`, move it here to the new key.
+        """
         item.place = number = next(self._numbers)
         heapq.heappush(self.items, (key, number, item))
 

@@ -12,8 +12,8 @@ from suno_async.sandbox._input_rules import MUSIC, SEPARATE, VIDEO
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: A job is pending for this share of its duration, but at most for so many seconds (before the
-#: division by the time scale). Then it is running.
+#: A job is pending for this share of its duration, but at most for this many seconds, divided by the
+#: time scale. Then it is running.
 _PENDING_SHARE = 0.1
 _LONGEST_PENDING = 60.0
 
@@ -230,8 +230,8 @@ class Jobs:
         Args:
             now: Time of creation in Unix seconds.
             body: The body of the CreateTask request.
-            duration: Duration in seconds, before the division by the time scale. If None, the
-                duration is random.
+            duration: Duration in seconds. The job takes this long, divided by the time scale. If
+                None, the duration is random.
         """
         draw = self._random
         task_id = str(uuid.UUID(int=draw.getrandbits(128), version=4))

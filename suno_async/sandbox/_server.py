@@ -205,8 +205,9 @@ class Sandbox:
             created_ago: Age of the youngest task in seconds.
             spread: Seconds between the creation of the oldest and of the youngest task. The tasks
                 are evenly spaced.
-            durations: Duration of each job in seconds, the youngest first, before the division by
-                the time scale. If None, durations are drawn at random.
+            durations: Duration of each task in seconds, in the order of the returned ids. The
+                sandbox divides each duration by its time scale. If None, durations are drawn at
+                random.
         """
         now = time.time() - created_ago
         body = {"model": GENERATE, "input": {"mode": "simple", "model": "v5", "prompt": "a song"}}

@@ -45,7 +45,7 @@ class Late(MemoryJournal):
         return await asyncio.shield(asyncio.ensure_future(super().claim(record)))
 
     async def hold(self, run: str) -> None:
-        """Take the lease of a run. The lease excludes other streams."""
+        """Take the lease of a run, so that no other stream works on this run."""
         await asyncio.shield(asyncio.ensure_future(super().hold(run)))
 
 
