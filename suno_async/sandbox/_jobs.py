@@ -12,8 +12,8 @@ from suno_async.sandbox._input_rules import MUSIC, SEPARATE, VIDEO
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: A job is pending for this share of its duration, but at most for this many seconds, divided by the
-#: time scale. Then it is running.
+#: A job is pending for this share of its duration, but at most for this many seconds, divided by
+#: the time scale. Then it is running.
 _PENDING_SHARE = 0.1
 _LONGEST_PENDING = 60.0
 
