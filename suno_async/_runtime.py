@@ -128,13 +128,16 @@ class Runtime:
         return {} if self.recorder is None else await self.recorder.stored(task_ids)
 
     def remember(self, ref: TaskRef) -> None:
-        """Remember a created task. If there are too many, forget the one that was added first."""
+        """Remember a created task.
+
+        If too many tasks are remembered, forget the task that was added first.
+        """
         self._refs[ref.task_id] = ref
         if len(self._refs) > MOST_REMEMBERED:
             del self._refs[next(iter(self._refs))]
 
     def recall(self, ref: TaskRef) -> TaskRef:
-        """Return a reference to the same task, with the creation time if it is known.
+        """Return `ref`, or a reference to the same task that also has its creation time.
 
         If `ref` has no creation time and this client remembers the task, return the remembered
         reference. Otherwise return `ref`.

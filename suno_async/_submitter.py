@@ -67,7 +67,7 @@ class Terms:
     """The options of a submission.
 
     Attributes:
-        max_credits: Most credits that the create may cost. The client first requests an estimate,
+        max_credits: Maximum cost of the create in credits. The client first requests an estimate,
             and creates nothing if the estimate is higher. None means no limit and no estimate.
         waits_out: Whether requests wait until a pause of the account ends, however long the pause
             is.

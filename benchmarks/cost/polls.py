@@ -4,10 +4,10 @@ A *contender* is a function that polls. It sends one request per task to a serve
 process, and stores the records of the tasks that ended. All contenders have the same number of
 requests in flight.
 
-The figure is the CPU time of this process (`time.process_time`) divided by the number of requests.
-It includes opening sessions and connections. For `SunoClient`, it also includes adding every task,
-and removing the tasks that are still running. In each round, all contenders run one after another.
-Each ratio compares two figures of the same round.
+The CPU time per poll is the CPU time of this process (`time.process_time`) divided by the number of
+requests. It includes opening sessions and connections. For `SunoClient`, it also includes adding
+every task, and removing the tasks that are still running. In each round, all contenders run one
+after another. Each ratio compares two contenders in the same round.
 """
 
 from __future__ import annotations
@@ -266,10 +266,9 @@ async def _cpu_per_poll(
 async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]:
     """Return the CPU time per poll at 15 requests per second, in microseconds.
 
-    The client tracks `tracked` tasks. Its figure includes the CPU time that it uses between polls.
-
-    Also return the figure of a loop that sleeps, sends a request and decodes the reply, and the
-    client's figure divided by the loop's figure.
+    It is measured for a client that tracks `tracked` tasks, and for a loop that sleeps, sends a
+    request and decodes the reply. For the client, the CPU time between polls is included. Also
+    return the ratio of the client's CPU time to that of the loop.
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)

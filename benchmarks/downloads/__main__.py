@@ -1,4 +1,4 @@
-"""Measure downloads: cut connections, hostile addresses and bodies, throughput.
+"""Measure downloads in four parts: broken connections, hostile addresses, huge bodies, throughput.
 
     python -m benchmarks.downloads [--cut] [--addresses] [--bombs] [--throughput] [--quick]
 

@@ -1,8 +1,8 @@
 """The process that the benchmark kills: it creates many songs and downloads their files.
 
 Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. The exit code is 0 if every
-song has ended and its files are on disk. If the outcome of a create is unknown, its song is
-skipped.
+song has ended and its files are on disk. A song is skipped if it is unknown whether its task was
+created.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What is measured: how much two figures change in %, compared with the default constants on the same
 tasks. The figures are the mean delay, from the end of a task until a check shows it, and the number
 of requests per finished task. A star marks a change of more than two standard errors over the
-seeds, and "=" a figure that did not change.
+seeds. "=" marks a figure that did not change.
 
 How: each scenario is a simulation of a schedule that has not learnt any durations before. The
 durations are log-normal. The scenarios differ in their load, given as a share of what a fixed

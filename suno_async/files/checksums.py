@@ -22,7 +22,7 @@ _MEMBER = re.compile(r"\s*([\w-]+)\s*=\s*:?([A-Za-z0-9+/]+={0,2}):?\s*")
 
 
 class Checksum(NamedTuple):
-    """The checksum that a server sends for the bytes of a body, before decompression."""
+    """A checksum from the server. It covers the received bytes of a body, before decompression."""
 
     algorithm: str
     digest: bytes

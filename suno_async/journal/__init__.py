@@ -1,1 +1,1 @@
-"""Journals store creates, tasks and results on disk, so that nothing is lost or paid twice."""
+"""Journals store create requests, tasks and results on disk, so nothing is lost or paid twice."""

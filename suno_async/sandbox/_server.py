@@ -48,7 +48,7 @@ class Sandbox:
             The rate limit is not changed, and timestamps are real times. At 1, the times of a
             record are whole seconds, as in the contract. At any other value, these times have
             fractions, because a job may be shorter than a second.
-        rate_limit: Maximum number of requests with one key in any sliding second.
+        rate_limit: Maximum number of requests with one key in any period of one second.
         retry_after: Seconds in the Retry-After header of a 429. If None, the header is not sent.
         credits: Credits of the account at the start.
         song_seconds: Length in seconds of each downloaded song. Each second has 4 kB.
@@ -138,7 +138,7 @@ class Sandbox:
 
     @property
     def tasks(self) -> Mapping[str, Job]:
-        """All tasks by id. The duration and result of a task are drawn when it is created."""
+        """All tasks by id. How a task will end, and when, is decided when it is created."""
         return self._jobs.by_id
 
     @property
@@ -221,7 +221,7 @@ class Sandbox:
         ]
 
     def disable_key(self, key: str | None = None) -> None:
-        """Refuse all requests that use a key, with status 403, until `enable_key` is called.
+        """Refuse all requests that use this key, with status 403, until `enable_key` is called.
 
         Args:
             key: The key to disable; None means the key of this sandbox.
@@ -251,7 +251,9 @@ class Sandbox:
         path: str | None = None,
         retry_after: float | str | None = None,
     ) -> OrderedRefusal:
-        """Refuse the next requests with an error code. They change neither tasks nor credits.
+        """Refuse the next requests with an error code.
+
+        Refused requests change neither tasks nor credits.
 
         Each call adds an *order* to refuse requests. If several orders apply to a request, the
         oldest order refuses it. Requests above the rate limit still get a 429, and no order counts

@@ -68,7 +68,7 @@ def run(
 
 
 def test_fixed_poller_by_hand() -> None:
-    """A 20 s task has a delay of 10 s with the fixed poller. It checks an endless task 80 times."""
+    """The fixed poller sees a 20 s task's end 10 s late. It checks an endless task 80 times."""
     seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]), reply_delay=AT_ONCE)
     assert seen.delays == {0: 10.0}
     assert seen.requests == 2 + 80
@@ -98,7 +98,7 @@ class Listener(Timers):
 
 
 def test_replies_overtake_each_other() -> None:
-    """Replies arrive 50 to 250 ms after their requests, 0.15 s on average, many out of order."""
+    """A reply takes 50 to 250 ms, 150 ms on average. Many replies arrive out of order."""
     tasks = TaskSet([0.0] * 1000, [1.0] * 1000)
     listener = Listener(tasks)
     assert simulate(tasks, listener).requests == 1000
@@ -113,7 +113,7 @@ def test_replies_overtake_each_other() -> None:
 
 @pytest.mark.parametrize("arrivals", ["once", "p200"])
 def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None:
-    """Random reply delays raise the mean delay by little more than the mean reply delay."""
+    """Replies that take time raise the mean delay by little more than the mean time of a reply."""
     tasks = draw_set(1000, arrivals, LOG_NORMAL, 1)
     at_once = run("trained", tasks, reply_delay=AT_ONCE).mean_delay
     assert run("trained", tasks).mean_delay <= 1.05 * (at_once + MEAN_REPLY_DELAY)
@@ -166,7 +166,7 @@ def test_arrivals_that_do_not_exist() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 3.0, 40.0, 400.0])
 def test_inspection_is_the_best_of_all_plans(price: float) -> None:
-    """On a coarse grid, dynamic programming finds the same cost as a search through all plans."""
+    """With a coarse time step, dynamic programming finds the cost of the best plan of checks."""
     step, durations = 150.0, Durations("slow", ((1.0, 400.0, 0.5),))
     inspection = Inspection(durations, 2 * step, step)
     last = round(DEADLINE / step)
@@ -208,7 +208,7 @@ def test_finer_grid_moves_the_inspection_little() -> None:
     [("once", "two-humped"), ("p90", "log-normal"), ("d90", "log-normal")],
 )
 def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
-    """On small sets, no mean delay is below the bound by more than three standard errors."""
+    """On small sets of tasks, no mean delay is more than three standard errors below the bound."""
     durations = DURATIONS[kind]
     sets = [draw_set(80, arrivals, durations, seed) for seed in range(1, 9)]
     bounds = [
@@ -229,7 +229,7 @@ def test_bound_is_met_where_requests_are_free() -> None:
 
 
 def test_bound_knows_scarcity() -> None:
-    """A higher load raises the bound on the mean delay. A lower floor does not raise the bound."""
+    """A higher load raises the bound. If tasks may be checked more often, the bound is lower."""
     p90, p200, d90 = (
         mean_delay_bound(draw_set(400, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
         for arrivals in ("p90", "p200", "d90")
@@ -260,7 +260,7 @@ def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -
 
 
 def test_check_compares_like_with_like() -> None:
-    """A target compares means over the same set of tasks. A target without figures fails."""
+    """Each target compares mean delays for equal tasks, and fails if a mean delay is missing."""
     rows = [
         row("trained", 10_000, "p90", "log-normal", 10.2),
         row("fixed", 10_000, "p90", "log-normal", 20.4),

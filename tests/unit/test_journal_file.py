@@ -297,7 +297,7 @@ async def test_a_read_only_file(tmp_path: Path) -> None:
 
 
 async def test_text_that_sqlite_cannot_store(tmp_path: Path) -> None:
-    """If SQLite cannot store the text of one claim, only this claim raises an error."""
+    """If a call of `claim` has text that SQLite cannot store, only this call raises an error."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         names = ("one", "text\ud800", "two")
         claims = [journal.claim(planned(each, key=each)) for each in names]

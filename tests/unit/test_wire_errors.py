@@ -40,7 +40,7 @@ JSON = st.recursive(
 def test_every_code(code: int, style: str) -> None:
     """Each error code raises its exception class.
 
-    The code may be the HTTP status, a number or a numeric string in the JSON body, or both.
+    The code may be in the HTTP status, in the JSON body (as a number or a string), or in both.
     """
     status = 200 if style in {"envelope", "text"} else code
     sent = {"status": 200, "text": str(code)}.get(style, code)

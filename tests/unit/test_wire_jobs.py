@@ -70,7 +70,7 @@ def test_estimate(data: object, estimate: Estimate) -> None:
 
 @pytest.mark.parametrize("price", [None, -1, "nan", "inf", True, [], 10**400])
 def test_no_price(price: object) -> None:
-    """An estimate without a valid price is an error; a negative price would pass every limit."""
+    """An estimate whose price is missing, negative or otherwise invalid raises `ResponseError`."""
     for name in ("credits", "estimated_credits"):
         with pytest.raises(ResponseError):
             read_estimate(200, {}, envelope({name: price, "balance": 50}))
@@ -171,7 +171,7 @@ def test_stems() -> None:
 
 
 def test_video() -> None:
-    """`video_url` is the result URL of a video job, or a result URL with the suffix of a video."""
+    """`video_url` is the result URL of a video job, or else one that ends like a video file."""
     assert info_of(MusicVideo.KIND, media_urls=["https://x/v"]).video_url == "https://x/v"
     assert info_of("", media_url="https://x/v.mp4?sig=1").video_url == "https://x/v.mp4?sig=1"
     assert info_of(GenerateMusic.KIND, media_urls=["https://x/a.mp3"]).video_url is None
@@ -188,7 +188,7 @@ def test_media_urls(name: str, urls: object) -> None:
 
 
 def test_tracks_lead_on() -> None:
-    """A track's methods return inputs with its ids; its model and title are the defaults."""
+    """A track's methods return job inputs with its ids, and by default with its model and title."""
     item = {"suno_id": "s1", "title": "Rain", "model_name": "chirp-fenix", "duration": 100}
     (track,) = info_of(GenerateMusic.KIND, suno_data=[item]).tracks
     assert isinstance(track, Track)
@@ -209,7 +209,7 @@ def test_tracks_lead_on() -> None:
 
 
 def test_song_options() -> None:
-    """`SongOptions` has the fields of `GenerateMusic`; `ExtendMusic` and `CoverMusic` add more."""
+    """`SongOptions` has the fields of `GenerateMusic`; `ExtendMusic` and `CoverMusic` have more."""
     options = set(SongOptions.__annotations__)
     assert options == set(GenerateMusic.__struct_fields__)
     assert set(ExtendMusic.__struct_fields__) > options < set(CoverMusic.__struct_fields__)
