@@ -202,14 +202,14 @@ class MemoryJournal:
         ]
 
     async def hold(self, run: str) -> None:
-        """Take the lease of a run."""
+        """Take the lease of a run, so that no other stream works on this run."""
         await self._work("hold")
         if run in self.store.held:
             raise RunInUseError(run, "another owner")
         self.store.held[run] = self
 
     async def release(self, run: str) -> None:
-        """Give back the lease of a run."""
+        """Give back the lease of a run, so that another stream may work on this run."""
         await self._work("release")
         if self.store.held.get(run) is self:
             del self.store.held[run]

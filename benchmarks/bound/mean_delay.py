@@ -26,10 +26,10 @@ multiple, they are still at least a floor apart, and each check is less than a s
 computed bound may be too high, but by at most one step. In practice the error is much smaller: with
 half the step, every figure changes by less than 0.1 %.
 
-The bound holds for policies that respect the floor. The last check of every task that has not ended
-must happen within a minute after the deadline. If all tasks are created at once, the last check may
-happen at any time after the deadline, because the limit does not allow the last checks of all tasks
-at the same time. The bound also holds for policies that know future arrivals.
+The bound only holds for policies that respect the floor, and that make the last check of each
+unfinished task within a minute after its deadline. If all tasks are created at once, the last check
+may happen at any time after the deadline, because the limit does not allow the last checks of all
+tasks at the same time. The bound also holds for policies that know future arrivals.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class Steady:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _edge(self, price: float) -> Floats:
-        """Return the values of a task whose requests have the price `price` up to some age, then 0.
+        """Return the values of a task, one for each age at which the price may drop to 0.
 
-        There is one value for each of the ages 0, `EDGE`, 2 * `EDGE`, … and infinity. A value is
-        the lowest expected sum, in seconds, of the delay of the task and the prices of its
-        requests.
+        Before this age, each request has the price `price`. The ages are 0, `EDGE`, 2 * `EDGE`, …
+        and infinity. A value is the lowest expected sum, in seconds, of the delay of the task and
+        the prices of its requests.
         """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
@@ -171,7 +171,8 @@ class Transient:
 
         `created` contains the creation times of the tasks, sorted. Prices are linear between whole
         seconds, and the value of a task is concave in the prices. So the value of a task that is
-        created between two whole seconds is at least the linear interpolation.
+        created between two whole seconds is at least the linear interpolation of the values at
+        these two seconds.
         """
         total = 0.0
         for at in created:

@@ -125,7 +125,9 @@ class Limiter(Protocol):
         ...
 
     def pause(self, seconds: float, code: int = 455) -> None:
-        """Grant no permits for `seconds` from now. A pause that ends later stays in effect.
+        """Grant no permits for `seconds` from now.
+
+        If the current pause ends later, it stays in effect.
 
         Args:
             seconds: Length of the pause.

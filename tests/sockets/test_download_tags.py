@@ -130,7 +130,7 @@ async def test_a_task(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 async def test_other_files(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stem without a title gets only the task id as a tag.
+    """A stem (such as the vocals of a song) without a title gets only the task id as a tag.
 
     A file that is downloaded from a plain URL gets no tags.
     """

@@ -71,7 +71,7 @@ async def caller(sandbox: Sandbox) -> AsyncIterator[Caller]:
 
 
 async def test_refuse(sandbox: Sandbox, caller: Caller) -> None:
-    """An order refuses the given number of requests; then the sandbox answers normally again."""
+    """`Sandbox.refuse` refuses the given number of requests; later requests succeed again."""
     order = sandbox.refuse(401)
     assert [await caller.code() for _ in range(2)] == [401, 200]
     assert order.refused == 1
@@ -83,9 +83,9 @@ async def test_refuse(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
-    """An order for one path does not affect other paths.
+    """With `path`, `Sandbox.refuse` affects only requests for this path.
 
-    The order applies only if whole segments of the path match.
+    Only whole segments of the path match: "odels" does not match "job/Models".
     """
     (task_id,) = sandbox.add_tasks(1)
     task = f"job/TaskInfo?task_id={task_id}"
@@ -99,7 +99,7 @@ async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
-    """An order with `seconds` refuses all requests during this time, and no later request."""
+    """With `seconds`, `Sandbox.refuse` refuses all requests during this time, and no later one."""
     sandbox.refuse(500, count=None, seconds=0.0)
     assert await caller.code() == 200
     sandbox.refuse(500, count=None, seconds=1e9)
@@ -107,7 +107,7 @@ async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) -> None:
-    """A create that an order refuses creates no task and costs no credits."""
+    """A create that is refused because of `Sandbox.refuse` creates no task and costs no credits."""
     before = sandbox.credits
     sandbox.refuse(500, path="CreateTask")
     assert await caller.code("job/CreateTask", SONG) == 500
@@ -115,9 +115,9 @@ async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) 
 
 
 async def test_refusals_count_against_the_rate() -> None:
-    """A request that an order refuses counts towards the rate limit.
+    """A request that is refused because of `Sandbox.refuse` counts towards the rate limit.
 
-    A 429 does not count as one of the refusals of the order.
+    A request that is answered with 429 is not included in `refused`, the number of refusals.
     """
     async with Sandbox(rate_limit=1) as sandbox, aiohttp.ClientSession() as http:
         caller = Caller(sandbox, http)
@@ -260,7 +260,7 @@ async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
 
 
 async def test_record_while_it_runs() -> None:
-    """A job is paid at its creation, and its record has the price even while it is pending."""
+    """A job is paid for at its creation; its record shows the credits even while it is pending."""
     async with (
         Sandbox(median=1e6, failure_share=0.0, credits=20) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,

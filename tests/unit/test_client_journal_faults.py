@@ -136,7 +136,7 @@ def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
 
 @pytest.mark.parametrize("wrong", ["", None, 0, 7])
 def test_a_key_must_be_text(wrong: object) -> None:
-    """If the `key` function returns no text, the stream raises an error before any create."""
+    """If `key` does not return a non-empty string, the stream raises an error before any create."""
 
     async def work() -> None:
         server = Finishing()
@@ -166,7 +166,7 @@ def test_a_run_needs_a_name() -> None:
 
 
 def test_a_client_that_could_not_join_can_be_opened_again() -> None:
-    """If the first heartbeat fails, the client closes everything, and can be opened again later."""
+    """If the first heartbeat fails, the client is closed completely, and can be opened again."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -229,7 +229,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """After its process was suspended, a client sends nothing until others count it again."""
+    """A client whose process was suspended sends nothing until other clients count it again."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -287,7 +287,7 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """`resume` logs personas and unknown kinds of job, and yields outcomes of all other jobs."""
+    """`resume` skips and logs personas and unknown kinds of job; it yields all other outcomes."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

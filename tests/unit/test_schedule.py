@@ -78,7 +78,7 @@ def test_first_check(kind: Kind) -> None:
 
 
 def test_backoff_intervals_grow() -> None:
-    """Backoff intervals grow by a quarter from 15 s to 60 s; the last check is after 20 minutes."""
+    """From 15 s to 60 s, each backoff interval is 25 % longer; the last check is at 20 minutes."""
     plan = make(PollPolicy(schedule="backoff"))
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda _: True)
     gaps = [b - a for a, b in itertools.pairwise(times)]
@@ -128,7 +128,7 @@ def test_eager_goes_below_the_advice_while_idle() -> None:
 
 @each_kind
 def test_awaited_first_but_not_alone(kind: Kind) -> None:
-    """Interactive tasks are checked first, but one request in four checks a bulk task."""
+    """Awaited tasks are checked first, but every fourth request checks another task."""
     plan = make(PollPolicy(schedule=kind))
     for n in range(8):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -139,7 +139,7 @@ def test_awaited_first_but_not_alone(kind: Kind) -> None:
 
 @each_kind
 def test_promoted(kind: Kind) -> None:
-    """A bulk task that becomes interactive is checked before other bulk tasks, and only once."""
+    """A task that a caller begins to await is checked before all bulk tasks, and only once."""
     plan = make(PollPolicy(schedule=kind))
     entries = [Entry(str(n), added_at=0.0) for n in range(3)]
     for entry in entries:
@@ -335,7 +335,7 @@ def test_price_rises_with_scarcity() -> None:
 
 
 def test_new_plans_apply_while_nothing_is_due() -> None:
-    """After durations are learnt, waiting tasks are due at the same times as in a new schedule."""
+    """After new durations are learnt, tasks are due at the times that a new schedule would plan."""
     durations = Durations()
     for _ in range(300):
         durations.ended("", 0.0, 700.0)

@@ -53,7 +53,7 @@ def test_tuning_scales_seconds_only() -> None:
 def test_tuning_varied(name: str, factor: float) -> None:
     """`Tuning.varied` changes one constant and keeps its type and sign.
 
-    A schedule that uses the new value returns every entry.
+    A schedule that uses the new value still checks every task.
     """
     tuning = Tuning().varied(name, factor)
     before, after = getattr(Tuning(), name), getattr(tuning, name)
@@ -156,7 +156,7 @@ def test_frame_gives_up() -> None:
 
 
 def test_plans_are_shared() -> None:
-    """`revised_since` returns the kinds of job whose plans were discarded since a revision."""
+    """`revised_since(n)` returns the kinds of job whose plans were discarded after revision `n`."""
     policy, durations, tuning = PollPolicy(), Durations(), Tuning()
     plans = InspectionPlans(durations, Frame(policy), RequestPrice(policy, tuning), tuning)
     before = {kind: plans.plan(kind, interactive=False) for kind in ("a", "b")}
@@ -175,7 +175,7 @@ def test_plans_are_shared() -> None:
 
 
 def test_refits_are_apart() -> None:
-    """Plans are discarded at most every two seconds, however many new durations are observed."""
+    """Plans are discarded at most once in two seconds, even if many new durations are observed."""
     policy, durations, tuning = PollPolicy(), Durations(), Tuning()
     plans = InspectionPlans(durations, Frame(policy), RequestPrice(policy, tuning), tuning)
     revised = list[float]()
@@ -238,7 +238,7 @@ def test_scaled_policy(kind: str, deadline: float | None) -> None:
 
 
 def checks(policy: PollPolicy, time_scale: float) -> list[float]:
-    """Return the times at which a schedule checks a task that never ends; at most 100 times."""
+    """Return the times of the first 100 checks, or fewer, of a task that never ends."""
     plan: Schedule[Entry]
     if policy.schedule == "backoff":
         plan = BackoffSchedule(policy, lambda: 0.0)
