@@ -324,7 +324,7 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
         """URL of the result video; None if there is none.
 
         For a `MusicVideo` job, this is the first media URL. For every other job, this is the first
-        media URL that ends like a video file, such as ``.mp4``.
+        media URL with the suffix of a video file, such as ``.mp4``.
         """
         if self.param.model == MusicVideo.KIND:
             return next(iter(self.media_urls), None)

@@ -102,7 +102,7 @@ JobOutcome: TypeAlias = JobSuccess | JobFailure
 
 
 def outcome_of(task_id: str, info: TaskInfo | None, error: SunoError | None) -> Outcome:
-    """Return a `Success` if there are a record and no error. Otherwise return a `Failure`."""
+    """Return a `Success` if `error` is None and `info` is not. Otherwise return a `Failure`."""
     if error is not None:
         return Failure(task_id, error, info)
     if info is None:

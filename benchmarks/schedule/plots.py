@@ -75,7 +75,7 @@ def _mean(rows: Sequence[Row], load: int, policy: str, column: str) -> float:
 
 
 def _budget(file: Path, policies: Sequence[str]) -> None:
-    """Draw, for each minute and each age range, the share of requests for tasks of this age."""
+    """Draw how the requests of each minute are divided among tasks of different age ranges."""
     tasks = draw_set(SIZE, "p200", LOG_NORMAL, 1)
     figure, panels = plt.subplots(
         1,

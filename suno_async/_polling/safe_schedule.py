@@ -52,7 +52,7 @@ class SafeSchedule(Generic[E]):
 
     @property
     def price(self) -> float | None:
-        """The value of `Schedule.price`; None while the schedule is stopped."""
+        """Seconds of waiting that a request saves; None if unknown or the schedule is stopped."""
         return self._call(None, lambda: self._schedule.price)
 
     def add(self, entry: E, now: float) -> bool:

@@ -84,7 +84,7 @@ class FutureWaiter:
 
 
 class QueueWaiter:
-    """Collects the outcomes of tasks for one consumer, and on request their records as well.
+    """Collects the outcomes, and optionally the records, of tasks for one consumer.
 
     Args:
         interactive: Whether the caller awaits one task, not a stream of many tasks.

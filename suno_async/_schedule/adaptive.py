@@ -132,9 +132,9 @@ class AdaptiveSchedule(Generic[E]):
         return due if due < math.inf else None
 
     def defer(self, entry: E, now: float) -> bool:
-        """Put a popped entry back, because its task still runs.
+        """Put back a popped entry whose task still runs, and return True.
 
-        Return False if the entry was not put back, because it gets no more checks.
+        If the task gets no more checks, do not put the entry back, and return False.
 
         See `Schedule.defer`.
         """
@@ -148,9 +148,9 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Put a popped entry back, because its check failed.
+        """Put back a popped entry whose check failed, and return True.
 
-        Return False if the entry was not put back, because it gets no more checks.
+        If the task gets no more checks, do not put the entry back, and return False.
 
         See `Schedule.retry`.
         """
@@ -164,9 +164,9 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Learn from the end of a popped entry's task.
+        """Learn how long the task of a popped entry ran.
 
-        `duration` is how long the task ran, in seconds. If it is None, nothing is learnt.
+        `duration` is this time in seconds. If it is None, nothing is learnt.
         """
         if duration is not None:
             self._durations.ended(entry.kind, entry.seen_age, duration)
@@ -211,7 +211,7 @@ class AdaptiveSchedule(Generic[E]):
             self._ranking.place(cohort, now)
 
     def _rejoin(self, now: float) -> None:
-        """Move entries that are due from `_parked` into their cohorts.
+        """Move the due entries of `_parked` into their cohorts.
 
         If there are many, later calls move the remaining entries.
         """
@@ -224,9 +224,9 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Remove and return an entry whose planned time has come.
+        """Remove and return a due entry of `_planned`; None if none is due.
 
-        Return None if there is no such entry, or if it is the turn of an entry in a cohort.
+        Also return None if the next request is reserved for an entry of a cohort.
         """
         due = self._planned.first_key()
         if due is None or due > now:
@@ -254,7 +254,7 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:
-        """Update the mean `price` with the waiting that this request saves.
+        """Update the mean `price` with the waiting that the request for this entry saves.
 
         Do nothing if the age of the task is unknown or past the deadline.
         """

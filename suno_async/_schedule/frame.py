@@ -44,7 +44,9 @@ class Frame:
         return entry.added_at if entry.created_at is None else entry.created_at + self.floor
 
     def latest(self, entry: Entry) -> float:
-        """Return the latest time of the next check. A check is later only if the budget is short.
+        """Return the latest time of the next check.
+
+        A check takes place later only if more checks are due than the request rate allows.
 
         For a task that was checked before, this is the later of two times: `max_interval` after
         the previous check, and the time when the task is twice as old as at the previous check. For
@@ -75,11 +77,12 @@ class Frame:
     def is_too_near(self, when: float, end: float, spread: float = 0.0) -> bool:
         """Return whether a check at `when` would delay the last check of a task.
 
-        For a cohort (a queue of tasks of similar age), this covers every task of the cohort.
+        For a cohort (a queue of tasks of similar age), return whether the check would delay the
+        last check of any of its tasks.
 
         Args:
             when: Time of the check.
-            end: Deadline of the task, or of the youngest task of the cohort, as a time.
+            end: Time of the deadline of the task, or of the youngest task of the cohort.
             spread: Seconds between the deadlines of the oldest and the youngest task of the cohort.
                 For a single task, pass 0.
         """

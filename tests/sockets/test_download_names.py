@@ -114,7 +114,7 @@ async def test_titles(
 
 
 async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A name template applies to every file. A hash distinguishes names that could be equal."""
+    """A name template applies to every file; a hash is added if names could be equal."""
     info = record(tracks=(song(host), song(host, number=1)))
     await suno.download_all(info, tmp_path, name="{task_id}/{index}-{title}")
     assert names(tmp_path) == ["t/1-Rain.mp3", "t/2-Rain.mp3"]
@@ -149,7 +149,7 @@ async def test_invalid_templates(
 
 
 async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Covers are saved only on request, must be images, and do not change the names of songs."""
+    """Cover files are saved only with `covers=True`, must be images, and do not rename songs."""
     track = song(host, suno_image_url=f"{host.url}/small.jpeg")
     info = record(tracks=(track,), media_urls=(track.suno_audio_url,))
     paths = await suno.download_all(info, tmp_path)

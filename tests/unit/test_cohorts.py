@@ -21,7 +21,7 @@ def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
 
 
 def drained(cohort: Cohort[Entry]) -> list[str]:
-    """Remove all entries of a cohort one by one, and return their ids in this order."""
+    """Remove all entries of a cohort one by one, and return their ids in the order of removal."""
     names: list[str] = []
     while (entry := cohort.first()) is not None:
         names.append(entry.task_id)
@@ -63,7 +63,7 @@ def test_an_early_request_joins_a_long_queue() -> None:
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(counts=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 150)), max_size=10))
 def test_fifo(counts: list[tuple[int, int]]) -> None:
-    """A queue returns each entry once, in order of insertion; `kept` filters by `place`."""
+    """A queue returns entries in order of insertion; `kept(1)` keeps those whose `place` is 1."""
     queue, expected, names = Fifo[Entry](), deque[str](), itertools.count()
     for put, take in counts:
         for _ in range(put):

@@ -142,7 +142,7 @@ def test_pauses(tmp_path: Path) -> None:
 
 
 def test_slow_host(tmp_path: Path) -> None:
-    """A download below the minimum speed fails after three windows. A faster download completes."""
+    """A download below the minimum speed fails after 90 s. A faster download completes."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=4000)), tmp_path))
     assert "slower" in error
     assert 90 < ended < 100
@@ -162,7 +162,7 @@ def test_timeout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("timeout", "expected"), [(None, 31.3), (20.0, 10.7), (1.4, 1.35)])
 def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> None:
-    """If a cover does not arrive, the song is saved without it.
+    """If a cover image does not arrive, the song is saved without this image.
 
     The wait for the cover ends after 30 s, or earlier after half of the remaining time.
     """
@@ -198,7 +198,7 @@ def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
 
 
 def test_slow_hosts_do_not_occupy_every_slot(tmp_path: Path) -> None:
-    """If hosts that send nothing occupy every slot, other downloads start after one window."""
+    """If hosts that send nothing occupy every slot, other downloads start after 30 s."""
 
     def answer(url: URL) -> Reply:
         return Reply(speed=0.0 if "slow" in (url.host or "") else len(BODY))

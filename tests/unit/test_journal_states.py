@@ -109,7 +109,7 @@ async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", SubmissionState)
 async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> None:
-    """A claim with a used key replaces only a submission that was refused or not sent."""
+    """An earlier submission with the same key is replaced only if it was refused or not sent."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, state)
         again = await journal.claim(planned("new", key="k"))
@@ -121,7 +121,7 @@ async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> 
 
 
 async def test_a_changed_input(tmp_path: Path) -> None:
-    """A used key with another job is an error, unless the earlier submission is replaced."""
+    """Another job with the same key is an error, unless the earlier submission is replaced."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
         with pytest.raises(InputChangedError) as caught:
@@ -186,7 +186,10 @@ async def test_records_round_trip(tmp_path: Path) -> None:
 
 
 async def test_settle(tmp_path: Path) -> None:
-    """Only a submission in the state ``unknown`` can be settled, with a task id or with None."""
+    """Only a submission in the state ``unknown`` can be settled.
+
+    It is settled with a task id, or with None if no task exists.
+    """
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, UNKNOWN)
         settled = await journal.settle("s", "t")

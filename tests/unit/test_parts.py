@@ -34,7 +34,7 @@ def part_in(directory: Path, body: bytes = b"", encoding: str = "identity") -> P
 
 
 def test_published(tmp_path: Path) -> None:
-    """A finished file is complete and in the new directory, and no part file is left."""
+    """A missing directory is created; a finished file is complete, and no part file is left."""
     part = part_in(tmp_path / "new", song(100))
     assert [each.suffix for each in (tmp_path / "new").iterdir()] == [".part"]
     part.finish(tmp_path / "new" / "x.mp3", overwrite=False)
@@ -102,7 +102,7 @@ def test_a_directory_has_the_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "raw deflate"])
 def test_compressed(tmp_path: Path, encoding: str) -> None:
-    """However a compressed body is split, it is decompressed, and saved only if complete."""
+    """A compressed body is decompressed in pieces of any size, and saved only if complete."""
     body = song(5000)
     wire = gzip.compress(body[:2000]) + gzip.compress(body[2000:])
     if encoding.endswith("deflate"):
@@ -210,7 +210,7 @@ def test_many_buffers(tmp_path: Path) -> None:
 
 
 def test_edited(tmp_path: Path) -> None:
-    """An edited copy gets the final name. Other processes do not remove the copy before that."""
+    """The edited copy gets the final name; other processes do not remove a copy being edited."""
     path = tmp_path / "x.mp3"
 
     def edit(copy: Path) -> bool:

@@ -1,4 +1,4 @@
-"""If the server refuses the key twice, all waits end. The tests run in virtual time."""
+"""If the server refuses the API key twice, all waits end. The tests run in virtual time."""
 
 from __future__ import annotations
 

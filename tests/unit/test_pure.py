@@ -1,4 +1,4 @@
-"""Test errors, inputs, polling policies and ids, without any I/O."""
+"""Tests of errors, inputs, polling policies and ids, without any I/O."""
 
 from __future__ import annotations
 
