@@ -245,9 +245,9 @@ CODES: dict[int, type[APIError]] = {
 
 
 class CreateOutcomeUnknownError(SunoError):
-    """A create was sent, but its outcome is unknown. A task may exist and may have been charged.
+    """A create request was sent, but it is unknown whether a task was created and charged.
 
-    The create was not sent again, because that could charge twice.
+    The request was not sent again, because that could charge twice.
 
     Attributes:
         cause: What went wrong, as text.
@@ -362,7 +362,7 @@ class InputChangedError(JournalError):
     Nothing was sent for this input. Use another key, or another name for the run.
 
     Attributes:
-        run: The name of the run; empty for a create with a ``dedupe_key``.
+        run: The name of the run; empty for a create request with a ``dedupe_key``.
         key: The key of the input. If the input has no key, its position as text.
         position: The position of the input in the run, from 0.
     """

@@ -172,7 +172,7 @@ def _check_target(path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio
 
 
 def _tables(path: Path) -> set[str]:
-    """Return the names of the tables in a file; an empty set if the file is no SQLite database."""
+    """Return the names of the tables in a file; an empty set if it is not an SQLite database."""
     with path.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             return set()
@@ -240,7 +240,10 @@ class _JsonLines:
 
 
 class _Csv:
-    """Writes a CSV file: a header, then one row for each record. UTF-8, as in RFC 4180."""
+    """Writes a CSV file in UTF-8, in the format of RFC 4180.
+
+    The file contains a header, then one row for each record.
+    """
 
     def __init__(self, path: Path, rows: Rows) -> None:
         self._file = path.open("x", encoding="utf-8", newline="")

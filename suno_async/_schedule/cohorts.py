@@ -49,7 +49,8 @@ class Cohort(Generic[E]):
     were sent.
 
     Attributes:
-        key: Kind, class and span. In a line, `UNKNOWN` or `PAST` replaces the span.
+        key: Kind, class and span. If the cohort is in a line (see the module docstring), the key
+            has `UNKNOWN` or `PAST` instead of the span.
         number: Identifies the cohort, and is the `Entry.place` of its entries. Every cohort has a
             different negative number.
         kind: The kind of all its tasks.
@@ -58,7 +59,7 @@ class Cohort(Generic[E]):
             a line.
         ends: Time when all its tasks are past the deadline. Infinity if there is no deadline, or if
             the age of its tasks is unknown. Minus infinity if there is a deadline and the cohort
-            was created in the line past the horizon: all its tasks are then past the deadline.
+            was created in the line past the horizon, because the horizon is then the deadline.
         over: Time when all its tasks are past the horizon. The cohort then moves into the line of
             such tasks. Infinity if the cohort is in a line.
         place: Number of the cohort's valid place in the ranking; None if it has no place.
@@ -198,11 +199,11 @@ class Cohorts(Generic[E]):
     """All cohorts of a schedule.
 
     Tasks up to the horizon are in one cohort for each kind, class and span. Tasks of unknown age
-    and tasks past the horizon are in lines of cohorts (see the module).
+    and tasks past the horizon are in lines of cohorts (see the module docstring).
 
     Args:
         span: Length of a span, in seconds.
-        deadline: Age of a task's last check, in seconds; None means no limit.
+        deadline: Age of a task at its last check, in seconds; None means no limit.
         past_from: A cohort moves into a line when all its tasks have reached this age, in seconds.
     """
 

@@ -13,7 +13,7 @@ checking procedures", J. SIAM 11, 1963, 1078-1095). The form with a price is by 
 with a limit of 15 requests a second splits into one such problem for each task.
 
 *Its solution.* Let J(t) be the least future cost just after a check at age t, weighted with the
-probability S(t) that the task reaches this age:
+probability S(t) that the task reaches this age. Let u be the age at the next check:
 
     J(t) = min over u of  ∫_t^u (F(x) - F(t)) dx + price · S(t) + J(u)
 
@@ -56,7 +56,7 @@ class InspectionPlan:
     Args:
         distribution: The distribution of the durations of the tasks.
         floor: Shortest time between two checks, in seconds.
-        horizon: Age of the last check, in seconds.
+        horizon: Age of a task at its last check, in seconds.
         price: A request is sent only if it saves at least this many seconds of waiting.
         future_price: Seconds of waiting that each later request is assumed to save. The urgency
             depends on this assumption.
@@ -125,7 +125,10 @@ class InspectionPlan:
         return _at(self._finished, age / self.step)
 
     def urgency_given(self, finished: float, age: float) -> float:
-        """Return `urgency` at this age. `finished` is F(s), for the age s last known to run."""
+        """Return `urgency` for a task of this `age`.
+
+        `finished` is F(s), where s is the age at which the task was last known to run.
+        """
         # The code of `_at` is repeated here, because this method is called very often.
         position, gains = age / self.step, self._gain
         if position >= self._steps:
@@ -152,7 +155,10 @@ class InspectionPlan:
 
 
 def _at(values: tuple[float, ...], position: float) -> float:
-    """Return the value at `position`, interpolated linearly. Outside, return the nearest value."""
+    """Return the value at `position`, interpolated linearly.
+
+    Before the first position, return the first value. After the last position, return the last one.
+    """
     if position >= len(values) - 1:
         return values[-1]
     if position <= 0.0:

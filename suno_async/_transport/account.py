@@ -161,8 +161,8 @@ def account_for(credentials: Credentials, rate: float, max_pause: float) -> Acco
         credentials: The API key and its host.
         rate: Maximum number of requests per second. If clients of the account pass different
             values, the lowest value applies.
-        max_pause: Longest pause in seconds. If clients of the account pass different values, the
-            lowest value applies.
+        max_pause: Longest pause in seconds after a 429 (too many requests) or a 455 (maintenance).
+            If clients of the account pass different values, the lowest value applies.
     """
     in_loop = _accounts.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
     account = in_loop.get(credentials.digest)

@@ -65,8 +65,8 @@ class Endpoints:
     Attributes:
         url: Base URL of the sandbox.
         created: Number of tasks created by requests.
-        uploads: The content type that the client announced for each upload, by the file name in
-            the upload's URL.
+        uploads: A dict from the file name in each upload's URL to the content type that the client
+            announced.
     """
 
     def __init__(

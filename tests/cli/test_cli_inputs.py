@@ -115,7 +115,7 @@ def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
 
 @given(st.lists(inputs, max_size=3))
 def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
-    """A request body can be read as an input, and this input has the same request body."""
+    """A request body can be read as an input, and this input produces the same body."""
     sent = [(job.KIND, msgspec.structs.replace(job, extra={}).payload()) for job in jobs]
     lines = [json.dumps({"model": kind, "input": payload}) for kind, payload in sent]
     assert [(job.KIND, job.payload()) for job in read_inputs(lines)] == sent
@@ -239,7 +239,7 @@ def test_csv_cells() -> None:
 
 
 def test_csv_problems() -> None:
-    """If the header is bad, rows are not checked; the problem of a row names its first line."""
+    """Rows are checked only if the header is valid; a problem names the first line of its row."""
     assert problems_of("promt,title,title,z\nx\n") == (
         "line 1: promt: not a field of any input (did you mean prompt?)",
         "line 1: z: not a field of any input",

@@ -108,7 +108,7 @@ async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, chang
 
 
 async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Without an ETag, a download is resumed if the file was last changed a second or more ago."""
+    """Without an ETag, a download is resumed if the file changed at least 1 s before the reply."""
     modified = "Tue, 15 Nov 1994 12:45:26 GMT"
     host.headers = {"Last-Modified": modified, "Date": "Tue, 15 Nov 1994 12:45:27 GMT"}
     host.cuts = [100_000]
@@ -380,7 +380,7 @@ async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Progress grows from zero to the total and ends once, even if another callback raises."""
+    """Progress grows from 0 to the total with one final event, even if another callback raises."""
     host.body = song(5_000_000)
     host.cuts = [1_000_000]
     events: list[DownloadProgress] = []
@@ -513,7 +513,7 @@ async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_
 async def test_download_all_of_a_broken_source(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """If the source of the outcomes raises, the downloads end and the caller gets this error."""
+    """If the iterator of outcomes raises an error, downloads end and the caller gets this error."""
     host.hold = asyncio.Event()
 
     async def outcomes() -> AsyncIterator[str]:

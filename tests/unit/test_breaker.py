@@ -9,7 +9,7 @@ from suno_async._transport.breaker import OPEN_FOR, CircuitBreaker
 
 
 def test_no_credits() -> None:
-    """After a 402 (no credits), only creates fail: for `OPEN_FOR` s, or until there are credits."""
+    """After a 402, only paid requests fail, until there are credits or for at most `OPEN_FOR` s."""
     gate = CircuitBreaker()
     gate.check(0.0, spends=True)
     gate.credit_refused(10.0)
@@ -24,7 +24,7 @@ def test_no_credits() -> None:
 
 
 def test_key_refused_twice() -> None:
-    """If the key is refused for two successive requests, all requests fail for `OPEN_FOR` s."""
+    """If the key is refused again after the first refusal, all requests fail for `OPEN_FOR` s."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=9.0, now=10.0)
     gate.check(10.0, spends=True)
@@ -39,7 +39,7 @@ def test_key_refused_twice() -> None:
 
 
 def test_one_glitch() -> None:
-    """If only requests in flight at the same time are refused, requests are not blocked."""
+    """Refusals of requests that were in flight at the same time do not block later requests."""
     gate = CircuitBreaker()
     for sent_at in (9.0, 9.5, 9.9):
         gate.key_refused(sent_at, now=10.0 + sent_at / 100)

@@ -1,4 +1,4 @@
-"""User functions that the client calls: `on_submission` before a create, `on_creation` after it."""
+"""The client calls the user's `on_submission` before and `on_creation` after a create request."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_deadline_during_a_pause(kind: Kind) -> None:
 
 
 def test_pause_that_ends_in_time() -> None:
-    """A short pause ends no wait, not even for a task that is already past its deadline."""
+    """A short pause does not end any wait, not even the wait for a task past its deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "running" if now < 50.0 else "success")
@@ -138,7 +138,7 @@ def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.Monke
 
 
 def test_old_id_survives_a_failure() -> None:
-    """One failed check does not end the wait for an id that is already past its deadline."""
+    """One failed check does not end the wait for a task that is already past its deadline."""
 
     async def main() -> None:
         for kind in ("adaptive", "backoff"):
@@ -192,7 +192,7 @@ def test_lag_after_a_create(kind: Kind) -> None:
 
 @each_kind
 def test_running_resets_the_row(kind: Kind) -> None:
-    """After a reply that finds the task, the minute starts again with the next 404."""
+    """A reply that finds the task cancels the one-minute limit; the next 404 starts it again."""
 
     def script(now: float) -> str | int:
         return "running" if 44.0 < now < 47.0 or now < 10.0 else 404
@@ -211,7 +211,7 @@ def test_running_resets_the_row(kind: Kind) -> None:
 
 @each_kind
 def test_passing_failures_in_the_row(kind: Kind) -> None:
-    """Temporary failures between 404s do not count as 404s, and do not restart the minute."""
+    """Temporary failures between 404s neither count as 404s nor restart the one-minute limit."""
     outcome, now, _ = watch_missing(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert 60.0 <= now <= 62.0
