@@ -76,7 +76,7 @@ def serve(kind: str, ready: Connection) -> None:
 
 
 async def longest_hold(holds: list[float]) -> None:
-    """Append the seconds between successive event loop cycles to `holds`, until cancelled."""
+    """Append to `holds` how many seconds each cycle of the event loop takes, until cancelled."""
     last = time.perf_counter()
     while True:
         await asyncio.sleep(0)

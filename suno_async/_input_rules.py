@@ -61,7 +61,8 @@ def task_id_problem(task_id: object) -> str | None:
 def missing(fields: Mapping[str, Any], required: Iterable[str], why: str = "") -> Iterator[str]:
     """Yield a message for each required field whose value is None or blank text.
 
-    `why` is added to each message. It is empty, or says when the field is required.
+    `why` says in which case the fields are required, such as ``" in custom mode"``. It is added to
+    each message, and is empty if the fields are always required.
     """
     for name in required:
         if _absent(value := fields.get(name)):

@@ -64,8 +64,9 @@ class Submission(msgspec.Struct, eq=False):
         id: A unique id. It identifies the submission before a task id exists.
         job: The input of the job or of the persona.
         index: The position of the job in its stream, starting at 0; 0 for a single create.
-        run: The name of the run in the journal that the submission belongs to; empty without a run.
-        key: Identifies the submission in the journal, within its run; empty without a key.
+        run: The name of the run of the submission; empty if the submission belongs to no run.
+        key: Identifies the submission within its run, or within the account if `run` is empty. If
+            the key is empty, the journal always stores a new submission.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
         sent: Whether at least one request was sent, or may have been sent.

@@ -1,6 +1,7 @@
-"""Calculate the best times to check a single task, if each check has a price.
+"""Calculate the best ages at which to check a single task, if each check has a price.
 
-A price is in seconds. The best times minimise the expected delay plus the prices of the checks. The
+The delay is the time from the end of the task to the next check. A price is also a number of
+seconds. The best ages minimise the expected sum of the delay and the prices of all checks. The
 method is dynamic programming over the age of the task at the previous check (Barlow, Hunter and
 Proschan 1963; Keller 1974 adds prices).
 """

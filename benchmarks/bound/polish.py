@@ -1,14 +1,14 @@
 """Improve the prices of the lower bound on the mean delay (see `benchmarks.bound.mean_delay`).
 
-The bound replaces the limit on requests by prices: in each second, a request costs a number of
-seconds of delay. The bound is a concave function of these prices. Cutting planes find its maximum
-(Kelley 1960, with a trust region).
+The bound uses prices instead of the limit on requests. A price is the delay in seconds that one
+request costs, and each second of the run has its own price. The bound is a concave function of the
+prices. Cutting planes find its maximum (Kelley 1960, with a trust region).
 
-A plan says at which ages to check a task. If a plan is the best at some prices, it can also be used
-at other prices, but another plan may then be cheaper. So the cost of this plan, as a function of
-the prices, is a tangent, which is never below the bound. A linear programme over all tangents found
-so far gives the next prices to try, close to the best prices found so far. A sample of creation
-times represents the tasks. The sample affects how tight the bound is, not whether it is valid.
+A plan is a list of the ages at which a task is checked. The plan that is the best at some prices
+may not be the best at other prices. So the cost of this plan, as a function of the prices, is a
+tangent of the bound, and is never below the bound. A linear programme over all tangents found so
+far gives the next prices to try, close to the best prices found so far. A sample of creation times
+represents the tasks. The sample affects how tight the bound is, not whether it is valid.
 """
 
 from __future__ import annotations

@@ -126,8 +126,8 @@ class BackoffSchedule(Generic[E]):
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
         """Return `due`, unless it is after the deadline or only shortly before the deadline.
 
-        In these two cases, return the deadline. But if the shortest interval after the previous
-        check ends later, return its end. `last` is the time of the previous check.
+        In these two cases, return the later of two times: the deadline, and `last` plus the
+        shortest interval. `last` is the time of the previous check.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

@@ -52,8 +52,8 @@ class LazyHeap(Generic[P]):
     def push(self, item: P, key: float) -> None:
         """Add an item.
 
-        If the item is already in this heap, or in a heap that was created with the same iterator
-        `numbers`, move it here to the new key.
+        If the item is already in this heap, its key becomes `key`. If it is in another heap that
+        was created with the same iterator `numbers`, it is moved to this heap.
         """
         item.place = number = next(self._numbers)
         heapq.heappush(self.items, (key, number, item))

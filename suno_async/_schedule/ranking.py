@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Ranking(Generic[E]):
-    """Orders the cohorts: the due cohorts by urgency, the waiting cohorts by the time they are due.
+    """Orders due cohorts by urgency, and all other cohorts by the time when they become due.
 
     A *cohort* is a queue of similar tasks; its first entry is its *head*. A cohort is *due* when a
-    request for its head saves enough waiting to be worth its price (`InspectionPlan.due`). `Frame`
-    sets the earliest and the latest time at which a cohort becomes due. A cohort has at most one
-    place in the order. `place` calculates this place again whenever the head or the plan of the
-    cohort changes.
+    status request for its head would save enough waiting (see `InspectionPlan.due`). `Frame` sets
+    the earliest and the latest time at which a cohort becomes due. A cohort has at most one place
+    in the order. `place` calculates this place again whenever the head or the plan of the cohort
+    changes.
     """
 
     def __init__(
@@ -138,6 +138,7 @@ class Ranking(Generic[E]):
     def _choose(self, now: float) -> Cohort[E] | None:
         """Return the due cohort that gets the next request; None if no cohort is due.
 
+        Callers await the tasks of *interactive* cohorts individually; all other cohorts are *bulk*.
         The most urgent cohort goes first. But an interactive cohort does not wait for bulk cohorts
         that are past their deadline, and a share of the requests is reserved for bulk cohorts.
         """
@@ -156,7 +157,7 @@ class Ranking(Generic[E]):
         return bulk if goes_first else interactive
 
     def _due(self, cohort: Cohort[E], head: E, now: float) -> float:
-        """Return the time at which a request for the head becomes worth its price.
+        """Return the time at which a cohort becomes due (see `Ranking`).
 
         The time is within the limits of `Frame`.
         """

@@ -30,7 +30,8 @@ class Progress:
     Attributes:
         total: Number of outcomes to expect.
         states: Number of outcomes so far, by their status in results files, such as ``"success"``.
-        tasks: Number of tasks in each state. Pass this object to the client as ``observer=``.
+        tasks: Counts the tasks in each state. Pass this `TaskCounts` to the client as
+            ``observer=``.
         worst: The most serious exit code of the outcomes so far.
     """
 

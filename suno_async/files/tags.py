@@ -68,8 +68,8 @@ def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = No
     """Return the tags for a file of a song, or for another result file if `track` is None.
 
     The lyrics come from the input of the job. If the input has no lyrics, they come from
-    `Track.prompt`. But if the job is instrumental, or if `Track.prompt` only repeats the prompt in
-    the input, the lyrics are empty.
+    `Track.prompt`. But `Track.prompt` is not used if the job is instrumental, or if `Track.prompt`
+    only repeats the prompt in the input.
     """
     given = {} if info is None else info.param.input
     lyrics = _text(given.get("lyrics"))

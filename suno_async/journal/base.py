@@ -146,9 +146,9 @@ class Journal(Protocol):
 
     A client that opened a journal is an *owner*. It owns the submissions that it claimed. Its
     *lease* is a time limit that heartbeats extend. An owner is *live* from `open` to `close`, as
-    long as its lease has not expired. With `hold`, an owner also reserves a run: it takes the lease
-    of the run. When an owner is no longer live, it loses the leases of its runs, and its
-    submissions get a final state: ``sending`` becomes ``unknown``, and ``planned`` becomes
+    long as its lease has not expired. With `hold`, an owner takes the lease of a run, so that no
+    other owner works on this run. When an owner is no longer live, it loses the leases of its runs,
+    and its submissions get a final state: ``sending`` becomes ``unknown``, and ``planned`` becomes
     ``not_sent``.
     """
 
@@ -170,7 +170,7 @@ class Journal(Protocol):
     async def close(self) -> None:
         """Write all changes that are not on disk yet, and remove this client as an owner.
 
-        The leases of its runs end.
+        This also ends the leases of the runs that this client holds.
         """
         ...
 
@@ -201,8 +201,8 @@ class Journal(Protocol):
 
         Only the owner of a submission may record ``planned`` or ``sending``. Any client may record
         a final state. A task id is stored even if the submission was earlier recorded as refused or
-        not sent, or was replaced. A persona is not a task: if the kind is ``"persona"``, only the
-        id is stored.
+        not sent, or was replaced. A persona is not a task: if the kind is ``"persona"``, the id is
+        stored in the submission, but no task is stored.
 
         Raises:
             JournalError: The submission does not exist, and no task id is given. Or the submission

@@ -244,7 +244,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """The proxy breaks each request in the same way, in whatever order the requests arrive."""
+    """How the proxy breaks a request does not depend on the order in which requests arrive."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second
@@ -253,7 +253,7 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Return how the requests of each song break if the proxy receives them in this order."""
+    """Return how the requests of each song break if they arrive in the order of `numbers`."""
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
     fates = defaultdict[int, list[Fate | None]](list)
     for number in numbers:

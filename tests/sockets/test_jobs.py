@@ -61,7 +61,7 @@ async def made(suno: SunoClient, job: Input) -> TaskInfo:
 
 
 async def test_chain(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """A song can be covered, extended, separated, shown in a video and learned as a persona."""
+    """From a song, a cover, a longer song, stems, a video and a persona can be created."""
     (song, _) = (await made(suno, SONG)).tracks
     assert song.task_id in sandbox.tasks
     cover, longer, stems, video = await asyncio.gather(
@@ -228,7 +228,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """After a 402 (no credits), polling continues; creates fail until the balance is read."""
+    """After a 402 (no credits), polling continues; no create is sent before a balance call."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,

@@ -165,7 +165,7 @@ def refuse(bench: Bench, job: Input | GeneratePersona) -> InvalidInputError:
 
 
 def length_of(task_id: str, song: str) -> float | None:
-    """Return the length of a song in seconds; None if the sandbox has no such song."""
+    """Return the length of a song in seconds; None if the song is not in the sandbox."""
     return LENGTH if (task_id, song) in SONGS else None
 
 

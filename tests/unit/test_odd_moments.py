@@ -46,7 +46,7 @@ def songs(count: int) -> list[GenerateMusic]:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """If a second 429 arrives while callers fail due to the first, all get `RateLimitError`."""
+    """If a second 429 arrives while callers fail due to a first 429, all get `RateLimitError`."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -153,7 +153,7 @@ async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
 
 
 def test_a_failed_note_is_not_tried_again() -> None:
-    """After an error in `on_submission`, it is not called again, and the create is not sent."""
+    """If `on_submission` raises, it is not called again, and the create is not sent."""
     server = Server()
     noted: list[int] = []
 
