@@ -238,7 +238,7 @@ class SunoClient:
 
         Args:
             job: What to make.
-            timeout: Seconds for creating and waiting together; None waits until the policy's
+            timeout: Seconds for creating and waiting together. If None, wait until the policy's
                 deadline. If the timeout passes while the create is in flight, the client finishes
                 the create in the background, as described in `create`.
             callback_url: As in `create`.
@@ -331,7 +331,7 @@ class SunoClient:
         on_creation: Callable[[Creation], object] | None = None,
         on_submission: Callable[[Submission], object] | None = None,
     ) -> AsyncGenerator[Creation]:
-        """Create many tasks, a few at once; yield one `Creation` for each input read.
+        """Create many tasks, a few at once; yield one `Creation` for each input that is read.
 
         One failing input does not stop the other inputs. During a pause of the account, creates
         wait. Inputs are read only as fast as the caller receives the creations.
@@ -348,11 +348,11 @@ class SunoClient:
             max_credits: As in `create`, for each input.
             wait_for_credits: Whether to wait for credits after a 402, instead of ending the stream.
                 While it waits, the client asks for the balance every 30 s and sends no creates.
-            on_creation: Called exactly once for each input read, as soon as the outcome of its
-                create is known, even if the caller has left the loop. A coroutine function is
-                awaited. If the function raises, no further input is read, and the error is raised
-                at the end.
-            on_submission: Called with a `Submission` right before its request may be sent. The
+            on_creation: Called exactly once for each input that is read, as soon as the outcome
+                of its create is known, even if the caller has left the loop. A coroutine function
+                is awaited. If the function raises, no further input is read, and the error is
+                raised at the end.
+            on_submission: Called with a `Submission` right before its request is sent. The
                 state of the submission is then ``"sending"``. Called again if the server did not
                 accept the request and the client plans to send it later. Use this function to save
                 which creates may cost credits. A coroutine function is awaited. If the function
@@ -406,8 +406,8 @@ class SunoClient:
                 and needs six or seven requests.
             timeout: Seconds per task, counted from its creation. If an earlier call created the
                 task, the seconds are counted from the time when this call reads the input. A task
-                that takes longer yields a `TaskTimeoutError`. None waits until the policy's
-                deadline.
+                that takes longer yields a `TaskTimeoutError`. If None, wait until the
+                policy's deadline.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
             wait_for_credits: As in `create_many`. If False, a 402 ends the reading of inputs. The
@@ -541,8 +541,8 @@ class SunoClient:
             task: An id, or a `TaskRef` saved earlier. The client remembers the creation time and
                 the kind of a task that it created.
             created_at: When the task was created, in Unix seconds. The time in a `TaskRef` takes
-                precedence. If no creation time is known, the task may be polled at once, without
-                the waiting time of new tasks.
+                precedence. If no creation time is known, the client does not treat the task as new,
+                and may poll it at once.
 
         Raises:
             InvalidInputError: The value cannot be a task id.
@@ -578,7 +578,7 @@ class SunoClient:
         Args:
             tasks: Ids, references or handles. All of them are read before the first task is polled.
             timeout: Seconds for all tasks together; a task that takes longer yields a
-                `TaskTimeoutError`. None waits for each task until the policy's deadline.
+                `TaskTimeoutError`. If None, wait for each task until the policy's deadline.
 
         Raises:
             InvalidInputError: One of the values cannot be a task id; nothing was polled.
@@ -744,7 +744,7 @@ class SunoClient:
         return target.file_url
 
     async def create_persona(self, persona: GeneratePersona) -> Persona:
-        """Create a persona from a song: a voice for later songs. May cost credits.
+        """Create a persona, which is a voice for later songs, from a song. May cost credits.
 
         Pass the persona's id to inputs as ``persona_id``. The request is retried, cancelled and
         reported to `on_creation` like the request of `create`.
@@ -921,9 +921,9 @@ class SunoClient:
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:
-        """Return the result of a submission, which is one create that has ended.
+        """Return the result of a create that has ended.
 
-        If the request of the create was sent, pass the result to `on_creation`.
+        If the request was sent, pass the result to `on_creation`.
         """
         runtime = self._opened
         job = cast("Input", submission.job)

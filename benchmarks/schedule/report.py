@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class Row(TypedDict):
     """The results of one policy on one set of tasks. The JSON file is a list of rows.
 
-    Times are in seconds. `n` is the number of tasks. `bound` is the lower bound of `mean_delay` for
-    all policies with the same shortest interval between checks. It includes the mean reply delay.
-    `makespan` is the time of the last request. `lost` counts the finished tasks whose end the
-    policy did not detect.
+    Times are in seconds. `n` is the number of tasks. `bound` is a lower bound of
+    `mean_delay`. The bound holds for all policies with the same shortest interval between checks,
+    except ``clairvoyant``. Both values include the reply delay. `makespan` is the time of the last
+    request. `lost` is the number of finished tasks whose end the policy did not detect.
     """
 
     n: int
@@ -42,7 +42,8 @@ class Row(TypedDict):
 def make_row(where: tuple[int, str, str], policy: str, seed: int, run: Run, bound: float) -> Row:
     """Return the row with the results of one simulation.
 
-    `where` is the number of tasks, their arrivals, and the name of the distribution of durations.
+    `where` contains the number of tasks, their arrivals, and the name of the distribution of
+    durations.
     """
     delays = sorted(run.delays.values())
     return Row(
@@ -83,9 +84,10 @@ def standard_error(values: Sequence[float]) -> float:
 
 
 def pick(rows: Iterable[Row], where: tuple[int, str, str], policy: str) -> list[Row]:
-    """Return the rows of one policy for sets of tasks as described by `where`.
+    """Return the rows of one policy, for the sets of tasks that `where` describes.
 
-    `where` is the number of tasks, their arrivals, and the name of the distribution of durations.
+    `where` contains the number of tasks, their arrivals, and the name of the distribution of
+    durations.
     """
     return [
         row

@@ -52,8 +52,8 @@ MOST_IN_FLIGHT = 200
 class Poller:
     """Polls tasks until they end, for any number of waiters, within one request budget.
 
-    The class has more than 15 methods because starting waits, dispatching, restarting and closing
-    all change the same state: the watched tasks and the requests in flight.
+    The class has more than 15 methods because they share one state: the watched tasks and the
+    requests in flight.
 
     Attributes:
         polls: Number of status requests started.
@@ -176,7 +176,7 @@ class Poller:
     def last_seen(self, task_id: str) -> tuple[str, float | None]:
         """Return the last known status of a watched task, and the time of the check that showed it.
 
-        The time is in Unix seconds. If no status is known, the status is empty and the time None.
+        The time is in Unix seconds. If no status is known, return an empty text and None.
         """
         return last_seen(self._watches.get(task_id), self._clock)
 

@@ -157,7 +157,7 @@ class Durations:
         return sorted(self._tables)
 
     def samples(self, kind: str) -> int:
-        """Return the number of ended tasks of a kind from which durations were learnt."""
+        """Return the number of ended tasks from which the durations of a kind were learnt."""
         return self._tables[kind].samples if kind in self._tables else 0
 
     def observations(self, kind: str) -> int:
@@ -224,8 +224,8 @@ class Durations:
         """Return the durations that `to_json` saved.
 
         Raises:
-            ConfigurationError: `data` is not the output of `to_json`, or comes from a version of
-                this library with other ranges of ages.
+            ConfigurationError: `data` is not the output of `to_json`, or was saved by a
+                version of this library that divides the ages into other ranges.
         """
         problem: str
         try:

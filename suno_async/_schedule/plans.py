@@ -28,7 +28,7 @@ class InspectionPlans:
     Attributes:
         horizon: Greatest age that plans cover, in seconds: the deadline, or `Tuning.horizon` if
             there is no deadline.
-        price: How much waiting a request must save at the moment. Each new plan uses this value.
+        price: How much waiting a request must save. A new plan uses the current value.
         revision: A number that rises each time plans are discarded; see `revised_since`.
     """
 

@@ -54,7 +54,7 @@ def errors_about(**about: Unpack[About]) -> Generator[None]:
 
 
 def system_message(error: OSError) -> str:
-    """Return the operating system's text for an error, without additions of asyncio or open()."""
+    """Return the operating system's text for an error, without words added by asyncio or open()."""
     if isinstance(error, socket.gaierror) or error.errno is None:
         return error.strerror or str(error)
     return os.strerror(error.errno)

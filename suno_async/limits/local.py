@@ -68,8 +68,8 @@ class LocalPermit:
     The client cannot see when a request arrives. It only knows that the request arrives after it
     was sent and before its reply arrives. So the request stays in the window until `WINDOW` seconds
     after its reply, or until `JITTER` + `WINDOW` seconds after it was sent, whichever is earlier. A
-    request counts as sent only once its connection is open. So a slow handshake or a varying
-    network delay cannot make too many requests arrive within one second.
+    request counts as sent when its connection is open, not earlier. So a slow handshake or a
+    varying network delay cannot make too many requests arrive within one second.
 
     An alternative is to subtract the shortest observed round trip from the time of the reply. This
     alternative would waste less of the budget. It was rejected because the shortest round trip

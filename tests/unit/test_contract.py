@@ -104,7 +104,7 @@ def test_every_row_says_how_sure_it_is() -> None:
 
 
 def test_endpoints() -> None:
-    """Every endpoint has a client method and a request function; every request has an endpoint."""
+    """Documented endpoints have a client method, and are exactly those that requests use."""
     rows = TABLES["Endpoints"]
     for row in rows:
         owner, method = resolve(words(row["method"])[0])
@@ -262,7 +262,7 @@ VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
 def test_readme_and_tutorial() -> None:
-    """The README links to docs/contract.md, whose methods and structs are all in the tutorial."""
+    """The README links to docs/contract.md; all methods and structs there are in the tutorial."""
     assert "docs/contract.md" in (ROOT / "README.md").read_text("utf-8")
     tutorial = (ROOT / "docs/tutorial.md").read_text("utf-8")
     rows = "\n".join(line for line in tutorial.splitlines() if line.startswith("|"))
