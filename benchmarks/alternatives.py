@@ -199,7 +199,7 @@ CONTENDERS: dict[str, Callable[[Sandbox, Sequence[str], float, Ends], Awaitable[
 
 
 def draw(tasks: int, seed: int) -> list[float]:
-    """Return random durations in seconds, before the division by the time scale."""
+    """Return a random duration for each task, in seconds, not yet divided by the time scale."""
     random = Random(f"alternatives {seed}")
     return [LOG_NORMAL.draw(random) for _ in range(tasks)]
 

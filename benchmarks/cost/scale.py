@@ -63,8 +63,9 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
     addition of one task at the start (see `_decide`). The names of the figures contain their units.
 
     Young tasks are measured with every number of tasks in `sizes`. Tasks with ages up to ten days,
-    with and without a deadline, are measured only with the last number in `sizes`. A growth is a
-    time with the last number of tasks, divided by the time with the first number of young tasks.
+    with and without a deadline, are measured only with the last number in `sizes`. The growth is a
+    ratio: the time per decision with the last number of tasks, divided by the time per decision
+    with the first number of young tasks.
 
     Each measurement is repeated with the same work. The lowest value counts, because other
     processes can only make a time longer.
@@ -158,11 +159,11 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return the bytes per task id and the number of asyncio tasks, for each way to await tasks.
+    """Return the bytes per task id and the number of asyncio tasks, for each way to get results.
 
-    `tracemalloc` counts the bytes. What the caller creates does not count: the ids, and in one case
-    an asyncio task for each id. The memory of these asyncio tasks is measured separately, with
-    asyncio tasks that only await a future, and is then subtracted.
+    `tracemalloc` counts the bytes. The figures do not include what the caller creates: the ids, and
+    in one case an asyncio task for each id. To subtract the memory of these asyncio tasks, it is
+    measured separately, with asyncio tasks that only await a future.
     """
     figures: dict[str, float] = {}
     for name, wait, rate in (
@@ -296,10 +297,10 @@ class _Watch:
 def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
     """Return how many milliseconds the event loop is blocked when ids are added or removed.
 
-    `count` ids are added or removed at once. The garbage collector is on, so its pauses are part of
-    the figures. A separate figure is the longest pause of the collector while ids are added. Each
-    figure is the lowest value of `tries` measurements, because other processes can only make a time
-    longer.
+    `count` task ids are added to a client, or removed from it, at once. The garbage collector is
+    on, so its pauses are part of the figures. A separate figure is the longest pause of the
+    collector while ids are added. Each figure is the lowest value of `tries` measurements, because
+    other processes can only make a time longer.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}

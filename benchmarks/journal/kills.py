@@ -41,7 +41,7 @@ class Killed(NamedTuple):
         kills: Number of processes that were killed.
         changes: Number of acknowledged changes.
         rows: Number of rows that acknowledged changes added.
-        lost: Number of songs with an acknowledged change that the journal does not contain.
+        lost: Number of songs for which an acknowledged change is missing in the journal.
         open: Number of submissions with the state ``planned`` or ``sending`` after the journal was
             opened again.
         intact: Whether the journal passes SQLite's integrity check.

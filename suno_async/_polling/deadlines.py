@@ -28,9 +28,9 @@ class DeadlineKeeper:
     """Ends waits that are overdue because no reply arrives.
 
     A *wait* is one caller's wait for the result of a task. Normally, the last check of the task
-    ends the wait. This class ends the wait if two things are true: for one interval, no check of
-    any task got a reply, and the time for the last check and its retries is over. One asyncio task
-    scans all tasks, so the tasks need no timers.
+    ends the wait. This class ends the wait if two things are true: no check of any task got a reply
+    in the last `PollPolicy.interval` seconds, and the time for the last check and its retries is
+    over. A single loop scans the tasks for overdue waits, so there is no timer for each task.
 
     Attributes:
         answered_at: Loop time of the last reply about a task. A 404 counts as a reply.

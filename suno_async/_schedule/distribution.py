@@ -89,8 +89,9 @@ class DurationDistribution:
     """The distribution of the age at which tasks of one kind end.
 
     Ages are grouped into bins, and the hazard is constant within a bin. F is the share of the tasks
-    that have ended by an age. F never decreases and never reaches 1: once 1 - F has fallen to
-    `LEAST_SURVIVAL`, the hazard of every later bin is at most `least_hazard` of the bin.
+    that have ended by an age. F never decreases. To keep F below 1, the hazard is limited once
+    1 - F has fallen to `LEAST_SURVIVAL`: for every later bin, `least_hazard` is also the upper
+    limit.
 
     Attributes:
         hazard: For each bin, the number of ended tasks per running task and per `unit` of time.

@@ -28,7 +28,7 @@ class FileSource(NamedTuple):
     Attributes:
         url: The URL of the file.
         name: The name for the saved file, relative to the directory. ``/`` separates directories.
-        media: What the file must contain; None accepts audio, images and videos.
+        media: What the file must contain. If None, it may contain audio, an image or a video.
         task_id: The id of the task that made the file; empty if unknown.
         find: A function that finds the URL of the file in a new record of the task. It returns None
             if the record does not contain the file. For a single URL, `find` itself is None.
@@ -54,7 +54,7 @@ def source_of(
 
     Args:
         item: The song or the URL.
-        template: The template for the name. None uses the default of `file_name`.
+        template: The template for the name. If None, the default of `file_name` is used.
         media: What the file must contain. If None, the file of a song must contain audio, and the
             file of a URL must contain what `expected_media` returns.
 
@@ -103,8 +103,8 @@ async def sources_of(
 
     Args:
         items: What to download.
-        template: The template for the names. None uses the defaults of `plan_names` and
-            `file_name`.
+        template: The template for the names. If None, the defaults of `plan_names` and
+            `file_name` are used.
         covers: Whether to yield the cover images of songs in addition to the other files.
     """
     used: dict[str, str] = {}
@@ -167,7 +167,10 @@ def _files_of_task(
 
 
 def _expected(file: PlannedFile) -> Media | None:
-    """Return what a result file must contain; None if only its URL suggests that it is audio."""
+    """Return what a result file must contain.
+
+    Return None, which allows any media, if only the URL of the file suggests that it is audio.
+    """
     certain = file.track is not None or file.kind != "audio"
     return file.media if certain else None
 

@@ -253,7 +253,10 @@ class ChaosProxy:
         return random.Random(b"%d %d " % (self._seed, self._asked[asked]) + asked)
 
     def fate(self, draw: random.Random) -> Fate | None:
-        """Draw how an exchange breaks after its request was received; None if it does not break."""
+        """Decide at random how an exchange breaks after its request was received.
+
+        Return None if it does not break.
+        """
         if draw.random() >= self._breaks * 2 / 3:
             return None
         point = draw.choice([Point.REQUEST, Point.REPLY])

@@ -143,7 +143,7 @@ async def test_a_silent_hook_does_not_prove_anything(
 
 
 async def test_no_connection() -> None:
-    """Without a connection, a call raises `NotSentError` with the host, and uses no permit."""
+    """Without a connection, a call raises a `NotSentError` that names the host."""
     async with client("http://127.0.0.1:9") as suno:
         with pytest.raises(NotSentError, match=r"127\.0\.0\.1:9"):
             await suno.create(SONG)
@@ -203,7 +203,7 @@ async def test_a_compressed_reply() -> None:
 
 
 async def test_a_server_that_repeats_the_key(caplog: pytest.LogCaptureFixture) -> None:
-    """If a reply contains the key, no error, record or log message shows the key."""
+    """Even if a reply contains the key, errors, records and log messages do not show it."""
     caplog.set_level(logging.DEBUG)
     refusal = {"code": 422, "message": f"bad key {KEY}", "errors": [f"x: {KEY}"], "data": None}
     record = {"task_id": "t", "status": "failed", "message": KEY, "result": {"message": KEY}}

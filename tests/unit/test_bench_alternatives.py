@@ -1,4 +1,4 @@
-"""The benchmark of alternatives to this library: its drawn durations and its table."""
+"""Tests of `benchmarks.alternatives`: the random durations, the table and the report."""
 
 from __future__ import annotations
 

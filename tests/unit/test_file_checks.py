@@ -50,7 +50,7 @@ PAGES = [
 
 
 def test_media() -> None:
-    """Each format is recognised as audio, image or video; HTML, text and zero bytes are refused."""
+    """Each format is recognised as audio, image or video; HTML, text and null bytes are refused."""
     for kind, heads in (("audio", AUDIO), ("image", IMAGES), ("video", VIDEOS)):
         media: Media = kind  # type: ignore[assignment]
         for head in heads:

@@ -61,7 +61,7 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 
 
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
-    """For clients on its machine, an owner is dead when its process ends; else, after its lease."""
+    """Only clients on the same machine treat an owner as dead as soon as its process ends."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock, 1)) as lost,
@@ -80,7 +80,7 @@ async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
-    """A claim replaces a dead owner's ``planned`` submission; ``sending`` becomes ``unknown``."""
+    """`claim` replaces a dead owner's planned submission, but not one that may have been sent."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -103,7 +103,7 @@ async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_a_slow_owner(tmp_path: Path) -> None:
-    """An owner that counted as dead can store created tasks, but not send what it had planned."""
+    """An owner that was treated as dead can store created tasks, but not send old submissions."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await plan_and_send(slow)
@@ -172,7 +172,7 @@ async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
 
 
 async def test_peers(tmp_path: Path) -> None:
-    """A heartbeat returns how many owners are live, and whether all have counted this owner."""
+    """A heartbeat returns the number of live owners, and whether all know of this owner."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as first:
         assert await first.heartbeat() == Peers(1, aware=True)

@@ -154,7 +154,7 @@ def test_a_permit_counts_once() -> None:
 
 
 def test_rate_exceeded() -> None:
-    """A 429 pauses all callers and cuts the rate by a fifth, once per pause; the rate recovers."""
+    """A 429 starts a pause and cuts the rate. During the pause, more 429s do not cut it again."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -231,7 +231,7 @@ def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
-    """If a caller's time limit is before the end of a pause, the caller gets the error at once."""
+    """If a pause lasts longer than a caller may wait, the caller gets an error at once."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -295,7 +295,7 @@ def test_a_client_that_joins_does_not_undo_a_cut() -> None:
 
 
 def test_one_budget_per_account() -> None:
-    """Clients of one account in one event loop share a limiter, which uses the lowest settings."""
+    """Clients of one account in one event loop share a limiter with the strictest limits."""
 
     async def work() -> None:
         first, second = Credentials("ak_one", "http://a"), Credentials("ak_two", "http://a")

@@ -79,7 +79,7 @@ def test_whole_record() -> None:
 
 
 def test_model_names() -> None:
-    """Each of the eight documented model names has a version. Any other name has None."""
+    """Each of the eight documented model names has a version; any other name has no version."""
     assert len(MODEL_VERSIONS) == 8
     assert MODEL_VERSIONS["chirp-fenix"] == "v5.5"
     item = ITEM | {"suno_model_name": "chirp-next"}
@@ -120,7 +120,7 @@ ABSURD: list[Any] = [
 
 @pytest.mark.parametrize("number", ABSURD, ids=lambda number: repr(number)[:12])
 def test_absurd_numbers(number: Any) -> None:  # noqa: ANN401 (any JSON)
-    """An impossible time, length or amount is read as None; an impossible balance raises."""
+    """An impossible time, length or amount is read as None; an impossible balance is an error."""
     names = ("create_at", "complete_at", "duration_s")
     song = ITEM | {"duration": number, "created_at": number}
     wrong = dict.fromkeys(names, number) | {"result": RECORD["result"] | {"suno_data": [song]}}
