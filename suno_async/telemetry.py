@@ -15,8 +15,8 @@ logger = logging.getLogger("suno_async")
 class Observer(Protocol):
     """Receives the events of a client. Derive from `NullObserver` to implement only some methods.
 
-    The methods are plain functions that must not block: they are called in the event loop, between
-    two steps of the library. Exceptions that they raise are logged and ignored.
+    The methods are plain functions that must not block: the library calls them in the event loop,
+    and continues when they return. Exceptions that they raise are logged and ignored.
     """
 
     def request_sent(self, method: str, path: str) -> None:

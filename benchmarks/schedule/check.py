@@ -1,7 +1,7 @@
 """The targets that the adaptive schedule must reach in simulations.
 
-Most targets are ratios: the mean result of the adaptive schedule, divided by the mean result of
-another policy on the same sets of tasks, or by a lower bound of the mean delay.
+Most targets limit a ratio: a result of the adaptive schedule, such as its mean delay, is divided by
+the same result of another policy on the same tasks, or by a lower bound of the mean delay.
 
 The delay of a task is the time from its end to the arrival of the reply that reports the end. In
 every run, replies take 50 to 250 ms. The bound includes the mean time of one reply.

@@ -90,8 +90,8 @@ class Clairvoyant:
     A task is checked when it ends, but not before the shortest interval has passed. Endless tasks
     are due at the deadline, and are checked only when no ended task is due.
 
-    The order of the ended tasks does not matter: as long as no request is left unused, the sum of
-    their delays is the same.
+    The ended tasks may be checked in any order: while requests are sent at the full rate, the sum
+    of the delays does not depend on the order.
     """
 
     def __init__(self, tasks: TaskSet) -> None:
@@ -136,7 +136,8 @@ class Scheduled:
     Attributes:
         schedule: The schedule.
         lessons: What the schedule learns just before a task is added: index of the task → list
-            of lessons. Each lesson is a kind of job and a list of durations in seconds.
+            of lessons. Each lesson consists of the name of a kind of job and a list of durations
+            in seconds.
     """
 
     def __init__(self, tasks: TaskSet, schedule: Schedule[Watched], learner: Learner) -> None:
@@ -171,7 +172,7 @@ class Scheduled:
         return None if entry is None else entry.number
 
     def running(self, task: int, now: float) -> None:
-        """Put a running task back into the schedule, unless this was its last check."""
+        """Put a running task back into the schedule, unless its last check is over."""
         if not self.schedule.defer(self._entries[task], now):
             del self._entries[task]
 

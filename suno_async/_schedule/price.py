@@ -13,8 +13,7 @@ class RequestPrice:
     """The price of a request: how many seconds of expected waiting it must save.
 
     Normally the price is the `min_saving` of the policy. With an eager policy, the price depends on
-    the load: it rises while more tasks are due, and falls while part of the request budget is
-    unused.
+    the load: after each request it rises if another task is due, and falls if no other task is due.
 
     Attributes:
         follows_load: Whether the price depends on the load. If so, call `adjust` after each
@@ -36,7 +35,8 @@ class RequestPrice:
     def adjust(self, *, is_idle: bool) -> None:
         """Adjust the price after a request. `is_idle` says whether no other task is due.
 
-        The method is dual ascent: the price is the dual variable of the request budget.
+        In optimization, this method is called dual ascent, and the price is the dual variable of
+        the request budget.
         """
         tuning = self._tuning
         price = self.least * (1.0 + tuning.eager_gain * (tuning.eager_slack - is_idle))

@@ -49,7 +49,7 @@ class Downloads:
 
     @property
     def count(self) -> tuple[int, int]:
-        """The number of files whose downloads ended, and the number whose downloads started."""
+        """How many downloads have ended, and how many have started."""
         ended = len(self.paths) + self.missing
         return ended, ended + len(self._active)
 

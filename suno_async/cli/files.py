@@ -146,7 +146,7 @@ def _name_of(file: str) -> str:
 
 @contextlib.contextmanager
 def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
-    """Provide the lines of an existing results file; no lines if the file does not exist.
+    """Provide the lines of a results file; no lines if the file does not exist.
 
     At the end of the ``with`` block, an incomplete last row is removed from the file. If `resume`
     is False, a file that is not empty is an error.

@@ -107,9 +107,9 @@ class _File(NamedTuple):
 def file_name(source: Track | str, template: str | None = None, media: Media | None = None) -> str:
     """Return the file name for a single download: the audio of a song, or the file at a URL.
 
-    For a song, the name is the one that `plan_names` returns, unless the template contains
-    ``{index}``. With the default template, the name for a URL consists of the last part of its path
-    and a short hash, such as ``song-c71b979760b3.mp3``.
+    For a song, the name is the one that `plan_names` returns, but ``{index}`` is empty because the
+    number of the song is unknown. With the default template, the name for a URL consists of the
+    last part of its path and a short hash, such as ``song-c71b979760b3.mp3``.
 
     Args:
         source: The song or the URL.
@@ -242,7 +242,7 @@ def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
 
 
 def _identified(file: _File, fields: set[str]) -> bool:
-    """Return whether a template with these fields gives files of other tasks other names."""
+    """Return whether these fields in a template make the names of different tasks different."""
     task = "task_id" in fields and _stays_the_same(file.task_id)
     if file.track is None:
         return task and not fields.isdisjoint({"title", "kind", "index"})

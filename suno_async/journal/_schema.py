@@ -193,9 +193,9 @@ def prepare_file(path: Path, *, create: bool) -> None:
     """Check that `path` can be a journal. If no file exists there, create an empty, private file.
 
     Raises:
-        JournalError: SQLite is too old, a journal cannot be created at `path`, or no journal exists
-            there and `create` is False.
-        OSError: The file cannot be created.
+        JournalError: SQLite is too old, `path` is a directory, the directory of `path` does not
+            exist, or no journal exists at `path` and `create` is False.
+        OSError: The operating system cannot create the file.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         needed = ".".join(map(str, OLDEST_SQLITE))

@@ -42,7 +42,7 @@ def broken_rules(body: object, length_of: Callable[[str, str], float | None]) ->
     Args:
         body: The decoded body.
         length_of: Returns the length in seconds of the song with a given task id and song id. It
-            returns None if there is no such song.
+            returns None if the song does not exist.
     """
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]

@@ -1,4 +1,4 @@
-"""Test the numbers of tasks in each state that the live display shows."""
+"""Test how `TaskCounts` counts the tasks in each state for the live display."""
 
 from __future__ import annotations
 

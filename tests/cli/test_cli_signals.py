@@ -125,7 +125,7 @@ async def test_second_signal(tmp_path: Path) -> None:
 
 
 async def test_ctrl_break(tmp_path: Path) -> None:
-    """Ctrl-Break, for which SIGUSR1 stands in this test, ends a command like Ctrl-C."""
+    """Ctrl-Break ends a command as Ctrl-C does; the test sends SIGUSR1 instead of Ctrl-Break."""
     script = (
         "import asyncio, signal\n"
         "signal.SIGBREAK = signal.SIGUSR1\n"

@@ -1,4 +1,4 @@
-"""A sandbox in a separate thread, so that a documented program can call ``asyncio.run``."""
+"""A sandbox in a separate thread, so that programs in the docs can call ``asyncio.run``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def service() -> Iterator[Sandbox]:
 
 
 def serve_one_request(app: web.Application, **_options: Any) -> None:  # noqa: ANN401 (as run_app's)
-    """Start the app of a documented program, check that it creates a song, and stop the app."""
+    """Start the app of a program in the docs, check that it creates a song, and stop the app."""
 
     async def request() -> None:
         async with TestClient(TestServer(app)) as client:
@@ -59,7 +59,7 @@ def serve_one_request(app: web.Application, **_options: Any) -> None:  # noqa: A
 
 @pytest.fixture
 def surroundings(service: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the environment variables and write the files that documented programs use."""
+    """Set the environment variables and write the files that the programs in the docs use."""
     monkeypatch.setenv("SUNO_API_KEY", service.key)
     monkeypatch.setenv("SUNO_BASE_URL", service.url)
     monkeypatch.setenv("SUNO_TIME_SCALE", str(SCALE))

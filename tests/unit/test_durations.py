@@ -255,7 +255,7 @@ def random_distribution(draw: random.Random) -> DurationDistribution:
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), price=st.floats(0.01, 50))
 def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
-    """The age that `due` returns minimizes the expected delay plus the price of all checks."""
+    """The age that `due` returns minimizes the expected delay plus `price` seconds per check."""
     distribution = random_distribution(random.Random(seed))
     floor = 45.0
     plan = plan_for(distribution, floor=floor, horizon=3600.0, price=price)

@@ -267,7 +267,7 @@ def test_a_cancelled_close_can_be_completed() -> None:
 
 
 def test_calls_that_wait_for_the_budget_end_at_close() -> None:
-    """`close` ends all direct calls that wait for the request budget or for a reply."""
+    """`close` ends all calls of `balance` that wait for the request budget or for a reply."""
     server = Server(delay=0.5)
 
     async def main() -> None:
