@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Number of test processes. It may exceed the number of cores, because many tests mostly wait.
-WORKERS ?= 3
+WORKERS ?= 4
 MINUTES ?= 10
 
 .PHONY: demo test test-lowest test-all coverage fuzz lint types docs dist bench check clean
