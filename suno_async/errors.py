@@ -363,7 +363,7 @@ class InputChangedError(JournalError):
 
     Attributes:
         run: The name of the run; empty for a create request with a ``dedupe_key``.
-        key: The key of the input. If the input has no key, its position as text.
+        key: The key of the input, or its position as text if it has no key.
         position: The position of the input in the run, from 0.
     """
 
