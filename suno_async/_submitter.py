@@ -75,7 +75,7 @@ class Terms:
             the submission with an error.
         on_change: Called before each request is sent, when the state becomes `SENDING`. Called
             again if the request created nothing and the state returns to `PLANNED`.
-        on_end: Called once the submission has ended. It must not raise.
+        on_end: Called when the submission has ended. It must not raise.
     """
 
     max_credits: float | None = None

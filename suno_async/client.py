@@ -107,7 +107,8 @@ class SunoClient:
             SUNO_TIME_SCALE if it is set (for a sandbox with a time scale).
         durations: What is known about the durations of jobs. The client adds the durations that it
             observes. Several clients may share one `Durations` object. By default the client
-            expects that a job takes about six intervals of the policy, until some jobs have ended.
+            expects that a job takes about six times the policy's `interval`, until some jobs have
+            ended.
         limiter: The request budget to use, for example one that several processes share. By default
             all clients of this account in the event loop share one budget.
         observer: Receives the events of the client, for metrics and traces.
@@ -746,8 +747,8 @@ class SunoClient:
     async def create_persona(self, persona: GeneratePersona) -> Persona:
         """Create a persona, which is a voice for later songs, from a song. May cost credits.
 
-        Pass the persona's id to inputs as ``persona_id``. The request is retried, cancelled and
-        reported to `on_creation` like the request of `create`.
+        Pass the persona's id to inputs as ``persona_id``. For retries, cancellation and
+        `on_creation`, the same rules apply as for `create`.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.

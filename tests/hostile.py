@@ -24,7 +24,7 @@ async def receive(reader: asyncio.StreamReader) -> bytes:
 async def serving(
     answer: Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]],
 ) -> AsyncGenerator[str]:
-    """Run a server on a free local port within the block; yield the URL of the server.
+    """Run a server on a free local port until the ``with`` block ends. Yield the server's URL.
 
     Args:
         answer: Called with each request. It writes a reply, and returns whether the connection

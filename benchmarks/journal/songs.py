@@ -88,7 +88,7 @@ async def store(
 def count_commits(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
     """Start to record the commits of the journal. Return the list to which they are appended.
 
-    Also return a future that is done once the recording has started. Only commits of the connection
+    Also return a future that is done when the recording has started. Only commits of the connection
     for writing are recorded.
     """
     commits: list[str] = []

@@ -11,7 +11,8 @@ poller can handle. A fixed poller checks every task every 15 s.
 
 p90          90 % of what a fixed poller can handle
 p200         twice what a fixed poller can handle
-interactive  as p200, but one task of twenty is interactive; only the delays of these tasks count
+interactive  as p200, but one task of twenty is interactive (a caller waits for this single task);
+             only the delays of the interactive tasks count
 eager        30 % of what a fixed poller can handle, and the policy may check a task every 2 s
 
 What it does not show: CPU time, which `benchmarks.cost` measures. So constants that only limit CPU
@@ -46,7 +47,7 @@ class Scenario(NamedTuple):
         arrivals: How often tasks are created, as a name such as ``p90`` (see the module docstring).
         interactive: Share of the tasks that are interactive. If it is above 0, only the delays of
             these tasks count.
-        eager: Whether the policy may check a task more often while the budget is idle.
+        eager: Whether the policy may check a task every 2 s while there is budget to spare.
     """
 
     name: str

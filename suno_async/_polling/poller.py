@@ -104,8 +104,9 @@ class Poller:
 
     @property
     def price(self) -> float | None:
-        """How many seconds of delay a status request saves, averaged over recent requests.
+        """Seconds of waiting that one status request saves, averaged over recent requests.
 
+        Waiting is the time from the end of a task until a status request shows it. The value is
         None before the first request for a task of known age, and with ``schedule="backoff"``.
         """
         return self._schedule.price
@@ -253,9 +254,10 @@ class Poller:
                 raise
 
     def _start(self, permit: Permit) -> None:
-        """Use the permit to poll the most urgent task.
+        """Start a status request for the most urgent task, with a permit of the rate limiter.
 
-        Cancel the permit if no task is due any more, or if the API key must be confirmed first.
+        If no task is due any more, or if the API key must be confirmed first, cancel the permit
+        instead.
         """
         suspected = self._transport.breaker.suspected
         entry = None if suspected else self._schedule.pop(self._loop.time())

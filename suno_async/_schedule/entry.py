@@ -26,7 +26,8 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
         interactive: Whether a caller awaits this single task; False for a task of a stream.
         asked_at: When `pop` last returned the entry; None if it never did.
-        seen_at: When the latest check that found the task running was sent; None if no check did.
+        seen_at: When the latest check that found the task running was sent; None if no check
+            has found it running.
         checks: Number of checks that found the task running.
         failures: Number of failed checks since the latest check that succeeded.
         place: Number with which the schedule finds the entry; None while the entry is out.
@@ -45,7 +46,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
     @property
     def known_since(self) -> float:
-        """The creation time of the task. If unknown, the time when tracking began."""
+        """The creation time of the task, or the start of tracking if no creation time is known."""
         return self.added_at if self.created_at is None else self.created_at
 
     @property
@@ -83,11 +84,11 @@ class Schedule(Protocol[E]):
     price: float | None
 
     def add(self, entry: E, now: float) -> None:
-        """Track an entry that is new to this schedule. It may have been checked before."""
+        """Track an entry that is new to this schedule. Its task may have been checked before."""
         ...
 
     def pop(self, now: float) -> E | None:
-        """Remove and return the most urgent entry at `now`; None if none is due."""
+        """Remove and return the most urgent entry. Return None if no entry is due at `now`."""
         ...
 
     def next_due(self) -> float | None:

@@ -183,9 +183,9 @@ def _escaped(key: str) -> re.Pattern[bytes]:
 
 
 def _spellings(character: str) -> str:
-    """Return the source of a pattern that matches a character.
+    """Return a regular expression, as text, that matches a character.
 
-    The character may be escaped as in JSON, URLs or HTML.
+    It also matches the character if it is escaped for JSON, URLs or HTML.
     """
     code, plain = ord(character), re.escape(character)
     digits = "".join(f"[{each}{each.upper()}]" for each in f"{code:02x}")

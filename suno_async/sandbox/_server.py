@@ -251,7 +251,7 @@ class Sandbox:
         path: str | None = None,
         retry_after: float | str | None = None,
     ) -> OrderedRefusal:
-        """Refuse the next requests with an error code.
+        """Answer the next requests with an error code.
 
         Refused requests change neither tasks nor credits.
 
@@ -263,8 +263,8 @@ class Sandbox:
             code: Error code of the replies, such as 401, 404 or 455.
             count: Number of requests to refuse; None means no limit.
             seconds: Seconds until the order ends. They are not divided by the time scale.
-            path: The end of the paths to refuse, such as ``"TaskInfo"`` or ``"job/CreateTask"``.
-                If None, every path is refused.
+            path: Refuse only requests whose path ends with this text, such as ``"TaskInfo"`` or
+                ``"job/CreateTask"``. If None, refuse requests for any path.
             retry_after: Value of the Retry-After header. If None, the header is not sent.
 
         Returns:

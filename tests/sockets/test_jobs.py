@@ -61,7 +61,7 @@ async def made(suno: SunoClient, job: Input) -> TaskInfo:
 
 
 async def test_chain(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """From a song, a cover, a longer song, stems, a video and a persona can be created."""
+    """A song can be the source of a cover, a longer song, stems, a video and a persona."""
     (song, _) = (await made(suno, SONG)).tracks
     assert song.task_id in sandbox.tasks
     cover, longer, stems, video = await asyncio.gather(
