@@ -82,10 +82,10 @@ def _next(
     best: Floats,
     width: float,
 ) -> Floats:
-    """Return the prices to try next: those at which the bound could be highest.
+    """Return the prices to try next: those at which the bound could be highest (see the module).
 
-    The tangents limit how high the bound can be at given prices. Each returned price
-    differs by at most `width` from the corresponding price in `best`.
+    The tangents found so far (`cuts`) limit how high the bound can be at given prices. Each
+    returned price differs by at most `width` from the corresponding price in `best`.
     """
     uses = np.stack([use for _, _, use in cuts])
     # Each tangent limits the value z of a sampled task: z - use p <= cost without charges.

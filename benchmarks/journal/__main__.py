@@ -3,7 +3,7 @@
     python -m benchmarks.journal            measure the rate and the syncs (less than a minute)
     python -m benchmarks.journal --kills    also kill 50 processes, which write a million rows in
                                             total (some minutes)
-    python -m benchmarks.journal --quick    measure fewer songs and kills (a few seconds)
+    python -m benchmarks.journal --quick    store fewer songs, kill fewer processes (a few seconds)
     python -m benchmarks.journal --check    exit with code 1 if a figure misses its target
 
 The options can be combined. A sync is a request to the operating system to write data to the disk.
@@ -15,9 +15,10 @@ change to a pipe when the change is acknowledged. The process is killed at a ran
 journal is compared with the printed changes, and the next process continues on the same file. The
 syncs are counted with strace, if it is installed.
 
-What it does not show: power cuts. A power cut may lose what the operating system has in memory, and
-a kill does not. That is why the syncs are counted. Rates depend on the disk: the rate of a single
-caller, `one_caller_per_s`, is close to the number of syncs that the disk can make per second.
+What it does not show: power cuts. A power cut may lose data that the operating system has in
+memory, but a kill does not. That is why the syncs are counted. Rates depend on the disk: the rate
+of a single caller, `one_caller_per_s`, is close to the number of syncs that the disk can make per
+second.
 """
 
 from __future__ import annotations

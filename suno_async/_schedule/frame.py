@@ -65,9 +65,9 @@ class Frame:
     def gives_up_at(self, entry: Entry) -> float:
         """Return the time at which the wait for a task ends even without a last check.
 
-        This is `LAST_TRIES` intervals after the deadline, but at least `LAST_TRIES` + 1 intervals
-        after tracking began. So there is time to find out that the server does not know a task,
-        even if tracking began after the deadline.
+        This is `LAST_TRIES` poll intervals after the deadline, but at least `LAST_TRIES` + 1 poll
+        intervals after tracking began. So there is time to find out that the server does not know
+        a task, even if tracking began after the deadline.
         """
         if self.deadline is None:
             return math.inf

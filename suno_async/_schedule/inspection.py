@@ -29,8 +29,8 @@ tasks by their urgency, which is the cost of delaying the check by one more seco
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
-This is the probability that the task has already ended, minus what a later detection would save in
-later checks.
+This is the probability that the task has already ended, minus the expected decrease of the
+future cost per second of delay.
 
 *Why tasks are not ordered by Whittle's rule.* Whittle's rule would order them by
 (F(t) - F(s))² / (2·S(t)·f(t)). The rule assumes that the price stays constant. But the load varies:
@@ -60,7 +60,8 @@ class InspectionPlan:
         price: A request is sent only if it saves at least this many seconds of waiting.
         future_price: Seconds of waiting that each later request is assumed to save. The urgency
             depends on this assumption.
-        weight: Factor for the cost of waiting; 1 for tasks of a stream.
+        weight: Factor for the cost of waiting; 1 unless the tasks are interactive (a caller awaits
+            each task).
         steps: Number of steps into which the ages up to the horizon are divided.
         slope_steps: Number of steps over which the slope of the cost J is calculated.
     """
@@ -127,7 +128,8 @@ class InspectionPlan:
     def urgency_given(self, finished: float, age: float) -> float:
         """Return `urgency` for a task of this `age`.
 
-        `finished` is F(s), where s is the age at which the task was last known to run.
+        Pass as `finished` what the method `finished` returns for the age at which the task was last
+        known to run.
         """
         # The code of `_at` is repeated here, because this method is called very often.
         position, gains = age / self.step, self._gain

@@ -56,7 +56,7 @@ async def read_run(journal: Journal, run: str, jobs: Sequence[Input]) -> Earlier
 
     Raises:
         ChangedInputError: An input of the run was changed or removed. A changed input is allowed if
-            its create was refused or not sent.
+            its create request was refused or not sent.
     """
     count = 0
     unknown: dict[int, str] = {}
@@ -119,9 +119,9 @@ class Batch(NamedTuple):
 
         Returns:
             The inputs for which a task may or may not exist (index of the input → id of its
-            submission in the journal), and the error that stopped the creates. The error is None if
-            nothing stopped them. Even after an error, the batch waits for the tasks that were
-            created.
+            submission in the journal), and the error that stopped the create requests. The
+            error is None if nothing stopped them. Even after an error, the batch waits for the
+            tasks that were created.
         """
         unknown: dict[int, str] = {}
         stopped_by: SunoError | None = None

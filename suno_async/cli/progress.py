@@ -87,7 +87,7 @@ class Progress:
 
     @contextlib.asynccontextmanager
     async def shown(self, suno: SunoClient, *more: Callable[[], str]) -> AsyncGenerator[None]:
-        """Show the counts until the block ends.
+        """Show the counts until the ``with`` block ends.
 
         Args:
             suno: The client whose request rate is shown.

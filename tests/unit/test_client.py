@@ -177,7 +177,7 @@ async def test_closed() -> None:
 
 
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
-    """Cancelling a loop over 1,000 tasks stops polling them; closing the client ends all waits."""
+    """If a loop over 1,000 tasks is cancelled, their polling stops; `close` ends all waits."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
 
@@ -252,7 +252,7 @@ def test_second_event_loop() -> None:
 
 
 def test_time_scale_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SUNO_TIME_SCALE scales the default policy; any value but a positive number is an error."""
+    """SUNO_TIME_SCALE scales the default policy; only finite positive numbers are valid."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "30")
     assert SunoClient(CANARY, base_url=BASE)._policy == PollPolicy().scaled(30)
     own = PollPolicy(interval=20.0)

@@ -565,7 +565,7 @@ def test_what_needs_a_journal_says_so(use: Callable[[SunoClient], Awaitable[obje
 
 
 def test_a_key_is_replaced_while_running() -> None:
-    """After `rotate_key`, the data in the journal belongs to the new key.
+    """After `rotate_key`, the data in the journal belongs to the new API key.
 
     If `rotate_key` fails, nothing changes.
     """

@@ -229,7 +229,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """A client whose process was suspended sends nothing until other clients count it again."""
+    """A client whose process was suspended sends nothing until the others share the rate again."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -287,7 +287,7 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """`resume` skips and logs personas and unknown kinds of job; it yields all other outcomes."""
+    """`resume` only logs personas and unknown kinds of job; it yields all other outcomes."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

@@ -253,7 +253,7 @@ async def test_other_databases(tmp_path: Path) -> None:
 
 
 async def test_wrong_arguments(tmp_path: Path) -> None:
-    """An unknown file format or an unknown `rows` raises an error that lists the valid values."""
+    """An unknown file format or value of `rows` raises an error that lists the valid values."""
     anything: Any = "songs"
     with pytest.raises(ConfigurationError, match="the formats are jsonl, csv, parquet, sqlite"):
         await export_results([], tmp_path / "songs.xls")

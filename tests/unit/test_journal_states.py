@@ -121,7 +121,7 @@ async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> 
 
 
 async def test_a_changed_input(tmp_path: Path) -> None:
-    """Another job with the same key is an error, unless the earlier submission is replaced."""
+    """Another job with a used key is an error, unless the earlier one was refused or not sent."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
         with pytest.raises(InputChangedError) as caught:

@@ -35,7 +35,7 @@ class Stage:
 
 
 def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a schedule's `price` raises, `SafeSchedule.price` reports the error and is None."""
+    """If a schedule's `price` fails, the error is reported, and `SafeSchedule.price` is None."""
     stage = Stage()
     stage.safe.add(Entry("a", added_at=0.0, created_at=0.0), 0.0)
     assert stage.safe.pop(100.0) is not None

@@ -171,7 +171,7 @@ def test_stems() -> None:
 
 
 def test_video() -> None:
-    """`video_url` is the result URL of a video job, or else one that ends like a video file."""
+    """`video_url` is a video job's first URL; for other jobs, the first URL with a video suffix."""
     assert info_of(MusicVideo.KIND, media_urls=["https://x/v"]).video_url == "https://x/v"
     assert info_of("", media_url="https://x/v.mp4?sig=1").video_url == "https://x/v.mp4?sig=1"
     assert info_of(GenerateMusic.KIND, media_urls=["https://x/a.mp3"]).video_url is None
