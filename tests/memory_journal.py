@@ -26,7 +26,7 @@ class Store:
     Attributes:
         submissions: The submissions by id, in the order in which they were stored.
         tasks: The tasks by id.
-        owners: For each live owner, whether it has sent a heartbeat since the last owner joined.
+        owners: For each live owner, False if another owner joined after its last heartbeat.
         owned: The owner of each submission, by the id of the submission.
         held: The owner that has the lease of each run, by the name of the run.
         durations: The data that `save_durations` stored last; None if there is none.

@@ -1,7 +1,7 @@
 """Check that downloads cannot reach a loopback server.
 
-Some URLs contain the server's address in an unusual spelling, some redirect to it, and some contain
-a host name whose address changes to it.
+Some of the URLs contain the server's address in an unusual spelling. Some redirect to its address.
+Others contain a host name that first has another address, and later the server's address.
 """
 
 from __future__ import annotations

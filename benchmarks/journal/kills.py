@@ -40,7 +40,7 @@ class Killed(NamedTuple):
     Attributes:
         kills: Number of processes that were killed.
         changes: Number of acknowledged changes.
-        rows: Number of rows that acknowledged changes added.
+        rows: Number of rows that were added by acknowledged changes.
         lost: Number of songs for which an acknowledged change is missing in the journal.
         open: Number of submissions with the state ``planned`` or ``sending`` after the journal was
             opened again.

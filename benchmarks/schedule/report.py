@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Row(TypedDict):
-    """The results of one policy on one set of tasks. The JSON file is a list of rows.
+    """The results of one policy on one set of tasks.
+
+    With ``--json FILE``, the benchmark writes its rows to this file, as a JSON list.
 
     Times are in seconds. `n` is the number of tasks. `bound` is a lower bound of
     `mean_delay`. The bound holds for all policies with the same shortest interval between checks,

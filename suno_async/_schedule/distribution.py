@@ -97,8 +97,8 @@ class DurationDistribution:
         hazard: For each bin, the number of ended tasks per running task and per `unit` of time.
         cumulative: The integral of the hazard up to each edge between bins. At an edge, 1 - F is
             exp(-cumulative).
-        samples: Number of ended tasks from which the distribution was learnt. If 0, it is the
-            prior: the distribution that is assumed at first.
+        samples: Number of ended tasks from which the distribution was learnt. If this is 0,
+            the distribution is the prior, which is assumed at first.
         unit: The unit of age and time, in seconds: the median of the prior.
     """
 

@@ -207,7 +207,7 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """With an aiohttp session of the caller, a create is sent again only after a refusal."""
+    """If the caller passes an aiohttp session, a create is sent again only if it was refused."""
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -253,7 +253,7 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Return how the requests of each song break if they arrive in the order of `numbers`."""
+    """Return how the proxy breaks each song's requests if they arrive in the order of `numbers`."""
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
     fates = defaultdict[int, list[Fate | None]](list)
     for number in numbers:

@@ -95,7 +95,7 @@ def show(event: DownloadProgress) -> None:
 
 
 def failed_downloads(error: DownloadsFailedError) -> None:
-    """The exception has the error of each failed download and the path of each complete file."""
+    """`DownloadsFailedError` has each failed download's error and each complete file's path."""
     assert_type(error.errors, tuple[DownloadError, ...])
     assert_type(error.paths, tuple[Path, ...])
 

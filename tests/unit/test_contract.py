@@ -81,7 +81,7 @@ def first(rows: Iterable[Row], column: str) -> set[str]:
 
 
 def resolve(reference: str) -> tuple[Any, str]:
-    """Return a class and the name of its attribute, from ``Class.attribute``."""
+    """Return the class and the name of the attribute in a text such as ``Class.attribute``."""
     owner, _, attribute = reference.partition(".")
     for module in (suno_async, models, replies):
         if hasattr(module, owner):
@@ -104,7 +104,7 @@ def test_every_row_says_how_sure_it_is() -> None:
 
 
 def test_endpoints() -> None:
-    """Documented endpoints have a client method, and are exactly those that requests use."""
+    """Each documented endpoint has a client method, and requests use exactly these endpoints."""
     rows = TABLES["Endpoints"]
     for row in rows:
         owner, method = resolve(words(row["method"])[0])
@@ -176,7 +176,7 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """docs/contract.md names the struct of each kind of job, and the `Track` method for it."""
+    """The structs that docs/contract.md names for kinds of job and `Track` methods are correct."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]
@@ -262,7 +262,10 @@ VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
 def test_readme_and_tutorial() -> None:
-    """The README links to docs/contract.md; the tutorial lists its methods and structs."""
+    """The README links to docs/contract.md.
+
+    The tutorial lists the method of each endpoint and the struct of each kind of job.
+    """
     assert "docs/contract.md" in (ROOT / "README.md").read_text("utf-8")
     tutorial = (ROOT / "docs/tutorial.md").read_text("utf-8")
     rows = "\n".join(line for line in tutorial.splitlines() if line.startswith("|"))

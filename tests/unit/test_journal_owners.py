@@ -160,7 +160,7 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """An owner that was removed as dead holds its run again, unless another owner holds it."""
+    """An owner that was treated as dead gets its run back, unless another owner holds the run."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")

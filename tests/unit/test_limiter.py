@@ -29,7 +29,7 @@ def worst_window(arrivals: list[float]) -> int:
 
 
 async def traffic(seed: int, count: int, handshake: float, low: float, high: float) -> list[float]:
-    """Send `count` requests with random network delays. Return when each reached the server.
+    """Send `count` requests with random network delays. Return their arrival times.
 
     A request or a reply takes `low` to `high` seconds. The first five requests need `handshake`
     seconds more.

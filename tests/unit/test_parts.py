@@ -210,7 +210,7 @@ def test_many_buffers(tmp_path: Path) -> None:
 
 
 def test_edited(tmp_path: Path) -> None:
-    """The edited copy gets the final name; other processes do not remove a copy being edited."""
+    """A copy of the file is edited and gets the final name; other processes do not remove it."""
     path = tmp_path / "x.mp3"
 
     def edit(copy: Path) -> bool:
@@ -229,7 +229,7 @@ def test_edited(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("problem", ["useless", "disk full"])
 def test_edits_that_fail(tmp_path: Path, problem: str) -> None:
-    """If the edit of the copy fails, the file is saved as received, even if the copy is damaged."""
+    """A copy of the file is edited; if the edit fails, the file is saved as it was received."""
 
     def edit(copy: Path) -> bool:
         copy.write_bytes(b"damaged")
