@@ -27,7 +27,7 @@ FAST = PollPolicy(deadline=None).scaled(1_000)
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return by how many bytes the client's memory grows for each input that ends.
+    """Return how many bytes the client's memory grows per input whose task has ended.
 
     A pipeline creates and polls a task for each input. The first `EARLY` inputs are not measured,
     and the growth is measured during the next `count - BOUND` inputs. The server replies "success"

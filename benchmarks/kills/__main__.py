@@ -9,7 +9,7 @@ creates on purpose. A create is the request that creates a song. At the end, the
 
 - No song was created twice.
 - Every create is stored with the right task id, or is listed as unknown.
-- For each unknown create, `settle` stores whether it created a task. One more run then completes
+- For each unknown create, `settle` stores whether a task was created. One more run then completes
   all songs.
 - The files of every song are on disk, and have the same SHA-256 as the files that the sandbox
   serves. There are no other files.

@@ -70,7 +70,7 @@ def estimate_request(
 
     Args:
         job: The job to estimate.
-        callback_url: The callback URL that a create of this job would contain.
+        callback_url: The callback URL that the request to create this job would contain.
         path: The path of the endpoint: `ESTIMATE_CREDITS` or `ESTIMATE_TASK`.
     """
     return create_request(job, callback_url, path)

@@ -74,8 +74,8 @@ class _Table(msgspec.Struct):
 
     Attributes:
         ends: For each bin, the weight of the tasks that ended in the bin.
-        times: For each bin, the weighted time watched by the observations that began or ended in
-            the bin.
+        times: For each bin, the weighted time of the observations that start or end in the bin.
+            Only the part of each observation within the bin counts.
         whole: For each bin, the weight of the observations that cover the whole bin, minus the
             weight of the observations that cover the whole bin before it.
         samples: Number of tasks that ended, without weights.

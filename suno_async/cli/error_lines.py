@@ -39,7 +39,7 @@ class About(TypedDict, total=False):
 
     Attributes:
         file: Path of the file.
-        index: Index of the input, counted from 0. Error lines in text count from 1.
+        index: Index of the input, counted from 0. Without ``--json``, error lines show `index + 1`.
         task_id: The id of the task.
         model: The name of the model.
     """
@@ -53,7 +53,8 @@ class About(TypedDict, total=False):
 def error_line(message: str, *, as_json: bool, **about: Unpack[About]) -> str:
     """Return the line that reports an error.
 
-    In text, the file, input, task or model comes before `message`, unless `message` names it.
+    Without `as_json`, the file, input, task or model comes before `message`, unless `message`
+    names it.
 
     Args:
         message: What went wrong.

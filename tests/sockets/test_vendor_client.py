@@ -267,7 +267,7 @@ async def test_refused_input(vendor: Vendor) -> None:
 
 
 async def test_refused_requests(vendor: Vendor) -> None:
-    """Every refusal except a 422 is a JSON object with its code and the vendor's message."""
+    """A refusal other than 422 contains its code and the vendor's message, and null as ``data``."""
 
     async def balance(key: str | None = None) -> tuple[int, Any]:
         return await vendor.exchange("GET", "account/balance", key=key)

@@ -176,7 +176,7 @@ def test_a_failed_note_is_not_tried_again() -> None:
 
 
 def test_a_source_that_swallows_its_cancellation() -> None:
-    """An input that the source yields after the stream was closed is not sent, but reported."""
+    """If the source yields an input after `aclose`, `on_creation` reports it as not created."""
     server = Server()
     known: list[Creation] = []
 
@@ -245,7 +245,7 @@ def test_no_connection_after_a_pause() -> None:
 
 
 def test_a_client_that_follows_respects_the_budget() -> None:
-    """A new client respects the pause and the recent requests of a closed client."""
+    """A new client of an account waits until the pause of a closed client has ended."""
     server = Server()
 
     async def main() -> None:

@@ -199,7 +199,7 @@ def test_pipeline_timeout() -> None:
 
 
 def test_narrowing() -> None:
-    """The class of an outcome or a creation shows whether the job or the create succeeded."""
+    """Each result of `pipeline` and `create_many` has a class that shows success or failure."""
 
     async def main() -> None:
         async with Jobs(30.0).client() as suno:
