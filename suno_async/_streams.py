@@ -54,6 +54,8 @@ T = TypeVar("T")
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `SunoClient.create_many` and `SunoClient.pipeline`.
 
+    A *create* is a request that creates a task.
+
     Attributes:
         callback_url: As in `SunoClient.create`, for each input.
         max_credits: As in `SunoClient.create`, for each input.
@@ -62,7 +64,7 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
         on_creation: Called once for each input that was read, as soon as the result of its create
             is known.
         on_submission: Called with each submission before its request may be sent. Called again if
-            the request created nothing and is planned again.
+            the request created nothing and the client plans to send it later.
         run: The name of the run in the journal; empty if there is no run.
         key: Returns the key that identifies an input within the run. If None, the position of the
             input is its key.

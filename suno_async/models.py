@@ -366,7 +366,7 @@ class Persona(msgspec.Struct, frozen=True):
     """A persona: a voice that later songs can use.
 
     Attributes:
-        persona_id: The id of the persona, for the ``persona_id`` of a song.
+        persona_id: The id of the persona. Pass it as ``persona_id`` in the input of a song.
         name: The name that the persona was created with.
     """
 

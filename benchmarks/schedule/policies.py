@@ -7,7 +7,7 @@ backoff      checks after 15 s, then every 15 to 30 s (equal jitter), behind a F
 edf          the client with schedule="backoff": exponential backoff, earliest due first
 adaptive     the client with schedule="adaptive": starts with a prior and learns durations
 trained      as adaptive, but has already learnt from 5,000 tasks with the same durations
-eager        as trained, with intervals down to 2 s while the budget is idle
+eager        as trained, but with intervals as short as 2 s while requests are to spare
 clairvoyant  knows when every task ends: one request per task, and endless tasks come last
 
 A FIFO limiter sends requests in the order in which they join its queue. A request joins the queue
@@ -172,7 +172,7 @@ class Scheduled:
         return None if entry is None else entry.number
 
     def running(self, task: int, now: float) -> None:
-        """Put a running task back into the schedule, unless its last check is over."""
+        """Put a running task back into the schedule, unless this check was its last one."""
         if not self.schedule.defer(self._entries[task], now):
             del self._entries[task]
 

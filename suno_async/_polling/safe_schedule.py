@@ -52,7 +52,10 @@ class SafeSchedule(Generic[E]):
 
     @property
     def price(self) -> float | None:
-        """Seconds of waiting that a request saves; None if unknown or the schedule is stopped."""
+        """How many seconds of waiting a status request saves, as `Schedule.price` reports it.
+
+        None if this is unknown, or while the schedule is stopped.
+        """
         return self._call(None, lambda: self._schedule.price)
 
     def add(self, entry: E, now: float) -> bool:

@@ -108,7 +108,7 @@ def read_task_info(
     `task_id`.
 
     Raises:
-        APIError: The reply is any other error. The class of the exception depends on its code.
+        APIError: The reply reports any other error. The class of the exception depends on its code.
         ResponseError: The reply contains no record, or the record of another task.
     """
     try:

@@ -1,4 +1,4 @@
-"""Decide how many seconds of waiting a request must save; otherwise it is not sent. Pure."""
+"""Decide how many seconds of waiting a status request must save to be sent. Pure."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from suno_async.sandbox._refusals import Refusal
 class Accounts:
     """The credits of every API key, and whether the key is enabled.
 
-    A create charges the price of its job. A job that fails costs nothing: its price is refunded
-    when the job ends.
+    The creation of a job subtracts the price of the job from the credits of the key. A job that
+    fails costs nothing: its price is refunded when the job ends.
 
     Args:
         credits_of: A dictionary that maps each key to its credits.
@@ -64,5 +64,5 @@ class Accounts:
         self._credits[key] -= price
 
     def refund(self, key: str, when: float, price: float) -> None:
-        """Add a price to the credits of a key at the time `when` (Unix seconds)."""
+        """Plan a refund: at the Unix time `when`, the price is added to the credits of the key."""
         heapq.heappush(self._refunds, (when, key, price))

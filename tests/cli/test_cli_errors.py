@@ -33,7 +33,7 @@ def errors_in(stderr: str) -> list[dict[str, Any]]:
 
 
 def test_text_lines() -> None:
-    """An error line as text names its file, input or task once, and has no control characters."""
+    """A plain-text error line names its file, input or task once, and has no control characters."""
     about = error_line("no such song", as_json=False, file="in.csv", index=2)
     assert about == "error: in.csv: input 3: no such song"
     assert error_line("code 404", as_json=False, task_id="a") == "error: task a: code 404"
@@ -42,7 +42,7 @@ def test_text_lines() -> None:
 
 
 def test_json_lines() -> None:
-    """An error line as JSON contains the message and the given details, but no empty details."""
+    """A JSON error line contains the message and the given details, but no empty details."""
     line = error_line("no such song", as_json=True, file=None, index=0, task_id="")
     assert json.loads(line) == {"error": "no such song", "index": 0}
 

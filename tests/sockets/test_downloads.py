@@ -380,7 +380,7 @@ async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Progress grows from 0 to the total with one final event, even if another callback raises."""
+    """Progress grows to the total with one final event, even if a second callback raises errors."""
     host.body = song(5_000_000)
     host.cuts = [1_000_000]
     events: list[DownloadProgress] = []

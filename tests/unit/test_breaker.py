@@ -9,7 +9,7 @@ from suno_async._transport.breaker import OPEN_FOR, CircuitBreaker
 
 
 def test_no_credits() -> None:
-    """After a 402, only paid requests fail, until there are credits or for at most `OPEN_FOR` s."""
+    """After a 402, paid requests (no others) fail for `OPEN_FOR` s, or until there are credits."""
     gate = CircuitBreaker()
     gate.check(0.0, spends=True)
     gate.credit_refused(10.0)

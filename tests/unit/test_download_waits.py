@@ -164,7 +164,7 @@ def test_timeout(tmp_path: Path) -> None:
 def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> None:
     """If a cover image does not arrive, the song is saved without this image.
 
-    The wait for the cover ends after 30 s, or earlier after half of the remaining time.
+    The wait for the cover ends after 30 s, or after half of the remaining time if that is less.
     """
     body = mp3("song", 1.0)
 

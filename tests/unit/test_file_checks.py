@@ -96,7 +96,7 @@ SHA256, MD5 = hashlib.sha256(BODY).digest(), hashlib.md5(BODY).digest()  # noqa:
     ],
 )
 def test_checksums(headers: dict[str, str], algorithm: str) -> None:
-    """`checksum_of` returns the strongest checksum in the headers. The body has this checksum."""
+    """`checksum_of` returns the strongest checksum in the headers, and it matches the body."""
     checksum = checksum_of(headers)
     assert checksum is not None
     assert checksum.algorithm == algorithm
