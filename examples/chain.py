@@ -9,7 +9,7 @@ SPEED = 60  # the sandbox's jobs are this many times faster than real jobs
 
 
 async def main() -> None:
-    """Create a song, then three more jobs that start from it and run at the same time."""
+    """Create a song. Then run three more jobs that use this song, all at the same time."""
     async with (
         Sandbox(seed=1, time_scale=SPEED, failure_share=0) as sandbox,
         # For the real service: SunoClient(), with the key in SUNO_API_KEY.

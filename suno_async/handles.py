@@ -108,7 +108,7 @@ class TaskHandle:
         If the task failed, the last record contains the failure, and no error is raised.
 
         Raises:
-            SunoError: While iterating: the outcome of the task is unknown.
+            SunoError: The outcome of the task is unknown. Raised during the iteration.
         """
         poller = self._runtime().poller
         queue = QueueWaiter(interactive=True, readings=True)

@@ -21,7 +21,7 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     of tasks, the actual intervals are longer than the intervals below.
 
     Attributes:
-        schedule: ``"adaptive"`` learns how long jobs take, and sends each request to the task where
+        schedule: ``"adaptive"`` learns how long jobs take, and uses each request for the task where
             it saves the most waiting. ``"backoff"`` is exponential backoff: the task that is due
             first is checked first.
         interval: Shortest time from a task's creation to its first check, and between two checks
@@ -83,7 +83,7 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         id is reported without further delay. No check takes place less than one interval from now.
 
         Args:
-            since: When the first check in the current row of 404s was sent.
+            since: When the first request of the current series of 404s was sent.
             now: The current time.
         """
         end, following = since + self.not_found_grace, now + self.interval

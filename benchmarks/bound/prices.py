@@ -1,6 +1,6 @@
 """Calculate the price of a request for every second of a run with changing load.
 
-The price at a time is how many seconds of delay one more request at this time would save. The
+The price at a time is the delay, in seconds, that one more request at this time would save. The
 prices are the dual values of a linear programme that groups tasks into classes by creation time.
 The programme describes the checks of a task as a path: each arc of the path leads from the age at
 one check to the age at the next check. For each class and each arc, the programme decides how many
@@ -59,7 +59,7 @@ class _Grid:
     together: bool
 
     def arcs(self, gap: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the start ages and the end ages, in steps, of all arcs of a class.
+        """Return the start ages and the end ages, in steps, of all arcs of one class of tasks.
 
         An arc leads from the creation or a check of a task to the next check of this task, at least
         `gap` steps later.

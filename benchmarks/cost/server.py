@@ -32,7 +32,7 @@ _ID = str(RECORD["task_id"])
 class _Replies:
     """Prepared replies, and counts of requests and connections.
 
-    The replies to status requests are split where the task id is inserted.
+    Each reply to a status request is stored in two parts. The task id is inserted between them.
     """
 
     def __init__(self) -> None:

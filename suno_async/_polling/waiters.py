@@ -32,7 +32,7 @@ class Watcher(Protocol):
     """Receives the records and outcomes of tasks. The methods must not block.
 
     Attributes:
-        interactive: Whether the caller awaits this one task, not a stream of many tasks.
+        interactive: Whether the caller awaits a single task, not a stream of many tasks.
     """
 
     interactive: bool
@@ -52,8 +52,8 @@ class Watched(Entry, eq=False, gc=False):
     Attributes:
         watchers: The waiters of the task.
         last_status: The last status in a reply, in the server's spelling; empty if there was none.
-        missing_since: Loop time of the first request that got a 404 after the last record of the
-            task was read. None if no request got a 404 since then.
+        missing_since: When the first request of the current series of 404s was sent (loop time). A
+            record of the task ends the series. None if there is no current series.
     """
 
     watchers: tuple[Watcher, ...] = ()
@@ -64,7 +64,7 @@ class Watched(Entry, eq=False, gc=False):
 class FutureWaiter:
     """One wait for one task.
 
-    It contains only a future, because a client may have a hundred thousand waits.
+    It contains only a future, to save memory: a client may have a hundred thousand waits.
     """
 
     __slots__ = ("outcome",)

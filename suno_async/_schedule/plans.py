@@ -57,9 +57,14 @@ class InspectionPlans:
         self.revision = 0
 
     def plan(self, kind: str, *, interactive: bool) -> InspectionPlan:
-        """Return the inspection plan for the interactive or the bulk tasks of one kind of job.
+        """Return an inspection plan for tasks of one kind of job.
 
         If there is no valid plan, calculate one. This takes some milliseconds.
+
+        Args:
+            kind: The kind of job.
+            interactive: Whether the plan is for tasks that a caller awaits individually. If False,
+                the plan is for tasks of a stream.
         """
         plan = self._plans.get((kind, interactive))
         if plan is None:

@@ -77,8 +77,8 @@ def print_info(info: TaskInfo, *, as_json: bool) -> None:
 def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     """Print the outcome of a task: its results on stdout, or its error on stderr.
 
-    With `as_json`, print every outcome as one JSON line on stdout. Errors are still printed on
-    stderr, in addition.
+    With `as_json`, print the outcome as one JSON line on stdout. If it is an error, also print the
+    error on stderr.
     """
     if as_json:
         typer.echo(msgspec.json.encode(outcome_row(outcome)).decode())

@@ -1,4 +1,7 @@
-"""The SQL that changes submissions and tasks. Call each function within a transaction."""
+"""The SQL that changes submissions and tasks. Call each function within a transaction.
+
+A submission is a create that is stored in the journal.
+"""
 
 from __future__ import annotations
 

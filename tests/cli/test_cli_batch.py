@@ -152,7 +152,10 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """The first final status of an input is used, else its last status. Bad lines are skipped."""
+    """Of the rows of an input, the first with a final status counts; if none has one, the last.
+
+    Bad lines are skipped.
+    """
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (1, "not_created"), (2, "failed")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]
     lines += ["{", "3", '{"index": "x", "status": "success"}', lines[0][:10]]

@@ -90,7 +90,7 @@ def read(text: str) -> list[Input]:
 
 
 def problems_of(text: str) -> tuple[str, ...]:
-    """Return the problems that the error about a file with this text lists."""
+    """Read a file that contains this text. Return the problems that the error lists."""
     with pytest.raises(InvalidInputError) as caught:
         read(text)
     return caught.value.problems

@@ -149,7 +149,7 @@ async def test_invalid_templates(
 
 
 async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Cover files are saved only with `covers=True`, must be images, and do not rename songs."""
+    """Covers are saved only with `covers=True` and must be images; song files keep their names."""
     track = song(host, suno_image_url=f"{host.url}/small.jpeg")
     info = record(tracks=(track,), media_urls=(track.suno_audio_url,))
     paths = await suno.download_all(info, tmp_path)

@@ -117,7 +117,7 @@ async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) 
 async def test_refusals_count_against_the_rate() -> None:
     """A request that is refused because of `Sandbox.refuse` counts towards the rate limit.
 
-    A request that is answered with 429 is not included in `refused`, the number of refusals.
+    A 429 because of the rate limit is not counted in `refused`.
     """
     async with Sandbox(rate_limit=1) as sandbox, aiohttp.ClientSession() as http:
         caller = Caller(sandbox, http)

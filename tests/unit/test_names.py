@@ -277,7 +277,7 @@ def templates(draw: st.DrawFn) -> str | None:
 
 @st.composite
 def records(draw: st.DrawFn) -> TaskInfo:
-    """Draw the record of a task with songs, stems and other files, with texts in any script."""
+    """Draw the record of a task with songs, stems and other files, with texts in any alphabet."""
     one, two, three = draw(TEXT), draw(IDS), draw(st.sampled_from([".mp3", ".jpeg", "", ".exe"]))
     tracks = [song(one, two, three), song(draw(TEXT), draw(IDS)), song(one, two, three)]
     stems = {draw(TEXT): "https://x/a.mp3" for _ in range(draw(st.integers(0, 5)))}
@@ -316,7 +316,7 @@ def spellings(name: str) -> set[str]:
 @settings(max_examples=400, deadline=None)
 @given(info=records(), template=templates())
 def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> None:
-    """Any title in any script gives file names that are valid and different on every system."""
+    """Titles in any alphabet give names that are valid and unique on every operating system."""
     planned = plan_names(info, template)
     assert planned == plan_names(info, template)
     seen: set[str] = set()
