@@ -76,7 +76,7 @@ def serve(kind: str, ready: Connection) -> None:
 
 
 async def longest_hold(holds: list[float]) -> None:
-    """Append to `holds` how many seconds each cycle of the event loop takes, until cancelled."""
+    """Append the length of each cycle of the event loop to `holds`, in seconds, until cancelled."""
     last = time.perf_counter()
     while True:
         await asyncio.sleep(0)

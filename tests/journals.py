@@ -36,7 +36,7 @@ class FakeHost(Host):
     """A simulated process on a simulated machine. The test sets the process id and the machine id.
 
     Attributes:
-        dead: Ids of the processes on this machine that have ended.
+        dead: Ids of the processes on the simulated machine that have ended.
     """
 
     dead: Collection[int] = ()

@@ -44,9 +44,8 @@ LINE_PIECE = 8192
 class Cohort(Generic[E]):
     """A queue of tasks of one kind, class and age, in the order in which they are checked.
 
-    First come the tasks that no check has found running, in the order in which they joined. Then
-    come the tasks that a check has found running, in the order in which the latest of these checks
-    were sent.
+    Tasks that no check has shown as running are first, in the order in which they joined. The other
+    tasks follow, sorted by the time when the latest check that showed them as running was sent.
 
     Attributes:
         key: Kind, class and span. If the cohort is in a line (see the module docstring), the key

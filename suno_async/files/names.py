@@ -221,9 +221,10 @@ def _name(file: _File, template: str | None, end: str = "") -> str:
 
 
 def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
-    """Fill in one part of a template, append `end`, and return this file or directory name.
+    """Return the file or directory name for one part of a template, with `end` appended.
 
-    `fallback` replaces the filled-in part if it has no usable characters.
+    The parts of a template are separated by ``/``. If a part gives no usable characters, `fallback`
+    is used instead.
     """
     kept = {
         "task_id": _cut(_safe(file.task_id[:MOST_ID]), MOST_ID),
@@ -242,7 +243,7 @@ def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
 
 
 def _identified(file: _File, fields: set[str]) -> bool:
-    """Return whether these fields in a template make the names of different tasks different."""
+    """Return whether a template with these fields gives a name that no file of another task has."""
     task = "task_id" in fields and _stays_the_same(file.task_id)
     if file.track is None:
         return task and not fields.isdisjoint({"title", "kind", "index"})

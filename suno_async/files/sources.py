@@ -169,7 +169,8 @@ def _files_of_task(
 def _expected(file: PlannedFile) -> Media | None:
     """Return what a result file must contain.
 
-    Return None, which allows any media, if only the URL of the file suggests that it is audio.
+    None allows any media. It is returned for a file that belongs to no song and is regarded as
+    audio only because of its URL.
     """
     certain = file.track is not None or file.kind != "audio"
     return file.media if certain else None

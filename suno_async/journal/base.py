@@ -231,7 +231,7 @@ class Journal(Protocol):
         ...
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
-        """Return the tasks in `task_ids` that the journal contains, by task id."""
+        """Return the stored records of these tasks, by task id. Omit tasks that are not stored."""
         ...
 
     def entries(

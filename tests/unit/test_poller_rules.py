@@ -157,7 +157,7 @@ def test_old_id_survives_a_failure() -> None:
 def watch_missing(
     script: Callable[[float], str | int], created_at: float | None, kind: Kind = "adaptive"
 ) -> tuple[Outcome, float, list[float]]:
-    """Return the outcome of one task, and the loop times of its arrival and of each poll."""
+    """Poll one task. Return its outcome, when the outcome arrived, and when each poll was sent."""
 
     async def main() -> tuple[Outcome, float, list[float]]:
         transport = Scripted(lambda _id, now: script(now))

@@ -1,4 +1,7 @@
-"""The parts of the schedules: constants, heap, fair share, limits, plans. Times are arguments."""
+"""The parts of the schedules: constants, heap, fair share, limits, plans.
+
+The tests do not use a clock: they pass all times as arguments.
+"""
 
 from __future__ import annotations
 
@@ -89,9 +92,9 @@ def test_tuning_is_used() -> None:
     )
 )
 def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
-    """After any operations, the heap returns the valid item with the least key first.
+    """After every operation, `first` returns the item with the least key.
 
-    Of items with equal keys, it returns the item that was pushed first.
+    If several items have the least key, it returns the item that was pushed earliest.
     """
     heap = LazyHeap[Item](itertools.count())
     items = [Item() for _ in range(6)]

@@ -100,7 +100,7 @@ def test_model_names() -> None:
     ],
 )
 def test_creation_times(when: object) -> None:
-    """A creation time may be ISO 8601, or seconds or milliseconds as a number or as text."""
+    """A creation time may be an ISO 8601 date, or a number (also as text) of seconds or ms."""
     for title in ("Rain", ["of another shape"]):
         item: dict[str, Any] = ITEM | {"created_at": when, "create_at": "nan", "title": title}
         info = read_task_info(200, {}, envelope(RECORD | {"result": {"suno_data": [item]}}))
@@ -108,7 +108,7 @@ def test_creation_times(when: object) -> None:
 
 
 def test_digits_are_no_date() -> None:
-    """Text of digits is read as milliseconds, even if the digits look like a date in 1712."""
+    """A text of digits is read as milliseconds, even if the digits look like a date in 1712."""
     assert unix_time("1712010112300") == 1712010112.3
 
 

@@ -117,7 +117,7 @@ def test_unknown_codes() -> None:
 
 @given(data=JSON, code=JSON, status=st.integers(100, 599))
 def test_any_json(data: object, code: object, status: int) -> None:
-    """For any JSON, the functions that read replies raise only `SunoError`."""
+    """For any JSON, the functions that read replies raise no exception except `SunoError`."""
     for read in (read_task_info, read_created, read_balance):
         with contextlib.suppress(SunoError):
             read(status, {}, envelope(data, code))
