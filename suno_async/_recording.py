@@ -1,4 +1,4 @@
-"""Store the creates and the results of a client in the journal."""
+"""Store the create requests and the results of a client in the journal."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ T = TypeVar("T")
 
 
 class Recorder:
-    """Stores the creates and the results of one client in the journal.
+    """Stores the create requests and the results of one client in the journal.
 
     Attributes:
         journal: The journal.
@@ -290,8 +290,9 @@ class Recorder:
 async def load_durations(journal: Journal, expected: Durations) -> Durations:
     """Return the learnt durations that a journal contains, or `expected` if none are usable.
 
-    Stored durations are usable only if they have the same `median` as `expected`. Another median
-    means that they were learnt from a faster or slower server, such as a sandbox.
+    Before any job has ended, an assumed median is used (`Durations.median`). Stored durations are
+    usable only if this value is the same as in `expected`. Another value is a sign that they were
+    learnt from a faster or slower server, such as a sandbox.
     """
     data = await journal.load_durations()
     if data is None:

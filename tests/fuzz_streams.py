@@ -70,8 +70,8 @@ class HostileServer(Server):
     """A server that answers with random replies and failures.
 
     Attributes:
-        lost: Names of the jobs and personas whose create reached the server, but whose reply was
-            lost or cannot be decoded.
+        lost: Names of the jobs and personas whose create request reached the server. But the
+            client did not receive a readable reply.
     """
 
     def __init__(self, draw: random.Random) -> None:
@@ -148,7 +148,7 @@ def name_in(job: Any) -> str:  # noqa: ANN401 (a job or a persona)
 
 
 class Scenario:
-    """One client with one stream and some single creates.
+    """One client that runs one stream and also creates some single songs and personas.
 
     Attributes:
         draw: Source of all random choices.
@@ -156,7 +156,7 @@ class Scenario:
         reported: The creations that the client passed to its `on_creation`.
         known: How often the `on_creation` of the stream was called, by the index of the input.
         taken: How many items the stream yielded, by the index of the input.
-        received: The task ids that the single creates of songs returned.
+        received: The task ids that `SunoClient.create` returned for the single songs.
         read: Number of inputs that the stream read.
         sent_at_close: Number of requests at the time when `end` closed the client; None if it was
             closed later.

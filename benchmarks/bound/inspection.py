@@ -1,6 +1,6 @@
 """Calculate the best ages at which to check a single task, if each check has a price.
 
-The delay is the time from the end of the task to the next check. A price is also a number of
+The delay is the time from the end of the task to the next check. The delay and the prices are in
 seconds. The best ages minimise the expected sum of the delay and the prices of all checks. The
 method is dynamic programming over the age of the task at the previous check (Barlow, Hunter and
 Proschan 1963; Keller 1974 adds prices).
@@ -45,7 +45,7 @@ class Inspection:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def tables(self, ages: int) -> tuple[Floats, Floats, Floats]:
-        """Return three arrays with one value for each of the first `ages` ages of the grid.
+        """Return three arrays, each with `ages` values: one for each of the first ages of the grid.
 
         The arrays contain the probability F that the task has ended by an age, the integral of F up
         to this age, and 1 - F.

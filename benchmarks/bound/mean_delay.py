@@ -65,7 +65,7 @@ PRICES = (0.0, *(0.02 * 1.15**k for k in range(66)))
 
 
 class Steady:
-    """Computes the bound of a long run with steady arrivals.
+    """Computes the lower bound of the delays in a long run with steady arrivals.
 
     The price is a number of seconds that each request adds to the sum of the delays (see the
     module). It is the same for all requests until some time after the last arrival, and then 0.
@@ -88,11 +88,10 @@ class Steady:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _edge(self, price: float) -> Floats:
-        """Return the values of a task, one for each age at which the price may drop to 0.
+        """Return the value of a task for each age at which the price may drop from `price` to 0.
 
-        Before this age, each request has the price `price`. The ages are 0, `EDGE`, 2 * `EDGE`, …
-        and infinity. A value is the lowest expected sum, in seconds, of the delay of the task and
-        the prices of its requests.
+        The value is the lowest expected sum, in seconds, of the delay of the task and the prices of
+        its requests. The ages are 0, `EDGE`, 2 * `EDGE`, … up to the deadline, and infinity.
         """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
@@ -129,7 +128,7 @@ class Steady:
 
 
 class Transient:
-    """Computes the bound of a short run.
+    """Computes the lower bound of the delays in a short run.
 
     The price is a number of seconds that each request adds to the sum of the delays (see the
     module). It changes over time. A linear programme finds the price for every second of the run.
@@ -151,10 +150,10 @@ class Transient:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _values(self, block: int) -> Floats:
-        """Return the values of tasks that are created at each whole second of a block.
+        """Return one value for each second of a block: the value of a task created at this second.
 
-        The block with the number `block`, counted from 0, has a length of `BLOCK` seconds. A value
-        is the lowest expected sum, in seconds, of the delay of a task and the prices of its
+        The block with the number `block`, counted from 0, has a length of `BLOCK` seconds. The
+        value of a task is the lowest expected sum, in seconds, of its delay and the prices of its
         requests.
         """
         first = block * BLOCK

@@ -97,12 +97,12 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
 def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[list[float], float]:
     """Return the CPU time in seconds of each *steady* decision, and of the longest *step*.
 
-    A decision handles the replies since the last decision, and calls `pop` and `next_due`. Four of
-    five replies report that the task still runs, and `defer` puts the task back. If a reply reports
-    the end of a task, or if a task has reached its deadline, a new task is added instead. Replies
-    take 50 to 250 ms, so they do not arrive in the order of the requests. A *steady* decision is a
-    decision in the second half of the run that returns a task. A *step* is any decision, or the
-    addition of one task at the start.
+    A decision handles the replies since the last decision, and calls the schedule's methods `pop`
+    and `next_due`. Four of five replies report that the task still runs; then `defer` puts the task
+    back into the schedule. If a reply reports the end of a task, or if a task has reached its
+    deadline, a new task is added instead. Replies take 50 to 250 ms, so they do not arrive in the
+    order of the requests. A *steady* decision is a decision in the second half of the run that
+    returns a task. A *step* is any decision, or the addition of one task at the start.
 
     Times are CPU time of this thread, so the work of other processes does not count. Python's
     garbage collector is off while the tasks are added, because its pauses would then come from

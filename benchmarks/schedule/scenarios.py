@@ -40,8 +40,8 @@ class Interactive(NamedTuple):
 
     Attributes:
         delays: Seconds from the end of each interactive task until a reply reports its end.
-        growth: Mean relative increase of the bulk tasks' mean delay, caused by one interactive
-            task.
+        growth: Relative increase of the bulk tasks' mean delay if one interactive task is added;
+            the mean over all runs.
     """
 
     delays: list[float]

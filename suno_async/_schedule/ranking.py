@@ -34,7 +34,10 @@ class Ranking(Generic[E]):
     def __init__(
         self, cohorts: Cohorts[E], frame: Frame, plans: InspectionPlans, tuning: Tuning
     ) -> None:
-        """Rank `cohorts`, which must still be empty. `tuning` must be scaled to the policy."""
+        """Create a ranking. `cohorts` must not contain any cohort yet.
+
+        `tuning` must already be scaled to the interval of the policy.
+        """
         self._cohorts = cohorts
         self._frame = frame
         self._plans = plans

@@ -50,7 +50,10 @@ _REFUSED = "not a public address"
 
 
 class AddressRefusedError(OSError):
-    """An attempt to connect to an address that is not allowed. Nothing was sent. Internal."""
+    """An attempt to connect to an address that is not allowed. Nothing was sent.
+
+    This class is internal.
+    """
 
     def __init__(self) -> None:
         # The text is the same for every address. If a host has several addresses and their errors
@@ -59,7 +62,7 @@ class AddressRefusedError(OSError):
 
 
 class UnsafeUrlError(Exception):
-    """An attempt to request a URL that is not allowed. Nothing was sent. Internal."""
+    """An attempt to request a URL that is not allowed. Nothing was sent. This class is internal."""
 
 
 def is_public(address: Address) -> bool:

@@ -71,15 +71,16 @@ class LocalPermit:
     request counts as sent when its connection is open, not earlier. So a slow handshake or a
     varying network delay cannot make too many requests arrive within one second.
 
-    An alternative is to subtract the shortest observed round trip from the time of the reply. This
-    alternative would waste less of the budget. It was rejected because the shortest round trip
-    observed at the start of the traffic is too long. A strict server then receives 16 requests in a
-    second.
+    An alternative is to assume that a request arrived at the time of its reply minus the shortest
+    round trip measured so far. Each request would then leave the window earlier, and more requests
+    could be sent. It was rejected because the first measured round trips may all be longer than
+    later ones. Then requests leave the window too early, and a strict server receives 16 requests
+    in a second.
 
     Attributes:
         sent_at: Loop time at which the request was sent; None if it was not sent yet.
-        counts_until: Loop time until which the request counts in the window; infinity while it was
-            not sent.
+        counts_until: Loop time until which the request counts in the window; infinity before it
+            is sent.
     """
 
     __slots__ = ("__weakref__", "_limiter", "_used", "counts_until", "sent_at")

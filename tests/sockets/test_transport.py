@@ -48,7 +48,7 @@ def client(url: str) -> SunoClient:
 
 
 async def test_the_hook_fires_when_a_request_leaves() -> None:
-    """When the server has received a request, the permit is marked as sent, before any reply."""
+    """The permit of a request is marked as sent before the server replies to the request."""
     arrived = asyncio.Event()
 
     async def answer(_request: bytes, _writer: asyncio.StreamWriter) -> bool:
@@ -354,7 +354,7 @@ async def test_a_refused_create_raises_at_once(code: int) -> None:
 
 @pytest.mark.parametrize("missing", ["estimate-credits", "EstimateTask"])
 async def test_the_estimate_that_is_found_is_remembered(missing: str) -> None:
-    """If one estimate endpoint is missing, the first and all later calls use the other one."""
+    """Calls use the estimate endpoint that exists, and try a missing endpoint at most once."""
     paths: list[str] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
