@@ -87,7 +87,7 @@ class Timers:
 class Clairvoyant:
     """A policy that knows when each task ends, and checks each task only once.
 
-    A task is checked when it ends, but not before the shortest interval has passed. Endless tasks
+    A task is due when it ends, but not earlier than `FLOOR` seconds after its creation. Endless tasks
     are due at the deadline, and are checked only when no ended task is due.
 
     The ended tasks may be checked in any order: while requests are sent at the full rate, the sum

@@ -114,7 +114,7 @@ class DurationDistribution:
             self.cumulative.append(before + self.hazard[-1] * width)
 
     def finished_by(self, age: float) -> float:
-        """Return the share of the tasks that have ended by an age in seconds."""
+        """Return the share of the tasks that have ended by `age`, in seconds."""
         age = max(0.0, age / self.unit)
         return self._finished(bin_of(age), age)
 

@@ -120,7 +120,7 @@ class Ranking(Generic[E]):
             self._place_some(len(self._unplaced), now)
 
     def wake(self, now: float) -> None:
-        """Place the cohorts that have become due. From time to time, also update all urgencies."""
+        """Calculate the places of cohorts that have become due, and sometimes all urgencies again."""
         waiting = self._waiting
         while waiting.items and (cohort := waiting.pop_up_to(now)) is not None:
             self.place(cohort, now)

@@ -45,9 +45,9 @@ class Sandbox:
         failure_share: Share of the jobs that fail, from 0 to 1.
         endless_share: Share of the jobs that never end, from 0 to 1.
         time_scale: Durations are divided by this number: at 60, a job of a minute takes a second.
-            The rate limit is not changed, and timestamps are real times. At 1, the times of a
-            record are whole seconds, as in the contract. At any other value, these times have
-            fractions, because a job may be shorter than a second.
+            The rate limit is not scaled, and timestamps come from the real clock. If `time_scale`
+            is 1, the timestamps in a task record are whole seconds, as in the contract. Otherwise
+            they have fractions, because a job may be shorter than a second.
         rate_limit: Maximum number of requests with one key in any period of one second.
         retry_after: Seconds in the Retry-After header of a 429. If None, the header is not sent.
         credits: Credits of the account at the start.

@@ -203,7 +203,7 @@ async def test_a_compressed_reply() -> None:
 
 
 async def test_a_server_that_repeats_the_key(caplog: pytest.LogCaptureFixture) -> None:
-    """Even if a reply contains the key, errors, records and log messages do not show it."""
+    """Errors, records and log messages do not show the key, even if a reply contains it."""
     caplog.set_level(logging.DEBUG)
     refusal = {"code": 422, "message": f"bad key {KEY}", "errors": [f"x: {KEY}"], "data": None}
     record = {"task_id": "t", "status": "failed", "message": KEY, "result": {"message": KEY}}
