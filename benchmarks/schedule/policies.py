@@ -87,8 +87,8 @@ class Timers:
 class Clairvoyant:
     """A policy that knows when each task ends, and checks each task only once.
 
-    A task is due when it ends, but not earlier than `FLOOR` seconds after its creation. Endless tasks
-    are due at the deadline, and are checked only when no ended task is due.
+    A task is due when it ends, but not earlier than `FLOOR` seconds after its creation. Endless
+    tasks are due at the deadline, and are checked only when no ended task is due.
 
     The ended tasks may be checked in any order: while requests are sent at the full rate, the sum
     of the delays does not depend on the order.
