@@ -120,7 +120,7 @@ class Ranking(Generic[E]):
             self._place_some(len(self._unplaced), now)
 
     def wake(self, now: float) -> None:
-        """Calculate the places of cohorts that became due. Sometimes update all urgencies as well."""
+        """Calculate the places of cohorts that became due; sometimes update all urgencies, too."""
         waiting = self._waiting
         while waiting.items and (cohort := waiting.pop_up_to(now)) is not None:
             self.place(cohort, now)
