@@ -99,7 +99,7 @@ class Recorder:
         """Replace the label of the account in the journal by `account`.
 
         Raises:
-            JournalError: Another live process uses the old label. Or both labels have a submission
+            JournalError: Another live client uses the old label. Or both labels have a submission
                 with the same run and key, and both submissions may have been paid for.
         """
         await self.journal.rebind(self.account, account)
@@ -229,12 +229,12 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def holding(self, run: str) -> AsyncGenerator[None]:
-        """Hold the lease of a run during the ``with`` block, so that no other stream works on it.
+        """Reserve a run during the ``with`` block, so that no other stream works on it.
 
         If `run` is empty, do nothing.
 
         Raises:
-            RunInUseError: Another stream, of this process or of another process, has the lease.
+            RunInUseError: Another stream, of this process or of another process, has reserved the run.
         """
         if not run:
             yield
@@ -243,7 +243,7 @@ class Recorder:
         try:
             await asyncio.shield(holding)
         except asyncio.CancelledError:
-            # The journal may have given the lease in spite of the cancellation.
+            # The journal may have reserved the run in spite of the cancellation.
             with contextlib.suppress(JournalError):
                 await _in_spite_of_cancellation(holding)
                 await self.journal.release(run)
@@ -251,7 +251,7 @@ class Recorder:
         try:
             yield
         finally:
-            # If the journal is closed already, the lease has ended.
+            # If the journal is closed already, the run is free.
             with contextlib.suppress(JournalError):
                 await self.journal.release(run)
 

@@ -519,7 +519,7 @@ class SunoClient:
         Raises:
             ConfigurationError: The new key is empty, or is not allowed in HTTP headers.
             AuthenticationError: The server refuses the new key; the old key stays in use.
-            JournalError: Another live process uses the journal under the old label.
+            JournalError: Another live client uses the journal under the old label.
             SunoError: The new key could not be checked; the old key stays in use.
         """
         runtime = self._runtime()

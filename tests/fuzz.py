@@ -63,8 +63,8 @@ class Search(NamedTuple):
 def searches(seed: int, seconds: float) -> list[Search]:
     """Return the searches of one round.
 
-    `seconds` is the remaining time. The programs in `TIMED` run at most this long, but always for
-    at least 1 s.
+    `seconds` is the time that remains for all rounds. Each program in `TIMED` has its own time. It
+    gets less if less time remains, but never less than 1 s.
     """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (

@@ -162,7 +162,8 @@ class Ranking(Generic[E]):
     def _due(self, cohort: Cohort[E], head: E, now: float) -> float:
         """Return the time at which a cohort becomes due (see `Ranking`).
 
-        The time is within the limits of `Frame`.
+        A time outside the limits of `Frame` is moved to the nearest limit. A cohort of tasks past
+        the horizon is already due: for it, return `now`.
         """
         span = cohort.key[2]
         if span == PAST:

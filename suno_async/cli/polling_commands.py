@@ -23,7 +23,7 @@ commands = typer.Typer()
     epilog=exit_codes_help(2, 3, 5, success="every task was found, whatever its status") + SEVERAL
 )
 def status(task_ids: TaskIds, base_url: BaseUrl = None, as_json: Json = False) -> None:
-    """Print the current status of each task, with one request per task."""
+    """Print the current status of each task. Needs one request per task, or more after errors."""
 
     async def work() -> int:
         worst = 0

@@ -175,7 +175,7 @@ class Owner:
         )
 
     def hold(self, connection: sqlite3.Connection, run: str) -> None:
-        """Take the lease of a run, so that no other owner works on it. See `Journal.hold`."""
+        """Reserve a run, so that no other owner works on it. See `Journal.hold`."""
         account = self.require()
         holder = self.holder(connection, account, run)
         if holder is not None and not self.live(connection, holder[0]):
@@ -193,7 +193,7 @@ class Owner:
         )
 
     def release(self, connection: sqlite3.Connection, run: str) -> None:
-        """Give back the lease of a run. See `Journal.release`."""
+        """Let other owners reserve a run again. See `Journal.release`."""
         self._held.discard(run)
         connection.execute(
             "DELETE FROM leases WHERE account = ? AND run = ? AND owner = ?",
@@ -201,7 +201,7 @@ class Owner:
         )
 
     def check_held(self, connection: sqlite3.Connection, run: str) -> None:
-        """Raise `RunInUseError` if this owner had the run's lease and another owner now has it."""
+        """Raise `RunInUseError` if this owner had reserved the run and another owner has it now."""
         if run not in self._held:
             return
         holder = self.holder(connection, self.require(), run)
@@ -212,7 +212,7 @@ class Owner:
     def holder(
         connection: sqlite3.Connection, account: str, run: str
     ) -> tuple[str, int, str] | None:
-        """Return the id, the process id and the host of the owner that has the lease of a run.
+        """Return the id, the process id and the host of the owner that reserved a run.
 
         Return None if no owner has it. The owner may be dead: see `live`.
         """

@@ -145,11 +145,11 @@ class Journal(Protocol):
     journal cannot be read or written.
 
     A client that opened a journal is an *owner*. It owns the submissions that it claimed. Its
-    *lease* is a time limit that heartbeats extend. An owner is *live* from `open` to `close`, as
-    long as its lease has not expired. With `hold`, an owner takes the lease of a run, so that no
-    other owner works on this run. When an owner is no longer live, it loses the leases of its runs,
-    and its submissions get a final state: ``sending`` becomes ``unknown``, and ``planned`` becomes
-    ``not_sent``.
+    *lease* is a time limit that heartbeats extend. An owner is *live* from `open` to `close`, until
+    its lease expires or the journal finds out that its process has ended. With `hold`, an owner
+    reserves a run, so that no other owner works on this run. When an owner is no longer live, its
+    runs are free again, and its submissions get a final state: ``sending`` becomes ``unknown``, and
+    ``planned`` becomes ``not_sent``.
     """
 
     async def open(self, account: str | None) -> None:
@@ -170,7 +170,7 @@ class Journal(Protocol):
     async def close(self) -> None:
         """Write all changes that are not on disk yet, and remove this client as an owner.
 
-        This also ends the leases of the runs that this client holds.
+        The runs that this client reserved are free again.
         """
         ...
 
@@ -183,7 +183,7 @@ class Journal(Protocol):
 
         Raises:
             InputChangedError: The earlier submission is not replaced, and has another digest.
-            RunInUseError: This client had the lease of the run, but another client has taken it.
+            RunInUseError: This client had reserved the run, but another client has reserved it since then.
             JournalError: The journal already has a submission with this id.
         """
         ...
@@ -260,15 +260,15 @@ class Journal(Protocol):
         ...
 
     async def hold(self, run: str) -> None:
-        """Take the lease of a run, so that no other owner works on this run.
+        """Reserve a run, so that no other owner works on it, until `release` or the owner's end.
 
         Raises:
-            RunInUseError: A live owner, perhaps this client, already has the lease.
+            RunInUseError: A live owner, perhaps this client, has already reserved the run.
         """
         ...
 
     async def release(self, run: str) -> None:
-        """Give back the lease of a run."""
+        """Let other owners reserve a run again."""
         ...
 
     async def heartbeat(self) -> Peers:
@@ -284,13 +284,13 @@ class Journal(Protocol):
         ...
 
     async def rebind(self, old: str, new: str) -> int:
-        """Replace the account label `old` by `new` everywhere.
+        """Replace the account label `old` by `new` in all records of the journal.
 
         Returns:
             Number of submissions and tasks that changed.
 
         Raises:
-            JournalError: Another live owner uses the old label. Or both labels have a submission
+            JournalError: Another live client uses the old label. Or both labels have a submission
                 with the same run and key, and both submissions may have been paid for.
         """
         ...

@@ -61,7 +61,7 @@ class SqliteJournal:
         Args:
             path: The file. `open` creates it if it does not exist.
             lease: Seconds from the last heartbeat or change until other processes consider this
-                process dead.
+                process dead. On the same machine, they notice at once that a process has ended.
             busy_timeout: Seconds to wait while another process writes. After this time, the call
                 raises `JournalError`.
             clock: Function that returns the Unix time in seconds.

@@ -73,7 +73,7 @@ class Retries(logging.Handler):
         self.of: defaultdict[str, list[type[object]]] = defaultdict(list)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Store the class of the error in a log message about a retry."""
+        """If a message reports an error during a song, add the class of the error to `of`."""
         arguments = record.args if isinstance(record.args, tuple) else ()
         errors = [each for each in arguments if isinstance(each, SunoError)]
         if errors and (song := _song.get(None)) is not None:

@@ -113,7 +113,7 @@ def test_a_cancelled_wait_costs_nothing() -> None:
 
 
 def test_an_unused_permit_is_given_back() -> None:
-    """A permit that is cancelled before its request is sent does not count against the budget."""
+    """A permit that is cancelled before its request is sent does not stay in the window."""
 
     async def work() -> None:
         limiter = LocalLimiter()
