@@ -234,7 +234,7 @@ class Recorder:
         If `run` is empty, do nothing.
 
         Raises:
-            RunInUseError: Another stream, of this process or of another process, has reserved the run.
+            RunInUseError: Another stream, perhaps of another process, has reserved the run.
         """
         if not run:
             yield

@@ -183,7 +183,7 @@ class Journal(Protocol):
 
         Raises:
             InputChangedError: The earlier submission is not replaced, and has another digest.
-            RunInUseError: This client had reserved the run, but another client has reserved it since then.
+            RunInUseError: This client had reserved the run, but now another client has it.
             JournalError: The journal already has a submission with this id.
         """
         ...
