@@ -180,8 +180,7 @@ class AddressPolicy:
             address = ip_address(text)
         except ValueError:
             raise AddressRefusedError from None
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
+        address = _unmapped(address)
         if not is_public(address) and not any(address in each for each in self._networks):
             raise AddressRefusedError
 
@@ -209,4 +208,12 @@ def refused(error: OSError) -> bool:
 
 
 def _normal(host: str) -> str:
-    return host.rstrip(".").lower()
+    """Return one spelling for all spellings of a name or an address."""
+    address = literal_address(host)
+    return host.rstrip(".").lower() if address is None else str(_unmapped(address))
+
+
+def _unmapped(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address contains, or else `address`."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped

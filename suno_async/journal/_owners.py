@@ -205,7 +205,10 @@ class Owner:
         if run not in self._held:
             return
         holder = self.holder(connection, self.require(), run)
-        if holder is not None and holder[0] != self.id:
+        if holder is None:
+            # Another owner reserved the run while this owner counted as dead, and released it.
+            self._take(connection, run)
+        elif holder[0] != self.id:
             raise RunInUseError(run, describe(*holder[1:]))
 
     @staticmethod

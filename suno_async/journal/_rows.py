@@ -311,6 +311,15 @@ def rebind(connection: sqlite3.Connection, owner: Owner, old: str, new: str) -> 
                 f"account {old!r} is in use by process {pid} on {host}; stop it, then rebind"
             )
     owner.sweep(connection)
+    reserved = connection.execute(
+        "SELECT run FROM leases AS a JOIN leases AS b USING (run)"
+        " WHERE a.account = ? AND b.account = ?",
+        (old, new),
+    ).fetchone()
+    if reserved is not None:
+        raise JournalError(
+            f"run {reserved[0]!r} is in use under {old!r} and under {new!r}; end one, then rebind"
+        )
     both = _resolve_conflicts(connection, old, new)
     if both is not None:
         raise JournalError(

@@ -95,6 +95,23 @@ def test_allowed() -> None:
         policy.check_url(URL("http://name.of.10.2.3.4.example/x"))
 
 
+@pytest.mark.parametrize(
+    ("allowed", "url"),
+    [
+        ("0:0:0:0:0:0:0:1", "http://[::1]/x"),
+        ("[::1]", "http://[0:0:0:0:0:0:0:1]/x"),
+        ("127.1", "http://127.0.0.1/x"),
+        ("127.0.0.1", "http://0x7f000001/x"),
+        ("10.0.0.0/8", "http://[::ffff:10.2.3.4]/x"),
+    ],
+)
+def test_spellings_of_an_allowed_address(allowed: str, url: str) -> None:
+    """An allowed address is allowed in every spelling."""
+    AddressPolicy([allowed]).check_url(URL(url))
+    with pytest.raises(UnsafeUrlError):
+        AddressPolicy(["192.168.0.0/16"]).check_url(URL(url))
+
+
 def test_the_host_of_the_api() -> None:
     """The API host may have any address. It must use https if the base URL uses https."""
     policy = AddressPolicy((), URL("http://127.0.0.1:8000"))

@@ -171,6 +171,22 @@ async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
             await other.hold("r")
 
 
+async def test_a_run_that_was_reserved_meanwhile(tmp_path: Path) -> None:
+    """An owner that was treated as dead reserves its run again with its next claim."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
+        await journal.hold("r")
+        clock.now += TTL
+        await other.hold("r")
+        await journal.heartbeat()
+        with pytest.raises(RunInUseError, match="process 2 on host"):
+            await journal.claim(planned("x", key="k", run="r"))
+        await other.release("r")
+        await journal.claim(planned("x", key="k", run="r"))
+        with pytest.raises(RunInUseError, match="process 1 on host"):
+            await other.hold("r")
+
+
 async def test_peers(tmp_path: Path) -> None:
     """A heartbeat returns the number of live owners, and whether all know of this owner."""
     clock, path = Clock(), tmp_path / "j.db"

@@ -444,3 +444,15 @@ async def test_rebind_to_a_label_in_use(tmp_path: Path) -> None:
         await third.advance("s4", UNKNOWN)
         with pytest.raises(JournalError, match="both have a submission with the key 'l' in run"):
             await third.rebind("new", "third")
+
+
+async def test_rebind_with_a_run_in_use_under_both_labels(tmp_path: Path) -> None:
+    """`rebind` raises `JournalError` while one run is reserved under both labels."""
+    clock, path = Clock(), tmp_path / "j.db"
+    async with opened(client(path, clock), "old") as old, opened(client(path, clock), "new") as new:
+        await old.hold("r")
+        await new.hold("r")
+        with pytest.raises(JournalError, match="run 'r' is in use under 'old' and under 'new'"):
+            await old.rebind("old", "new")
+        await new.release("r")
+        assert await old.rebind("old", "new") == 0
