@@ -36,7 +36,8 @@ def main() -> None:
 def _run_without_extra(words: list[str]) -> NoReturn:
     """Answer ``--help`` and ``--version`` and exit.
 
-    For all other arguments, print how to install the extra ``[cli]`` and exit with 2.
+    Without arguments, print the help and exit with 2. For all other arguments, print how to install
+    the extra ``[cli]`` and exit with 2.
     """
     from suno_async.cli.error_lines import print_error  # noqa: PLC0415 (only needed here)
 

@@ -69,7 +69,8 @@ _BATCH_OPTIONS = [
             bool,
             typer.Option(
                 "--resend-unknown",
-                help="Batch: send creates with an unknown outcome again. You may pay twice.",
+                help="Batch: with --resume, send creates with an unknown outcome again. You may "
+                "pay twice.",
             ),
         ],
         False,
@@ -92,7 +93,7 @@ _BATCH_OPTIONS = [
     ),
 ]
 
-#: Options of `CREATE_OPTIONS` that also apply to a batch.
+#: Options of `CREATE_OPTIONS` that also apply to a batch, in addition to those in `FileOptions`.
 _SHARED = ("callback_url", "max_credits", "base_url", "as_json")
 
 commands = typer.Typer()
@@ -200,7 +201,7 @@ class Place(NamedTuple):
         output: Path of the results file.
         journal: Path of the journal.
         account: The label of the account in the journal. If None, it is derived from the API key.
-        base_url: Base URL of the API. If None, it is read from the environment.
+        base_url: Base URL of the API. If None, an environment variable or the default is used.
     """
 
     file: str

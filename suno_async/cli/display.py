@@ -101,7 +101,7 @@ class Display:
 
 
 def clock(seconds: float) -> str:
-    """Return a duration as hours, minutes and seconds, such as ``0:01:30``."""
+    """Return a duration as text, such as ``0:01:30`` or ``1 day, 0:01:30``."""
     return str(timedelta(seconds=round(seconds)))
 
 

@@ -53,8 +53,9 @@ def download(
 ) -> None:
     """Download the files of finished tasks, and print their paths.
 
-    A file gets its name only when it is complete. After an interruption, run the command again: it
-    downloads only the missing files. With --journal, tasks with a stored result need no request.
+    A file gets its name only when it is complete. After an interruption, run the command again
+    without --overwrite: it downloads only the missing files. With --journal, tasks with a stored
+    result need no status request, unless a URL has expired.
     """
     for target in targets:
         if not _is_url(target):
@@ -99,7 +100,8 @@ async def _infos(
 ) -> AsyncGenerator[TaskInfo | str]:
     """Yield each URL in `targets`, and the record of each task in `targets` that succeeded.
 
-    For every other task, print an error and add its exit code to `codes`.
+    For every other task, print an error and add its exit code to `codes`. Raise an error that
+    concerns all tasks, such as a lost connection.
     """
     for target in targets:
         if _is_url(target):

@@ -56,7 +56,10 @@ class Downloads:
     async def fetch(
         self, what: TaskInfo | Iterable[TaskInfo | str] | AsyncIterable[TaskInfo | str]
     ) -> None:
-        """Download all files of tasks. Print an error for each file that cannot be downloaded."""
+        """Download the files of tasks, or the files at URLs.
+
+        Print an error for each file that cannot be downloaded.
+        """
         task_id = what.task_id if isinstance(what, TaskInfo) else ""
         try:
             await self._suno.download_all(

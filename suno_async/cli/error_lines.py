@@ -16,7 +16,7 @@ from suno_async.cli.hints import hint_for
 if TYPE_CHECKING:
     from suno_async import SunoError
 
-#: Maximum number of problems printed for one file. A file of the wrong type has a problem in every
+#: Maximum number of problems printed for one error. A file of the wrong type has a problem in every
 #: line.
 MOST_PROBLEMS = 10
 

@@ -148,8 +148,8 @@ def _name_of(file: str) -> str:
 def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
     """Provide the lines of a results file; no lines if the file does not exist.
 
-    At the end of the ``with`` block, an incomplete last row is removed from the file. If `resume`
-    is False, a file that is not empty is an error.
+    If the ``with`` block ends without an exception, an incomplete last row is then removed from the
+    file. If `resume` is False, a file that is not empty is an error.
     """
     path = Path(name)
     try:

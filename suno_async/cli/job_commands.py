@@ -92,7 +92,7 @@ def sounds(**given: Any) -> None:  # noqa: ANN401 (the options)
     """Create sounds from a description. Costs credits."""
     for name in ("loop", "bpm", "key"):
         with contextlib.suppress(ValueError, TypeError):
-            # "true" and "120" become a boolean and a number. Other values stay text.
+            # JSON values are decoded, such as "true" and "120". Other values stay text.
             given[name] = json.loads(given[name])
     create_task(GenerateSounds, given)
 

@@ -67,8 +67,9 @@ def read_inputs(lines: Iterable[str]) -> list[Input]:
     absent. The column ``extra`` contains JSON.
 
     Raises:
-        InvalidInputError: Some lines are not valid inputs. The error lists every problem as
-            ``line N: field: rule``.
+        InvalidInputError: Some lines are not valid inputs. The error lists the problems of each
+            such line, most of them as ``line N: field: rule``. After a CSV header that is not
+            valid, no other lines are checked.
     """
     jobs: list[Input] = []
     problems: list[str] = []

@@ -11,7 +11,7 @@ from suno_async import CreateOutcomeUnknownError, JobFailure, JobSuccess, TaskFa
 if TYPE_CHECKING:
     from suno_async import JobOutcome, Outcome
 
-#: Statuses that need no further polling.
+#: Statuses of tasks that have ended.
 FINAL = frozenset({"success", "failed"})
 
 

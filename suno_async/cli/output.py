@@ -104,7 +104,10 @@ def print_sandbox(server: Sandbox, *, as_json: bool) -> None:
 
 
 def print_sandbox_counts(server: Sandbox, *, as_json: bool) -> None:
-    """Print the statistics of a sandbox: as JSON on stdout, or as one line of text on stderr."""
+    """Print the statistics of a sandbox: as JSON on stdout, or as one line of text on stderr.
+
+    With ``-q``, the text is not printed.
+    """
     counts = server.statistics
     if as_json:
         typer.echo(msgspec.json.encode(counts).decode())
@@ -121,7 +124,8 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
     """Print on stderr that a signal ended the command, and how to resume it.
 
     Args:
-        hint: Where the results are, or why the command cannot be resumed.
+        hint: Where the results are, or why the command cannot be resumed. Not printed with
+            ``--json``.
         resume: The words of the command line that resumes the work. If None, nothing can be
             resumed.
     """

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 def output_lock(output: str) -> Generator[None]:
     """Lock an output file within the block. Exit if another process has locked the file.
 
-    The lock is on the separate file ``OUTPUT.lock``, which is never removed. If it were removed,
-    two processes could lock two different files of this name. ``OUTPUT.lock.pid`` contains the id
-    of the process with the lock. The operating system releases the lock when the process ends, also
-    after a crash.
+    The lock is on the separate file ``OUTPUT.lock``. Except on Windows, this file is never removed.
+    If it were removed, two processes could lock two different files of this name.
+    ``OUTPUT.lock.pid`` contains the id of the process with the lock. The operating system releases
+    the lock when the process ends, also after a crash.
 
     Args:
         output: Path of the output file. Nothing is locked for stdout (``-``), a pipe or a device.

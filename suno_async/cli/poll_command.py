@@ -59,7 +59,7 @@ def poll(
 ) -> None:
     """Poll thousands of tasks together, and write each result as it arrives.
 
-    With --journal, tasks with a stored result need no request, and new results are stored.
+    With --journal, tasks with a stored result are not polled, and new results are stored.
     """
     wanted = ids_in(file)
     files = FileOptions(download, name, covers, write_tags, allow_host)

@@ -78,7 +78,7 @@ def _signals() -> Generator[None]:
     """Handle SIGTERM and Ctrl-Break like Ctrl-C within the block. All three raise `Stopped`.
 
     A shell without job control starts background jobs that ignore SIGINT. The block enables SIGINT
-    again, so that ``kill -INT`` also ends such a job.
+    again, so that ``kill -INT`` also ends such a job. Outside the main thread, do nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -150,8 +150,8 @@ def settle(
         bool,
         typer.Option(
             "--not-created",
-            help="No task was created, so the next --resume creates it. If the task does exist, "
-            "you pay twice.",
+            help="No task was created, so the next create --batch --resume creates it. If the "
+            "task does exist, you pay twice.",
         ),
     ] = False,
     journal: Journal = DEFAULT,

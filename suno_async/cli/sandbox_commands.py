@@ -29,7 +29,7 @@ def demo(
 ) -> None:
     """Create, poll and download songs on the built-in sandbox.
 
-    Needs no key and no network. Takes about one minute.
+    Needs no key and no network. With the default number of songs, it takes about one minute.
     """
     make_directory(directory / "audio")
     figures = run(run_demo(songs, directory, seed))
@@ -70,8 +70,9 @@ def sandbox(
 
     Stop it with Ctrl-C or SIGTERM. Then it prints the number of its requests and tasks.
 
-    The first line of the output is a shell command. It sets environment variables, so that other
-    commands and programs use the sandbox. To try the command poll, add --tasks 1000 --ids ids.txt.
+    Without --json, the first line of the output is a shell command. If you run it, it sets
+    environment variables, so that other commands and programs use the sandbox. To try the command
+    poll, add --tasks 1000 --ids ids.txt.
     """
     if not 0 < time_scale < float("inf"):
         fail(f"--time-scale: must be above 0, not {time_scale:g}", 2)

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from suno_async import SunoError, TaskInfo, TaskRef
 
-#: The states that the display always shows, in the order in which a task passes through them.
+#: The states that the display always shows. A task ends in one of the last three.
 STATES = ("created", "pending", "running", "done", "failed", "unknown")
 
-#: What the display calls the statuses of results files.
+#: What the display calls some statuses of results files. The other statuses keep their names.
 _ENDED = {"success": "done", "undecided": "unknown", "not_created": "not created"}
 
 
@@ -26,7 +26,8 @@ class TaskCounts(NullObserver):
         task_ids: Ids of tasks that already exist. New tasks are counted when they are created.
 
     Attributes:
-        trouble: Why the last request got no reply; empty if that request got a reply.
+        trouble: Why the last request got no reply; empty if that request got a reply, or before the
+            first request.
     """
 
     def __init__(self, task_ids: Iterable[str] = ()) -> None:

@@ -62,13 +62,18 @@ class AddressRefusedError(OSError):
 
 
 class UnsafeUrlError(Exception):
-    """An attempt to request a URL that is not allowed. Nothing was sent. This class is internal."""
+    """An attempt to request a URL that is not allowed, or to follow too many redirects.
+
+    The request was not sent, but earlier requests that led to the redirect were. This class is
+    internal.
+    """
 
 
 def is_public(address: Address) -> bool:
     """Return whether an address is public.
 
-    If `address` is an IPv6 address that contains an IPv4 address, check the IPv4 address instead.
+    For an IPv6 address that stands for an IPv4 address (IPv4-mapped, 6to4, or NAT64 with the
+    well-known prefix), check the IPv4 address instead.
     """
     if isinstance(address, IPv6Address):
         embedded = address.ipv4_mapped or address.sixtofour
@@ -104,13 +109,16 @@ class AddressPolicy:
     """Decides which URLs may be requested, and to which addresses connections may be opened.
 
     Args:
-        allow_hosts: Trusted host names, addresses, and networks such as ``"10.0.0.0/8"``. Their
-            addresses may be private, and their URLs may use ``http:``.
+        allow_hosts: Trusted hosts, and networks such as ``"10.0.0.0/8"``. A trusted host is a name
+            or an address, as URLs contain it. It may have any address, and its URLs may use
+            ``http:``. Connections to all addresses of a network are allowed. But only URLs that
+            contain such an address may use ``http:``, not URLs with a host name.
         api: The base URL of the API, or None. The host of the API may have a private address. If
             the base URL uses ``https:``, URLs of files on this host must also use ``https:``.
 
     Raises:
-        ConfigurationError: An item of `allow_hosts` is not a host or a network.
+        ConfigurationError: `allow_hosts` is a string, or one of its items is not a host or a
+            network.
     """
 
     def __init__(self, allow_hosts: Iterable[str] = (), api: URL | None = None) -> None:
@@ -153,8 +161,9 @@ class AddressPolicy:
         `check_address`.
 
         Raises:
-            UnsafeUrlError: The URL is not a valid ``http:`` or ``https:`` URL. Or its host is not
-                trusted, and the URL uses ``http:`` or contains a private address.
+            UnsafeUrlError: The URL is not a valid ``http:`` or ``https:`` URL. Or its host is
+                neither trusted nor an address in an allowed network, and the URL uses ``http:``,
+                contains an address that is not public, or names ``localhost``.
         """
         if url.scheme not in {"http", "https"} or not url.host:
             raise UnsafeUrlError("not an http(s) URL")
@@ -174,7 +183,8 @@ class AddressPolicy:
         """Check an IP address before a connection to this address is opened.
 
         Raises:
-            AddressRefusedError: The address is not public, and is not in an allowed network.
+            AddressRefusedError: `text` is not an address. Or the address is not public, and is not
+                in an allowed network.
         """
         try:
             address = ip_address(text)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 #: Supported algorithms, strongest first, with the lengths of their digests in bytes.
 _LENGTHS = {"sha512": 64, "sha256": 32, "sha1": 20, "md5": 16, "crc32": 4}
 
-#: Names of algorithms in `Repr-Digest` (RFC 9530) and `Digest` (RFC 3230).
+#: Names of algorithms in `Repr-Digest` and `Content-Digest` (RFC 9530), in `Digest` (RFC 3230), and
+#: in `x-goog-hash`.
 _NAMES = {"sha-512": "sha512", "sha-256": "sha256", "sha": "sha1", "md5": "md5"}
 
 _MEMBER = re.compile(r"\s*([\w-]+)\s*=\s*:?([A-Za-z0-9+/]+={0,2}):?\s*")

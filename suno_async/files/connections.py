@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Maximum number of redirects that a download follows.
 MOST_REDIRECTS = 10
 
-#: Size of aiohttp's read buffer in bytes. aiohttp buffers at most twice this size for one reply.
+#: Size of aiohttp's read buffer in bytes. aiohttp buffers about twice this size for one reply.
 #: Larger pieces cost less CPU per byte.
 READ_BUFFER = 1 << 20
 
@@ -45,6 +45,7 @@ class Network(NamedTuple):
         trust_env: Whether to use the proxies in the environment variables if `proxy` is None.
         ssl: The SSL context with the trusted certificates. None means the default of the system.
         allow_hosts: Hosts whose files may be transferred although their addresses are not public.
+            See `AddressPolicy`.
     """
 
     proxy: str | URL | None = None
@@ -53,10 +54,10 @@ class Network(NamedTuple):
     allow_hosts: Iterable[str] = ()
 
     def check(self) -> None:
-        """Check all values.
+        """Check the proxy, the hosts and the SSL context.
 
         Raises:
-            ConfigurationError: One of the values is not valid.
+            ConfigurationError: One of them is not valid.
         """
         self.checked_proxy()
         AddressPolicy(self.allow_hosts)
@@ -114,8 +115,8 @@ class Connections:
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """Send a GET request, follow redirects, and yield the reply.
 
-        Check the address of each host, unless a proxy is used. The body of the reply is not
-        decompressed.
+        Check the address of each host, unless the host is trusted or a proxy is used. The body of
+        the reply is not decompressed.
 
         Raises:
             UnsafeUrlError: The URL or the target of a redirect must not be requested, or there are
@@ -143,7 +144,7 @@ class Connections:
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """Send one request without following redirects, and yield the reply.
 
-        Check the address of the host, unless a proxy is used.
+        Check the address of the host, unless the host is trusted or a proxy is used.
 
         Raises:
             UnsafeUrlError: The URL must not be requested.

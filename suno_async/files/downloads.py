@@ -60,8 +60,8 @@ class Downloader:
 
     Args:
         connections: Sends the requests. `Downloader.close` does not close the connections.
-        refresh: Called with a task id when a URL of the task has expired. Returns the current
-            record of the task, which contains a new URL. If None, an expired URL is an error.
+        refresh: Called with a task id when a URL of the task may have expired. Returns the current
+            record of the task, which may contain a new URL. If None, an expired URL is an error.
     """
 
     def __init__(
@@ -91,10 +91,12 @@ class Downloader:
     ) -> Path:
         """Download a file and return its path.
 
+        If a file with this path exists and `terms.overwrite` is False, download nothing.
+
         If an earlier call is still downloading the same file to the same path, wait for its
         download. The `terms` of the earlier call apply to the download. But if the two calls have
-        different values of `overwrite`, wait until the earlier download has ended, and then start
-        again with the `terms` of this call. Cancelling one call does not affect other calls.
+        different values of `overwrite`, wait until the earlier download has ended, and then handle
+        this call like a new one. Cancelling one call does not affect other calls.
 
         Args:
             source: The file.
@@ -222,7 +224,8 @@ def _cancelling() -> bool:
 def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
     """Return the final path of a file, a key for this path, and whether the file exists.
 
-    Different spellings of the same path have the same key.
+    Different spellings of the directory, such as a relative path or a symbolic link, give the same
+    key.
 
     Raises:
         DownloadError: `name` leads out of the directory, the path exists but is not a file, or the

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Bytes of one write. A quarter of this size lowers the throughput on loopback by a tenth. Each
-#: download may have two such batches in memory.
+#: A write begins when at least this many bytes were received, or when the body has ended. A quarter
+#: of this size lowers the throughput on loopback by a tenth. Each download may have two batches in
+#: memory.
 BATCH = 1 << 20
 
 #: A server must send at least `MIN_SPEED` bytes per second, on average over `SPEED_WINDOW` seconds.
@@ -39,14 +40,15 @@ BATCH = 1 << 20
 MIN_SPEED = 4096
 SPEED_WINDOW = 30.0
 
-#: Seconds before the next attempt if the last one received new bytes. Otherwise the pause is
-#: `transfers.PAUSE` seconds, and doubles after each attempt.
+#: Seconds before the next attempt if the last one received new bytes that are kept. Otherwise the
+#: pause is `transfers.PAUSE` seconds, and doubles after each attempt. A Retry-After header can make
+#: the pause longer. There is no pause before the first attempt with a new URL.
 RESUME_PAUSE = 0.1
 
 #: Maximum wait in seconds because of a Retry-After header.
 MOST_RETRY_AFTER = 60.0
 
-#: Statuses after which another attempt may succeed. All other statuses below 500 are final.
+#: Statuses below 500 after which another attempt with the same URL may succeed.
 _TEMPORARY = frozenset({408, 425, 429})
 
 #: Statuses above 499 that are final: another attempt would have the same result.
@@ -65,8 +67,9 @@ class DownloadTerms(NamedTuple):
         overwrite: Whether to replace an existing file.
         timeout: Seconds for all attempts, from the moment when the first one starts; None for no
             limit.
-        max_bytes: Maximum size of the file in bytes, after decompression.
-        tags: Whether to write tags into the file.
+        max_bytes: Maximum size of the file in bytes, after decompression and without new tags.
+        tags: Whether to write tags into the file. An image gets no tags. Nor does a file whose song
+            and task record are both unknown.
     """
 
     overwrite: bool
@@ -101,7 +104,7 @@ class Fetch:
         path: Where to save the file.
         terms: The options of the download.
         reporter: Reports the progress.
-        refresh: Returns the current record of a task, which contains a new URL if the URL has
+        refresh: Returns the current record of a task, which may contain a new URL if the URL has
             expired. If None, an expired URL is not replaced.
     """
 
@@ -314,7 +317,9 @@ class Fetch:
             raise broken
 
     async def _fill(self, content: aiohttp.StreamReader, pieces: list[bytes]) -> bool:
-        """Receive about `BATCH` bytes and append them to `pieces`. Return whether the body ended.
+        """Append received bytes to `pieces`: at least `BATCH` bytes, or all until the body ends.
+
+        Return whether the body ended.
 
         Raises:
             _FetchError: The server is too slow.
@@ -350,7 +355,7 @@ def _refusal(status: int, headers: Mapping[str, str]) -> _FetchError:
     try:
         retry_after = min(float(headers.get("Retry-After", "0")), MOST_RETRY_AFTER)
     except ValueError:
-        # The value is a date. Dates are not supported.
+        # The value is not a number. For example, it is a date: dates are not supported.
         retry_after = 0.0
     return _FetchError(
         f"HTTP {status}",

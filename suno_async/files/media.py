@@ -64,7 +64,7 @@ def expected_media(url: URL) -> Media | None:
 
 
 def problem(head: bytes, media: Media | None) -> str:
-    """Return why a file is not of the required type. Return an empty text if it has this type.
+    """Return why a file is not of the required type. Return an empty text if it may be.
 
     Args:
         head: The first `HEAD` bytes of the file, or all bytes if the file is shorter.

@@ -19,10 +19,10 @@ MOST_TEXT = 40
 #: Maximum number of directories in a template.
 MOST_DIRECTORIES = 4
 
-#: Characters that Windows does not allow in names, and control characters.
+#: Characters that Windows does not allow in names, control characters, and single surrogates.
 _FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 
-#: Suffixes that a template must not contain, because the suffix is added.
+#: Suffixes with which a template must not end, because the suffix is added.
 _SUFFIX = re.compile(r"\.(mp3|m4a|wav|flac|ogg|mp4|jpe?g|png)$", re.IGNORECASE)
 
 
@@ -42,7 +42,7 @@ def check_template(template: str | None) -> str | None:
     """Return a template unchanged if it is valid. None is valid and means the default template.
 
     Raises:
-        InvalidInputError: The template breaks a rule. The error lists every problem.
+        InvalidInputError: The template breaks a rule. The error lists the problems found.
     """
     if template is not None:
         read_template(template)
@@ -54,7 +54,7 @@ def read_template(template: str) -> tuple[Component, ...]:
     """Split a template at its slashes. Return its directories, and its file name as the last item.
 
     Raises:
-        InvalidInputError: The template breaks a rule. The error lists every problem.
+        InvalidInputError: The template breaks a rule. The error lists the problems found.
     """
     if not str(template).strip() or type(template) is not str:
         raise InvalidInputError((f"name: must be a template, not {template!r}",))
@@ -70,7 +70,10 @@ def read_template(template: str) -> tuple[Component, ...]:
 
 
 def _problems(part: str) -> list[str]:
-    """Check a file or directory name of a template. Return a message for each broken rule."""
+    """Check a file or directory name of a template. Return a message for each problem found.
+
+    Some problems hide others: after a syntax error, no other rule is checked.
+    """
     if not part.strip():
         return ["contains an empty file or directory name"]
     try:

@@ -39,7 +39,7 @@ MOST_KIND = 24
 TRACK_TEMPLATE = "{title}-{suno_id}"
 OTHER_TEMPLATE = "{kind}-{task_id}"
 
-#: Known suffixes. A file gets the first suffix of its kind if its URL has no known suffix.
+#: Known suffixes. A file gets the first suffix of its kind if its URL has no suffix of this kind.
 SUFFIXES: dict[Media, tuple[str, ...]] = {
     "audio": (
         *(".mp3", ".m4a", ".wav", ".flac", ".ogg", ".oga", ".opus", ".aac", ".aif", ".aiff"),
@@ -77,7 +77,7 @@ class PlannedFile(NamedTuple):
         media: What the file contains.
         kind: The value of ``{kind}`` in templates: for a stem (one part of a song, such as the
             vocals) the name of the stem; for other files, the same as `media`.
-        track: The song that the file belongs to; None for stems, videos and sounds.
+        track: The song that the file belongs to; None for stems and for the other results.
     """
 
     url: str
@@ -107,16 +107,18 @@ class _File(NamedTuple):
 def file_name(source: Track | str, template: str | None = None, media: Media | None = None) -> str:
     """Return the file name for a single download: the audio of a song, or the file at a URL.
 
-    For a song, the name is the one that `plan_names` returns, but ``{index}`` is empty because the
-    number of the song is unknown. With the default template, the name for a URL consists of the
-    last part of its path and a short hash, such as ``song-c71b979760b3.mp3``.
+    For a song, the name is the one that `plan_names` returns if the template has no ``{index}``.
+    Otherwise ``{index}`` is empty, because the number of the song is unknown, and the name may get
+    a hash. With the default template, the name for a URL consists of the last part of its path and
+    a short hash, such as ``song-c71b979760b3.mp3``.
 
     Args:
         source: The song or the URL.
         template: The template. If None, it is ``{title}-{suno_id}`` for a song and ``{title}`` for
             a URL.
         media: What the file contains; used only for a URL. If None, the suffix of the URL
-            determines it. If ``"any"``, the file has the suffix of the URL.
+            determines it. If ``"any"``, the file has the suffix of the URL, or none if that suffix
+            is not plain.
 
     Raises:
         InvalidInputError: The template is not valid.
@@ -139,19 +141,21 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
 
     The files are the audio and the cover image of each song, the stems, and the other results. No
     two names are equal, not even on a system that ignores case. Names of different tasks also
-    differ: a name gets a short hash if the template does not identify the file.
+    differ, except for files of the same song: a name gets a short hash if the template does not
+    identify the file.
 
     The fields of a template:
 
     - ``{title}``: the title of the song; for files without a song, the value of ``{kind}``
-    - ``{suno_id}``: the id of the song, or of the song from which the file was made
+    - ``{suno_id}``: the id of the song, or of the song from which the file was made; may be empty
     - ``{task_id}``: the id of the task
-    - ``{index}``: the number of the song, stem or other result within its task, starting at 1
+    - ``{index}``: the position of the song, stem or other result in its list in the record of the
+      task, starting at 1. The list of other results also contains the audio of the songs.
     - ``{kind}``: the name of a stem, such as ``vocals``; otherwise ``audio``, ``image`` or
       ``video``
 
     A ``/`` in a template separates directories. Each name gets the suffix of the URL, or the usual
-    suffix for the kind of file if the URL has no known suffix.
+    suffix for the kind of file if the URL has no known suffix of this kind.
 
     Args:
         info: The record of the task.
@@ -243,7 +247,7 @@ def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
 
 
 def _identified(file: _File, fields: set[str]) -> bool:
-    """Return whether a template with these fields gives a name that no file of another task has."""
+    """Return whether these fields identify the file. If not, its name needs a hash."""
     task = "task_id" in fields and _stays_the_same(file.task_id)
     if file.track is None:
         return task and not fields.isdisjoint({"title", "kind", "index"})

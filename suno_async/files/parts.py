@@ -138,8 +138,8 @@ class Part:
 
         Args:
             path: The final path.
-            overwrite: Whether to replace an existing file. If False, an existing file is kept, and
-                the part file is removed.
+            overwrite: Whether to replace an existing file. If False, an existing file is kept. Then
+                the part file is removed, at the latest by `discard`.
             edit: A function that changes a copy of the checked file in place. If it returns False,
                 the copy is not used. None means that nothing is changed.
 
@@ -263,7 +263,10 @@ def _create(directory: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Lock the file until it is closed. Return False if another process has locked it."""
+    """Lock the file until it is closed. Return False if another process has locked it.
+
+    On Windows, do nothing and return True.
+    """
     if sys.platform != "win32":
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,10 +16,11 @@ INTERVAL = 0.1
 
 
 class DownloadProgress(msgspec.Struct, frozen=True):
-    """An event of one download: bytes arrived, or the download ended.
+    """An event of one download: a body began, bytes arrived, or the download ended.
 
-    When a download ends, its last event has `done` or `error` set. A cancelled download has no such
-    event. While a download waits for other downloads, it has no events.
+    When a download ends, its last event has `done` or `error` set. A download that was cancelled or
+    could not be started has no such event. While a download waits for other downloads, it has no
+    events.
 
     Attributes:
         path: The final path of the file.
@@ -46,8 +47,8 @@ ProgressCallback: TypeAlias = Callable[[DownloadProgress], object]
 class Reporter:
     """Reports the progress of one download to the callbacks of all callers that wait for the file.
 
-    If a callback raises an exception, the exception is logged, and the callback is not called
-    again.
+    If a callback raises an exception, the exception is logged, and this object does not call the
+    callback again. Each download has a reporter of its own.
 
     Args:
         path: The final path of the file.
@@ -68,7 +69,7 @@ class Reporter:
             self._listeners.append(listener)
 
     def remove(self, listener: ProgressCallback | None) -> None:
-        """Stop calling `listener`."""
+        """Undo one call of `add` with this listener."""
         if listener is not None and listener in self._listeners:
             self._listeners.remove(listener)
 
@@ -102,5 +103,5 @@ class Reporter:
             try:
                 listener(event)
             except Exception:
-                logger.exception("a progress callback failed and is not called again")
+                logger.exception("a progress callback failed and is not called again for this file")
                 self.remove(listener)

@@ -18,7 +18,7 @@ from suno_async.outcomes import Failure, Success
 
 logger = logging.getLogger("suno_async")
 
-#: What `SunoClient.download_all` accepts.
+#: One item that `SunoClient.download_all` accepts.
 Downloadable: TypeAlias = "TaskInfo | Success | Failure | Track | str"
 
 
@@ -32,7 +32,7 @@ class FileSource(NamedTuple):
         task_id: The id of the task that made the file; empty if unknown.
         find: A function that finds the URL of the file in a new record of the task. It returns None
             if the record does not contain the file. For a single URL, `find` itself is None.
-        identity: A text that is equal for two sources of the same file.
+        identity: A text. If two sources have the same text, they are sources of the same file.
         track: The song that the file belongs to; None if the file belongs to no song.
         info: The record of the task; None if unknown.
     """

@@ -42,8 +42,8 @@ _TEMPORARY = frozenset({408, 425, 429})
 class Tagger:
     """Writes tags into one file.
 
-    If the cover cannot be fetched, the file is saved without a cover. If the tags cannot be
-    written, the file is saved without tags. Both errors are logged.
+    If the cover cannot be fetched, the file is saved without a new cover. If the tags cannot be
+    written, the file is saved without new tags. Both errors are logged.
 
     Args:
         connections: Sends the request for the cover.
@@ -123,8 +123,8 @@ async def _image(response: aiohttp.ClientResponse) -> bytes:
     """Read a cover image from the body of a reply, and return it.
 
     Raises:
-        AttemptFailedError: The status is not 200, or the body is not a complete JPEG or PNG file,
-            or the image is too large.
+        AttemptFailedError: The status is not 200, the body cannot be decompressed completely, the
+            image is too large, or it does not begin like a JPEG or PNG file.
     """
     status = response.status
     if status != HTTPStatus.OK:

@@ -92,12 +92,14 @@ def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = No
 def write_tags(path: Path, tags: Tags) -> None:
     """Write tags into a file, in place. This function blocks, so call it in a thread.
 
-    Other tags in the file do not change. The supported formats are MP3 and WAV (ID3), MP4 and
-    M4A, and FLAC.
+    Tags of other kinds are kept. But in MP3 and WAV files, all tags are converted to ID3v2.3, and
+    frames that do not exist in this version are lost. The supported formats are MP3 and WAV (ID3),
+    MP4 and M4A, and FLAC.
 
     Args:
         path: The file. Pass a copy, because an error may leave the file damaged.
-        tags: What to write. Without a new cover, the file keeps its cover.
+        tags: What to write. Without a new cover, the file keeps its pictures. A new cover replaces
+            all pictures.
 
     Raises:
         ConfigurationError: mutagen is not installed.

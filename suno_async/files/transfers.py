@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Maximum number of attempts for each file.
+#: Maximum number of attempts for each file. A download counts only attempts in a row that made no
+#: progress.
 TRIES = 3
 
 #: Seconds before the second attempt. The pause doubles before each further attempt.

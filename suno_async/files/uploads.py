@@ -30,7 +30,8 @@ PARALLEL = 4
 #: Bytes that are read from the file at a time.
 PIECE = 64 * 1024
 
-#: Seconds in which the server must accept one piece, or reply after the last one: 1 kB/s at least.
+#: Seconds in which the server must accept one piece: 1 kB/s at least. For the last piece, this
+#: includes the reply.
 STALL = 60.0
 
 #: Media types of audio files. The table of the standard library depends on the machine.
@@ -64,7 +65,7 @@ class LocalFile(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        """The suffix of the file name, such as ``".mp3"``.
+        """The suffix of the file name in lower case, such as ``".mp3"``.
 
         If the name has no suffix, return a suffix that fits the media type, or an empty string.
         """
@@ -86,8 +87,8 @@ class Uploader:
             content_type: The media type. If None, the suffix of the file determines the media type.
 
         Raises:
-            InvalidInputError: `content_type` is not a valid media type. Or `content_type` is None,
-                and the file does not have the suffix of an audio file.
+            InvalidInputError: `content_type` contains a character that is not printable ASCII. Or
+                `content_type` is None, and the file does not have the suffix of an audio file.
             UploadError: The path is not a readable, regular file, or the file is empty.
         """
         return await asyncio.to_thread(_inspect, Path(path), content_type)
@@ -96,7 +97,7 @@ class Uploader:
         """Stream a file to a presigned URL.
 
         Raises:
-            UploadError: The complete file could not be sent.
+            UploadError: The complete file could not be sent, or the server did not accept it.
         """
 
         async def attempt(connections: Connections) -> None:
