@@ -58,7 +58,7 @@ def test_not_public(text: str) -> None:
     "host", ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.1.", "0x7f.1", "0"]
 )
 def test_spellings(host: str) -> None:
-    """An IPv4 address that is not public is refused in every spelling that resolvers accept."""
+    """Unusual spellings of an IPv4 address that is not public are also refused."""
     address = literal_address(host)
     assert address is not None
     assert not is_public(address)
@@ -67,7 +67,7 @@ def test_spellings(host: str) -> None:
 
 
 def test_urls() -> None:
-    """`check_url` accepts only https, with a public address or a host name except localhost."""
+    """Without trusted hosts, URLs need https, and a public address or a name except localhost."""
     policy = AddressPolicy()
     policy.check_url(URL("https://cdn.example/x.mp3"))
     policy.check_url(URL("https://8.8.8.8/x.mp3"))
@@ -80,7 +80,7 @@ def test_urls() -> None:
 
 
 def test_allowed() -> None:
-    """Only a host in `allow_hosts` may have a non-public address, or be requested without https."""
+    """Hosts in `allow_hosts` may have a non-public address and use http; other hosts may not."""
     policy = AddressPolicy(["Minio.internal", "[::1]", "10.0.0.0/8"])
     for url in ("http://minio.internal:9000/x", "http://[::1]/x", "http://10.2.3.4/x"):
         policy.check_url(URL(url))
@@ -88,6 +88,7 @@ def test_allowed() -> None:
     assert not policy.trusts(URL("http://10.2.3.4/x"))
     policy.check_address("10.2.3.4")
     policy.check_address("::ffff:10.2.3.4")
+    # "[::1]" allows only URLs that contain this address, not names that resolve to it.
     for address in ("127.0.0.1", "::1"):
         with pytest.raises(AddressRefusedError):
             policy.check_address(address)
@@ -113,7 +114,7 @@ def test_spellings_of_an_allowed_address(allowed: str, url: str) -> None:
 
 
 def test_the_host_of_the_api() -> None:
-    """The API host may have any address. It must use https if the base URL uses https."""
+    """The API host may have any address, but its files need https if the base URL uses https."""
     policy = AddressPolicy((), URL("http://127.0.0.1:8000"))
     policy.check_url(URL("http://127.0.0.1:9000/x"))
     with pytest.raises(UnsafeUrlError):

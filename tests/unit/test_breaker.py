@@ -24,7 +24,7 @@ def test_no_credits() -> None:
 
 
 def test_key_refused_twice() -> None:
-    """If the key is refused again after the first refusal, all requests fail for `OPEN_FOR` s."""
+    """If a request sent after a refusal of the key is refused too, all fail for `OPEN_FOR` s."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=9.0, now=10.0)
     gate.check(10.0, spends=True)
@@ -73,7 +73,7 @@ def test_suspicion_that_cannot_be_confirmed() -> None:
 
 
 def test_polls_look_at_the_key_only_in_doubt() -> None:
-    """`doubts_key` is true from a refusal until a request succeeds or the breaker closes."""
+    """`doubts_key` is true from a refusal until the key is accepted or the breaker closes."""
     gate = CircuitBreaker()
     seen = [gate.doubts_key(9.0)]
     gate.key_refused(sent_at=9.0, now=10.0)

@@ -1,4 +1,4 @@
-"""Single calls of a client, without sockets: requests, replies, errors and the secret key."""
+"""A client without sockets: requests, replies, errors, closing and the secret key."""
 
 # aioresponses ships no types for its requests; the policy of a client is private.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportPrivateUsage=false
@@ -83,7 +83,7 @@ async def test_create_is_never_sent_twice(
 
 
 async def test_create_again_after_429(http: aioresponses) -> None:
-    """After a 429, a create is sent again when the time in Retry-After has passed."""
+    """After a 429 with Retry-After, a create is sent again."""
     http.post(CREATE, status=429, headers={"Retry-After": "0"})
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     async with SunoClient(CANARY, base_url=BASE) as suno:
@@ -109,7 +109,7 @@ async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -
 async def test_aiohttp_errors_do_not_escape(
     client: SunoClient, http: aioresponses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every aiohttp error becomes a `SunoError`; no error, traceback or log shows the key."""
+    """Errors of aiohttp and of sockets become a `SunoError`, and no text or log shows the key."""
     caplog.set_level(logging.DEBUG)
     info = SunoClient(CANARY, base_url=BASE)
     seen = [repr(client), repr(info), str(vars(info).get("_account"))]

@@ -1,8 +1,8 @@
 """A client with a journal: cancellations, faults of the journal, and wrong arguments.
 
-A *run* is a named stream. A stream takes the *lease* of its run, so that no other stream works on
-the same run. All clients that use one journal and one account divide the account's rate equally.
-Each client regularly writes a *heartbeat* to the journal, so that the other clients count it.
+A *run* is a named stream. A stream *reserves* its run, so that no other stream works on the same
+run. All clients that use one journal and one account divide the account's rate equally. Each client
+regularly writes a *heartbeat* to the journal, so that the other clients count it.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
 
 
 class Late(MemoryJournal):
-    """A journal that completes each change even if the caller of the change is cancelled."""
+    """A journal that completes `claim` and `hold` even if their caller is cancelled."""
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
         """Store a planned submission."""
         return await asyncio.shield(asyncio.ensure_future(super().claim(record)))
 
     async def hold(self, run: str) -> None:
-        """Take the lease of a run, so that no other stream works on this run."""
+        """Reserve a run, so that no other stream works on it."""
         await asyncio.shield(asyncio.ensure_future(super().hold(run)))
 
 
 async def cancelled_at(journal: MemoryJournal, name: str, work: Awaitable[object]) -> None:
-    """Start `work`, and cancel it when the journal reaches the step `name`."""
+    """Start `work`, and cancel it after the journal has started the step `name`."""
     reached = asyncio.Event()
 
     def note(called: str) -> None:
@@ -67,7 +67,7 @@ async def cancelled_at(journal: MemoryJournal, name: str, work: Awaitable[object
 
 @pytest.mark.parametrize("name", ["claim", "advance sending", "advance created"])
 def test_a_cancelled_create_leaves_its_key_usable(name: str) -> None:
-    """If a create is cancelled at any step and repeated with the same key, one task is created."""
+    """If a create is cancelled during a call of the journal and repeated, one task is created."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -81,7 +81,7 @@ def test_a_cancelled_create_leaves_its_key_usable(name: str) -> None:
 
 
 def test_a_cancelled_start_of_a_run_releases_it() -> None:
-    """If a stream is cancelled while it takes the lease of a run, the run can be started again."""
+    """If a stream is cancelled while it reserves its run, the run can be started again."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -93,7 +93,7 @@ def test_a_cancelled_start_of_a_run_releases_it() -> None:
 
 
 def test_a_refused_start_of_a_run_does_not_release_it() -> None:
-    """If a second stream of a run is refused or cancelled, the first stream keeps the lease."""
+    """If a second stream of a run is refused or cancelled, the run stays reserved for the first."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -115,7 +115,7 @@ def test_a_refused_start_of_a_run_does_not_release_it() -> None:
 def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever error a journal raises, each input has an outcome, and task ids are logged."""
+    """If a journal raises an unexpected error, each input has an outcome; task ids are logged."""
 
     async def work() -> list[str]:
         server, journal = Finishing(), MemoryJournal()
@@ -287,7 +287,7 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """`resume` only logs personas and unknown kinds of job; it yields all other outcomes."""
+    """`resume` logs and omits personas and unknown kinds of job, and yields all other outcomes."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

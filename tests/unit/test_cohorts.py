@@ -78,4 +78,8 @@ def test_fifo(counts: list[tuple[int, int]]) -> None:
             queue.drop_first()
         assert queue.size == len(expected)
     odd = queue.kept(1)
-    assert odd.size == sum(int(name) % 2 for name in expected)
+    for name in (each for each in expected if int(each) % 2):
+        assert (first := odd.first()) is not None
+        assert first.task_id == name
+        odd.drop_first()
+    assert odd.size == 0

@@ -95,7 +95,7 @@ def fields_of(struct: Any) -> set[str]:  # noqa: ANN401 (any struct)
 
 
 def test_every_row_says_how_sure_it_is() -> None:
-    """Every row of a table in docs/contract.md has one of the certainty marks explained there."""
+    """Every row has a certainty mark; docs/contract.md explains all marks except ``ours``."""
     assert {row["mark"] for row in TABLES["The HTTP contract"]} == set(MARKS[:-1])
     for heading, rows in TABLES.items():
         for row in rows:
@@ -164,7 +164,7 @@ def test_param() -> None:
 
 
 def test_what_a_user_holds() -> None:
-    """Each field of a result class has a row in docs/contract.md, except computed fields."""
+    """Each field of a result class has a row in docs/contract.md, except the fields in `own`."""
     places = {
         place for rows in TABLES.values() for row in rows for place in words(row.get("where", ""))
     }
@@ -223,7 +223,7 @@ async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
 
 
 def test_samples_are_documented() -> None:
-    """Every field in the sample replies has a row in a table of docs/contract.md."""
+    """Every field in the sample replies has a row, except fields inside the fields in `free`."""
     documented = set[str]()
     for heading in ("Envelope", "Task record", "Result", "Song", "Other answers"):
         documented |= first(TABLES[heading], "field")

@@ -80,7 +80,7 @@ def test_on_creation_of_a_stream_is_awaited() -> None:
 def test_on_submission() -> None:
     """`on_submission` is called before each create request.
 
-    If the server does not accept the request, `on_submission` is called again.
+    If the server does not accept the request for now (429, 455), `on_submission` is called again.
     """
     server = Server()
     refusals = [429, 455]
@@ -166,7 +166,7 @@ def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
     ("code", "kind"), [(422, ValidationError), (500, CreateOutcomeUnknownError)]
 )
 def test_a_persona_that_was_not_created(code: int, kind: type[SunoError]) -> None:
-    """If a persona was not created, the client passes the error to `on_creation`.
+    """If a persona was refused, or may have been created, `on_creation` receives the error.
 
     If no request was sent, `on_creation` is not called.
     """

@@ -124,13 +124,15 @@ async def download(
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 451])
 def test_final_errors_take_no_time(tmp_path: Path, status: int) -> None:
     """After a status that is not retried, such as 404, a download fails after one request."""
-    ended, error = run_virtual(download(Hosts(lambda _: Reply(status)), tmp_path))
+    hosts = Hosts(lambda _: Reply(status))
+    ended, error = run_virtual(download(hosts, tmp_path))
     assert ended < 0.2
+    assert len(hosts.requests) == 1
     assert f"HTTP {status}" in error
 
 
 def test_pauses(tmp_path: Path) -> None:
-    """Temporary errors are retried after 2 and 4 s, or later if Retry-After demands it."""
+    """Temporary errors are retried after 2 and 4 s; Retry-After extends a pause to at most 60 s."""
     hosts = Hosts(lambda _: Reply(503))
     run_virtual(download(hosts, tmp_path))
     assert [round(each, 1) for each, _ in hosts.requests] == [0.0, 2.1, 6.2]
@@ -142,7 +144,7 @@ def test_pauses(tmp_path: Path) -> None:
 
 
 def test_slow_host(tmp_path: Path) -> None:
-    """A download below the minimum speed fails after 90 s. A faster download completes."""
+    """Below the minimum speed, a download fails after three windows; a faster one completes."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=4000)), tmp_path))
     assert "slower" in error
     assert 90 < ended < 100
@@ -183,7 +185,7 @@ def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> N
 
 
 def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
-    """A download refuses a name that leads out of its directory, and writes no file."""
+    """A download refuses names that are empty or lead out of its directory, and writes no file."""
     hosts = Hosts(lambda _: Reply())
 
     async def outside(name: str) -> None:

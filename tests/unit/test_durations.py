@@ -127,7 +127,7 @@ def test_jobs_that_took_no_time() -> None:
 
 
 def test_tasks_that_run_for_days() -> None:
-    """A task that still runs after ten days does not change the learnt durations of its kind."""
+    """A check that shows a task still running after ten days changes no learnt duration."""
     learner, taught = Durations(), Durations()
     for each in (learner, taught):
         for _ in range(100):

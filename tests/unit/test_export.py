@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from suno_async import ResultSource
 
-#: Columns of numbers. In a CSV file, an unknown number is an empty cell.
+#: Columns whose number may be unknown. In a CSV file, an unknown number is an empty cell.
 NUMBERS = ("created_at", "credits", "duration", "ended_at", "position")
 
 FORMATS = ("jsonl", "csv", "parquet", "sqlite")

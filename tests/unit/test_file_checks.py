@@ -50,7 +50,7 @@ PAGES = [
 
 
 def test_media() -> None:
-    """Each format is recognised as audio, image or video; HTML, text and null bytes are refused."""
+    """Each format is recognised as its kind of media; other data is refused, except for ``any``."""
     for kind, heads in (("audio", AUDIO), ("image", IMAGES), ("video", VIDEOS)):
         media: Media = kind  # type: ignore[assignment]
         for head in heads:
@@ -70,7 +70,7 @@ def test_media() -> None:
 
 
 def test_expected_media() -> None:
-    """For an image suffix, an image is expected; ``.mp4`` may be audio or video."""
+    """For an image suffix, an image is expected; for ``.mp4``, no particular kind."""
     assert expected_media(URL("https://x.example/a.JPEG?x=.mp3")) == "image"
     assert expected_media(URL("https://x.example/a.mp4")) is None
 

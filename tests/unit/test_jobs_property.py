@@ -1,4 +1,7 @@
-"""The client refuses inputs that the API forbids, and sends all other inputs unchanged."""
+"""The client refuses inputs that the sandbox forbids, and sends all other inputs unchanged.
+
+Only the server knows which songs exist. So the client also sends inputs with unknown songs.
+"""
 
 from __future__ import annotations
 
@@ -172,7 +175,7 @@ def length_of(task_id: str, song: str) -> float | None:
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
 @given(data=st.data())
 def test_jobs(bench: Bench, kind: type[Input], data: st.DataObject) -> None:
-    """The client refuses the inputs that the sandbox forbids, and sends all others unchanged."""
+    """The client refuses forbidden inputs, except unknown songs, and sends all others unchanged."""
     job = cast("Input", data.draw(inputs(kind)))
     body = json.loads(create_request(job, None).body or b"")
     forbidden = broken_rules(body, length_of)
@@ -207,7 +210,7 @@ def test_a_blank_id_beside_an_url_is_refused(bench: Bench, name: str, blank: str
 
 @given(data=st.data())
 def test_personas(bench: Bench, data: st.DataObject) -> None:
-    """The client refuses the personas that the sandbox forbids. All other personas are created."""
+    """The client refuses forbidden personas, except unknown songs; allowed personas are created."""
     persona = cast("GeneratePersona", data.draw(inputs(GeneratePersona)))
     request = persona_request(persona)
     forbidden = broken_persona_rules(json.loads(request.body or b""), length_of)

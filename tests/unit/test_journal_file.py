@@ -77,7 +77,7 @@ def modes(directory: Path) -> dict[str, int]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 async def test_the_file_is_private(tmp_path: Path) -> None:
-    """Only the owner can read a new journal and the additional files of SQLite."""
+    """Only the user who creates a journal can read its file and the additional files of SQLite."""
     async with opened(SqliteJournal(tmp_path / "j.db")) as journal:
         await journal.claim(planned("s"))
         assert modes(tmp_path) == {"j.db": 0o600, "j.db-wal": 0o600, "j.db-shm": 0o600}
@@ -187,10 +187,12 @@ async def refused(path: Path, match: str, account: str | None = "a") -> None:
 
 
 async def test_files_that_are_no_journal(tmp_path: Path) -> None:
-    """A file that is not a journal stays unchanged, and the error says what to do."""
+    """Files of other programs stay unchanged, and each error says what is wrong with the path."""
     text, other, newer = tmp_path / "text", tmp_path / "other.db", tmp_path / "newer.db"
     text.write_text("this is not a database, but it is long enough\n" * 100)
+    content = text.read_bytes()
     await refused(text, "not a journal, or it is damaged; choose another file")
+    assert text.read_bytes() == content
     with database(other) as connection:
         connection.execute("CREATE TABLE t (x)")
     before = other.read_bytes()
@@ -240,7 +242,7 @@ def other_program(path: Path) -> sqlite3.Connection:
 
 
 async def test_a_locked_file(tmp_path: Path) -> None:
-    """If another program locks the file too long, only the calls during the lock raise an error."""
+    """If another program locks the file too long, `open` and changes fail, but reads work."""
     path = tmp_path / "j.db"
     async with opened(SqliteJournal(path, busy_timeout=0.1)) as journal:
         await journal.claim(planned("before"))

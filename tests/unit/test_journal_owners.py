@@ -1,7 +1,8 @@
 """The owners of an SQLite journal, that is, the clients that opened it.
 
 An owner is *dead* if its lease has expired, or if its process on the same machine has ended. A run
-is a named group of submissions. At most one live owner may hold it. The tests use a fake clock.
+is a named group of submissions. To *hold* a run means to reserve it: at most one live owner of an
+account can do so. The tests use a fake clock.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ async def plan_and_send(journal: SqliteJournal) -> None:
 
 
 async def test_close_ends_what_is_open(tmp_path: Path) -> None:
-    """Closing a journal gives its open submissions a final state and releases its runs."""
+    """Closing a client's journal ends the client's unfinished submissions and frees its runs."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock, 2)) as other:
         async with opened(client(path, clock)) as journal:

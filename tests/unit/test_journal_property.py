@@ -51,7 +51,10 @@ class Model:
         return self.expiry.get(owner, 0.0) > self.clock.now
 
     def sweep(self, me: str) -> None:
-        """Remove owners with an expired lease, except `me`. End their unfinished submissions."""
+        """Remove owners with an expired lease, except `me`.
+
+        Free their runs, and end their unfinished submissions.
+        """
         self.expiry = {
             owner: at for owner, at in self.expiry.items() if owner == me or self.alive(owner)
         }
@@ -61,7 +64,10 @@ class Model:
                 sub.state = NOT_SENT if sub.state is PLANNED else UNKNOWN
 
     def touch(self, me: str) -> None:
-        """Prepare a change: add the owner `me` if it is missing, or extend the lease of `me`."""
+        """Prepare a change: add the owner `me` if it is missing, or extend the lease of `me`.
+
+        A missing owner gets its free runs back. The lease is extended if a sixth of it has passed.
+        """
         if me not in self.expiry:
             self.sweep(me)
             for run in self.held.setdefault(me, set()):
@@ -80,7 +86,8 @@ class Model:
     def claim(self, me: str, new: Sub) -> Sub:
         """Return the submission with the same run and key as `new`.
 
-        If there is none, or if it created nothing, store and return `new`.
+        If there is none, if it was refused or not sent, or if the key is empty, store and return
+        `new`.
         """
         if new.run in self.held[me] and self.holders.get(new.run, me) != me:
             raise RunInUseError(new.run, "")
@@ -132,7 +139,7 @@ class Model:
         self.advance(me, name, CREATED if task else NOT_SENT, task)
 
     def hold(self, me: str, run: str) -> None:
-        """Give `me` the lease of a run, or raise `RunInUseError` if another owner has the lease."""
+        """Reserve a run for `me`. Raise `RunInUseError` if a live owner, perhaps `me`, has it."""
         holder = self.holders.get(run)
         if holder is not None and holder != me and not self.alive(holder):
             self.sweep(me)
@@ -269,7 +276,7 @@ class Pair:
         return None
 
     async def compare(self) -> None:
-        """Check that the journal contains the same submissions, tasks and leases as the model."""
+        """Check that the journal has the same submissions, tasks and reserved runs as the model."""
         entries = await stored(self.journals[0])
         found = [each.submission for each in entries if each.submission]
         assert [

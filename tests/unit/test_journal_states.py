@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from suno_async import InputChangedError, JournalError, SubmissionState
@@ -177,9 +178,9 @@ async def test_records_round_trip(tmp_path: Path) -> None:
         planned_at=clock.now - 2,
         changed_at=clock.now - 2,
     )
-    assert entry.submission is not None
-    assert (entry.submission.job, entry.submission.position) == (record.job, 7)
-    assert (entry.submission.planned_at, entry.submission.changed_at) == (clock.now - 2, clock.now)
+    assert entry.submission == msgspec.structs.replace(
+        claimed, state=CREATED, task_id="t", created_at=clock.now - 1, changed_at=clock.now
+    )
     task = TaskRecord(task_id="t", account="a", kind=record.kind, created_at=clock.now - 1)
     assert entry.task == task
     assert not task.ended
@@ -414,7 +415,7 @@ async def test_rebind(tmp_path: Path) -> None:
 async def test_rebind_to_a_label_in_use(tmp_path: Path) -> None:
     """`rebind` merges the data of two labels.
 
-    If both labels have a possibly paid submission with the same key, it raises `JournalError`.
+    If both have a possibly paid submission with the same run and key, it raises `JournalError`.
     """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as old:
