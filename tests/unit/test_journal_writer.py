@@ -51,8 +51,8 @@ class Gate:
 def record_statements(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
     """Record the BEGIN, COMMIT and ROLLBACK statements that a journal executes.
 
-    Return a list to which the statements are added, and a future. Recording begins when the future
-    is done.
+    Return a list to which the statements are added, and a future. When the future is done, the
+    list already contains the COMMIT of the transaction in which the recording began.
     """
     found: list[str] = []
 
@@ -114,7 +114,7 @@ def fail(error: BaseException) -> Callable[[sqlite3.Connection], None]:
     ],
 )
 async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, message: str) -> None:
-    """A failed operation changes nothing. All other operations of its transaction are stored."""
+    """If an operation raises any error except `JournalError`, only its changes are not stored."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         gate = Gate(journal)
         before = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(5)]
@@ -166,7 +166,7 @@ async def test_a_cancelled_caller(tmp_path: Path) -> None:
 async def test_close_writes_what_was_accepted(tmp_path: Path) -> None:
     """`close` writes every accepted operation, and may be called again.
 
-    Between `close` and the next `open`, all other methods raise `JournalError`.
+    From `close` to the next `open`, `claim` and `heartbeat` raise `JournalError`.
     """
     path = tmp_path / "j.db"
     journal = client(path, Clock())
@@ -275,7 +275,7 @@ def test_another_event_loop(tmp_path: Path) -> None:
 
 
 def test_the_event_loop_is_closed_first(tmp_path: Path) -> None:
-    """Accepted operations are stored even if the event loop is closed before the journal."""
+    """Accepted operations are stored even if the event loop is closed and the journal is not."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     loop = asyncio.new_event_loop()

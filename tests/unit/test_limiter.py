@@ -62,19 +62,19 @@ async def traffic(seed: int, count: int, handshake: float, low: float, high: flo
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), low=st.floats(0, 0.2), handshake=st.floats(0, 0.5))
 def test_no_sixteenth_request_in_a_second(seed: int, low: float, handshake: float) -> None:
-    """The server never gets 16 requests in a second, despite random delays and handshakes."""
+    """Slow handshakes, and delays that vary by 50 ms, never let 16 requests arrive in a second."""
     arrivals = run_virtual(traffic(seed, 120, handshake, low, low + 0.05))
     assert worst_window(arrivals) <= 15
 
 
 def test_uses_the_budget() -> None:
-    """If requests and replies take up to 50 ms, at least 93 % of the budget is used."""
+    """If each request and each reply takes up to 50 ms, at least 93 % of the budget is used."""
     arrivals = run_virtual(traffic(1, 1500, 0.0, 0.0, 0.05))
     assert 1500 / (max(arrivals) - min(arrivals)) >= 0.93 * 15
 
 
 def test_first_come_first_served_and_no_burst() -> None:
-    """Permits are granted in the order of the calls, 1/15 s apart, without a burst at the start."""
+    """Permits are granted in the order of the calls, at least 1/15 s apart, even at the start."""
 
     async def work() -> None:
         limiter, served, times = LocalLimiter(), list[int](), list[float]()
@@ -142,7 +142,8 @@ def test_a_permit_counts_once() -> None:
                 permit.answered,
             ):
                 report()
-        # If a place were freed twice or never, the next permits would come too early or never.
+        # If a place were freed twice, the last permit below would come too early. If a place were
+        # never freed, it would never come.
         unanswered = [await limiter.acquire() for _ in range(15)]
         started = limiter.now()
         for permit in unanswered:
@@ -174,7 +175,7 @@ def test_rate_exceeded() -> None:
 
 
 def test_two_requests_never_leave_together() -> None:
-    """During all pauses and changes of the rate, requests stay at least 1/rate seconds apart."""
+    """Requests stay at least 1/rate seconds apart, even after pauses and changes of the rate."""
 
     async def work() -> None:
         limiter, times = LocalLimiter(), list[float]()

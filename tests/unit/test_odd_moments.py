@@ -92,7 +92,7 @@ async def cancelled(*_: object) -> None:
 
 
 async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exception | None]:
-    """Return the items of a stream, and the error that ends the stream (None if there is none)."""
+    """Return the items of a stream, and the `RuntimeError` that ends it (None if none does)."""
     taken: list[Creation] = []
 
     async def take() -> None:
@@ -245,7 +245,7 @@ def test_no_connection_after_a_pause() -> None:
 
 
 def test_a_client_that_follows_respects_the_budget() -> None:
-    """A new client of an account waits until the pause of a closed client has ended."""
+    """A pause that began while a client was open also delays the next client of the account."""
     server = Server()
 
     async def main() -> None:

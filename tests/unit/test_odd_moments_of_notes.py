@@ -69,7 +69,10 @@ def test_a_pause_while_an_intent_is_noted() -> None:
 
 
 def test_a_402_while_an_intent_is_noted() -> None:
-    """If a 402 arrives during `on_submission`, nothing is sent and `on_creation` is not called."""
+    """If a 402 arrives during `on_submission`, nothing is sent.
+
+    The `on_creation` of the client is not called.
+    """
     server = Server()
     reported: list[Creation] = []
 

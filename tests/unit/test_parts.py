@@ -159,7 +159,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`discard` waits for a write in another thread. After `discard`, `write` raises an error."""
+    """`discard` waits for a write in another thread. Then `write` and `restart` raise an error."""
     part = part_in(tmp_path)
     write, began, go_on = parts._write_all, threading.Event(), threading.Event()
 
@@ -174,6 +174,7 @@ def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.Mon
     began.wait(10)
     discarding = threading.Thread(target=part.discard)
     discarding.start()
+    discarding.join(0.1)
     assert discarding.is_alive()
     go_on.set()
     writing.join()

@@ -1,4 +1,4 @@
-"""Tests of the poller in virtual time. A bug is injected into each function that it calls."""
+"""Tests of the poller in virtual time. Bugs are injected into functions that it calls."""
 
 from __future__ import annotations
 

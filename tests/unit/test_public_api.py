@@ -219,7 +219,7 @@ def test_the_prompt_may_be_positional() -> None:
 
 
 class Events(NullObserver):
-    """Records every event."""
+    """Records every event except `internal_error`."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -234,7 +234,7 @@ class Events(NullObserver):
     def request_finished(
         self, method: str, path: str, seconds: float, error: SunoError | None
     ) -> None:
-        """Record the class of the error with which a request ended."""
+        """Record the class of a request's error, or ``NoneType`` if the request succeeded."""
         del method, path
         assert seconds >= 0.1
         self.names.append(f"finished {type(error).__name__}")
@@ -248,7 +248,7 @@ class Events(NullObserver):
         self.names.append(f"polled {info.status}")
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Record the id of a task that ended, and the class of its error."""
+        """Record the id of a task whose waits ended, and the class of its error (or None)."""
         self.ended.append((task_id, None if error is None else type(error)))
 
     def rate_limited(self, retry_after: float | None) -> None:

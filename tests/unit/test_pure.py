@@ -88,7 +88,7 @@ def test_extra_fields() -> None:
     ],
 )
 def test_policy_rules(wrong: dict[str, Any]) -> None:
-    """A polling policy with an impossible value raises a `ConfigurationError`."""
+    """A polling policy with invalid or contradictory values raises a `ConfigurationError`."""
     with pytest.raises(ConfigurationError):
         PollPolicy(**wrong)
 

@@ -1,8 +1,8 @@
 """The times of checks in the schedules. The tests need no clock: they pass the time as an argument.
 
 An *interactive* task is awaited by a caller. All other tasks are *bulk* tasks. A *cohort* is a
-queue of tasks of one kind that were created within `SPAN` seconds. The *price* of a request is the
-waiting that the request saves, in seconds.
+queue of tasks of one kind that were created in the same period of `SPAN` seconds. The *price* of a
+request is the waiting that the request saves, in seconds.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def make(policy: PollPolicy, draw: float = 0.0) -> Schedule[Entry]:
     return AdaptiveSchedule(policy, Durations())
 
 
-#: Tasks that were created within this many seconds of each other count as equally old.
+#: Length in seconds of the periods into which the adaptive schedule divides time. Tasks that were
+#: created in the same period count as equally old.
 SPAN = Tuning().cohort_span
 
 
@@ -161,16 +162,19 @@ def test_the_likelier_end_goes_first() -> None:
 
 def test_kinds_do_not_blur() -> None:
     """The durations learnt for one kind of job do not affect the checks of another kind."""
-    durations = Durations()
-    for _ in range(300):
-        durations.ended("quick", 0.0, 25.0)
-        durations.ended("slow", 0.0, 400.0)
+    lengths = {"quick": 25.0, "slow": 400.0}
 
-    def asked(kind: str, end: float) -> list[float]:
-        entry = Entry("t", added_at=0.0, created_at=0.0, kind=kind)
+    def asked(kind: str, *learnt: str) -> list[float]:
+        durations = Durations()
+        for each in learnt:
+            for _ in range(300):
+                durations.ended(each, 0.0, lengths[each])
+        entry, end = Entry("t", added_at=0.0, created_at=0.0, kind=kind), lengths[kind] + 1.0
         return follow(AdaptiveSchedule(PollPolicy(), durations), entry, lambda now: now < end)
 
-    quick, slow = asked("quick", 26.0), asked("slow", 401.0)
+    quick, slow = asked("quick", "quick", "slow"), asked("slow", "quick", "slow")
+    assert quick == asked("quick", "quick")
+    assert slow == asked("slow", "slow")
     assert len(quick) <= 2
     assert quick[-1] <= 41.0
     assert sum(time < 380.0 for time in slow) <= 8
@@ -335,7 +339,7 @@ def test_price_rises_with_scarcity() -> None:
 
 
 def test_new_plans_apply_while_nothing_is_due() -> None:
-    """After new durations are learnt, tasks are due at the times that a new schedule would plan."""
+    """After new durations are learnt, `next_due` returns the time that a new schedule returns."""
     durations = Durations()
     for _ in range(300):
         durations.ended("", 0.0, 700.0)

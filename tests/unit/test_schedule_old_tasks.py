@@ -18,7 +18,10 @@ DAY = 86_400.0
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
-    """Tasks that are hours or days old form one cohort. They are checked in order of insertion."""
+    """Tasks that are hours or days old are checked in order of insertion.
+
+    They are in several cohorts, of which only the first one competes for a request.
+    """
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     count = 2 * LINE_PIECE + 10
     for n in range(count):
@@ -45,7 +48,7 @@ def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
                 promoted.append(entry)
             added += 1
         if second % 100 == 0 and promoted:
-            # This entry was added long before.
+            # Most of these entries were added long before.
             plan.promote(promoted.pop(0))
         if second % 10 == 0 and (popped := plan.pop(now)) is not None:
             del wanted[popped.task_id]
@@ -111,5 +114,8 @@ def test_an_awaited_task_goes_before_thousands_of_old_ids() -> None:
     for n in range(1000):
         plan.add(Entry(str(n), added_at=0.0, created_at=-DAY), 0.0)
     plan.add(Entry("awaited", added_at=0.0, created_at=0.0, interactive=True), 0.0)
+    alone = AdaptiveSchedule[Entry](PollPolicy(), Durations())
+    alone.add(Entry("awaited", added_at=0.0, created_at=0.0, interactive=True), 0.0)
     asked = [entry.task_id for n in range(900) if (entry := plan.pop(n / 15))]
-    assert asked.index("awaited") <= 40 * 15
+    # One request may be reserved for an old task.
+    assert asked.index("awaited") / 15 <= (alone.next_due() or 0.0) + 2 / 15

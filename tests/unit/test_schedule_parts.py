@@ -31,7 +31,7 @@ class Item:
 
 
 def test_tuning_at_the_default_interval() -> None:
-    """The constants of `Tuning` are valid for the default `interval` of a `PollPolicy`."""
+    """`Tuning` states its constants for the default `interval` of a `PollPolicy`."""
     assert PollPolicy().interval == DEFAULT_INTERVAL
     assert Tuning().scaled(DEFAULT_INTERVAL) == Tuning()
 
@@ -146,9 +146,9 @@ def test_fair_share() -> None:
 
 
 def test_frame_gives_up() -> None:
-    """The wait for a task ends `LAST_TRIES` intervals after the deadline.
+    """A wait without a last check ends `LAST_TRIES` intervals after the deadline.
 
-    If tracking began after the deadline, the wait ends `LAST_TRIES` + 1 intervals after tracking
+    If tracking began after the deadline, this wait ends `LAST_TRIES` + 1 intervals after tracking
     began.
     """
     frame = Frame(PollPolicy(deadline=200.0))

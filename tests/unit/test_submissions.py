@@ -1,4 +1,4 @@
-"""Creates whose callers are cancelled: no id of a paid task is lost, nothing is sent twice."""
+"""Creates whose callers are cancelled; creates during closing, a pause or a lack of credits."""
 
 from __future__ import annotations
 

@@ -182,13 +182,14 @@ def record(**given: object) -> TaskInfo:
 def test_lyrics(given: dict[str, object], lyrics: str) -> None:
     """The lyrics tag contains the lyrics of the job's input, or else the lyrics of the song.
 
-    The tag never contains the prompt of the job.
+    The lyrics of the song are not used if the job is instrumental, or if they only repeat the
+    prompt of the job.
     """
     assert tags_of(TRACK, record(**given)).lyrics == lyrics
 
 
 def test_a_file_without_a_song(tmp_path: Path) -> None:
-    """The file of a stem gets only two tags: the id of its task, and the model."""
+    """If the job has no title, a stem gets only two tags: the id of its task, and the model."""
     path = tmp_path / "vocals.mp3"
     path.write_bytes(MP3)
     write(path, None, record())
@@ -198,7 +199,7 @@ def test_a_file_without_a_song(tmp_path: Path) -> None:
 
 
 def test_tags_are_replaced(tmp_path: Path) -> None:
-    """A second call replaces the tags of the first call, and keeps the cover and all other tags."""
+    """A second call replaces the tags that it writes, and keeps the cover and all other tags."""
     path = tmp_path / "song.mp3"
     path.write_bytes(MP3)
     write(path, TRACK, None, PNG)
@@ -253,7 +254,8 @@ def test_extras_are_not_imported() -> None:
     """Importing the package imports no optional dependency."""
     code = (
         "import sys, suno_async, suno_async.files.tags\n"
-        "sys.exit(bool({'mutagen', 'pyarrow', 'psycopg'} & sys.modules.keys()))"
+        "extras = {'filelock', 'mutagen', 'psycopg', 'pyarrow', 'rich', 'typer'}\n"
+        "sys.exit(bool(extras & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # noqa: S603 (our own code)
 

@@ -56,9 +56,10 @@ def envelope(data: object, code: object = 200, **more: object) -> bytes:
 
 
 def test_whole_record() -> None:
-    """Every field of a task record and of a song is decoded, also under alternative names."""
+    """The fields of a task record and of a song are decoded, some under alternative names."""
     info = read_task_info(200, {}, envelope(RECORD), "t1")
     assert (info.status, info.create_at, info.elapsed) == (TaskStatus.SUCCESS, 1768900378.0, 86.0)
+    assert (info.complete_at, info.duration_s) == (1768900464.0, 86.0)
     assert (info.provider, info.model_version, info.source) == ("Suno", "sunov5", "api")
     assert (info.param.model, info.param.input) == ("suno/music-generate", {"a": 1})
     assert (info.credits, info.media_urls) == (12.0, ("https://cdn/a.mp3",))
@@ -69,6 +70,7 @@ def test_whole_record() -> None:
         "la",
         ITEM["tags"],
     )
+    assert track.suno_audio_url == "https://cdn/a.mp3"
     assert (track.suno_image_url, track.suno_image_large_url) == (
         "https://cdn/a.png",
         "https://cdn/l.png",
@@ -100,7 +102,7 @@ def test_model_names() -> None:
     ],
 )
 def test_creation_times(when: object) -> None:
-    """A creation time may be an ISO 8601 date, or a number (also as text) of seconds or ms."""
+    """A song's creation time may be an ISO 8601 date, or a number (also as text) of s or ms."""
     for title in ("Rain", ["of another shape"]):
         item: dict[str, Any] = ITEM | {"created_at": when, "create_at": "nan", "title": title}
         info = read_task_info(200, {}, envelope(RECORD | {"result": {"suno_data": [item]}}))
@@ -108,7 +110,7 @@ def test_creation_times(when: object) -> None:
 
 
 def test_digits_are_no_date() -> None:
-    """A text of digits is read as milliseconds, even if the digits look like a date in 1712."""
+    """A text of 13 digits is read as milliseconds, even if the digits look like a date in 1712."""
     assert unix_time("1712010112300") == 1712010112.3
 
 
@@ -182,7 +184,7 @@ def test_byte_order_mark() -> None:
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 400, 900])
 def test_deep_nesting(depth: int) -> None:
-    """A free-form field is cut where its nesting is too deep for `copy.deepcopy`."""
+    """A free-form field is cut at `MAX_DEPTH` levels, so that `copy.deepcopy` can copy it."""
     deep = b"[" * depth + b"]" * depth
     record = RECORD | {"param": {"model": "m", "input": {"a": 1, "deep": "@"}}}
     record |= {"result": RECORD["result"] | {"usage": {"b": 2, "deep": "@"}}}
@@ -207,7 +209,7 @@ def test_nesting_that_is_kept() -> None:
 
 
 def test_hostile_sizes() -> None:
-    """A huge reply is cut to a realistic size. A huge damaged reply raises `ResponseError`."""
+    """The lists in a huge reply are cut. A huge reply that is damaged raises `ResponseError`."""
     record: dict[str, Any] = RECORD | {
         "result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}
     }
@@ -253,6 +255,7 @@ def test_status_that_is_a_number(word: float) -> None:
     """A numeric status counts as unknown, so the wait for the task continues."""
     info = read_task_info(200, {}, envelope(RECORD | {"status": word}))
     assert (info.status, info.raw_status) == (TaskStatus.UNKNOWN, str(word))
+    assert not info.status.terminal
 
 
 @pytest.mark.parametrize("data", [[RECORD], "text", 7, RECORD | {"status": [1]}])

@@ -64,7 +64,7 @@ READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
     ],
 )
 def test_estimate(data: object, estimate: Estimate) -> None:
-    """The replies of both estimate endpoints give a price; a missing `affordable` is computed."""
+    """Both estimate endpoints give a price. A missing `affordable` is computed from the balance."""
     assert read_estimate(200, {}, envelope(data)) == estimate
 
 
@@ -188,7 +188,10 @@ def test_media_urls(name: str, urls: object) -> None:
 
 
 def test_tracks_lead_on() -> None:
-    """A track's methods return job inputs with its ids, and by default with its model and title."""
+    """A track's methods return inputs with its ids.
+
+    Covers and extensions also get its model by default, and its title in custom mode.
+    """
     item = {"suno_id": "s1", "title": "Rain", "model_name": "chirp-fenix", "duration": 100}
     (track,) = info_of(GenerateMusic.KIND, suno_data=[item]).tracks
     assert isinstance(track, Track)
