@@ -13,7 +13,7 @@ from suno_async.cli.downloads import download_and_print
 from suno_async.cli.exit_codes import MISSING_FILES
 from suno_async.cli.file_options import FILE_OPTIONS, FileOptions
 from suno_async.cli.options import BaseUrl, Json, option, parse_json_object
-from suno_async.cli.output import errors_about, print_info
+from suno_async.cli.output import errors_about, fail, print_info
 from suno_async.cli.running import run
 
 #: The options of every command that creates a task.
@@ -60,6 +60,8 @@ def create_task(kind: type[Input], given: dict[str, Any], audio: str | None = No
     """
     options = {each.name: given.pop(each.name) for each in CREATE_OPTIONS}
     given["extra"] = parse_json_object("--extra", given["extra"])
+    if audio == "":  # for example from a shell variable that is not set
+        fail("--audio: give a file or a URL", 2)
     is_file = audio is not None and not audio.startswith(("https://", "http://"))
     if audio is not None:
         given["audio_url"] = _NOT_UPLOADED_YET if is_file else audio

@@ -61,7 +61,9 @@ class Decompressor:
             if int.from_bytes(piece[:2], "big") % 31 or piece[0] & 15 != zlib.DEFLATED:
                 # Some servers send deflate bodies without the zlib header.
                 self._decoder = zlib.decompressobj(_RAW)
-        while piece:
+        data = b""
+        # After a full step, zlib may hold more output although it has consumed the whole piece.
+        while piece or len(data) == STEP:
             try:
                 data = self._decoder.decompress(piece, STEP)
             except zlib.error:

@@ -51,8 +51,8 @@ def continues(headers: Mapping[str, str], received: int, total: int | None, vali
     if tag and validator.startswith('"') and tag != validator:
         return False
     if total is None:
-        # The size of the file is unknown. If this reply states it, the reply must reach the end.
-        return match[3] == "*" or int(match[2]) + 1 == int(match[3])
+        # The size of the file is unknown. The reply must state it, and must reach the end.
+        return match[3] != "*" and int(match[2]) + 1 == int(match[3])
     return match[3] in {"*", str(total)} and int(match[2]) + 1 == total
 
 

@@ -155,11 +155,14 @@ def _inspect(path: Path, content_type: str | None) -> LocalFile:
         raise InvalidInputError((f"content_type: must be a media type, not {kind!r}",))
     try:
         status = path.stat()
-        with path.open("rb"):
-            pass
+        is_file = stat.S_ISREG(status.st_mode)
+        if is_file:  # opening a named pipe would wait for a writer
+            with path.open("rb"):
+                pass
     except OSError as error:
         raise UploadError(f"{path}: {error.strerror or type(error).__name__}") from None
-    if not stat.S_ISREG(status.st_mode) or not status.st_size:
-        is_file = stat.S_ISREG(status.st_mode)
+    except ValueError as error:
+        raise UploadError(f"{str(path)!r}: {error}") from None
+    if not is_file or not status.st_size:
         raise UploadError(f"{path}: {'the file is empty' if is_file else 'not a regular file'}")
     return LocalFile(path, kind, status.st_size)

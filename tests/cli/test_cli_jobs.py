@@ -149,6 +149,7 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
         (("extend",), "task_id"),
         (("extend", "t", "s", "--audio", "https://x/a.mp3"), "not both"),
         (("cover", "--audio", "none.mp3", "--prompt", "x"), "none.mp3"),
+        (("cover", "--audio", "", "--prompt", "x"), "--audio: give a file or a URL"),
         (("models", "suno/music-cover", "--modality", "audio"), "use them without a model"),
         (("sounds", "x", "--extra", "[1]"), "--extra"),
     ):

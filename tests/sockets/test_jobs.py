@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -113,13 +115,23 @@ async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: P
     (tmp_path / "text.txt").write_text("x")
     for name, error, words in (
         ("empty.mp3", UploadError, "empty"),
-        ("dir.mp3", UploadError, "directory"),
+        ("dir.mp3", UploadError, "not a regular file"),
+        ("null\0.mp3", UploadError, "null"),
         ("none.mp3", UploadError, "No such file"),
         ("text.txt", InvalidInputError, ".txt"),
     ):
         with pytest.raises(error, match=words):
             await suno.upload(tmp_path / name)
     assert sandbox.statistics.requests == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in directories")
+async def test_upload_of_a_named_pipe(suno: SunoClient, tmp_path: Path) -> None:
+    """A named pipe is not opened, because that would wait for a process that writes to it."""
+    os.mkfifo(tmp_path / "pipe.mp3")
+    async with asyncio.timeout(60):
+        with pytest.raises(UploadError, match="not a regular file"):
+            await suno.upload(tmp_path / "pipe.mp3")
 
 
 class Store:

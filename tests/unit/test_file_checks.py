@@ -11,6 +11,7 @@ from yarl import URL
 
 from suno_async.files.checksums import checksum_of
 from suno_async.files.media import Media, expected_media, problem, recognise
+from suno_async.files.resumption import continues
 from suno_async.sandbox._media_files import MP4, PNG, mp3
 
 MP3 = mp3("song.mp3", 1.0)
@@ -122,3 +123,11 @@ def test_checksums(headers: dict[str, str], algorithm: str) -> None:
 def test_no_checksum(headers: dict[str, str]) -> None:
     """`checksum_of` ignores ETags, damaged values, and checksums of other data than the body."""
     assert checksum_of(headers) is None
+
+
+def test_a_partial_reply_must_reach_the_end() -> None:
+    """If the size of a file is unknown, a partial reply must state it and reach the end."""
+    assert continues({"Content-Range": "bytes 5-9/10"}, 5, None, "")
+    assert not continues({"Content-Range": "bytes 5-8/10"}, 5, None, "")
+    assert not continues({"Content-Range": "bytes 5-9/*"}, 5, None, "")
+    assert continues({"Content-Range": "bytes 5-9/*"}, 5, 10, "")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from suno_async.files import parts
+from suno_async.files.decompression import STEP, Decompressor
 from suno_async.files.parts import Part, PartError
 from tests.file_host import song
 
@@ -120,6 +121,19 @@ def test_compressed(tmp_path: Path, encoding: str) -> None:
         part.discard()
         assert (tmp_path / f"{count}.mp3").read_bytes() == body
         assert part.received == len(wire)
+
+
+@pytest.mark.parametrize("wbits", [16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS])
+@pytest.mark.parametrize("size", [STEP - 1, STEP, STEP + 5, 2 * STEP, 2 * STEP + 257])
+def test_the_end_of_a_long_run_is_not_lost(size: int, wbits: int) -> None:
+    """Data that one match of the compression describes arrives whole, across steps as well."""
+    encoder = zlib.compressobj(wbits=wbits)
+    wire = encoder.compress(bytes(size)) + encoder.flush()
+    decompressor = Decompressor("gzip" if wbits > zlib.MAX_WBITS else "deflate")
+    found = [*decompressor.feed(wire)]
+    assert sum(map(len, found)) == size
+    assert max(map(len, found)) <= STEP
+    assert decompressor.complete
 
 
 def test_bad_encodings(tmp_path: Path) -> None:
