@@ -35,8 +35,8 @@ async def completions(
     """Yield the outcome of each task as soon as it is known, for `SunoClient.as_completed`.
 
     All of `tasks` is read before the first poll. If reading `tasks` raises an error, nothing is
-    polled. `timeout` is the limit for all tasks together, in seconds. If it is None, each wait ends
-    at the deadline of the polling policy.
+    polled. `timeout` is the limit for all tasks together, in seconds. None means no limit. The
+    deadline of the polling policy also ends each wait.
     """
     poller = runtime.poller
     queue = QueueWaiter(interactive=False)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Seconds between two heartbeats. A client that joins waits this long until the others share.
+#: Seconds between two heartbeats. A client that joins usually waits about this long until the
+#: others share.
 HEARTBEAT = 2.0
 
 #: Seconds between two heartbeats of a client that waits for the others.
@@ -35,13 +36,14 @@ SILENCE = 3 * HEARTBEAT
 class RateShare:
     """Limits a client to 1/N of the account's request rate, where N is the number of live clients.
 
-    A client is live while it sends heartbeats to the journal. Only the rate of a `LocalLimiter` is
-    divided. It is assumed that all clients already share any other kind of limiter.
+    Heartbeats keep a client live; see `Journal`. Only the rate of a `LocalLimiter` is divided. It
+    is assumed that all clients already share any other kind of limiter.
 
     Args:
         journal: The journal. Its heartbeat returns the number of live clients.
         limiter: The limiter of the client.
-        on_heartbeat: Called after each successful heartbeat, except those during `join`.
+        on_heartbeat: Called after each successful heartbeat, except while this client waits for the
+            other clients.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class RateShare:
     async def join(self) -> None:
         """Wait until the other live clients have reduced their rate. Then start the heartbeats.
 
-        The wait takes about `HEARTBEAT` seconds. If no other client is live, there is no wait.
+        The wait usually takes about `HEARTBEAT` seconds. If another client sends no heartbeats, the
+        wait lasts until that client is no longer live. If no other client is live, there is no
+        wait.
 
         Raises:
             JournalError: The journal cannot be written.
@@ -77,7 +81,7 @@ class RateShare:
         self._beating.add_done_callback(lambda _: self._release())
 
     async def leave(self) -> None:
-        """Stop the heartbeats. The limiter may use its whole rate again."""
+        """Stop the heartbeats, and no longer reduce the rate of the limiter."""
         if self._beating is not None:
             self._beating.cancel()
             await asyncio.wait([self._beating])
@@ -127,7 +131,7 @@ class RateShare:
             return
         self._count = count
         logger.warning(
-            "%d live clients use this account: this one sends %.3g requests per second",
+            "%d live clients use this account: this one sends at most %.3g requests per second",
             count,
             limiter.rate,
         )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: Seconds between two reads of a submission whose create another client is sending.
+#: Seconds between two reads of an earlier submission that has not ended.
 LOOK_AGAIN = 0.2
 
 #: Seconds for which results are collected before they are written, so that one sync of the disk
@@ -73,8 +73,8 @@ class Recorder:
     async def join(self, limiter: Limiter) -> None:
         """Divide the account's request rate among all live clients, including this client.
 
-        Wait until the other clients have reduced their rate. This takes about 2 s, the time between
-        two heartbeats.
+        Only the rate of a `LocalLimiter` is divided. If there are other live clients, wait until
+        they have reduced their rate. See `RateShare.join`.
 
         Raises:
             JournalError: The journal cannot be written.
@@ -108,9 +108,10 @@ class Recorder:
     async def claim(self, submission: Submission) -> bool:
         """Store a planned submission, unless a submission with the same run and key exists.
 
-        If another client is sending the existing submission, wait until its outcome is known. If
-        the existing submission created a task, copy the id of this task to `submission`. If the
-        existing submission created nothing, `submission` replaces it.
+        If the existing submission has not ended, wait until its outcome is known. This client or
+        another client may be sending it. If the existing submission created a task, copy the id of
+        this task to `submission`. If the existing submission created nothing, `submission` replaces
+        it.
 
         Returns:
             Whether `submission` was stored and must be sent.
@@ -119,6 +120,7 @@ class Recorder:
             InputChangedError: The existing submission has another input.
             CreateOutcomeUnknownError: It is unknown whether the server accepted the existing
                 submission.
+            RunInUseError: Another client has reserved the run in the meantime.
             JournalError: The journal cannot be written.
         """
         record = self._record_of(submission)
@@ -135,7 +137,7 @@ class Recorder:
             if not waits:
                 waits = True
                 logger.info(
-                    "key %r: another client is sending this create: waiting for its outcome",
+                    "key %r: waiting for the outcome of an earlier create with this key",
                     submission.key,
                 )
             await asyncio.sleep(LOOK_AGAIN)
@@ -194,7 +196,7 @@ class Recorder:
         return kept
 
     async def _store_results(self) -> None:
-        # If all asyncio tasks are cancelled, store what has arrived at once.
+        # If this asyncio task is cancelled, store the results now, without further waiting.
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(GATHER)
         results, self._results = self._results, []
@@ -214,6 +216,7 @@ class Recorder:
         """Return the stored outcomes of the given tasks, by task id.
 
         Tasks with a missing or unreadable outcome are not included. The caller polls these tasks.
+        If the journal cannot be read, log this and return an empty dict.
         """
         try:
             tasks = await self.journal.find_tasks(task_ids)
@@ -319,7 +322,10 @@ async def open_refs(recorder: Recorder, run: str | None) -> list[TaskRef]:
 
 
 def outcome_in(task: TaskRecord) -> Outcome:
-    """Return the outcome in the stored record of a task that has ended."""
+    """Return the outcome in the stored record of a task that has ended.
+
+    If the record cannot be decoded, return a `Failure` without a record.
+    """
     error: SunoError | None = None
     info = None
     try:
@@ -342,12 +348,12 @@ def job_in(record: SubmissionRecord) -> Input:
     """Return the job of a stored submission.
 
     Raises:
-        JournalError: The job has a kind that this version does not know.
+        JournalError: The submission is a persona, or this version cannot decode the job.
     """
     try:
         return msgspec.json.decode(record.job, type=KINDS[record.kind])
     except (KeyError, msgspec.DecodeError):
-        problem = f"the journal has a job of unknown kind {record.kind!r}: update suno_async"
+        problem = f"this version of suno_async cannot decode a job of kind {record.kind!r}"
     raise JournalError(problem)
 
 

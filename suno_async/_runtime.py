@@ -42,10 +42,10 @@ class Runtime:
         loop: The event loop.
         clock: Converts between loop time and Unix time.
         account: The limiter and the circuit breaker. All clients of the account in this loop share
-            them.
+            them, except clients with a limiter of their own.
         transport: Sends requests to the API and decodes the replies.
         recorder: Reads and writes the journal; None without a journal.
-        submitter: Sends the creates: the requests that create jobs.
+        submitter: Sends the creates: the requests that create tasks and personas.
         poller: Polls the tasks whose results callers await.
         connections: The connections for downloads and uploads of files.
         downloader: Downloads result files.
@@ -90,7 +90,7 @@ class Runtime:
         self._ended: deque[str] = deque()
 
     async def close(self) -> None:
-        """End every wait, finish the creates in flight, and close what was opened.
+        """End every wait, end the creates as `Submitter.close` does, and close what was opened.
 
         If `close` is cancelled, call it again to complete the work.
         """
@@ -105,7 +105,7 @@ class Runtime:
             await self.recorder.close()
 
     async def task_info(self, task_id: str) -> TaskInfo:
-        """Request and return the record of one task.
+        """Request and return the record of one task. If the task has ended, also store the record.
 
         Raises:
             InvalidInputError: The value cannot be a task id.

@@ -42,10 +42,11 @@ if TYPE_CHECKING:
     from suno_async.models import TaskInfo
 
 #: Maximum number of creates in flight in one stream. Permits are granted in the order of the calls,
-#: so another request of the account waits for at most this many requests: about half a second.
+#: so another request of the account waits for at most this many requests of the stream: about half
+#: a second at 15 requests per second.
 CREATES_AT_ONCE = 8
 
-#: Errors that end a stream, because every further input would fail in the same way.
+#: Errors that end a stream, because further inputs would probably fail, too.
 _STOPPING = (AuthenticationError, ClientClosedError, InsufficientCreditsError, JournalError)
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
         on_creation: Called once for each input that was read, as soon as the result of its create
             is known.
         on_submission: Called with each submission before its request may be sent. Called again if
-            the request created nothing and the client plans to send it later.
+            the request created nothing and the state of the submission is ``planned`` again.
         run: The name of the run in the journal; empty if there is no run.
         key: Returns the key that identifies an input within the run. If None, the position of the
             input is its key.
@@ -212,7 +213,10 @@ class CreateStream:
         self._known.put_nowait(creation)
 
     def _stop(self, failure: Exception) -> None:
-        """Stop reading inputs. After every submission has ended, the stream raises `failure`."""
+        """Stop reading inputs. After every submission has ended, the stream raises `failure`.
+
+        If the stream failed before, it raises the earlier failure instead.
+        """
         self._failure = self._failure or failure
         if not self._stopped:
             self._stopped = True
@@ -283,8 +287,8 @@ class Pipeline:
         stream: The stream that creates the tasks.
         max_pending: Greatest number of inputs that were read, but whose outcomes the consumer has
             not received yet.
-        timeout: Seconds to wait for each task after its creation. If None, wait until the policy's
-            deadline.
+        timeout: Seconds to wait for each task after its creation. None means no timeout. The
+            policy's deadline also ends the wait.
         run: The name of the run in the journal; empty if there is no run.
     """
 

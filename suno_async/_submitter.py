@@ -182,7 +182,7 @@ class Submitter:
                 task.cancel()
             _, late = await asyncio.wait(late, timeout=GRACE)
         if late:
-            logger.error("%d creates ended, but on_creation does not return", len(late))
+            logger.error("%d creates wait for a function such as on_creation", len(late))
 
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False
@@ -341,6 +341,7 @@ class CreditWait:
 
         Raises:
             AuthenticationError: The key was refused.
+            ClientClosedError: The client was closed.
             InsufficientCreditsError: `create` raised a 402 after the submission was abandoned.
             SunoError: `create` raised an error other than a 402.
         """

@@ -106,9 +106,9 @@ class SunoClient:
         policy: When to poll a task; by default `PollPolicy()`, scaled by the environment variable
             SUNO_TIME_SCALE if it is set (for a sandbox with a time scale).
         durations: What is known about the durations of jobs. The client adds the durations that it
-            observes. Several clients may share one `Durations` object. By default the client
-            expects that a job takes about six times the policy's `interval`, until some jobs have
-            ended.
+            observes. Several clients may share one `Durations` object. If None, the client starts
+            with the durations that the journal contains. Without these, it expects that a job takes
+            about six times the policy's `interval`, until some jobs have ended.
         limiter: The request budget to use, for example one that several processes share. By default
             all clients of this account in the event loop share one budget.
         observer: Receives the events of the client, for metrics and traces.
@@ -116,21 +116,27 @@ class SunoClient:
             failed or its caller was cancelled. Save the ids of paid tasks here. The argument is a
             `PersonaCreation` for a persona, and a `Creation` for every other create. A coroutine
             function is awaited. If the function raises, the error is logged.
-        journal: The path of an SQLite file, or a `Journal`. The journal stores every create, task
-            and result, so that nothing is lost or paid twice if the process stops. A client with a
-            journal must be used with ``async with``, which opens the journal.
-        account: The label of the account in the journal, by default a hash of the key. If you set a
-            label, the journal still belongs to the account after the key was replaced.
+        journal: The path of an SQLite file, or a `Journal`. The journal stores every create, its
+            task, and every result, so that nothing is lost if the process stops. To also avoid
+            paying twice, use `dedupe_key` or `run`. A client with a journal must be used with
+            ``async with``, which opens the journal.
+        account: The label of the account in the journal, by default a hash of the key and the host.
+            If you set a label, a later client with another key can continue with the journal.
         rate_limit: Maximum requests per second, at most 15 (the vendor's limit). Lower the value if
-            other processes use the same key. If several clients use the account, the lowest of
-            their values takes effect.
+            other processes use the same key without using the same journal. If several clients
+            share the budget of the event loop, the lowest of their values takes effect. The value
+            has no effect if `limiter` is set.
         max_pause: Longest pause of the account in seconds after a 429 (too many requests) or a 455
-            (maintenance), even if the server asks for more. If several clients use the account, the
-            lowest of their values takes effect.
-        request_timeout: Timeout of one request in seconds.
-        retry_for: Seconds for which a create, or a direct call such as `balance`, is retried. The
-            time includes waiting for the request budget. If a pause of the account lasts longer,
-            the call raises `RateLimitError` or `MaintenanceError` at once.
+            (maintenance), even if the server asks for more. If several clients share the budget of
+            the event loop, the lowest of their values takes effect. The value has no effect if
+            `limiter` is set.
+        request_timeout: Timeout of one API request in seconds.
+        retry_for: Seconds for which a create, or a direct call such as `balance`, is retried. If 0,
+            there is only one attempt, which waits at most `request_timeout` for the request budget.
+            Otherwise the time includes waiting for the budget. If a pause of the account ends too
+            late, the call raises `RateLimitError` or `MaintenanceError` at once. In `create_many`
+            and `pipeline`, creates wait for the budget and for every pause. These waits do not
+            count.
         proxy: URL of an HTTP proxy for API calls, uploads and downloads.
         trust_env: Whether to use the proxies in the environment variables HTTPS_PROXY, HTTP_PROXY
             and NO_PROXY if `proxy` is None.
@@ -138,7 +144,8 @@ class SunoClient:
             The context applies to API calls, uploads and downloads.
         allow_hosts: Hosts for uploads and downloads that may have an address that is not public,
             and may be used without https. Each entry is a name, an address, or a network such as
-            ``"10.0.0.0/8"``. The host of `base_url` is always allowed.
+            ``"10.0.0.0/8"``. The host of `base_url` is always allowed, but only with https if
+            `base_url` uses https.
 
     Raises:
         ConfigurationError: The key is missing, or an argument is not valid.
@@ -219,8 +226,9 @@ class SunoClient:
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and close what this client opened.
 
-        The client waits at most `request_timeout` seconds for the creates in flight. If `close` is
-        cancelled, call `close` again to finish it.
+        The client waits at most `request_timeout` seconds for the creates in flight. Those that are
+        still without a reply end with a `CreateOutcomeUnknownError`, within a few more seconds. If
+        `close` is cancelled, call `close` again to finish it.
         """
         self._closed = True
         if self._opened is not None:
@@ -239,9 +247,9 @@ class SunoClient:
 
         Args:
             job: What to make.
-            timeout: Seconds for creating and waiting together. If None, wait until the policy's
-                deadline. If the timeout passes while the create is in flight, the client finishes
-                the create in the background, as described in `create`.
+            timeout: Seconds for creating and waiting together. None means no timeout. The policy's
+                deadline also ends the wait. If the timeout passes while the create is in flight,
+                the client waits for the reply in the background, as described in `create`.
             callback_url: As in `create`.
             max_credits: As in `create`.
             dedupe_key: As in `create`.
@@ -285,8 +293,9 @@ class SunoClient:
 
         The create is retried only if the server certainly did not accept it: if there was no
         connection, or the reply was 429 or 455. If this call is cancelled before the request was
-        sent, nothing is sent. If this call is cancelled later, the client finishes the create in
-        the background, and reports the outcome to `on_creation` and the log.
+        sent, nothing is sent. If this call is cancelled later, the create is not retried. The
+        client then waits for the reply in the background, and reports the outcome to `on_creation`
+        and the log.
 
         Args:
             job: What to make.
@@ -295,20 +304,22 @@ class SunoClient:
                 the price is higher, the task is not created. None means no limit.
             dedupe_key: Identifies this create in the journal. If an earlier create with the same
                 key made a task, the handle of that task is returned and nothing is paid. This also
-                works in another process and after a restart. If the earlier create was refused or
-                not sent, the task is created now.
+                works in another process and after a restart. If the earlier create is in flight,
+                this call waits for its outcome. If the earlier create was refused or not sent, the
+                task is created now.
 
         Raises:
-            InvalidInputError: The input breaks a rule; nothing was sent.
+            InvalidInputError: The input breaks a rule, or `max_credits` is not a number of at least
+                0; nothing was sent.
             ConfigurationError: `dedupe_key` is empty, or was given to a client without a journal.
             InputChangedError: `dedupe_key` was used for another input; nothing was sent.
             CreditLimitError: The job would cost more than `max_credits`; nothing was spent.
-            InsufficientCreditsError: Not enough credits. Further creates raise this at once,
-                without a request, for 30 s or until `balance` returns credits. Polling continues.
+            InsufficientCreditsError: Not enough credits. For 30 s, or until `balance` returns
+                credits, further creates are not sent, and raise this error. Polling continues.
             CreateOutcomeUnknownError: The create may or may not have been accepted. It was not sent
                 again. Later calls with the same `dedupe_key` raise this error until you call
                 `settle`.
-            JournalError: The journal cannot be written; nothing was sent.
+            JournalError: The journal cannot be written; nothing was created.
             SunoError: The server refused the request, or it could not be sent.
         """
         runtime = self._runtime()
@@ -340,25 +351,29 @@ class SunoClient:
         Reading stops if the key is refused, the credits are used up, the journal fails or the
         client is closed. That error, or an error that `jobs` raises, is raised at the end.
 
-        If the caller leaves the loop early, no further creates are sent. The stream then waits for
-        the replies to the creates in flight and passes their outcomes to `on_creation`.
+        If the caller closes the stream early, no further creates are sent. The stream then waits
+        for the replies to the creates in flight and passes their outcomes to `on_creation`. Use
+        `contextlib.aclosing` to close the stream when you leave the loop. Without it, Python closes
+        the stream only after the last reference to it is gone.
 
         Args:
             jobs: What to make. A plain iterable must not block.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
             wait_for_credits: Whether to wait for credits after a 402, instead of ending the stream.
-                While it waits, the client asks for the balance every 30 s and sends no creates.
+                While it waits, the client asks for the balance every 30 s. If the balance is above
+                0, the client sends one of the creates again.
             on_creation: Called exactly once for each input that is read, as soon as the outcome
-                of its create is known, even if the caller has left the loop. A coroutine function
+                of its create is known, even if the stream was closed. A coroutine function
                 is awaited. If the function raises, no further input is read, and the error is
                 raised at the end.
             on_submission: Called with a `Submission` right before its request is sent. The
-                state of the submission is then ``"sending"``. Called again if the server did not
-                accept the request and the client plans to send it later. Use this function to save
-                which creates may cost credits. A coroutine function is awaited. If the function
-                raises, the request is not sent, no further input is read, and the error is raised
-                at the end.
+                state of the submission is then ``"sending"``. Called again with the state
+                ``"planned"`` if the request was not sent after all, or if the server did not accept
+                it for now (402, 429, 455, no connection). Use this function to save which creates
+                may cost credits. A coroutine function is awaited. If the function raises, the
+                request is not sent (again), no further input is read, and the error is raised at
+                the end.
 
         Raises:
             InvalidInputError: `max_credits` is below 0.
@@ -391,7 +406,7 @@ class SunoClient:
 
         Every input that is read yields exactly one `JobOutcome`. One failure does not stop the
         other jobs. `create_many` describes how the inputs are read, and what happens if the caller
-        leaves the loop early.
+        closes the stream early.
 
         Args:
             jobs: What to make. A plain iterable must not block.
@@ -407,8 +422,8 @@ class SunoClient:
                 and needs six or seven requests.
             timeout: Seconds per task, counted from its creation. If an earlier call created the
                 task, the seconds are counted from the time when this call reads the input. A task
-                that takes longer yields a `TaskTimeoutError`. If None, wait until the
-                policy's deadline.
+                that takes longer yields a `TaskTimeoutError`. None means no timeout. The policy's
+                deadline also ends the wait.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
             wait_for_credits: As in `create_many`. If False, a 402 ends the reading of inputs. The
@@ -451,10 +466,11 @@ class SunoClient:
     def resume(self, *, run: str | None = None) -> AsyncGenerator[JobOutcome]:
         """Wait for every unfinished task in the journal; yield each outcome.
 
-        The index of an outcome is the position of the input in its run. A create with an unknown
-        outcome is yielded first, as a `JobFailure` with a `CreateOutcomeUnknownError`. This happens
-        in every call until you call `settle` for the create. Inputs that were never sent are not
-        created. To create them, call `pipeline` again with the same run.
+        The index of an outcome is the position of the input in its run or stream. A create with an
+        unknown outcome is yielded first, as a `JobFailure` with a `CreateOutcomeUnknownError`. This
+        happens in every call until you call `settle` for the create. Inputs that were never sent
+        are not created. To create them, call `pipeline` again with the same run. Personas, and jobs
+        that this version cannot decode, are skipped and logged.
 
         Args:
             run: The name of a run: wait only for its tasks. If None, wait for all tasks in the
@@ -511,15 +527,17 @@ class SunoClient:
     async def rotate_key(self, new_key: str) -> None:
         """Replace the API key of this account with another key of the same account.
 
-        One request checks the new key. Requests in flight are not affected. If the account's label
-        in the journal is a hash of the old key, the label becomes a hash of the new key. All
-        clients of the account in this event loop then use the new key. Call `rotate_key` in every
-        other process that uses the account.
+        One request checks the new key. Requests in flight are not affected. If this client's label
+        in the journal is the default, it becomes the default for the new key. All clients that
+        share the account in this event loop then use the new key. A client with a `limiter` of its
+        own does not share the account. Call `rotate_key` for each such client, and in every other
+        process that uses the account.
 
         Raises:
             ConfigurationError: The new key is empty, or is not allowed in HTTP headers.
             AuthenticationError: The server refuses the new key; the old key stays in use.
-            JournalError: Another live client uses the journal under the old label.
+            JournalError: Another live client uses the journal under the old label, or the journal
+                cannot be changed; the old key stays in use.
             SunoError: The new key could not be checked; the old key stays in use.
         """
         runtime = self._runtime()
@@ -579,10 +597,12 @@ class SunoClient:
         Args:
             tasks: Ids, references or handles. All of them are read before the first task is polled.
             timeout: Seconds for all tasks together; a task that takes longer yields a
-                `TaskTimeoutError`. If None, wait for each task until the policy's deadline.
+                `TaskTimeoutError`. None means no timeout. The policy's deadline also ends the wait
+                for a task.
 
         Raises:
-            InvalidInputError: One of the values cannot be a task id; nothing was polled.
+            InvalidInputError: `tasks` is a single text. While iterating: one of the values cannot
+                be a task id; nothing was polled.
         """
         if isinstance(tasks, str):
             raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
@@ -627,23 +647,24 @@ class SunoClient:
         """Download a song's audio, or any result URL, into a file in `directory`. Return its path.
 
         The file appears under its name only when it is complete. If the connection breaks, the
-        download is resumed. The requests go to other hosts than the API. They do not use the
-        request budget, and they never contain the key. If the URL of a song has expired, one status
-        request gets a new URL.
+        download is resumed, or starts again if the server cannot resume it. These requests do not
+        use the request budget, and they never contain the key. If the URL of a song has expired,
+        the client reads the record of its task from the API once, to get a new URL.
 
-        If another call already downloads the same file to the same path, wait for that download.
+        If another call with the same `overwrite` already downloads the same file to the same path,
+        wait for that download. The other options of that call then apply.
 
         Args:
             track: A song, or a URL.
             directory: Where to save the file. It is created if it does not exist.
             name: Template of the name, such as ``"{title}-{suno_id}"``, without a suffix. A ``/``
                 makes directories. If None, the template is ``{title}-{suno_id}`` for a song. For a
-                URL, the name is then the last part of the URL's path. If different files could
-                have the same name, a hash is added.
+                URL, the name is then the last part of the URL's path. If the template does not
+                identify the file, a hash is added. This is always so for a URL.
             overwrite: Whether to replace an existing file. If False, the existing file is kept and
                 no request is sent.
-            progress: Called with a `DownloadProgress` when the download starts, about ten times per
-                second, and when it ends.
+            progress: Called with a `DownloadProgress` when the body starts to arrive, then at most
+                ten times per second, and when the download ends.
             media: What the file must contain, judged by its first bytes: ``"audio"``, ``"image"``,
                 ``"video"``, or ``"any"``. If None, the file of a song must be audio. A URL
                 with the suffix of an image must return an image. Any other URL may return audio, an
@@ -651,8 +672,8 @@ class SunoClient:
             tags: Whether to write the title, the style, the lyrics, the cover and the ids of a song
                 into the file. An existing file that is kept does not change. Needs the extra
                 ``tags``.
-            timeout: Maximum seconds for the whole download, not counting the wait for other
-                downloads. None means no limit.
+            timeout: Maximum seconds for the whole download, from the start of its first attempt.
+                The wait for other downloads before this start does not count. None means no limit.
             max_bytes: Maximum size of the file in bytes.
 
         Raises:
@@ -732,8 +753,9 @@ class SunoClient:
                 of the file decides.
 
         Raises:
-            InvalidInputError: The suffix is not that of an audio file; nothing was sent.
-            UploadError: The file cannot be read, or could not be sent completely.
+            InvalidInputError: `content_type` is not valid, or it is None and the suffix is not that
+                of an audio file; nothing was sent.
+            UploadError: The file is empty, cannot be read, or could not be sent completely.
             SunoError: The server returned no URL for the upload.
         """
         runtime = self._runtime()
@@ -752,7 +774,8 @@ class SunoClient:
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
-            ValidationError: The server does not know the song.
+            ValidationError: The server rejected the input, for example because it does not know the
+                song.
             CreateOutcomeUnknownError: The persona may or may not have been created. The request was
                 not sent again.
             SunoError: The server refused the request, or it could not be sent.

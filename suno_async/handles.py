@@ -62,7 +62,8 @@ class TaskHandle:
         stops neither the job nor other waits for the task.
 
         Args:
-            timeout: Maximum time to wait in seconds. If None, wait until the policy's deadline.
+            timeout: Maximum time to wait in seconds. None means no timeout. The policy's deadline
+                also ends the wait.
 
         Raises:
             TaskFailedError: The task failed.
@@ -103,7 +104,7 @@ class TaskHandle:
         return await self._runtime().task_info(self.id)
 
     async def updates(self) -> AsyncIterator[TaskInfo]:
-        """Yield the record of the task after every poll. The last record is final.
+        """Yield the record of the task after every poll that returns it. The last record is final.
 
         If the task failed, the last record contains the failure, and no error is raised.
 
@@ -130,7 +131,8 @@ class Created(msgspec.Struct, frozen=True):
     Attributes:
         index: The position of the input in its stream, from 0; 0 for a single `create`.
         job: The input.
-        handle: The handle of the new task.
+        handle: The handle of the task. If an earlier create with the same key made the task, it is
+            the handle of that task.
         error: Always None.
     """
 

@@ -46,7 +46,8 @@ class Failure(msgspec.Struct, frozen=True):
         task_id: The id of the task; empty if no task is known to exist.
         error: A `TaskFailedError` if the task failed. Any other error says why the outcome of the
             task is unknown.
-        info: The last record of the task; None if none was read.
+        info: The record with which the wait ended: it shows the failure, or was read at the
+            deadline. None if the wait ended without a record, even if earlier records were read.
     """
 
     task_id: str
@@ -88,7 +89,8 @@ class JobFailure(Failure, frozen=True, kw_only=True):
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.
         error: Why the job did not succeed.
-        info: The last record of the task; None if none was read.
+        info: The record with which the wait ended: it shows the failure, or was read at the
+            deadline. None if the wait ended without a record, even if earlier records were read.
         index: The position of the job in the source, starting at 0.
         job: The job.
     """
@@ -102,7 +104,7 @@ JobOutcome: TypeAlias = JobSuccess | JobFailure
 
 
 def outcome_of(task_id: str, info: TaskInfo | None, error: SunoError | None) -> Outcome:
-    """Return a `Success` if `error` is None and `info` is not. Otherwise return a `Failure`."""
+    """Return a `Success` if `error` is None and `info` is a record; otherwise a `Failure`."""
     if error is not None:
         return Failure(task_id, error, info)
     if info is None:

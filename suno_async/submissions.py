@@ -5,8 +5,11 @@ The states and their transitions::
     planned ──► sending ──► created     the server accepted it and returned a task id
        ▲           │   ├──► refused     the server replied that it did not accept it
        └───────────┤   └──► unknown     it may or may not have been accepted: never sent again
-    (429, 455,     └──────► not sent    the server did not accept it, and it is not sent again
-     no connection)
+    (402, 429,     └──────► not sent    the server did not accept it, and it is not sent again
+     455, no connection)
+
+A planned create that is not sent again ends as refused or not sent. A planned create becomes
+created if an earlier create with the same key has made the task.
 
 A create costs credits, and the API has no idempotency key. So only a planned create may be sent.
 """
@@ -39,9 +42,9 @@ class SubmissionState(enum.StrEnum):
     """The state of a create.
 
     The usual order is ``planned``, ``sending``, and then ``created``, ``refused`` or ``unknown``. A
-    request that the server did not accept for now (429, 455, no connection) is ``planned`` again. A
-    planned create that is not sent again ends as ``refused`` if its last error is a reply of the
-    server, and as ``not_sent`` otherwise.
+    request that the server did not accept for now (402, 429, 455, no connection) is ``planned``
+    again. A planned create that is not sent again ends as ``refused`` if a request was sent and the
+    last error is an `APIError`, and as ``not_sent`` otherwise.
     """
 
     PLANNED = "planned"
@@ -69,10 +72,11 @@ class Submission(msgspec.Struct, eq=False):
             the key is empty, the journal always stores a new submission.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
-        sent: Whether at least one request was sent, or may have been sent.
-        abandoned: Whether the caller was cancelled, or `on_submission` raised. An abandoned
-            submission is not sent again. If its request is in flight, the client still waits for
-            the reply.
+        sent: Whether at least one request was sent, or may have been sent. False while the first
+            request is in flight.
+        abandoned: Whether the caller was cancelled, the stream was closed or had stopped, or
+            `on_submission` raised. An abandoned submission is not sent again. If its request is in
+            flight, the client still waits for the reply.
         recorded: Whether the submission is stored in the journal.
         task_id: The id of the new task or persona; empty until it is created.
         created_at: When the task or persona was created, in Unix seconds; None until then.

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 BASE_URL = "https://api.crun.ai"
 
-#: Seconds for which an account stays in memory after one of its clients was closed. By default, no
-#: pause is longer (`MAX_PAUSE`).
+#: Seconds for which an account stays in memory, at least, after one of its clients was closed. By
+#: default, no pause is longer (`MAX_PAUSE`).
 LINGER = 120.0
 
 #: Length of the shortest key that is removed from replies. The vendor's keys have 35 characters.
@@ -93,8 +93,9 @@ class Credentials:
     def redacted(self, body: bytes) -> bytes:
         """Return the body of a reply, with every copy of the API key replaced by `REDACTED`.
 
-        A copy is also found if its characters are escaped for JSON, URLs or HTML. A key shorter
-        than `SHORTEST_SECRET` characters is not replaced, because it could be ordinary text.
+        A copy is also found if its characters are escaped for JSON or URLs, or as numbers for HTML.
+        A key shorter than `SHORTEST_SECRET` characters is not replaced, because it could be
+        ordinary text.
         """
         if self._former is not None:
             body = self._former.redacted(body)
@@ -111,6 +112,8 @@ class Credentials:
 class Account:
     """The state that is shared by all clients with the same credentials in one event loop.
 
+    A client with a limiter of its own has an account of its own.
+
     Attributes:
         credentials: The API key and its host.
         limiter: The request budget.
@@ -124,7 +127,11 @@ class Account:
         self.breaker = CircuitBreaker()
 
     def use_key(self, fresh: Credentials) -> None:
-        """Replace the key by the key of `fresh`. New clients with that key share this account."""
+        """Replace the key by the key of `fresh`.
+
+        If this account is shared, later clients with the old or the new key also share it, and use
+        the new key.
+        """
         self.credentials.adopt(fresh)
         self.breaker.key_replaced()
         in_loop = _accounts.get(asyncio.get_running_loop())
@@ -185,7 +192,7 @@ def _escaped(key: str) -> re.Pattern[bytes]:
 def _spellings(character: str) -> str:
     """Return a regular expression, as text, that matches a character.
 
-    It also matches the character if it is escaped for JSON, URLs or HTML.
+    It also matches the character if it is escaped for JSON or URLs, or as a number for HTML.
     """
     code, plain = ord(character), re.escape(character)
     digits = "".join(f"[{each}{each.upper()}]" for each in f"{code:02x}")

@@ -1,5 +1,6 @@
-"""Circuit breaker of an account: after a 401, 402 or 403, requests fail locally for a while. Pure.
+"""Circuit breaker of an account: after refusals, requests fail locally for a while. Pure.
 
+A refusal is a 401, 402 or 403. `CircuitBreaker` describes which requests fail after which refusal.
 Times are seconds on any monotonic clock, as long as the caller always uses the same clock.
 """
 
@@ -20,7 +21,9 @@ class CircuitBreaker:
     While the breaker is *open*, it raises errors. A single 401 or 403 may be a temporary fault of
     the server, so it only makes the key *suspected*. If a request is sent after this first refusal,
     and its reply is also a 401 or 403, the breaker opens for all requests. A 402 opens the breaker
-    at once, but only for creates. `OPEN_FOR` seconds later, the breaker closes again.
+    at once, but only for creates. At most `OPEN_FOR` seconds after the last refusal, the breaker
+    closes again. A new key closes it earlier for all requests that were refused because of the key.
+    A balance above 0 closes it earlier for creates that were refused because of the credits.
     """
 
     def __init__(self) -> None:

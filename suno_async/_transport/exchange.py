@@ -186,12 +186,14 @@ class Transport:
             is_worth_it: Returns whether another attempt is safe and may succeed.
             what: The name of the exchange in the log.
             waits_out: If True, wait for the end of every pause of the account, however long it is.
-                If False, pauses and the wait for a permit count against ``retry_for``. If
-                `waits_out` is False and ``retry_for`` is 0, there is only one attempt, which waits
-                at most ``request_timeout`` for its permit.
+                The wait for a permit does not count against ``retry_for``, and each 429 or 455
+                starts the time again. If False, pauses and the wait for a permit count against
+                ``retry_for``. If ``retry_for`` is 0, there is only one attempt. If `waits_out` is
+                False, it then waits at most ``request_timeout`` for its permit.
 
         Raises:
-            SunoError: The last attempt failed, or a pause ends too late for another attempt.
+            SunoError: The last attempt failed, a pause ends too late for another attempt, or no
+                permit was available in time.
         """
         started = self._loop.time()
         give_up_at = started + self._retry_for
