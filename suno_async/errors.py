@@ -1,4 +1,4 @@
-"""All errors that this library raises.
+"""The errors of this library.
 
 The tree of classes::
 
@@ -20,7 +20,7 @@ The tree of classes::
     │   ├── ValidationError         422
     │   ├── RateLimitError          429
     │   ├── MaintenanceError        455
-    │   ├── ServerError             500, 408, 502, 503, 504
+    │   ├── ServerError             500, 408, 502, 503, 504, other 5xx
     │   ├── GenerationFailedError   501
     │   └── FeatureDisabledError    505
     ├── CreateOutcomeUnknownError   a task may or may not have been created and charged
@@ -53,7 +53,7 @@ BODY_START = 200
 
 
 class SunoError(Exception):
-    """Base class of all errors raised by suno_async."""
+    """Base class of all error classes of suno_async."""
 
 
 class ConfigurationError(SunoError):
@@ -123,7 +123,8 @@ class ResponseError(SunoError):
     Attributes:
         reason: What is wrong with the reply.
         status: The HTTP status; 0 if the reply was not valid HTTP.
-        body_start: The first 200 bytes of the body, as text.
+        body_start: The first 200 bytes of the body, as text; empty if the error does not quote the
+            body.
     """
 
     def __init__(self, reason: str, status: int = 0, body_start: str = "") -> None:
@@ -137,11 +138,13 @@ class ResponseError(SunoError):
 
 
 class APIError(SunoError):
-    """The server returned an error code. `CODES` maps each code to a subclass.
+    """The server returned an error code. `CODES` maps each known code to a subclass.
+
+    Other codes from 500 to 599 give a `ServerError`. All other codes give a plain `APIError`.
 
     Attributes:
         code: The error code in the reply's JSON envelope. Without such a code, the HTTP status.
-        message: The server's message, or the start of a body that could not be decoded.
+        message: The server's message. If there is none, the start of the reply's body.
         status: The HTTP status; 0 if no request was sent.
         errors: The validation errors that the server listed.
         retry_after: Seconds that the server asks to wait before another request; None if the server
@@ -188,7 +191,7 @@ class InsufficientCreditsError(APIError):
 
 
 class TaskNotFoundError(APIError):
-    """The task or the endpoint does not exist (404)."""
+    """The server did not find the task or the endpoint (404)."""
 
     remedy = "check the task id and the base URL, and that the key belongs to the same account"
 
@@ -212,7 +215,7 @@ class MaintenanceError(APIError):
 
 
 class ServerError(APIError):
-    """The server, or a proxy in front of it, failed (500, 408, 502, 503, 504)."""
+    """The server, or a proxy in front of it, failed (408, and all 5xx except 501 and 505)."""
 
     remedy = "try again in a few minutes"
 
@@ -245,14 +248,16 @@ CODES: dict[int, type[APIError]] = {
 
 
 class CreateOutcomeUnknownError(SunoError):
-    """A create request was sent, but it is unknown whether a task was created and charged.
+    """A create request may have been sent, but it is unknown whether it created anything.
 
-    The request was not sent again, because that could charge twice.
+    The task or persona may or may not exist, and may have been charged for. The request was not
+    sent again, because that could charge twice.
 
     Attributes:
         cause: What went wrong, as text.
-        kind: The kind of job, such as ``"suno/music-generate"``.
-        body: The JSON body that was sent. It helps to find the task later.
+        kind: The kind of job, such as ``"suno/music-generate"``, or ``"persona"``.
+        body: The JSON body of the request. If the error comes from an earlier submission in a
+            journal, only the job as JSON. It helps to find the task later.
         submission_id: The id of the submission. If the client has a journal, pass this id to
             `SunoClient.settle`.
     """
@@ -293,7 +298,7 @@ class TaskFailedError(SunoError):
 
 
 class TaskTimeoutError(SunoError, TimeoutError):
-    """The wait ended before the task ended. The task continues and can be awaited again.
+    """The wait ended before the task ended. An existing task continues and can be awaited again.
 
     Attributes:
         task_id: The id of the task; empty if the timeout passed before the task was created.

@@ -48,8 +48,8 @@ SUFFIXES: dict[str, FileFormat] = {
 
 _RECORDS: dict[Rows, type[msgspec.Struct]] = {"results": ResultRecord, "tracks": TrackRecord}
 
-#: A spreadsheet treats a cell that starts with one of these as a formula. The last four are their
-#: full-width forms.
+#: A spreadsheet treats a cell that starts with one of these as a formula. The last four are the
+#: full-width forms of the first four.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -64,16 +64,17 @@ async def export_results(
     """Write results to a file, and return the number of rows.
 
     Args:
-        source: Outcomes, task records, or the entries of a journal. A plain iterable is read in the
-            event loop, so it must not block.
+        source: Outcomes, `TaskInfo` objects, or the entries of a journal. A plain iterable is read
+            in the event loop, so it must not block.
         path: The file. It appears only when it is complete.
         file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. If None, the suffix of
             `path` decides. Parquet needs the extra ``parquet``.
-        rows: ``"results"`` writes a `ResultRecord` for each job. ``"tracks"`` writes a
-            `TrackRecord` for each song, stem, video or sound. In SQLite, this value is also the
-            name of the table.
-        overwrite: Whether to replace an existing file. An existing SQLite database is replaced only
-            if it is an export, and if no ``-wal`` or ``-journal`` file is next to it.
+        rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes
+            a `TrackRecord` for each song, stem, video or sound of the tasks that succeeded. In
+            SQLite, this value is also the name of the table.
+        overwrite: Whether to replace an existing file. A file with a ``-wal`` or ``-journal`` file
+            next to it is never replaced. An SQLite database is replaced only if it contains nothing
+            but tables named ``results`` or ``tracks``, as an export does.
 
     Raises:
         ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
@@ -172,7 +173,10 @@ def _check_target(path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio
 
 
 def _tables(path: Path) -> set[str]:
-    """Return the names of the tables in a file; an empty set if it is not an SQLite database."""
+    """Return the names of the tables, indexes, views and triggers in an SQLite database.
+
+    The set is empty if the file is not an SQLite database.
+    """
     with path.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             return set()

@@ -68,7 +68,7 @@ _VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm"})
 class Track(msgspec.Struct, frozen=True, kw_only=True):
     """One finished song (``SunoMusicItem`` in the API).
 
-    The methods return the input of a job that uses this song:
+    The methods return the input of a job or a persona that uses this song:
     ``await suno.create(track.cover(prompt="as a bossa nova"))``.
 
     Text fields are empty if the server did not send them.
@@ -119,7 +119,8 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
             continue_at: Where the new part starts, in seconds from the start of the song. Custom
                 mode requires it.
             audio_weight: How strongly the song influences the result, 0 to 1.
-            **options: Further fields of `ExtendMusic`. `model` defaults to the model of this song.
+            **options: Further fields of `ExtendMusic`. `model` defaults to the `model_version` of
+                this song, or to ``"v5"`` if that is None.
         """
         return ExtendMusic(
             task_id=self.task_id,
@@ -139,7 +140,8 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
 
         Args:
             audio_weight: How strongly the song influences the result, 0 to 1.
-            **options: Further fields of `CoverMusic`. `model` defaults to the model of this song.
+            **options: Further fields of `CoverMusic`. `model` defaults to the `model_version` of
+                this song, or to ``"v5"`` if that is None.
         """
         return CoverMusic(
             task_id=self.task_id,
@@ -247,7 +249,8 @@ class TaskFailure(msgspec.Struct, frozen=True):
     """Why a task failed.
 
     Attributes:
-        code: The error code, such as 501; None if the server gave none.
+        code: The error code in the result of the task, such as 501; None if the result has none.
+            An error code in the envelope of the reply is not copied to this attribute.
         message: The server's message; empty if it gave none.
     """
 
@@ -277,15 +280,16 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         task_id: The id of the task.
         status: The status.
-        raw_status: The status in the server's spelling.
+        raw_status: The status in the server's spelling. ``"failed"`` if the whole reply was a 501
+            error.
         provider: The provider that the server names, such as ``"Suno"``. For information only.
         model_version: The server's model version, such as ``"sunov5"``. For information only.
         source: Where the task was created: ``"api"`` or ``"playground"``. For information only.
         param: The parameters that the task was created with.
         create_at: When the task was created, in Unix seconds; None if unknown.
-        complete_at: When the task ended, in Unix seconds; None if it has not ended.
+        complete_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown.
         duration_s: How many seconds the task took, as the server reports it; None if it has not
-            ended. See also `elapsed`.
+            ended, or if unknown. See also `elapsed`.
         credits: The credits reserved for the task, or its cost once it has ended; None if the
             server did not say.
         tracks: The finished songs, normally two. Empty for videos, stems and sounds.
@@ -380,7 +384,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         estimated_credits: The cost of the job.
         balance: The balance of the account; None if the server did not say.
-        affordable: Whether the balance covers the cost; None if the balance is unknown.
+        affordable: Whether the balance covers the cost; None if unknown.
         estimated: True if the final charge is only known when the task ends. False if exactly
             `estimated_credits` will be charged. None if the server did not say.
     """
@@ -395,7 +399,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """A model that the service offers.
 
     Attributes:
-        model: The name, such as ``"suno/music-generate"``. It is the `KIND` of an input class.
+        model: The name, such as ``"suno/music-generate"``. For a model that this library knows, it
+            is the `KIND` of an input class.
         details: Everything that the server reports about the model.
     """
 

@@ -36,16 +36,21 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
             ended, or its end is not known), ``"unknown"`` (it is not known whether a task was
             created) or ``"not_created"``.
         kind: The kind of job, such as ``"suno/music-generate"``.
-        error: Why the job did not succeed; empty if there was no error.
+        error: Why the job did not succeed, why its end is not known, or why the reply in a journal
+            cannot be decoded; empty if there was no error.
         created_at: When the task was created, in Unix seconds; None if unknown.
-        ended_at: When the task ended, in Unix seconds; None if it has not ended.
+        ended_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown. If
+            the server reported no time, this is when the journal's client read the final status.
         duration: How many seconds the task took; None if unknown.
         credits: The credits reserved for the task, or its cost once it has ended; None if unknown.
         songs: Number of songs that the task made.
-        input: The input of the job as JSON.
+        input: The input of the job as JSON. For an outcome of a pipeline, it is the input that was
+            sent; for an entry of a journal, all fields of the job, even unset ones; otherwise, the
+            input that the server reports.
         run: The name of the run in a journal.
         position: The position of the job in its pipeline or run, starting at 0; None if unknown.
-        key: The text that identifies the job within its run in a journal.
+        key: The text that identifies the job in a journal, within its run, or within the account
+            if `run` is empty.
         submission_id: The id of the create request in a journal.
         account: The label of the account in a journal.
     """
@@ -123,7 +128,7 @@ def track_records(source: ResultSource) -> list[TrackRecord]:
     """Return a `TrackRecord` for each song, stem, video and sound of a task.
 
     `source` is the outcome of the task, its `TaskInfo`, or its entry in a journal. The list is
-    empty if the task has not succeeded.
+    empty if the task has not succeeded, or if its stored reply cannot be decoded.
     """
     info = _info_of(source)
     if info is None or info.status is not TaskStatus.SUCCESS:

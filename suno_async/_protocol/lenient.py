@@ -55,7 +55,7 @@ MAX_ITEMS = 1_000
 #: Maximum number of values kept in nested free-form fields.
 MAX_VALUES = 100_000
 
-#: Maximum number of digits of an integer. `float()` of a longer integer overflows.
+#: Maximum number of digits of an integer. `float()` of a longer integer may overflow.
 _MAX_DIGITS = 308
 
 #: Unix times of 2000-01-01 and 2100-01-01. A time outside this range is a mistake.
@@ -137,7 +137,7 @@ def bounded(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a JSON object, with a limit on nesting and on the number of values.
 
     Objects and lists nested deeper than `MAX_DEPTH` become None. So do all values after the first
-    `MAX_VALUES`.
+    `MAX_VALUES`. If no field contains an object or a list, nothing is limited.
     """
     for value in fields.values():
         if type(value) in _NESTED:
@@ -147,9 +147,11 @@ def bounded(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def unix_time(when: float | str | None) -> float | None:
-    """Convert a time in seconds, milliseconds or ISO 8601 text to Unix seconds.
+    """Convert a time to Unix seconds.
 
-    Return None for other text, and for times outside the years 2000 to 2099.
+    The time is a number of seconds or milliseconds, the same number as text, or ISO 8601 text. Text
+    without a time zone is UTC. Return None for None, for other text, and for times outside the
+    years 2000 to 2099.
     """
     if when is None:
         return None

@@ -109,6 +109,8 @@ def read_schema(
 ) -> ModelSchema:
     """Decode the schema of a model. Parts that the reply does not contain are empty.
 
+    If the reply does not contain the name of the model, the name is `model`.
+
     Raises:
         APIError: The reply reports an error. The error code determines the class.
         ResponseError: The data in the reply is not a JSON object.

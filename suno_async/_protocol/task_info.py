@@ -103,12 +103,14 @@ def read_task_info(
 ) -> TaskInfo:
     """Decode the reply to a TaskInfo request, and return the task record.
 
-    Code 501 in the envelope means that the task has failed. The returned record then has the status
-    `FAILED`, even if the reply contains no record. A record without an id counts as the record of
-    `task_id`.
+    A reply in an envelope with the error 501 means that the task has failed. The 501 is the code in
+    the envelope, or the HTTP status if the envelope has no error code. The returned record then has
+    the status `FAILED`, even if the reply contains no record. A record without an id counts as the
+    record of `task_id`.
 
     Raises:
-        APIError: The reply reports any other error. The class of the exception depends on its code.
+        APIError: The reply reports any other error, or a 501 without an envelope. The class of the
+            exception depends on the code.
         ResponseError: The reply contains no record, or the record of another task.
     """
     try:

@@ -1,7 +1,8 @@
 """The owners of a journal. An *owner* is a client that opened the journal; see `Journal`.
 
-This module records the owners. It removes dead owners and gives their submissions a final state. It
-also manages the leases of runs: no other owner works on a run whose lease is taken.
+This module records the owners. It removes dead owners and gives their unfinished submissions a
+final state. It also reserves runs for owners. The table ``leases`` stores these reservations; the
+*lease* of an owner is stored in the table ``owners``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-#: The `error` of a submission whose owner died: `NOT_SENT` if its state was ``planned``, `UNKNOWN`
-#: if its state was ``sending``.
-NOT_SENT = "the process ended before it sent the request"
-UNKNOWN = "the process ended before it recorded the reply"
+#: The `error` of a submission whose owner was no longer live: `NOT_SENT` if the state was
+#: ``planned``, `UNKNOWN` if the state was ``sending``.
+NOT_SENT = "the client ended or was suspended before it sent the request"
+UNKNOWN = "the client ended or was suspended before it recorded the reply"
 
 
 class Host:
@@ -89,11 +90,11 @@ class Owner:
         self.clock = clock
         self._ttl = ttl
         self._host = host
-        #: Runs whose leases this owner took and did not release.
+        #: Runs that this owner reserved and did not release. Another owner may have them now.
         self._held: set[str] = set()
 
     def join(self, connection: sqlite3.Connection) -> None:
-        """Remove dead owners. Add this owner if it has an account."""
+        """Call `sweep`. Then add this owner if it has an account."""
         self.sweep(connection)
         if self.account is None:
             return
@@ -116,8 +117,7 @@ class Owner:
         This is called in each writing transaction.
 
         If this owner was removed, because its process was suspended for too long, add it again.
-        Also take the leases of its runs again, except those that another owner has taken in the
-        meantime.
+        Also reserve its runs again, except those that another owner has reserved in the meantime.
         """
         if self.account is None:
             return
@@ -147,7 +147,11 @@ class Owner:
         return self.account
 
     def live(self, connection: sqlite3.Connection, owner: str) -> bool:
-        """Return whether an owner is live: its lease is valid, and its process has not ended."""
+        """Return whether an owner is live.
+
+        This owner is always live. Another owner is live if its lease is valid and its process is
+        not known to have ended.
+        """
         if owner == self.id:
             return True
         found = connection.execute(
@@ -227,7 +231,7 @@ class Owner:
         return found
 
     def heartbeat(self, connection: sqlite3.Connection) -> Peers:
-        """Extend the lease of this owner. Return information about the live owners.
+        """Extend the lease of this owner. Return information about the live owners of its account.
 
         See `Journal.heartbeat`.
         """
@@ -248,7 +252,7 @@ class Owner:
 
 
 def describe(pid: int, host: str) -> str:
-    """Return the text that describes a process in an error message."""
+    """Return the text that describes a process to users."""
     return f"process {pid} on {host}"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from suno_async.submissions import SubmissionState
 
-#: Maximum number of entries in memory at the same time, and of task ids in one statement.
+#: Maximum number of entries that one statement reads, and of task ids in one statement.
 PAGE = 500
 
 _JOINED = (

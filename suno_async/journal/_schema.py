@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: ``SunA`` in ASCII. It marks an SQLite database as a journal of this library.
 APPLICATION_ID = 0x53756E41
 
-#: The first version with RETURNING, which the statements use.
+#: The oldest version of SQLite that is accepted.
 OLDEST_SQLITE = (3, 35)
 
 #: Seconds between two attempts to switch a new file to the write-ahead log (WAL) while another
@@ -169,7 +169,10 @@ _REMEDIES = {
 
 
 def translate(error: BaseException, path: Path) -> JournalError:
-    """Return a `JournalError` for an error of SQLite or of the disk. It says what to do."""
+    """Return a `JournalError` for any error of an operation.
+
+    For errors of the disk and the usual errors of SQLite, its text says what to do.
+    """
     if isinstance(error, JournalError):
         return error
     if isinstance(error, sqlite3.Error):

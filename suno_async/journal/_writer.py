@@ -42,14 +42,15 @@ class _Result(NamedTuple):
 class Worker:
     """Runs operations on an SQLite connection, in a separate thread. Internal.
 
-    The thread runs all pending operations in one transaction, and commits the transaction. After
-    the commit, it resolves the futures of the operations. So one sync of the disk is enough for
-    many callers.
+    The thread runs all pending operations (at most `MOST_TOGETHER`) in one transaction, and commits
+    the transaction. After the commit, it resolves the futures of the operations. So one sync of the
+    disk is enough for many callers.
 
     If an operation raises a `JournalError`, the changes that it made before the error are still
     committed. So these changes must leave the journal in a valid state. After any other error, the
-    transaction is rolled back. Then each operation of the transaction runs again in a separate
-    transaction, so only the operations that cause an error fail.
+    transaction is rolled back. If it had several operations, each of them then runs again in a
+    separate transaction, so only the operations that cause an error fail. If no transaction can
+    begin, all its operations fail.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Worker:
         """Add an operation to the queue, and return a future with its result.
 
         The future is resolved after the transaction of the operation is on disk. Cancelling the
-        future does not undo the operation.
+        future neither prevents nor undoes the operation.
 
         Raises:
             JournalError: The journal is closed, or the thread died.

@@ -34,8 +34,9 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
             If the key is empty, `Journal.claim` always stores a new submission.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
-        task_id: The id of the task; empty until the task is created.
-        created_at: When the task was created, in Unix seconds; None until the task is created.
+        task_id: The id of the task or persona; empty until it is created.
+        created_at: When the task or persona was created, in Unix seconds; None until then, and if
+            unknown, such as after `Journal.settle`.
         error: Why no task was created, or why it is unknown whether a task was created; empty
             otherwise.
         planned_at: When the submission was planned, in Unix seconds.
@@ -90,7 +91,7 @@ class JournalEntry(msgspec.Struct, frozen=True):
     """A submission and its task.
 
     Attributes:
-        submission: The submission; None for a task that was not created through this journal.
+        submission: The submission; None if the journal has no submission for the task.
         task: The task; None if no task was created, or if it is unknown whether one was created.
     """
 
@@ -108,8 +109,8 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         open: Number of tasks that have not ended.
         succeeded: Number of tasks that succeeded.
         failed: Number of tasks that failed.
-        holder: The process that works on the run now, as text for a message; empty if no process
-            works on the run.
+        holder: The process of the live client that has reserved the run, as text for a message;
+            empty if no live client has reserved it.
         started_at: When the first submission of the run was planned, in Unix seconds.
         changed_at: When a submission or task of the run changed last, in Unix seconds.
     """
@@ -144,26 +145,28 @@ class Journal(Protocol):
     Every method returns after its change is on disk. Every method raises `JournalError` if the
     journal cannot be read or written.
 
-    A client that opened a journal is an *owner*. It owns the submissions that it claimed. Its
-    *lease* is a time limit that heartbeats extend. An owner is *live* from `open` to `close`, until
-    its lease expires or the journal finds out that its process has ended. With `hold`, an owner
-    reserves a run, so that no other owner works on this run. When an owner is no longer live, its
-    runs are free again, and its submissions get a final state: ``sending`` becomes ``unknown``, and
-    ``planned`` becomes ``not_sent``.
+    A client that opened a journal with an account is an *owner*. It owns the submissions that it
+    claimed. Its *lease* is a time limit that heartbeats extend. An owner is *live* from `open` to
+    `close`, until its lease expires or the journal finds out that its process has ended. With
+    `hold`, an owner reserves a run, so that no other owner can reserve this run. When an owner is
+    no longer live, its runs are free again, and its unfinished submissions get a final state:
+    ``sending`` becomes ``unknown``, and ``planned`` becomes ``not_sent``.
     """
 
     async def open(self, account: str | None) -> None:
         """Open the journal, create or migrate its schema, and add this client as an owner.
 
-        Submissions of owners that are no longer live get their final state (see `Journal`).
+        Unfinished submissions of owners that are no longer live get a final state (see `Journal`).
 
         Args:
             account: The label of the account. If None, the journal is opened to inspect or repair
-                it: no owner is added, and the methods apply to all accounts.
+                it: the journal must exist, no owner is added, and the methods apply to all
+                accounts. The methods that need an account raise `JournalError`: `claim`, `hold`,
+                `heartbeat`, `save_durations`, and `advance` to ``planned`` or ``sending``.
 
         Raises:
             JournalError: The file is not a journal, was made by a newer version of this library, or
-                cannot be read or written.
+                cannot be read or written. Or `account` is None, and there is no journal.
         """
         ...
 
@@ -260,7 +263,9 @@ class Journal(Protocol):
         ...
 
     async def hold(self, run: str) -> None:
-        """Reserve a run, so that no other owner works on it, until `release` or the owner's end.
+        """Reserve a run until `release`, or until this client is no longer live.
+
+        No other owner can reserve the run in the meantime.
 
         Raises:
             RunInUseError: A live owner, perhaps this client, has already reserved the run.

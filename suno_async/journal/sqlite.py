@@ -59,9 +59,11 @@ class SqliteJournal:
         """Prepare the journal. Call `open` before any other method.
 
         Args:
-            path: The file. `open` creates it if it does not exist.
-            lease: Seconds from the last heartbeat or change until other processes consider this
-                process dead. On the same machine, they notice at once that a process has ended.
+            path: The file. If it does not exist, `open` creates it, unless `account` is None.
+            lease: Seconds from the last heartbeat until other clients consider this client dead. A
+                change counts as a heartbeat if a sixth of this time has passed since the last one.
+                In the same machine or container, clients do not wait for this time if the process
+                has ended (except on Windows).
             busy_timeout: Seconds to wait while another process writes. After this time, the call
                 raises `JournalError`.
             clock: Function that returns the Unix time in seconds.
@@ -105,7 +107,8 @@ class SqliteJournal:
         def connect_reader() -> sqlite3.Connection:
             return connect(path, timeout, read_only=True)
 
-        # `renew` runs in each transaction. In the first one, it adds the owner.
+        # `renew` runs in each writing transaction. In the first one, it adds the owner if there is
+        # an account.
         writer = Worker(path, connect_writer, prepare=prepare)
         reader: Worker | None = None
         try:
@@ -209,7 +212,7 @@ class SqliteJournal:
         return await reader.submit(_queries.runs, owner)
 
     async def hold(self, run: str) -> None:
-        """Reserve a run, so that no other client works on it. See `Journal.hold`."""
+        """Reserve a run, so that no other client can reserve it. See `Journal.hold`."""
         owner, writer, _ = self._use()
         await writer.submit(owner.hold, run)
 

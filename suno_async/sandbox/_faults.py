@@ -41,10 +41,13 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
         stall: Share of requests whose connection is closed after `stall_seconds`, without an
             answer.
         garbage: Share of requests with the answer HTTP 200 and a body that cannot be decoded.
-        slow: Share of requests whose answer is sent in two parts, `slow_seconds` apart.
+        slow: Share of requests whose answer is sent in two parts, `slow_seconds` apart. They do not
+            fail.
         after: Share of the failing POST requests that take effect before they fail.
         latency_in: Shortest and longest delay in seconds before the rate limit counts a request.
-        latency_out: Shortest and longest delay in seconds before an answer is sent.
+        latency_out: Shortest and longest delay in seconds before an answer is sent. There is no
+            such delay before a slow answer, a 429 of the rate limit, or a refusal by
+            `Sandbox.refuse`.
         stall_seconds: Seconds until a stalled connection is closed.
         slow_seconds: Seconds between the two parts of a slow body.
     """

@@ -26,7 +26,8 @@ KINDS = (*MUSIC, VIDEO, SEPARATE, SOUNDS)
 
 _LENGTHS = {"title": 100, "tags": 1000, "lyrics": 5000}
 _ID_LENGTH = 128
-#: Fields that each kind always requires. `_required` adds the fields that depend on the mode.
+#: Fields that each kind always requires. All kinds of music also require ``mode`` and ``model``.
+#: `_required` adds ``model``, and the fields that depend on other fields.
 REQUIRED = {
     EXTEND: ("task_id", "suno_id"),
     EXTEND_UPLOAD: ("audio_url",),
@@ -42,7 +43,7 @@ def broken_rules(body: object, length_of: Callable[[str, str], float | None]) ->
     Args:
         body: The decoded body.
         length_of: Returns the length in seconds of the song with a given task id and song id. It
-            returns None if the song does not exist.
+            returns None if the song does not exist or is not finished.
     """
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]

@@ -231,7 +231,7 @@ class Jobs:
             now: Time of creation in Unix seconds.
             body: The body of the CreateTask request.
             duration: Duration in seconds. The job takes this long, divided by the time scale. If
-                None, the duration is random.
+                None, the duration is random. Whether the job fails is random in both cases.
         """
         draw = self._random
         task_id = str(uuid.UUID(int=draw.getrandbits(128), version=4))

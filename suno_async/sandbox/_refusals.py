@@ -50,8 +50,8 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
 
     Attributes:
         code: The error code of the replies.
-        path: The end of the path of the requests to refuse, such as ``"TaskInfo"``. If None,
-            requests for any path are refused.
+        path: The last segments of the path of the requests to refuse, such as ``"TaskInfo"``. If
+            None, requests for any path are refused.
         retry_after: Value of the Retry-After header. If None, the replies have no such header.
         remaining: Number of requests still to refuse; infinity means no limit.
         until: Monotonic time in seconds at which the order ends.

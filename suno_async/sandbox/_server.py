@@ -44,18 +44,21 @@ class Sandbox:
         sigma: Standard deviation of the logarithm of the durations.
         failure_share: Share of the jobs that fail, from 0 to 1.
         endless_share: Share of the jobs that never end, from 0 to 1.
-        time_scale: Durations are divided by this number: at 60, a job of a minute takes a second.
-            The rate limit is not scaled, and timestamps come from the real clock. If `time_scale`
-            is 1, the timestamps in a task record are whole seconds, as in the contract. Otherwise
-            they have fractions, because a job may be shorter than a second.
+        time_scale: Durations of jobs are divided by this number: at 60, a job of a minute takes a
+            second. The rate limit and the delays of `faults` are not scaled, and timestamps come
+            from the real clock. If `time_scale` is 1, the timestamps of a task are whole seconds,
+            as in the contract. Otherwise they have fractions, because a job may be shorter than a
+            second.
         rate_limit: Maximum number of requests with one key in any period of one second.
-        retry_after: Seconds in the Retry-After header of a 429. If None, the header is not sent.
+        retry_after: Seconds in the Retry-After header of a reply above the rate limit (429). If
+            None, the header is not sent.
         credits: Credits of the account at the start.
         song_seconds: Length in seconds of each downloaded song. Each second has 4 kB.
         faults: Faults to inject at random; None means no faults.
         errors_as: How errors are sent. ``"status"``: as HTTP status with a plain text.
             ``"envelope"``: with HTTP 200, and the error code in the envelope, which is the JSON
-            object around every reply. ``"both"``: as HTTP status and in the envelope.
+            object around every reply. ``"both"``: as HTTP status and in the envelope. The errors of
+            `faults` do not depend on this.
         callbacks_as: Body of callbacks. ``"record"``: only the task record. ``"envelope"``: the
             record in an envelope, as in a reply of TaskInfo.
         estimate_paths: The estimate endpoints that exist: ``"estimate-credits"``,
@@ -64,7 +67,7 @@ class Sandbox:
     Attributes:
         key: The key of the account.
         url: The base URL; empty until the server has started.
-        time_scale: The number by which durations are divided.
+        time_scale: The number by which durations of jobs are divided.
         faults: Faults to inject at random. You may assign other faults at any time.
     """
 
@@ -207,7 +210,7 @@ class Sandbox:
                 are evenly spaced.
             durations: Duration of each task in seconds, in the order of the returned ids. The
                 sandbox divides each duration by its time scale. If None, durations are drawn at
-                random.
+                random. In both cases, tasks fail at random (see `failure_share`).
         """
         now = time.time() - created_ago
         body = {"model": GENERATE, "input": {"mode": "simple", "model": "v5", "prompt": "a song"}}
@@ -221,7 +224,7 @@ class Sandbox:
         ]
 
     def disable_key(self, key: str | None = None) -> None:
-        """Refuse all requests that use this key, with status 403, until `enable_key` is called.
+        """Refuse all requests that use this key, with code 403, until `enable_key` is called.
 
         Args:
             key: The key to disable; None means the key of this sandbox.
@@ -263,8 +266,8 @@ class Sandbox:
             code: Error code of the replies, such as 401, 404 or 455.
             count: Number of requests to refuse; None means no limit.
             seconds: Seconds until the order ends. They are not divided by the time scale.
-            path: Refuse only requests whose path ends with this text, such as ``"TaskInfo"`` or
-                ``"job/CreateTask"``. If None, refuse requests for any path.
+            path: Refuse only requests whose path ends with these whole segments, such as
+                ``"TaskInfo"`` or ``"job/CreateTask"``. If None, refuse requests for any path.
             retry_after: Value of the Retry-After header. If None, the header is not sent.
 
         Returns:
