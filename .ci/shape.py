@@ -12,17 +12,17 @@ import grimp
 
 PACKAGE = "suno_async"
 
-#: Lines of the median module; ``__init__.py`` files do not count, because most of them are empty.
+#: Limit for the lines of the median module. ``__init__.py`` files do not count: most are empty.
 MEDIAN_LINES = 150
 
-#: Methods of a class, private and special ones included.
+#: Limit for the methods of a class, private and special ones included.
 METHODS = 15
 
 #: Classes that may have more methods, and why.
 LARGE = {
     "SunoClient": "the public API: one method for each thing that a user does",
     "Poller": "waits, dispatching, restarts and closing share one state",
-    "LocalLimiter": "nine methods of the protocol; turn, window and bucket need the others",
+    "LocalLimiter": "six methods of the protocol; turn, window and bucket need the others",
     "SqliteJournal": "the protocol has 15 methods",
     "Sandbox": "the public API of the sandbox, with the handlers of its routes",
 }

@@ -4,13 +4,14 @@
     python -m benchmarks.agreement --tasks 200        a few minutes; less exact
 
 What is measured: the delay of each task, in the client and in the simulation. The delay is the time
-from the end of the task until a check shows the end.
+from the end of the task until the reply that shows the end arrives.
 
 How: `benchmarks.schedule` draws the tasks, with log-normal durations and the load p200. At this
 load, a poller that checks every task every 15 s would need twice the request budget. Each task is
 created on the sandbox at its own time. One `SunoClient` without learnt durations polls the tasks,
 in real time over real sockets, with 15 requests a second. Replies take as long as in the
-simulation. The tasks that never finish are polled until all other tasks have ended.
+simulation. The tasks that never finish are polled until all other tasks have ended, but not longer
+than until their deadline.
 
 What it does not show: failed requests, 429s, and the network delay before a request arrives. The
 tasks are a single random sample, so small differences mean little: the mean delays may differ

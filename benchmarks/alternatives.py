@@ -12,14 +12,13 @@ sandbox of its own, that is, a local server that simulates the API:
 - The same loops, which share one `AsyncLimiter(15, 1)`.
 - `SunoClient.as_completed`.
 
-All tasks are created at the start, and all loops start at that moment, so the loops send their
-requests at the same times. Even if the requests were spread evenly, 150 loops would send 30
-requests a second.
-Durations are log-normal (median 90 s, sigma 0.5) and depend on the seed alone; every task succeeds.
-The sandbox counts each request when it arrives. It allows 15 requests in any period of one second,
-and answers every further request with 429. Requests take up to `--jitter` seconds to arrive, and
-replies take 50 to 250 ms. A delay is the time from the end of a task (by the sandbox's clock) until
-the waiting code knows the result.
+All tasks are created at the start, and all loops start at that moment. So without a limiter, the
+loops send their requests at the same times. Even if the requests were spread evenly, 150 loops
+would send 30 requests a second. Durations are log-normal (median 90 s, sigma 0.5) and depend on the
+seed alone; every task succeeds. The sandbox counts each request when it arrives. It allows 15
+requests in any period of one second, and answers every further request with 429. Requests take up
+to `--jitter` seconds to arrive, and replies take 50 to 250 ms. A delay is the time from the end of
+a task (by the sandbox's clock) until the waiting code knows the result.
 
 `--time-scale` divides the durations, the sleep of 5 s and the client's polling intervals. It does
 not change the limit of 15 requests per second. So the load grows with the scale, and figures of
@@ -29,8 +28,8 @@ What this does not show: a loop that catches the 429 and waits, a server that re
 or a request budget that is also used for creating tasks. The sandbox runs in the same event loop as
 the contender, so the sandbox's CPU time is part of the delays. A delay exists only for a wait that
 got a result. After most loops have failed, the remaining loops have the whole request budget and
-check every 5 s. So their delays are shorter than those of `SunoClient`, which waits 15 s between
-two checks of a task, as the vendor advises.
+check every 5 s. So their delays are shorter than those of `SunoClient`, which waits at least 15 s
+between two checks of a task, as the vendor advises.
 """
 
 from __future__ import annotations
@@ -276,8 +275,8 @@ def report(results: Sequence[Result], setting: Setting) -> str:
         f"and sigma 0.5 (seed {setting.seed}). "
         f"Requests take up to {setting.jitter * 1000:g} ms to arrive, replies 50 to 250 ms. The "
         "sandbox allows 15 requests in any sliding second. Only waits with a result have a delay. "
-        "The loops that did not fail check every 5 s. `SunoClient` waits 15 s between two checks "
-        "of a task, as the vendor advises."
+        "The loops that did not fail check every 5 s. `SunoClient` waits at least 15 s between two "
+        "checks of a task, as the vendor advises."
     )
     wrapped = textwrap.fill(notes, 100, break_long_words=False, break_on_hyphens=False)
     return f"{table(results)}\n\n{wrapped}\n"

@@ -63,8 +63,8 @@ def kill_again_and_again(
     """Start processes that write to a journal, kill each with SIGKILL, and return the results.
 
     The test ends when at least `kills` processes were killed and at least `rows` rows were
-    acknowledged in total. Each process is killed at a random moment. By then it has written
-    `rows` / `kills` rows on average.
+    acknowledged in total. One of ten processes is killed while it starts. The others are killed at
+    random moments, after `rows` / `kills` rows on average.
     """
     started = time.perf_counter()
     draw = random.Random(seed)

@@ -31,7 +31,8 @@ async def main(count: int, stops: int, seed: int) -> dict[str, float]:
     """Run the benchmark. Return its figures by name.
 
     Raises:
-        RuntimeError: An id is missing in the results or appears twice, or an exit code is wrong.
+        RuntimeError: An id is missing in the results or appears twice, or a stopped process has a
+            wrong exit code.
     """
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:

@@ -11,10 +11,11 @@ number of requests divided by the number of tasks whose end was reported.
 
 How: a discrete-event simulation in virtual time runs the schedule classes of the client. Replies
 take 50 to 250 ms, so they do not arrive in the order of the requests (see `simulation`). The column
-"x bound" is the mean delay divided by a lower bound. The bound holds for every policy that knows
-the distribution of durations but not the duration of each task (`benchmarks.bound`). It is computed
-for replies without delay, and the mean reply delay of 0.15 s is added. Only the policy
-``clairvoyant`` knows each duration, so only this policy may be below the bound.
+"x bound" is the mean delay divided by a lower bound. The bound holds for every policy with the same
+shortest time between two checks that knows the distribution of durations but not the duration of
+each task (`benchmarks.bound`). It is computed for replies without delay, and the mean reply delay
+of 0.15 s is added. Only the policy ``clairvoyant`` knows each duration, so only this policy may be
+below the bound by more than chance.
 
 The option ``--arrivals`` says when tasks are created. With ``once``, all tasks are created at time
 0. With ``p90``, checking every task every 15 s would use 90 % of the request budget; ``p30`` and
