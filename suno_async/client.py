@@ -534,7 +534,8 @@ class SunoClient:
         process that uses the account.
 
         Raises:
-            ConfigurationError: The new key is empty, or is not allowed in HTTP headers.
+            ConfigurationError: The new key is empty, or is not allowed in HTTP headers. Or another
+                client in this event loop already uses it.
             AuthenticationError: The server refuses the new key; the old key stays in use.
             JournalError: Another live client uses the journal under the old label, or the journal
                 cannot be changed; the old key stays in use.
@@ -543,6 +544,7 @@ class SunoClient:
         runtime = self._runtime()
         credentials = self._credentials
         fresh = credentials.with_key(new_key)
+        runtime.account.check_new_key(fresh)
         sender = self._open_sender(Account(fresh, runtime.account.limiter))
         try:
             await runtime.transport.check_key(sender)
@@ -568,10 +570,11 @@ class SunoClient:
         """
         ref = task if isinstance(task, TaskRef) else TaskRef(task)
         check_task_id(ref.task_id)
-        if ref.created_at is None and created_at is not None:
-            ref = msgspec.structs.replace(ref, created_at=created_at)
-        if ref.created_at is None and self._opened is not None:
-            ref = self._opened.recall(ref)
+        if ref.created_at is None:
+            if self._opened is not None:
+                ref = self._opened.recall(ref)
+            if created_at is not None:
+                ref = msgspec.structs.replace(ref, created_at=created_at)
         return TaskHandle(self._runtime_of, ref)
 
     async def task_info(self, task_id: str) -> TaskInfo:

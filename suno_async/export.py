@@ -86,7 +86,8 @@ async def export_results(
     if rows not in _RECORDS:
         raise ConfigurationError(f"rows must be 'results' or 'tracks', not {rows!r}")
     writer_class = _WRITERS[file_format]
-    part = path.with_name(f".suno-{uuid.uuid4().hex}.part")
+    # Not the suffix of downloads: they remove part files that no process has locked.
+    part = path.with_name(f".suno-{uuid.uuid4().hex}.export")
     writer: _Writer | None = None
     count = 0
     try:

@@ -200,7 +200,8 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     def _defaults(self, options: SongOptions) -> SongOptions:
         if self.model_version is not None:
             options.setdefault("model", self.model_version)
-        if self.title and (options.get("mode") == "custom" or {"tags", "lyrics"} & options.keys()):
+        is_custom = options.get("mode") == "custom" or options.get("tags") or options.get("lyrics")
+        if self.title and is_custom:
             options.setdefault("title", self.title)
         return options
 

@@ -80,6 +80,9 @@ def open_envelope(body: bytes) -> tuple[Envelope | None, object]:
     """
     envelope = _envelope.typed(body)
     if envelope is not None:
+        if envelope.code is None and bytes(envelope.data) == b"null":
+            # Any JSON object, for example the error of a proxy: {"message": "Not Implemented"}.
+            return None, None
         return envelope, envelope.data
     fields = fields_of(parse(body))
     data = fields.pop("data", None)

@@ -29,6 +29,11 @@ LINGER = 120.0
 #: Length of the shortest key that is removed from replies. The vendor's keys have 35 characters.
 SHORTEST_SECRET = 16
 
+#: Names of characters in HTML.
+_HTML_NAMES = {"&": ("amp",), "<": ("lt",), ">": ("gt",), '"': ("quot",), "'": ("apos",)}
+
+_SHORT_ESCAPES = frozenset(_HTML_NAMES) | {"\\"}
+
 #: Replaces the key in replies.
 REDACTED = b"[redacted]"
 
@@ -60,6 +65,9 @@ class Credentials:
         self._secret = key.encode()
         self._former: Credentials | None = None
         self._escaped = _escaped(key) if len(key) >= SHORTEST_SECRET else None
+        # Whether the key has a character with a short escape in JSON or HTML. The vendor's keys
+        # have none.
+        self._has_short_escapes = not _SHORT_ESCAPES.isdisjoint(key)
         self.headers = {
             "x-api-key": key,
             # The HTTP sender can decompress these two encodings in pieces of bounded size.
@@ -85,6 +93,7 @@ class Credentials:
         """
         self._former = copy.copy(self)
         self._secret, self._escaped = other._secret, other._escaped
+        self._has_short_escapes = other._has_short_escapes
         self.headers, self.digest = other.headers, other.digest
 
     def __repr__(self) -> str:
@@ -93,7 +102,7 @@ class Credentials:
     def redacted(self, body: bytes) -> bytes:
         """Return the body of a reply, with every copy of the API key replaced by `REDACTED`.
 
-        A copy is also found if its characters are escaped for JSON or URLs, or as numbers for HTML.
+        A copy is also found if its characters are escaped for JSON, URLs or HTML.
         A key shorter than `SHORTEST_SECRET` characters is not replaced, because it could be
         ordinary text.
         """
@@ -105,6 +114,8 @@ class Credentials:
             body = body.replace(self._secret, REDACTED)
         # An escaped key contains one of these. The search for an escaped key takes much longer.
         if b"\\u00" in body or b"\\/" in body or b"%" in body or b"&#" in body:
+            return self._escaped.sub(REDACTED, body)
+        if self._has_short_escapes and (b"\\" in body or b"&" in body):
             return self._escaped.sub(REDACTED, body)
         return body
 
@@ -137,6 +148,22 @@ class Account:
         in_loop = _accounts.get(asyncio.get_running_loop())
         if in_loop is not None and self in in_loop.values():
             in_loop[fresh.digest] = self
+
+    def check_new_key(self, fresh: Credentials) -> None:
+        """Check that no other account of this event loop uses the key of `fresh`.
+
+        Otherwise two request budgets would exist for one key.
+
+        Raises:
+            ConfigurationError: Another client uses this key, or did so until shortly.
+        """
+        in_loop = _accounts.get(asyncio.get_running_loop())
+        if in_loop is None or self not in in_loop.values():
+            return  # not a shared account
+        if in_loop.get(fresh.digest, self) is not self:
+            raise ConfigurationError(
+                "a client in this event loop already uses the new key: use that client instead"
+            )
 
     def linger(self) -> None:
         """Keep this account in memory for a while after a client was closed.
@@ -192,11 +219,12 @@ def _escaped(key: str) -> re.Pattern[bytes]:
 def _spellings(character: str) -> str:
     """Return a regular expression, as text, that matches a character.
 
-    It also matches the character if it is escaped for JSON or URLs, or as a number for HTML.
+    It also matches the character if it is escaped for JSON, URLs or HTML.
     """
     code, plain = ord(character), re.escape(character)
     digits = "".join(f"[{each}{each.upper()}]" for each in f"{code:02x}")
     # JSON inside a JSON string has more than one backslash. The pattern allows at most four.
     # Without this limit, the search time would grow with the square of the size of a reply.
     in_json = rf"\\{{1,4}}(?:u00{digits}|{plain})"
-    return rf"(?:{plain}|{in_json}|%{digits}|&\#(?:{code}|[xX]{digits});)"
+    named = "".join(f"|&{name};" for name in _HTML_NAMES.get(character, ()))
+    return rf"(?:{plain}|{in_json}|%{digits}|&\#(?:{code}|[xX]{digits});{named})"

@@ -25,8 +25,12 @@ class FaultInjector:
         self._random = random.Random(seed)  # noqa: S311 (a sandbox must be repeatable)
         self._stopping = asyncio.Event()
 
+    def start(self) -> None:
+        """Delay replies again after `stop`."""
+        self._stopping.clear()
+
     def stop(self) -> None:
-        """End all current and future delays immediately."""
+        """End all current and future delays immediately, until `start` is called."""
         self._stopping.set()
 
     def draw(self, faults: Faults) -> Fault | None:

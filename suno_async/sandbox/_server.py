@@ -174,6 +174,7 @@ class Sandbox:
         Raises:
             OSError: The address is in use, or not available.
         """
+        self._injector.start()
         app = web.Application()
         app.router.add_route("*", "/api/{rest:.*}", self._handle)
         self._store.add_routes(app.router)
