@@ -26,9 +26,10 @@ class Observer(Protocol):
     def request_finished(
         self, method: str, path: str, seconds: float, error: SunoError | None
     ) -> None:
-        """Handle the end of a request.
+        """Handle the end of a request. Not called if the request was cancelled.
 
-        `seconds` is the time since the request was sent. `error` is None if the request succeeded.
+        `seconds` is the time since the call of `request_sent`. `error` is None if the request
+        succeeded.
         """
         ...
 
@@ -41,7 +42,10 @@ class Observer(Protocol):
         ...
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Handle the end of all waits for a task. `error` is None if the task succeeded."""
+        """Handle the end of all waits for a task. `error` is None if the task succeeded.
+
+        Not called if all callers stopped waiting before.
+        """
         ...
 
     def rate_limited(self, retry_after: float | None) -> None:
@@ -49,7 +53,10 @@ class Observer(Protocol):
         ...
 
     def paused(self, seconds: float, reason: str) -> None:
-        """Handle a pause: the client sends no requests to the API for `seconds` from now."""
+        """Handle a pause: the client sends no requests to the API for `seconds` from now.
+
+        Called after a 429 or 455 that this client receives, even if the pause began earlier.
+        """
         ...
 
     def internal_error(self, error: BaseException) -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from suno_async._polling.waiters import WatchList
     from suno_async.policy import PollPolicy
 
-#: A scan of this many entries is repeated after one interval. A scan of fewer entries is repeated
-#: proportionally sooner. So scans use at most about 1 % of the CPU, and only while no check is
-#: answered.
+#: A scan of this many entries is repeated after one interval at the earliest. A scan of fewer
+#: entries may be repeated proportionally sooner, but not before a wait can be overdue. So scans use
+#: at most about 1 % of the CPU, and only while no check is answered.
 ENTRIES_PER_INTERVAL = 1_000_000
 
 
@@ -28,12 +28,14 @@ class DeadlineKeeper:
     """Ends waits that are overdue because no reply arrives.
 
     A *wait* is one caller's wait for the result of a task. Normally, the last check of the task
-    ends the wait. This class ends the wait if two things are true: no check of any task got a reply
-    in the last `PollPolicy.interval` seconds, and the time for the last check and its retries is
-    over. A single loop scans the tasks for overdue waits, so there is no timer for each task.
+    ends the wait. This class ends the wait if two things are true: no task record and no 404
+    arrived in the last `PollPolicy.interval` seconds, and the time for the last check and its
+    retries is over (see `Frame.gives_up_at`). A single loop scans the tasks for overdue waits, so
+    there is no timer for each task.
 
     Attributes:
-        answered_at: Loop time of the last reply about a task. A 404 counts as a reply.
+        answered_at: Loop time when a task record or a 404 was last handled; at first, the start of
+            the scans. Other errors do not count.
     """
 
     def __init__(self, watches: WatchList, policy: PollPolicy, clock: Clock) -> None:

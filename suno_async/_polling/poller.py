@@ -1,9 +1,9 @@
-"""The dispatcher: one asyncio task that polls every watched task.
+"""The dispatcher: one asyncio task that starts the status requests of all watched tasks.
 
 `suno_async._polling.replies` handles the replies. Nothing fails silently here. An unforeseen
 exception has one of three effects: it ends the waits for the task being handled (`_landed`); it
-makes the dispatcher start a new schedule (`_restart`); or it ends all waits (`_died`). Each
-exception is logged at ERROR with its traceback.
+makes the dispatcher start a new schedule (`_restart`); or it ends all waits (`_died`, or `_restart`
+if new schedules do not help). Each exception is logged at ERROR with its traceback.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ class Poller:
         """Seconds of waiting that one status request saves, averaged over recent requests.
 
         Waiting is the time from the end of a task until a status request shows it. The value is
-        None before the first request for a task of known age, and with ``schedule="backoff"``.
+        None before the first request for a task of known age, while the schedule is stopped by a
+        bug, and with ``schedule="backoff"``.
         """
         return self._schedule.price
 
@@ -284,10 +285,11 @@ class Poller:
             timer.cancel()
 
     async def _is_key_good(self) -> bool:
-        """Return whether requests may be sent. If the key is refused twice, end all waits.
+        """Return True if the key is not in doubt. After False, the caller must check again.
 
         A single 401 or 403 can be a temporary fault of the server. So the key counts as refused
-        only after one more request was refused.
+        only after one more request was refused. After a single refusal, send this request and
+        return False, whatever the reply is. If the key counts as refused, end all waits.
         """
         breaker = self._transport.breaker
         if not breaker.suspected:
@@ -315,7 +317,10 @@ class Poller:
         self._wake.set()
 
     async def _restart(self, failure: Exception) -> None:
-        """Start a new schedule with all watched tasks, or end all waits after too many restarts."""
+        """Start a new schedule for all watched tasks. If restarts do not help, end all waits.
+
+        See `SafeSchedule.restart`.
+        """
         if not self._schedule.restart(self._loop.time()):
             logger.error("bug: polling failed again; all waits end", exc_info=failure)
             await self._watches.end_all(
@@ -354,7 +359,10 @@ class Poller:
             self.replies.end_by_bug(entry, bug, "handling a reply")
 
     def _answered(self, entry: Watched, info: TaskInfo) -> None:
-        """Handle a task record. If the task has ended, store the record first."""
+        """Handle a task record. With a journal, store the record of an ended task first.
+
+        The record is handled even if it could not be stored.
+        """
         if self._keep is None or not info.status.terminal:
             self.replies.handle_record(entry, info)
             return

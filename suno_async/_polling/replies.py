@@ -39,10 +39,11 @@ class ReplyHandler:
     request.
 
     Attributes:
-        finished: Number of tasks that succeeded while they were polled.
-        failed: Number of tasks that failed while they were polled.
-        delays: Seconds from the end of a task until a reply showed the end. Contains the last 1,000
-            ended tasks whose end time is known.
+        finished: Number of watched tasks that a reply showed as succeeded.
+        failed: Number of watched tasks that a reply showed as failed.
+        delays: Seconds from the end of a task until its final record was handled. With a journal,
+            this includes the time to store the record. Contains the last 1,000 ended tasks whose
+            end time is known.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (its collaborators)
@@ -68,7 +69,7 @@ class ReplyHandler:
         self.delays: deque[float] = deque(maxlen=1000)
 
     def handle_record(self, entry: Watched, info: TaskInfo) -> None:
-        """Schedule the next check if the record shows a running task.
+        """Schedule the next check if the record does not show that the task has ended.
 
         End all waits for the task if it has ended, or if this was its last check.
         """
@@ -89,7 +90,8 @@ class ReplyHandler:
     def handle_error(self, entry: Watched, error: SunoError) -> None:
         """Retry a failed check later.
 
-        If the error is final or the deadline has passed, end all waits for the task instead.
+        If the error is final, or if the time for retries after the deadline is over (see
+        `Frame.gives_up_at`), end all waits for the task instead.
         """
         if not self._watches.holds(entry):
             return

@@ -28,7 +28,8 @@ class SafeSchedule(Generic[E]):
 
     An exception *stops* the schedule: no method of the schedule is called until `restart`. In the
     meantime the methods of this class return neutral values: no entry is due, and no entry has
-    reached its deadline. After a restart the caller must add all entries again.
+    reached its deadline. After a restart the caller must add all entries again, except those that
+    `pop` has returned and that a later `defer` or `retry` puts back.
 
     Attributes:
         failure: The exception that stopped the schedule; None while the schedule works.
@@ -41,7 +42,7 @@ class SafeSchedule(Generic[E]):
 
         Args:
             make: Returns a new, empty schedule. `restart` calls it again.
-            on_failure: Called with each exception that the schedule raises.
+            on_failure: Called with each exception that stops the schedule.
         """
         self._make = make
         self._on_failure = on_failure
@@ -116,7 +117,7 @@ class SafeSchedule(Generic[E]):
         """Forward to `Schedule.promote`.
 
         The entry becomes interactive (a caller now awaits its task) even if `Schedule.promote`
-        raises.
+        raises, and even while the schedule is stopped.
         """
         self._call(None, self._schedule.promote, entry)
         entry.interactive = True
@@ -137,7 +138,8 @@ class SafeSchedule(Generic[E]):
         If earlier restarts did not help, return False and replace nothing. This is the case if no
         poll was handled since the last restart, or after `MOST_RESTARTS` restarts within
         `RESTART_SPAN` seconds. After a call that returned False, the next call replaces the
-        schedule again.
+        schedule again. If `make` raises, return True, but keep the old schedule, which stays
+        stopped.
         """
         restarts = self._restarts
         too_many = len(restarts) == MOST_RESTARTS and now - restarts[0] < RESTART_SPAN

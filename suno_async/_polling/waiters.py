@@ -42,7 +42,10 @@ class Watcher(Protocol):
         ...
 
     def settled(self, outcome: Outcome) -> None:
-        """Receive the outcome of a task. Called once for each task."""
+        """Receive the outcome of a task. Called once for each task.
+
+        If the call raises, it is repeated once, with an `InternalError` as the outcome.
+        """
         ...
 
 
@@ -162,9 +165,10 @@ class WatchList:
             self._schedule.discard(entry)
 
     def end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
-        """End all waits for an entry, each with its own copy of `error`.
+        """End all waits for an entry. Several waits get separate copies of `error`.
 
-        `error` is None if the task succeeded. `info` is the last record; None if none was read.
+        `error` is None if the task succeeded. `info` is the record that ended the waits; None if
+        something else ended them. If the entry is no longer watched, do nothing.
         """
         if not self.holds(entry):
             return
@@ -209,9 +213,10 @@ def internal_error(what: str, task_id: str, cause: BaseException) -> InternalErr
 
 
 def last_seen(entry: Watched | None, clock: Clock) -> tuple[str, float | None]:
-    """Return the last reported status of a task, and when it was reported (Unix seconds).
+    """Return the last known status of a task, and when the check that showed it was sent.
 
-    The status is empty and the time is None if no status was reported yet.
+    The time is in Unix seconds. The status is empty and the time is None if no status was reported
+    yet.
     """
     if entry is None or entry.seen_at is None:
         return "", None

@@ -9,15 +9,16 @@ The schedule sends nothing: `pop` returns the task to check next, and the caller
 schedule groups them.
 
 Tasks of one kind that were created within the same two seconds count as equally old. The most
-urgent of them is the task that was checked longest ago. So these tasks form one queue, called a
-*cohort*. Its order is the order in which the latest checks were sent, not the order in which their
-replies arrived. The schedule compares only the first task of each cohort, called its *head*.
+urgent of them is a task that was never found running, or else the task that was last found running
+the longest time ago. So these tasks form one queue, called a *cohort*. Its order is the order in
+which the latest checks that found the tasks running were sent, not the order in which the replies
+arrived. The schedule compares only the first task of each cohort, called its *head*.
 
-Each kind of job has about 600 cohorts for the ages up to the default deadline. Older tasks of a
-kind are in other cohorts, of which only one at a time competes for a request. So the number of
-cohorts that compete does not grow with the number of tasks or with their ages. A task is
-*interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Interactive tasks
-have cohorts of their own.
+A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Both
+have cohorts of their own: for each kind of job, at most about 600 for the ages up to the default
+deadline. Older tasks are in other cohorts, of which only one at a time competes for a request. So
+the number of cohorts that compete has a limit for each kind, whatever the number of tasks and
+their ages.
 
 The parts:
 
@@ -54,13 +55,14 @@ class AdaptiveSchedule(Generic[E]):
     """Gives each request to the task where it saves the most waiting, and learns how long jobs run.
 
     Waiting is the time from the end of a task until a check shows it. A *cohort* is a queue of
-    tasks of one kind and age. With c cohorts, each operation costs O(log c), whatever the number of
-    tasks. An operation takes a few milliseconds more if it estimates durations or ranks all cohorts
-    again.
+    tasks of one kind and age. With c cohorts, an operation normally costs O(log c), whatever the
+    number of tasks. It costs O(log n) for the n entries outside the cohorts: after a failed check,
+    or past the horizon. An operation takes a few milliseconds more if it estimates durations or
+    ranks all cohorts again.
 
     Attributes:
-        price: Seconds of waiting that a request saves, averaged over the last requests; None before
-            the first request for a task of known age.
+        price: Seconds of waiting that a request saves: an exponential mean over the latest requests
+            for tasks of known age up to the deadline. None before the first such request.
         competing: Number of cohorts that compete for a request.
     """
 
@@ -101,13 +103,15 @@ class AdaptiveSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry, which represents one task.
 
-        The first check takes place no earlier than one interval after the creation of the task. If
-        the creation time is unknown, the check may take place at once.
+        If its task was checked before, the next check takes place no earlier than the shortest
+        interval after that check. Otherwise, it takes place no earlier than the shortest interval
+        after the creation of the task. If the creation time of such a task is unknown, the check
+        may take place at once.
         """
         self._join(entry, now)
 
     def pop(self, now: float) -> E | None:
-        """Remove and return the most urgent entry at the time `now`; None if no entry is due."""
+        """Remove and return the entry to check at the time `now`; None if no entry is due."""
         self._plans.refit(now)
         self._ranking.follow_plans(now)
         if self._parked.items:
@@ -194,8 +198,9 @@ class AdaptiveSchedule(Generic[E]):
     def _join(self, entry: E, now: float) -> None:
         """Put an entry into its cohort, or into `_parked` if the entry is too old and not due.
 
-        An entry is too old once the age of its task reaches the horizon
-        (`InspectionPlans.horizon`).
+        An entry is too old if a check found its task running at an age past the horizon
+        (`InspectionPlans.horizon`). It is also too old if the age of its task exceeds the horizon
+        by the shortest interval and the length of a span.
         """
         span: int | str = UNKNOWN
         if entry.created_at is not None or entry.asked_at is not None:
@@ -256,7 +261,8 @@ class AdaptiveSchedule(Generic[E]):
     def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:
         """Update the mean `price` with the waiting that the request for this entry saves.
 
-        Do nothing if the age of the task is unknown or past the deadline.
+        Do nothing if all tasks of the cohort are past the deadline, or if the cohort was created in
+        a line: then the ages of its tasks are unknown or past the horizon.
         """
         if cohort.born is None or now >= cohort.ends:
             return

@@ -47,8 +47,9 @@ class BackoffSchedule(Generic[E]):
         """Track a new entry.
 
         If its task was checked before, the entry is due when the shortest interval has passed since
-        that check. Otherwise, it is due when the shortest interval has passed since the creation of
-        the task, or at once if the creation time is unknown.
+        that check; a time too near the deadline is moved to the deadline. Otherwise, it is due when
+        the shortest interval has passed since the creation of the task, even near the deadline. If
+        the creation time is unknown, it is due at once.
         """
         due = max(now, self._frame.earliest(entry))
         if entry.asked_at is not None:
@@ -107,7 +108,7 @@ class BackoffSchedule(Generic[E]):
         entry.interactive = True
         if entry.place is not None:
             # The due time is stored only in the heap, and a search there would cost O(n). The time
-            # that `add` calculates, one interval after the previous check, is never later.
+            # that `add` calculates is not later, unless `retry` got a time near the deadline.
             self.add(entry, entry.added_at)
 
     def _place(self, entry: E, due: float) -> None:
@@ -115,9 +116,10 @@ class BackoffSchedule(Generic[E]):
         heap.push(entry, due)
 
     def _after(self, entry: E, now: float, number: int) -> float:
-        """Return the time at which an entry is due again, after a check at `now`.
+        """Return the time at which an entry is due again, after a check that ended at `now`.
 
-        `number` is the number of earlier intervals of the backoff.
+        `number` is the number of earlier intervals of the backoff. Checks that found the task
+        running and failed checks have separate numbers.
         """
         interval = self._frame.backoff(number)
         due = now + interval * (1 + self._jitter * self._random())
@@ -127,7 +129,7 @@ class BackoffSchedule(Generic[E]):
         """Return `due`, unless it is after the deadline or only shortly before the deadline.
 
         In these two cases, return the later of two times: the deadline, and `last` plus the
-        shortest interval. `last` is the time of the previous check.
+        shortest interval. `last` is the time when the previous check was sent or when it ended.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

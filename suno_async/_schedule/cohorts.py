@@ -59,8 +59,9 @@ class Cohort(Generic[E]):
         ends: Time when all its tasks are past the deadline. Infinity if there is no deadline, or if
             the age of its tasks is unknown. Minus infinity if there is a deadline and the cohort
             was created in the line past the horizon, because the horizon is then the deadline.
-        over: Time when all its tasks are past the horizon. The cohort then moves into the line of
-            such tasks. Infinity if the cohort is in a line.
+        over: Time when the ages of all its tasks exceed the horizon by the shortest interval. The
+            cohort can then move into the line of tasks past the horizon. Infinity if the cohort is
+            in a line.
         place: Number of the cohort's valid place in the ranking; None if it has no place.
         head: Its first entry at the time when the ranking last calculated its place.
         due: Time when `head` is due.
@@ -102,7 +103,8 @@ class Cohort(Generic[E]):
     def join(self, entry: E) -> bool:
         """Insert an entry at its position in the order.
 
-        Return whether the entry is now the first entry.
+        Return whether the entry is now the first entry. Discarded entries that are not yet removed
+        count, too.
         """
         entry.place = self.number
         if entry.seen_at is None:
@@ -173,7 +175,7 @@ class Cohort(Generic[E]):
         Args:
             plan: The current plan for this kind and class.
             since: The age in seconds at which the head was last known to run.
-            base: Time when the head had age 0.
+            base: Time when the head had age 0. If this is unknown, an assumed time.
             last: Time when the head was last checked, or was added if it was never checked.
             patience: Seconds without a check after which 1 is added to the urgency. The added value
                 grows with the square of the time.
@@ -197,13 +199,15 @@ class Cohort(Generic[E]):
 class Cohorts(Generic[E]):
     """All cohorts of a schedule.
 
-    Tasks up to the horizon are in one cohort for each kind, class and span. Tasks of unknown age
-    and tasks past the horizon are in lines of cohorts (see the module docstring).
+    Tasks of known age are in one cohort for each kind, class and span, until they are past the
+    horizon. Tasks of unknown age and tasks past the horizon are in lines of cohorts (see the module
+    docstring).
 
     Args:
         span: Length of a span, in seconds.
         deadline: Age of a task at its last check, in seconds; None means no limit.
-        past_from: A cohort moves into a line when all its tasks have reached this age, in seconds.
+        past_from: A cohort can move into a line when all its tasks have reached this age, in
+            seconds.
     """
 
     def __init__(self, span: float, deadline: float | None, past_from: float) -> None:
@@ -220,9 +224,10 @@ class Cohorts(Generic[E]):
         return len(self._by_age) + len(self._lines)
 
     def over(self, born: float) -> float:
-        """Return the time when all tasks of a span are past the horizon.
+        """Return the time when all tasks of a span have reached the age `past_from`.
 
-        `born` is the time when the span starts.
+        `born` is the time when the span starts. It may be later in the span; the result is then
+        later, too.
         """
         return born + self._span + self._past_from
 

@@ -8,7 +8,7 @@ The hazard has a lower limit that falls as 1/age, like the hazard of a Pareto di
 very old tasks keep some probability of ending.
 
 F is the share of the tasks that have ended by a given age, and S = 1 - F. The *prior* is the
-distribution that is assumed before any task has ended (see `durations`).
+distribution that is assumed before any task was observed (see `durations`).
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ class DurationDistribution:
         hazard: For each bin, the number of ended tasks per running task and per `unit` of time.
         cumulative: The integral of the hazard up to each edge between bins. At an edge, 1 - F is
             exp(-cumulative).
-        samples: Number of ended tasks from which the distribution was learnt. If this is 0,
-            the distribution is the prior, which is assumed at first.
+        samples: Number of ended tasks from which the distribution was learnt. Even if this is 0,
+            the distribution may differ from the prior, because running tasks were observed.
         unit: The unit of age and time, in seconds: the median of the prior.
     """
 

@@ -6,7 +6,8 @@ from creation to completion. Both are exact, because the task's record contains 
 that is still running adds only the time watched: this is a censored observation (E. L. Kaplan and
 P. Meier, JASA 53, 1958, 457-481).
 
-Before any job has ended, the durations are assumed to have a log-normal distribution: the *prior*.
+Before any job was observed, the durations are assumed to have a log-normal distribution: the
+*prior*.
 The prior is wide and counts only as much as a few tasks, so real tasks soon outweigh it. Every new
 end counts a little more than the end before it. So old ends lose weight, and the estimate adapts
 when jobs begin to take longer or shorter.
@@ -79,7 +80,7 @@ class _Table(msgspec.Struct):
         whole: For each bin, the weight of the observations that cover the whole bin, minus the
             weight of the observations that cover the whole bin before it.
         samples: Number of tasks that ended, without weights.
-        observations: Number of observations, without weights.
+        observations: Number of calls of `watched`, without those before the table was loaded.
         weight: Weight of the next observation.
     """
 
@@ -124,12 +125,13 @@ class _Table(msgspec.Struct):
 class Durations:
     """How long jobs of each kind take, learnt from every reply about a task.
 
-    A client learns automatically. To use the learnt durations in the next process, save
-    `to_json()`, and pass `Durations.from_json(...)` as `SunoClient(durations=...)`.
+    A client learns automatically, unless its policy has ``schedule="backoff"``. To use the learnt
+    durations in the next process, save `to_json()`, and pass `Durations.from_json(...)` as
+    `SunoClient(durations=...)`.
 
     Args:
-        median: Half of the jobs of a kind are assumed to end within this many seconds, until real
-            jobs of the kind have ended. The default is 90 s, because the API contract shows a music
+        median: Before any job of a kind was observed, half of the jobs are assumed to end within
+            this many seconds. The default is 90 s, because the API contract shows a music
             generation of 86 s. The median also sets the precision of ages: a 45th of the median or
             3 % of the age, whichever is greater.
 
@@ -139,7 +141,7 @@ class Durations:
 
     def __init__(self, median: float = PRIOR_MEDIAN) -> None:
         if not 0.0 < median < math.inf:
-            raise ConfigurationError("median must be above 0 seconds")
+            raise ConfigurationError("median must be a finite number of seconds above 0")
         self._median = median
         self._tables: dict[str, _Table] = {}
 
@@ -149,11 +151,11 @@ class Durations:
 
     @property
     def median(self) -> float:
-        """The median in seconds that is assumed until real jobs have ended."""
+        """The median in seconds that is assumed before any job was observed."""
         return self._median
 
     def kinds(self) -> list[str]:
-        """Return the kinds of job that were observed, in alphabetical order."""
+        """Return the kinds of job that were observed or loaded, in alphabetical order."""
         return sorted(self._tables)
 
     def samples(self, kind: str) -> int:
@@ -161,7 +163,10 @@ class Durations:
         return self._tables[kind].samples if kind in self._tables else 0
 
     def observations(self, kind: str) -> int:
-        """Return the number of observations of a kind, without those that `from_json` loaded."""
+        """Return the number of observations of a kind, without those that `from_json` loaded.
+
+        An observation is a period during which a task was known to run.
+        """
         return self._tables[kind].observations if kind in self._tables else 0
 
     def still_running(self, kind: str, since: float, age: float) -> None:

@@ -73,8 +73,9 @@ E = TypeVar("E", bound=Entry)
 class Schedule(Protocol[E]):
     """Decides which task to check with the next request.
 
-    Each tracked task has an entry. An entry is *in* the schedule from `add` until `pop` returns it,
-    and again after a `defer` or `retry` that returns True. Otherwise, the entry is *out*.
+    Each tracked task has an entry. An entry is *in* the schedule after `add`, and after a `defer`
+    or `retry` that returns True, until `pop` returns it or `discard` removes it. Otherwise, the
+    entry is *out*.
 
     Attributes:
         price: Seconds of waiting that one request saves, averaged over the latest requests; None if
@@ -88,11 +89,11 @@ class Schedule(Protocol[E]):
         ...
 
     def pop(self, now: float) -> E | None:
-        """Remove and return the most urgent entry. Return None if no entry is due at `now`."""
+        """Remove and return the entry to check at `now`. Return None if no entry is due."""
         ...
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return an entry; None if it never will."""
+        """Return the earliest time at which `pop` may return an entry; None without entries."""
         ...
 
     def defer(self, entry: E, now: float) -> bool:

@@ -23,7 +23,10 @@ class FairShare:
 
     @property
     def is_turn_of_other(self) -> bool:
-        """Whether the next request must be for the group that is not preferred."""
+        """Whether the next request is reserved for the group that is not preferred.
+
+        If this group has no task to check, the request may be for the preferred group.
+        """
         return self._run >= self._share - 1
 
     def served(self, *, preferred: bool) -> None:

@@ -8,8 +8,8 @@ from typing import Generic
 
 from suno_async._schedule.entry import E
 
-#: Entries in each tuple of a queue. The value is a judgement: the collector scans each tuple
-#: but not its entries, and each tuple costs 40 bytes.
+#: Entries in each tuple of a queue. The value is a judgement: the collector scans each new
+#: tuple once, but not its entries, and each tuple costs 40 bytes.
 BLOCK = 64
 
 

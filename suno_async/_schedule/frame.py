@@ -17,8 +17,11 @@ class Frame:
     """Calculates the earliest and the latest time of a check from the poll policy.
 
     A check is sent no earlier than `floor` seconds after the task's creation, and no earlier than
-    `floor` seconds after the previous check. The last check is sent at the deadline. No other check
-    is sent in the last `floor` seconds before the deadline, because it would delay the last check.
+    `floor` seconds after the previous check. The last check is due at the deadline. If it fails, it
+    is retried for a while. A check in the last `floor` seconds before the deadline would delay the
+    last check (see `is_too_near`). So a schedule moves such a check to the deadline, with two
+    exceptions: a check for which the caller set the time, and with `BackoffSchedule` the first
+    check of a task.
 
     Attributes:
         floor: Shortest time between two checks of a task, in seconds.
@@ -37,16 +40,19 @@ class Frame:
     def earliest(self, entry: Entry) -> float:
         """Return the earliest time of the next check.
 
-        If the task was never checked and its age is unknown, this is the time when tracking began.
+        If the task was never checked and its creation time is unknown, this is the time when
+        tracking began.
         """
         if entry.asked_at is not None:
             return entry.asked_at + self.floor
         return entry.added_at if entry.created_at is None else entry.created_at + self.floor
 
     def latest(self, entry: Entry) -> float:
-        """Return the latest time of the next check.
+        """Return the latest time at which the next check becomes due. `BackoffSchedule` ignores it.
 
-        A check takes place later only if more checks are due than the request rate allows.
+        The check takes place later if more checks are due than the request rate allows, or if the
+        account is paused. It becomes due later if the previous check failed, or if the time is just
+        before the deadline.
 
         For a task that was checked before, this is the later of two times: `max_interval` after
         the previous check, and the time when the task is twice as old as at the previous check. For
@@ -63,11 +69,13 @@ class Frame:
         return math.inf if self.deadline is None else entry.known_since + self.deadline
 
     def gives_up_at(self, entry: Entry) -> float:
-        """Return the time at which the wait for a task ends even without a last check.
+        """Return the time from which the wait for a task may end without a successful last check.
 
-        This is `LAST_TRIES` poll intervals after the deadline, but at least `LAST_TRIES` + 1 poll
-        intervals after tracking began. So there is time to find out that the server does not know
-        a task, even if tracking began after the deadline.
+        It then ends when a check fails, or when no replies arrive (see `DeadlineKeeper`). The time
+        is infinity if there is no deadline. Otherwise it is `LAST_TRIES` poll intervals after the
+        deadline, but at least `LAST_TRIES` + 1 poll intervals after tracking began. So there is
+        time to find out that the server does not know a task, even if tracking began after the
+        deadline.
         """
         if self.deadline is None:
             return math.inf

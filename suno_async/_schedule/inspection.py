@@ -23,9 +23,10 @@ maintains the lower envelope of these lines. So one pass over the ages gives J a
 check u*(s), in O(n). Distributions with two peaks need no special treatment, although a first-order
 condition has several roots for them.
 
-*Two prices.* The first price decides when a task is due: at the age u*(s). A request is sent only
-if it saves at least this price. The second price is assumed for the later checks. It orders the due
-tasks by their urgency, which is the cost of delaying the check by one more second:
+*Two prices.* The first price decides when a task is due: at the age u*(s). A check before the last
+age is planned only if it saves at least this price. The second price is assumed for the later
+checks. It orders the due tasks by their urgency, which is the cost of delaying the check by one
+more second:
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
@@ -56,8 +57,10 @@ class InspectionPlan:
     Args:
         distribution: The distribution of the durations of the tasks.
         floor: Shortest time between two checks, in seconds.
-        horizon: Age of a task at its last check, in seconds.
-        price: A request is sent only if it saves at least this many seconds of waiting.
+        horizon: Greatest age that the plan covers, in seconds. The last planned check is at this
+            age.
+        price: A check before the horizon is planned only if it saves at least this many seconds of
+            waiting.
         future_price: Seconds of waiting that each later request is assumed to save. The urgency
             depends on this assumption.
         weight: Factor for the cost of waiting; 1 unless the tasks are interactive (a caller awaits
@@ -117,7 +120,8 @@ class InspectionPlan:
     def urgency(self, since: float, age: float) -> float:
         """Return the expected cost, in seconds of waiting, of delaying the check by 1 s.
 
-        The task has this `age` now, and was last known to run at age `since`.
+        The cost is multiplied by `weight`. The task has this `age` now, and was last known to run
+        at age `since`.
         """
         return self.urgency_given(self.finished(since), age)
 
@@ -146,9 +150,9 @@ class InspectionPlan:
     def price(self, since: float, age: float) -> float:
         """Return the seconds of waiting that a check now saves: (F(t) - F(s))² / (2·S(t)·f(t)).
 
-        Here t is `age`, the age of the task now, and s is `since`, the age at which the task was
-        last known to run. The result is at most t - s. Without this limit, it would be huge at ages
-        at which almost no task ends.
+        They are not multiplied by `weight`. Here t is `age`, the age of the task now, and s is
+        `since`, the age at which the task was last known to run. The result is at most t - s.
+        Without this limit, it would be huge at ages at which almost no task ends.
         """
         known, ended = self.finished(since), self.finished(age)
         soon = _at(self._finished, age / self.step + 1.0)
@@ -175,7 +179,8 @@ def _inspect(
 ) -> tuple[list[int], list[float]]:
     """Calculate J for one price, from the last age to the first. See the module docstring.
 
-    Ages are counted in steps. Two checks are at least `apart` steps apart.
+    Ages are counted in steps. Two checks are at least `apart` steps apart. Only the check at the
+    last age may follow sooner, if no other check fits before it.
 
     Returns:
         Two lists with a value for each age: the age of the best next check, and the cost J.

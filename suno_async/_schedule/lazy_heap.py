@@ -13,7 +13,8 @@ class Placed(Protocol):
     """An item of a `LazyHeap`.
 
     Attributes:
-        place: The number of the item's valid element in a heap; None if the item is in no heap.
+        place: The number of the item's valid element in a heap. If the item is in no heap, None or
+            a number that no element has.
     """
 
     place: int | None

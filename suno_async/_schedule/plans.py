@@ -2,7 +2,8 @@
 
 An inspection plan says at which age a task is due, and how urgent its check is (see `inspection`).
 Plans depend on the learnt durations, the policy and the price of a request (how many seconds of
-waiting it must save). They do not depend on single tasks, so several schedules can share them.
+waiting it must save). They do not depend on single tasks, so all tasks of a kind share two plans:
+one for interactive tasks (a caller awaits each of them), and one for all others.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class InspectionPlans:
     def plan(self, kind: str, *, interactive: bool) -> InspectionPlan:
         """Return an inspection plan for tasks of one kind of job.
 
-        If there is no valid plan, calculate one. This takes some milliseconds.
+        If there is no valid plan, make one. Making it and using it for the first time takes some
+        milliseconds.
 
         Args:
             kind: The kind of job.
@@ -96,7 +98,8 @@ class InspectionPlans:
     def refit(self, now: float) -> None:
         """Discard the plans of at most one kind of job, so that they are calculated again.
 
-        A kind qualifies if enough of its jobs were observed since its plans were calculated.
+        A kind qualifies if there are enough new observations of it since its plans were made. Do
+        nothing if the previous attempt was less than `Tuning.refit_apart` ago.
         """
         if now < self._next_refit:
             return

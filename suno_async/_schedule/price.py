@@ -1,4 +1,4 @@
-"""Decide how many seconds of waiting a status request must save to be sent. Pure."""
+"""Decide how many seconds of waiting an optional status request must save to be sent. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class RequestPrice:
     Attributes:
         follows_load: Whether the price depends on the load. If so, call `adjust` after each
             request.
-        least: The price. A request that saves fewer seconds of waiting is not sent.
+        least: The price. A request that saves fewer seconds of waiting is sent only if it is due
+            anyway: at the latest time of a check (`Frame.latest`), at the deadline, at a time that
+            the caller set (`at` of `Schedule.retry`), or for a task of unknown age.
         future: The seconds of waiting that every later request is assumed to save. This assumption
             is used to order the due tasks.
     """

@@ -100,7 +100,8 @@ class Ranking(Generic[E]):
     def follow_plans(self, now: float) -> None:
         """Calculate new places for some of the cohorts whose plans have changed.
 
-        Later calls do the same for the remaining cohorts.
+        Later calls do the same for the remaining cohorts, until another plan changes. From then on,
+        the remaining cohorts keep their places until `place` is called for another reason.
         """
         if self._plans.revision != self._revision:
             kinds = self._plans.revised_since(self._revision)
@@ -163,7 +164,8 @@ class Ranking(Generic[E]):
         """Return the time at which a cohort becomes due (see `Ranking`).
 
         A time outside the limits of `Frame` is moved to the nearest limit. A cohort of tasks past
-        the horizon is already due: for it, return `now`.
+        the horizon is already due: for it, return `now`. A cohort of unknown age is due at the
+        earliest time.
         """
         span = cohort.key[2]
         if span == PAST:

@@ -21,7 +21,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     To try other values of every constant, iterate over ``Tuning.__struct_fields__`` and call
     `varied`.
 
-    The comment on each field says how its value was chosen.
+    The comment on each field explains the field and its value.
     """
 
     # --- The order of the tasks that are due ---
@@ -50,9 +50,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: A person notices every second; the value is a judgement.
     interactive_weight: float = 50.0
 
-    #: While both classes have due tasks, one of this many requests goes to a bulk task, so that
-    #: interactive tasks cannot starve bulk tasks. Retries for which the caller set the time (`at`
-    #: of `Schedule.retry`) get the same share of all requests. The value is a judgement.
+    #: While both classes have due tasks, at least one of this many requests goes to a bulk task, so
+    #: that interactive tasks cannot starve bulk tasks. While other tasks are due, one of this many
+    #: requests goes to a retry for which the caller set the time (`at` of `Schedule.retry`). The
+    #: value is a judgement.
     bulk_share: int = 4
 
     #: After this time without a check, impatience adds 1 to the urgency of a task. That equals the
@@ -76,9 +77,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     # --- Learning ---
 
-    #: A distribution is estimated again once this share of its observations is new. Fewer new
-    #: observations change it little. The next two constants limit the number of new observations
-    #: that are required. All three values are judgements.
+    #: A distribution is estimated again once the new observations are this share of the earlier
+    #: ones. Fewer new observations change it little. The next two constants limit the number of new
+    #: observations that are required. All three values are judgements.
     refit_share: float = 0.125
 
     #: The least number of new observations that is required. Fewer would mostly add noise.
@@ -88,8 +89,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: noticed after a few hundred replies, however many came before.
     refit_most: int = 300
 
-    #: The shortest time between two estimates. An estimate takes some milliseconds, so this limits
-    #: the share of the CPU time that estimates use.
+    #: The shortest time between two decisions to estimate a distribution again, for all kinds of
+    #: job together. An estimate takes some milliseconds, so this limits the share of the CPU time
+    #: that estimates use.
     refit_apart: Seconds = 2.0
 
     #: After a new estimate, each call of `pop` places at most this many cohorts again while tasks

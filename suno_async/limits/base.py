@@ -108,9 +108,9 @@ class Limiter(Protocol):
 
         Raises:
             RateLimitError: A 429 has paused the account until after `give_up_at`. Raised without
-                waiting.
+                waiting for `give_up_at`.
             MaintenanceError: A 455 has paused the account until after `give_up_at`. Raised without
-                waiting.
+                waiting for `give_up_at`.
             NotSentError: No permit was available before `give_up_at`.
         """
         ...

@@ -1,11 +1,11 @@
-"""The limiter for one event loop: at most 15 requests arrive at the server in any second.
+"""The limiter for one event loop: by default, at most 15 requests arrive in any second.
 
 A *permit* is the permission to send one request. Three mechanisms decide when a caller gets a
 permit:
 
 - The *turn* is a lock that serves callers in order. aiolimiter alone does not do this.
-- The *window* counts the requests that may arrive at the server within the same second. It never
-  allows more than 15.
+- The *window* counts the requests that may arrive at the server within the same second. By
+  default, it never allows more than 15.
 - The *bucket* is an `aiolimiter.AsyncLimiter` of size one. It spreads permits evenly over the
   second, so it prevents bursts.
 """
@@ -37,15 +37,17 @@ JITTER = 0.06
 #: Length of the window in seconds: one second, and 2 ms for differences between the clocks.
 WINDOW = 1.002
 
-#: A 429 reduces the rate by a fifth, but not below `LOWEST_RATE` requests per second. Each
-#: `RECOVERY_PERIOD` (seconds) without a 429 multiplies the rate by `RECOVERY_FACTOR`.
+#: A 429 reduces the rate by a fifth, but not below `LOWEST_RATE` requests per second. After the
+#: pause and `RECOVERY_PERIOD` seconds without a 429, the next request for a permit multiplies the
+#: rate by `RECOVERY_FACTOR`, up to the maximum. The next period then begins, so a longer time
+#: without requests does not increase the rate further.
 CUT = 0.8
 RECOVERY_FACTOR = 1.05
 RECOVERY_PERIOD = 10.0
 LOWEST_RATE = 1.0
 
-#: Seconds of pause after a 429 without Retry-After, and after a 455. For a 455 the API contract
-#: says "wait, minutes".
+#: Seconds of pause after a 429 and after a 455, if the reply has no Retry-After. For a 455 the API
+#: contract says "wait, minutes".
 PAUSE_429 = 1.0
 PAUSE_MAINTENANCE = 60.0
 
@@ -69,7 +71,9 @@ class LocalPermit:
     was sent and before its reply arrives. So the request stays in the window until `WINDOW` seconds
     after its reply, or until `JITTER` + `WINDOW` seconds after it was sent, whichever is earlier. A
     request counts as sent when its connection is open, not earlier. So a slow handshake or a
-    varying network delay cannot make too many requests arrive within one second.
+    network delay of up to `JITTER` cannot make too many requests arrive within one second. In an
+    aiohttp session that the caller passed, the opening of the connection cannot be seen. There, a
+    request counts as sent before its connection is open.
 
     An alternative is to assume that a request arrived at the time of its reply minus the shortest
     round trip measured so far. Each request would then leave the window earlier, and more requests
@@ -80,7 +84,7 @@ class LocalPermit:
     Attributes:
         sent_at: Loop time at which the request was sent; None if it was not sent yet.
         counts_until: Loop time until which the request counts in the window; infinity before it
-            is sent.
+            is sent; minus infinity when it no longer counts.
     """
 
     __slots__ = ("__weakref__", "_limiter", "_used", "counts_until", "sent_at")
@@ -103,7 +107,10 @@ class LocalPermit:
             self._limiter.count_until(self, self._limiter.now() + WINDOW, has_reply=True)
 
     def cancel(self) -> None:
-        """Return the permit to the limiter, unless its request was sent."""
+        """Return the permit to the limiter, unless its request was sent.
+
+        The limiter's bucket does not take it back, so its time slot is lost.
+        """
         if self.sent_at is None and self._used:
             self._used = False
             self.counts_until = -math.inf
@@ -158,7 +165,10 @@ class LocalLimiter:
 
     @property
     def rate(self) -> float:
-        """Requests per second that are currently allowed. It is lower for a while after a 429."""
+        """Requests per second that are currently allowed.
+
+        It is lower for a while after a 429, and while clients in other processes share the rate.
+        """
         return self._rate
 
     @property
@@ -168,7 +178,10 @@ class LocalLimiter:
 
     @property
     def recent_rate(self) -> float:
-        """Permits granted per second, over the last ten seconds."""
+        """Permits granted per second, over the last ten seconds.
+
+        A younger limiter uses the time since its creation, but at least one second.
+        """
         now = self.now()
         span = max(1.0, min(_RATE_SPAN, now - self._started))
         return sum(1 for granted in self._recent if granted > now - span) / span
@@ -237,7 +250,8 @@ class LocalLimiter:
     def rate_exceeded(self, retry_after: float | None) -> None:
         """Pause the account and reduce the rate after a 429.
 
-        Further 429s during the pause may extend it, but do not reduce the rate again.
+        A 429 during a pause may extend the pause, but does not reduce the rate. This also applies
+        to a pause after a 455.
 
         Args:
             retry_after: The delay in seconds that the server asked for; None if it asked for no
@@ -282,7 +296,7 @@ class LocalLimiter:
             self._wake()
 
     def returned(self) -> None:
-        """Record that a permit was returned unused."""
+        """Record that a permit was returned unused. Its time slot in the bucket is lost."""
         self._counted -= 1
         self.granted -= 1
         if self._recent:
@@ -322,7 +336,11 @@ class LocalLimiter:
             self._turn.release()
 
     def _set_limit(self, limit: float) -> None:
-        """Change the maximum rate. A reduction of the current rate after a 429 stays in effect."""
+        """Change the maximum rate.
+
+        While a 429 keeps the current rate below the old maximum, the current rate changes only if
+        the new maximum is lower.
+        """
         is_cut = self._rate < self._limit
         if limit != self._limit:
             self._limit = limit
@@ -341,9 +359,10 @@ class LocalLimiter:
         self._recover_at = math.inf if done else self.now() + RECOVERY_PERIOD
 
     def _ready_at(self, now: float) -> float:
-        """Return the loop time at which the next permit is possible; infinity if it is unknown.
+        """Return the loop time from which window, pause and share allow a permit.
 
-        First, remove the permits whose requests no longer count in the window.
+        Return infinity if this time is unknown. First, remove the permits whose requests no longer
+        count in the window.
         """
         earliest = math.inf
         for ends in (self._ends_of_sent, self._ends_of_answered):
