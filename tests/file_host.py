@@ -28,12 +28,13 @@ class FileHost:
         ranges: Whether the server supports Range requests.
         cuts: The numbers of bytes after which the connection breaks. Each successful reply removes
             the first number and sends only that many bytes of its body.
-        statuses: The statuses of the next replies. When the list is empty, the status is 200.
+        statuses: The statuses of the next replies. When the list is empty, the status is 200, or
+            206 for a requested range.
         paths: Paths with a fixed status: path → status. They override `statuses`.
         locations: Paths that are redirected: path → target URL.
         requests: The headers of each received request. The names are in lower case. The path of the
             request is stored as ``:path``.
-        arrived: An event that is set when a request arrives.
+        arrived: An event that is set when the first request arrives.
         hold: If not None, each reply stops after 1000 bytes of its body until this event is set.
         chunked: Whether the body is sent as one chunk, without Content-Length.
         url: The URL of the server.

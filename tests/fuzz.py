@@ -1,8 +1,9 @@
-"""Search for failures with new seeds until the time is up: ``python -m tests.fuzz``.
+"""Search for failures with new seeds: ``python -m tests.fuzz --minutes N``.
 
 Each round runs four searches with one seed: the property tests, create requests through a proxy
-that breaks connections, the decoding of damaged replies, and streams with random faults. After the
-first failure, the program prints the command that repeats it, and ends with exit code 1.
+that breaks connections, the decoding of damaged replies, and streams with random faults. When
+the time is up, no new search starts, but a running search is not interrupted. After the first
+failure, the program prints the command that repeats it, and ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ class Search(NamedTuple):
 def searches(seed: int, seconds: float) -> list[Search]:
     """Return the searches of one round.
 
-    `seconds` is the time that remains for all rounds. Each program in `TIMED` has its own time. It
-    gets less if less time remains, but never less than 1 s.
+    `seconds` is the time that remains at the start of the round. Each program in `TIMED` has its
+    own time. It gets less if less than this time remains, but never less than 1 s.
     """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (

@@ -1,11 +1,11 @@
-"""Run streams under random faults until a stream hangs, loses an id or creates a job twice.
+"""Run streams under random faults. No stream may hang, lose an id or create a job twice.
 
 python -m tests.fuzz_streams --seconds N [--seed S]
 
 A stream is a call of `SunoClient.create_many` or `SunoClient.pipeline`. Each seed is one scenario
 in virtual time. A client runs one stream, and also creates single songs and personas, while the
 server sends random replies. The scenario waits for the end of the stream, cancels the stream, or
-closes the client. After a failure, the program prints the seed, and ends with exit code 1.
+closes the client. After the first failure, the program prints the seed, and ends with exit code 1.
 `make test` runs the same check on fixed seeds.
 """
 
@@ -70,8 +70,8 @@ class HostileServer(Server):
     """A server that answers with random replies and failures.
 
     Attributes:
-        lost: Names of the jobs and personas whose create request reached the server. But the
-            client did not receive a readable reply.
+        lost: Names of the jobs and personas whose create request reached the server, but whose
+            reply the server lost or made unreadable.
     """
 
     def __init__(self, draw: random.Random) -> None:
@@ -160,7 +160,8 @@ class Scenario:
         read: Number of inputs that the stream read.
         sent_at_close: Number of requests at the time when `end` closed the client; None if it was
             closed later.
-        fails: Probability that a callback of the user raises.
+        fails: Probability that a call of `report` or `note` raises. It is lower for `change` and
+            `source`.
     """
 
     def __init__(self, seed: int) -> None:
@@ -179,7 +180,7 @@ class Scenario:
         await asyncio.sleep(self.draw.choice([0, self.draw.uniform(0, longest)]))
 
     async def report(self, creation: Creation | PersonaCreation) -> None:
-        """Record a creation, and sometimes raise. This is the `on_creation` of the client."""
+        """Record a creation, and sometimes raise. This may be the `on_creation` of the client."""
         self.reported.append(creation)
         await self.pause(2)
         if self.draw.random() < self.fails:
@@ -193,7 +194,7 @@ class Scenario:
             raise UserError
 
     async def change(self, submission: Submission) -> None:
-        """Check a submission, and sometimes raise. This is the `on_submission` of the stream."""
+        """Check a submission, sometimes raise. This may be the `on_submission` of the stream."""
         assert submission.state in {SubmissionState.SENDING, SubmissionState.PLANNED}
         await self.pause(1)
         if self.draw.random() < self.fails / 2:
@@ -251,7 +252,7 @@ class Scenario:
                 self.received.add((await suno.create(GenerateMusic(prompt=name))).id)
 
     async def end(self, suno: SunoClient, taking: asyncio.Task[None]) -> None:
-        """Choose at random: await the stream, cancel it, close the client, or cancel `close`."""
+        """Choose at random: do nothing, cancel the stream, close the client, or cancel `close`."""
         draw = self.draw
         how = draw.choice([*["wait"] * 4, "cancel", "cancel twice", "close", "close twice", "cut"])
         if how != "wait":
@@ -294,7 +295,7 @@ class Scenario:
         sent = len(self.server.requests) if self.sent_at_close is None else self.sent_at_close
         for each in (taking, *singles):
             self.check_error(None if each.cancelled() else each.exception())
-        # Wait until every window and pause of the limiter is over. Nothing may be sent then.
+        # Wait until every window and pause of the limiter is over. Nothing may be sent meanwhile.
         await asyncio.sleep(200)
         assert len(self.server.requests) == sent, "sent after the close"
         self.check_ids()
@@ -312,7 +313,10 @@ class Scenario:
         assert not isinstance(error, InternalError), f"an internal error: {error.__cause__!r}"
 
     def check_ids(self) -> None:
-        """Check that nothing was created twice, and that `on_creation` received every id."""
+        """Check that nothing was created twice, and that every creation was reported once.
+
+        The report contains the new id, unless the outcome of the create is unknown.
+        """
         created = self.server.created
         twice = {name: ids for name, ids in created.items() if len(ids) > 1}
         assert not twice, f"created twice: {twice}"

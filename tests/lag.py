@@ -19,7 +19,8 @@ class Lag:
     than they were sent.
 
     Attributes:
-        worst: The longest time in seconds during which the loop was blocked.
+        worst: The longest time in seconds during which the loop was blocked. It includes up to
+            `_TICK` seconds during which the loop was free.
     """
 
     def __init__(self) -> None:

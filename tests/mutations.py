@@ -1,9 +1,9 @@
 """Sample replies of the server, and damaged versions of these samples.
 
 Each `tests/samples/<case>.json` contains one body, as the API contract describes it.
-`mutations(seed)` yields an endless sequence of damaged versions. They have changes in the structure
-(fields are replaced, dropped, renamed or nested), the bytes, the status and the headers. The same
-seed always gives the same sequence.
+`mutations(seed)` yields an endless sequence of versions of the samples. Each version has random
+headers. Most versions also have changes in the structure (fields are replaced, dropped, renamed or
+nested), the bytes or the status. The same seed always gives the same sequence.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ READERS: dict[str, Callable[[int, Mapping[str, str], bytes], object]] = {
     "retry_after": lambda _status, headers, _body: retry_after(headers),
 }
 
-#: JSON that no encoder writes, or that is hard to read; each replaces a whole value.
+#: Unusual JSON, JSON that is hard to read, and texts that are not JSON. Each replaces a whole
+#: value, or its start replaces some bytes.
 NASTY = (
     b"1e400",
     b"-1e400",
@@ -173,7 +174,7 @@ _STATUSES = (100, 201, 204, 302, 400, 401, 402, 403, 404, 422, 429, 455, 500, 50
 
 
 def mutations(seed: int) -> Iterator[Reply]:
-    """Yield an endless sequence of damaged sample replies. `seed` determines the sequence."""
+    """Yield an endless sequence of sample replies, most of them damaged, as the seed determines."""
     draw = random.Random(seed)
     cases = list(SAMPLES)
     # Refusals are nearly alike, so the other samples are chosen more often.
@@ -215,7 +216,7 @@ def _damage_structure(draw: random.Random, body: bytes) -> bytes:
                 parent[key] = json.dumps(value)
     damaged = json.dumps(root[0], ensure_ascii=draw.random() < 0.5).encode()
     if draw.random() < 0.1:
-        # A key that occurs twice.
+        # Insert a key that may then occur twice.
         twice = f'{{"{draw.choice(_KEYS)}": "{_nasty(draw)}", '.encode()
         damaged = damaged.replace(b"{", twice, draw.randrange(4))
     return _PLACE.sub(lambda found: NASTY[int(found[1])], damaged)

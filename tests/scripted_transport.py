@@ -40,7 +40,7 @@ class Permit:
             self.is_open = False
             self._limiter.open_permits -= 1
 
-    #: Return the permit; does nothing once it was used.
+    #: Give up the permit; does nothing once it was used. The next permit is not granted earlier.
     cancel = use
 
 

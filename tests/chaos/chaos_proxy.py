@@ -1,6 +1,6 @@
 """A proxy that breaks connections at any point of an exchange and in several ways.
 
-An *exchange* is one request and its reply. The faults depend on the seed, and either on the
+An *exchange* is one request and its reply. The random faults depend on the seed, and either on the
 request or on the number of the connection (see `ChaosProxy`), but not on time. So a slow machine
 gets the same faults as a fast machine.
 """
@@ -103,7 +103,8 @@ class ChaosProxy:
             with this status, as the API would.
         retry_after: Value of a refusal's Retry-After, in seconds.
         stall: Seconds for which a stalled connection stays open.
-        idle: Seconds without an exchange after which the proxy closes a connection.
+        idle: The proxy closes a connection if the next request does not arrive within this many
+            seconds after an exchange. The first request may take any time.
         outages: Maps the number of a connection to seconds. After this connection was accepted, the
             port is closed for this time.
 

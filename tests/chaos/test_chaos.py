@@ -1,7 +1,7 @@
 """Test creates through a proxy that breaks connections: each result must say what happened.
 
 The assertions about safety hold for any seed; `make fuzz` tries other seeds (CHAOS_SEED=N). For the
-fixed seed, the test also asserts that the proxy breaks connections in every possible way.
+fixed seed, the test also asserts that connections break at every point and in every way.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def fast_client(
     request_timeout: float = TIMEOUT,
     retry_for: float = RETRY_FOR,
 ) -> SunoClient:
-    """Return a client that sends `RATE` requests per second."""
+    """Return a client that sends at most `RATE` requests per second."""
     return SunoClient(
         sandbox.key,
         base_url=url,
@@ -196,8 +196,8 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
     verdicts = check(ended, sandbox, proxy, retries)
     if SEED != FIXED_SEED:
         return
-    # The proxy must have broken connections in every possible way. Otherwise the test would prove
-    # less than it says.
+    # The proxy must have broken connections at every point and in every way. Otherwise the test
+    # would prove less than it says.
     assert {(fate.point, fate.how) for fate in proxy.broken} == set(itertools.product(Point, How))
     assert {fate.extent for fate in proxy.broken} == set(Extent)
     assert proxy.refused.keys() == REFUSALS.keys()

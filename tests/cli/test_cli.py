@@ -119,7 +119,7 @@ def read_back(stream: io.TextIOWrapper) -> str:
 
 
 async def test_balance_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`balance --json` prints the balance as JSON, and `status --json` prints a task record."""
+    """`balance --json` prints the balance as JSON; `status --json` prints the server's reply."""
     code, out, _ = await run(sandbox, "balance", "--json", cwd=tmp_path)
     assert (code, json.loads(out)) == (0, {"balance": 1_000_000})
     (task_id,) = sandbox.add_tasks(1, created_ago=60)

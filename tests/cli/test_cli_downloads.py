@@ -1,4 +1,4 @@
-"""Downloads by the command line: no incomplete file is left, and existing files are kept."""
+"""Downloads by the command line: no incomplete song is left, and existing files are kept."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
 async def test_interrupted(
     sandbox: Sandbox, files: FileHost, tmp_path: Path, way: signal.Signals
 ) -> None:
-    """An interrupted download leaves no incomplete song; the next run downloads only this song."""
+    """An interrupted download leaves no incomplete song; the next run gets only what is missing."""
     urls = (f"{files.url}/a.mp3", f"{files.url}/slow.mp3")
     options = ("--name", "{title}", "--covers", "--allow-host", "a.test", "--allow-host", "b.test")
     words = ("download", *urls, "--directory", "songs", *options)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 SONG = (b"\xff\xfb\x10\xc0" + bytes(100)) * 40
 
-#: The arguments of every command that downloads. Each test appends the directory.
+#: The arguments of commands that download. `cover` also stands for `extend`, `video`, `separate`
+#: and `sounds`, which share its code. Most tests append the directory.
 DOWNLOADING = {
     "download": ("download", "an-id", "--directory"),
     "poll": ("poll", "ids.txt", "--output", "out.jsonl", "--download"),

@@ -162,12 +162,14 @@ async def test_output_exists(sandbox: Sandbox, tmp_path: Path) -> None:
     """An existing output file is not overwritten, and the error line says how to continue."""
     (tmp_path / "in").write_text('{"prompt": "x"}\n')
     (tmp_path / "ids").write_text("an-id\n")
-    (tmp_path / "r.jsonl").write_text('{"task_id": "an-id", "status": "success"}\n')
+    row = '{"task_id": "an-id", "status": "success"}\n'
+    (tmp_path / "r.jsonl").write_text(row)
     for words in (("poll", "ids"), ("create", "--batch", "in")):
         line = await error_of(sandbox, *words, "--output", "r.jsonl", cwd=tmp_path)
         assert line == (
             "r.jsonl exists already: add --resume to continue it, or choose another --output"
         )
+        assert (tmp_path / "r.jsonl").read_text() == row
     sandbox_words = ("sandbox", "--port", "0", "--tasks", "2", "--ids", "ids")
     code, _, errors = await run(None, *sandbox_words, cwd=tmp_path)
     assert (code, errors.splitlines()[0]) == (

@@ -26,7 +26,7 @@ COMMANDS = [
     ("estimate", "in.jsonl"),
     ("status", "t"),
     ("wait", "t"),
-    ("poll", "t"),
+    ("poll", "ids.txt"),
     ("upload", "a.mp3"),
 ]
 
@@ -34,9 +34,10 @@ COMMANDS = [
 def answer_with(key: str, request: bytes) -> bytes:
     """Return a reply that repeats the key wherever the server may put a text."""
     if b"TaskInfo" in request:
-        data = {"task_id": "t", "status": "failed", "message": "KEY", "result": {"message": "KEY"}}
+        result = {"message": "KEY", "media_urls": ["https://files.example/KEY"]}
+        data = {"task_id": "t", "status": "failed", "message": "KEY", "result": result}
         found: dict[str, object] = {"code": 200, "message": "KEY", "data": data}
-    elif b"models" in request:
+    elif b"/Models" in request:
         models = [{"model": "suno/KEY", "name": "KEY", "operations": ["KEY"], "KEY": "KEY"}]
         found = {"code": 200, "message": "KEY", "data": {"models": models}}
     elif b"balance" in request:
@@ -47,16 +48,14 @@ def answer_with(key: str, request: bytes) -> bytes:
 
 
 def written_to(folder: Path) -> str:
-    """Return the contents of all files that a command wrote into a folder."""
-    return "".join(path.read_bytes().decode(errors="replace") for path in folder.glob("out*"))
+    """Return the contents of all files in a folder."""
+    return "".join(path.read_bytes().decode(errors="replace") for path in folder.iterdir())
 
 
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 async def test_the_key_is_not_printed(tmp_path: Path, spelling: str, *, as_json: bool) -> None:
-    """No command prints the key or writes it to a file, with or without --json."""
-    (tmp_path / "a.mp3").write_bytes(b"ID3")
-    (tmp_path / "in.jsonl").write_text('{"prompt": "rain"}\n')
+    """No command in `COMMANDS` prints the key or writes it to a file, with or without --json."""
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
         writer.write(answer_with(spelling, request))
@@ -64,9 +63,14 @@ async def test_the_key_is_not_printed(tmp_path: Path, spelling: str, *, as_json:
 
     server = Sandbox()
     async with serving(answer) as server.url:
-        for words in COMMANDS:
-            code, out, errors = await run(server, *words, *["--json"] * as_json, cwd=tmp_path)
-            printed = out + errors + written_to(tmp_path)
+        for number, words in enumerate(COMMANDS):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            (folder / "a.mp3").write_bytes(b"ID3")
+            (folder / "in.jsonl").write_text('{"prompt": "rain"}\n')
+            (folder / "ids.txt").write_text("t\n")
+            code, out, errors = await run(server, *words, *["--json"] * as_json, cwd=folder)
+            printed = out + errors + written_to(folder)
             assert KEY not in printed, words
             assert spelling not in printed, words
             assert "redacted" in printed, (words, code, out, errors)

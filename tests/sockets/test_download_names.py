@@ -61,7 +61,7 @@ def record(task_id: str = "t", **fields: Any) -> TaskInfo:  # noqa: ANN401 (the 
 
 
 async def test_stems_of_one_name(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Stems (separated voices) with the same name are separate files, even in different tasks."""
+    """Stems are separate files, even if names are equal in two tasks or differ only in case."""
     infos = [
         record(
             each,

@@ -69,7 +69,7 @@ SPELLINGS = [
 async def test_loopback(
     host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str, scheme: str
 ) -> None:
-    """A download never connects to a loopback address, in any spelling, by http or https."""
+    """A download does not connect to a loopback address that is not allowed, in any spelling."""
     url = f"{scheme}://{spelling}:{host.url.rpartition(':')[2]}/x.mp3"
     connections = 0
     connect = asyncio.get_running_loop().sock_connect
@@ -106,7 +106,7 @@ async def test_rebinding(host: FileHost, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_redirects(host: FileHost, tmp_path: Path) -> None:
-    """A download follows redirects to allowed hosts. It refuses redirects to all other hosts.
+    """A download follows redirects to allowed hosts, but not to other private or invalid addresses.
 
     It checks each redirect in a chain, and it ends an endless loop of redirects.
     """
@@ -169,7 +169,7 @@ class Proxy:
 
     Attributes:
         lines: The first line of each request.
-        heads: The complete head of each request: the first line and the headers.
+        heads: Each complete request: the first line, the headers and the body.
     """
 
     def __init__(self) -> None:

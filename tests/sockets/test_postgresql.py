@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 EXAMPLE = Path(__file__).parents[2] / "examples/postgresql.py"
 
-#: The URL of a server that the tests may use. Without it, the tests start a server of their own.
+#: The environment variable with the URL of a database that the tests may use. They drop its tables
+#: `results` and `tracks`. Without this variable, the tests start a server of their own.
 VARIABLE = "SUNO_TEST_DATABASE_URL"
 
 #: Timeout of each command in seconds. Starting a server takes 3 s.
