@@ -200,8 +200,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     def _defaults(self, options: SongOptions) -> SongOptions:
         if self.model_version is not None:
             options.setdefault("model", self.model_version)
-        is_custom = options.get("mode") == "custom" or options.get("tags") or options.get("lyrics")
-        if self.title and is_custom:
+        if self.title and (options.get("mode") == "custom" or {"tags", "lyrics"} & options.keys()):
             options.setdefault("title", self.title)
         return options
 

@@ -100,13 +100,14 @@ class Ranking(Generic[E]):
     def follow_plans(self, now: float) -> None:
         """Calculate new places for some of the cohorts whose plans have changed.
 
-        Later calls do the same for the remaining cohorts, until another plan changes. From then on,
-        the remaining cohorts keep their places until `place` is called for another reason.
+        Later calls do the same for the remaining cohorts.
         """
         if self._plans.revision != self._revision:
             kinds = self._plans.revised_since(self._revision)
             self._revision = self._plans.revision
-            self._unplaced = [each for kind in kinds for each in self._cohorts.competing(kind)]
+            left = [each for each in self._unplaced if each.kind not in kinds]
+            new = [each for kind in kinds for each in self._cohorts.competing(kind)]
+            self._unplaced = new + left
         if self._unplaced:
             self._place_some(self._tuning.placed_at_once, now)
 

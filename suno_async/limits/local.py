@@ -142,7 +142,9 @@ class LocalLimiter:
         self._shared_until = math.inf
         self._max_pause = max_pause
         self._most = max(1, math.floor(rate))
-        self._rate = rate
+        self._rate: float = rate
+        #: The rate to which 429s have reduced it; infinity if there is no reduction.
+        self._reduced: float = math.inf
         self._bucket = AsyncLimiter(1, 1 / rate)
         self._bucket_is_new = False
         # `_counted` is the number of permits in the window. The queues contain the time at which
@@ -259,7 +261,8 @@ class LocalLimiter:
         """
         self.rate_limited += 1
         if self.paused is None:
-            self._set_rate(max(min(LOWEST_RATE, self._limit), self._rate * CUT))
+            self._reduced = max(min(LOWEST_RATE, self._limit), self._rate * CUT)
+            self._set_rate(self._reduced)
         self.pause(PAUSE_429 if retry_after is None else retry_after, 429)
         self._recover_at = self._pause.until + RECOVERY_PERIOD
 
@@ -336,26 +339,25 @@ class LocalLimiter:
             self._turn.release()
 
     def _set_limit(self, limit: float) -> None:
-        """Change the maximum rate.
-
-        While a 429 keeps the current rate below the old maximum, the current rate changes only if
-        the new maximum is lower.
-        """
-        is_cut = self._rate < self._limit
+        """Change the maximum rate. A reduction after a 429 stays in effect."""
         if limit != self._limit:
             self._limit = limit
             self._most = max(1, math.floor(limit))
-            if limit < self._rate or not is_cut:
-                self._set_rate(limit)
+            self._set_rate(min(limit, self._reduced))
 
     def _set_rate(self, rate: float) -> None:
-        self._rate = rate
-        self._bucket = AsyncLimiter(1, 1 / rate)
-        self._bucket_is_new = True
+        if rate != self._rate:
+            self._rate = rate
+            self._bucket = AsyncLimiter(1, 1 / rate)
+            self._bucket_is_new = True
 
     def _recover(self) -> None:
-        self._set_rate(min(self._limit, self._rate * RECOVERY_FACTOR))
-        done = self._rate >= self._limit
+        """Raise the rate by one step after a reduction. Only called when a permit is granted."""
+        self._reduced *= RECOVERY_FACTOR
+        done = self._reduced >= self._whole
+        if done:
+            self._reduced = math.inf
+        self._set_rate(min(self._limit, self._reduced))
         self._recover_at = math.inf if done else self.now() + RECOVERY_PERIOD
 
     def _ready_at(self, now: float) -> float:

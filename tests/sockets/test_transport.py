@@ -9,6 +9,7 @@ import asyncio
 import gzip
 import json
 import logging
+from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -262,12 +263,25 @@ async def test_a_server_that_repeats_the_key_escaped(spelling: str) -> None:
     assert spelling.encode() not in info.raw
 
 
-@pytest.mark.parametrize("key", ["ak_a/b-c/d.e+f==0123", "ak_0123456789%2Fab\\u002d"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "ak_a/b-c/d.e+f==0123",
+        "ak_0123456789%2Fab\\u002d",
+        'ak_"a\\b"c\\d_0123',
+        "ak_<a>&'b'_x01234",
+    ],
+)
 def test_a_key_with_special_characters(key: str) -> None:
     """A key with characters that are often escaped is removed in each escaped form."""
     redacted = Credentials(key, "http://host").redacted
     in_json = json.dumps(key).replace("/", "\\/")
-    for text in (key, in_json, json.dumps(in_json), quote(key), quote(key, safe="")):
+    in_json_only = json.dumps(key)
+    in_html = escape(key)
+    for text in (
+        *(key, in_json_only, in_json, json.dumps(in_json), in_html),
+        *(quote(key), quote(key, safe="")),
+    ):
         assert b"012" not in redacted(text.encode())
 
 

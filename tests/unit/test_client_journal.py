@@ -28,6 +28,7 @@ from suno_async import (
     RunInUseError,
     ServerError,
     SubmissionState,
+    SunoClient,
     SunoError,
     TaskFailedError,
     TaskInfo,
@@ -35,13 +36,12 @@ from suno_async import (
 )
 from suno_async.limits.local import LocalLimiter
 from tests.memory_journal import MemoryJournal, Store
-from tests.scripted import EPOCH, Server, reply
+from tests.scripted import EPOCH, URL, Server, reply
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from suno_async import SunoClient
     from suno_async._protocol.requests import Request
     from suno_async._transport.http import Reply
 
@@ -587,6 +587,10 @@ def test_a_key_is_replaced_while_running() -> None:
             assert (await suno.create(JOB, dedupe_key="a")).id == handle.id
             with pytest.raises(ConfigurationError):
                 await suno.rotate_key(" ")
+            async with SunoClient("ak_" + "c" * 32, base_url=URL) as other:
+                other.statistics()
+                with pytest.raises(ConfigurationError, match="already uses the new key"):
+                    await suno.rotate_key("ak_" + "c" * 32)
 
     run_virtual(work())
 

@@ -295,6 +295,25 @@ def test_a_client_that_joins_does_not_undo_a_cut() -> None:
     run_virtual(work())
 
 
+class Thing:
+    """An object that counts the clients of an account."""
+
+
+def test_a_share_does_not_undo_a_cut() -> None:
+    """A reduction after a 429 stays in effect while the rate is shared, and after that."""
+
+    async def work() -> None:
+        limiter, counter = LocalLimiter(), Thing()
+        limiter.rate_exceeded(None)
+        assert limiter.rate == 12.0
+        limiter.share(2, counter)
+        assert limiter.rate == 7.5
+        limiter.share(1, counter)
+        assert limiter.rate == 12.0
+
+    run_virtual(work())
+
+
 def test_one_budget_per_account() -> None:
     """Clients of one account in one event loop share a limiter with the strictest limits."""
 

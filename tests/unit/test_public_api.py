@@ -163,6 +163,7 @@ def test_task_remembers_what_was_created() -> None:
             assert suno.task("unknown").ref == TaskRef("unknown")
             saved = TaskRef("old", EPOCH - 5.0, "suno/music-cover")
             assert suno.task(saved).ref is saved
+            assert suno.task(created.id, created_at=EPOCH).kind == "suno/music-generate"
             assert suno.task("old", created_at=EPOCH).created_at == EPOCH
             assert suno.task(TaskRef("old"), created_at=EPOCH).created_at == EPOCH
             assert suno.task(TaskRef("old", 5.0), created_at=EPOCH).created_at == 5.0

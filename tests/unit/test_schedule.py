@@ -366,6 +366,38 @@ def test_new_plans_apply_while_nothing_is_due() -> None:
     assert plan.next_due() == fresh.next_due()
 
 
+def test_new_plans_of_two_kinds_apply() -> None:
+    """If the plans of two kinds change shortly after each other, both apply to all cohorts."""
+    durations = Durations()
+    for kind in ("a", "b"):
+        for _ in range(300):
+            durations.ended(kind, 0.0, 700.0)
+    plan = AdaptiveSchedule[Entry](PollPolicy(), durations)
+    now = 1000.0
+
+    def add_all(to: AdaptiveSchedule[Entry]) -> None:
+        for n in range(3 * Tuning().placed_at_once):
+            for kind in ("a", "b"):
+                created_at = now - 20.0 - 2.0 * n
+                entry = Entry(f"{kind}{n}", added_at=0.0, created_at=created_at)
+                entry.kind = kind
+                entry.asked_at = entry.seen_at = now - 1.0
+                to.add(entry, now)
+
+    add_all(plan)
+    assert plan.pop(now) is None
+    for n in range(4):
+        plan.add(Entry(f"due {n}", added_at=now), now)
+    for _ in range(1000):
+        durations.ended("a", 0.0, 60.0)
+        durations.ended("b", 0.0, 690.0)
+    for later in (3.0, 6.0, 9.0, 12.0):
+        assert plan.pop(now + later) is not None
+    fresh = AdaptiveSchedule[Entry](PollPolicy(), durations)
+    add_all(fresh)
+    assert plan.next_due() == fresh.next_due()
+
+
 def test_replies_that_overtake_each_other() -> None:
     """Tasks are checked again in the order of their requests, not in the order of the replies."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())

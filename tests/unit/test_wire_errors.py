@@ -53,6 +53,15 @@ def test_every_code(code: int, style: str) -> None:
     assert caught.value.errors == (() if style == "status" else ("e",))
 
 
+@pytest.mark.parametrize("status", [403, 501])
+def test_the_error_of_a_proxy(status: int) -> None:
+    """A JSON object without code and data is not the API's answer, so it decides nothing."""
+    body = b'{"message": "Not Implemented"}'
+    with pytest.raises(CODES[status]) as caught:
+        read_task_info(status, {}, body, "t")
+    assert not caught.value.understood
+
+
 def test_generation_failed_is_a_record() -> None:
     """A reply to a status request with code 501 in its JSON body is the record of a failed task.
 
