@@ -87,7 +87,7 @@ async def test_bad_upload(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "x.mp3").mkdir()
     (tmp_path / "x.txt").write_text("a song")
     (tmp_path / "y.mp3").touch()
-    assert "Is a directory" in await error_of(sandbox, "upload", "x.mp3", cwd=tmp_path, code=5)
+    assert "not a regular file" in await error_of(sandbox, "upload", "x.mp3", cwd=tmp_path, code=5)
     assert "must be that of an audio file" in await error_of(
         sandbox, "upload", "x.txt", cwd=tmp_path
     )

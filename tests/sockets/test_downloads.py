@@ -28,6 +28,7 @@ from suno_async import (
 )
 from suno_async.files import fetching, parts, transfers
 from suno_async.files.names import file_name
+from suno_async.files.progress import ProgressCallback, Reporter
 from suno_async.sandbox import KEY
 from tests.file_host import FileHost, song
 
@@ -155,14 +156,31 @@ async def test_wrong_ranges(
     assert [b"If-Range" in each for each in asked] == [False, True, False]
 
 
-async def test_joined(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+@pytest.fixture
+def joins(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
+    """Return a queue that gets an item each time that a call begins to wait for a download."""
+    queue = asyncio.Queue[None]()
+    add = Reporter.add
+
+    def joined(self: Reporter, listener: ProgressCallback | None) -> None:
+        add(self, listener)
+        queue.put_nowait(None)
+
+    monkeypatch.setattr(Reporter, "add", joined)
+    return queue
+
+
+async def test_joined(
+    host: FileHost, suno: SunoClient, tmp_path: Path, joins: asyncio.Queue[None]
+) -> None:
     """Downloads of the same file share one request. Cancelling some does not cancel the others."""
     host.hold = asyncio.Event()
     url = f"{host.url}/x.mp3"
     first = asyncio.ensure_future(suno.download(url, tmp_path))
     await host.arrived.wait()
     others = [asyncio.ensure_future(suno.download(url, tmp_path / ".")) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    for _ in range(4):
+        await joins.get()
     first.cancel()
     others[0].cancel()
     await asyncio.gather(first, others[0], return_exceptions=True)
@@ -173,12 +191,20 @@ async def test_joined(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     assert names(tmp_path) == [file_name(url)]
 
 
-async def test_joined_failure(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+async def test_joined_failure(
+    host: FileHost, suno: SunoClient, tmp_path: Path, joins: asyncio.Queue[None]
+) -> None:
     """If downloads share a request that fails, each caller gets a separate error object."""
-    host.statuses = [404]
-    errors = await asyncio.gather(
-        *(suno.download(f"{host.url}/x.mp3", tmp_path) for _ in range(2)), return_exceptions=True
-    )
+    host.hold, host.chunked = asyncio.Event(), True
+    limit = len(host.body) - 1
+    downloading = [
+        asyncio.ensure_future(suno.download(f"{host.url}/x.mp3", tmp_path, max_bytes=limit))
+        for _ in range(2)
+    ]
+    for _ in downloading:
+        await joins.get()
+    host.hold.set()
+    errors = await asyncio.gather(*downloading, return_exceptions=True)
     assert all(isinstance(each, DownloadError) for each in errors)
     assert errors[0] is not errors[1]
     assert len(host.requests) == 1
