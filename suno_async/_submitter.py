@@ -1,4 +1,4 @@
-"""Run each create in its own supervised asyncio task.
+"""Run each create in its own asyncio task, which goes on if the caller is cancelled.
 
 A *create* is the request that creates a task or a persona. A *submission* is one create and its
 state.

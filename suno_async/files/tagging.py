@@ -89,13 +89,13 @@ class Tagger:
         except TimeoutError:
             self._log("cover", f"timeout of {seconds:.1f} s")
 
-    def write(self, part: Path) -> bool:
-        """Write the tags into `part`, a copy of the part file. Return False if writing failed.
+    def write(self, copy: Path) -> bool:
+        """Write the tags into `copy`, a copy of the part file. Return False if writing failed.
 
         This blocks, so call it in a thread.
         """
         try:
-            write_tags(part, tags_of(self._track, self._info, self._cover))
+            write_tags(copy, tags_of(self._track, self._info, self._cover))
         except DownloadError as error:
             self._log("tags", str(error))
             return False

@@ -109,7 +109,7 @@ async def test_upload_without_a_suffix(suno: SunoClient, tmp_path: Path) -> None
 
 
 async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """For an invalid file, `upload` raises an error with the reason and sends no request."""
+    """For a path that is not an audio file with content, `upload` raises before any request."""
     (tmp_path / "empty.mp3").touch()
     (tmp_path / "dir.mp3").mkdir()
     (tmp_path / "text.txt").write_text("x")

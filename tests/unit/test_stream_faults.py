@@ -109,9 +109,9 @@ def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> 
 
 
 def test_a_pipeline_waits_for_credits() -> None:
-    """After a top-up, a pipeline that waited for credits continues.
+    """A pipeline that waits for credits yields the tasks it has created, and sends no creates.
 
-    Each job succeeds exactly once.
+    After a top-up, it sends the other creates. Each job succeeds exactly once.
     """
     server = Shop(credit=5)
 
