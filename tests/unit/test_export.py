@@ -28,6 +28,7 @@ from suno_async import (
 )
 from suno_async import ResultRecord as Result
 from suno_async import export as export_module
+from suno_async.files.parts import Part
 from suno_async.journal.base import JournalEntry, TaskRecord
 from tests.mutations import SAMPLES
 
@@ -122,6 +123,20 @@ async def test_round_trip(tmp_path: Path, suffix: str) -> None:
     assert (results[0].credits, results[0].songs) == (0.5, 2)
     assert "too late" in results[-1].error
     assert files_in(tmp_path) == sorted([path, other])
+
+
+async def test_a_download_into_the_same_directory(tmp_path: Path) -> None:
+    """A download that begins during an export removes nothing that the export needs."""
+
+    async def source() -> AsyncIterator[ResultSource]:
+        part = Part(tmp_path, None, 1000)
+        part.restart("identity", None)
+        part.discard()
+        for outcome in outcomes():
+            yield outcome
+
+    assert await export_results(source(), tmp_path / "r.jsonl") == 4
+    assert files_in(tmp_path) == [tmp_path / "r.jsonl"]
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
