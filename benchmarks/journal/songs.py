@@ -48,7 +48,7 @@ def _scattered(text: str) -> str:
 def steps(
     journal: SqliteJournal, run: str, number: int
 ) -> Iterable[Callable[[], Awaitable[object]]]:
-    """Return four functions, each of which stores one change of a song in the journal."""
+    """Return four functions. Each function stores one change of a song in the journal."""
     name, task = submission_id(run, number), task_id(run, number)
     record = SubmissionRecord(
         id=name, kind="suno/music-generate", job=JOB, digest=name, run=run, key=str(number)

@@ -16,9 +16,9 @@ arrived. The schedule compares only the first task of each cohort, called its *h
 
 A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Both
 have cohorts of their own: for each kind of job, at most about 600 for the ages up to the default
-deadline. Older tasks are in other cohorts, of which only one at a time competes for a request. So
-the number of cohorts that compete has a limit for each kind, whatever the number of tasks and
-their ages.
+deadline. Older tasks are in other cohorts. Only one of these other cohorts at a time competes for a
+request. So the number of cohorts that compete has a limit for each kind, whatever the number of
+tasks and their ages.
 
 The parts:
 

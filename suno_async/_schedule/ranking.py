@@ -73,9 +73,10 @@ class Ranking(Generic[E]):
     def place(self, cohort: Cohort[E], now: float) -> None:
         """Calculate the place of a cohort from its head. If the cohort is empty, remove it.
 
-        A *line* is a row of cohorts of which only the first one has a place. If the removed cohort
-        was in a line, place the next cohort of this line. If all tasks of a cohort have become very
-        old, move the cohort into a line. It then has a place only if it is the first in this line.
+        A *line* is a row of cohorts. Only the first cohort of a line has a place. If the removed
+        cohort was in a line, place the next cohort of this line. If all tasks of a cohort have
+        become very old, move the cohort into a line. It then has a place only if it is the first in
+        this line.
         """
         while (head := cohort.first()) is None:
             cohort.place = None

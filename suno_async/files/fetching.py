@@ -68,8 +68,8 @@ class DownloadTerms(NamedTuple):
         timeout: Seconds for all attempts, from the moment when the first one starts; None for no
             limit.
         max_bytes: Maximum size of the file in bytes, after decompression and without new tags.
-        tags: Whether to write tags into the file. An image gets no tags. Nor does a file whose song
-            and task record are both unknown.
+        tags: Whether to write tags into the file. No tags are written into an image, or
+            into a file whose song and task record are both unknown.
     """
 
     overwrite: bool

@@ -20,7 +20,7 @@ DAY = 86_400.0
 def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
     """Tasks that are hours or days old are checked in order of insertion.
 
-    They are in several cohorts, of which only the first one competes for a request.
+    They are in several cohorts. Only the first of these cohorts competes for a request.
     """
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     count = 2 * LINE_PIECE + 10
