@@ -34,9 +34,8 @@ async def completions(
 ) -> AsyncIterator[Outcome]:
     """Yield the outcome of each task as soon as it is known, for `SunoClient.as_completed`.
 
-    All of `tasks` is read before the first poll. If reading `tasks` raises an error, nothing is
-    polled. `timeout` is the limit for all tasks together, in seconds. None means no limit. The
-    deadline of the polling policy also ends each wait.
+    All of `tasks` is read before the first poll. `timeout` is the limit for all tasks together, in
+    seconds. None means no limit. The deadline of the polling policy also ends each wait.
     """
     poller = runtime.poller
     queue = QueueWaiter(interactive=False)
@@ -91,10 +90,7 @@ async def _timeouts(
 
 
 async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[Outcome]:
-    """Yield the outcome of each task in `given` whose outcome is stored in the journal.
-
-    Remove these tasks from `given`.
-    """
+    """Yield the stored outcomes of tasks in `given`. Remove these tasks from `given`."""
     task_ids = list(given)
     for start in range(0, len(task_ids), CHUNK):
         found = await runtime.stored(task_ids[start : start + CHUNK])
@@ -131,8 +127,7 @@ async def resumed(
 ) -> AsyncGenerator[JobOutcome]:
     """Yield failures for creates with an unknown outcome, then the outcomes of unfinished tasks.
 
-    A create is a request that creates a task. The creates and tasks are read from the journal. If
-    `run` is None, they may belong to any run, or to no run. See `SunoClient.resume`.
+    Read them from the journal. If `run` is None, read all entries. See `SunoClient.resume`.
     """
     journal = recorder.journal
     async with recorder.holding(run or ""):
@@ -157,11 +152,7 @@ async def resumed(
 
 
 def _readable(record: SubmissionRecord) -> Input | None:
-    """Return the input that is stored with a submission.
-
-    If the input cannot be decoded as a job (for example, because it is a persona), log this and
-    return None.
-    """
+    """Return the job that is stored with a submission; None if it cannot be decoded."""
     try:
         return job_in(record)
     except JournalError as error:

@@ -32,7 +32,8 @@ MOMENTS = frozenset({"continue_at", "vocal_start", "vocal_end"})
 #: The fields that each mode of a song requires. Lyrics are only required for songs with vocals.
 REQUIRED_BY_MODE = {"simple": ("prompt",), "custom": ("title", "tags", "lyrics")}
 
-#: Maximum length of a task id in characters. The documented ids have 36.
+#: Maximum length of a task id in characters. The documented ids have 36, but the API's examples
+#: also show shorter ones.
 TASK_ID_LENGTH = 128
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -41,12 +42,7 @@ _WORDS = {bool: "True or False", str: "text", float: "a number", dict: "a mappin
 
 
 def task_id_problem(task_id: object) -> str | None:
-    """Return why a value cannot be a task id. Return None if the value may be a task id.
-
-    The API documents ids of 36 characters, but its examples also show shorter ids. So this function
-    only rejects a value that is not a string, is empty or blank, has more than `TASK_ID_LENGTH`
-    characters, or contains control characters.
-    """
+    """Return why a value cannot be a task id. Return None if the value may be a task id."""
     if not isinstance(task_id, str):
         return f"task_id: must be a string, not {type(task_id).__name__}"
     if not task_id.strip():
@@ -61,8 +57,8 @@ def task_id_problem(task_id: object) -> str | None:
 def missing(fields: Mapping[str, Any], required: Iterable[str], why: str = "") -> Iterator[str]:
     """Yield a message for each required field whose value is None or blank text.
 
-    `why` says in which case the fields are required, such as ``" in custom mode"``. It is added to
-    each message, and is empty if the fields are always required.
+    `why` is added to each message. It says when the fields are required, such as
+    ``" in custom mode"``.
     """
     for name in required:
         if _absent(value := fields.get(name)):

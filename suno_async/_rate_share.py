@@ -36,14 +36,12 @@ SILENCE = 3 * HEARTBEAT
 class RateShare:
     """Limits a client to 1/N of the account's request rate, where N is the number of live clients.
 
-    Heartbeats keep a client live; see `Journal`. Only the rate of a `LocalLimiter` is divided. It
-    is assumed that all clients already share any other kind of limiter.
+    Only the rate of a `LocalLimiter` is divided. All clients must already share any other limiter.
 
     Args:
         journal: The journal. Its heartbeat returns the number of live clients.
         limiter: The limiter of the client.
-        on_heartbeat: Called after each successful heartbeat, except while this client waits for the
-            other clients.
+        on_heartbeat: Called after a heartbeat, normally every `HEARTBEAT` seconds.
     """
 
     def __init__(
@@ -58,8 +56,7 @@ class RateShare:
     async def join(self) -> None:
         """Wait until the other live clients have reduced their rate. Then start the heartbeats.
 
-        The wait usually takes about `HEARTBEAT` seconds. If another client sends no heartbeats, the
-        wait lasts until that client is no longer live. If no other client is live, there is no
+        The wait usually takes about `HEARTBEAT` seconds. If no other client is live, there is no
         wait.
 
         Raises:

@@ -71,10 +71,7 @@ class Recorder:
         self._storing: asyncio.Task[None] | None = None
 
     async def join(self, limiter: Limiter) -> None:
-        """Divide the account's request rate among all live clients, including this client.
-
-        Only the rate of a `LocalLimiter` is divided. If there are other live clients, wait until
-        they have reduced their rate. See `RateShare.join`.
+        """Share the account's request rate among all live clients. See `RateShare.join`.
 
         Raises:
             JournalError: The journal cannot be written.
@@ -99,8 +96,8 @@ class Recorder:
         """Replace the label of the account in the journal by `account`.
 
         Raises:
-            JournalError: Another live client uses the old label. Or both labels have a submission
-                with the same run and key, and both submissions may have been paid for.
+            JournalError: Another live client uses the old label, or records of the two labels
+                conflict.
         """
         await self.journal.rebind(self.account, account)
         self.account = account
@@ -108,18 +105,15 @@ class Recorder:
     async def claim(self, submission: Submission) -> bool:
         """Store a planned submission, unless a submission with the same run and key exists.
 
-        If the existing submission has not ended, wait until its outcome is known. This client or
-        another client may be sending it. If the existing submission created a task, copy the id of
-        this task to `submission`. If the existing submission created nothing, `submission` replaces
-        it.
+        Wait until the existing submission has ended. If it created a task, copy the task id to
+        `submission`. If it created nothing, replace it by `submission`.
 
         Returns:
             Whether `submission` was stored and must be sent.
 
         Raises:
             InputChangedError: The existing submission has another input.
-            CreateOutcomeUnknownError: It is unknown whether the server accepted the existing
-                submission.
+            CreateOutcomeUnknownError: The existing submission ended with an unknown outcome.
             RunInUseError: Another client has reserved the run in the meantime.
             JournalError: The journal cannot be written.
         """
@@ -174,12 +168,10 @@ class Recorder:
     def keep(self, info: TaskInfo) -> asyncio.Future[None]:
         """Store the final record of a task.
 
-        Records that arrive within `GATHER` seconds are stored together. The caller must not return
-        the record to anyone before the returned future is done.
+        Wait for the returned future before you pass the record on.
 
         Returns:
-            A future that is done when the record is on disk, or when an attempt to store it has
-            failed. The future never has an exception.
+            A future that is done after the attempt to store the record. It never has an exception.
         """
         task = TaskRecord(
             task_id=info.task_id,
@@ -215,8 +207,8 @@ class Recorder:
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
         """Return the stored outcomes of the given tasks, by task id.
 
-        Tasks with a missing or unreadable outcome are not included. The caller polls these tasks.
-        If the journal cannot be read, log this and return an empty dict.
+        Tasks with a missing or unreadable outcome are not included. If the journal cannot be read,
+        return an empty dict.
         """
         try:
             tasks = await self.journal.find_tasks(task_ids)
@@ -291,12 +283,7 @@ class Recorder:
 
 
 async def load_durations(journal: Journal, expected: Durations) -> Durations:
-    """Return the learnt durations that a journal contains, or `expected` if none are usable.
-
-    Before any job has ended, an assumed median is used (`Durations.median`). Stored durations are
-    usable only if this value is the same as in `expected`. Another value is a sign that they were
-    learnt from a faster or slower server, such as a sandbox.
-    """
+    """Return the learnt durations that a journal contains, or `expected` if none are usable."""
     data = await journal.load_durations()
     if data is None:
         return expected
@@ -305,6 +292,8 @@ async def load_durations(journal: Journal, expected: Durations) -> Durations:
     except ConfigurationError as error:
         logger.warning("the stored durations are ignored: %s", error)
         return expected
+    # Another assumed median is a sign that these durations were learnt from a faster or slower
+    # server, such as a sandbox.
     return loaded if loaded.median == expected.median else expected
 
 

@@ -41,11 +41,11 @@ class Runtime:
     Attributes:
         loop: The event loop.
         clock: Converts between loop time and Unix time.
-        account: The limiter and the circuit breaker. All clients of the account in this loop share
-            them, except clients with a limiter of their own.
+        account: The limiter and the circuit breaker. Clients of the same account usually share
+            them.
         transport: Sends requests to the API and decodes the replies.
         recorder: Reads and writes the journal; None without a journal.
-        submitter: Sends the creates: the requests that create tasks and personas.
+        submitter: Sends the requests that create tasks and personas.
         poller: Polls the tasks whose results callers await.
         connections: The connections for downloads and uploads of files.
         downloader: Downloads result files.
@@ -90,7 +90,7 @@ class Runtime:
         self._ended: deque[str] = deque()
 
     async def close(self) -> None:
-        """End every wait, end the creates as `Submitter.close` does, and close what was opened.
+        """End every wait, finish or cancel every create, and close what was opened.
 
         If `close` is cancelled, call it again to complete the work.
         """
@@ -128,29 +128,19 @@ class Runtime:
         return {} if self.recorder is None else await self.recorder.stored(task_ids)
 
     def remember(self, ref: TaskRef) -> None:
-        """Remember a created task.
-
-        If too many tasks are remembered, forget the task that was added first.
-        """
+        """Remember a created task, up to `MOST_REMEMBERED` tasks."""
         self._refs[ref.task_id] = ref
         if len(self._refs) > MOST_REMEMBERED:
             del self._refs[next(iter(self._refs))]
 
     def recall(self, ref: TaskRef) -> TaskRef:
-        """Return `ref`, or a reference to the same task that also has its creation time.
-
-        If `ref` has no creation time and this client remembers the task, return the remembered
-        reference. Otherwise return `ref`.
-        """
+        """Return `ref`, with the creation time of the task if this client remembers the task."""
         if ref.created_at is not None:
             return ref
         return self._refs.get(ref.task_id, ref)
 
     def _forget_later(self, task_id: str) -> None:
-        """Record that a remembered task has ended.
-
-        If too many remembered tasks have ended, forget the task that ended first.
-        """
+        """Record that a task has ended. If too many have ended, forget the one that ended first."""
         if task_id in self._refs:
             self._ended.append(task_id)
             if len(self._ended) > ENDED_REMEMBERED:

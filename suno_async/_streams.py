@@ -64,8 +64,8 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
             has credits again. If False, a 402 ends the stream.
         on_creation: Called once for each input that was read, as soon as the result of its create
             is known.
-        on_submission: Called with each submission before its request may be sent. Called again if
-            the request created nothing and the state of the submission is ``planned`` again.
+        on_submission: Called with each submission before its request may be sent. Called again
+            when the state returns to ``planned``.
         run: The name of the run in the journal; empty if there is no run.
         key: Returns the key that identifies an input within the run. If None, the position of the
             input is its key.
@@ -132,7 +132,7 @@ class CreateStream:
     async def creations(
         self, jobs: Iterable[Input] | AsyncIterable[Input]
     ) -> AsyncGenerator[Creation]:
-        """Yield a `Creation` for each input that was read, as `SunoClient.create_many` promises."""
+        """Yield a `Creation` for each input that was read. See `SunoClient.create_many`."""
         reader = asyncio.create_task(self._read(jobs), name="suno_async create_many")
         self._reader = reader
         try:
@@ -213,10 +213,7 @@ class CreateStream:
         self._known.put_nowait(creation)
 
     def _stop(self, failure: Exception) -> None:
-        """Stop reading inputs. After every submission has ended, the stream raises `failure`.
-
-        If the stream failed before, it raises the earlier failure instead.
-        """
+        """Stop reading inputs. At its end, the stream raises its first failure."""
         self._failure = self._failure or failure
         if not self._stopped:
             self._stopped = True
@@ -224,17 +221,13 @@ class CreateStream:
             self._reader.cancel()
 
     async def _leave(self, reader: asyncio.Task[None]) -> None:
-        """Cancel the creates that are not sent yet. Wait for the replies to the creates in flight.
-
-        A create in flight may cost credits, so its outcome must be reported.
-
-        If this method is cancelled while it waits, the client finishes the creates in the
-        background.
-        """
+        """Cancel the creates that are not sent yet. Wait for the creates in flight."""
         self._stopped = True
         reader.cancel()
         for submission in list(self._open):
             self._runtime.submitter.abandon(submission)
+        # A create in flight may cost credits. If this wait is cancelled, the client finishes the
+        # create in the background.
         while running := [each for each in (reader, *self._open.values()) if not each.done()]:
             await asyncio.wait(running)
 
@@ -246,11 +239,8 @@ def _is_asked_for() -> bool:
 
 
 def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
-    """Return the error that replaces a `CancelledError` from a function of the user.
-
-    The stream must not raise the `CancelledError` itself, because that would end the consumer's
-    asyncio task silently.
-    """
+    """Return the error that replaces a `CancelledError` from a function of the user."""
+    # The `CancelledError` itself would end the consumer's asyncio task silently.
     failure = RuntimeError(f"{what} was cancelled, but the stream was not")
     failure.__cause__ = error
     return failure
@@ -285,8 +275,7 @@ class Pipeline:
     Args:
         runtime: The runtime of the client.
         stream: The stream that creates the tasks.
-        max_pending: Greatest number of inputs that were read, but whose outcomes the consumer has
-            not received yet.
+        max_pending: Maximum number of inputs in progress.
         timeout: Seconds to wait for each task after its creation. None means no timeout. The
             policy's deadline also ends the wait.
         run: The name of the run in the journal; empty if there is no run.
@@ -304,6 +293,7 @@ class Pipeline:
         self._run = run
         self._stream = stream
         self._timeout = timeout
+        # An input is in progress until the consumer receives its outcome.
         self._places = asyncio.Semaphore(max_pending)
         self._outcomes: asyncio.Queue[JobOutcome | None] = asyncio.Queue()
         self._pending: dict[int, _PipelineWaiter] = {}
@@ -311,7 +301,7 @@ class Pipeline:
     async def outcomes(
         self, jobs: Iterable[Input] | AsyncIterable[Input]
     ) -> AsyncGenerator[JobOutcome]:
-        """Yield the outcome of each input that was read, as `SunoClient.pipeline` promises."""
+        """Yield the outcome of each input that was read. See `SunoClient.pipeline`."""
         recorder = self._runtime.recorder
         async with contextlib.AsyncExitStack() as stack:
             if recorder is not None:

@@ -67,14 +67,13 @@ class Terms:
     """The options of a submission.
 
     Attributes:
-        max_credits: Maximum cost of the create in credits. The client first requests an estimate,
-            and creates nothing if the estimate is higher. None means no limit and no estimate.
+        max_credits: Maximum estimated cost of the create in credits. None means no limit and no
+            estimate.
         waits_out: Whether requests wait until a pause of the account ends, however long the pause
             is.
         credits: Delays the create after a 402 until the account has credits. If None, a 402 ends
             the submission with an error.
-        on_change: Called before each request is sent, when the state becomes `SENDING`. Called
-            again if the request created nothing and the state returns to `PLANNED`.
+        on_change: Called before each request is sent, and when the state returns to `PLANNED`.
         on_end: Called when the submission has ended. It must not raise.
     """
 
@@ -86,7 +85,7 @@ class Terms:
 
 
 class Submitter:
-    """Runs submissions. A submission is one create and its state.
+    """Runs submissions.
 
     If the caller is cancelled after the request was sent, the submission still completes.
     """
@@ -153,8 +152,8 @@ class Submitter:
     def abandon(self, submission: Submission) -> None:
         """End a submission whose caller was cancelled.
 
-        If its request was sent already, the submission completes, but the request is not retried.
-        Otherwise, the request is never sent.
+        A request in flight completes, but is not retried. A request that was not sent is never
+        sent.
         """
         submission.abandoned = True
         if (task := self._running.get(submission)) is not None:
@@ -166,7 +165,7 @@ class Submitter:
         """End the submissions whose requests were not sent. Wait for the requests in flight.
 
         Wait at most `timeout` seconds. A create that has no reply after this time ends with an
-        unknown outcome, and is reported within a few seconds.
+        unknown outcome.
         """
         self._closed = True
         for submission, task in self._running.items():
@@ -337,13 +336,10 @@ class CreditWait:
     async def attempt(self, create: Callable[[], Awaitable[str]], submission: Submission) -> str:
         """Wait until the account has credits, then call `create`. Return the new id.
 
-        If `create` raises a 402, wait and call it again.
+        If `create` raises a 402, wait and call it again, unless the submission was abandoned.
 
         Raises:
-            AuthenticationError: The key was refused.
-            ClientClosedError: The client was closed.
-            InsufficientCreditsError: `create` raised a 402 after the submission was abandoned.
-            SunoError: `create` raised an error other than a 402.
+            SunoError: The key was refused, the client was closed, or `create` failed.
         """
         async with self._turn:
             while True:
@@ -394,7 +390,7 @@ def _request_for(submission: Submission) -> Request:
 
 
 def _log_abandoned(submission: Submission) -> None:
-    """Log the outcome of a create that was sent and whose caller was cancelled."""
+    """Log the outcome of a create whose caller was cancelled."""
     kind = submission.kind
     if submission.state is SubmissionState.CREATED:
         logger.warning(

@@ -37,8 +37,7 @@ def read_data(status: int, headers: Mapping[str, str], body: bytes, reader: Read
 
     Raises:
         APIError: The reply is an error. The class depends on its code.
-        ResponseError: The reply has no envelope, its data is not a JSON object, or a required field
-            of the data is missing.
+        ResponseError: The reply has no envelope, or its data does not have the expected form.
     """
     found = reader.read(data_of(status, headers, body))
     if found is None:
@@ -75,8 +74,8 @@ def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
 def open_envelope(body: bytes) -> tuple[Envelope | None, object]:
     """Return the envelope of a reply, and the data in it.
 
-    The data is either undecoded JSON or already parsed. If the reply has no envelope, return None
-    for the envelope and None for the data.
+    The data is either undecoded JSON or already parsed. If the reply has no envelope, both are
+    None.
     """
     envelope = _envelope.typed(body)
     if envelope is not None:

@@ -1,8 +1,7 @@
 """Lenient decoding of JSON: any bytes give a struct or None, never an exception. Pure.
 
-msgspec decodes almost every reply directly into a struct, in one typed pass. If a reply does not
-match the types, the standard library parses the reply again. The functions of this module then
-convert the reply field by field, and keep every field of the right type.
+msgspec decodes almost every reply directly into a struct. If a reply does not match the types, it
+is converted field by field. Fields of a wrong type are skipped.
 """
 
 from __future__ import annotations
@@ -107,9 +106,9 @@ class Reader(Generic[T]):
 def parse(data: bytes) -> object:
     """Parse JSON that may be damaged.
 
-    Invalid UTF-8 bytes become U+FFFD. Lone surrogates also become U+FFFD. A number that is not
-    finite or has too many digits becomes None. Return None if the data still cannot be parsed, or
-    has more than `MAX_BYTES` bytes.
+    Invalid UTF-8 bytes and lone surrogates become U+FFFD. Numbers that are not finite or have too
+    many digits become None. Return None if the data cannot be parsed, or has more than `MAX_BYTES`
+    bytes.
     """
     if len(data) > MAX_BYTES:
         return None
@@ -136,8 +135,8 @@ def fields_of(value: object) -> dict[str, Any]:
 def bounded(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a JSON object, with a limit on nesting and on the number of values.
 
-    Objects and lists nested deeper than `MAX_DEPTH` become None. So do all values after the first
-    `MAX_VALUES`. If no field contains an object or a list, nothing is limited.
+    Objects and lists nested deeper than `MAX_DEPTH` become None. If there are nested fields, all
+    values after the first `MAX_VALUES` become None, too.
     """
     for value in fields.values():
         if type(value) in _NESTED:

@@ -107,9 +107,7 @@ def read_models(status: int, headers: Mapping[str, str], body: bytes) -> tuple[M
 def read_schema(
     status: int, headers: Mapping[str, str], body: bytes, model: str = ""
 ) -> ModelSchema:
-    """Decode the schema of a model. Parts that the reply does not contain are empty.
-
-    If the reply does not contain the name of the model, the name is `model`.
+    """Decode the schema of a model. Missing parts are empty; a missing name becomes `model`.
 
     Raises:
         APIError: The reply reports an error. The error code determines the class.

@@ -88,8 +88,6 @@ def models_request(modality: str | None, operation: str | None) -> Request:
 def schema_request(model: str) -> Request:
     """Return the GET request for the input schema of a model.
 
-    The slash in the name of the model is not escaped.
-
     Raises:
         InvalidInputError: `model` cannot be the name of a model.
     """

@@ -16,21 +16,21 @@ LONGEST = 1e10
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Return the delay in seconds that a Retry-After header asks for (RFC 9110, section 10.2.3).
 
-    The header contains a number of seconds or a date. For a date, the delay is the difference from
-    the Date header of the same reply, so the clock of this machine does not matter.
+    The header contains a number of seconds or a date. A date is compared with the Date header of
+    the same reply.
 
     Args:
         headers: The headers of the reply.
         now: The time to use instead of the Date header. None means that the Date header is used.
 
     Returns:
-        A number from 0 to `LONGEST`. None if the Retry-After header is missing or invalid, or if it
-        contains a date and there is neither `now` nor a valid Date header.
+        A number from 0 to `LONGEST`. None if a needed header is missing or invalid.
     """
     text = headers.get("Retry-After", "").strip()
     number = text.replace(".", "", 1)
     if number.isascii() and number.isdecimal():
         return min(float(text), LONGEST)
+    # The clock of this machine may be wrong.
     until, since = _http_date(text), now or _http_date(headers.get("Date", ""))
     if until is None or since is None:
         return None

@@ -26,7 +26,8 @@ BASE_URL = "https://api.crun.ai"
 #: default, no pause is longer (`MAX_PAUSE`).
 LINGER = 120.0
 
-#: Length of the shortest key that is removed from replies. The vendor's keys have 35 characters.
+#: Length of the shortest key that is removed from replies. A shorter key could be ordinary text.
+#: The vendor's keys have 35 characters.
 SHORTEST_SECRET = 16
 
 #: Names of characters in HTML.
@@ -102,9 +103,8 @@ class Credentials:
     def redacted(self, body: bytes) -> bytes:
         """Return the body of a reply, with every copy of the API key replaced by `REDACTED`.
 
-        A copy is also found if its characters are escaped for JSON, URLs or HTML.
-        A key shorter than `SHORTEST_SECRET` characters is not replaced, because it could be
-        ordinary text.
+        Copies that are escaped for JSON, URLs or HTML are also replaced. A key shorter than
+        `SHORTEST_SECRET` characters is not replaced.
         """
         if self._former is not None:
             body = self._former.redacted(body)
@@ -128,8 +128,7 @@ class Account:
     Attributes:
         credentials: The API key and its host.
         limiter: The request budget.
-        breaker: Raises errors instead of sending requests, after the server has refused the key or
-            has reported a lack of credits.
+        breaker: The circuit breaker.
     """
 
     def __init__(self, credentials: Credentials, limiter: Limiter) -> None:
@@ -140,8 +139,7 @@ class Account:
     def use_key(self, fresh: Credentials) -> None:
         """Replace the key by the key of `fresh`.
 
-        If this account is shared, later clients with the old or the new key also share it, and use
-        the new key.
+        Later clients with the old or the new key normally share this account.
         """
         self.credentials.adopt(fresh)
         self.breaker.key_replaced()
@@ -152,14 +150,13 @@ class Account:
     def check_new_key(self, fresh: Credentials) -> None:
         """Check that no other account of this event loop uses the key of `fresh`.
 
-        Otherwise two request budgets would exist for one key.
-
         Raises:
-            ConfigurationError: Another client uses this key, or did so until shortly.
+            ConfigurationError: Another client uses this key, or used it a short time ago.
         """
         in_loop = _accounts.get(asyncio.get_running_loop())
         if in_loop is None or self not in in_loop.values():
             return  # not a shared account
+        # Two accounts would be two request budgets for one key.
         if in_loop.get(fresh.digest, self) is not self:
             raise ConfigurationError(
                 "a client in this event loop already uses the new key: use that client instead"
@@ -168,8 +165,7 @@ class Account:
     def linger(self) -> None:
         """Keep this account in memory for a while after a client was closed.
 
-        The account stays for `LINGER` seconds, or longer if a pause ends later. A new client with
-        the same credentials then uses the same request budget, and respects the same pause.
+        A new client with the same credentials then has the same request budget and the same pause.
         """
         pause = self.limiter.paused
         loop = asyncio.get_running_loop()
@@ -189,14 +185,13 @@ _accounts: weakref.WeakKeyDictionary[
 def account_for(credentials: Credentials, rate: float, max_pause: float) -> Account:
     """Return the account of these credentials in the running event loop.
 
-    All clients with the same credentials in this event loop share the account.
+    All clients with the same credentials in this event loop share the account. The lowest `rate`
+    and the lowest `max_pause` of these clients apply.
 
     Args:
         credentials: The API key and its host.
-        rate: Maximum number of requests per second. If clients of the account pass different
-            values, the lowest value applies.
+        rate: Maximum number of requests per second.
         max_pause: Longest pause in seconds after a 429 (too many requests) or a 455 (maintenance).
-            If clients of the account pass different values, the lowest value applies.
     """
     in_loop = _accounts.setdefault(asyncio.get_running_loop(), weakref.WeakValueDictionary())
     account = in_loop.get(credentials.digest)
@@ -217,10 +212,7 @@ def _escaped(key: str) -> re.Pattern[bytes]:
 
 
 def _spellings(character: str) -> str:
-    """Return a regular expression, as text, that matches a character.
-
-    It also matches the character if it is escaped for JSON, URLs or HTML.
-    """
+    """Return a regular expression, as text, for a character and its escaped forms."""
     code, plain = ord(character), re.escape(character)
     digits = "".join(f"[{each}{each.upper()}]" for each in f"{code:02x}")
     # JSON inside a JSON string has more than one backslash. The pattern allows at most four.

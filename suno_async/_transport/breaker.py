@@ -1,7 +1,6 @@
 """Circuit breaker of an account: after refusals, requests fail locally for a while. Pure.
 
-A refusal is a 401, 402 or 403. `CircuitBreaker` describes which requests fail after which refusal.
-Times are seconds on any monotonic clock, as long as the caller always uses the same clock.
+A refusal is a 401, 402 or 403. Times are seconds. The caller always uses the same monotonic clock.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ OPEN_FOR = 30.0
 class CircuitBreaker:
     """Raises an error instead of sending a request that the server would refuse.
 
-    While the breaker is *open*, it raises errors. A single 401 or 403 may be a temporary fault of
-    the server, so it only makes the key *suspected*. If a request is sent after this first refusal,
-    and its reply is also a 401 or 403, the breaker opens for all requests. A 402 opens the breaker
-    at once, but only for creates. At most `OPEN_FOR` seconds after the last refusal, the breaker
-    closes again. A new key closes it earlier for all requests that were refused because of the key.
-    A balance above 0 closes it earlier for creates that were refused because of the credits.
+    While the breaker is *open*, it raises errors. A 402 opens it for creates. A single 401 or 403
+    only makes the key *suspected*, because it may be a temporary fault of the server. While the key
+    is suspected, a 401 or 403 to a later request opens the breaker for all requests.
+
+    The breaker closes at most `OPEN_FOR` seconds after the last refusal. A new key or a balance
+    above 0 can close it earlier.
     """
 
     def __init__(self) -> None:
@@ -34,7 +33,7 @@ class CircuitBreaker:
 
     @property
     def suspected(self) -> bool:
-        """Whether the key was refused once, and no later reply has shown if the key is valid."""
+        """Whether the key is suspected, because the server refused it once."""
         return self._suspected_at is not None
 
     def check(self, now: float, *, spends: bool) -> None:
@@ -46,8 +45,8 @@ class CircuitBreaker:
 
         Raises:
             AuthenticationError: The server recently refused the key twice.
-            InsufficientCreditsError: The request costs credits, and the server recently refused a
-                create because of a lack of credits.
+            InsufficientCreditsError: The request costs credits, and the server recently reported a
+                lack of credits.
         """
         if (refusal := self.refusal(now)) is not None:
             raise refusal
@@ -55,20 +54,13 @@ class CircuitBreaker:
             raise InsufficientCreditsError(402, _not_sent(self._credit_open_until - now))
 
     def refusal(self, now: float) -> AuthenticationError | None:
-        """Return the error that all requests must raise while the breaker is open for all requests.
-
-        Return None if the breaker is not open, or is open only for creates.
-        """
+        """Return the error to raise if the breaker is open for all requests; otherwise None."""
         if now >= self._key_open_until:
             return None
         return AuthenticationError(401, _not_sent(self._key_open_until - now))
 
     def doubts_key(self, now: float) -> bool:
-        """Return whether the key may be invalid.
-
-        This is true if the key was refused once and is suspected, or was refused twice and the
-        breaker is open for all requests.
-        """
+        """Return whether the key may be invalid."""
         return self._suspected_at is not None or now < self._key_open_until
 
     def key_refused(self, sent_at: float, now: float) -> None:

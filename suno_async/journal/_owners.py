@@ -1,8 +1,7 @@
 """The owners of a journal. An *owner* is a client that opened the journal; see `Journal`.
 
-This module records the owners. It removes dead owners and gives their unfinished submissions a
-final state. It also reserves runs for owners. The table ``leases`` stores these reservations; the
-*lease* of an owner is stored in the table ``owners``.
+The table ``leases`` stores the runs that owners have reserved. The *lease* of an owner is stored in
+the table ``owners``.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ class Host:
 
     Attributes:
         name: The host name.
-        machine: Identifies the machine or container, within which `pid` is unique; empty if
-            unknown.
+        machine: Identifies the machine or container of this process; empty if unknown.
         pid: The id of this process.
     """
 
@@ -42,7 +40,7 @@ class Host:
         self.pid = os.getpid()
 
     def ended(self, machine: str, pid: int) -> bool:
-        """Return True if a process has certainly ended; False if it exists or in case of doubt."""
+        """Return whether a process has certainly ended."""
         # On Windows, os.kill would end the process.
         if sys.platform == "win32" or not machine or machine != self.machine:
             return False
@@ -71,8 +69,7 @@ class Owner:
 
     Attributes:
         id: Identifies this owner.
-        account: The label of the account. None means all accounts: the journal was opened to
-            inspect or repair it.
+        account: The label of the account. None means all accounts.
         clock: Returns the Unix time.
     """
 
@@ -94,7 +91,7 @@ class Owner:
         self._held: set[str] = set()
 
     def join(self, connection: sqlite3.Connection) -> None:
-        """Call `sweep`. Then add this owner if it has an account."""
+        """Remove dead owners. Then add this owner if it has an account."""
         self.sweep(connection)
         if self.account is None:
             return
@@ -112,12 +109,9 @@ class Owner:
         self.sweep(connection)
 
     def renew(self, connection: sqlite3.Connection) -> None:
-        """Extend the lease of this owner if a sixth of the lease has passed.
+        """Extend the lease of this owner. Called in each writing transaction.
 
-        This is called in each writing transaction.
-
-        If this owner was removed, because its process was suspended for too long, add it again.
-        Also reserve its runs again, except those that another owner has reserved in the meantime.
+        If this owner was removed, add it again. Also reserve those of its runs that are still free.
         """
         if self.account is None:
             return
@@ -125,12 +119,14 @@ class Owner:
             "SELECT account, expires_at FROM owners WHERE owner = ?", (self.id,)
         ).fetchone()
         if found is None:
+            # The process was suspended for too long.
             self.join(connection)
             for run in self._held:
                 self._take(connection, run)
             return
         self.account = found[0]
         now = self.clock()
+        # Most transactions do not write the lease.
         if abs(found[1] - now - self._ttl) > self._ttl / 6:
             connection.execute(
                 "UPDATE owners SET expires_at = ? WHERE owner = ?", (now + self._ttl, self.id)
@@ -147,11 +143,7 @@ class Owner:
         return self.account
 
     def live(self, connection: sqlite3.Connection, owner: str) -> bool:
-        """Return whether an owner is live.
-
-        This owner is always live. Another owner is live if its lease is valid and its process is
-        not known to have ended.
-        """
+        """Return whether an owner is live. This owner is always live."""
         if owner == self.id:
             return True
         found = connection.execute(
@@ -221,7 +213,7 @@ class Owner:
     ) -> tuple[str, int, str] | None:
         """Return the id, the process id and the host of the owner that reserved a run.
 
-        Return None if no owner has it. The owner may be dead: see `live`.
+        Return None if no owner has it. The owner may be dead.
         """
         found: tuple[str, int, str] | None = connection.execute(
             "SELECT owner, pid, host FROM leases JOIN owners USING (owner)"
@@ -231,10 +223,7 @@ class Owner:
         return found
 
     def heartbeat(self, connection: sqlite3.Connection) -> Peers:
-        """Extend the lease of this owner. Return information about the live owners of its account.
-
-        See `Journal.heartbeat`.
-        """
+        """Extend the lease of this owner, and count the live owners. See `Journal.heartbeat`."""
         account = self.require()
         self.sweep(connection)
         now = self.clock()

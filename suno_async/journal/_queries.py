@@ -66,7 +66,7 @@ def submissions_page(
 ) -> Page:
     """Return the next submissions that match `wanted`, at most `PAGE`, and their tasks.
 
-    The positions (`seq`) of the submissions are above `after`, and not above `end`.
+    Their positions (`seq`) are above `after` and at most `end`.
     """
     terms, values = ["s.seq > ?", "s.seq <= ?"], [after, end, *_given(wanted)]
     if wanted.account is not None:
@@ -86,7 +86,7 @@ def submissions_page(
 def tasks_page(connection: sqlite3.Connection, wanted: Selection, after: int, end: int) -> Page:
     """Return the next tasks that match `wanted` and have no submission, at most `PAGE`.
 
-    The positions (`seq`) of the tasks are above `after`, and not above `end`.
+    Their positions (`seq`) are above `after` and at most `end`.
     """
     terms = [
         "t.seq > ?",

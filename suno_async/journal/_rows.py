@@ -1,7 +1,4 @@
-"""The SQL that changes submissions and tasks. Call each function within a transaction.
-
-A submission is a create that is stored in the journal.
-"""
+"""The SQL that changes submissions and tasks. Call each function within a transaction."""
 
 from __future__ import annotations
 
@@ -90,11 +87,7 @@ def _find(connection: sqlite3.Connection, submission_id: str) -> tuple[Submissio
 def claim(
     connection: sqlite3.Connection, owner: Owner, record: SubmissionRecord
 ) -> SubmissionRecord:
-    """Store a planned submission and return it. See `Journal.claim`.
-
-    If an earlier submission has the same key, return the earlier submission instead. But if the
-    earlier one is ``refused`` or ``not_sent``, replace it.
-    """
+    """Store a planned submission, or return the earlier one. See `Journal.claim`."""
     account = owner.require()
     owner.check_held(connection, record.run)
     now = owner.clock()
@@ -128,8 +121,8 @@ def _insert(connection: sqlite3.Connection, owner: Owner, record: SubmissionReco
 def _earlier(
     connection: sqlite3.Connection, owner: Owner, record: SubmissionRecord
 ) -> SubmissionRecord | None:
-    # Return the earlier submission with this key. Return None if there is none, or if this function
-    # removed it because `record` replaces it.
+    # Return the earlier submission with this key, or None. If `record` replaces it, remove it and
+    # return None.
     def find() -> tuple[Any, ...] | None:
         found: tuple[Any, ...] | None = connection.execute(
             f"SELECT {SUBMISSION}, owner FROM submissions"  # noqa: S608 (a constant)
@@ -296,10 +289,7 @@ def save_durations(connection: sqlite3.Connection, owner: Owner, data: bytes) ->
 
 
 def rebind(connection: sqlite3.Connection, owner: Owner, old: str, new: str) -> int:
-    """Replace the account label `old` by `new` everywhere. See `Journal.rebind`.
-
-    Return the number of submissions and tasks that changed.
-    """
+    """Replace the account label `old` by `new` everywhere. See `Journal.rebind`."""
     if old == new:
         return 0
     others = connection.execute(

@@ -169,10 +169,7 @@ _REMEDIES = {
 
 
 def translate(error: BaseException, path: Path) -> JournalError:
-    """Return a `JournalError` for any error of an operation.
-
-    For errors of the disk and the usual errors of SQLite, its text says what to do.
-    """
+    """Return a `JournalError` for any error of an operation. Its text usually says what to do."""
     if isinstance(error, JournalError):
         return error
     if isinstance(error, sqlite3.Error):
@@ -195,9 +192,10 @@ def _remedy(error: sqlite3.Error) -> str:
 def prepare_file(path: Path, *, create: bool) -> None:
     """Check that `path` can be a journal. If no file exists there, create an empty, private file.
 
+    If `create` is False, the journal must exist.
+
     Raises:
-        JournalError: SQLite is too old, `path` is a directory, the directory of `path` does not
-            exist, or no journal exists at `path` and `create` is False.
+        JournalError: SQLite is too old, or `path` cannot be a journal.
         OSError: The operating system cannot create the file.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:

@@ -42,15 +42,8 @@ class _Result(NamedTuple):
 class Worker:
     """Runs operations on an SQLite connection, in a separate thread. Internal.
 
-    The thread runs all pending operations (at most `MOST_TOGETHER`) in one transaction, and commits
-    the transaction. After the commit, it resolves the futures of the operations. So one sync of the
-    disk is enough for many callers.
-
-    If an operation raises a `JournalError`, the changes that it made before the error are still
-    committed. So these changes must leave the journal in a valid state. After any other error, the
-    transaction is rolled back. If it had several operations, each of them then runs again in a
-    separate transaction, so only the operations that cause an error fail. If no transaction can
-    begin, all its operations fail.
+    The thread runs all pending operations in one transaction. So one sync of the disk is enough for
+    many callers. Normally, a failed operation does not affect the others.
     """
 
     def __init__(
@@ -94,8 +87,8 @@ class Worker:
     ) -> asyncio.Future[_T]:
         """Add an operation to the queue, and return a future with its result.
 
-        The future is resolved after the transaction of the operation is on disk. Cancelling the
-        future neither prevents nor undoes the operation.
+        The future is resolved after the commit. Cancelling the future does not cancel the
+        operation.
 
         Raises:
             JournalError: The journal is closed, or the thread died.
@@ -175,6 +168,7 @@ class Worker:
                 connection.execute("ROLLBACK")
             if len(batch) == 1:
                 return [_Result(batch[0].future, None, error)]
+            # Run each operation alone, so that only those that cause an error fail.
             return [result for entry in batch for result in self._execute(connection, [entry])]
         return results
 
@@ -215,4 +209,5 @@ def _attempt(connection: sqlite3.Connection, entry: _Entry) -> _Result:
     try:
         return _Result(entry.future, entry.operation(connection, *entry.arguments), None)
     except JournalError as error:
+        # The changes before this error are committed. They must leave the journal in a valid state.
         return _Result(entry.future, None, error)

@@ -1,10 +1,8 @@
 """The `Journal` protocol and its records.
 
-A journal stores each create (a *submission*), each task, and each result, so that a process can be
-stopped at any moment and started again. A *run* is a named group of submissions, such as the jobs
-of one `SunoClient.pipeline`. `suno_async.submissions` describes the states of a submission. While
-the client that made a submission is live, only `Journal.claim`, `Journal.advance` and
-`Journal.settle` change the state of the submission.
+A journal stores submissions, tasks and results. So a process can be stopped at any moment and
+started again. A *submission* is one create request; `suno_async.submissions` describes its states.
+A *run* is a named group of submissions, such as the jobs of one `SunoClient.pipeline`.
 """
 
 from __future__ import annotations
@@ -23,22 +21,21 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A submission as a journal stores it. It contains no API key.
 
     Attributes:
-        id: The id of the submission. It exists before the task id does.
+        id: The id of the submission.
         account: The label of the account.
         kind: The kind of job, such as ``"suno/music-generate"``, or ``"persona"``.
         job: The job as JSON.
         digest: A hash of the job. Jobs that send the same request have the same hash.
-        run: The name of the run of the submission; empty if the submission belongs to no run.
+        run: The name of the run; empty if the submission belongs to no run.
         position: The position of the job in its run, starting at 0.
-        key: Identifies the submission within its run, or within the account if `run` is empty.
-            If the key is empty, `Journal.claim` always stores a new submission.
+        key: Identifies the submission within its account and run. If empty, `Journal.claim` always
+            stores a new submission.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
         task_id: The id of the task or persona; empty until it is created.
-        created_at: When the task or persona was created, in Unix seconds; None until then, and if
-            unknown, such as after `Journal.settle`.
-        error: Why no task was created, or why it is unknown whether a task was created; empty
-            otherwise.
+        created_at: When the task or persona was created, in Unix seconds; None if not created or
+            unknown.
+        error: Why no task was created, or why the outcome is unknown; empty otherwise.
         planned_at: When the submission was planned, in Unix seconds.
         changed_at: When the state changed last, in Unix seconds.
     """
@@ -92,7 +89,7 @@ class JournalEntry(msgspec.Struct, frozen=True):
 
     Attributes:
         submission: The submission; None if the journal has no submission for the task.
-        task: The task; None if no task was created, or if it is unknown whether one was created.
+        task: The task; None if the journal has no task for the submission.
     """
 
     submission: SubmissionRecord | None
@@ -109,8 +106,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         open: Number of tasks that have not ended.
         succeeded: Number of tasks that succeeded.
         failed: Number of tasks that failed.
-        holder: The process of the live client that has reserved the run, as text for a message;
-            empty if no live client has reserved it.
+        holder: The process that has reserved the run, as text for a message; empty if none has.
         started_at: When the first submission of the run was planned, in Unix seconds.
         changed_at: When a submission or task of the run changed last, in Unix seconds.
     """
@@ -131,8 +127,7 @@ class Peers(msgspec.Struct, frozen=True):
 
     Attributes:
         count: Number of live clients, this one included.
-        aware: Whether every other live client has sent a heartbeat after this client joined. If
-            so, the counts of the other clients include this client.
+        aware: Whether every other live client has sent a heartbeat after this client joined.
     """
 
     count: int = 1
@@ -145,28 +140,25 @@ class Journal(Protocol):
     Every method returns after its change is on disk. Every method raises `JournalError` if the
     journal cannot be read or written.
 
-    A client that opened a journal with an account is an *owner*. It owns the submissions that it
-    claimed. Its *lease* is a time limit that heartbeats extend. An owner is *live* from `open` to
-    `close`, until its lease expires or the journal finds out that its process has ended. With
-    `hold`, an owner reserves a run, so that no other owner can reserve this run. When an owner is
-    no longer live, its runs are free again, and its unfinished submissions get a final state:
-    ``sending`` becomes ``unknown``, and ``planned`` becomes ``not_sent``.
+    A client that opens a journal with an account is an *owner*. It owns the submissions that it
+    claims. It is *live* until it closes the journal, its *lease* expires, or its process is known
+    to have ended. Heartbeats extend the lease.
+
+    When an owner is no longer live, the runs that it reserved are free again. Its ``sending``
+    submissions become ``unknown``, and its ``planned`` submissions become ``not_sent``.
     """
 
     async def open(self, account: str | None) -> None:
         """Open the journal, create or migrate its schema, and add this client as an owner.
 
-        Unfinished submissions of owners that are no longer live get a final state (see `Journal`).
-
         Args:
-            account: The label of the account. If None, the journal is opened to inspect or repair
-                it: the journal must exist, no owner is added, and the methods apply to all
-                accounts. The methods that need an account raise `JournalError`: `claim`, `hold`,
-                `heartbeat`, `save_durations`, and `advance` to ``planned`` or ``sending``.
+            account: The label of the account. None opens an existing journal only to inspect or
+                repair it. The methods then apply to all accounts. Methods that need an account,
+                such as `claim` and `hold`, raise `JournalError`.
 
         Raises:
-            JournalError: The file is not a journal, was made by a newer version of this library, or
-                cannot be read or written. Or `account` is None, and there is no journal.
+            JournalError: The file is not a journal, or a newer version of this library made it. Or
+                `account` is None, and there is no journal.
         """
         ...
 
@@ -180,9 +172,11 @@ class Journal(Protocol):
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
         """Store a planned submission, or return the earlier one with the same run and key.
 
-        If the earlier submission was refused or not sent, `record` replaces it and is returned. A
-        record with an empty key is always stored. If the returned record has the id of `record`,
-        this client owns the submission.
+        `record` replaces an earlier submission that was refused or not sent. A record with an empty
+        key is always stored.
+
+        Returns:
+            The submission in the journal. It has the id of `record` if `record` was stored.
 
         Raises:
             InputChangedError: The earlier submission is not replaced, and has another digest.
@@ -203,15 +197,12 @@ class Journal(Protocol):
         """Record a new state of a submission. If a task id is given, also store the task.
 
         Only the owner of a submission may record ``planned`` or ``sending``. Any client may record
-        a final state. A task id is stored even if the submission was earlier recorded as refused or
-        not sent, or was replaced. A persona is not a task: if the kind is ``"persona"``, the id is
-        stored in the submission, but no task is stored.
+        a final state. ``created`` may replace ``refused`` or ``not_sent``. A persona is not stored
+        as a task.
 
         Raises:
-            JournalError: The submission does not exist, and no task id is given. Or the submission
-                has ended in another state or with another task. Or the state is ``created``, but no
-                task id is given. Or the state is ``planned`` or ``sending``, but the submission has
-                ended or another client owns it; the request must then not be sent.
+            JournalError: The submission cannot change to this state. If the state is ``sending``,
+                the request must not be sent.
         """
         ...
 
@@ -246,14 +237,13 @@ class Journal(Protocol):
     ) -> AsyncIterator[JournalEntry]:
         """Yield submissions with their tasks, in the order in which they were planned.
 
-        Tasks without a submission come last, unless `run` or `states` excludes them. Entries that
-        are added during the iteration are not yielded. Other methods can be called during the
-        iteration.
+        Tasks without a submission come last. Entries that are added during the iteration are not
+        yielded. Other methods can be called during the iteration.
 
         Args:
-            run: Yield only the entries of this run. If the string is empty, yield only the entries
-                that belong to no run. If None, yield all entries, with or without a run.
-            states: Yield only submissions in one of these states. If None, yield all states.
+            run: Yield only the entries of this run. An empty string means entries without a run.
+                None means all entries.
+            states: Yield only submissions in one of these states. None means all entries.
             open_only: Yield only entries with a task that has not ended.
         """
         ...
@@ -295,7 +285,7 @@ class Journal(Protocol):
             Number of submissions and tasks that changed.
 
         Raises:
-            JournalError: Another live client uses the old label. Or both labels have a submission
-                with the same run and key, and both submissions may have been paid for.
+            JournalError: Another live client uses the old label, or records of the two labels
+                conflict.
         """
         ...

@@ -39,10 +39,9 @@ class _Opened(NamedTuple):
 class SqliteJournal:
     """A journal in an SQLite file. Several processes may use one file at the same time.
 
-    A thread commits the changes of all callers together. The changes of a call are synced to
-    the disk before the call returns. The file must be on a local disk, because SQLite's write-ahead
-    log does not work on network file systems. A new file can be read only by the user who creates
-    it.
+    The changes of a call are on disk before the call returns. The file must be on a local disk,
+    because SQLite's write-ahead log does not work on network file systems. A new file can be read
+    only by the user who creates it.
 
     Attributes:
         path: The absolute path of the file.
@@ -59,11 +58,9 @@ class SqliteJournal:
         """Prepare the journal. Call `open` before any other method.
 
         Args:
-            path: The file. If it does not exist, `open` creates it, unless `account` is None.
-            lease: Seconds from the last heartbeat until other clients consider this client dead. A
-                change counts as a heartbeat if a sixth of this time has passed since the last one.
-                In the same machine or container, clients do not wait for this time if the process
-                has ended (except on Windows).
+            path: The file. `open` with an account creates a missing file.
+            lease: Seconds from the last heartbeat until other clients consider this client dead.
+                Clients on the same machine usually notice at once that its process has ended.
             busy_timeout: Seconds to wait while another process writes. After this time, the call
                 raises `JournalError`.
             clock: Function that returns the Unix time in seconds.

@@ -72,9 +72,8 @@ class Permit(Protocol):
 class Limiter(Protocol):
     """Limits the requests of an account. Permits are granted in the order of the `acquire` calls.
 
-    The server counts all kinds of requests together, in any period of one second. The limiter does
-    the same. By default, a client uses a `LocalLimiter`. To use another implementation, such as a
-    limiter that several processes share, pass it as ``SunoClient(limiter=...)``.
+    The limit is for all kinds of requests together, in any period of one second. By default, a
+    client uses a `LocalLimiter`. To use another limiter, pass it as ``SunoClient(limiter=...)``.
 
     Attributes:
         granted: Number of permits granted so far. Permits that were returned unused do not count.
@@ -102,15 +101,15 @@ class Limiter(Protocol):
     async def acquire(self, give_up_at: float | None = None) -> Permit:
         """Wait for permission to send one request. A cancelled wait uses no permit.
 
+        Do not wait for a pause that ends after `give_up_at`.
+
         Args:
             give_up_at: Loop time at which to stop waiting. If None, wait without a limit, even
                 during pauses.
 
         Raises:
-            RateLimitError: A 429 has paused the account until after `give_up_at`. Raised without
-                waiting for `give_up_at`.
-            MaintenanceError: A 455 has paused the account until after `give_up_at`. Raised without
-                waiting for `give_up_at`.
+            RateLimitError: A 429 has paused the account until after `give_up_at`.
+            MaintenanceError: A 455 has paused the account until after `give_up_at`.
             NotSentError: No permit was available before `give_up_at`.
         """
         ...
