@@ -34,11 +34,7 @@ def main() -> None:
 
 
 def _run_without_extra(words: list[str]) -> NoReturn:
-    """Answer ``--help`` and ``--version`` and exit.
-
-    Without arguments, print the help and exit with 2. For all other arguments, print how to install
-    the extra ``[cli]`` and exit with 2.
-    """
+    """Answer ``--help`` and ``--version``, or print how to install the extra ``[cli]``. Exit."""
     from suno_async.cli.error_lines import print_error  # noqa: PLC0415 (only needed here)
 
     if words and words[0] == "--version":

@@ -55,8 +55,7 @@ async def read_run(journal: Journal, run: str, jobs: Sequence[Input]) -> Earlier
     """Return the state of a run in a journal.
 
     Raises:
-        ChangedInputError: An input of the run was changed or removed. A changed input is allowed if
-            its create request was refused or not sent.
+        ChangedInputError: An input of the run was changed or removed.
     """
     count = 0
     unknown: dict[int, str] = {}
@@ -112,16 +111,13 @@ class Batch(NamedTuple):
         Args:
             suno: The client, with a journal.
             progress: Counts the outcomes.
-            out: The results file. An input whose row is final (success or failed) gets no second
-                row, and a row with the status ``unknown`` is not repeated.
+            out: The results file. An input with a final row gets no second row.
             downloads: Downloads the files of tasks that succeed. If None, no files are downloaded.
             options: Options of `SunoClient.pipeline`.
 
         Returns:
-            The inputs for which a task may or may not exist (index of the input → id of its
-            submission in the journal), and the error that stopped the create requests. The
-            error is None if nothing stopped them. Even after an error, the batch waits for the
-            tasks that were created.
+            First, the inputs for which a task may or may not exist, as in `EarlierRun.unknown`.
+            Second, the error that stopped the create requests, or None.
         """
         unknown: dict[int, str] = {}
         stopped_by: SunoError | None = None

@@ -33,10 +33,9 @@ def open_client(
     account: str | None = None,
     allow_hosts: Sequence[str] | None = None,
 ) -> SunoClient:
-    """Return a client for a command. If a required API key is missing, print a hint and exit.
+    """Return a client for a command. Exit if a required API key is missing.
 
-    The client uses the proxies of the environment (such as HTTPS_PROXY), as most command-line
-    programs do.
+    The client uses the proxies of the environment, such as HTTPS_PROXY.
 
     Args:
         base_url: The URL of the API host. If None, an environment variable or the default is used.

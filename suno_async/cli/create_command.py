@@ -266,10 +266,9 @@ async def _run_batch(
 async def _check_run(
     suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
 ) -> None:
-    """Exit with an error if the run in the journal does not match the inputs or the results file.
+    """Exit if the run in the journal does not match the inputs, the results file or `resume`.
 
-    Also exit if the run exists and `resume` is false. If `resend_unknown` is true, each create
-    request with an unknown outcome is marked as not sent, so that it is sent again.
+    With `resend_unknown`, mark creates with an unknown outcome as not sent.
     """
     journal = suno.journal
     if journal is None:

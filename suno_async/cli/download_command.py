@@ -98,10 +98,9 @@ def download(
 async def _infos(
     suno: SunoClient, targets: Sequence[str], codes: list[int]
 ) -> AsyncGenerator[TaskInfo | str]:
-    """Yield each URL in `targets`, and the record of each task in `targets` that succeeded.
+    """Yield each URL in `targets`, and the record of each task that succeeded.
 
-    For every other task, print an error and add its exit code to `codes`. Raise an error that
-    concerns all tasks, such as a lost connection.
+    For every other task, print an error and add its exit code to `codes`.
     """
     for target in targets:
         if _is_url(target):

@@ -24,12 +24,12 @@ WINDOW = 5.0
 
 
 class Downloads:
-    """Downloads files and counts them. By default, an existing file is not downloaded again.
+    """Downloads files and counts them.
 
     Args:
         suno: The client.
-        files: The options of the downloads. `files.download` is the directory for the files. If it
-            is None, the files are saved in the current directory.
+        files: The options of the downloads. If `files.download` is None, the files are saved in the
+            current directory.
         overwrite: Download existing files again and replace them.
 
     Attributes:

@@ -1,6 +1,6 @@
 """Error lines on stderr: ``error: …`` as text, or one JSON object per error with ``--json``.
 
-This module imports neither typer nor rich, because it must work even if these packages are missing.
+This module imports neither typer nor rich, because these packages may be missing.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
 def json_requested() -> bool:
-    """Return whether ``--json`` is on the command line.
-
-    This function searches `sys.argv`, because an error can occur before typer parses the options.
-    """
+    """Return whether ``--json`` is on the command line."""
+    # Search `sys.argv`, because an error can occur before typer parses the options.
     words = sys.argv[1:]
     options = words[: words.index("--")] if "--" in words else words
     return "--json" in options
@@ -39,7 +37,7 @@ class About(TypedDict, total=False):
 
     Attributes:
         file: Path of the file.
-        index: Index of the input, counted from 0. Without ``--json``, error lines show `index + 1`.
+        index: Index of the input, counted from 0.
         task_id: The id of the task.
         model: The name of the model.
     """
@@ -53,8 +51,7 @@ class About(TypedDict, total=False):
 def error_line(message: str, *, as_json: bool, **about: Unpack[About]) -> str:
     """Return the line that reports an error.
 
-    Without `as_json`, the file, input, task or model comes before `message`, unless `message`
-    names it.
+    As text, the line starts with the file, input, task or model, unless `message` names it.
 
     Args:
         message: What went wrong.

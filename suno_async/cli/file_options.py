@@ -64,10 +64,9 @@ class FileOptions(NamedTuple):
     allow_host: list[str] | None = None
 
     def prepare(self, base_url: str | None) -> None:
-        """Check the options. If a download directory is given, create it.
+        """Check the options, and create the download directory. Exit if there is a problem.
 
-        If there is a problem, print it and exit. Call this method before a command sends a request
-        or writes any other file.
+        Call this method before a command sends a request or writes any other file.
         """
         if self.download is None:
             given = {"name": self.name, "covers": self.covers, "write_tags": self.write_tags}

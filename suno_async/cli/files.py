@@ -55,8 +55,7 @@ def inputs_in(file: str) -> list[Input]:
 def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
     """Return the final status of each task that ended in an earlier run, by task id.
 
-    If the last row of the results file is incomplete, the row is removed. If `resume` is False, a
-    results file that is not empty is an error.
+    Without `resume`, exit if the results file is not empty.
     """
     if output == "-":
         return {}
@@ -65,9 +64,7 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
 
 
 def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
-    """Return a `TaskInfo` for each wanted task that succeeded. It contains the task's files.
-
-    The files are read from the row of the task in the results file.
+    """Return a `TaskInfo` with the files of each wanted task that succeeded.
 
     Args:
         output: The name of the results file.
@@ -80,8 +77,7 @@ def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
 def earlier_rows(output: str, *, resume: bool) -> dict[int, str]:
     """Return the status of each input that has a row in the results file of a batch, by index.
 
-    If the last row is incomplete, it is removed. If `resume` is False, a results file that is not
-    empty is an error.
+    Without `resume`, exit if the results file is not empty.
     """
     with _resumed(output, resume=resume) as lines:
         return statuses_by_index(lines)
@@ -146,10 +142,9 @@ def _name_of(file: str) -> str:
 
 @contextlib.contextmanager
 def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
-    """Provide the lines of a results file; no lines if the file does not exist.
+    """Provide the lines of a results file. After the block, remove an incomplete last row.
 
-    If the ``with`` block ends without an exception, an incomplete last row is then removed from the
-    file. If `resume` is False, a file that is not empty is an error.
+    Without `resume`, exit if the file is not empty.
     """
     path = Path(name)
     try:
@@ -178,10 +173,7 @@ def new_file(name: str, text: str) -> None:
 
 
 def _end_last_line(path: Path) -> None:
-    """Remove the last row if it is incomplete. Otherwise, make sure that it ends with a line break.
-
-    After a removal, the resumed command writes a new row for the same input or task.
-    """
+    """Remove an incomplete last row, or add a missing line break at the end."""
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
         read, last, line_break = 1 << 16, b"", b""

@@ -23,8 +23,7 @@ def hint_for(error: SunoError, *, is_task: bool) -> str:
 
     Args:
         error: The error.
-        is_task: False if the error concerns a model. Then a `TaskNotFoundError` means that the
-            model is unknown.
+        is_task: False if the error concerns a model.
     """
     if "see allow_hosts" in str(error):
         return "if you trust the host, add --allow-host"

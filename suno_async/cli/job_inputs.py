@@ -54,22 +54,17 @@ _LONGEST_NAME = 60
 def read_inputs(lines: Iterable[str]) -> list[Input]:
     """Read the inputs of jobs from the lines of a JSONL or CSV file. Keep their order.
 
-    Blank lines and lines that start with ``#`` are skipped. If the first line that is not skipped
-    starts with a brace or a bracket, the file is JSONL; otherwise it is CSV.
+    Blank lines and lines that start with ``#`` are skipped.
 
-    A JSONL line is an object with the fields of an input. The additional field ``kind`` is the name
-    of the kind of job, such as ``"cover"`` or ``"suno/music-cover"``; the default is
-    ``"generate"``. A line may also have the form of an API request,
-    ``{"model": "suno/music-cover", "input": {…}}``. If a file contains a single object, the object
-    may span several lines.
+    A JSONL line is an object with the fields of an input. The field ``kind`` names the kind of job,
+    such as ``"cover"``; the default is ``"generate"``. A line may also be an API request, such as
+    ``{"model": "suno/music-cover", "input": {…}}``.
 
     The first CSV record contains the names of the fields. An empty cell means that the field is
     absent. The column ``extra`` contains JSON.
 
     Raises:
-        InvalidInputError: Some lines are not valid inputs. The error lists the problems of each
-            such line, most of them as ``line N: field: rule``. After a CSV header that is not
-            valid, no other lines are checked.
+        InvalidInputError: Some lines are not valid inputs. The error lists their problems.
     """
     jobs: list[Input] = []
     problems: list[str] = []
@@ -125,10 +120,7 @@ class _Table:
             )
 
     def read_row(self, text: str, rest: Iterator[str]) -> Input:
-        """Return the input in a CSV record. `text` is the first line of the record.
-
-        If a quoted cell contains line breaks, the record continues in `rest`, the next lines.
-        """
+        """Return the input in a CSV record. The record starts in `text` and may end in `rest`."""
         cells = _cells(text, rest)
         names = self._names + [""] * (len(cells) - len(self._names))
         given: dict[str, Any] = {}
@@ -149,10 +141,7 @@ def _cells(text: str, rest: Iterator[str]) -> list[str]:
 
 
 def _parsed(kind: type[Input], name: str, cell: str) -> Any:  # noqa: ANN401 (a field of any type)
-    """Convert the text of a cell to the type of the field `name`.
-
-    If that is impossible, return the text. The check of the input then reports the error.
-    """
+    """Convert a cell to the type of the field `name`. Return the text if that is impossible."""
     field = _FIELDS[kind].get(name)
     if field is None:
         return cell
@@ -161,6 +150,7 @@ def _parsed(kind: type[Input], name: str, cell: str) -> Any:  # noqa: ANN401 (a 
             return msgspec.json.decode(cell)
         if {bool, float} & {field.type, *get_args(field.type)}:
             return msgspec.convert(cell, field.type, strict=False)
+    # The check of the input reports the error.
     return cell
 
 

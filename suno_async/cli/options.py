@@ -93,7 +93,7 @@ def field_options(
 
 
 def with_parameters(*groups: Sequence[inspect.Parameter]) -> Callable[[Command], Command]:
-    """Return a decorator that gives these parameters to a command, in the form that typer reads.
+    """Return a decorator that gives these parameters to a command.
 
     The decorated function must accept ``**given``: the values of the parameters by name.
     """
@@ -108,13 +108,11 @@ def with_parameters(*groups: Sequence[inspect.Parameter]) -> Callable[[Command],
 
 
 def parse_json_object(option: str, text: str | None) -> dict[str, Any]:
-    """Parse the value of an option as a JSON object. If `text` is None, return an empty dictionary.
-
-    Print an error and exit if the value is not a JSON object.
+    """Parse the value of an option as a JSON object. Exit if the value is something else.
 
     Args:
         option: The name of the option, for the error.
-        text: The value of the option.
+        text: The value of the option. None gives an empty dictionary.
     """
     if text is None:
         return {}

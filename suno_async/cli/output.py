@@ -33,7 +33,7 @@ def fail(message: str, code: int, **about: Unpack[About]) -> NoReturn:
     Args:
         message: The text of the error.
         code: The exit code.
-        about: The file or the task that the error concerns. See `About`.
+        about: The file or the task that the error concerns.
     """
     print_error(message, **about)
     raise typer.Exit(code)
@@ -44,7 +44,7 @@ def errors_about(**about: Unpack[About]) -> Generator[None]:
     """If the ``with`` block raises a `SunoError`, print the error and exit with its exit code.
 
     Args:
-        about: The file or the task that the error concerns. See `About`.
+        about: The file or the task that the error concerns.
     """
     try:
         yield
@@ -142,7 +142,7 @@ def command_words(name: str, /, *arguments: str, **options: object) -> list[str]
     """Return a command line of this program as a list of words.
 
     Options that are None or False are left out. An option that is True is added without a value. An
-    option with a list as its value is repeated for each item of the list.
+    option with a list is repeated for each item.
     """
     words = [*program_words(), *name.split(), *arguments]
     for option, value in options.items():

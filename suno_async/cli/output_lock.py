@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 def output_lock(output: str) -> Generator[None]:
     """Lock an output file within the block. Exit if another process has locked the file.
 
-    The lock is on the separate file ``OUTPUT.lock``. Except on Windows, this file is never removed.
-    If it were removed, two processes could lock two different files of this name.
-    ``OUTPUT.lock.pid`` contains the id of the process with the lock. The operating system releases
-    the lock when the process ends, also after a crash.
+    The lock is on the separate file ``OUTPUT.lock``. The operating system releases the lock when
+    the process ends.
 
     Args:
         output: Path of the output file. Nothing is locked for stdout (``-``), a pipe or a device.
@@ -35,6 +33,7 @@ def output_lock(output: str) -> Generator[None]:
     if not path.parent.is_dir():  # FileLock would create it.
         fail(f"cannot write {output}: create the directory first", 2, file=output)
     owner = path.with_name(f"{path.name}.lock.pid")
+    # Do not remove this file: two processes could then lock two different files of this name.
     lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0)
     try:
         lock.acquire()

@@ -120,10 +120,7 @@ async def _poll(
     files: FileOptions,
     earlier: Sequence[TaskInfo],
 ) -> int:
-    """Poll tasks and write their results to `out`. Return the exit code.
-
-    If the options request it, files are downloaded while the polling continues.
-    """
+    """Poll tasks and write their results to `out`. Return the exit code."""
     plain = out is sys.stdout and sys.stdout.isatty()
     progress = Progress(len(ids), task_ids=ids, plain=plain)
     async with open_client(observer=progress.tasks) as suno:

@@ -66,7 +66,7 @@ class Progress:
         self.note(exit_code(outcome.error))
 
     def note(self, code: int) -> None:
-        """Set `worst` to an exit code if the code is more serious than `worst`."""
+        """Set `worst` to `code` if `code` is more serious."""
         self.worst = most_serious(self.worst, code)
 
     def summary(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Progress:
 
         Args:
             suno: The client whose request rate is shown.
-            more: Functions that each return one additional line to show. Empty lines are not shown.
+            more: Functions that each return one additional line to show.
         """
         self._suno = suno
         self._more = list(more)

@@ -34,9 +34,8 @@ class Stopped(KeyboardInterrupt):
 def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
     """Run the work of a command, and return its result. If an error occurs, print it and exit.
 
-    Ctrl-C, SIGTERM and Ctrl-Break cancel the work, so that it can save its results. A second signal
-    ends the work at once. After the work has ended, the command prints "interrupted" and exits with
-    130 (Ctrl-C), 143 (SIGTERM) or 149 (Ctrl-Break).
+    Ctrl-C, SIGTERM and Ctrl-Break cancel the work. A second signal ends the work at once. Then the
+    command prints "interrupted", and exits with 128 plus the number of the signal.
 
     Args:
         work: The coroutine that does the work.
@@ -75,11 +74,7 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
 
 @contextlib.contextmanager
 def _signals() -> Generator[None]:
-    """Handle SIGTERM and Ctrl-Break like Ctrl-C within the block. All three raise `Stopped`.
-
-    A shell without job control starts background jobs that ignore SIGINT. The block enables SIGINT
-    again, so that ``kill -INT`` also ends such a job. Outside the main thread, do nothing.
-    """
+    """Handle SIGTERM and Ctrl-Break like Ctrl-C within the block. All three raise `Stopped`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -94,6 +89,7 @@ def _signals() -> Generator[None]:
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_like_ctrl_c())}
     if before[signal.SIGINT] is signal.SIG_IGN:
+        # A shell without job control starts background jobs that ignore SIGINT.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in _like_ctrl_c():
         signal.signal(number, terminate)

@@ -70,9 +70,8 @@ def sandbox(
 
     Stop it with Ctrl-C or SIGTERM. Then it prints the number of its requests and tasks.
 
-    Without --json, the first line of the output is a shell command. If you run it, it sets
-    environment variables, so that other commands and programs use the sandbox. To try the command
-    poll, add --tasks 1000 --ids ids.txt.
+    Without --json, the first line of the output is a shell command. Run it to use the sandbox in
+    other commands and programs. To try the command poll, add --tasks 1000 --ids ids.txt.
     """
     if not 0 < time_scale < float("inf"):
         fail(f"--time-scale: must be above 0, not {time_scale:g}", 2)

@@ -26,8 +26,7 @@ class TaskCounts(NullObserver):
         task_ids: Ids of tasks that already exist. New tasks are counted when they are created.
 
     Attributes:
-        trouble: Why the last request got no reply; empty if that request got a reply, or before the
-            first request.
+        trouble: Why the last request got no reply; otherwise empty.
     """
 
     def __init__(self, task_ids: Iterable[str] = ()) -> None:

@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 def read_ids(lines: Iterable[str]) -> list[str]:
     """Return the task ids in lines of text, CSV or JSONL, in order and without duplicates.
 
-    A JSONL line is a string, or an object with ``task_id`` or ``id``. In CSV the ids are in the
-    column ``task_id`` or ``id`` if the first record is a header with this name, otherwise in the
-    first column. A quoted cell may contain line breaks. Lines that start with ``#`` are comments.
+    A JSONL line is a string, or an object with ``task_id`` or ``id``. In CSV, the ids are in the
+    column ``task_id`` or ``id``. Without such a header, they are in the first column. Lines that
+    start with ``#`` are comments.
 
     Raises:
-        InvalidInputError: Some records have no valid id. The error lists all these records, each
-            with the number of its first line.
+        InvalidInputError: Some records have no valid id. The error lists all these records.
     """
     ids: dict[str, None] = {}
     problems: list[str] = []
@@ -71,18 +70,16 @@ def csv_record(first: str, rest: Iterator[str]) -> list[str]:
 def final_statuses(lines: Iterable[str]) -> dict[str, str]:
     """Return the final statuses in a results file: task id → status.
 
-    Tasks that have not ended, and lines that are not complete rows, are skipped.
+    Unfinished tasks and incomplete rows are skipped.
     """
     return {task_id: row["status"] for task_id, row in _final_rows(lines)}
 
 
 def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskInfo]:
-    """Return a record for each successful task in a results file.
-
-    A record contains the files that the row of the task lists.
+    """Return a record with the files of each successful task in a results file.
 
     Args:
-        lines: The lines of the file. Lines that are not complete rows are skipped.
+        lines: The lines of the file. Incomplete rows are skipped.
         wanted: Ids of the tasks to return. Other tasks are skipped.
     """
     infos: dict[str, TaskInfo] = {}
@@ -103,8 +100,8 @@ def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskI
 def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
     """Return the status of each input of a batch in a results file: index of the input → status.
 
-    If an input has several rows, the first final status counts. If none is final, the last status
-    counts. Inputs without a row are absent. Lines that are not complete rows are skipped.
+    If an input has several rows, the first final status counts, or else the last status.
+    Incomplete rows are skipped.
     """
     statuses: dict[int, str] = {}
     for row in _rows(lines):

@@ -105,10 +105,7 @@ def log_on_stderr() -> Generator[None]:
 
 
 class _Stderr(logging.Handler):
-    """Prints log records on stderr, with ``[key]`` instead of the API key.
-
-    The handler looks up `sys.stderr` for each record, because the live display replaces it.
-    """
+    """Prints log records on stderr, with ``[key]`` instead of the API key."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -118,6 +115,7 @@ class _Stderr(logging.Handler):
                     text = text.replace(key, "[key]")
             level = record.levelname.lower()
             line = json.dumps({"log": level, "message": text}) if json_requested() else None
+            # Look up `sys.stderr` each time, because the live display replaces it.
             print(line or f"{level}: {text}", file=sys.stderr)  # noqa: T201 (a command prints)
         except Exception:  # noqa: BLE001 (logging's rule: a log must not stop the program)
             self.handleError(record)

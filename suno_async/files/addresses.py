@@ -1,10 +1,8 @@
 """Decide which hosts may be used for downloads and uploads of files.
 
-The URL of a file comes from a server. So it may point to a service on this machine, in the local
-network, or at the cloud provider. By default, only public addresses are allowed. The address is
-checked when the connection is opened. A check of the URL alone would allow host names that resolve
-to a private address. A check during name resolution would allow a URL that contains a private
-address, because such a URL needs no name resolution.
+The URL of a file comes from a server, so it may point to a private service. By default, only public
+addresses are allowed. They are checked when the connection is opened, because a host name may
+resolve to a private address.
 """
 
 from __future__ import annotations
@@ -62,18 +60,16 @@ class AddressRefusedError(OSError):
 
 
 class UnsafeUrlError(Exception):
-    """An attempt to request a URL that is not allowed, or to follow too many redirects.
+    """A URL is not allowed, or there are too many redirects.
 
-    The request was not sent, but earlier requests that led to the redirect were. This class is
-    internal.
+    This class is internal.
     """
 
 
 def is_public(address: Address) -> bool:
     """Return whether an address is public.
 
-    For an IPv6 address that stands for an IPv4 address (IPv4-mapped, 6to4, or NAT64 with the
-    well-known prefix), check the IPv4 address instead.
+    For IPv4-mapped, 6to4 and NAT64 addresses, check the IPv4 address that they contain.
     """
     if isinstance(address, IPv6Address):
         embedded = address.ipv4_mapped or address.sixtofour
@@ -106,15 +102,13 @@ def literal_address(host: str) -> Address | None:
 
 
 class AddressPolicy:
-    """Decides which URLs may be requested, and to which addresses connections may be opened.
+    """Decides which URLs and addresses are allowed.
 
     Args:
-        allow_hosts: Trusted hosts, and networks such as ``"10.0.0.0/8"``. A trusted host is a name
-            or an address, as URLs contain it. It may have any address, and its URLs may use
-            ``http:``. Connections to all addresses of a network are allowed. But only URLs that
-            contain such an address may use ``http:``, not URLs with a host name.
-        api: The base URL of the API, or None. The host of the API may have a private address. If
-            the base URL uses ``https:``, URLs of files on this host must also use ``https:``.
+        allow_hosts: Allowed host names, addresses, and networks such as ``"10.0.0.0/8"``. They need
+            not be public. URLs that contain them may use ``http:``.
+        api: The base URL of the API, or None. Its host may have a private address. Its scheme is
+            allowed on this host.
 
     Raises:
         ConfigurationError: `allow_hosts` is a string, or one of its items is not a host or a
@@ -157,13 +151,10 @@ class AddressPolicy:
     def check_url(self, url: URL) -> None:
         """Check a URL before a connection is opened.
 
-        This check is not enough, because a host name may resolve to a private address. So also call
-        `check_address`.
+        A host name may resolve to a private address, so also call `check_address`.
 
         Raises:
-            UnsafeUrlError: The URL is not a valid ``http:`` or ``https:`` URL. Or its host is
-                neither trusted nor an address in an allowed network, and the URL uses ``http:``,
-                contains an address that is not public, or names ``localhost``.
+            UnsafeUrlError: The URL is not an http(s) URL, or its host or scheme is not allowed.
         """
         if url.scheme not in {"http", "https"} or not url.host:
             raise UnsafeUrlError("not an http(s) URL")
@@ -183,8 +174,7 @@ class AddressPolicy:
         """Check an IP address before a connection to this address is opened.
 
         Raises:
-            AddressRefusedError: `text` is not an address. Or the address is not public, and is not
-                in an allowed network.
+            AddressRefusedError: `text` is not an address, or the address is not allowed.
         """
         try:
             address = ip_address(text)
@@ -200,20 +190,18 @@ class AddressPolicy:
         Pass this method to aiohttp as ``socket_factory``.
 
         Raises:
-            AddressRefusedError: The address is not public, and is not in an allowed network.
+            AddressRefusedError: The address is not allowed.
         """
+        # A check during name resolution would miss URLs that contain an address.
         family, kind, protocol, _, address = info
         self.check_address(str(address[0]))
         return socket.socket(family, kind, protocol)
 
 
 def refused(error: OSError) -> bool:
-    """Return whether a connection failed because of an `AddressRefusedError`.
-
-    If a host has several addresses that fail for different reasons, aiohttp raises one plain
-    `OSError` that contains the texts of all errors. So this function also searches the text of
-    `error`.
-    """
+    """Return whether a connection failed because of an `AddressRefusedError`."""
+    # If the addresses of a host fail with different errors, aiohttp raises one OSError with all
+    # their texts.
     return isinstance(error, AddressRefusedError) or _REFUSED in str(error)
 
 

@@ -61,9 +61,9 @@ class _Crc32:
 def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
     """Return the strongest checksum in the headers of a complete reply (status 200).
 
-    Return None if there is no supported checksum. The ETag header is not used: only some servers
-    send a checksum in this header, and only for some files.
+    Return None if there is no supported checksum.
     """
+    # ETag is not used: only some servers send a checksum in it, and only for some files.
     found = {each.algorithm: each for each in _found(headers)}
     return next((found[name] for name in _LENGTHS if name in found), None)
 

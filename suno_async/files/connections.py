@@ -44,8 +44,7 @@ class Network(NamedTuple):
         proxy: URL of an HTTP proxy for all requests. If it is None, `trust_env` decides.
         trust_env: Whether to use the proxies in the environment variables if `proxy` is None.
         ssl: The SSL context with the trusted certificates. None means the default of the system.
-        allow_hosts: Hosts whose files may be transferred although their addresses are not public.
-            See `AddressPolicy`.
+        allow_hosts: Hosts and networks that are allowed although they are not public.
     """
 
     proxy: str | URL | None = None
@@ -87,8 +86,7 @@ class Connections:
 
     Args:
         network: How to reach the hosts. None means the defaults of `Network`.
-        api: The base URL of the API, or None. The host in this URL is allowed even if its address
-            is not public.
+        api: The base URL of the API, or None. Its host may have a private address.
 
     Raises:
         ConfigurationError: The proxy or a host is not valid.
@@ -115,12 +113,10 @@ class Connections:
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """Send a GET request, follow redirects, and yield the reply.
 
-        Check the address of each host, unless the host is trusted or a proxy is used. The body of
-        the reply is not decompressed.
+        The body of the reply is not decompressed.
 
         Raises:
-            UnsafeUrlError: The URL or the target of a redirect must not be requested, or there are
-                too many redirects.
+            UnsafeUrlError: A URL must not be requested, or there are too many redirects.
             aiohttp.ClientError: No reply arrived.
         """
         for _ in range(MOST_REDIRECTS + 1):
@@ -143,8 +139,6 @@ class Connections:
         timeout: aiohttp.ClientTimeout = TIMEOUT,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
         """Send one request without following redirects, and yield the reply.
-
-        Check the address of the host, unless the host is trusted or a proxy is used.
 
         Raises:
             UnsafeUrlError: The URL must not be requested.

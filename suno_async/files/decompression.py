@@ -43,7 +43,7 @@ class Decompressor:
 
     @property
     def complete(self) -> bool:
-        """Whether the data so far is complete. Another gzip member may still follow."""
+        """Whether the data so far is complete."""
         return self._decoder.eof
 
     def feed(self, piece: bytes) -> Iterator[bytes]:

@@ -59,9 +59,9 @@ class Downloader:
     """Downloads result files with requests that never carry the API key.
 
     Args:
-        connections: Sends the requests. `Downloader.close` does not close the connections.
-        refresh: Called with a task id when a URL of the task may have expired. Returns the current
-            record of the task, which may contain a new URL. If None, an expired URL is an error.
+        connections: Sends the requests. `close` does not close the connections.
+        refresh: Returns the current record of a task, given its id. Called when a URL may have
+            expired. If None, an expired URL is an error.
     """
 
     def __init__(
@@ -93,10 +93,8 @@ class Downloader:
 
         If a file with this path exists and `terms.overwrite` is False, download nothing.
 
-        If an earlier call is still downloading the same file to the same path, wait for its
-        download. The `terms` of the earlier call apply to the download. But if the two calls have
-        different values of `overwrite`, wait until the earlier download has ended, and then handle
-        this call like a new one. Cancelling one call does not affect other calls.
+        Concurrent calls for the same file usually share one download, with the `terms` of the first
+        call. Cancelling one call does not affect other calls.
 
         Args:
             source: The file.
@@ -122,6 +120,7 @@ class Downloader:
             elif job.source.identity != source.identity:
                 raise DownloadError(f"another file is being downloaded to {path}")
             elif job.overwrite != terms.overwrite:
+                # Wait for the earlier download, then handle this call like a new one.
                 with contextlib.suppress(DownloadError):
                     await self._join(key, job, None)
                 continue
@@ -222,20 +221,13 @@ def _cancelling() -> bool:
 
 
 def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
-    """Return the final path of a file, a key for this path, and whether the file exists.
-
-    Different spellings of the directory, such as a relative path or a symbolic link, give the same
-    key.
-
-    Raises:
-        DownloadError: `name` leads out of the directory, the path exists but is not a file, or the
-            path is not valid.
-    """
+    """Return the final path of a file, a key for this path, and whether the file exists."""
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts:
         raise DownloadError(f"not a name for a file in the directory: {name!r}")
     path = directory.joinpath(*parts)
     try:
+        # Relative paths and symbolic links to the same directory give the same key.
         key = os.path.normcase(path.parent.resolve() / path.name)
         exists = path.exists()
         if exists and not path.is_file():

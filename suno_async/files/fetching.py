@@ -40,9 +40,8 @@ BATCH = 1 << 20
 MIN_SPEED = 4096
 SPEED_WINDOW = 30.0
 
-#: Seconds before the next attempt if the last one received new bytes that are kept. Otherwise the
-#: pause is `transfers.PAUSE` seconds, and doubles after each attempt. A Retry-After header can make
-#: the pause longer. There is no pause before the first attempt with a new URL.
+#: Seconds before the next attempt if the last one made progress. Otherwise the pause is
+#: `transfers.PAUSE` seconds, and doubles after each attempt.
 RESUME_PAUSE = 0.1
 
 #: Maximum wait in seconds because of a Retry-After header.
@@ -65,11 +64,9 @@ class DownloadTerms(NamedTuple):
 
     Attributes:
         overwrite: Whether to replace an existing file.
-        timeout: Seconds for all attempts, from the moment when the first one starts; None for no
-            limit.
+        timeout: Seconds for all attempts together; None for no limit.
         max_bytes: Maximum size of the file in bytes, after decompression and without new tags.
-        tags: Whether to write tags into the file. No tags are written into an image, or
-            into a file whose song and task record are both unknown.
+        tags: Whether to write tags into the file. Images get no tags.
     """
 
     overwrite: bool
@@ -100,12 +97,12 @@ class Fetch:
 
     Args:
         connections: Sends the requests.
-        source: What to download: the URL, and the task that made the file, if known.
+        source: What to download.
         path: Where to save the file.
         terms: The options of the download.
         reporter: Reports the progress.
-        refresh: Returns the current record of a task, which may contain a new URL if the URL has
-            expired. If None, an expired URL is not replaced.
+        refresh: Returns the current record of a task, given its id. If None, an expired URL is not
+            replaced.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (one value for each collaborator)
@@ -140,8 +137,7 @@ class Fetch:
         """Download the file. Each attempt holds one slot of the semaphore `slots`.
 
         Raises:
-            DownloadError: The file could not be downloaded completely. Its temporary part file was
-                removed.
+            DownloadError: The file could not be downloaded completely.
         """
         scope = asyncio.timeout(None)
         try:
@@ -317,13 +313,7 @@ class Fetch:
             raise broken
 
     async def _fill(self, content: aiohttp.StreamReader, pieces: list[bytes]) -> bool:
-        """Append received bytes to `pieces`: at least `BATCH` bytes, or all until the body ends.
-
-        Return whether the body ended.
-
-        Raises:
-            _FetchError: The server is too slow.
-        """
+        """Append the next received bytes to `pieces`. Return whether the body ended."""
         size = 0
         while True:
             scope = asyncio.timeout_at(self._window_ends)
@@ -389,10 +379,7 @@ def _retrieve(writing: asyncio.Task[None]) -> None:
 
 
 async def _in_thread_always(work: Callable[[], None]) -> None:
-    """Call `work` in a thread, and wait until it ends.
-
-    If this call is cancelled once, it still waits, and then raises the cancellation.
-    """
+    """Call `work` in a thread, and wait until it ends, even after a cancellation."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         await asyncio.shield(running)

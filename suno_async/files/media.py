@@ -64,7 +64,7 @@ def expected_media(url: URL) -> Media | None:
 
 
 def problem(head: bytes, media: Media | None) -> str:
-    """Return why a file is not of the required type. Return an empty text if it may be.
+    """Return why a file cannot be of the required type; empty if it can.
 
     Args:
         head: The first `HEAD` bytes of the file, or all bytes if the file is shorter.
@@ -83,9 +83,9 @@ def problem(head: bytes, media: Media | None) -> str:
 
 
 def recognise(head: bytes) -> frozenset[str]:
-    """Return the types of media that a file with these first bytes may contain.
+    """Return the types (audio, image, video) that a file with these first bytes may contain.
 
-    The possible types are audio, image and video. For an unknown format, the set is empty.
+    The set is empty for an unknown format.
     """
     for start, kinds in _STARTS:
         if head.startswith(start):

@@ -70,10 +70,7 @@ def read_template(template: str) -> tuple[Component, ...]:
 
 
 def _problems(part: str) -> list[str]:
-    """Check a file or directory name of a template. Return a message for each problem found.
-
-    Some problems hide others: after a syntax error, no other rule is checked.
-    """
+    """Return a message for each problem found in a file or directory name of a template."""
     if not part.strip():
         return ["contains an empty file or directory name"]
     try:

@@ -75,8 +75,7 @@ class PlannedFile(NamedTuple):
         url: The URL of the file.
         name: The name relative to the download directory. Directories are separated by ``/``.
         media: What the file contains.
-        kind: The value of ``{kind}`` in templates: for a stem (one part of a song, such as the
-            vocals) the name of the stem; for other files, the same as `media`.
+        kind: The name of a stem, such as ``vocals``; for other files, the same as `media`.
         track: The song that the file belongs to; None for stems and for the other results.
     """
 
@@ -107,18 +106,16 @@ class _File(NamedTuple):
 def file_name(source: Track | str, template: str | None = None, media: Media | None = None) -> str:
     """Return the file name for a single download: the audio of a song, or the file at a URL.
 
-    For a song, the name is the one that `plan_names` returns if the template has no ``{index}``.
-    Otherwise ``{index}`` is empty, because the number of the song is unknown, and the name may get
-    a hash. With the default template, the name for a URL consists of the last part of its path and
-    a short hash, such as ``song-c71b979760b3.mp3``.
+    Without ``{index}`` in the template, a song has the same name as in `plan_names`. Here,
+    ``{index}`` is always empty. The default name for a URL contains a short hash, such as
+    ``song-c71b979760b3.mp3``.
 
     Args:
         source: The song or the URL.
         template: The template. If None, it is ``{title}-{suno_id}`` for a song and ``{title}`` for
             a URL.
         media: What the file contains; used only for a URL. If None, the suffix of the URL
-            determines it. If ``"any"``, the file has the suffix of the URL, or none if that suffix
-            is not plain.
+            determines it. ``"any"`` usually keeps the suffix of the URL.
 
     Raises:
         InvalidInputError: The template is not valid.
@@ -140,22 +137,20 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
     """Return all result files of a task with their names.
 
     The files are the audio and the cover image of each song, the stems, and the other results. No
-    two names are equal, not even on a system that ignores case. Names of different tasks also
-    differ, except for files of the same song: a name gets a short hash if the template does not
-    identify the file.
+    two names are equal, not even on a system that ignores case. A name gets a short hash if the
+    template does not identify the file.
 
     The fields of a template:
 
     - ``{title}``: the title of the song; for files without a song, the value of ``{kind}``
     - ``{suno_id}``: the id of the song, or of the song from which the file was made; may be empty
     - ``{task_id}``: the id of the task
-    - ``{index}``: the position of the song, stem or other result in its list in the record of the
-      task, starting at 1. The list of other results also contains the audio of the songs.
+    - ``{index}``: the number of the song, stem or other result in the task record, starting at 1
     - ``{kind}``: the name of a stem, such as ``vocals``; otherwise ``audio``, ``image`` or
       ``video``
 
-    A ``/`` in a template separates directories. Each name gets the suffix of the URL, or the usual
-    suffix for the kind of file if the URL has no known suffix of this kind.
+    A ``/`` in a template separates directories. Each name gets the suffix of the URL, or a usual
+    suffix for this kind of file.
 
     Args:
         info: The record of the task.
@@ -227,8 +222,7 @@ def _name(file: _File, template: str | None, end: str = "") -> str:
 def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
     """Return the file or directory name for one part of a template, with `end` appended.
 
-    The parts of a template are separated by ``/``. If a part gives no usable characters, `fallback`
-    is used instead.
+    `fallback` replaces an empty name.
     """
     kept = {
         "task_id": _cut(_safe(file.task_id[:MOST_ID]), MOST_ID),

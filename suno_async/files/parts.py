@@ -89,8 +89,7 @@ class Part:
 
         Args:
             encoding: The content encoding of the body.
-            checksum: The expected checksum of the body before decompression. `finish` compares it.
-                None means no check.
+            checksum: The expected checksum of the body before decompression. None means no check.
 
         Raises:
             PartError: The encoding is not supported, the file cannot be changed, or the file was
@@ -112,8 +111,8 @@ class Part:
         """Append pieces of the reply's body to the file. Decompress them if necessary.
 
         Raises:
-            PartError: The file does not contain the expected media, is too large, cannot be
-                written, or was discarded; or the compressed body is damaged.
+            PartError: The body is damaged, too large or not the expected media, or the file cannot
+                be written.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -138,14 +137,13 @@ class Part:
 
         Args:
             path: The final path.
-            overwrite: Whether to replace an existing file. If False, an existing file is kept. Then
-                the part file is removed, at the latest by `discard`.
-            edit: A function that changes a copy of the checked file in place. If it returns False,
-                the copy is not used. None means that nothing is changed.
+            overwrite: Whether to replace an existing file.
+            edit: Changes a copy of the checked file in place. If it returns False, the copy is not
+                used. None means no change.
 
         Raises:
-            PartError: The file is not complete, has a wrong checksum, does not contain the expected
-                media, cannot be saved, or was discarded.
+            PartError: The file is incomplete, damaged or not the expected media, or it cannot be
+                saved.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -191,10 +189,8 @@ class Part:
         return self._file
 
     def _edit(self, file: IO[bytes], edit: Callable[[Path], bool]) -> None:
-        """Edit a copy of the part file. If that succeeds, the copy becomes the part file.
-
-        The copy is locked like any part file, so no other process removes it during the edit.
-        """
+        """Edit a copy of the part file. If that succeeds, the copy becomes the part file."""
+        # The copy is locked, so no other process removes it during the edit.
         path, copy = _create(self._directory)
         edited = False
         try:
@@ -263,10 +259,7 @@ def _create(directory: Path) -> tuple[Path, IO[bytes]]:
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Lock the file until it is closed. Return False if another process has locked it.
-
-    On Windows, do nothing and return True.
-    """
+    """Lock the file until it is closed. Return False if another process has locked it."""
     if sys.platform != "win32":
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -327,10 +320,7 @@ def _publish(part: Path, path: Path, *, overwrite: bool) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Sync a directory to disk, so that a new file name in it survives a power failure.
-
-    Do nothing if the system does not support this.
-    """
+    """Sync a directory to disk, so that a new file name in it survives a power failure."""
     if sys.platform == "win32":
         return
     with contextlib.suppress(OSError):

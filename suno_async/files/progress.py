@@ -18,18 +18,16 @@ INTERVAL = 0.1
 class DownloadProgress(msgspec.Struct, frozen=True):
     """An event of one download: a body began, bytes arrived, or the download ended.
 
-    When a download ends, its last event has `done` or `error` set. A download that was cancelled or
-    could not be started has no such event. While a download waits for other downloads, it has no
-    events.
+    The last event of a download has `done` or `error` set. A cancelled download has no such event.
+    While a download waits for other downloads, it has no events.
 
     Attributes:
         path: The final path of the file.
         received: Number of bytes received so far, before decompression. The number decreases if the
-            download has to start again from the first byte.
+            download starts again.
         total: Number of bytes of the whole body, before decompression; None if unknown.
         elapsed: Seconds since the download was requested, including the wait for other downloads.
-        done: Whether the file is complete and has its final name. If the file already existed and
-            is not replaced, `received` is 0.
+        done: Whether the file is complete and has its final name.
         error: Why the download failed; empty if the download did not fail.
     """
 
@@ -45,10 +43,9 @@ ProgressCallback: TypeAlias = Callable[[DownloadProgress], object]
 
 
 class Reporter:
-    """Reports the progress of one download to the callbacks of all callers that wait for the file.
+    """Reports the progress of one download to callbacks.
 
-    If a callback raises an exception, the exception is logged, and this object does not call the
-    callback again. Each download has a reporter of its own.
+    A callback that raises an exception is not called again. The exception is logged.
 
     Args:
         path: The final path of the file.
@@ -77,7 +74,7 @@ class Reporter:
         """Report that the body of a reply begins.
 
         Args:
-            received: Number of bytes that earlier attempts received and that are still used.
+            received: Number of bytes kept from earlier attempts.
             total: Number of bytes of the whole body; None if unknown.
         """
         self.received, self.total = received, total

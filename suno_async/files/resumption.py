@@ -14,10 +14,9 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 def validator_of(headers: Mapping[str, str]) -> str:
-    """Return the value for `If-Range` with which a download can be resumed safely.
+    """Return the `If-Range` value for resuming a download; empty if resuming is not safe.
 
-    The value identifies the version of the file (RFC 9110, 13.1.5). It is empty if resuming is not
-    safe.
+    The value identifies the version of the file (RFC 9110, 13.1.5).
     """
     if headers.get("Accept-Ranges", "").strip().lower() == "none":
         return ""

@@ -30,9 +30,9 @@ class FileSource(NamedTuple):
         name: The name for the saved file, relative to the directory. ``/`` separates directories.
         media: What the file must contain. If None, it may contain audio, an image or a video.
         task_id: The id of the task that made the file; empty if unknown.
-        find: A function that finds the URL of the file in a new record of the task. It returns None
-            if the record does not contain the file. For a single URL, `find` itself is None.
-        identity: A text. If two sources have the same text, they are sources of the same file.
+        find: Returns the URL of the file in a new record of the task, or None if it is missing. For
+            a single URL, `find` itself is None.
+        identity: A text that is the same for all sources of the same file.
         track: The song that the file belongs to; None if the file belongs to no song.
         info: The record of the task; None if unknown.
     """
@@ -55,8 +55,8 @@ def source_of(
     Args:
         item: The song or the URL.
         template: The template for the name. If None, the default of `file_name` is used.
-        media: What the file must contain. If None, the file of a song must contain audio, and the
-            file of a URL must contain what `expected_media` returns.
+        media: What the file must contain. None means audio for a song, and the result of
+            `expected_media` for a URL.
 
     Raises:
         DownloadError: The song has no valid URL, or the given URL is not valid.
@@ -167,21 +167,14 @@ def _files_of_task(
 
 
 def _expected(file: PlannedFile) -> Media | None:
-    """Return what a result file must contain.
-
-    None allows any media. It is returned for a file that belongs to no song and is regarded as
-    audio only because of its URL.
-    """
+    """Return what a result file must contain. None allows any media."""
+    # Without a song, "audio" is only a guess from the URL.
     certain = file.track is not None or file.kind != "audio"
     return file.media if certain else None
 
 
 def _finder(name: str) -> Callable[[TaskInfo], str | None]:
-    """Return a function that finds the URL of a file in a new record of the task.
-
-    The function compares the default names of the files with `name`. It returns None if the record
-    does not contain the file.
-    """
+    """Return a function that finds the URL of a file by its default name in a new task record."""
 
     def find(info: TaskInfo) -> str | None:
         return next((each.url for each in plan_names(info) if each.name == name), None)
@@ -194,11 +187,8 @@ def _identity(track: Track | None, media: Media) -> str:
 
 
 def _unused(source: FileSource, used: dict[str, str]) -> str:
-    """Return a name that no other file in `used` has, and add the name to `used`.
-
-    The returned name is the name of the source. A number is added if another file already has this
-    name, for example if two URLs differ only in the query.
-    """
+    """Return the name of the source, with a number if another file in `used` has this name."""
+    # Two URLs may differ only in the query.
     path, number, candidate = PurePosixPath(source.name), 1, source.name
     while used.setdefault(candidate.casefold(), source.identity) != source.identity:
         number += 1

@@ -1,8 +1,4 @@
-"""Tags of downloaded files: fetch the cover, and write all tags into the file.
-
-A *part file* is the temporary file that stores a download until it is complete. The tags are
-written into a copy of the part file.
-"""
+"""Tags of downloaded files: fetch the cover, and write all tags into the file."""
 
 from __future__ import annotations
 
@@ -72,12 +68,13 @@ class Tagger:
         """Fetch the cover image once. Later calls do nothing until `renew` is called.
 
         Args:
-            time_left: Seconds until the download must end; None means no limit. Fetching the cover
-                may take at most half of this time, so that the file can still be saved.
+            time_left: Seconds until the download must end; None means no limit. At most half of
+                this time is used.
         """
         url, self._cover_url = self._cover_url, ""
         if not url:
             return
+        # Leave time to save the file.
         seconds = TIMEOUT if time_left is None else min(TIMEOUT, time_left / 2)
         try:
             async with asyncio.timeout(seconds):
@@ -90,7 +87,7 @@ class Tagger:
             self._log("cover", f"timeout of {seconds:.1f} s")
 
     def write(self, copy: Path) -> bool:
-        """Write the tags into `copy`, a copy of the part file. Return False if writing failed.
+        """Write the tags into a copy of the file. Return False if writing failed.
 
         This blocks, so call it in a thread.
         """
@@ -120,12 +117,7 @@ def _cover_url(track: Track | None) -> str:
 
 
 async def _image(response: aiohttp.ClientResponse) -> bytes:
-    """Read a cover image from the body of a reply, and return it.
-
-    Raises:
-        AttemptFailedError: The status is not 200, the body cannot be decompressed completely, the
-            image is too large, or it does not begin like a JPEG or PNG file.
-    """
+    """Read a cover image from a reply, and return it."""
     status = response.status
     if status != HTTPStatus.OK:
         server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR

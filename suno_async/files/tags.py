@@ -67,13 +67,12 @@ def require_mutagen() -> None:
 def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = None) -> Tags:
     """Return the tags for a file of a song, or for another result file if `track` is None.
 
-    The lyrics come from the input of the job. If the input has no lyrics, they come from
-    `Track.prompt`. But `Track.prompt` is not used if the job is instrumental, or if `Track.prompt`
-    only repeats the prompt in the input.
+    The lyrics come from the input of the job, or else usually from `Track.prompt`.
     """
     given = {} if info is None else info.param.input
     lyrics = _text(given.get("lyrics"))
     if track is not None and not lyrics and not given.get("instrumental"):
+        # `Track.prompt` contains lyrics, or repeats the prompt in the input.
         lyrics = "" if track.prompt == given.get("prompt") else track.prompt
     ids = {
         "SUNO_ID": track.suno_id if track else "",
@@ -90,16 +89,13 @@ def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = No
 
 
 def write_tags(path: Path, tags: Tags) -> None:
-    """Write tags into a file, in place. This function blocks, so call it in a thread.
+    """Write tags into an MP3, WAV, MP4, M4A or FLAC file, in place.
 
-    Tags of other kinds are kept. But in MP3 and WAV files, all tags are converted to ID3v2.3, and
-    frames that do not exist in this version are lost. The supported formats are MP3 and WAV (ID3),
-    MP4 and M4A, and FLAC.
+    This function blocks, so call it in a thread. Other tags are usually kept.
 
     Args:
         path: The file. Pass a copy, because an error may leave the file damaged.
-        tags: What to write. Without a new cover, the file keeps its pictures. A new cover replaces
-            all pictures.
+        tags: What to write. A new cover replaces all pictures.
 
     Raises:
         ConfigurationError: mutagen is not installed.
@@ -148,7 +144,7 @@ def _write_mp3(path: Path, tags: Tags) -> None:
     except id3.ID3NoHeaderError:
         frames = id3.ID3()
     _add_frames(frames, tags)
-    # Windows does not show tags of ID3v2.4.
+    # Windows does not show tags of ID3v2.4. Frames that ID3v2.3 does not have are lost.
     frames.update_to_v23()
     frames.save(path, v2_version=3)
 

@@ -55,15 +55,12 @@ class Transfers:
     async def run(self, attempt: Callable[[Connections], Awaitable[None]], name: str) -> None:
         """Call `attempt` until it succeeds, at most `TRIES` times.
 
-        If the maximum number of transfers is already running, first wait until a transfer ends.
-
         Args:
             attempt: Transfers the file once. It must be safe to repeat.
             name: Identifies the file in the log. It must not contain a secret.
 
         Raises:
-            AttemptFailedError: The last attempt failed, or an attempt failed with an error that is
-                not retryable.
+            AttemptFailedError: The last attempt failed, or an error was not retryable.
         """
         async with self._slots:
             pause = PAUSE

@@ -84,11 +84,11 @@ class Uploader:
 
         Args:
             path: The file.
-            content_type: The media type. If None, the suffix of the file determines the media type.
+            content_type: The media type. If None, the suffix of the file determines it.
 
         Raises:
-            InvalidInputError: `content_type` contains a character that is not printable ASCII. Or
-                `content_type` is None, and the file does not have the suffix of an audio file.
+            InvalidInputError: `content_type` is not valid, or it is None and the file has no audio
+                suffix.
             UploadError: The path is not a readable, regular file, or the file is empty.
         """
         return await asyncio.to_thread(_inspect, Path(path), content_type)

@@ -10,8 +10,7 @@ from suno_async.sandbox._refusals import Refusal
 class Accounts:
     """The credits of every API key, and whether the key is enabled.
 
-    The creation of a job subtracts the price of the job from the credits of the key. A job that
-    fails costs nothing: its price is refunded when the job ends.
+    A job that fails costs nothing: its price is refunded when the job ends.
 
     Args:
         credits_of: A dictionary that maps each key to its credits.
@@ -64,5 +63,5 @@ class Accounts:
         self._credits[key] -= price
 
     def refund(self, key: str, when: float, price: float) -> None:
-        """Plan a refund: at the Unix time `when`, the price is added to the credits of the key."""
+        """Add the price to the credits of the key at the Unix time `when`."""
         heapq.heappush(self._refunds, (when, key, price))

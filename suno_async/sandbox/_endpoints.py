@@ -65,8 +65,7 @@ class Endpoints:
     Attributes:
         url: Base URL of the sandbox.
         created: Number of tasks created by requests.
-        uploads: A dict from the file name in each upload's URL to the content type that the client
-            announced.
+        uploads: The announced content type of each upload, by the file name in its URL.
     """
 
     def __init__(

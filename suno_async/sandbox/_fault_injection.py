@@ -40,9 +40,8 @@ class FaultInjector:
     def takes_effect(self, fault: Fault, faults: Faults, *, is_create: bool) -> bool:
         """Return whether the sandbox handles a request in spite of its fault.
 
-        A slow request is always handled. A request with another fault is handled only if
-        `is_create` is True and a random draw decides so. A valid create then makes a task, although
-        the request fails. The sandbox passes True for every POST request.
+        A slow request is always handled. Any other create is handled with the probability
+        `faults.after`, although the request fails.
         """
         return fault is Fault.SLOW or (is_create and self._random.random() < faults.after)
 

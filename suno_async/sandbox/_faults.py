@@ -45,9 +45,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             fail.
         after: Share of the failing POST requests that take effect before they fail.
         latency_in: Shortest and longest delay in seconds before the rate limit counts a request.
-        latency_out: Shortest and longest delay in seconds before an answer is sent. There is no
-            such delay before a slow answer, a 429 of the rate limit, or a refusal by
-            `Sandbox.refuse`.
+        latency_out: Shortest and longest delay in seconds before most answers are sent.
         stall_seconds: Seconds until a stalled connection is closed.
         slow_seconds: Seconds between the two parts of a slow body.
     """

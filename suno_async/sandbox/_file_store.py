@@ -20,8 +20,7 @@ class FileStore:
     """Serves media files. Accepts uploads, and serves them.
 
     Args:
-        announced: The Content-Type that the client announced for each upload, by the file name in
-            the upload's URL.
+        announced: The announced Content-Type of each upload, by the file name in its URL.
         song_seconds: Length of each song in seconds.
 
     Attributes:

@@ -1,7 +1,7 @@
 """The rules of the API for inputs. An input that breaks a rule is refused with 422. Pure.
 
-The rules are written from the API contract alone. They share no code with the checks of the client,
-so that they do not repeat the mistakes of the client.
+The rules are written from the API contract alone. They share no code with the client, so they do
+not repeat its mistakes.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ REQUIRED = {
 
 
 def broken_rules(body: object, length_of: Callable[[str, str], float | None]) -> list[str]:
-    """Return one error text for each rule of the endpoint CreateTask that a request body breaks.
+    """Return one error text for each rule that the body of a CreateTask request breaks.
 
     Args:
         body: The decoded body.
-        length_of: Returns the length in seconds of the song with a given task id and song id. It
-            returns None if the song does not exist or is not finished.
+        length_of: Returns the length of a song in seconds, given its task id and song id. None
+            means that there is no such finished song.
     """
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]
@@ -66,7 +66,7 @@ def broken_rules(body: object, length_of: Callable[[str, str], float | None]) ->
 
 
 def broken_persona_rules(body: object, length_of: Callable[[str, str], float | None]) -> list[str]:
-    """Return one error text for each rule of the persona endpoint that a request body breaks.
+    """Return one error text for each rule that the body of a persona request breaks.
 
     Args:
         body: The decoded body.

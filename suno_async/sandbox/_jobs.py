@@ -230,9 +230,8 @@ class Jobs:
         Args:
             now: Time of creation in Unix seconds.
             body: The body of the CreateTask request.
-            duration: Seconds from the creation to the end of the job, before the division by the
-                time scale. If None, this number is random, and the job may never end. Whether the
-                job fails is random in both cases.
+            duration: Duration of the job in seconds, before the division by the time scale. If
+                None, the duration is random.
         """
         draw = self._random
         task_id = str(uuid.UUID(int=draw.getrandbits(128), version=4))

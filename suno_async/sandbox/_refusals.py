@@ -22,7 +22,7 @@ MESSAGES = {
 
 
 class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not an error of the sandbox)
-    """An exception with an error reply of the API. If it is raised, the sandbox sends the reply.
+    """An error reply of the API. Raise this exception to make the sandbox send the reply.
 
     Args:
         code: The error code, such as 401.
@@ -50,8 +50,8 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
 
     Attributes:
         code: The error code of the replies.
-        path: The last segments of the path of the requests to refuse, such as ``"TaskInfo"``. If
-            None, requests for any path are refused.
+        path: The last segments of the path of the requests to refuse, such as ``"TaskInfo"``. None
+            means any path.
         retry_after: Value of the Retry-After header. If None, the replies have no such header.
         remaining: Number of requests still to refuse; infinity means no limit.
         until: Monotonic time in seconds at which the order ends.
@@ -87,10 +87,7 @@ class OrderedRefusals:
         self._orders.append(order)
 
     def find(self, path: str, now: float) -> Refusal | None:
-        """Return the refusal of a request for `path`; None if no order applies to the request.
-
-        If several orders apply, use the oldest order. Count the refusal.
-        """
+        """Return and count the refusal by the oldest order for `path`; None if no order applies."""
         self._orders = [each for each in self._orders if each.remaining > 0 and now < each.until]
         for order in self._orders:
             if order.concerns(path, now):

@@ -45,10 +45,8 @@ class Sandbox:
         failure_share: Share of the jobs that fail, from 0 to 1.
         endless_share: Share of the jobs that never end, from 0 to 1.
         time_scale: Durations of jobs are divided by this number: at 60, a job of a minute takes a
-            second. The rate limit and the delays of `faults` are not scaled, and timestamps come
-            from the real clock. If `time_scale` is 1, the timestamps of a task are whole seconds,
-            as in the contract. Otherwise they have fractions, because a job may be shorter than a
-            second.
+            second. The rate limit and the delays of `faults` are not scaled. If `time_scale` is 1,
+            the timestamps of a task are whole seconds. Otherwise they have fractions.
         rate_limit: Maximum number of requests with one key in any period of one second.
         retry_after: Seconds in the Retry-After header of a reply above the rate limit (429). If
             None, the header is not sent.
@@ -56,11 +54,10 @@ class Sandbox:
         song_seconds: Length in seconds of each downloaded song. Each second has 4 kB.
         faults: Faults to inject at random; None means no faults.
         errors_as: How errors are sent. ``"status"``: as HTTP status with a plain text.
-            ``"envelope"``: with HTTP 200, and the error code in the envelope, which is the JSON
-            object around every reply. ``"both"``: as HTTP status and in the envelope. The errors of
-            `faults` do not depend on this.
+            ``"envelope"``: with HTTP 200, and the error code in the JSON body. ``"both"``: as HTTP
+            status and in the JSON body.
         callbacks_as: Body of callbacks. ``"record"``: only the task record. ``"envelope"``: the
-            record in an envelope, as in a reply of TaskInfo.
+            same JSON as a reply of TaskInfo.
         estimate_paths: The estimate endpoints that exist: ``"estimate-credits"``,
             ``"EstimateTask"``, or both.
 
@@ -209,9 +206,8 @@ class Sandbox:
             created_ago: Age of the youngest task in seconds.
             spread: Seconds between the creation of the oldest and of the youngest task. The tasks
                 are evenly spaced.
-            durations: Duration of each task in seconds, in the order of the returned ids. The
-                sandbox divides each duration by its time scale. If None, durations are drawn at
-                random. In both cases, tasks fail at random (see `failure_share`).
+            durations: Duration of each task in seconds, in the order of the returned ids, before
+                the division by the time scale. If None, durations are random.
         """
         now = time.time() - created_ago
         body = {"model": GENERATE, "input": {"mode": "simple", "model": "v5", "prompt": "a song"}}
@@ -257,18 +253,15 @@ class Sandbox:
     ) -> OrderedRefusal:
         """Answer the next requests with an error code.
 
-        Refused requests change neither tasks nor credits.
-
-        Each call adds an *order* to refuse requests. If several orders apply to a request, the
-        oldest order refuses it. Requests above the rate limit still get a 429, and no order counts
-        them.
+        Refused requests change neither tasks nor credits. Requests above the rate limit still get a
+        429. Each call adds an *order* to refuse requests. The oldest order is used first.
 
         Args:
             code: Error code of the replies, such as 401, 404 or 455.
             count: Number of requests to refuse; None means no limit.
             seconds: Seconds until the order ends. They are not divided by the time scale.
             path: Refuse only requests whose path ends with these whole segments, such as
-                ``"TaskInfo"`` or ``"job/CreateTask"``. If None, refuse requests for any path.
+                ``"TaskInfo"`` or ``"job/CreateTask"``. None means any path.
             retry_after: Value of the Retry-After header. If None, the header is not sent.
 
         Returns:

@@ -14,7 +14,7 @@ class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
         rate_limited: Number of requests refused with 429 because of the rate limit.
         worst_window: Highest number of requests with one key in any period of one second, including
             refused requests.
-        key_leaks: Number of requests that sent a key to a path that needs none (media and uploads).
+        key_leaks: Number of requests for media or uploads that contained a key.
         callbacks: Number of callbacks acknowledged with HTTP 200.
         faults: Number of injected faults, by the value of `Fault`.
         paths: Number of API requests, by the last segment of the path.
