@@ -44,10 +44,7 @@ def circle() -> list[str]:
 
 
 def large_classes(path: Path) -> dict[str, int]:
-    """Find the classes with more than `METHODS` methods in one file.
-
-    Return the number of methods of each of these classes, by the name of the class.
-    """
+    """Return the classes with more than `METHODS` methods, and the number of methods of each."""
     return {
         node.name: methods
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

@@ -7,15 +7,12 @@ What is measured: the delay of each task, in the client and in the simulation. T
 from the end of the task until the reply that shows the end arrives.
 
 How: `benchmarks.schedule` draws the tasks, with log-normal durations and the load p200. At this
-load, a poller that checks every task every 15 s would need twice the request budget. Each task is
-created on the sandbox at its own time. One `SunoClient` without learnt durations polls the tasks,
-in real time over real sockets, with 15 requests a second. Replies take as long as in the
-simulation. The tasks that never finish are polled until all other tasks have ended, but not longer
-than until their deadline.
+load, checking every task every 15 s would need twice the request budget. Each task is created on
+the sandbox at its own time. One `SunoClient` without learnt durations polls the tasks. It works in
+real time over real sockets, with 15 requests a second. Replies take as long as in the simulation.
 
 What it does not show: failed requests, 429s, and the network delay before a request arrives. The
-tasks are a single random sample, so small differences mean little: the mean delays may differ
-by 10 %.
+tasks are a single random sample, so the mean delays may differ by 10 %.
 """
 
 from __future__ import annotations
@@ -72,6 +69,7 @@ async def poll(tasks: TaskSet) -> tuple[list[float], int]:
             for task, duration in zip(polled, tasks.durations, strict=True)
             if math.isfinite(duration)
         ]
+        # The tasks that never finish are polled until all other tasks have ended.
         await asyncio.gather(*finite)
         requests = suno.statistics().polls
         for task in polled:

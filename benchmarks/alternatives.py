@@ -4,32 +4,31 @@
     python -m benchmarks.alternatives                    six times as fast: a few minutes
     python -m benchmarks.alternatives --quick            40 tasks, thirty times as fast
 
-Three contenders wait for tasks with the same durations. They run one after another, and each has a
-sandbox of its own, that is, a local server that simulates the API:
+Three contenders wait for tasks with the same durations. They run one after another. Each has a
+sandbox of its own, a local server that simulates the API:
 
-- A loop per task. It sleeps 5 s, sends a request, and starts again until the task has ended. If a
-  request is refused, the loop ends with the error.
+- A loop per task. It sleeps 5 s, sends a request, and starts again until the task has ended. A
+  refused request ends the loop with an error.
 - The same loops, which share one `AsyncLimiter(15, 1)`.
 - `SunoClient.as_completed`.
 
-All tasks are created at the start, and all loops start at that moment. So without a limiter, the
-loops send their requests at the same times. Even if the requests were spread evenly, 150 loops
-would send 30 requests a second. Durations are log-normal (median 90 s, sigma 0.5) and depend on the
-seed alone; every task succeeds. The sandbox counts each request when it arrives. It allows 15
+All tasks are created at the start, and all loops start at that moment. Durations are log-normal
+(median 90 s, sigma 0.5) and depend on the seed alone. Every task succeeds. The sandbox allows 15
 requests in any period of one second, and answers every further request with 429. Requests take up
 to `--jitter` seconds to arrive, and replies take 50 to 250 ms. A delay is the time from the end of
 a task (by the sandbox's clock) until the waiting code knows the result.
 
 `--time-scale` divides the durations, the sleep of 5 s and the client's polling intervals. It does
 not change the limit of 15 requests per second. So the load grows with the scale, and figures of
-different scales must not be compared. With `--time-scale 1` everything runs in real time.
+different scales must not be compared.
 
 What this does not show: a loop that catches the 429 and waits, a server that refuses less strictly,
 or a request budget that is also used for creating tasks. The sandbox runs in the same event loop as
-the contender, so the sandbox's CPU time is part of the delays. A delay exists only for a wait that
-got a result. After most loops have failed, the remaining loops have the whole request budget and
-check every 5 s. So their delays are shorter than those of `SunoClient`, which waits at least 15 s
-between two checks of a task, as the vendor advises.
+the contender, so the sandbox's CPU time is part of the delays.
+
+Only a wait with a result has a delay. After most loops have failed, the remaining loops have the
+whole request budget and check every 5 s. So their delays are shorter than those of `SunoClient`.
+`SunoClient` waits at least 15 s between two checks of a task, as the vendor advises.
 """
 
 from __future__ import annotations
@@ -289,7 +288,7 @@ def _seconds(value: float) -> str:
 def main() -> None:
     """Measure all contenders and print the report. Exit with 1 if a wait failed.
 
-    For the two contenders that use loops, failures with a 429 are expected and do not count.
+    A loop that failed with a 429 does not count, because this is expected.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alternatives")
     parser.add_argument("--tasks", type=int, nargs="+", help=f"numbers of tasks (default {SIZES})")

@@ -3,12 +3,11 @@
     python -m benchmarks.bodies [--check]
 
 What is measured: the peak of the memory that Python allocates during a call of
-`SunoClient.balance`, and the longest time between two cycles of the event loop. `tracemalloc`
-measures the memory. The time is measured in a second call without `tracemalloc`, because
-`tracemalloc` slows the loop down.
+`SunoClient.balance`, and the longest stall of the event loop. A second call measures the stall,
+because tracing memory slows the loop down.
 
-How: a server in another process replies with a hostile body. The body is a gzip bomb (1 MB
-compressed, 1 GB decompressed) in the first test, and a chunked body that never ends in the second.
+How: a server in another process replies with a hostile body. In the first test, the body is a gzip
+bomb (1 MB compressed, 1 GB decompressed). In the second test, it is a chunked body that never ends.
 
 What it does not show: memory outside Python's allocators, and hostile replies to downloads.
 """

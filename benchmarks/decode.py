@@ -3,10 +3,12 @@
     python -m benchmarks.decode [--quick] [--json FILE]
 
 What is measured: the mean time for one reply in microseconds, in the fastest of five runs. In the
-output, ``typed`` is the reader of this library, which returns a checked `TaskInfo`, and
-``json_loads`` is the function that only parses the text. There are three replies: for a running
-task (``running``), for a finished task with two songs (``success``), and for a finished task with a
-field of the wrong type (``salvaged``). The reader drops such a field.
+output, ``typed`` is the reader of this library, which returns a checked `TaskInfo`. ``json_loads``
+only parses the text. There are three replies:
+
+- ``running``: a running task
+- ``success``: a finished task with two songs
+- ``salvaged``: a finished task with a field of the wrong type, which the reader drops
 
 What it does not show: reading the body from a socket (see `benchmarks.cost`).
 """

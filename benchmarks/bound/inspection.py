@@ -45,10 +45,9 @@ class Inspection:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def tables(self, ages: int) -> tuple[Floats, Floats, Floats]:
-        """Return three arrays, each with `ages` values: one for each of the first ages of the grid.
+        """Return three arrays: F, the integral of F, and 1 - F, for each of the first `ages` ages.
 
-        The arrays contain the probability F that the task has ended by an age, the integral of F up
-        to this age, and 1 - F.
+        F is the probability that the task has ended by an age of the grid.
         """
         grid = np.arange(ages) * self.step
         fine = np.array([self._durations.cdf(a) for a in grid])
@@ -65,17 +64,16 @@ class Inspection:
         The cost is the delay in seconds plus the prices of all checks.
 
         Args:
-            prices: The price of a check in seconds. Each row has one price for each age at which
-                a check is allowed. These ages are the first ages of the grid, and must include the
-                deadline.
+            prices: Prices of a check in seconds: one for each of the first ages of the grid. These
+                ages must include the deadline. No check is allowed at later ages.
         """
         return self.solve(prices)[0]
 
     def solve(self, prices: Floats) -> tuple[Floats, Places]:
         """Return the result of `values`, and an array with the best age of the next check.
 
-        The array has one row for each row of `prices`. In a row, the value at index `i` is the best
-        age of the next check if the previous check was at age `i`. Ages are numbers of grid steps.
+        The rows of the array belong to the rows of `prices`. The index in a row is the age of the
+        previous check. Ages are numbers of grid steps.
         """
         rows, ages = prices.shape
         done, integral, unseen = self.tables(ages)

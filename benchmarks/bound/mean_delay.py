@@ -11,9 +11,9 @@ requests. For every policy that respects the limit, the expected sum of delays i
 
 because the charges are at most the sum in parentheses if all requests are at least 1/15 s apart.
 The expected value E is a sum over independent tasks. The *value* of a task is the lowest expected
-sum of its delay and its charges. The value is the solution of a problem of optimal inspection
-(Barlow, Hunter and Proschan 1963; with prices Keller 1974), found by dynamic programming over the
-age at the last check.
+sum of its delay and its charges. To find the value is a problem of optimal inspection (Barlow,
+Hunter and Proschan 1963; with prices Keller 1974). Dynamic programming over the age at the last
+check solves it.
 
 Every price function gives a valid lower bound, and good prices give a tight bound. For steady
 arrivals, a constant price is enough (`Steady`). For other arrivals, the prices are the duals of a
@@ -21,15 +21,14 @@ linear programme (`benchmarks.bound.prices`). The coarse grid of that programme 
 tight but never invalid.
 
 The floor is the shortest time in seconds between two checks of a task. The computation only allows
-checks at ages that are multiples of a step. If the checks of a policy are rounded up to the next
-multiple, they are still at least a floor apart, and each check is less than a step later. So the
+checks at ages that are multiples of a step. Any policy can round its checks up to the next
+multiple. They are still at least a floor apart, and each check is less than a step later. So the
 computed bound may be too high, but by at most one step. In practice the error is much smaller: with
 half the step, every figure changes by less than 0.1 %.
 
-The bound only holds for policies that respect the floor, and that make the last check of each
+The bound only holds for policies that respect the floor. They must also make the last check of each
 unfinished task within a minute after its deadline. If all tasks are created at once, the last check
-may happen at any time after the deadline, because the limit does not allow the last checks of all
-tasks at the same time. The bound also holds for policies that know future arrivals.
+may come at any later time. The bound also holds for policies that know future arrivals.
 """
 
 from __future__ import annotations
@@ -67,8 +66,8 @@ PRICES = (0.0, *(0.02 * 1.15**k for k in range(66)))
 class Steady:
     """Computes the lower bound of the delays in a long run with steady arrivals.
 
-    The price is a number of seconds that each request adds to the sum of the delays (see the
-    module). It is the same for all requests until some time after the last arrival, and then 0.
+    All requests have the same price until some time after the last arrival. Later requests are
+    free. The price is the delay in seconds that a request costs (see the module).
     """
 
     def __init__(self, durations: Durations, floor: float) -> None:
@@ -90,8 +89,7 @@ class Steady:
     def _edge(self, price: float) -> Floats:
         """Return the value of a task for each age at which the price may drop from `price` to 0.
 
-        The value is the lowest expected sum, in seconds, of the delay of the task and the prices of
-        its requests. The ages are 0, `EDGE`, 2 * `EDGE`, … up to the deadline, and infinity.
+        The ages are 0, `EDGE`, 2 * `EDGE`, … up to the deadline, and infinity.
         """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
@@ -130,8 +128,8 @@ class Steady:
 class Transient:
     """Computes the lower bound of the delays in a short run.
 
-    The price is a number of seconds that each request adds to the sum of the delays (see the
-    module). It changes over time. A linear programme finds the price for every second of the run.
+    The price of a request changes over time. It is the delay in seconds that a request costs (see
+    the module). A linear programme finds the price for every second of the run.
     """
 
     def __init__(self, n: int, rate: float, durations: Durations, floor: float) -> None:
@@ -152,9 +150,7 @@ class Transient:
     def _values(self, block: int) -> Floats:
         """Return one value for each second of a block: the value of a task created at this second.
 
-        The block with the number `block`, counted from 0, has a length of `BLOCK` seconds. The
-        value of a task is the lowest expected sum, in seconds, of its delay and the prices of its
-        requests.
+        A block has `BLOCK` seconds. `block` is its number, counted from 0.
         """
         first = block * BLOCK
         reach = int(self._reach) + 1
@@ -168,11 +164,10 @@ class Transient:
     def total(self, created: Sequence[float]) -> float:
         """Return a lower bound of the sum of the delays of all tasks, in seconds.
 
-        `created` contains the creation times of the tasks, sorted. Prices are linear between whole
-        seconds, and the value of a task is concave in the prices. So the value of a task that is
-        created between two whole seconds is at least the linear interpolation of the values at
-        these two seconds.
+        `created` contains the creation times of the tasks, sorted.
         """
+        # Prices are linear between whole seconds, and the value of a task is concave in the prices.
+        # So a linear interpolation of two values is never above the value.
         total = 0.0
         for at in created:
             whole, part = int(at), at - int(at)

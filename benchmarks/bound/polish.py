@@ -4,11 +4,11 @@ The bound uses prices instead of the limit on requests. A price is the delay in 
 request costs, and each second of the run has its own price. The bound is a concave function of the
 prices. Cutting planes find its maximum (Kelley 1960, with a trust region).
 
-A plan is a list of the ages at which a task is checked. The plan that is the best at some prices
-may not be the best at other prices. So the cost of this plan, as a function of the prices, is a
-tangent of the bound, and is never below the bound. A linear programme over all tangents found so
-far gives the next prices to try, close to the best prices found so far. A sample of creation times
-represents the tasks. The sample affects how tight the bound is, not whether it is valid.
+A plan is a list of the ages at which a task is checked. The best plan at some prices may not be the
+best at other prices. So the cost of this plan, as a function of the prices, is a tangent that is
+never below the bound. A linear programme over all tangents found so far gives the next prices to
+try. They are close to the best prices found so far. A sample of creation times represents the
+tasks. The sample affects how tight the bound is, not whether it is valid.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def _next(
 ) -> Floats:
     """Return the prices to try next: those at which the bound could be highest (see the module).
 
-    The tangents found so far (`cuts`) limit how high the bound can be at given prices. Each
-    returned price differs by at most `width` from the corresponding price in `best`.
+    The tangents in `cuts` limit the bound. Each returned price differs by at most `width` from the
+    corresponding price in `best`.
     """
     uses = np.stack([use for _, _, use in cuts])
     # Each tangent limits the value z of a sampled task: z - use p <= cost without charges.

@@ -1,12 +1,12 @@
 """Calculate the price of a request for every second of a run with changing load.
 
 The price at a time is the delay, in seconds, that one more request at this time would save. The
-prices are the dual values of a linear programme that groups tasks into classes by creation time.
-The programme describes the checks of a task as a path: each arc of the path leads from the age at
-one check to the age at the next check. For each class and each arc, the programme decides how many
-tasks use the arc. It minimises the sum of the expected delays, and keeps the number of requests in
-each interval of time within the rate limit. Times are rounded to a coarse grid, so the optimum is
-not a valid lower bound of the delays. But the dual values are good prices.
+prices are the dual values of a linear programme. The programme groups tasks into classes by
+creation time. It describes the checks of a task as a path. Each arc of the path leads from the age
+at one check to the age at the next check. The programme decides how many tasks of each class use
+each arc. It minimises the sum of the expected delays, and keeps the number of requests in each
+interval of time within the rate limit. Times are rounded to a coarse grid, so the optimum is not a
+valid lower bound of the delays. But the dual values are good prices.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class _Grid:
     def arcs(self, gap: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the start ages and the end ages, in steps, of all arcs of one class of tasks.
 
-        An arc leads from the creation or a check of a task to the next check of this task, at least
-        `gap` steps later.
+        An arc leads from the creation or a check of a task to its next check. It has at least `gap`
+        steps.
         """
         s, t = np.meshgrid(np.arange(self.ages), np.arange(self.late + 1), indexing="ij")
         keep = (t - s >= gap) & ((t - s <= self.reach) | (t >= self.ages))
@@ -72,8 +72,7 @@ class _Grid:
 def dual_prices(n: int, rate: float, durations: Durations, floor: float) -> NDArray[np.float64]:
     """Return the price of a request, in seconds of delay, at 0, 1, 2, … s of the run.
 
-    The price is the delay that one more request would save. After the last of these times, the
-    price is 0.
+    After the last of these times, the price is 0.
 
     Args:
         n: Number of tasks.

@@ -36,8 +36,8 @@ def least(
     Args:
         cost: Cost of one unit of each variable.
         limits: The matrix A and the vector b of the conditions A x <= b.
-        balance: The matrix C and the vector d of the conditions C x = d, or None if x needs to
-            fulfil only the other conditions.
+        balance: The matrix C and the vector d of the conditions C x = d; None without such
+            conditions.
         bounds: Smallest and largest value of x: one pair for each variable, or one pair for all
             variables. None in a pair means that there is no bound.
         method: Name of the method of `scipy.optimize.linprog`.

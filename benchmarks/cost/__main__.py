@@ -7,16 +7,15 @@
 A stall is a step that blocks the event loop.
 
 How: the server runs in another process and answers at once with prepared replies. The client is an
-ordinary `SunoClient`. For the CPU time per poll, its limiter allows a million requests per second,
-because thousands of polls at 15 per second would take minutes. Each request passes every step of
-the limiter without waiting.
+ordinary `SunoClient`. For the CPU time per poll, its limiter allows a million requests per second.
+So each request passes every step of the limiter without waiting.
 
 The figures with ``paced`` in their names are measured at the real rate of 15 requests per second,
 with thousands of tracked tasks. They compare the client with a loop that sleeps, sends a request
 and decodes the reply. They include the CPU time that the client uses between two requests.
 
-What it does not measure: TLS and networks, because all connections are local and unencrypted; and
-how late the client notices results (see `benchmarks.polling` and `benchmarks.schedule`).
+What it does not measure: TLS and networks, because all connections are local and unencrypted.
+`benchmarks.polling` and `benchmarks.schedule` measure how late the client notices results.
 """
 
 from __future__ import annotations

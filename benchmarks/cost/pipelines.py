@@ -29,9 +29,8 @@ FAST = PollPolicy(deadline=None).scaled(1_000)
 def memory(base_url: str, count: int) -> dict[str, float]:
     """Return how many bytes the client's memory grows per input whose task has ended.
 
-    A pipeline creates and polls a task for each input. The first `EARLY` inputs are not measured,
-    and the growth is measured during the next `count - BOUND` inputs. The server replies "success"
-    to every second status request.
+    A pipeline creates and polls a task for each input. The growth is measured during
+    `count - BOUND` inputs, after the first `EARLY` inputs.
     """
     return {"bytes_per_ended_input": asyncio.run(_growth(base_url, count))}
 
@@ -69,9 +68,8 @@ def _used() -> int:
 class _Limiter(LocalLimiter):
     """A limiter that stores only the time of its latest permit.
 
-    `LocalLimiter` stores the times of its latest permits: as many as its rate allows in ten
-    seconds. At the very high rate `FREE`, this number is never reached. So the memory of a
-    `LocalLimiter` would grow with the number of inputs.
+    At the very high rate `FREE`, the memory of a `LocalLimiter` would grow with the number of
+    inputs.
     """
 
     def __init__(self) -> None:

@@ -78,10 +78,7 @@ class Contender(Protocol):
 
 
 async def suno_async_journal(base_url: str, ids: Sequence[str], in_flight: int) -> int:
-    """Poll with `SunoClient.as_completed` and a journal, which stores each result.
-
-    All rounds use the same journal file, so only the first round creates its tables.
-    """
+    """Poll with `SunoClient.as_completed` and a journal, which stores each result."""
     return await suno_async(base_url, ids, in_flight, Path(_directory.name) / "runs.db")
 
 
@@ -232,8 +229,7 @@ def with_journal(base_url: str, ids: int, rounds: int) -> dict[str, float]:
     The result contains the median and the smallest ratio over the rounds.
 
     Pass many more `ids` than to `measure`. Opening and closing a journal takes about 10 ms of CPU
-    time, once in the life of a client. With few ids, these 10 ms would be a large part of the
-    figure.
+    time. With few ids, these 10 ms would be a large part of the figure.
     """
     ratios: list[float] = []
     contenders = (suno_async, suno_async_journal)
@@ -267,8 +263,8 @@ async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]
     """Return the CPU time per poll at 15 requests per second, in microseconds.
 
     It is measured for a client that tracks `tracked` tasks, and for a loop that sleeps, sends a
-    request and decodes the reply. For the client, the CPU time between polls is included. Also
-    return the ratio of the client's CPU time to that of the loop.
+    request and decodes the reply. Also return the ratio of the client's CPU time to that of the
+    loop.
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)

@@ -60,12 +60,11 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
     """Return the CPU time per decision, its growth with the number of tasks, and the longest step.
 
     In a decision, the schedule chooses the next task to check. A *step* is a decision, or the
-    addition of one task at the start (see `_decide`). The names of the figures contain their units.
+    addition of one task at the start. The names of the figures contain their units.
 
-    Young tasks are measured with every number of tasks in `sizes`. Tasks with ages up to ten days,
-    with and without a deadline, are measured only with the last number in `sizes`. The growth is a
-    ratio: the time per decision with the last number of tasks, divided by the time per decision
-    with the first number of young tasks.
+    Young tasks are measured with every number of tasks in `sizes`. Tasks with ages up to ten days
+    are measured only with the last number. The growth is the time per decision with the last
+    number, divided by the time with the first number of young tasks.
 
     Each measurement is repeated with the same work. The lowest value counts, because other
     processes can only make a time longer.
@@ -98,19 +97,13 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
     """Return the CPU time in seconds of each *steady* decision, and of the longest *step*.
 
     A decision handles the replies since the last decision, and calls the schedule's methods `pop`
-    and `next_due`. Four of five replies report that the task still runs; then `defer` puts the task
-    back into the schedule. If a reply reports the end of a task, or if a task has reached its
-    deadline, a new task is added instead. Replies take 50 to 250 ms, so they do not arrive in the
-    order of the requests. A *steady* decision is a decision in the second half of the run that
-    returns a task. A *step* is any decision, or the addition of one task at the start.
-
-    Times are CPU time of this thread, so the work of other processes does not count. Python's
-    garbage collector is off while the tasks are added, because its pauses would then come from
-    creating a million objects. Later it is on, and its pauses are part of the steps. `gc.freeze`
-    hides all earlier objects, such as imported modules, so they do not add to the pauses.
+    and `next_due`. A new task replaces each task that has ended. A *steady* decision is a decision
+    in the second half of the run that returns a task. A *step* is any decision, or the addition of
+    one task at the start.
     """
     draw = random.Random(1)
     gc.collect()
+    # Earlier objects, such as imported modules, must not add to the pauses.
     gc.freeze()
     schedule = AdaptiveSchedule[Entry](policy, Durations())
     entries = [
@@ -119,8 +112,10 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
     ]
     now, worst, steady = 0.0, 0.0, list[float]()
     gc.collect()
+    # While tasks are added, most pauses would come from the creation of a million objects.
     gc.disable()
     for each in entries:
+        # CPU time of this thread: the work of other processes does not count.
         before = time.thread_time()
         schedule.add(each, now)
         worst = max(worst, time.thread_time() - before)
@@ -162,8 +157,7 @@ def memory(base_url: str, count: int) -> dict[str, float]:
     """Return the bytes per task id and the number of asyncio tasks, for each way to get results.
 
     `tracemalloc` counts the bytes. The figures do not include what the caller creates: the ids, and
-    in one case an asyncio task for each id. To subtract the memory of these asyncio tasks, it is
-    measured separately, with asyncio tasks that only await a future.
+    in one case an asyncio task for each id.
     """
     figures: dict[str, float] = {}
     for name, wait, rate in (
@@ -297,10 +291,9 @@ class _Watch:
 def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
     """Return how many milliseconds the event loop is blocked when ids are added or removed.
 
-    `count` task ids are added to a client, or removed from it, at once. The garbage collector is
-    on, so its pauses are part of the figures. A separate figure is the longest pause of the
-    collector while ids are added. Each figure is the lowest value of `tries` measurements, because
-    other processes can only make a time longer.
+    `count` task ids are added to a client, or removed from it, at once. The pauses of the garbage
+    collector are part of the figures. Its longest pause while ids are added is also a separate
+    figure. Each figure is the lowest value of `tries` measurements.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}

@@ -1,7 +1,7 @@
 """Check that downloads cannot reach a loopback server.
 
 Some of the URLs contain the server's address in an unusual spelling. Some redirect to its address.
-Others contain a host name that first has another address, and later the server's address.
+Others contain a host name whose address changes to the server's address.
 """
 
 from __future__ import annotations

@@ -81,8 +81,8 @@ def _cpu() -> float:
 def measure_throughput(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
     """Print the rates of the client and of curl. Return whether the client is fast enough.
 
-    The client must reach at least `TARGET` times the rate of curl. After a quick run, always return
-    True. If nginx or curl is missing, measure nothing and return True.
+    The client must reach at least `TARGET` times the rate of curl. A quick run always returns True.
+    If nginx or curl is missing, measure nothing and return True.
     """
     nginx, curl = shutil.which("nginx") or shutil.which("/usr/sbin/nginx"), shutil.which("curl")
     if nginx is None or curl is None:

@@ -10,15 +10,16 @@ The options can be combined. A sync is a request to the operating system to writ
 
 How: 50 concurrent callers store four changes for each song: claimed (the input is stored), sending,
 created, ended. Each change is awaited, so it is counted only after it is on disk. The fastest of
-three runs counts. For ``--kills``, a separate process writes the same changes and prints each
-change to a pipe when the change is acknowledged. The process is killed at a random moment, the
-journal is compared with the printed changes, and the next process continues on the same file. The
-syncs are counted with strace, if it is installed.
+three runs counts.
+
+For ``--kills``, a separate process writes the same changes. It prints each change to a pipe when
+the change is acknowledged. The process is killed at a random moment, and the journal is compared
+with the printed changes. Then the next process continues on the same file. The syncs are counted
+with strace, if it is installed.
 
 What it does not show: power cuts. A power cut may lose data that the operating system has in
-memory, but a kill does not. That is why the syncs are counted. Rates depend on the disk: the rate
-of a single caller, `one_caller_per_s`, is close to the number of syncs that the disk can make per
-second.
+memory, but a kill does not. That is why the syncs are counted. Rates depend on the disk. The rate
+of a single caller, `one_caller_per_s`, is close to the rate at which the disk can sync.
 """
 
 from __future__ import annotations

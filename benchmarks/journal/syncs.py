@@ -25,8 +25,7 @@ class Syncs(NamedTuple):
         commits: Number of transactions that 50 callers committed.
         syncs: Number of disk syncs while these transactions were committed.
         alone: Number of changes in a second test, where one caller makes one change at a time.
-        unsynced: Number of the changes in `alone` that were acknowledged before their writes were
-            synced.
+        unsynced: Number of the changes in `alone` that were acknowledged before they were synced.
     """
 
     commits: int

@@ -2,18 +2,17 @@
 
 ``python -m benchmarks.kills [--check] [--quick] [--signal KILL|TERM]``
 
-A sandbox, which simulates the API, runs in this process. A worker process creates songs, polls
-them and downloads their files. The worker is killed at random moments (fixed seed) and started
-again, until it was killed often enough. Then it runs to the end. The sandbox breaks some
-connections on purpose, so some replies to creates are lost. A create is the request that creates a
-song. At the end, the program checks:
+A sandbox, which simulates the API, runs in this process. A worker process creates songs, polls them
+and downloads their files. The worker is killed many times at random moments (fixed seed) and
+started again. Then it runs to the end. The sandbox breaks some connections on purpose, so some
+replies to creates are lost. A create is the request that creates a song. At the end, the program
+checks:
 
 - No song was created twice.
 - Every create is stored with the right task id, or is listed as unknown.
-- After `settle` has stored for each unknown create whether a task was created, one more run
-  completes all songs.
-- The files of every song are on disk, and have the same SHA-256 as the files that the sandbox
-  serves. There are no other files.
+- One more run completes all songs, after `settle` was called for each unknown create.
+- The files of every song are on disk, and have the same SHA-256 as those of the sandbox. There are
+  no other files.
 - SQLite's integrity check passes.
 """
 

@@ -1,8 +1,7 @@
 """The process that the benchmark kills: it creates many songs and downloads their files.
 
 Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. The exit code is 0 if every
-song has ended and its files are on disk. A song is skipped if it is unknown whether its task was
-created.
+song has ended and its files are on disk. Songs whose create has an unknown outcome are skipped.
 """
 
 from __future__ import annotations

@@ -6,19 +6,19 @@
     python -m benchmarks.schedule --sensitivity       each tuned constant halved and doubled
     python -m benchmarks.schedule --n 10000 --arrivals p200 --policies fixed,adaptive --seeds 5
 
-What is measured: the delay from the end of a task to the reply that reports this end, and the
-number of requests divided by the number of tasks whose end was reported.
+What is measured: the mean delay, and the number of requests per reported end. The delay is the time
+from the end of a task to the reply that reports this end.
 
 How: a discrete-event simulation in virtual time runs the schedule classes of the client. Replies
-take 50 to 250 ms, so they do not arrive in the order of the requests (see `simulation`). The column
-"x bound" is the mean delay divided by a lower bound. The bound holds for every policy with the same
-shortest time between two checks that knows the distribution of durations but not the duration of
-each task (`benchmarks.bound`). It is computed for replies without delay, and the mean reply delay
-of 0.15 s is added. Only the policy ``clairvoyant`` knows each duration, so only this policy may be
-below the bound by more than chance.
+take 50 to 250 ms, so they do not arrive in the order of the requests (see `simulation`).
+
+The column "x bound" is the mean delay divided by a lower bound (`benchmarks.bound`). The bound
+holds for every policy that does not know the duration of each task. It depends on the shortest time
+between two checks, and includes the mean reply delay of 0.15 s. Only the policy ``clairvoyant``
+knows each duration. So only this policy may be below the bound by more than chance.
 
 The option ``--arrivals`` says when tasks are created. With ``once``, all tasks are created at time
-0. With ``p90``, checking every task every 15 s would use 90 % of the request budget; ``p30`` and
+0. With ``p90``, checking every task every 15 s would use 90 % of the request budget. ``p30`` and
 ``p200`` stand for 30 % and 200 %. With ``d90``, one request per task would use 90 % of the budget.
 The module `policies` describes the policies.
 

@@ -1,12 +1,13 @@
 """The targets that the adaptive schedule must reach in simulations.
 
-Most targets limit a ratio: a result of the adaptive schedule, such as its mean delay, is divided by
-the same result of another policy on the same tasks, or by a lower bound of the mean delay.
+Most targets limit a ratio: a result of the adaptive schedule, such as its mean delay, divided by
+the same result of another policy. The other policy polls the same tasks. Some targets divide by a
+lower bound of the mean delay instead.
 
 The delay of a task is the time from its end to the arrival of the reply that reports the end. In
 every run, replies take 50 to 250 ms. The bound includes the mean time of one reply.
 
-The bound assumes that the distribution of durations is known. So the targets apply to a trained
+The bound assumes that the distribution of durations is known. So these ratios are for a trained
 schedule, which has learned from 5,000 jobs. The result of an untrained schedule is printed, too.
 """
 

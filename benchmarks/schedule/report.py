@@ -19,10 +19,10 @@ class Row(TypedDict):
 
     With ``--json FILE``, the benchmark writes its rows to this file, as a JSON list.
 
-    Times are in seconds. `n` is the number of tasks. `bound` is a lower bound of
-    `mean_delay`. The bound holds for all policies with the same shortest interval between checks,
-    except ``clairvoyant``. Both values include the reply delay. `makespan` is the time of the last
-    request. `lost` is the number of finished tasks whose end the policy did not detect.
+    Times are in seconds. `n` is the number of tasks. `bound` is a lower bound of `mean_delay`,
+    except for the policy ``clairvoyant``. Both values include the reply delay. `makespan` is the
+    time of the last request. `lost` is the number of finished tasks whose end the policy did not
+    detect.
     """
 
     n: int

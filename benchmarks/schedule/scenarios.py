@@ -51,8 +51,8 @@ class Interactive(NamedTuple):
 def interactive(policy: str, n: int = 10_000) -> Interactive:
     """Measure how long interactive tasks wait, and how much they delay bulk tasks.
 
-    Each run has `n` bulk tasks, which are created at time 0, and one interactive task, which is
-    created later, at a random time.
+    Each run has `n` bulk tasks, which are created at time 0. One interactive task is created later,
+    at a random time.
     """
     delays: list[float] = []
     growths: list[float] = []
@@ -91,7 +91,7 @@ def doubled(policy: str, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
     The tasks in the second half of each run take twice as long as those in the first half. Only
-    tasks of the second half count, but not the first `LEARNT` of them whose end is reported. The
+    tasks of the second half count, without the first `LEARNT` of them whose end is reported. The
     trained schedule learns the durations of each half when that half begins.
     """
     cold, taught = list[float](), list[float]()

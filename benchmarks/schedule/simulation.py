@@ -8,10 +8,10 @@ learns a status when the reply arrives, not before.
 The delay of a task is the time from its end to the arrival of the reply that reports this end. It
 always includes the time that this reply takes, and no policy can predict this time.
 
-A lower bound of the mean delay is computed in two steps: compute a lower bound for replies that
-take no time, and add the mean time that a reply takes (`MEAN_REPLY_DELAY`). This is correct because
-a policy whose replies take no time could imitate slow replies: it could wait for a random time
-before it uses each reply.
+A lower bound of the mean delay is computed in two steps. Compute a lower bound for replies that
+take no time. Then add the mean time that a reply takes (`MEAN_REPLY_DELAY`). This is correct,
+because a policy whose replies take no time could imitate slow replies. It could wait for a random
+time before it uses each reply.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ class Run:
         requests: Number of requests sent.
         makespan: Time of the last request.
         lost: Number of finished tasks whose end the policy did not detect.
-        early: Number of requests that were sent too early: less than the shortest allowed interval
-            after the creation of the task, or after the previous request for it.
+        early: Number of requests that were sent before the shortest allowed interval had passed.
         asked: For each request, its time and the age of its task. Empty unless `simulate` ran with
             ``trace=True``.
     """
@@ -100,10 +99,7 @@ class Run:
 
     @property
     def requests_per_finished(self) -> float:
-        """All requests divided by the number of tasks whose end was reported; infinity if none was.
-
-        Requests for tasks that never end are included.
-        """
+        """All requests divided by the number of reported ends; infinity without any end."""
         return self.requests / len(self.delays) if self.delays else math.inf
 
 

@@ -4,21 +4,23 @@ Times are seconds on one monotonic clock of the caller's choice. An age is the t
 created. A *check* is a status request for one task. *Waiting* is the time from the end of a task
 until a check shows it.
 
-The schedule sends nothing: `pop` returns the task to check next, and the caller reports the result
-(`defer`, `retry`, `settle`, `discard`). To find the next task quickly among a million tasks, the
-schedule groups them.
+The schedule sends nothing. `pop` returns the task to check next. The caller then reports the result
+with `defer`, `retry` or `settle`.
 
-Tasks of one kind that were created within the same two seconds count as equally old. The most
-urgent of them is a task that was never found running, or else the task that was last found running
-the longest time ago. So these tasks form one queue, called a *cohort*. Its order is the order in
-which the latest checks that found the tasks running were sent, not the order in which the replies
-arrived. The schedule compares only the first task of each cohort, called its *head*.
+To find the next task quickly among a million tasks, the schedule groups them:
 
-A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Both
-have cohorts of their own: for each kind of job, at most about 600 for the ages up to the default
-deadline. Older tasks are in other cohorts. Only one of these other cohorts at a time competes for a
-request. So the number of cohorts that compete has a limit for each kind, whatever the number of
-tasks and their ages.
+- Tasks of one kind that were created within the same two seconds count as equally old. They form
+  one queue, called a *cohort*.
+- Tasks that were never found running are first in the queue. The other tasks follow, in the order
+  of the latest checks that found them running. The time when a check was sent counts, not the time
+  of its reply.
+- The first task of a cohort is its *head*. The schedule compares only the heads.
+
+A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Each
+kind of job has separate cohorts for interactive and for bulk tasks. There are at most about 600 of
+each for the ages up to the default deadline. Of the cohorts of older tasks, only one at a time
+competes for a request. So the number of cohorts that compete has a limit for each kind, whatever
+the number of tasks.
 
 The parts:
 
@@ -56,13 +58,12 @@ class AdaptiveSchedule(Generic[E]):
 
     Waiting is the time from the end of a task until a check shows it. A *cohort* is a queue of
     tasks of one kind and age. With c cohorts, an operation normally costs O(log c), whatever the
-    number of tasks. It costs O(log n) for the n entries outside the cohorts: after a failed check,
-    or past the horizon. An operation takes a few milliseconds more if it estimates durations or
-    ranks all cohorts again.
+    number of tasks. An operation takes a few milliseconds more if it estimates durations again.
 
     Attributes:
-        price: Seconds of waiting that a request saves: an exponential mean over the latest requests
-            for tasks of known age up to the deadline. None before the first such request.
+        price: Seconds of waiting that a request saves, as a mean over the latest requests. Tasks of
+            unknown age or past the deadline do not count. None before the first request that
+            counts.
         competing: Number of cohorts that compete for a request.
     """
 
@@ -74,8 +75,7 @@ class AdaptiveSchedule(Generic[E]):
         Args:
             policy: When to check tasks.
             durations: How long jobs run. The schedule adds its new observations to this object.
-            tuning: Constants of the schedule for an interval of 15 s. The schedule scales them to
-                the interval of `policy`.
+            tuning: Constants for an interval of 15 s. They are scaled to the interval of `policy`.
         """
         self._tuning = tuning = tuning.scaled(policy.interval)
         self._durations = durations
@@ -103,10 +103,9 @@ class AdaptiveSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry, which represents one task.
 
-        If its task was checked before, the next check takes place no earlier than the shortest
-        interval after that check. Otherwise, it takes place no earlier than the shortest interval
-        after the creation of the task. If the creation time of such a task is unknown, the check
-        may take place at once.
+        The next check takes place no earlier than the shortest interval after the previous check.
+        Without a previous check, the creation of the task counts instead. If neither time is known,
+        the check may take place at once.
         """
         self._join(entry, now)
 
@@ -136,12 +135,7 @@ class AdaptiveSchedule(Generic[E]):
         return due if due < math.inf else None
 
     def defer(self, entry: E, now: float) -> bool:
-        """Put back a popped entry whose task still runs, and return True.
-
-        If the task gets no more checks, do not put the entry back, and return False.
-
-        See `Schedule.defer`.
-        """
+        """Put back a popped entry whose task still runs. Return False after its last check."""
         since = entry.seen_age
         asked = entry.answered(now)
         if entry.created_at is not None:
@@ -152,11 +146,9 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Put back a popped entry whose check failed, and return True.
+        """Put back a popped entry whose check failed. Return False if the task gets no more checks.
 
-        If the task gets no more checks, do not put the entry back, and return False.
-
-        See `Schedule.retry`.
+        `at` is the time of the next check. If it is None, the schedule chooses the time.
         """
         entry.failures += 1
         if now >= self._frame.gives_up_at(entry):
@@ -168,9 +160,9 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Learn how long the task of a popped entry ran.
+        """Learn how long the task of a popped entry ran, in seconds.
 
-        `duration` is this time in seconds. If it is None, nothing is learnt.
+        If `duration` is None, do nothing.
         """
         if duration is not None:
             self._durations.ended(entry.kind, entry.seen_age, duration)
@@ -196,12 +188,7 @@ class AdaptiveSchedule(Generic[E]):
             self._join(entry, entry.added_at if entry.asked_at is None else entry.asked_at)
 
     def _join(self, entry: E, now: float) -> None:
-        """Put an entry into its cohort, or into `_parked` if the entry is too old and not due.
-
-        An entry is too old if a check found its task running at an age past the horizon
-        (`InspectionPlans.horizon`). It is also too old if the age of its task exceeds the horizon
-        by the shortest interval and the length of a span.
-        """
+        """Put an entry into its cohort, or into `_parked` if its task is very old and not due."""
         span: int | str = UNKNOWN
         if entry.created_at is not None or entry.asked_at is not None:
             born = entry.known_since
@@ -216,10 +203,7 @@ class AdaptiveSchedule(Generic[E]):
             self._ranking.place(cohort, now)
 
     def _rejoin(self, now: float) -> None:
-        """Move the due entries of `_parked` into their cohorts.
-
-        If there are many, later calls move the remaining entries.
-        """
+        """Move due entries of `_parked` into their cohorts. Later calls move the rest."""
         joined = 0
         while joined < self._tuning.joined_at_once or self._ranking.is_idle:
             entry = self._parked.pop_up_to(now)
@@ -229,10 +213,7 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Remove and return a due entry of `_planned`; None if none is due.
-
-        Also return None if the next request is reserved for an entry of a cohort.
-        """
+        """Remove and return a due entry of `_planned`; None if none may be checked now."""
         due = self._planned.first_key()
         if due is None or due > now:
             return None
@@ -259,11 +240,8 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:
-        """Update the mean `price` with the waiting that the request for this entry saves.
-
-        Do nothing if all tasks of the cohort are past the deadline, or if the cohort was created in
-        a line: then the ages of its tasks are unknown or past the horizon.
-        """
+        """Update the mean `price` with the waiting that the request for this entry saves."""
+        # Without `born`, the ages of the tasks are unknown or past the horizon.
         if cohort.born is None or now >= cohort.ends:
             return
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)

@@ -22,8 +22,8 @@ class BackoffSchedule(Generic[E]):
     """Checks every task at exponentially growing intervals. The task due earliest is checked first.
 
     A task that a caller awaits individually is *interactive*. Interactive tasks go before other
-    tasks, but a share of the requests is reserved for the other tasks (see `FairShare`). This
-    schedule does not learn how long jobs take. Each operation takes O(log n) time with n entries.
+    tasks, but a share of the requests is reserved for the other tasks. This schedule does not learn
+    how long jobs take. Each operation takes O(log n) time with n entries.
 
     Attributes:
         price: Always None: this schedule does not calculate how much waiting a request saves.
@@ -46,12 +46,12 @@ class BackoffSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry.
 
-        If its task was checked before, the entry is due when the shortest interval has passed since
-        that check; a time too near the deadline is moved to the deadline. Otherwise, it is due when
-        the shortest interval has passed since the creation of the task, even near the deadline. If
-        the creation time is unknown, it is due at once.
+        It is normally due when the shortest interval has passed since the previous check. Without a
+        previous check, the creation of the task counts instead. If neither time is known, it is due
+        at once.
         """
         due = max(now, self._frame.earliest(entry))
+        # Only a first check may take place shortly before the deadline.
         if entry.asked_at is not None:
             due = self._keep_off_the_end(entry, due, entry.asked_at)
         self._place(entry, due)
@@ -74,10 +74,7 @@ class BackoffSchedule(Generic[E]):
         return min((key for key in keys if key is not None), default=None)
 
     def defer(self, entry: E, now: float) -> bool:
-        """Reschedule a popped entry whose task still runs. Return False if this was its last check.
-
-        See `Schedule.defer`.
-        """
+        """Reschedule a popped entry whose task still runs. Return False after its last check."""
         if entry.answered(now) >= self._frame.end(entry):
             return False
         self._place(entry, self._after(entry, now, entry.checks - 1))
@@ -86,7 +83,7 @@ class BackoffSchedule(Generic[E]):
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
         """Reschedule a popped entry whose check failed. Return False if it gets no more checks.
 
-        See `Schedule.retry`.
+        `at` is the time of the next check. If it is None, the schedule chooses the time.
         """
         entry.failures += 1
         if now >= self._frame.gives_up_at(entry):
@@ -118,18 +115,17 @@ class BackoffSchedule(Generic[E]):
     def _after(self, entry: E, now: float, number: int) -> float:
         """Return the time at which an entry is due again, after a check that ended at `now`.
 
-        `number` is the number of earlier intervals of the backoff. Checks that found the task
-        running and failed checks have separate numbers.
+        `number` is the number of earlier intervals of the backoff.
         """
         interval = self._frame.backoff(number)
         due = now + interval * (1 + self._jitter * self._random())
         return self._keep_off_the_end(entry, due, now)
 
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
-        """Return `due`, unless it is after the deadline or only shortly before the deadline.
+        """Return `due`, moved to the deadline if it is later or only shortly before it.
 
-        In these two cases, return the later of two times: the deadline, and `last` plus the
-        shortest interval. `last` is the time when the previous check was sent or when it ended.
+        A check at the deadline still waits for the shortest interval after `last`, the previous
+        check.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

@@ -1,13 +1,18 @@
 """Queues of tasks that the schedule treats alike. Pure.
 
-A *cohort* is a queue of tasks of one kind that were created in the same *span*: a short period, two
-seconds by default. The first entry of a cohort is its *head*. The *class* of a task is interactive
-(a caller awaits this one task) or bulk (all other tasks). Each class has cohorts of its own.
+A *cohort* is a queue of tasks of one kind that were created in the same *span*. A span is a short
+period, two seconds by default. The first entry of a cohort is its *head*. The *class* of a task is
+interactive (a caller awaits this one task) or bulk (all other tasks). Each class has cohorts of its
+own.
 
-Two groups of tasks have no span: tasks of unknown age that were never checked, and tasks past the
-*horizon*, which is the greatest age that the schedule plans for (`InspectionPlans.horizon`). For
-each kind and class, such a group forms a *line*: cohorts in a row. Only the first cohort of a line
-competes for a request. So the number of competing cohorts has a limit, however old the tasks are.
+Two groups of tasks have no span:
+
+- tasks of unknown age that were never checked
+- tasks past the *horizon*, which is the greatest age that the schedule plans for
+
+For each kind and class, such a group forms a *line*: cohorts in a row. Only the first cohort of a
+line competes for a request. So the number of competing cohorts has a limit, however old the tasks
+are.
 """
 
 from __future__ import annotations
@@ -44,29 +49,23 @@ LINE_PIECE = 8192
 class Cohort(Generic[E]):
     """A queue of tasks of one kind, class and age, in the order in which they are checked.
 
-    Tasks that no check has shown as running are first, in the order in which they joined. The other
-    tasks follow, sorted by the time when the latest check that showed them as running was sent.
+    Tasks that were never found running are first, in the order in which they joined. The other
+    tasks follow, in the order of the latest checks that found them running.
 
     Attributes:
-        key: Kind, class and span. If the cohort is in a line (see the module docstring), the key
-            has `UNKNOWN` or `PAST` instead of the span.
-        number: Identifies the cohort, and is the `Entry.place` of its entries. Every cohort has a
-            different negative number.
+        key: Kind, class and span. In a line, `UNKNOWN` or `PAST` replaces the span.
+        number: Identifies the cohort, and is the `Entry.place` of its entries. It is negative.
         kind: The kind of all its tasks.
-        interactive: Whether its tasks are interactive: a caller awaits each of them separately.
-        born: Start of the span in which its tasks were created; None if the cohort was created in
-            a line.
-        ends: Time when all its tasks are past the deadline. Infinity if there is no deadline, or if
-            the age of its tasks is unknown. Minus infinity if there is a deadline and the cohort
-            was created in the line past the horizon, because the horizon is then the deadline.
-        over: Time when the ages of all its tasks exceed the horizon by the shortest interval. The
-            cohort can then move into the line of tasks past the horizon. Infinity if the cohort is
-            in a line.
+        interactive: Whether a caller awaits each of its tasks separately.
+        born: Start of its span; None if the cohort was created in a line.
+        ends: Time when all its tasks are past the deadline. Infinity if this time is unknown or
+            does not exist.
+        over: Time when the cohort can move into the line of tasks past the horizon. Infinity if the
+            cohort is in a line.
         place: Number of the cohort's valid place in the ranking; None if it has no place.
         head: Its first entry at the time when the ranking last calculated its place.
         due: Time when `head` is due.
-        plan: The inspection plan that `urgency` uses, set by `rank`; None while the head is not
-            due.
+        plan: The inspection plan that `urgency` uses; None while the head is not due.
     """
 
     __slots__ = (
@@ -103,8 +102,7 @@ class Cohort(Generic[E]):
     def join(self, entry: E) -> bool:
         """Insert an entry at its position in the order.
 
-        Return whether the entry is now the first entry. Discarded entries that are not yet removed
-        count, too.
+        Return whether the entry is now the first of all entries, discarded ones included.
         """
         entry.place = self.number
         if entry.seen_at is None:
@@ -125,10 +123,7 @@ class Cohort(Generic[E]):
         return place == 0 and not self._fresh.size
 
     def first(self) -> E | None:
-        """Return the first entry that was not discarded; None if there is none.
-
-        Discarded entries before this entry are removed.
-        """
+        """Return the first entry that was not discarded; None if there is none."""
         while (entry := self._fresh.first() or (self._seen[0] if self._seen else None)) is not None:
             if entry.place == self.number:
                 return entry
@@ -137,11 +132,7 @@ class Cohort(Generic[E]):
         return None
 
     def take(self) -> E:
-        """Remove and return the first entry.
-
-        The first entry must not be discarded. A call of `first` ensures this, because it removes
-        the discarded entries at the start.
-        """
+        """Remove and return the entry that `first` returned."""
         entry = self._drop_first()
         entry.place = None
         return entry
@@ -154,10 +145,7 @@ class Cohort(Generic[E]):
         return self._seen.popleft()
 
     def discarded(self) -> None:
-        """Count a discarded entry.
-
-        When more than half of the entries are discarded, remove all discarded entries.
-        """
+        """Count a discarded entry. Remove the discarded entries once they are the majority."""
         self._stale += 1
         if 2 * self._stale > self.size:
             number = self.number
@@ -177,8 +165,7 @@ class Cohort(Generic[E]):
             since: The age in seconds at which the head was last known to run.
             base: Time when the head had age 0. If this is unknown, an assumed time.
             last: Time when the head was last checked, or was added if it was never checked.
-            patience: Seconds without a check after which 1 is added to the urgency. The added value
-                grows with the square of the time.
+            patience: After this many seconds without a check, the urgency is higher by 1.
         """
         self.plan = plan
         self._finished = plan.finished(since)
@@ -187,7 +174,7 @@ class Cohort(Generic[E]):
     def urgency(self, now: float) -> float:
         """Return how urgent a check of the head is. A higher number is more urgent.
 
-        Return infinity if all tasks are past the deadline, or if there is no plan.
+        Without a plan, or if all tasks are past the deadline, return infinity.
         """
         plan = self.plan
         if now >= self.ends or plan is None:
@@ -199,9 +186,8 @@ class Cohort(Generic[E]):
 class Cohorts(Generic[E]):
     """All cohorts of a schedule.
 
-    Tasks of known age are in one cohort for each kind, class and span, until they are past the
-    horizon. Tasks of unknown age and tasks past the horizon are in lines of cohorts (see the module
-    docstring).
+    Tasks without a span are in lines of cohorts (see the module docstring). All other tasks are in
+    one cohort for each kind, class and span.
 
     Args:
         span: Length of a span, in seconds.
@@ -226,8 +212,7 @@ class Cohorts(Generic[E]):
     def over(self, born: float) -> float:
         """Return the time when all tasks of a span have reached the age `past_from`.
 
-        `born` is the time when the span starts. It may be later in the span; the result is then
-        later, too.
+        `born` is the time when the span starts. A later time within the span gives a later result.
         """
         return born + self._span + self._past_from
 
@@ -254,8 +239,8 @@ class Cohorts(Generic[E]):
     def join(self, entry: E, span: int | str) -> Cohort[E] | None:
         """Put an entry into the cohort of its kind, its class and `span`.
 
-        If the entry is the new head of this cohort, and the cohort competes for a request, return
-        the cohort. Otherwise return None.
+        Return the cohort if it competes for a request and the entry is its new head. Otherwise
+        return None.
         """
         key = (entry.kind, entry.interactive, span)
         cohort = self._by_age.get(key) if isinstance(span, int) else self._last_in_line(key)
@@ -285,6 +270,7 @@ class Cohorts(Generic[E]):
         else:
             self._lines.setdefault(key, deque()).append(cohort)
             if span == PAST and self._deadline is not None:
+                # The horizon is the deadline, so all these tasks are past the deadline.
                 cohort.ends = -math.inf
         return cohort
 

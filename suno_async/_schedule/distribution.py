@@ -1,8 +1,8 @@
 """The distribution of the age at which jobs of one kind end. Pure.
 
 The estimate is a life table: a Kaplan-Meier estimate in which ages are grouped into bins. The
-*hazard* of a bin is the number of tasks that ended in the bin, divided by the total time for which
-tasks were watched in the bin.
+*hazard* of a bin is the number of tasks that ended in the bin per unit of time. The time is the
+total time for which tasks were watched in the bin.
 
 The hazard has a lower limit that falls as 1/age, like the hazard of a Pareto distribution. So even
 very old tasks keep some probability of ending.
@@ -61,10 +61,7 @@ _LOG_STEP = math.log1p(BIN_SHARE)
 
 
 def bin_of(age: float) -> int:
-    """Return the number of the bin that contains `age`.
-
-    The unit of `age` is the median of the prior, the distribution that is assumed at first.
-    """
+    """Return the number of the bin that contains `age`, which is in medians of the prior."""
     if age < _LINEAR_END:
         return int(age / BIN_WIDTH) if age > 0.0 else 0
     if age >= EDGES[-1]:
@@ -79,8 +76,7 @@ def bin_of(age: float) -> int:
 def least_hazard(high: float) -> float:
     """Return the lower limit of the hazard in the bin that ends at the age `high`.
 
-    The hazard is the number of ended tasks per running task and unit of time. The unit of time is
-    the median of the prior, the distribution that is assumed at first.
+    The unit of time is the median of the prior.
     """
     return TAIL / max(high, TAIL_FROM)
 
@@ -89,16 +85,14 @@ class DurationDistribution:
     """The distribution of the age at which tasks of one kind end.
 
     Ages are grouped into bins, and the hazard is constant within a bin. F is the share of the tasks
-    that have ended by an age. F never decreases. To keep F below 1, the hazard is limited once
-    1 - F has fallen to `LEAST_SURVIVAL`: for every later bin, `least_hazard` is also the upper
-    limit.
+    that have ended by an age. The hazard is limited, so that F stays below 1.
 
     Attributes:
         hazard: For each bin, the number of ended tasks per running task and per `unit` of time.
         cumulative: The integral of the hazard up to each edge between bins. At an edge, 1 - F is
             exp(-cumulative).
-        samples: Number of ended tasks from which the distribution was learnt. Even if this is 0,
-            the distribution may differ from the prior, because running tasks were observed.
+        samples: Number of ended tasks from which the distribution was learnt. Running tasks
+            contribute, too, but are not counted.
         unit: The unit of age and time, in seconds: the median of the prior.
     """
 

@@ -3,14 +3,13 @@
 Each kind of job has a life table (see `distribution`). It counts, for each range of ages, the tasks
 that ended and the time for which tasks were watched. A task that ended adds its end and its time
 from creation to completion. Both are exact, because the task's record contains these times. A task
-that is still running adds only the time watched: this is a censored observation (E. L. Kaplan and
+that is still running adds only the time watched. This is a censored observation (E. L. Kaplan and
 P. Meier, JASA 53, 1958, 457-481).
 
 Before any job was observed, the durations are assumed to have a log-normal distribution: the
-*prior*.
-The prior is wide and counts only as much as a few tasks, so real tasks soon outweigh it. Every new
-end counts a little more than the end before it. So old ends lose weight, and the estimate adapts
-when jobs begin to take longer or shorter.
+*prior*. The prior is wide and counts only as much as a few tasks, so real tasks soon outweigh it.
+Every new end counts a little more than the end before it. So the estimate adapts when jobs begin to
+take longer or shorter.
 """
 
 from __future__ import annotations
@@ -49,8 +48,7 @@ MEMORY = 1500.0
 def _prior() -> list[tuple[float, float]]:
     """Return the number of ended tasks and the time watched that the prior adds to each bin.
 
-    A bin is a range of ages. The numbers are the expected values for `PRIOR_TASKS` tasks. The unit
-    of time is the median of the prior.
+    The unit of time is the median of the prior.
     """
     scale = PRIOR_SIGMA * math.sqrt(2.0)
     shares = [0.5 * (1.0 + math.erf(math.log(edge) / scale)) if edge else 0.0 for edge in EDGES]
@@ -69,16 +67,14 @@ _PRIOR = _prior()
 class _Table(msgspec.Struct):
     """The life table of one kind of job: ended tasks and time watched in each bin of ages.
 
-    The unit of ages and times is the median of the prior. `whole` contains differences between
-    neighbouring bins. So a new observation changes only two numbers in `whole`, even if the
-    observation covers many bins.
+    The unit of ages and times is the median of the prior.
 
     Attributes:
         ends: For each bin, the weight of the tasks that ended in the bin.
         times: For each bin, the weighted time of the observations that start or end in the bin.
             Only the part of each observation within the bin counts.
-        whole: For each bin, the weight of the observations that cover the whole bin, minus the
-            weight of the observations that cover the whole bin before it.
+        whole: For each bin, the weight of the observations that cover the whole bin, minus the same
+            weight of the bin before it. So an observation changes only two of these numbers.
         samples: Number of tasks that ended, without weights.
         observations: Number of calls of `watched`, without those before the table was loaded.
         weight: Weight of the next observation.
@@ -126,14 +122,14 @@ class Durations:
     """How long jobs of each kind take, learnt from every reply about a task.
 
     A client learns automatically, unless its policy has ``schedule="backoff"``. To use the learnt
-    durations in the next process, save `to_json()`, and pass `Durations.from_json(...)` as
+    durations in the next process, save `to_json()`. Then pass `Durations.from_json(...)` as
     `SunoClient(durations=...)`.
 
     Args:
         median: Before any job of a kind was observed, half of the jobs are assumed to end within
             this many seconds. The default is 90 s, because the API contract shows a music
-            generation of 86 s. The median also sets the precision of ages: a 45th of the median or
-            3 % of the age, whichever is greater.
+            generation of 86 s. The precision of ages is a 45th of the median or 3 % of the age,
+            whichever is greater.
 
     Raises:
         ConfigurationError: `median` is not a finite number above 0.
@@ -229,8 +225,8 @@ class Durations:
         """Return the durations that `to_json` saved.
 
         Raises:
-            ConfigurationError: `data` is not the output of `to_json`, or was saved by a
-                version of this library that divides the ages into other ranges.
+            ConfigurationError: `data` is not the output of `to_json`, or is from an incompatible
+                version of this library.
         """
         problem: str
         try:

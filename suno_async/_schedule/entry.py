@@ -11,12 +11,13 @@ from typing import Protocol, TypeVar
 import msgspec
 
 
+# gc=False: a collection that scans a hundred thousand entries would block the event loop for a
+# tenth of a second.
 class Entry(msgspec.Struct, eq=False, gc=False):
     """One task that a schedule tracks. Times are seconds on a monotonic clock.
 
-    Python's garbage collector does not track entries (``gc=False``), because a scan of a hundred
-    thousand of them would block the event loop for a tenth of a second. So an entry must not be
-    part of a reference cycle.
+    Python's garbage collector does not track entries. So an entry must not be part of a reference
+    cycle.
 
     Attributes:
         task_id: The server's id.
@@ -26,8 +27,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
         interactive: Whether a caller awaits this single task; False for a task of a stream.
         asked_at: When `pop` last returned the entry; None if it never did.
-        seen_at: When the latest check that found the task running was sent; None if no check
-            has found it running.
+        seen_at: When the latest check that found the task running was sent; None if there is none.
         checks: Number of checks that found the task running.
         failures: Number of failed checks since the latest check that succeeded.
         place: Number with which the schedule finds the entry; None while the entry is out.
@@ -73,9 +73,8 @@ E = TypeVar("E", bound=Entry)
 class Schedule(Protocol[E]):
     """Decides which task to check with the next request.
 
-    Each tracked task has an entry. An entry is *in* the schedule after `add`, and after a `defer`
-    or `retry` that returns True, until `pop` returns it or `discard` removes it. Otherwise, the
-    entry is *out*.
+    Each tracked task has an entry. `add` puts the entry *in* the schedule. `pop` and `discard` take
+    it *out*. A `defer` or `retry` that returns True puts it in again.
 
     Attributes:
         price: Seconds of waiting that one request saves, averaged over the latest requests; None if

@@ -16,12 +16,10 @@ LAST_TRIES = 4
 class Frame:
     """Calculates the earliest and the latest time of a check from the poll policy.
 
-    A check is sent no earlier than `floor` seconds after the task's creation, and no earlier than
-    `floor` seconds after the previous check. The last check is due at the deadline. If it fails, it
-    is retried for a while. A check in the last `floor` seconds before the deadline would delay the
-    last check (see `is_too_near`). So a schedule moves such a check to the deadline, with two
-    exceptions: a check for which the caller set the time, and with `BackoffSchedule` the first
-    check of a task.
+    A check is sent no earlier than `floor` seconds after the task's creation and after its previous
+    check. The last check is due at the deadline. If it fails, it is retried for a while. A check in
+    the last `floor` seconds before the deadline would delay the last check. So a schedule normally
+    moves such a check to the deadline.
 
     Attributes:
         floor: Shortest time between two checks of a task, in seconds.
@@ -40,24 +38,19 @@ class Frame:
     def earliest(self, entry: Entry) -> float:
         """Return the earliest time of the next check.
 
-        If the task was never checked and its creation time is unknown, this is the time when
-        tracking began.
+        For a new task of unknown age, this is the time when tracking began.
         """
         if entry.asked_at is not None:
             return entry.asked_at + self.floor
         return entry.added_at if entry.created_at is None else entry.created_at + self.floor
 
     def latest(self, entry: Entry) -> float:
-        """Return the latest time at which the next check becomes due. `BackoffSchedule` ignores it.
+        """Return the latest time at which the next check normally becomes due.
 
-        The check takes place later if more checks are due than the request rate allows, or if the
-        account is paused. It becomes due later if the previous check failed, or if the time is just
-        before the deadline.
-
-        For a task that was checked before, this is the later of two times: `max_interval` after
-        the previous check, and the time when the task is twice as old as at the previous check. For
-        a task that was never checked, it is `max_interval` after its creation, or after tracking
-        began if the creation time is unknown.
+        For a task that was never checked, this is `max_interval` after its creation. If the
+        creation time is unknown, the start of tracking counts instead. For other tasks, this is the
+        later of two times: `max_interval` after the previous check, and the time when the age has
+        doubled since that check.
         """
         born = entry.known_since
         if entry.asked_at is None:
@@ -71,11 +64,8 @@ class Frame:
     def gives_up_at(self, entry: Entry) -> float:
         """Return the time from which the wait for a task may end without a successful last check.
 
-        It then ends when a check fails, or when no replies arrive (see `DeadlineKeeper`). The time
-        is infinity if there is no deadline. Otherwise it is `LAST_TRIES` poll intervals after the
-        deadline, but at least `LAST_TRIES` + 1 poll intervals after tracking began. So there is
-        time to find out that the server does not know a task, even if tracking began after the
-        deadline.
+        This is `LAST_TRIES` poll intervals after the deadline, but at least `LAST_TRIES` + 1 poll
+        intervals after tracking began. Without a deadline, this is infinity.
         """
         if self.deadline is None:
             return math.inf
@@ -85,14 +75,14 @@ class Frame:
     def is_too_near(self, when: float, end: float, spread: float = 0.0) -> bool:
         """Return whether a check at `when` would delay the last check of a task.
 
-        For a cohort (a queue of tasks of similar age), return whether the check would delay the
-        last check of any of its tasks.
+        For a cohort (a queue of tasks of similar age), return whether this is true for any of its
+        tasks.
 
         Args:
             when: Time of the check.
             end: Time of the deadline of the task, or of the youngest task of the cohort.
-            spread: Seconds between the deadlines of the oldest and the youngest task of the cohort.
-                For a single task, pass 0.
+            spread: Seconds between the deadlines of the oldest and the youngest task of the cohort;
+                0 for a single task.
         """
         return end - spread - self.floor < when < end
 

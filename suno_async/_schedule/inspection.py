@@ -4,41 +4,40 @@ A task of one kind ends at an age with distribution function F. Let S = 1 - F, a
 density. Only a check shows whether a task has ended. Let s be the age at which the task was last
 known to run, and let t be its age now.
 
-*The problem.* Choose ages for the checks that are at least `floor` apart, with the least expected
-cost. The cost is the wait from the end of the task to its detection, plus a price for each check.
-This problem is called optimal inspection: R. E. Barlow, L. C. Hunter and F. Proschan ("Optimum
-checking procedures", J. SIAM 11, 1963, 1078-1095). The form with a price is by J. B. Keller
-("Optimum checking schedules for systems subject to random failure", Management Science 21, 1974,
-256-260). The price represents the shared budget: by Lagrangian duality, the problem of all tasks
-with a limit of 15 requests a second splits into one such problem for each task.
+*The problem.* Choose ages for the checks with the least expected cost. Two checks are at least
+`floor` apart. The cost is the wait from the end of the task to its detection, plus a price for each
+check. This problem is called optimal inspection: R. E. Barlow, L. C. Hunter and F. Proschan
+("Optimum checking procedures", J. SIAM 11, 1963, 1078-1095). The form with a price is by J. B.
+Keller ("Optimum checking schedules for systems subject to random failure", Management Science 21,
+1974, 256-260). The price represents the budget of 15 requests a second, which all tasks share. By
+Lagrangian duality, the problem of all tasks splits into one such problem for each task.
 
-*Its solution.* Let J(t) be the least future cost just after a check at age t, weighted with the
-probability S(t) that the task reaches this age. Let u be the age at the next check:
+*Its solution.* Let J(t) be the least future cost just after a check at age t. It is weighted with
+S(t), the probability that the task reaches this age. Let u be the age at the next check:
 
     J(t) = min over u of  ∫_t^u (F(x) - F(t)) dx + price · S(t) + J(u)
 
 Let A be the integral of F. For each u, the expression A(u) + J(u) - F(t)·u is a line in the
 variable F(t). The best u at t belongs to the line that is lowest at F(t). A convex-hull stack
 maintains the lower envelope of these lines. So one pass over the ages gives J and the best next
-check u*(s), in O(n). Distributions with two peaks need no special treatment, although a first-order
-condition has several roots for them.
+check u*(s), in O(n). Distributions with two peaks need no special treatment. (A first-order
+condition has several roots for them.)
 
-*Two prices.* The first price decides when a task is due: at the age u*(s). A check before the last
-age is planned only if it saves at least this price. The second price is assumed for the later
-checks. It orders the due tasks by their urgency, which is the cost of delaying the check by one
-more second:
+*Two prices.* The first price decides when a task is due: at the age u*(s). Each check before the
+last age saves at least this price. The second price is assumed for the later checks. It orders the
+due tasks by their urgency. The urgency is the cost of delaying the check by one more second:
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
-This is the probability that the task has already ended, minus the expected decrease of the
-future cost per second of delay.
+This is the probability that the task has already ended, minus the expected decrease of the future
+cost per second of delay.
 
-*Why tasks are not ordered by Whittle's rule.* Whittle's rule would order them by
-(F(t) - F(s))² / (2·S(t)·f(t)). The rule assumes that the price stays constant. But the load varies:
-thousands of tasks are created at the same time, then none, and unused requests cannot be saved for
-later. The urgency above gave the same results under steady overload, and better results under
-bursts. The urgency also needs only the integral of f instead of f itself, so noise in an estimate
-of f does less harm.
+*Why tasks are not ordered by Whittle's rule.* Whittle's rule would order them by (F(t) - F(s))² /
+(2·S(t)·f(t)). The rule assumes that the price stays constant. But the load varies: thousands of
+tasks are created at the same time, then none. Unused requests cannot be saved for later. The
+urgency above gave the same results under steady overload, and better results under bursts. The
+urgency also needs only the integral of f instead of f itself. So noise in an estimate of f does
+less harm.
 """
 
 from __future__ import annotations
@@ -57,14 +56,11 @@ class InspectionPlan:
     Args:
         distribution: The distribution of the durations of the tasks.
         floor: Shortest time between two checks, in seconds.
-        horizon: Greatest age that the plan covers, in seconds. The last planned check is at this
-            age.
-        price: A check before the horizon is planned only if it saves at least this many seconds of
-            waiting.
+        horizon: Age of the last planned check, in seconds.
+        price: Seconds of waiting that each check before the horizon must save.
         future_price: Seconds of waiting that each later request is assumed to save. The urgency
             depends on this assumption.
-        weight: Factor for the cost of waiting; 1 unless the tasks are interactive (a caller awaits
-            each task).
+        weight: Factor for the cost of waiting: 1, or more if a caller awaits each task.
         steps: Number of steps into which the ages up to the horizon are divided.
         slope_steps: Number of steps over which the slope of the cost J is calculated.
     """
@@ -118,10 +114,9 @@ class InspectionPlan:
         return self._due[int(min(max(since / self.step, 0.0), self._steps))] * self.step
 
     def urgency(self, since: float, age: float) -> float:
-        """Return the expected cost, in seconds of waiting, of delaying the check by 1 s.
+        """Return the expected cost of delaying the check by 1 s: seconds of waiting times `weight`.
 
-        The cost is multiplied by `weight`. The task has this `age` now, and was last known to run
-        at age `since`.
+        The task has this `age` now, and was last known to run at age `since`.
         """
         return self.urgency_given(self.finished(since), age)
 
@@ -130,11 +125,7 @@ class InspectionPlan:
         return _at(self._finished, age / self.step)
 
     def urgency_given(self, finished: float, age: float) -> float:
-        """Return `urgency` for a task of this `age`.
-
-        Pass as `finished` what the method `finished` returns for the age at which the task was last
-        known to run.
-        """
+        """Return `urgency` at this `age`. `finished` must be the result of `finished(since)`."""
         # The code of `_at` is repeated here, because this method is called very often.
         position, gains = age / self.step, self._gain
         if position >= self._steps:
@@ -150,20 +141,20 @@ class InspectionPlan:
     def price(self, since: float, age: float) -> float:
         """Return the seconds of waiting that a check now saves: (F(t) - F(s))² / (2·S(t)·f(t)).
 
-        They are not multiplied by `weight`. Here t is `age`, the age of the task now, and s is
-        `since`, the age at which the task was last known to run. The result is at most t - s.
-        Without this limit, it would be huge at ages at which almost no task ends.
+        Here t is `age`, the age of the task now. s is `since`, the age at which it was last known
+        to run. The result is at most t - s, and does not depend on `weight`.
         """
         known, ended = self.finished(since), self.finished(age)
         soon = _at(self._finished, age / self.step + 1.0)
         scale = 2.0 * (1.0 - ended) * max(soon - ended, 1e-12) / self.step
+        # At ages at which almost no task ends, the formula alone gives a huge value.
         return min((ended - known) ** 2 / scale, age - since)
 
 
 def _at(values: tuple[float, ...], position: float) -> float:
     """Return the value at `position`, interpolated linearly.
 
-    Before the first position, return the first value. After the last position, return the last one.
+    Beyond the first or the last position, return the nearest value.
     """
     if position >= len(values) - 1:
         return values[-1]
@@ -180,7 +171,7 @@ def _inspect(
     """Calculate J for one price, from the last age to the first. See the module docstring.
 
     Ages are counted in steps. Two checks are at least `apart` steps apart. Only the check at the
-    last age may follow sooner, if no other check fits before it.
+    last age may follow sooner.
 
     Returns:
         Two lists with a value for each age: the age of the best next check, and the cost J.

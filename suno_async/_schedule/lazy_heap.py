@@ -28,16 +28,14 @@ class LazyHeap(Generic[P]):
 
     `push` adds an element with a unique number to the heap, and stores this number as the `place`
     of the item. An element is valid only while its number is equal to the `place` of its item. So
-    setting `place` to None removes an item at no cost, and pushing an item again moves it. An
-    invalid element is dropped when it reaches the top.
+    setting `place` to None removes an item, and pushing an item again moves it.
 
     Args:
         numbers: Source of the numbers. Heaps that contain the same items must share this source.
 
     Attributes:
-        items: The heap as a list, which callers must not change. It includes the invalid elements
-            that were not dropped yet. Most heaps are empty most of the time, so callers save time
-            by checking this list before they call a method.
+        items: The heap as a list, including elements that are no longer valid. Callers may check
+            whether it is empty, but must not change it.
     """
 
     __slots__ = ("_numbers", "items")
@@ -51,11 +49,7 @@ class LazyHeap(Generic[P]):
         return len(self.items)
 
     def push(self, item: P, key: float) -> None:
-        """Add an item.
-
-        If the item is already in this heap, its key becomes `key`. If it is in another heap that
-        was created with the same iterator `numbers`, it is moved to this heap.
-        """
+        """Add an item. An item that is already in a heap with the same `numbers` moves."""
         item.place = number = next(self._numbers)
         heapq.heappush(self.items, (key, number, item))
 

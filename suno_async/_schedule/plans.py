@@ -1,9 +1,9 @@
 """The inspection plans of all kinds of job, recalculated as the client learns. Pure.
 
-An inspection plan says at which age a task is due, and how urgent its check is (see `inspection`).
-Plans depend on the learnt durations, the policy and the price of a request (how many seconds of
-waiting it must save). They do not depend on single tasks, so all tasks of a kind share two plans:
-one for interactive tasks (a caller awaits each of them), and one for all others.
+An inspection plan says at which age a task is due, and how urgent its check is. Plans depend on the
+learnt durations, the policy and the price of a request. The price is how many seconds of waiting a
+request must save. Plans do not depend on single tasks, so each kind has only two plans. One is for
+interactive tasks (a caller awaits each of them), the other for all other tasks.
 """
 
 from __future__ import annotations
@@ -60,13 +60,11 @@ class InspectionPlans:
     def plan(self, kind: str, *, interactive: bool) -> InspectionPlan:
         """Return an inspection plan for tasks of one kind of job.
 
-        If there is no valid plan, make one. Making it and using it for the first time takes some
-        milliseconds.
+        A call that makes a new plan takes some milliseconds.
 
         Args:
             kind: The kind of job.
-            interactive: Whether the plan is for tasks that a caller awaits individually. If False,
-                the plan is for tasks of a stream.
+            interactive: Whether the plan is for tasks that a caller awaits individually.
         """
         plan = self._plans.get((kind, interactive))
         if plan is None:
@@ -98,8 +96,8 @@ class InspectionPlans:
     def refit(self, now: float) -> None:
         """Discard the plans of at most one kind of job, so that they are calculated again.
 
-        A kind qualifies if there are enough new observations of it since its plans were made. Do
-        nothing if the previous attempt was less than `Tuning.refit_apart` ago.
+        The kind must have enough new observations since its plans were made. Do nothing if the
+        previous attempt was less than `Tuning.refit_apart` ago.
         """
         if now < self._next_refit:
             return

@@ -13,14 +13,13 @@ class RequestPrice:
     """The price of a request: how many seconds of expected waiting it must save.
 
     Normally the price is the `min_saving` of the policy. With an eager policy, the price depends on
-    the load: after each request it rises if another task is due, and falls if no other task is due.
+    the load. After each request it rises if another task is due; otherwise it falls.
 
     Attributes:
         follows_load: Whether the price depends on the load. If so, call `adjust` after each
             request.
-        least: The price. A request that saves fewer seconds of waiting is sent only if it is due
-            anyway: at the latest time of a check (`Frame.latest`), at the deadline, at a time that
-            the caller set (`at` of `Schedule.retry`), or for a task of unknown age.
+        least: The price. A request that saves less is sent only if it is due anyway, for example at
+            the deadline.
         future: The seconds of waiting that every later request is assumed to save. This assumption
             is used to order the due tasks.
     """
@@ -35,11 +34,8 @@ class RequestPrice:
             self._set(tuning.eager_saving)
 
     def adjust(self, *, is_idle: bool) -> None:
-        """Adjust the price after a request. `is_idle` says whether no other task is due.
-
-        In optimization, this method is called dual ascent, and the price is the dual variable of
-        the request budget.
-        """
+        """Adjust the price after a request. `is_idle` says whether no other task is due."""
+        # Dual ascent: the price is the dual variable of the request budget.
         tuning = self._tuning
         price = self.least * (1.0 + tuning.eager_gain * (tuning.eager_slack - is_idle))
         self._set(max(price, tuning.eager_saving_least))

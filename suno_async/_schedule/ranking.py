@@ -25,10 +25,9 @@ class Ranking(Generic[E]):
     """Orders due cohorts by urgency, and all other cohorts by the time when they become due.
 
     A *cohort* is a queue of similar tasks; its first entry is its *head*. A cohort is *due* when a
-    status request for its head would save enough waiting (see `InspectionPlan.due`). `Frame` sets
-    the earliest and the latest time at which a cohort becomes due. A cohort has at most one place
-    in the order. `place` calculates this place again whenever the head or the plan of the cohort
-    changes.
+    status request for its head would save enough waiting. `Frame` limits how early and how late
+    this is. A cohort has at most one place in the order. `place` calculates it again when the head
+    or the plan of the cohort has changed.
     """
 
     def __init__(
@@ -73,10 +72,9 @@ class Ranking(Generic[E]):
     def place(self, cohort: Cohort[E], now: float) -> None:
         """Calculate the place of a cohort from its head. If the cohort is empty, remove it.
 
-        A *line* is a row of cohorts. Only the first cohort of a line has a place. If the removed
-        cohort was in a line, place the next cohort of this line. If all tasks of a cohort have
-        become very old, move the cohort into a line. It then has a place only if it is the first in
-        this line.
+        A *line* is a row of cohorts. Only the first cohort of a line has a place. When it is
+        removed, the next one gets a place. A cohort moves into a line when all its tasks are very
+        old.
         """
         while (head := cohort.first()) is None:
             cohort.place = None
@@ -113,12 +111,8 @@ class Ranking(Generic[E]):
             self._place_some(self._tuning.placed_at_once, now)
 
     def finish_placing(self, now: float) -> None:
-        """Place all cohorts that `follow_plans` has not placed yet, but only if no cohort is due.
-
-        While a cohort is due, the schedule is called again soon, and `follow_plans` places more
-        cohorts then. While no cohort is due, the next call could be too late for a cohort without a
-        new place.
-        """
+        """Place all cohorts that `follow_plans` has not placed yet, unless a cohort is due."""
+        # While a cohort is due, `follow_plans` is called again soon.
         if self._unplaced and self.is_idle:
             self._place_some(len(self._unplaced), now)
 
@@ -144,9 +138,8 @@ class Ranking(Generic[E]):
     def _choose(self, now: float) -> Cohort[E] | None:
         """Return the due cohort that gets the next request; None if no cohort is due.
 
-        Callers await the tasks of *interactive* cohorts individually; all other cohorts are *bulk*.
-        The most urgent cohort goes first. But an interactive cohort does not wait for bulk cohorts
-        that are past their deadline, and a share of the requests is reserved for bulk cohorts.
+        The most urgent cohort usually goes first. Callers await each task of an *interactive*
+        cohort; all other cohorts are *bulk*. A share of the requests is reserved for bulk cohorts.
         """
         if self._unplaced:
             self.finish_placing(now)
@@ -163,12 +156,7 @@ class Ranking(Generic[E]):
         return bulk if goes_first else interactive
 
     def _due(self, cohort: Cohort[E], head: E, now: float) -> float:
-        """Return the time at which a cohort becomes due (see `Ranking`).
-
-        A time outside the limits of `Frame` is moved to the nearest limit. A cohort of tasks past
-        the horizon is already due: for it, return `now`. A cohort of unknown age is due at the
-        earliest time.
-        """
+        """Return the time at which a cohort becomes due (see `Ranking`)."""
         span = cohort.key[2]
         if span == PAST:
             return now  # Tasks past the horizon only join a cohort once they are due.

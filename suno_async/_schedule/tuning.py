@@ -16,10 +16,8 @@ Seconds = Annotated[float, msgspec.Meta(extra={"unit": "seconds"})]
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     """Constants that were chosen by experiment or by judgement, not by the API contract.
 
-    Fields of type `Seconds` are for the default polling interval of 15 s; `scaled` adapts them to
+    Fields of type `Seconds` are for the default polling interval of 15 s. `scaled` adapts them to
     another interval. The other fields are counts and ratios, which do not depend on the interval.
-    To try other values of every constant, iterate over ``Tuning.__struct_fields__`` and call
-    `varied`.
 
     The comment on each field explains the field and its value.
     """
@@ -50,10 +48,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: A person notices every second; the value is a judgement.
     interactive_weight: float = 50.0
 
-    #: While both classes have due tasks, at least one of this many requests goes to a bulk task, so
-    #: that interactive tasks cannot starve bulk tasks. While other tasks are due, one of this many
-    #: requests goes to a retry for which the caller set the time (`at` of `Schedule.retry`). The
-    #: value is a judgement.
+    #: While both classes have due tasks, at least one of this many requests goes to a bulk task. So
+    #: interactive tasks cannot starve bulk tasks. In the same way, one of this many requests goes
+    #: to a retry for which the caller set the time (`at` of `Schedule.retry`). The value is a
+    #: judgement.
     bulk_share: int = 4
 
     #: After this time without a check, impatience adds 1 to the urgency of a task. That equals the
