@@ -48,7 +48,7 @@ def test_public(text: str) -> None:
     ],
 )
 def test_not_public(text: str) -> None:
-    """Private, local, shared, reserved and multicast addresses are not public, and are refused."""
+    """Private, local, shared, reserved and multicast addresses are refused."""
     assert not is_public(ip_address(text))
     with pytest.raises(AddressRefusedError):
         AddressPolicy().open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", (text, 80)))
@@ -67,7 +67,7 @@ def test_spellings(host: str) -> None:
 
 
 def test_urls() -> None:
-    """Without trusted hosts, URLs need https, and a public address or a name except localhost."""
+    """Without trusted hosts, a URL must use https and must not name a local host."""
     policy = AddressPolicy()
     policy.check_url(URL("https://cdn.example/x.mp3"))
     policy.check_url(URL("https://8.8.8.8/x.mp3"))
@@ -80,7 +80,7 @@ def test_urls() -> None:
 
 
 def test_allowed() -> None:
-    """Hosts in `allow_hosts` may have a non-public address and use http; other hosts may not."""
+    """Only hosts in `allow_hosts` may use http or an address that is not public."""
     policy = AddressPolicy(["Minio.internal", "[::1]", "10.0.0.0/8"])
     for url in ("http://minio.internal:9000/x", "http://[::1]/x", "http://10.2.3.4/x"):
         policy.check_url(URL(url))
@@ -114,7 +114,7 @@ def test_spellings_of_an_allowed_address(allowed: str, url: str) -> None:
 
 
 def test_the_host_of_the_api() -> None:
-    """The API host may have any address, but its files need https if the base URL uses https."""
+    """The host of the API may have any address."""
     policy = AddressPolicy((), URL("http://127.0.0.1:8000"))
     policy.check_url(URL("http://127.0.0.1:9000/x"))
     with pytest.raises(UnsafeUrlError):
@@ -134,7 +134,7 @@ def test_the_host_of_the_api() -> None:
     ],
 )
 def test_invalid_options(options: dict[str, object]) -> None:
-    """An invalid host, proxy or TLS context raises an error that does not contain a password."""
+    """The error for an invalid option does not contain a password."""
     with pytest.raises(ConfigurationError) as caught:
         SunoClient("k", **options)  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)

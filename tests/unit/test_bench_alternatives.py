@@ -28,7 +28,7 @@ def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
 
 
 def test_table_has_a_row_for_each_result() -> None:
-    """A row shows the figures of one result; both delays are "none" if no wait succeeded."""
+    """A row shows the figures of one result."""
     rows = table([result("loop", 1000, 0, math.nan), result(OURS, 1000, 1000, 4.24)]).splitlines()
     assert len({row.count("|") for row in rows}) == 1
     assert rows[2] == "| 1,000 | loop | 0 | 1,000 | 1,000 | none | none | 12,345 | 29 |"

@@ -1,11 +1,12 @@
 """The benchmark of the polling schedule: its simulation, its bound and its command line.
 
 A *delay* is the time from the end of a task to the reply that reports this end. The *bound* is a
-lower bound of the mean delay. It holds for all policies that do not know when a task will end, and
-assumes that replies take no time. The *floor* is the shortest time between two checks of a task, in
-seconds. A *fixed poller* checks every task every 15 s. *Arrivals* describe when the tasks are
-created. With ``once``, all tasks are created at time 0. With ``p90``, a fixed poller would use 90 %
-of the request budget. With ``d90``, one request per task would use 90 % of the request budget.
+lower bound of the mean delay, for policies that do not know when a task will end. The *floor* is
+the shortest time between two checks of a task. A *fixed poller* checks every task every 15 s.
+
+*Arrivals* describe when the tasks are created. With ``once``, all tasks are created at time 0.
+With ``p90``, a fixed poller would use 90 % of the request budget. With ``d90``, one request per
+task would use 90 %.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def run(
 
 
 def test_fixed_poller_by_hand() -> None:
-    """The fixed poller shows at 30 s that a 20 s task has ended; an endless task gets 80 checks."""
+    """The fixed poller reports the end of a 20 s task at 30 s."""
     seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]), reply_delay=AT_ONCE)
     assert seen.delays == {0: 10.0}
     assert seen.requests == 2 + 80
@@ -79,7 +80,7 @@ def test_fixed_poller_by_hand() -> None:
 
 
 class Listener(Timers):
-    """A policy that checks each task every 15 s, and records how long replies about ends take."""
+    """A policy that checks each task every 15 s, and records how long the replies take."""
 
     def __init__(self, tasks: TaskSet) -> None:
         super().__init__(tasks, lambda _: 15.0)
@@ -99,7 +100,7 @@ class Listener(Timers):
 
 
 def test_replies_overtake_each_other() -> None:
-    """A reply takes 50 to 250 ms, 150 ms on average. Many replies arrive out of order."""
+    """Replies take 50 to 250 ms, so many replies arrive out of order."""
     tasks = TaskSet([0.0] * 1000, [1.0] * 1000)
     listener = Listener(tasks)
     assert simulate(tasks, listener).requests == 1000
@@ -114,7 +115,7 @@ def test_replies_overtake_each_other() -> None:
 
 @pytest.mark.parametrize("arrivals", ["once", "p200"])
 def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None:
-    """If replies take time, the mean delay grows by little more than the mean time of a reply."""
+    """Replies increase the mean delay by little more than the time they take."""
     tasks = draw_set(1000, arrivals, LOG_NORMAL, 1)
     at_once = run("trained", tasks, reply_delay=AT_ONCE).mean_delay
     assert run("trained", tasks).mean_delay <= at_once + 1.1 * MEAN_REPLY_DELAY
@@ -129,10 +130,7 @@ def test_budget_and_floor(policy: str) -> None:
 
 
 def test_clairvoyant_asks_once() -> None:
-    """The clairvoyant policy, which knows when tasks end, sends one request per task.
-
-    With enough budget, the mean delay is almost the mean time of a reply.
-    """
+    """A policy that knows when tasks end sends one request per task."""
     tasks = draw_set(300, "p30", LOG_NORMAL, 1)
     seen = run("clairvoyant", tasks)
     assert seen.requests == len(tasks)
@@ -149,7 +147,7 @@ def test_load_means_what_it_says(durations: Durations) -> None:
 
 
 def test_same_seed_same_set() -> None:
-    """Equal arguments give equal tasks. Durations depend on the seed, but not on the arrivals."""
+    """Equal arguments give equal tasks."""
     one, again, other = (
         draw_set(50, *each) for each in (("p90", LOG_NORMAL, 1),) * 2 + (("once", LOG_NORMAL, 1),)
     )
@@ -167,7 +165,7 @@ def test_arrivals_that_do_not_exist() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 3.0, 40.0, 400.0])
 def test_inspection_is_the_best_of_all_plans(price: float) -> None:
-    """With a coarse time step, dynamic programming finds the cost of the best plan of checks."""
+    """Dynamic programming finds the cost of the best plan of checks."""
     step, durations = 150.0, Durations("slow", ((1.0, 400.0, 0.5),))
     inspection = Inspection(durations, 2 * step, step)
     last = round(DEADLINE / step)
@@ -192,7 +190,7 @@ def test_inspection_is_the_best_of_all_plans(price: float) -> None:
 
 
 def test_finer_grid_moves_the_inspection_little() -> None:
-    """The least cost of the checks of a task is almost equal for time steps of 1 s and of 0.5 s."""
+    """A smaller time step hardly changes the least cost of the checks of a task."""
     for price in (0.5, 2.0, 10.0):
         coarse, fine = (
             Inspection(LOG_NORMAL, 15.0, step).values(
@@ -209,7 +207,7 @@ def test_finer_grid_moves_the_inspection_little() -> None:
     [("once", "two-humped"), ("p90", "log-normal"), ("d90", "log-normal")],
 )
 def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
-    """On small sets of tasks, no mean delay is more than three standard errors below the bound."""
+    """No policy has a mean delay that is clearly below the bound."""
     durations = DURATIONS[kind]
     sets = [draw_set(80, arrivals, durations, seed) for seed in range(1, 9)]
     bounds = [
@@ -222,7 +220,7 @@ def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
 
 
 def test_bound_is_met_where_requests_are_free() -> None:
-    """With enough budget and no reply delays, the fixed poller's mean delay is near the bound."""
+    """With enough budget, the mean delay of the fixed poller is near the bound."""
     sets = [draw_set(2000, "p30", LOG_NORMAL, seed) for seed in range(1, 5)]
     delays = [run("fixed", tasks, reply_delay=AT_ONCE).mean_delay for tasks in sets]
     bounds = [mean_delay_bound(tasks.created, "p30", LOG_NORMAL) for tasks in sets]
@@ -230,7 +228,7 @@ def test_bound_is_met_where_requests_are_free() -> None:
 
 
 def test_bound_knows_scarcity() -> None:
-    """A higher load raises the bound. If tasks may be checked more often, the bound is lower."""
+    """The bound rises with the load and with the floor."""
     p90, p200, d90 = (
         mean_delay_bound(draw_set(400, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
         for arrivals in ("p90", "p200", "d90")
@@ -261,7 +259,7 @@ def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -
 
 
 def test_check_compares_like_with_like() -> None:
-    """A target compares two results for equal sets of tasks; a missing result is a failure."""
+    """A target compares two results for equal sets of tasks."""
     rows = [
         row("trained", 10_000, "p90", "log-normal", 10.2),
         row("fixed", 10_000, "p90", "log-normal", 20.4),
@@ -279,7 +277,7 @@ def test_check_compares_like_with_like() -> None:
 def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command prints a table, and writes a JSON list with a `Row` for each policy and seed."""
+    """The command prints a table and writes the rows to a JSON file."""
     file = tmp_path / "rows.json"
     arguments = "--n 60 --arrivals p90 --durations log-normal --policies fixed,edf --seeds 2"
     monkeypatch.setattr(sys, "argv", ["schedule", *arguments.split(), "--json", str(file)])
@@ -298,7 +296,7 @@ def test_command_line(
 
 
 def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
-    """In the table, a star marks a change above two standard errors, and "=" marks no change."""
+    """A star marks only changes above two standard errors."""
     before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
     clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
     assert changes(before, clear) == ["+10.0 %*", "= "]
@@ -308,7 +306,7 @@ def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
 
 
 def test_sensitivity_varies_each_constant(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table shows the effect of each constant in two lines: at half and at twice its value."""
+    """The table shows the effect of each constant at half and at twice its value."""
     print_sensitivity(60, range(1, 2), ("cohort_span", "price_span"))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [(line[0], float(line[1])) for line in lines[-4:]] == [

@@ -9,7 +9,7 @@ from suno_async._transport.breaker import OPEN_FOR, CircuitBreaker
 
 
 def test_no_credits() -> None:
-    """After a 402, paid requests (no others) fail for `OPEN_FOR` s, or until there are credits."""
+    """After a 402, paid requests fail for a while, and other requests do not."""
     gate = CircuitBreaker()
     gate.check(0.0, spends=True)
     gate.credit_refused(10.0)
@@ -24,7 +24,7 @@ def test_no_credits() -> None:
 
 
 def test_key_refused_twice() -> None:
-    """If a request sent after a refusal of the key is refused too, all fail for `OPEN_FOR` s."""
+    """After a confirmed refusal of the key, all requests fail for `OPEN_FOR` seconds."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=9.0, now=10.0)
     gate.check(10.0, spends=True)
@@ -39,7 +39,7 @@ def test_key_refused_twice() -> None:
 
 
 def test_one_glitch() -> None:
-    """Refusals of requests that were in flight at the same time do not block later requests."""
+    """Refusals of concurrent requests do not block later requests."""
     gate = CircuitBreaker()
     for sent_at in (9.0, 9.5, 9.9):
         gate.key_refused(sent_at, now=10.0 + sent_at / 100)
@@ -52,7 +52,7 @@ def test_one_glitch() -> None:
 
 
 def test_outdated_refusal() -> None:
-    """A refusal of the key does not count if a request that was sent later was accepted."""
+    """A refusal of the key does not count after a later request was accepted."""
     gate = CircuitBreaker()
     gate.key_accepted(sent_at=10.0)
     seen: list[bool] = []
@@ -73,7 +73,7 @@ def test_suspicion_that_cannot_be_confirmed() -> None:
 
 
 def test_polls_look_at_the_key_only_in_doubt() -> None:
-    """`doubts_key` is true from a refusal until the key is accepted or the breaker closes."""
+    """`doubts_key` is true after a refusal of the key, and false after the key is accepted."""
     gate = CircuitBreaker()
     seen = [gate.doubts_key(9.0)]
     gate.key_refused(sent_at=9.0, now=10.0)

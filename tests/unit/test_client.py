@@ -50,7 +50,7 @@ async def client() -> AsyncIterator[SunoClient]:
 
 
 async def test_create(client: SunoClient, http: aioresponses) -> None:
-    """A create sends the key in a header and not in the body, and follows no redirect."""
+    """A create sends the key only in a header, and follows no redirect."""
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     task = await client.create(JOB)
     assert task.id == "t1"
@@ -74,7 +74,7 @@ async def test_create(client: SunoClient, http: aioresponses) -> None:
 async def test_create_is_never_sent_twice(
     http: aioresponses, reply: dict[str, Any], error: type[SunoError]
 ) -> None:
-    """A create is not sent again if it may have been accepted, or if the refusal is permanent."""
+    """A create that may have been accepted is not sent again."""
     http.post(CREATE, repeat=True, **reply)
     async with SunoClient(CANARY, base_url=BASE) as suno:
         with pytest.raises(error):
@@ -109,7 +109,7 @@ async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -
 async def test_aiohttp_errors_do_not_escape(
     client: SunoClient, http: aioresponses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Errors of aiohttp and of sockets become a `SunoError`, and no text or log shows the key."""
+    """Errors of aiohttp and of sockets become a `SunoError` that never shows the key."""
     caplog.set_level(logging.DEBUG)
     info = SunoClient(CANARY, base_url=BASE)
     seen = [repr(client), repr(info), str(vars(info).get("_account"))]
@@ -168,7 +168,7 @@ async def test_bad_options() -> None:
 
 
 async def test_closed() -> None:
-    """A call of a closed client raises `ClientClosedError`; a second `close` does not raise."""
+    """A call of a closed client raises `ClientClosedError`."""
     suno = SunoClient(CANARY, base_url=BASE)
     await suno.close()
     await suno.close()
@@ -177,7 +177,7 @@ async def test_closed() -> None:
 
 
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
-    """If a loop over 1,000 tasks is cancelled, their polling stops; `close` ends all waits."""
+    """Cancelling a loop over 1,000 tasks stops their polling, and `close` ends all waits."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
 
@@ -203,7 +203,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
 
 
 async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: aioresponses) -> None:
-    """If the client is closed while `as_completed` starts, all 5,000 waits end without a poll."""
+    """Closing the client while `as_completed` starts ends all waits without a poll."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(5000)]
 

@@ -1,8 +1,7 @@
 """A client with a journal: nothing is lost, and nothing is paid twice.
 
 A *create* is the request that creates a task. A *key* identifies a create, so that a repeated
-create returns the earlier task. A *run* is a named stream that can be stopped and continued. Only
-one stream at a time works on a run.
+create returns the earlier task. A *run* is a named stream that can be stopped and continued.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class Finishing(Server):
 
     Attributes:
         lose: Prompts for which a task is created, but the reply is lost.
-        refuse: The error code in the reply to every create request; 0 means that tasks are created.
+        refuse: The error code in the reply to every create; 0 means no error.
         polls: The task id of each poll.
     """
 
@@ -111,7 +110,7 @@ async def collect(outcomes: Any) -> list[JobOutcome]:  # noqa: ANN401 (any async
 
 
 def test_every_step_is_stored_before_the_next_one_happens() -> None:
-    """A create is stored before it is sent; ids and results are stored before they are returned."""
+    """Each step of a create is stored before the next step happens."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -141,7 +140,7 @@ def test_every_step_is_stored_before_the_next_one_happens() -> None:
 
 
 def test_a_result_is_stored_before_a_stream_yields_it() -> None:
-    """`as_completed` yields only stored outcomes, and polls no task whose outcome is stored."""
+    """`as_completed` yields only stored outcomes."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -158,10 +157,7 @@ def test_a_result_is_stored_before_a_stream_yields_it() -> None:
 
 
 def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
-    """If the journal cannot store the state ``sending`` of a create, nothing is sent.
-
-    The create raises `JournalError`.
-    """
+    """A create is not sent if the journal cannot store it."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -183,7 +179,7 @@ def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
 def test_a_journal_that_fails_after_the_reply_loses_no_id(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If a task id cannot be stored, the id is logged, and the create still returns the task."""
+    """A task id that cannot be stored is logged, and the create still returns the task."""
 
     async def work() -> str:
         server, journal = Finishing(), MemoryJournal()
@@ -202,10 +198,7 @@ def test_a_journal_that_fails_after_the_reply_loses_no_id(
 
 
 def test_a_dedupe_key_pays_once_also_after_a_restart() -> None:
-    """A create with a used dedupe key returns the earlier task.
-
-    This also applies to the next client that uses the same journal.
-    """
+    """A create with a used dedupe key returns the earlier task, even after a restart."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -227,7 +220,7 @@ def test_a_dedupe_key_pays_once_also_after_a_restart() -> None:
 
 
 def test_concurrent_creates_with_one_key_pay_once() -> None:
-    """Concurrent creates with the same key, in two clients, all return the same task."""
+    """Concurrent creates with the same key return the same task."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -246,7 +239,7 @@ def test_concurrent_creates_with_one_key_pay_once() -> None:
 
 @pytest.mark.parametrize(("code", "error"), [(422, ValidationError), (455, MaintenanceError)])
 def test_a_refused_key_creates_again(code: int, error: type[SunoError]) -> None:
-    """If the server refused a create, the next create with the same key creates the task."""
+    """A refused create can be repeated with the same key."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -263,10 +256,7 @@ def test_a_refused_key_creates_again(code: int, error: type[SunoError]) -> None:
 
 
 def test_an_unknown_key_is_not_sent_again_until_it_is_settled() -> None:
-    """After a lost reply, the next create with the same key raises an error.
-
-    After `settle` has stored the outcome, the create returns the existing task, or creates a task.
-    """
+    """After a lost reply, a key cannot be used again before `settle` stores the outcome."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -307,10 +297,7 @@ def test_a_key_belongs_to_one_input() -> None:
 
 @pytest.mark.parametrize("stop_after", [0, 1, 7, 13, 30])
 def test_a_run_continues_where_it_was_stopped(stop_after: int) -> None:
-    """A run that is stopped and started again creates one task for each input.
-
-    The second stream yields the outcomes of all inputs.
-    """
+    """A run that is stopped and started again creates one task for each input."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -338,10 +325,7 @@ def test_a_run_continues_where_it_was_stopped(stop_after: int) -> None:
 
 
 def test_a_killed_run_marks_what_was_in_flight_as_unknown() -> None:
-    """If a process is killed during a run, the next process creates no task twice.
-
-    A create that was being sent when its process was killed is reported as unknown.
-    """
+    """If a process is killed during a run, the next process creates no task twice."""
 
     async def work(seed: int) -> int:
         draw = random.Random(seed)
@@ -394,10 +378,7 @@ def test_keys_follow_inputs_whose_order_changes() -> None:
 
 
 def test_a_changed_input_ends_a_run_before_anything_is_paid() -> None:
-    """If an input differs from the stored input, the run ends, and creates no task for this input.
-
-    The error names the input.
-    """
+    """An input that differs from the stored input ends the run and creates no task."""
 
     async def work() -> None:
         server = Finishing()
@@ -434,7 +415,7 @@ def test_one_stream_at_a_time_works_on_a_run() -> None:
 
 
 def test_resume_waits_for_all_that_is_open() -> None:
-    """`resume` yields the outcome and the input of each unfinished task, and of no other task."""
+    """`resume` yields the outcome and the input of each unfinished task."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -473,10 +454,7 @@ def test_handles_of_all_that_is_open() -> None:
 
 
 def test_two_clients_share_the_rate_of_the_account() -> None:
-    """While two clients of an account are open, each may use half of the allowed rate.
-
-    Together, they never exceed the limit of 15 requests in one second.
-    """
+    """Two clients of an account share its rate limit equally."""
 
     async def work() -> None:
         store = Store()
@@ -498,10 +476,7 @@ def test_two_clients_share_the_rate_of_the_account() -> None:
 
 
 def test_learnt_durations_survive_a_restart() -> None:
-    """A new client loads the task durations that an earlier client stored in the journal.
-
-    If the stored data is damaged, the new client ignores it.
-    """
+    """A new client loads the task durations that an earlier client stored in the journal."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -517,10 +492,7 @@ def test_learnt_durations_survive_a_restart() -> None:
 
 
 def test_a_journal_must_be_opened() -> None:
-    """A client with a journal must be used with `async with`.
-
-    Otherwise, a request raises `ConfigurationError`, and the error says what to do.
-    """
+    """A client with a journal raises an error unless it is used with `async with`."""
 
     async def work() -> None:
         suno = Finishing().client(journal=MemoryJournal())
@@ -564,10 +536,7 @@ def test_what_needs_a_journal_says_so(use: Callable[[SunoClient], Awaitable[obje
 
 
 def test_a_key_is_replaced_while_running() -> None:
-    """After `rotate_key`, the data in the journal belongs to the new API key.
-
-    If `rotate_key` fails, nothing changes.
-    """
+    """After `rotate_key`, the data in the journal belongs to the new API key."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -596,7 +565,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_slow_process_whose_submission_was_taken_over_sends_nothing() -> None:
-    """If another client takes over a planned create, the first client does not send the request."""
+    """A client does not send a create that another client has taken over."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()

@@ -1,8 +1,8 @@
 """A client with a journal: cancellations, faults of the journal, and wrong arguments.
 
 A *run* is a named stream. A stream *reserves* its run, so that no other stream works on the same
-run. All clients that use one journal and one account divide the account's rate equally. Each client
-regularly writes a *heartbeat* to the journal, so that the other clients count it.
+run. The clients of one account divide its rate equally. Each client regularly writes a *heartbeat*
+to the journal, so that the other clients count it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ async def cancelled_at(journal: MemoryJournal, name: str, work: Awaitable[object
 
 @pytest.mark.parametrize("name", ["claim", "advance sending", "advance created"])
 def test_a_cancelled_create_leaves_its_key_usable(name: str) -> None:
-    """If a create is cancelled during a call of the journal and repeated, one task is created."""
+    """A create that is cancelled and repeated creates one task."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -81,7 +81,7 @@ def test_a_cancelled_create_leaves_its_key_usable(name: str) -> None:
 
 
 def test_a_cancelled_start_of_a_run_releases_it() -> None:
-    """If a stream is cancelled while it reserves its run, the run can be started again."""
+    """A run can be started again after its start was cancelled."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -93,7 +93,7 @@ def test_a_cancelled_start_of_a_run_releases_it() -> None:
 
 
 def test_a_refused_start_of_a_run_does_not_release_it() -> None:
-    """If a second stream of a run is refused or cancelled, the run stays reserved for the first."""
+    """A second stream that cannot start does not release the run of the first stream."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -115,7 +115,7 @@ def test_a_refused_start_of_a_run_does_not_release_it() -> None:
 def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If a journal raises an unexpected error, each input has an outcome; task ids are logged."""
+    """Each input has an outcome, even if the journal raises an unexpected error."""
 
     async def work() -> list[str]:
         server, journal = Finishing(), MemoryJournal()
@@ -136,7 +136,7 @@ def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
 
 @pytest.mark.parametrize("wrong", ["", None, 0, 7])
 def test_a_key_must_be_text(wrong: object) -> None:
-    """If `key` does not return a non-empty string, the stream raises an error before any create."""
+    """A key that is not a string, or is empty, raises an error before any create."""
 
     async def work() -> None:
         server = Finishing()
@@ -153,7 +153,7 @@ def test_a_key_must_be_text(wrong: object) -> None:
 
 
 def test_a_run_needs_a_name() -> None:
-    """`pipeline` raises an error if the run name is empty, or if `key` is given without a run."""
+    """`pipeline` refuses an empty run name, and a `key` without a run."""
 
     async def work() -> None:
         async with Finishing().client(journal=MemoryJournal()) as suno:
@@ -166,7 +166,7 @@ def test_a_run_needs_a_name() -> None:
 
 
 def test_a_client_that_could_not_join_can_be_opened_again() -> None:
-    """If the first heartbeat fails, the client is closed completely, and can be opened again."""
+    """A client can be opened again after its first heartbeat failed."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -196,7 +196,7 @@ def test_a_client_that_could_not_join_can_be_opened_again() -> None:
 
 
 def test_a_share_of_the_rate_ends_with_the_clients() -> None:
-    """A client that is opened after all others were closed uses the whole rate of the account."""
+    """A client uses the whole rate of the account after all others were closed."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -212,7 +212,7 @@ def test_a_share_of_the_rate_ends_with_the_clients() -> None:
 
 
 def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
-    """If two journals count different numbers of clients, the limiter uses the higher number."""
+    """The limiter uses the highest number of clients that a journal counts."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -229,7 +229,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """A client whose process was suspended sends nothing until the others share the rate again."""
+    """After a suspension, a client sends nothing until the others share the rate again."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -262,7 +262,7 @@ def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
 
 
 def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
-    """A client sends requests even if its heartbeats fail or the heartbeat task is cancelled."""
+    """A client without working heartbeats still sends requests."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -287,7 +287,7 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """`resume` logs and omits personas and unknown kinds of job, and yields all other outcomes."""
+    """`resume` logs and omits personas and unknown kinds of job."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -330,7 +330,7 @@ def test_a_damaged_result_is_read_again() -> None:
 
 
 def test_a_job_has_the_digest_of_its_copy_in_the_journal() -> None:
-    """A job that was read from the journal has the same digest (hash) as the original job."""
+    """A job that was read from the journal has the same digest as the original job."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -344,7 +344,7 @@ def test_a_job_has_the_digest_of_its_copy_in_the_journal() -> None:
 
 
 async def test_a_journal_is_opened_once_at_a_time(tmp_path: Path) -> None:
-    """If `open` is called twice at the same time, one call fails, and the journal has one owner."""
+    """Of two concurrent calls of `open`, one fails."""
     journal = SqliteJournal(tmp_path / "runs.db")
     results = await asyncio.gather(journal.open("a"), journal.open("a"), return_exceptions=True)
     assert sorted(type(each).__name__ for each in results) == ["JournalError", "NoneType"]
@@ -362,7 +362,7 @@ def remove_files(directory: Path) -> None:
 async def test_a_journal_whose_file_is_gone_accepts_nothing(
     tmp_path: Path, *, replaced: bool
 ) -> None:
-    """If the journal file is removed or replaced, a create raises an error and sends nothing."""
+    """A create is not sent if the journal file was removed or replaced."""
     path = tmp_path / "runs.db"
     server = Finishing()
     suno = await server.client(journal=path).__aenter__()

@@ -21,7 +21,7 @@ def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
 
 
 def drained(cohort: Cohort[Entry]) -> list[str]:
-    """Remove all entries of a cohort one by one, and return their ids in the order of removal."""
+    """Remove all entries of a cohort, and return their ids in order."""
     names: list[str] = []
     while (entry := cohort.first()) is not None:
         names.append(entry.task_id)
@@ -52,7 +52,7 @@ def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | Non
 
 
 def test_an_early_request_joins_a_long_queue() -> None:
-    """An entry that joins a long queue is placed before all entries that were checked later."""
+    """A long queue stays in the order of the checks."""
     cohort = Cohort[Entry](("", False, 0), -1)
     for n in range(4 * NEAR_END):
         cohort.join(seen(str(n), float(n)))
@@ -63,7 +63,7 @@ def test_an_early_request_joins_a_long_queue() -> None:
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(counts=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 150)), max_size=10))
 def test_fifo(counts: list[tuple[int, int]]) -> None:
-    """A queue returns entries in order of insertion; `kept(1)` keeps those whose `place` is 1."""
+    """A queue returns its entries in the order of insertion."""
     queue, expected, names = Fifo[Entry](), deque[str](), itertools.count()
     for put, take in counts:
         for _ in range(put):

@@ -95,7 +95,7 @@ def fields_of(struct: Any) -> set[str]:  # noqa: ANN401 (any struct)
 
 
 def test_every_row_says_how_sure_it_is() -> None:
-    """Every row has a certainty mark; docs/contract.md explains all marks except ``ours``."""
+    """Every row has a known certainty mark."""
     assert {row["mark"] for row in TABLES["The HTTP contract"]} == set(MARKS[:-1])
     for heading, rows in TABLES.items():
         for row in rows:
@@ -104,7 +104,7 @@ def test_every_row_says_how_sure_it_is() -> None:
 
 
 def test_endpoints() -> None:
-    """Each documented endpoint has a client method, and requests use exactly these endpoints."""
+    """The client uses exactly the documented endpoints."""
     rows = TABLES["Endpoints"]
     for row in rows:
         owner, method = resolve(words(row["method"])[0])
@@ -176,7 +176,7 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """The structs that docs/contract.md names for kinds of job and `Track` methods are correct."""
+    """docs/contract.md names the right struct for each kind of job and `Track` method."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]
@@ -188,7 +188,7 @@ def test_kinds() -> None:
 
 
 def test_fields_of_jobs() -> None:
-    """The table of job fields lists every field, with exactly the structs that have the field."""
+    """The table of job fields lists every field with its structs."""
     documented: dict[str, set[str]] = defaultdict(set)
     for row in TABLES["Fields of jobs"]:
         owners = set(words(row["of"]))
@@ -223,7 +223,7 @@ async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
 
 
 def test_samples_are_documented() -> None:
-    """Every field in the sample replies has a row, except fields inside the fields in `free`."""
+    """Every field in the sample replies has a row, unless `free` excludes the field."""
     documented = set[str]()
     for heading in ("Envelope", "Task record", "Result", "Song", "Other answers"):
         documented |= first(TABLES[heading], "field")
@@ -251,7 +251,7 @@ def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
 
 
 def test_links() -> None:
-    """Relative links in docs/contract.md lead to files, and URLs have one of the vendor's hosts."""
+    """The links in docs/contract.md lead to existing files or to the vendor."""
     page = (ROOT / "docs/contract.md").read_text("utf-8")
     for link in re.findall(r"\]\(([^)]+)\)", page):
         assert (ROOT / "docs" / link).exists(), link
@@ -262,10 +262,7 @@ VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
 def test_readme_and_tutorial() -> None:
-    """The README links to docs/contract.md.
-
-    The tutorial lists the method of each endpoint and the struct of each kind of job.
-    """
+    """The README links to docs/contract.md, and the tutorial lists its methods and structs."""
     assert "docs/contract.md" in (ROOT / "README.md").read_text("utf-8")
     tutorial = (ROOT / "docs/tutorial.md").read_text("utf-8")
     rows = "\n".join(line for line in tutorial.splitlines() if line.startswith("|"))

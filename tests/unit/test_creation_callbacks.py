@@ -45,10 +45,7 @@ def test_on_creation_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_on_creation_of_a_stream_is_awaited() -> None:
-    """A stream awaits `on_creation` before it yields a creation.
-
-    If `on_creation` raises, the stream ends with this error.
-    """
+    """A stream awaits `on_creation` before it yields a creation."""
     server = Server()
     saved: list[int] = []
 
@@ -78,10 +75,7 @@ def test_on_creation_of_a_stream_is_awaited() -> None:
 
 
 def test_on_submission() -> None:
-    """`on_submission` is called before each create request.
-
-    If the server does not accept the request for now (429, 455), `on_submission` is called again.
-    """
+    """`on_submission` is called before each create request, also before a repeated one."""
     server = Server()
     refusals = [429, 455]
 
@@ -108,7 +102,7 @@ def test_on_submission() -> None:
 
 
 def test_on_submission_that_fails_sends_nothing() -> None:
-    """If `on_submission` raises, the request is not sent and the stream ends with that error."""
+    """If `on_submission` raises, the request is not sent."""
     server = Server()
 
     def fail(_: Submission) -> None:
@@ -136,10 +130,7 @@ PERSONA = GeneratePersona(task_id="t", suno_id="s", name="Ann")
 
 
 def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
-    """The client passes each new persona to `on_creation`.
-
-    If the call that created the persona was cancelled, the persona is also logged.
-    """
+    """The client passes each new persona to `on_creation`."""
     server = Server(delay=1.0)
     reported: list[Creation | PersonaCreation] = []
     server.answer = lambda _: reply({"persona_id": f"voice-{len(server.requests)}"})
@@ -166,10 +157,7 @@ def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
     ("code", "kind"), [(422, ValidationError), (500, CreateOutcomeUnknownError)]
 )
 def test_a_persona_that_was_not_created(code: int, kind: type[SunoError]) -> None:
-    """If a persona was refused, or may have been created, `on_creation` receives the error.
-
-    If no request was sent, `on_creation` is not called.
-    """
+    """If a sent persona request fails, `on_creation` receives the error."""
     server = Server()
     reported: list[PersonaCreation] = []
     server.answer = lambda _: reply(None, code)

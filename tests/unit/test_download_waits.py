@@ -109,7 +109,7 @@ async def download(
 ) -> tuple[float, str]:
     """Download a file, with tags if `track` is given.
 
-    Return the virtual time at the end, and the text of the error, which is empty after a success.
+    Return the virtual time at the end, and the text of the error (empty after a success).
     """
     source = FileSource("https://a.example/a.mp3", "a.mp3", identity="a", track=track)
     terms = DownloadTerms(False, timeout, 2**30, track is not None)  # noqa: FBT003 (a tuple)
@@ -123,7 +123,7 @@ async def download(
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 451])
 def test_final_errors_take_no_time(tmp_path: Path, status: int) -> None:
-    """After a status that is not retried, such as 404, a download fails after one request."""
+    """A permanent error, such as a 404, ends a download after one request."""
     hosts = Hosts(lambda _: Reply(status))
     ended, error = run_virtual(download(hosts, tmp_path))
     assert ended < 0.2
@@ -132,7 +132,7 @@ def test_final_errors_take_no_time(tmp_path: Path, status: int) -> None:
 
 
 def test_pauses(tmp_path: Path) -> None:
-    """Temporary errors are retried after 2 and 4 s; Retry-After extends a pause to at most 60 s."""
+    """Temporary errors are retried after a pause, and Retry-After can extend the pause."""
     hosts = Hosts(lambda _: Reply(503))
     run_virtual(download(hosts, tmp_path))
     assert [round(each, 1) for each, _ in hosts.requests] == [0.0, 2.1, 6.2]
@@ -144,7 +144,7 @@ def test_pauses(tmp_path: Path) -> None:
 
 
 def test_slow_host(tmp_path: Path) -> None:
-    """Below the minimum speed, a download fails after three windows; a faster one completes."""
+    """A download below the minimum speed fails after three windows."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=4000)), tmp_path))
     assert "slower" in error
     assert 90 < ended < 100
@@ -155,7 +155,7 @@ def test_slow_host(tmp_path: Path) -> None:
 
 
 def test_timeout(tmp_path: Path) -> None:
-    """The timeout ends even a download that is fast enough, and the incomplete file is removed."""
+    """The timeout ends a download and removes the incomplete file."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=5000)), tmp_path, timeout=100))
     assert ended == pytest.approx(100, abs=1)
     assert "timeout of 100" in error
@@ -164,10 +164,7 @@ def test_timeout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("timeout", "expected"), [(None, 31.3), (20.0, 10.7), (1.4, 1.35)])
 def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> None:
-    """If a cover image does not arrive, the song is saved without this image.
-
-    The wait for the cover ends after 30 s, or after half of the remaining time if that is less.
-    """
+    """If a cover image does not arrive, the song is saved without this image."""
     body = mp3("song", 1.0)
 
     def answer(url: URL) -> Reply:
@@ -185,7 +182,7 @@ def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> N
 
 
 def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
-    """A download refuses names that are empty or lead out of its directory, and writes no file."""
+    """A download refuses empty names and names outside its directory."""
     hosts = Hosts(lambda _: Reply())
 
     async def outside(name: str) -> None:
@@ -200,7 +197,7 @@ def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
 
 
 def test_slow_hosts_do_not_occupy_every_slot(tmp_path: Path) -> None:
-    """If hosts that send nothing occupy every slot, other downloads start after 30 s."""
+    """Hosts that send nothing do not block other downloads for long."""
 
     def answer(url: URL) -> Reply:
         return Reply(speed=0.0 if "slow" in (url.host or "") else len(BODY))
@@ -231,7 +228,7 @@ async def _all(works: list[asyncio.Task[float]]) -> list[float]:
 
 
 def test_waiting_for_a_slot_does_not_count(tmp_path: Path) -> None:
-    """The timeout of a download starts with its first attempt, not while it waits for a slot."""
+    """The timeout of a download starts with its first attempt."""
     hosts = Hosts(lambda _: Reply(speed=50_000))
     downloader = hosts.downloader()
 

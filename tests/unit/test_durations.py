@@ -1,7 +1,7 @@
 """Learnt durations of jobs, and the inspection plans based on them.
 
-The distribution function of the durations gives, for each age, the share of jobs that have ended at
-this age. An inspection plan determines the ages at which a task is checked.
+The distribution function gives the share of jobs that have ended at each age. An inspection plan
+determines the ages at which a task is checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def plan_for(
     price: float = 0.35,
     weight: float = 1.0,
 ) -> InspectionPlan:
-    """Return an inspection plan. The arguments have defaults that match the default policy."""
+    """Return an inspection plan. The defaults match the default policy."""
     tuning = Tuning()
     return InspectionPlan(
         distribution,
@@ -48,7 +48,7 @@ def plan_for(
 
 @given(age=st.floats(0, 10 * LONGEST))
 def test_bin_holds_its_age(age: float) -> None:
-    """`bin_of` returns the bin that contains an age; the last bin contains all greater ages."""
+    """`bin_of` returns the bin that contains an age."""
     number = bin_of(age)
     assert EDGES[number] <= age + 1e-9 * age
     assert age < EDGES[number + 1] * (1 + 1e-9) or number == len(EDGES) - 2
@@ -56,7 +56,7 @@ def test_bin_holds_its_age(age: float) -> None:
 
 @given(durations=st.lists(st.floats(0, 5000), max_size=200))
 def test_it_is_a_distribution(durations: list[float]) -> None:
-    """The learnt distribution function rises from 0 and stays below 1; `quantile` inverts it."""
+    """The learnt distribution function rises from 0 and stays below 1."""
     learner = Durations()
     for duration in durations:
         learner.ended("", 0.0, duration)
@@ -127,7 +127,7 @@ def test_jobs_that_took_no_time() -> None:
 
 
 def test_tasks_that_run_for_days() -> None:
-    """A check that shows a task still running after ten days changes no learnt duration."""
+    """A task that still runs after ten days changes no learnt duration."""
     learner, taught = Durations(), Durations()
     for each in (learner, taught):
         for _ in range(100):
@@ -184,7 +184,7 @@ def test_prior_is_outweighed() -> None:
 
 
 def test_censored_answers_count() -> None:
-    """Jobs that still run increase the learnt durations; the number of checks has no effect."""
+    """Jobs that still run increase the learnt durations."""
     ended_only, with_running, asked_often = Durations(), Durations(), Durations()
     for learner in (ended_only, with_running, asked_often):
         for n in range(100):
@@ -214,7 +214,7 @@ def test_old_observations_fade() -> None:
 
 
 def test_saved_and_loaded() -> None:
-    """Learnt durations can be saved as a few kB of JSON and loaded; learning then continues."""
+    """Learnt durations can be saved as JSON and loaded again."""
     learner, draw = Durations(), random.Random(2)
     for _ in range(1000):
         learner.ended("song", 0.0, draw.lognormvariate(4.5, 0.5))

@@ -187,7 +187,7 @@ async def failing(count: int, error: BaseException) -> AsyncIterator[ResultSourc
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("error", [RuntimeError("no more"), asyncio.CancelledError()])
 async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseException) -> None:
-    """If the source raises an error, an existing file is unchanged, and no other file is left."""
+    """If the source raises an error, the files in the directory do not change."""
     path = tmp_path / f"songs.{suffix}"
     await export_results(outcomes(), path)
     before = path.read_bytes()
@@ -200,7 +200,7 @@ async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseExcep
 async def test_a_cancellation_waits_for_the_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancelled export waits until its current write ends, and then removes its new file."""
+    """A cancelled export waits for its current write, and then removes its new file."""
     loop = asyncio.get_running_loop()
     seen: list[str] = []
 
@@ -268,7 +268,7 @@ async def test_other_databases(tmp_path: Path) -> None:
 
 
 async def test_wrong_arguments(tmp_path: Path) -> None:
-    """An unknown file format or value of `rows` raises an error that lists the valid values."""
+    """An unknown format or value of `rows` raises an error that lists the valid values."""
     anything: Any = "songs"
     with pytest.raises(ConfigurationError, match="the formats are jsonl, csv, parquet, sqlite"):
         await export_results([], tmp_path / "songs.xls")
@@ -279,7 +279,7 @@ async def test_wrong_arguments(tmp_path: Path) -> None:
 
 
 async def test_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without pyarrow, a Parquet export reads nothing and raises an error that says what to do."""
+    """Without pyarrow, a Parquet export raises an error that says what to install."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     source = entries(1)
     with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[parquet\]"'):

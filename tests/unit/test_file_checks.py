@@ -51,7 +51,7 @@ PAGES = [
 
 
 def test_media() -> None:
-    """Each format is recognised as its kind of media; other data is refused, except for ``any``."""
+    """Only data of the expected kind of media is accepted."""
     for kind, heads in (("audio", AUDIO), ("image", IMAGES), ("video", VIDEOS)):
         media: Media = kind  # type: ignore[assignment]
         for head in heads:
@@ -97,7 +97,7 @@ SHA256, MD5 = hashlib.sha256(BODY).digest(), hashlib.md5(BODY).digest()  # noqa:
     ],
 )
 def test_checksums(headers: dict[str, str], algorithm: str) -> None:
-    """`checksum_of` returns the strongest checksum in the headers, and it matches the body."""
+    """`checksum_of` returns the strongest checksum in the headers."""
     checksum = checksum_of(headers)
     assert checksum is not None
     assert checksum.algorithm == algorithm
@@ -126,7 +126,7 @@ def test_no_checksum(headers: dict[str, str]) -> None:
 
 
 def test_a_partial_reply_must_reach_the_end() -> None:
-    """If the size of a file is unknown, a partial reply must state it and reach the end."""
+    """A partial reply must reach the end of the file."""
     assert continues({"Content-Range": "bytes 5-9/10"}, 5, None, "")
     assert not continues({"Content-Range": "bytes 5-8/10"}, 5, None, "")
     assert not continues({"Content-Range": "bytes 5-9/*"}, 5, None, "")

@@ -56,7 +56,7 @@ def test_the_search_finds_something(
     broken: Callable[..., object],
     finding: str,
 ) -> None:
-    """If a client is broken on purpose, the search reports a fault and a seed to reproduce it."""
+    """The search finds a fault in a client that is broken on purpose."""
     monkeypatch.setattr(owner, name, broken)
     found = next(filter(None, map(fuzz_streams.find, range(100))), "nothing")
     assert found.startswith("seed ")

@@ -96,7 +96,7 @@ NEVER_BAD = {"loop", "bpm", "key", "extra", "song_duration"}
 
 @st.composite
 def inputs(draw: st.DrawFn, kind: type[Input | GeneratePersona]) -> Input | GeneratePersona:
-    """Draw an input of `kind` with valid values, but replace up to two by bad or random values."""
+    """Draw an input of `kind` in which up to two values are bad or random."""
     good = GOOD
     names = set(kind.__struct_fields__)
     if kind is SeparateVocals:
@@ -175,7 +175,7 @@ def length_of(task_id: str, song: str) -> float | None:
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.__name__)
 @given(data=st.data())
 def test_jobs(bench: Bench, kind: type[Input], data: st.DataObject) -> None:
-    """The client refuses forbidden inputs, except unknown songs, and sends all others unchanged."""
+    """The client refuses invalid jobs and sends valid jobs unchanged."""
     job = cast("Input", data.draw(inputs(kind)))
     body = json.loads(create_request(job, None).body or b"")
     forbidden = broken_rules(body, length_of)
@@ -210,7 +210,7 @@ def test_a_blank_id_beside_an_url_is_refused(bench: Bench, name: str, blank: str
 
 @given(data=st.data())
 def test_personas(bench: Bench, data: st.DataObject) -> None:
-    """The client refuses forbidden personas, except unknown songs; allowed personas are created."""
+    """The client refuses invalid personas and creates valid personas."""
     persona = cast("GeneratePersona", data.draw(inputs(GeneratePersona)))
     request = persona_request(persona)
     forbidden = broken_persona_rules(json.loads(request.body or b""), length_of)

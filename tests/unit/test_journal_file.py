@@ -77,7 +77,7 @@ def modes(directory: Path) -> dict[str, int]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
 async def test_the_file_is_private(tmp_path: Path) -> None:
-    """Only the user who creates a journal can read its file and the additional files of SQLite."""
+    """Only the user who creates a journal can read its files."""
     async with opened(SqliteJournal(tmp_path / "j.db")) as journal:
         await journal.claim(planned("s"))
         assert modes(tmp_path) == {"j.db": 0o600, "j.db-wal": 0o600, "j.db-shm": 0o600}
@@ -106,7 +106,7 @@ def load_version_1(path: Path) -> None:
 
 
 async def test_a_journal_of_version_1(tmp_path: Path) -> None:
-    """Opening a journal of version 1 keeps all its rows and migrates it to the newest schema."""
+    """A journal of version 1 is migrated to the newest schema and keeps its rows."""
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     load_version_1(old)
     async with opened(client(old, Clock())) as journal:
@@ -136,7 +136,7 @@ NEXT = (
 
 
 def test_migrations_run_in_order(tmp_path: Path) -> None:
-    """All missing migrations are applied in order, each of them once, and no row is lost."""
+    """All missing migrations are applied once and in order."""
     path = tmp_path / "j.db"
     load_version_1(path)
     for _ in range(2):
@@ -165,7 +165,7 @@ def test_a_failed_migration_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_opening_a_new_file_at_the_same_time(tmp_path: Path) -> None:
-    """Many clients can open a new file at the same time, and its schema is created once."""
+    """Many clients can open a new file at the same time."""
     path = tmp_path / "j.db"
     journals = [SqliteJournal(path) for _ in range(8)]
     await asyncio.gather(*(journal.open("a") for journal in journals))
@@ -187,7 +187,7 @@ async def refused(path: Path, match: str, account: str | None = "a") -> None:
 
 
 async def test_files_that_are_no_journal(tmp_path: Path) -> None:
-    """Files of other programs stay unchanged, and each error says what is wrong with the path."""
+    """Files of other programs are refused and stay unchanged."""
     text, other, newer = tmp_path / "text", tmp_path / "other.db", tmp_path / "newer.db"
     text.write_text("this is not a database, but it is long enough\n" * 100)
     content = text.read_bytes()
@@ -242,7 +242,7 @@ def other_program(path: Path) -> sqlite3.Connection:
 
 
 async def test_a_locked_file(tmp_path: Path) -> None:
-    """If another program locks the file too long, `open` and changes fail, but reads work."""
+    """If the file stays locked, `open` and changes fail, but reads work."""
     path = tmp_path / "j.db"
     async with opened(SqliteJournal(path, busy_timeout=0.1)) as journal:
         await journal.claim(planned("before"))
@@ -259,13 +259,13 @@ async def test_a_locked_file(tmp_path: Path) -> None:
 
 
 def limit(connection: sqlite3.Connection, extra: int) -> None:
-    """Let the database grow by at most `extra` pages, as on a disk that is almost full."""
+    """Let the database grow by at most `extra` pages."""
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages + extra}")
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:
-    """On a full disk, records that do not fit raise errors, and no acknowledged record is lost."""
+    """On a full disk, no acknowledged record is lost."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         writer, _ = workers(journal)
@@ -299,7 +299,7 @@ async def test_a_read_only_file(tmp_path: Path) -> None:
 
 
 async def test_text_that_sqlite_cannot_store(tmp_path: Path) -> None:
-    """If a call of `claim` has text that SQLite cannot store, only this call raises an error."""
+    """Text that SQLite cannot store fails only its own call of `claim`."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         names = ("one", "text\ud800", "two")
         claims = [journal.claim(planned(each, key=each)) for each in names]
@@ -320,7 +320,7 @@ async def test_a_null_character_is_stored(tmp_path: Path) -> None:
 
 
 async def test_an_old_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If SQLite is too old, opening a journal raises an error that names the needed version."""
+    """Opening a journal with an old SQLite raises an error that names the needed version."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
     with pytest.raises(JournalError, match=r"too old: 3\.35 is needed"):
         await SqliteJournal(tmp_path / "j.db").open("a")

@@ -1,8 +1,7 @@
 """The owners of an SQLite journal, that is, the clients that opened it.
 
 An owner is *dead* if its lease has expired, or if its process on the same machine has ended. A run
-is a named group of submissions. To *hold* a run means to reserve it: at most one live owner of an
-account can do so. The tests use a fake clock.
+is a named group of submissions. To *hold* a run means to reserve it. The tests use a fake clock.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ async def test_close_ends_what_is_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("account", ["a", "b", None])
 async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
-    """Opening a journal gives a final state to the submissions of dead owners, not of live ones."""
+    """Opening a journal ends only the submissions of dead owners."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost:
         await plan_and_send(lost)
@@ -62,7 +61,7 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 
 
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
-    """Only clients on the same machine treat an owner as dead as soon as its process ends."""
+    """On the same machine, an owner is dead as soon as its process ends."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock, 1)) as lost,
@@ -81,7 +80,7 @@ async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
-    """`claim` replaces a dead owner's planned submission, but not one that may have been sent."""
+    """`claim` replaces only planned submissions of a dead owner."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -136,7 +135,7 @@ async def test_leases_are_extended(tmp_path: Path, beat: str) -> None:
 
 
 async def test_hold(tmp_path: Path) -> None:
-    """Only one live owner of an account can hold a run. The run of a dead owner is free."""
+    """Only one live owner of an account can hold a run."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock)) as journal,
@@ -161,7 +160,7 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """An owner that was treated as dead gets its run back, unless another owner holds the run."""
+    """An owner that was treated as dead gets its free run back."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -219,7 +218,7 @@ async def test_two_journals_of_one_process_are_two_owners(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="on Windows, os.kill would end the process")
 def test_a_process_that_ended() -> None:
-    """`Host.ended` is true only for a process on the same machine, and only after its end."""
+    """`Host.ended` is true only for an ended process on the same machine."""
     host = Host()
     assert not host.ended(host.machine, os.getpid())
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

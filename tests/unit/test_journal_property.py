@@ -64,10 +64,7 @@ class Model:
                 sub.state = NOT_SENT if sub.state is PLANNED else UNKNOWN
 
     def touch(self, me: str) -> None:
-        """Prepare a change: add the owner `me` if it is missing, or extend the lease of `me`.
-
-        A missing owner gets its free runs back. The lease is extended if a sixth of it has passed.
-        """
+        """Add the owner `me` if it is missing, or extend its lease."""
         if me not in self.expiry:
             self.sweep(me)
             for run in self.held.setdefault(me, set()):
@@ -84,11 +81,7 @@ class Model:
         self.sweep("")
 
     def claim(self, me: str, new: Sub) -> Sub:
-        """Return the submission with the same run and key as `new`.
-
-        If there is none, if it was refused or not sent, or if the key is empty, store and return
-        `new`.
-        """
+        """Return the earlier submission with the same run and key, or store and return `new`."""
         if new.run in self.held[me] and self.holders.get(new.run, me) != me:
             raise RunInUseError(new.run, "")
         earlier = [
@@ -139,7 +132,7 @@ class Model:
         self.advance(me, name, CREATED if task else NOT_SENT, task)
 
     def hold(self, me: str, run: str) -> None:
-        """Reserve a run for `me`. Raise `RunInUseError` if a live owner, perhaps `me`, has it."""
+        """Reserve a run for `me`. Raise `RunInUseError` if a live owner has it."""
         holder = self.holders.get(run)
         if holder is not None and holder != me and not self.alive(holder):
             self.sweep(me)
@@ -297,7 +290,7 @@ class Pair:
 @settings(max_examples=100)
 @given(st.lists(CALLS, min_size=10, max_size=60))
 def test_the_journal_follows_the_model(calls: list[Call]) -> None:
-    """Each call has the same result or error as in the model; at the end, all data are equal."""
+    """Each call has the same result in the journal and in the model."""
 
     async def main(path: Path) -> None:
         pair = Pair(path)

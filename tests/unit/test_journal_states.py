@@ -37,10 +37,7 @@ ALLOWED = {
 
 
 async def bring_to(journal: SqliteJournal, state: SubmissionState) -> None:
-    """Claim the submission "s", and bring it to `state`.
-
-    Every state except ``planned`` is reached through the state ``sending``.
-    """
+    """Claim the submission "s", and bring it to `state`."""
     await journal.claim(planned("s", key="k"))
     if state is not PLANNED:
         await journal.advance("s", SENDING)
@@ -56,10 +53,7 @@ async def bring_to(journal: SqliteJournal, state: SubmissionState) -> None:
 async def test_transitions(
     tmp_path: Path, start: SubmissionState, end: SubmissionState, *, owned: bool
 ) -> None:
-    """A submission can only change its state as listed in `ALLOWED`.
-
-    A client that does not own the submission can only record how the create ended.
-    """
+    """A submission can only change its state as listed in `ALLOWED`."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as mine, opened(client(path, clock, 2)) as other:
         await bring_to(mine, start)
@@ -81,7 +75,7 @@ async def test_transitions(
 
 
 async def test_a_created_submission_keeps_its_task(tmp_path: Path) -> None:
-    """If a submission has a task, the journal refuses another task for this submission."""
+    """The journal refuses a second task for a submission."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, CREATED)
         with pytest.raises(JournalError, match=r"created with task t: it cannot become .* task u"):
@@ -91,10 +85,7 @@ async def test_a_created_submission_keeps_its_task(tmp_path: Path) -> None:
 
 
 async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
-    """The journal stores a task id that arrives late.
-
-    Here, the submission of the task was already settled, and replaced by another submission.
-    """
+    """The journal stores a task id that arrives late."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await bring_to(slow, UNKNOWN)
@@ -122,7 +113,7 @@ async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> 
 
 
 async def test_a_changed_input(tmp_path: Path) -> None:
-    """Another job with a used key is an error, unless the earlier one was refused or not sent."""
+    """A claim for another job with a used key usually raises an error."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
         with pytest.raises(InputChangedError) as caught:
@@ -133,10 +124,7 @@ async def test_a_changed_input(tmp_path: Path) -> None:
 
 
 async def test_claims_without_a_key(tmp_path: Path) -> None:
-    """Each claim without a key stores a new submission.
-
-    A claim with the id of an existing submission raises `JournalError`.
-    """
+    """Each claim without a key stores a new submission."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         for name in ("one", "two"):
             assert (await journal.claim(planned(name))).id == name
@@ -146,7 +134,7 @@ async def test_claims_without_a_key(tmp_path: Path) -> None:
 
 
 async def test_records_round_trip(tmp_path: Path) -> None:
-    """A claimed submission is read back with every field. Its account is that of the journal."""
+    """A claimed submission is read back with every field."""
     clock = Clock()
     record = SubmissionRecord(
         id="s",
@@ -187,10 +175,7 @@ async def test_records_round_trip(tmp_path: Path) -> None:
 
 
 async def test_settle(tmp_path: Path) -> None:
-    """Only a submission in the state ``unknown`` can be settled.
-
-    It is settled with a task id, or with None if no task exists.
-    """
+    """Only a submission in the state ``unknown`` can be settled."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, UNKNOWN)
         settled = await journal.settle("s", "t")
@@ -206,10 +191,7 @@ async def test_settle(tmp_path: Path) -> None:
 
 
 async def test_results(tmp_path: Path) -> None:
-    """The journal keeps only the first result of a task.
-
-    It also stores the results of tasks that have no submission.
-    """
+    """The journal keeps only the first result of a task."""
     clock = Clock()
     first = TaskRecord(task_id="t", status="success", raw=b"one")
     async with opened(client(tmp_path / "j.db", clock)) as journal:
@@ -237,10 +219,7 @@ async def test_results(tmp_path: Path) -> None:
 
 
 async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None:
-    """If a create is recorded after its task has ended, the result does not change.
-
-    Only the kind and the creation time of the task are added.
-    """
+    """Recording a create after its task has ended does not change the result."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
         await journal.keep_results([TaskRecord(task_id="t", status="success", raw=b"one")])
@@ -251,10 +230,7 @@ async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None
 
 
 async def test_entries(tmp_path: Path) -> None:
-    """`entries` yields submissions in the order of planning, then tasks without a submission.
-
-    Its arguments select entries by run, by state, and by whether the task has ended.
-    """
+    """`entries` yields submissions in the order of planning, then tasks without a submission."""
 
     def names(entries: list[object]) -> list[str]:
         found: list[str] = []
@@ -286,10 +262,7 @@ async def test_entries(tmp_path: Path) -> None:
 
 
 async def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`entries` reads page by page, and yields each entry once.
-
-    It does not yield entries that are added while it reads.
-    """
+    """`entries` reads page by page, and yields each entry once."""
     monkeypatch.setattr(_queries, "PAGE", 3)
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         for number in range(10):
@@ -308,10 +281,7 @@ async def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_runs(tmp_path: Path) -> None:
-    """`runs` returns the states, task counts and times of each run, the newest run first.
-
-    It also returns which process uses the run.
-    """
+    """`runs` returns the states, task counts and times of each run, the newest run first."""
     clock, path = Clock(), tmp_path / "j.db"
     start = clock.now
     async with opened(client(path, clock, 7)) as journal:
@@ -335,7 +305,7 @@ async def test_runs(tmp_path: Path) -> None:
 
 
 async def test_durations(tmp_path: Path) -> None:
-    """Saved durations survive a restart. The journal returns the value that was saved last."""
+    """The durations that were saved last survive a restart."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         assert await journal.load_durations() is None
@@ -346,10 +316,7 @@ async def test_durations(tmp_path: Path) -> None:
 
 
 async def test_accounts_are_separate(tmp_path: Path) -> None:
-    """A journal that was opened for an account returns only the rows of this account.
-
-    A journal that was opened without an account returns all rows.
-    """
+    """A journal that was opened for an account returns only the rows of this account."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock), "a") as one,
@@ -369,10 +336,7 @@ async def test_accounts_are_separate(tmp_path: Path) -> None:
 
 
 async def test_without_an_account(tmp_path: Path) -> None:
-    """A journal that was opened without an account can store results.
-
-    It cannot claim submissions, use runs or save durations.
-    """
+    """A journal without an account stores results, but claims no submissions."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2), None) as all_:
         await bring_to(journal, PLANNED)
@@ -392,7 +356,7 @@ async def test_without_an_account(tmp_path: Path) -> None:
 
 
 async def test_rebind(tmp_path: Path) -> None:
-    """`rebind` moves all data to a new label, unless another live client uses the old label."""
+    """`rebind` moves all data to a new label if no other live client uses the old label."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as journal:
         await bring_to(journal, CREATED)
@@ -413,10 +377,7 @@ async def test_rebind(tmp_path: Path) -> None:
 
 
 async def test_rebind_to_a_label_in_use(tmp_path: Path) -> None:
-    """`rebind` merges the data of two labels.
-
-    If both have a possibly paid submission with the same run and key, it raises `JournalError`.
-    """
+    """`rebind` merges the data of two labels, or raises `JournalError` on a conflict."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as old:
         await old.keep_results([TaskRecord(task_id="t", status="success", raw=b"old")])

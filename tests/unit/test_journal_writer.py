@@ -51,8 +51,7 @@ class Gate:
 def record_statements(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
     """Record the BEGIN, COMMIT and ROLLBACK statements that a journal executes.
 
-    Return a list to which the statements are added, and a future. When the future is done, the
-    list already contains the COMMIT of the transaction in which the recording began.
+    Return the list of statements, and a future for the end of the current transaction.
     """
     found: list[str] = []
 
@@ -114,7 +113,7 @@ def fail(error: BaseException) -> Callable[[sqlite3.Connection], None]:
     ],
 )
 async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, message: str) -> None:
-    """If an operation raises any error except `JournalError`, only its changes are not stored."""
+    """A failed operation does not affect the others."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         gate = Gate(journal)
         before = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(5)]
@@ -150,7 +149,7 @@ async def test_a_refusal_does_not_divide_a_transaction(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_caller(tmp_path: Path) -> None:
-    """If a caller is cancelled, its accepted operation and those of other callers are stored."""
+    """An accepted operation is stored even if its caller is cancelled."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         gate = Gate(journal)
         one, two = (asyncio.create_task(journal.claim(planned(name))) for name in ("one", "two"))
@@ -164,10 +163,7 @@ async def test_a_cancelled_caller(tmp_path: Path) -> None:
 
 
 async def test_close_writes_what_was_accepted(tmp_path: Path) -> None:
-    """`close` writes every accepted operation, and may be called again.
-
-    From `close` to the next `open`, `claim` and `heartbeat` raise `JournalError`.
-    """
+    """`close` writes every accepted operation, and may be called again."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     await journal.close()
@@ -210,10 +206,7 @@ async def test_a_cancelled_close(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_open(tmp_path: Path) -> None:
-    """After a cancelled `open`, no thread and no owner of the journal remain.
-
-    The journal can then be opened again.
-    """
+    """After a cancelled `open`, no thread and no owner of the journal remain."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock, 2)) as other:
         journal = client(path, clock)
@@ -229,7 +222,7 @@ async def test_a_cancelled_open(tmp_path: Path) -> None:
 
 
 class Killed(BaseException):
-    """An exception that ends the writing thread. Ordinary exceptions do not end it."""
+    """An exception that ends the writing thread."""
 
 
 async def test_the_thread_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -275,7 +268,7 @@ def test_another_event_loop(tmp_path: Path) -> None:
 
 
 def test_the_event_loop_is_closed_first(tmp_path: Path) -> None:
-    """Accepted operations are stored even if the event loop is closed and the journal is not."""
+    """Accepted operations are stored even if the event loop is closed first."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     loop = asyncio.new_event_loop()

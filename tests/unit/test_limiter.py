@@ -68,13 +68,13 @@ def test_no_sixteenth_request_in_a_second(seed: int, low: float, handshake: floa
 
 
 def test_uses_the_budget() -> None:
-    """If each request and each reply takes up to 50 ms, at least 93 % of the budget is used."""
+    """With delays of up to 50 ms, at least 93 % of the budget is used."""
     arrivals = run_virtual(traffic(1, 1500, 0.0, 0.0, 0.05))
     assert 1500 / (max(arrivals) - min(arrivals)) >= 0.93 * 15
 
 
 def test_first_come_first_served_and_no_burst() -> None:
-    """Permits are granted in the order of the calls, at least 1/15 s apart, even at the start."""
+    """Permits are granted in the order of the calls, at least 1/15 s apart."""
 
     async def work() -> None:
         limiter, served, times = LocalLimiter(), list[int](), list[float]()
@@ -94,7 +94,7 @@ def test_first_come_first_served_and_no_burst() -> None:
 
 
 def test_a_cancelled_wait_costs_nothing() -> None:
-    """A cancelled wait for a permit uses no permit and does not delay the next caller."""
+    """A cancelled wait uses no permit and does not delay the next caller."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -113,7 +113,7 @@ def test_a_cancelled_wait_costs_nothing() -> None:
 
 
 def test_an_unused_permit_is_given_back() -> None:
-    """A permit that is cancelled before its request is sent does not stay in the window."""
+    """An unused permit is not counted."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -126,7 +126,7 @@ def test_an_unused_permit_is_given_back() -> None:
 
 
 def test_a_permit_counts_once() -> None:
-    """A permit is counted and released only once, however often its methods are called."""
+    """A permit is counted only once, however often its methods are called."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -155,7 +155,7 @@ def test_a_permit_counts_once() -> None:
 
 
 def test_rate_exceeded() -> None:
-    """A 429 starts a pause and cuts the rate. During the pause, more 429s do not cut it again."""
+    """A 429 starts a pause and cuts the rate once."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -209,7 +209,7 @@ def test_two_requests_never_leave_together() -> None:
 
 
 def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A pause lasts at most `max_pause`, even if the server asks for more, and is logged."""
+    """A pause lasts at most `max_pause`, and is logged."""
 
     async def work() -> None:
         limiter = LocalLimiter(max_pause=50.0)
@@ -232,7 +232,7 @@ def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
-    """If a pause lasts longer than a caller may wait, the caller gets an error at once."""
+    """A caller that cannot wait for the end of a pause gets an error at once."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -274,7 +274,7 @@ def test_no_slot_in_time() -> None:
 
 
 def test_a_client_that_joins_does_not_undo_a_cut() -> None:
-    """A second client with a lower `rate_limit` does not raise the rate that a 429 has cut."""
+    """A second client does not raise the rate that a 429 has cut."""
 
     async def work() -> None:
         credentials = Credentials("ak_one", "http://a")
@@ -300,7 +300,7 @@ class Thing:
 
 
 def test_a_share_does_not_undo_a_cut() -> None:
-    """A reduction after a 429 stays in effect while the rate is shared, and after that."""
+    """Sharing the rate does not undo the reduction after a 429."""
 
     async def work() -> None:
         limiter, counter = LocalLimiter(), Thing()

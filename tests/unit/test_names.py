@@ -62,10 +62,7 @@ def names(info: TaskInfo, template: str | None = None) -> list[str]:
     ],
 )
 def test_names_of_songs(track: Track, name: str) -> None:
-    """The file name of a song consists of its title, its id and a suffix.
-
-    Symbols, and characters that a system forbids, are replaced or removed.
-    """
+    """The file name of a song consists of its title, its id and a suffix."""
     assert file_name(track) == name
 
 
@@ -98,18 +95,12 @@ def test_templates(template: str, title: str, name: str) -> None:
     ],
 )
 def test_names_of_urls(url: str, pattern: str) -> None:
-    """The name for a URL starts with the last part of its path, without the suffix.
-
-    The name contains no directory. If the path is empty, it starts with ``untitled``.
-    """
+    """The name for a URL starts with the last part of its path, without the suffix."""
     assert re.fullmatch(pattern, file_name(url))
 
 
 def test_urls_with_one_last_part() -> None:
-    """URLs with the same last part of the path get different file names.
-
-    If the path has a known suffix, a different query does not change the name.
-    """
+    """Different paths with the same last part get different file names."""
     assert file_name("https://x/1/vocals.mp3") != file_name("https://x/2/vocals.mp3")
     assert file_name("https://x/1/vocals.mp3?a=1") == file_name("https://x/1/vocals.mp3?a=2")
     assert file_name("https://x/get?id=1") != file_name("https://x/get?id=2")
@@ -138,7 +129,7 @@ def test_the_plan_of_songs() -> None:
 
 
 def test_the_plan_of_stems_and_videos() -> None:
-    """Stem files are named after the stem. The name of each file contains the id of the task."""
+    """The names of stems and videos contain the id of the task."""
     stems = plan_names(read_task_info(200, {}, SAMPLES["vocal_separation"]))
     vocals = f"vocals-{TASK}.mp3"
     url = "https://cdn.example.com/vocals.mp3"
@@ -160,10 +151,7 @@ def test_a_song_keeps_its_name_alone() -> None:
 
 @pytest.mark.parametrize("template", [None, "{title}", "{kind}", "same", "{suno_id}", "{index}"])
 def test_names_of_different_tasks(template: str | None) -> None:
-    """With any template, files of different tasks have different names.
-
-    Repeated calls return the same names.
-    """
+    """With any template, files of different tasks have different names."""
     of_song = TaskParam(input={"suno_id": ID})
     urls = {"vocals": "https://x/vocals.mp3", "Vocals": "https://x/other/vocals.mp3"}
     infos = [
@@ -180,7 +168,7 @@ def test_names_of_different_tasks(template: str | None) -> None:
 
 
 def test_many_equal_names() -> None:
-    """If thousands of files of one task would have the same name, a number makes them different."""
+    """A number makes thousands of equal names different."""
     found = names(record(media_urls=("https://x/a.mp3",) * 5000))
     assert len(set(found)) == 5000
     assert found[-1] == f"audio-{TASK}-5000.mp3"
@@ -307,10 +295,7 @@ def check_component(name: str) -> None:
 
 
 def spellings(name: str) -> set[str]:
-    """Return several normalized forms of a name.
-
-    If two names have no form in common, no system treats them as the same name.
-    """
+    """Return the forms of a name that an operating system may treat as equal."""
     forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")}
     return {f"{fold.__name__}:{fold(each)}" for each in forms for fold in (str.upper, str.casefold)}
 
@@ -335,7 +320,7 @@ def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> N
 @given(title=TEXT, template=templates())
 @example(title="雨" * 72, template=None)
 def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
-    """Any title gives a valid file name. Without a template, it contains the id of the song."""
+    """Any title gives a valid file name."""
     name = file_name(song(title), template)
     for part in name.split("/"):
         check_component(part)
@@ -347,10 +332,7 @@ def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
 @settings(max_examples=400, deadline=None)
 @given(ids=st.lists(IDS, min_size=2, max_size=2, unique=True), title=TEXT, template=templates())
 def test_any_two_songs_differ(ids: list[str], title: str, template: str | None) -> None:
-    """Songs with one title get different names in separate calls, on every operating system.
-
-    Ids that differ only in case are left out.
-    """
-    if ids[0].casefold() != ids[1].casefold():
+    """Songs with one title get different names on every operating system."""
+    if ids[0].casefold() != ids[1].casefold():  # some systems ignore the case of names
         one, other = (file_name(song(title, each), template) for each in ids)
         assert spellings(one).isdisjoint(spellings(other))

@@ -46,7 +46,7 @@ def songs(count: int) -> list[GenerateMusic]:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """If a second 429 arrives while callers fail due to a first 429, all get `RateLimitError`."""
+    """If a pause grows, all callers that cannot wait get `RateLimitError`."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -65,7 +65,7 @@ def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_two_closes(turns: int) -> None:
-    """If `close` is called again while it runs, neither call raises an error."""
+    """Two concurrent calls of `close` raise no error."""
     server = Server(delay=5.0)
 
     async def main() -> None:
@@ -87,12 +87,12 @@ def test_two_closes(turns: int) -> None:
 
 
 async def cancelled(*_: object) -> None:
-    """Raise `CancelledError`, as an awaited future does if it is cancelled."""
+    """Raise `CancelledError`, like a cancelled future."""
     raise asyncio.CancelledError
 
 
 async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exception | None]:
-    """Return the items of a stream, and the `RuntimeError` that ends it (None if none does)."""
+    """Return the items of a stream, and its final `RuntimeError` or None."""
     taken: list[Creation] = []
 
     async def take() -> None:
@@ -132,10 +132,7 @@ async def test_a_source_that_is_cancelled_from_inside() -> None:
 
 @pytest.mark.parametrize("where", ["client", "on_creation", "on_submission"])
 async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
-    """`CancelledError` in a callback of a stream ends the stream with an error.
-
-    In a callback of the client, it ends no stream.
-    """
+    """`CancelledError` in a callback of a stream ends the stream with an error."""
     server = Server(delay=0.01)
     of_client = cancelled if where == "client" else None
     options: dict[str, Any] = {} if where == "client" else {where: cancelled}
@@ -176,7 +173,7 @@ def test_a_failed_note_is_not_tried_again() -> None:
 
 
 def test_a_source_that_swallows_its_cancellation() -> None:
-    """If the source yields an input after `aclose`, `on_creation` reports it as not created."""
+    """An input that the source yields after `aclose` is reported as not created."""
     server = Server()
     known: list[Creation] = []
 
@@ -223,7 +220,7 @@ def test_estimates_at_once() -> None:
 
 
 def test_no_connection_after_a_pause() -> None:
-    """For a stream, the wait for the end of a pause does not count against `retry_for`."""
+    """In a stream, a pause does not count against `retry_for`."""
     server = Server()
     failures = 3
 
@@ -245,7 +242,7 @@ def test_no_connection_after_a_pause() -> None:
 
 
 def test_a_client_that_follows_respects_the_budget() -> None:
-    """A pause that began while a client was open also delays the next client of the account."""
+    """A pause also delays the next client of the account."""
     server = Server()
 
     async def main() -> None:
@@ -262,7 +259,7 @@ def test_a_client_that_follows_respects_the_budget() -> None:
 
 
 def test_a_client_that_joins_shortens_a_pause() -> None:
-    """A client with a smaller `max_pause` that joins an account shortens the current pause."""
+    """A new client with a smaller `max_pause` shortens the current pause."""
 
     async def main() -> None:
         limiter = LocalLimiter()

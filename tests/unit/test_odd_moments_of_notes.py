@@ -69,10 +69,7 @@ def test_a_pause_while_an_intent_is_noted() -> None:
 
 
 def test_a_402_while_an_intent_is_noted() -> None:
-    """If a 402 arrives during `on_submission`, nothing is sent.
-
-    The `on_creation` of the client is not called.
-    """
+    """If a 402 arrives during `on_submission`, nothing is sent."""
     server = Server()
     reported: list[Creation] = []
 
@@ -93,7 +90,7 @@ def test_a_402_while_an_intent_is_noted() -> None:
 
 @pytest.mark.parametrize("delay", [0.1, 1e6])
 def test_close_while_callbacks_hang(delay: float) -> None:
-    """`close` ends even if `on_creation` never returns, whether or not the server replies."""
+    """`close` ends even if `on_creation` never returns."""
     server = Server(delay=delay)
     called: list[str] = []
 

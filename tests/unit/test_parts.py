@@ -35,7 +35,7 @@ def part_in(directory: Path, body: bytes = b"", encoding: str = "identity") -> P
 
 
 def test_published(tmp_path: Path) -> None:
-    """A missing directory is created; a finished file is complete, and no part file is left."""
+    """A finished file is complete, and no part file is left."""
     part = part_in(tmp_path / "new", song(100))
     assert [each.suffix for each in (tmp_path / "new").iterdir()] == [".part"]
     part.finish(tmp_path / "new" / "x.mp3", overwrite=False)
@@ -46,7 +46,7 @@ def test_published(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows syncs no directories")
 def test_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file is synced to disk before it gets its final name. Then its directory is synced."""
+    """A file is synced to disk before it gets its final name."""
     events: list[str] = []
     sync, path = os.fsync, tmp_path / "x.mp3"
 
@@ -75,7 +75,7 @@ def test_overwrite(tmp_path: Path) -> None:
 
 
 def test_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If hard links are not possible, a new file is saved, and an existing file is kept."""
+    """Without hard links, a new file is saved and an existing file is kept."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "no links")
@@ -126,7 +126,7 @@ def test_compressed(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize("wbits", [16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS])
 @pytest.mark.parametrize("size", [STEP - 1, STEP, STEP + 5, 2 * STEP, 2 * STEP + 257])
 def test_the_end_of_a_long_run_is_not_lost(size: int, wbits: int) -> None:
-    """Data that one match of the compression describes arrives whole, across steps as well."""
+    """A long run of equal bytes is decompressed completely."""
     encoder = zlib.compressobj(wbits=wbits)
     wire = encoder.compress(bytes(size)) + encoder.flush()
     decompressor = Decompressor("gzip" if wbits > zlib.MAX_WBITS else "deflate")
@@ -147,7 +147,7 @@ def test_bad_encodings(tmp_path: Path) -> None:
 
 
 def test_bomb(tmp_path: Path) -> None:
-    """A body that decompresses to more than `max_bytes` raises an error; the file stays small."""
+    """A body that decompresses to more than `max_bytes` raises an error."""
     part = Part(tmp_path, "any", 3_000_000)
     part.restart("gzip", None)
     with pytest.raises(PartError, match="max_bytes"):
@@ -173,7 +173,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`discard` waits for a write in another thread. Then `write` and `restart` raise an error."""
+    """`discard` waits for a write in another thread."""
     part = part_in(tmp_path)
     write, began, go_on = parts._write_all, threading.Event(), threading.Event()
 
@@ -215,7 +215,7 @@ def test_part_files_of_dead_processes(tmp_path: Path) -> None:
 
 
 def test_many_buffers(tmp_path: Path) -> None:
-    """If one system call cannot write all pieces, they are still written completely, in order."""
+    """All pieces are written in order, even if one system call is not enough."""
     part = part_in(tmp_path)
     body = song(40_000)
     part.write([body[start : start + 10] for start in range(0, len(body), 10)])
@@ -225,7 +225,7 @@ def test_many_buffers(tmp_path: Path) -> None:
 
 
 def test_edited(tmp_path: Path) -> None:
-    """A copy of the file is edited and gets the final name; other processes do not remove it."""
+    """The edited copy of a file gets the final name."""
     path = tmp_path / "x.mp3"
 
     def edit(copy: Path) -> bool:
@@ -244,7 +244,7 @@ def test_edited(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("problem", ["useless", "disk full"])
 def test_edits_that_fail(tmp_path: Path, problem: str) -> None:
-    """A copy of the file is edited; if the edit fails, the file is saved as it was received."""
+    """If an edit fails, the file is saved as it was received."""
 
     def edit(copy: Path) -> bool:
         copy.write_bytes(b"damaged")
@@ -273,7 +273,7 @@ def test_an_interrupted_edit(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_not_edited(tmp_path: Path) -> None:
-    """A received file that contains HTML instead of audio is refused before it is edited."""
+    """A damaged file is refused before it is edited."""
     part = Part(tmp_path, "audio", 1000)
     part.restart("identity", None)
     part.write([b"<html>"])

@@ -132,7 +132,7 @@ async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
 async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> list[Outcome]:
     """Wait for 40 tasks while the bug is active, and return all outcomes.
 
-    Half of the tasks have two waiters. Afterwards, check that new waits succeed without the bug.
+    Afterwards, check that new waits succeed without the bug.
     """
     transport = Scripted(script)
     poller = make_poller(transport, policy)
@@ -188,10 +188,7 @@ def test_one_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If one call raises an exception, at most one task ends with an `InternalError`.
-
-    All waits end in time, and new waits succeed.
-    """
+    """If one call raises an exception, at most one task ends with an `InternalError`."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, passes, times=1))
@@ -222,10 +219,7 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If every call of a function raises, all waits still end in time.
-
-    New waits succeed after the bug is gone.
-    """
+    """If every call of a function raises, all waits still end in time."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, 0, times=1_000_000))
@@ -238,10 +232,7 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
 
 @pytest.mark.parametrize("policy", [INDEX, BACKOFF], ids=["adaptive", "backoff"])
 def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a poll of a task is in flight when the schedule restarts, the poll continues.
-
-    Until the poll ends, the task is not polled a second time.
-    """
+    """A restart of the schedule never causes two polls of one task at the same time."""
     place = BackoffSchedule if policy is BACKOFF else AdaptiveSchedule
     bug = Bug(monkeypatch, place, "promote", TypeError("injected"))
 
@@ -266,7 +257,7 @@ def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.Mo
 
 
 def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """If a waiter raises when it gets its outcome, the other waiters still get their outcomes."""
+    """A waiter that raises does not keep outcomes from the other waiters."""
     error = TypeError("injected")
 
     class Broken(FutureWaiter):
@@ -287,7 +278,7 @@ def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("name", ["suno_async poller", "suno_async deadlines", "poll"])
 def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    """If other code cancels a background task, the waits that depend on it end with an error."""
+    """If a background task is cancelled, the waits that depend on it end with an error."""
 
     async def main() -> None:
         poller = make_poller(Scripted(script))
@@ -310,7 +301,7 @@ def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_closed_client_in_the_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the limiter raises a `SunoError`, every wait ends with a separate copy of that error."""
+    """After an error of the limiter, every wait ends with its own copy of the error."""
     error = ClientClosedError("closed")
     bug = Bug(monkeypatch, Limiter, "acquire", error)
     bug.left = 1

@@ -31,7 +31,7 @@ async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_one_glitch_ends_nothing(code: int) -> None:
-    """If the server refuses several polls but accepts the key in the next request, no wait ends."""
+    """Several refused polls end no wait if the next request is accepted."""
 
     async def main() -> None:
         # More polls are sent before the first refusal arrives, so several polls are refused.
@@ -56,7 +56,7 @@ def test_one_glitch_ends_nothing(code: int) -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_confirmed_refusal_ends_all(code: int) -> None:
-    """If a second request confirms that the key is refused, each wait ends with its own error."""
+    """A confirmed refusal of the key ends each wait with its own error."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: code if now > 5.0 else "running")
@@ -82,7 +82,7 @@ def test_confirmed_refusal_ends_all(code: int) -> None:
 
 
 def test_no_verdict_on_the_key() -> None:
-    """If the request that checks a refused key fails for another reason, no wait fails."""
+    """An unconfirmed refusal of the key ends no wait."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")
@@ -97,7 +97,7 @@ def test_no_verdict_on_the_key() -> None:
 
 
 def test_deadline_while_the_key_is_being_confirmed() -> None:
-    """A wait ends within a minute after its deadline, even if a refused key cannot be checked."""
+    """While a refusal is unconfirmed, a wait ends within a minute after its deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: 401)

@@ -1,8 +1,7 @@
 """How waits end: deadlines, 404s, errors and closing. In virtual time.
 
-A check that gets a 404 starts a period of a minute. A reply that finds the task ends this period.
-Otherwise, the first 404 to a check that is sent after the period ends the wait with
-`TaskNotFoundError`.
+A 404 starts a period of a minute. A reply that finds the task ends this period. Otherwise, the next
+404 after the period ends the wait with `TaskNotFoundError`.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
 
 @each_kind
 def test_deadline_during_a_pause(kind: Kind) -> None:
-    """In a pause, a wait ends a minute after its deadline. Its error has the last known status."""
+    """During a pause, a wait ends a minute after its deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
@@ -74,7 +73,7 @@ def test_deadline_during_a_pause(kind: Kind) -> None:
 
 
 def test_pause_that_ends_in_time() -> None:
-    """A short pause does not end any wait, not even the wait for a task past its deadline."""
+    """A short pause ends no wait, even for a task past its deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "running" if now < 50.0 else "success")
@@ -140,7 +139,7 @@ def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.Monke
 
 
 def test_old_id_survives_a_failure() -> None:
-    """One failed check does not end the wait for a task that is already past its deadline."""
+    """One failed check after the deadline does not end the wait."""
 
     async def main() -> None:
         for kind in ("adaptive", "backoff"):
@@ -174,7 +173,7 @@ def watch_missing(
 @each_kind
 @pytest.mark.parametrize("created_at", [None, -1.0, -100.0, -1e6])
 def test_unknown_id(kind: Kind, created_at: float | None) -> None:
-    """If no other task is polled, the wait for an unknown id ends a minute after its first 404."""
+    """The wait for a single unknown id ends a minute after its first 404."""
     outcome, now, asked = watch_missing(lambda _: 404, created_at, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert asked[0] + 60.0 <= asked[-1] <= asked[0] + 60.1
@@ -194,7 +193,7 @@ def test_lag_after_a_create(kind: Kind) -> None:
 
 @each_kind
 def test_running_resets_the_row(kind: Kind) -> None:
-    """A reply that finds the task cancels the one-minute limit; the next 404 starts it again."""
+    """A reply that finds the task ends the period of a minute."""
 
     def script(now: float) -> str | int:
         return "running" if 44.0 < now < 47.0 or now < 10.0 else 404
@@ -212,7 +211,7 @@ def test_running_resets_the_row(kind: Kind) -> None:
 
 @each_kind
 def test_passing_failures_in_the_row(kind: Kind) -> None:
-    """Temporary failures between 404s neither count as 404s nor restart the one-minute limit."""
+    """Temporary failures between 404s do not change the period of a minute."""
     outcome, now, _ = watch_missing(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert 60.0 <= now <= 62.0
@@ -223,7 +222,7 @@ def test_passing_failures_in_the_row(kind: Kind) -> None:
 
 
 def test_unknown_ids_under_load() -> None:
-    """Under load, the waits for unknown ids end with an error, and known ids are still polled."""
+    """Under load, the waits for unknown ids end, and known ids are still polled."""
 
     async def main() -> None:
         transport = Scripted(
@@ -252,7 +251,7 @@ def test_unknown_ids_under_load() -> None:
 
 
 def test_each_waiter_its_own_error() -> None:
-    """Each of 5,000 waiters of a failed task raises its own exception, with a short traceback."""
+    """Each waiter of a failed task raises its own exception, with a short traceback."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "failed")
@@ -279,7 +278,7 @@ def test_each_waiter_its_own_error() -> None:
 
 @each_kind
 def test_timeout_says_what_was_seen(kind: Kind) -> None:
-    """The error of a wait that ends at its deadline contains the last status and its time."""
+    """The error at a deadline contains the last status and its time."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "pending" if now < 100.0 else 500)

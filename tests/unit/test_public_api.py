@@ -71,7 +71,7 @@ class Jobs(Server):
 
 
 def test_run() -> None:
-    """If the task succeeds, `run` returns its record; if it fails, `run` raises an error."""
+    """`run` returns the record of a successful task, and raises an error for a failed task."""
 
     async def main() -> None:
         async with Jobs(100.0).client() as suno:
@@ -84,7 +84,7 @@ def test_run() -> None:
 
 @pytest.mark.parametrize(("timeout", "created"), [(0.04, False), (30.0, True)])
 def test_run_times_out(timeout: float, *, created: bool) -> None:
-    """The timeout of `run` covers the create and the wait; a create in flight still completes."""
+    """The timeout of `run` covers the create and the wait."""
     server = Jobs(100.0)
     reported: list[object] = []
 
@@ -178,7 +178,7 @@ def test_a_reference_round_trips_through_json() -> None:
 
 
 def test_pipeline_timeout() -> None:
-    """The timeout of a pipeline applies to each task separately, and starts at its creation."""
+    """The timeout of a pipeline applies to each task from its creation."""
     server = Jobs(1000.0)
 
     async def main() -> None:

@@ -68,7 +68,7 @@ def test_all_rules_at_once() -> None:
 
 
 def test_extra_fields() -> None:
-    """A field that is not in this library can be passed in `extra` and is sent unchanged."""
+    """Fields in `extra` are sent unchanged."""
     job = GenerateMusic(prompt="x", extra={"brand_new": 1})
     assert job.payload()["brand_new"] == 1
     assert "extra" not in job.payload()

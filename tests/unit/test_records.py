@@ -167,7 +167,7 @@ def test_an_entry_of_a_journal() -> None:
     ],
 )
 def test_other_entries(entry: JournalEntry, status: str, error: str) -> None:
-    """A journal entry has one result record, even if the job failed or the reply is damaged."""
+    """A journal entry has one result record, even after a failure or a damaged reply."""
     found = result_record(entry)
     assert found.status == status
     assert error in found.error

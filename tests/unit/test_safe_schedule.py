@@ -48,10 +48,7 @@ def test_price_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an exception, no call is forwarded to the schedule until a restart.
-
-    Until then, no entry is due, and no entry has reached its deadline.
-    """
+    """After an exception, no call is forwarded to the schedule until a restart."""
     stage, entry = Stage(), Entry("a", added_at=0.0)
     safe = stage.safe
 
@@ -78,10 +75,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restarts_that_do_not_help() -> None:
-    """`restart` returns False if the schedule handled no poll since the previous restart.
-
-    The next call of `restart` returns True.
-    """
+    """`restart` returns False once if the schedule handled no poll since the last restart."""
     safe = Stage().safe
     safe.fail(TypeError())
     safe.prove()
@@ -96,10 +90,7 @@ def test_restarts_that_do_not_help() -> None:
 
 @pytest.mark.parametrize(("apart", "helps"), [(1.0, False), (RESTART_SPAN / 2, True)])
 def test_too_many_restarts(apart: float, *, helps: bool) -> None:
-    """A fourth restart within a minute fails, even if the schedule handles polls in between.
-
-    If the restarts are further apart, the fourth restart succeeds.
-    """
+    """A fourth restart within a minute fails."""
     safe = Stage().safe
     for n in range(MOST_RESTARTS):
         safe.fail(TypeError())
@@ -110,7 +101,7 @@ def test_too_many_restarts(apart: float, *, helps: bool) -> None:
 
 
 def test_schedule_that_cannot_be_made() -> None:
-    """If a restart cannot make a new schedule, the next restart fails. A later restart succeeds."""
+    """After a schedule could not be made, a later restart can succeed."""
     stage = Stage()
     stage.is_broken = True
     stage.safe.fail(TypeError())

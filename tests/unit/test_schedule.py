@@ -67,7 +67,7 @@ def follow(plan: Schedule[Entry], entry: Entry, running: Callable[[float], bool]
 
 @each_kind
 def test_first_check(kind: Kind) -> None:
-    """A new task is not checked in its first 15 s; a task of unknown age is checked at once."""
+    """A new task is not checked in its first 15 s."""
     plan = make(PollPolicy(schedule=kind))
     plan.add(Entry("new", added_at=100.0, created_at=100.0), 100.0)
     assert plan.pop(114.9) is None
@@ -79,7 +79,7 @@ def test_first_check(kind: Kind) -> None:
 
 
 def test_backoff_intervals_grow() -> None:
-    """From 15 s to 60 s, each backoff interval is 25 % longer; the last check is at 20 minutes."""
+    """Backoff intervals grow by 25 % from 15 s to 60 s."""
     plan = make(PollPolicy(schedule="backoff"))
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda _: True)
     gaps = [b - a for a, b in itertools.pairwise(times)]
@@ -90,7 +90,7 @@ def test_backoff_intervals_grow() -> None:
 
 
 def test_adaptive_asks_when_it_is_worth_it() -> None:
-    """If jobs take about 200 s, a task is checked rarely before 175 s, then every 15 to 20 s."""
+    """A task is checked rarely at first, and often when it is likely to end."""
     durations = Durations()
     for n in range(500):
         durations.ended("song", 0.0, 180.0 + n % 41)
@@ -104,7 +104,7 @@ def test_adaptive_asks_when_it_is_worth_it() -> None:
 
 
 def test_adaptive_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
-    """A task that runs longer than usual is checked rarely; its last check is at the deadline."""
+    """A task that runs longer than usual is checked rarely until its deadline."""
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
@@ -119,7 +119,7 @@ def test_adaptive_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
 
 
 def test_eager_goes_below_the_advice_while_idle() -> None:
-    """An eager policy checks a single task every 2 to 4 s when the task may end soon."""
+    """An eager policy checks a single task every 2 to 4 s near the likely end of the task."""
     plan = AdaptiveSchedule[Entry](PollPolicy(eager=True), Durations())
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda now: now < 120.0)
     gaps = [b - a for a, b in itertools.pairwise(times) if a > 60.0]
@@ -140,7 +140,7 @@ def test_awaited_first_but_not_alone(kind: Kind) -> None:
 
 @each_kind
 def test_promoted(kind: Kind) -> None:
-    """A task that a caller begins to await is checked before all bulk tasks, and only once."""
+    """A task that a caller begins to await is checked before all bulk tasks."""
     plan = make(PollPolicy(schedule=kind))
     entries = [Entry(str(n), added_at=0.0) for n in range(3)]
     for entry in entries:
@@ -151,7 +151,7 @@ def test_promoted(kind: Kind) -> None:
 
 
 def test_the_likelier_end_goes_first() -> None:
-    """Of two tasks that were never checked, the task that has more likely ended comes first."""
+    """The task that has more likely ended is checked first."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     plan.add(Entry("young", added_at=0.0, created_at=-50.0), 0.0)
     plan.add(Entry("old", added_at=0.0, created_at=-150.0), 0.0)
@@ -204,7 +204,7 @@ def test_nothing_starves() -> None:
 
 @given(attempt=st.integers(0, 10_000), draw=st.floats(0, 1, exclude_max=True))
 def test_retry_delay_is_bounded(attempt: int, draw: float) -> None:
-    """The delay before a retry is at least half a second and at most half a minute."""
+    """The delay before a retry is half a second to half a minute."""
     assert 0.5 <= retry_delay(attempt, draw) <= 30.0
 
 
@@ -224,7 +224,7 @@ steps = st.lists(
 def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for each step)
     kind: Kind, steps: list[tuple[str, int, float]], draw: float, *, eager: bool
 ) -> None:
-    """In any order of calls, no check is too early, and no task is lost or returned twice."""
+    """In any order of calls, no check is too early, and no task is lost."""
     if kind == "backoff":
         policy, floor = PollPolicy(schedule="backoff", deadline=200.0), 15.0
     else:
@@ -300,7 +300,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_deadline_check_is_kept(data: st.DataObject) -> None:
-    """If the budget suffices, a running task gets its last check within 2 s after its deadline."""
+    """With enough budget, the last check comes within 2 s after the deadline."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=300.0), Durations())
     births = data.draw(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted))
     for n, born in enumerate(births):
@@ -316,7 +316,7 @@ def test_deadline_check_is_kept(data: st.DataObject) -> None:
 
 
 def test_price_rises_with_scarcity() -> None:
-    """`price`, the waiting that a request saves, is None at first, and higher with more tasks."""
+    """`price` is None at first, and rises with the number of tasks."""
     assert AdaptiveSchedule[Entry](PollPolicy(), Durations()).price is None
     prices: list[float] = []
     for arrivals in (1, 10):  # a second, while 15 requests a second can be made
@@ -339,7 +339,7 @@ def test_price_rises_with_scarcity() -> None:
 
 
 def test_new_plans_apply_while_nothing_is_due() -> None:
-    """After new durations are learnt, `next_due` returns the time that a new schedule returns."""
+    """After new durations are learnt, `next_due` is the same as in a new schedule."""
     durations = Durations()
     for _ in range(300):
         durations.ended("", 0.0, 700.0)
@@ -367,7 +367,7 @@ def test_new_plans_apply_while_nothing_is_due() -> None:
 
 
 def test_new_plans_of_two_kinds_apply() -> None:
-    """If the plans of two kinds change shortly after each other, both apply to all cohorts."""
+    """The new plans of two kinds of job apply to all cohorts."""
     durations = Durations()
     for kind in ("a", "b"):
         for _ in range(300):

@@ -18,10 +18,7 @@ DAY = 86_400.0
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
-    """Tasks that are hours or days old are checked in order of insertion.
-
-    They are in several cohorts. Only the first of these cohorts competes for a request.
-    """
+    """Tasks that are hours or days old are checked in order of insertion."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     count = 2 * LINE_PIECE + 10
     for n in range(count):
@@ -79,7 +76,7 @@ def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
 
 
 def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
-    """Without a deadline, a failed check of a task that is days old is repeated within a minute."""
+    """A failed check of an old task without a deadline is repeated within a minute."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
     plan.add(Entry("t", added_at=0.0, created_at=-5 * DAY), 0.0)
     for now in (0.0, 5 * DAY):

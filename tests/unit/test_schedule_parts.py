@@ -54,10 +54,7 @@ def test_tuning_scales_seconds_only() -> None:
 @pytest.mark.parametrize("factor", [0.01, 0.5, 2.0])
 @pytest.mark.parametrize("name", Tuning.__struct_fields__)
 def test_tuning_varied(name: str, factor: float) -> None:
-    """`Tuning.varied` changes one constant and keeps its type and sign.
-
-    A schedule that uses the new value still checks every task.
-    """
+    """`Tuning.varied` changes one constant and keeps its type and sign."""
     tuning = Tuning().varied(name, factor)
     before, after = getattr(Tuning(), name), getattr(tuning, name)
     assert type(after) is type(before)
@@ -71,7 +68,7 @@ def test_tuning_varied(name: str, factor: float) -> None:
 
 
 def test_tuning_is_used() -> None:
-    """A schedule uses its `Tuning`: with `bulk_share=2`, every second request polls a bulk task."""
+    """With `bulk_share=2`, every second request polls a bulk task."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations(), Tuning(bulk_share=2))
     for n in range(4):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -92,10 +89,7 @@ def test_tuning_is_used() -> None:
     )
 )
 def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
-    """After every operation, `first` returns the item with the least key.
-
-    If several items have the least key, it returns the item that was pushed earliest.
-    """
+    """After every operation, `first` returns the item with the least key."""
     heap = LazyHeap[Item](itertools.count())
     items = [Item() for _ in range(6)]
     # For each item in the heap: its key, and the step at which it was pushed.
@@ -125,7 +119,7 @@ def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
 
 
 def test_lazy_heaps_that_share_numbers() -> None:
-    """If two heaps share a counter, pushing an item to one heap removes it from the other heap."""
+    """Pushing an item to a heap removes it from another heap with the same counter."""
     numbers = itertools.count()
     one, other, item = LazyHeap[Item](numbers), LazyHeap[Item](numbers), Item()
     one.push(item, 1.0)
@@ -146,11 +140,7 @@ def test_fair_share() -> None:
 
 
 def test_frame_gives_up() -> None:
-    """A wait without a last check ends `LAST_TRIES` intervals after the deadline.
-
-    If tracking began after the deadline, this wait ends `LAST_TRIES` + 1 intervals after tracking
-    began.
-    """
+    """A wait without a last check ends `LAST_TRIES` intervals after the deadline."""
     frame = Frame(PollPolicy(deadline=200.0))
     young = Entry("t", added_at=50.0, created_at=40.0)
     old = Entry("t", added_at=1000.0, created_at=0.0)
@@ -194,10 +184,7 @@ def test_refits_are_apart() -> None:
 
 
 def test_price_of_an_eager_policy() -> None:
-    """With an eager policy, the price rises while tasks are due, and falls while no task is due.
-
-    The price is the seconds of waiting that a request must save. It always stays above 0.
-    """
+    """With an eager policy, the price rises while tasks are due, and falls otherwise."""
     price = RequestPrice(PollPolicy(eager=True), Tuning())
     start = price.least
     price.adjust(is_idle=False)
@@ -229,7 +216,7 @@ def test_scaled_times() -> None:
 @pytest.mark.parametrize("deadline", [600.0, None])
 @pytest.mark.parametrize("kind", ["adaptive", "backoff", "eager"])
 def test_scaled_policy(kind: str, deadline: float | None) -> None:
-    """If a policy and the durations of jobs are scaled, the times of all checks are scaled."""
+    """Scaling the policy and the durations scales the times of all checks."""
     policy = PollPolicy(deadline=deadline, jitter=0.0)
     if kind == "backoff":
         policy = msgspec.structs.replace(policy, schedule="backoff")
@@ -241,7 +228,7 @@ def test_scaled_policy(kind: str, deadline: float | None) -> None:
 
 
 def checks(policy: PollPolicy, time_scale: float) -> list[float]:
-    """Return the times of the first 100 checks, or fewer, of a task that never ends."""
+    """Return the times of up to 100 checks of a task that never ends."""
     plan: Schedule[Entry]
     if policy.schedule == "backoff":
         plan = BackoffSchedule(policy, lambda: 0.0)

@@ -54,8 +54,7 @@ class Shop(Server):
 
     Attributes:
         credit: The credits of the account.
-        malformed: Bodies of replies to creates. The keys are the prompts of the creates; other
-            creates get a usual reply.
+        malformed: Bodies of malformed replies, by the prompt of the create.
     """
 
     def __init__(self, credit: int = 1_000) -> None:
@@ -80,10 +79,7 @@ class Shop(Server):
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> None:
-    """A create with an unreadable reply fails with `CreateOutcomeUnknownError`.
-
-    This create is not repeated. All other jobs succeed.
-    """
+    """A create with an unreadable reply fails with `CreateOutcomeUnknownError`."""
     server = Shop()
     server.malformed = {"3": body, "20": body}
     created: list[Creation] = []
@@ -109,10 +105,7 @@ def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> 
 
 
 def test_a_pipeline_waits_for_credits() -> None:
-    """A pipeline that waits for credits yields the tasks it has created, and sends no creates.
-
-    After a top-up, it sends the other creates. Each job succeeds exactly once.
-    """
+    """A pipeline without credits continues after a top-up, and creates each job once."""
     server = Shop(credit=5)
 
     async def main() -> list[JobOutcome]:
@@ -148,7 +141,7 @@ def test_a_pipeline_waits_for_credits() -> None:
 
 @pytest.mark.parametrize("topped_up", [False, True])
 def test_closing_while_a_pipeline_waits_for_credits(*, topped_up: bool) -> None:
-    """`close` ends the wait for credits at once. Every input that was read has an outcome."""
+    """`close` ends the wait for credits at once."""
     server = Shop(credit=3)
     created: list[Creation] = []
 

@@ -98,7 +98,7 @@ async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) ->
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
-    """If 2,000 creates are cancelled at random times, `on_creation` receives each created task."""
+    """`on_creation` receives each task whose create is cancelled at a random time."""
     server = Server()
     reported: list[Creation] = []
 
@@ -121,7 +121,7 @@ def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
 
 
 async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
-    """If creates over real sockets are cancelled, `on_creation` receives each created task."""
+    """`on_creation` receives each created task, also with real sockets."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
     reported: list[Creation | PersonaCreation] = []
     async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
@@ -138,7 +138,7 @@ async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) 
 
 
 def test_cancelled_while_planned() -> None:
-    """A create that is cancelled while it waits for a permit is never sent and uses no permit."""
+    """A create that is cancelled before it is sent uses no permit."""
     server = Server()
     reported: list[Creation] = []
 
@@ -182,7 +182,7 @@ def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("code", [429, 455])
 def test_an_abandoned_create_is_not_retried(code: int) -> None:
-    """A create that is cancelled in flight and then gets a 429 or a 455 is not retried."""
+    """A create that is cancelled in flight is not retried."""
     server = Server(delay=1.0)
     reported: list[Creation] = []
     server.answer = lambda _: reply(None, code)
@@ -200,7 +200,7 @@ def test_an_abandoned_create_is_not_retried(code: int) -> None:
 
 
 def test_close_waits_for_creates_in_flight() -> None:
-    """`close` ends unsent creates, waits for the creates in flight, and reports their tasks."""
+    """`close` ends unsent creates and waits for the creates in flight."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -223,7 +223,7 @@ def test_close_waits_for_creates_in_flight() -> None:
 
 
 def test_close_does_not_wait_for_ever() -> None:
-    """`close` waits for a reply at most for the request timeout; then the outcome is unknown."""
+    """`close` waits for a reply no longer than the request timeout."""
     server = Server(delay=1e6)
     reported: list[Creation] = []
 
@@ -243,7 +243,7 @@ def test_close_does_not_wait_for_ever() -> None:
 
 
 def test_a_cancelled_close_can_be_completed() -> None:
-    """If `close` is cancelled, a second call finishes it, and the create is reported once."""
+    """A second call completes a cancelled `close`."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -267,7 +267,7 @@ def test_a_cancelled_close_can_be_completed() -> None:
 
 
 def test_calls_that_wait_for_the_budget_end_at_close() -> None:
-    """`close` ends all calls of `balance` that wait for the request budget or for a reply."""
+    """`close` ends all waiting calls of `balance`."""
     server = Server(delay=0.5)
 
     async def main() -> None:
@@ -287,7 +287,7 @@ def test_calls_that_wait_for_the_budget_end_at_close() -> None:
 
 
 def test_a_pause_fails_no_input_of_a_stream() -> None:
-    """A stream waits for the end of a long pause; `create` and `balance` raise at once."""
+    """A stream waits for the end of a long pause, but `create` raises at once."""
     server = Server()
     down = True
 

@@ -84,10 +84,7 @@ def opened(kind: Any, path: Path) -> Any:  # noqa: ANN401 (mutagen has no comple
 def write(
     path: Path, track: Track | None, info: TaskInfo | None = None, cover: bytes | None = None
 ) -> None:
-    """Write all tags into a file.
-
-    If `track` is None, the file is not a song, and its tags come from the task record `info`.
-    """
+    """Write the tags of a song, or of a task if `track` is None."""
     tags.write_tags(path, tags_of(track, info, cover))
 
 
@@ -98,7 +95,7 @@ def ids_of(frames: Any) -> dict[str, str]:  # noqa: ANN401 (mutagen's tags)
 
 @pytest.mark.parametrize(("cover", "mime"), [(PNG, "image/png"), (JPEG, "image/jpeg")])
 def test_mp3(tmp_path: Path, cover: bytes, mime: str) -> None:
-    """An MP3 file gets ID3 tags in front of its audio. The audio does not change."""
+    """An MP3 file gets ID3 tags, and its audio does not change."""
     path = tmp_path / "song.mp3"
     path.write_bytes(MP3)
     write(path, TRACK, None, cover)
@@ -116,7 +113,7 @@ def test_mp3(tmp_path: Path, cover: bytes, mime: str) -> None:
 
 
 def test_m4a(tmp_path: Path) -> None:
-    """An MP4 file gets its tags as atoms. The offsets in the file still point at the audio."""
+    """An MP4 file gets its tags, and its offsets still point at the audio."""
     path = tmp_path / "song.m4a"
     path.write_bytes(m4a())
     write(path, TRACK, None, PNG)
@@ -180,16 +177,12 @@ def record(**given: object) -> TaskInfo:
     ],
 )
 def test_lyrics(given: dict[str, object], lyrics: str) -> None:
-    """The lyrics tag contains the lyrics of the job's input, or else the lyrics of the song.
-
-    The lyrics of the song are not used if the job is instrumental, or if they only repeat the
-    prompt of the job.
-    """
+    """The lyrics of the job's input take precedence over the lyrics of the song."""
     assert tags_of(TRACK, record(**given)).lyrics == lyrics
 
 
 def test_a_file_without_a_song(tmp_path: Path) -> None:
-    """If the job has no title, a stem gets only two tags: the id of its task, and the model."""
+    """A stem without a title gets only the task id and the model as tags."""
     path = tmp_path / "vocals.mp3"
     path.write_bytes(MP3)
     write(path, None, record())
@@ -199,7 +192,7 @@ def test_a_file_without_a_song(tmp_path: Path) -> None:
 
 
 def test_tags_are_replaced(tmp_path: Path) -> None:
-    """A second call replaces the tags that it writes, and keeps the cover and all other tags."""
+    """A second call replaces its own tags and keeps all others."""
     path = tmp_path / "song.mp3"
     path.write_bytes(MP3)
     write(path, TRACK, None, PNG)
@@ -262,7 +255,7 @@ def test_extras_are_not_imported() -> None:
 
 @pytest.mark.parametrize("content", [MP3[:2000], m4a(), wav(), flac_file()])
 def test_damaged_files(tmp_path: Path, content: bytes) -> None:
-    """A damaged file is tagged or raises `DownloadError`. No other error is raised."""
+    """A damaged file is tagged or raises `DownloadError`, but no other error."""
     draw = random.Random(40)
     path = tmp_path / "song"
     for _ in range(150):

@@ -81,7 +81,7 @@ def test_whole_record() -> None:
 
 
 def test_model_names() -> None:
-    """Each of the eight documented model names has a version; any other name has no version."""
+    """Only the documented model names have a version."""
     assert len(MODEL_VERSIONS) == 8
     assert MODEL_VERSIONS["chirp-fenix"] == "v5.5"
     item = ITEM | {"suno_model_name": "chirp-next"}
@@ -102,7 +102,7 @@ def test_model_names() -> None:
     ],
 )
 def test_creation_times(when: object) -> None:
-    """A song's creation time may be an ISO 8601 date, or a number (also as text) of s or ms."""
+    """A song's creation time may be a date, or a number of seconds or milliseconds."""
     for title in ("Rain", ["of another shape"]):
         item: dict[str, Any] = ITEM | {"created_at": when, "create_at": "nan", "title": title}
         info = read_task_info(200, {}, envelope(RECORD | {"result": {"suno_data": [item]}}))
@@ -110,7 +110,7 @@ def test_creation_times(when: object) -> None:
 
 
 def test_digits_are_no_date() -> None:
-    """A text of 13 digits is read as milliseconds, even if the digits look like a date in 1712."""
+    """A text of 13 digits is read as milliseconds, not as a date."""
     assert unix_time("1712010112300") == 1712010112.3
 
 
@@ -122,7 +122,7 @@ ABSURD: list[Any] = [
 
 @pytest.mark.parametrize("number", ABSURD, ids=lambda number: repr(number)[:12])
 def test_absurd_numbers(number: Any) -> None:  # noqa: ANN401 (any JSON)
-    """An impossible time, length or amount is read as None; an impossible balance is an error."""
+    """An impossible time, length or amount is read as None."""
     names = ("create_at", "complete_at", "duration_s")
     song = ITEM | {"duration": number, "created_at": number}
     wrong = dict.fromkeys(names, number) | {"result": RECORD["result"] | {"suno_data": [song]}}
@@ -184,7 +184,7 @@ def test_byte_order_mark() -> None:
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 400, 900])
 def test_deep_nesting(depth: int) -> None:
-    """A free-form field is cut at `MAX_DEPTH` levels, so that `copy.deepcopy` can copy it."""
+    """A free-form field is cut at `MAX_DEPTH` levels."""
     deep = b"[" * depth + b"]" * depth
     record = RECORD | {"param": {"model": "m", "input": {"a": 1, "deep": "@"}}}
     record |= {"result": RECORD["result"] | {"usage": {"b": 2, "deep": "@"}}}
@@ -209,7 +209,7 @@ def test_nesting_that_is_kept() -> None:
 
 
 def test_hostile_sizes() -> None:
-    """The lists in a huge reply are cut. A huge reply that is damaged raises `ResponseError`."""
+    """The lists in a huge reply are cut."""
     record: dict[str, Any] = RECORD | {
         "result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}
     }
@@ -229,7 +229,7 @@ def test_hostile_sizes() -> None:
 
 
 def test_damaged_create() -> None:
-    """The id of a paid task is read from a damaged reply if the id and the structure are valid."""
+    """The task id is read from a reply to a create even if other fields are damaged."""
     body = envelope({"task_id": "t1", "x": "@"})
     assert read_created(200, {}, body.replace(b'"m"', b'"\xff"')) == "t1"
     assert read_created(200, {}, body.replace(b'"@"', b"1e400")) == "t1"
@@ -252,7 +252,7 @@ def test_damaged_create() -> None:
 
 @pytest.mark.parametrize("word", [7, 2.5, 10**30])
 def test_status_that_is_a_number(word: float) -> None:
-    """A numeric status counts as unknown, so the wait for the task continues."""
+    """A numeric status counts as unknown."""
     info = read_task_info(200, {}, envelope(RECORD | {"status": word}))
     assert (info.status, info.raw_status) == (TaskStatus.UNKNOWN, str(word))
     assert not info.status.terminal
@@ -290,14 +290,14 @@ def test_result_of_another_shape(result: object) -> None:
     ],
 )
 def test_status_words(word: str, status: str) -> None:
-    """An unknown status is kept in `raw_status` and does not end a task; "error" is a failure."""
+    """An unknown status is kept in `raw_status` and does not end a task."""
     info = read_task_info(200, {}, envelope(RECORD | {"status": word}))
     assert (info.status, info.raw_status) == (status, word)
     assert info.status.terminal == (status == "failed")
 
 
 def test_requests() -> None:
-    """A status request has the task id as parameter. A create has the documented JSON body."""
+    """Requests have the documented parameters and JSON bodies."""
     assert task_info_request("a b").params == (("task_id", "a b"),)
     request = create_request(GenerateMusic(prompt="x"), "https://me/hook")
     assert request.body is not None

@@ -38,10 +38,7 @@ JSON = st.recursive(
 @pytest.mark.parametrize("code", sorted(CODES))
 @pytest.mark.parametrize("style", ["status", "envelope", "both", "text"])
 def test_every_code(code: int, style: str) -> None:
-    """Each error code raises its exception class.
-
-    The code may be in the HTTP status, in the JSON body (as a number or a string), or in both.
-    """
+    """Each error code raises its exception class."""
     status = 200 if style in {"envelope", "text"} else code
     sent = {"status": 200, "text": str(code)}.get(style, code)
     body = b"<html>no</html>" if style == "status" else envelope(None, sent, errors=["e"])
@@ -55,7 +52,7 @@ def test_every_code(code: int, style: str) -> None:
 
 @pytest.mark.parametrize("status", [403, 501])
 def test_the_error_of_a_proxy(status: int) -> None:
-    """A JSON object without code and data is not the API's answer, so it decides nothing."""
+    """The error reply of a proxy is not treated as a reply of the API."""
     body = b'{"message": "Not Implemented"}'
     with pytest.raises(CODES[status]) as caught:
         read_task_info(status, {}, body, "t")
@@ -63,10 +60,7 @@ def test_the_error_of_a_proxy(status: int) -> None:
 
 
 def test_generation_failed_is_a_record() -> None:
-    """A reply to a status request with code 501 in its JSON body is the record of a failed task.
-
-    The record contains the message of the server.
-    """
+    """A status reply with code 501 in its body is the record of a failed task."""
     for body in (
         envelope(None, 501),
         envelope(None, 501).replace(b'"data": null', b'"data": 1e400'),
@@ -125,7 +119,7 @@ def test_unknown_codes() -> None:
 
 @given(data=JSON, code=JSON, status=st.integers(100, 599))
 def test_any_json(data: object, code: object, status: int) -> None:
-    """For any JSON, three functions that read replies raise no exception except `SunoError`."""
+    """Any JSON is decoded or raises a `SunoError`."""
     for read in (read_task_info, read_created, read_balance):
         with contextlib.suppress(SunoError):
             read(status, {}, envelope(data, code))
@@ -152,10 +146,7 @@ def test_any_bytes(body: bytes, status: int) -> None:
 
 
 def test_retry_after() -> None:
-    """Retry-After is a number of seconds or a date.
-
-    Any other value is ignored, and so is a date if the reply has no Date header.
-    """
+    """Retry-After is a number of seconds or a date."""
     date, later = "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:30 GMT"
     assert retry_after({"Retry-After": "2.5"}) == 2.5
     assert retry_after({"Retry-After": later, "Date": date}) == 30.0

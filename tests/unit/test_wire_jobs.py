@@ -64,7 +64,7 @@ READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
     ],
 )
 def test_estimate(data: object, estimate: Estimate) -> None:
-    """Both estimate endpoints give a price. A missing `affordable` is computed from the balance."""
+    """Both estimate endpoints give a price."""
     assert read_estimate(200, {}, envelope(data)) == estimate
 
 
@@ -86,7 +86,7 @@ def test_models() -> None:
 
 
 def test_schema() -> None:
-    """A schema has the fields that the server sent, and the requested name if it sent no name."""
+    """A schema has the fields that the server sent."""
     data = {"input_schema": {"type": "object"}, "required_input_fields": ["prompt"]}
     schema = read_schema(200, {}, envelope(data), "suno/x")
     assert (schema.model, schema.input_schema) == ("suno/x", {"type": "object"})
@@ -94,7 +94,7 @@ def test_schema() -> None:
 
 
 def test_upload_target() -> None:
-    """Both URLs of an upload are read; the secret upload URL appears in no repr and no error."""
+    """The secret upload URL appears in no repr and no error."""
     data = {"presigned_url": "https://store/secret", "file_url": "https://cdn/f.mp3"}
     target = read_upload(200, {}, envelope(data))
     assert target == UploadTarget("https://store/secret", "https://cdn/f.mp3")
@@ -120,7 +120,7 @@ def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader o
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("code", [401, 402, 404, 422, 429, 455, 500, 505])
 def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of many types)
-    """Every reader raises an error for an error code in the body, even with HTTP status 200."""
+    """Every reader raises an error for an error code in the body."""
     for status in (200, code):
         with pytest.raises(APIError) as caught:
             read(status, {}, envelope(None, code))
@@ -171,7 +171,7 @@ def test_stems() -> None:
 
 
 def test_video() -> None:
-    """`video_url` is a video job's first URL; for other jobs, the first URL with a video suffix."""
+    """`video_url` is the URL of the first video, or None."""
     assert info_of(MusicVideo.KIND, media_urls=["https://x/v"]).video_url == "https://x/v"
     assert info_of("", media_url="https://x/v.mp4?sig=1").video_url == "https://x/v.mp4?sig=1"
     assert info_of(GenerateMusic.KIND, media_urls=["https://x/a.mp3"]).video_url is None
@@ -188,10 +188,7 @@ def test_media_urls(name: str, urls: object) -> None:
 
 
 def test_tracks_lead_on() -> None:
-    """A track's methods return inputs with its ids.
-
-    Covers and extensions also get its model by default, and its title in custom mode.
-    """
+    """A track's methods return inputs with its ids."""
     item = {"suno_id": "s1", "title": "Rain", "model_name": "chirp-fenix", "duration": 100}
     (track,) = info_of(GenerateMusic.KIND, suno_data=[item]).tracks
     assert isinstance(track, Track)
