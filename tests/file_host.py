@@ -14,26 +14,25 @@ _RANGE = re.compile(r"bytes=(\d+)-")
 
 
 def song(size: int = 300_000) -> bytes:
-    """Return `size` bytes that start like an MP3 file. Neighbouring blocks of 2**n bytes differ."""
+    """Return `size` bytes that start like an MP3 file."""
+    # 251 is prime, so neighbouring blocks of 2**n bytes differ.
     return (b"ID3" + bytes(range(251)) * (size // 251 + 1))[:size]
 
 
 class FileHost:
-    """An HTTP server that sends the same file for every path, except for the paths in `bodies`.
+    """An HTTP server that sends the same file for every path.
 
     Attributes:
         body: The content of the file.
         bodies: Paths with another content: path → content.
         headers: Headers that are added to every reply, except to redirects.
         ranges: Whether the server supports Range requests.
-        cuts: The numbers of bytes after which the connection breaks. Each successful reply removes
-            the first number and sends only that many bytes of its body.
-        statuses: The statuses of the next replies. When the list is empty, the status is 200, or
-            206 for a requested range.
+        cuts: The numbers of bytes after which the next successful replies break off.
+        statuses: The statuses of the next replies. Later replies have the status 200, or 206 for a
+            supported range.
         paths: Paths with a fixed status: path → status. They override `statuses`.
         locations: Paths that are redirected: path → target URL.
-        requests: The headers of each received request. The names are in lower case. The path of the
-            request is stored as ``:path``.
+        requests: The headers of each request, with names in lower case. ``:path`` is the path.
         arrived: An event that is set when the first request arrives.
         hold: If not None, each reply stops after 1000 bytes of its body until this event is set.
         chunked: Whether the body is sent as one chunk, without Content-Length.
@@ -57,7 +56,7 @@ class FileHost:
 
     @property
     def ranges_asked(self) -> list[str | None]:
-        """The Range header of each received request; None for a request without this header."""
+        """The Range header of each request, or None."""
         return [each.get("range") for each in self.requests]
 
     @contextlib.asynccontextmanager

@@ -1,9 +1,8 @@
 """Search for failures with new seeds: ``python -m tests.fuzz --minutes N``.
 
-Each round runs four searches with one seed: the property tests, create requests through a proxy
-that breaks connections, the decoding of damaged replies, and streams with random faults. When
-the time is up, no new search starts, but a running search is not interrupted. After the first
-failure, the program prints the command that repeats it, and ends with exit code 1.
+Each round runs four searches with one seed: property tests, creates over broken connections,
+damaged replies, and streams with random faults. After the first failure, the program prints the
+command that repeats it, and ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -64,8 +63,7 @@ class Search(NamedTuple):
 def searches(seed: int, seconds: float) -> list[Search]:
     """Return the searches of one round.
 
-    `seconds` is the time that remains at the start of the round. Each program in `TIMED` has its
-    own time. It gets less if less than this time remains, but never less than 1 s.
+    Each program in `TIMED` gets at most `seconds`, but at least 1 s.
     """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (

@@ -2,8 +2,8 @@
 
 python -m tests.fuzz_readers --seconds N [--seed S]
 
-A failure is a wrong error or a wrong value. After a failure, the program prints the seed and the
-reply, and ends with exit code 1. `make test` runs the same check on fixed seeds.
+After the first failure, the program prints the seed and the reply, and ends with exit code 1.
+`make test` runs the same check on fixed seeds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BATCH = 1_000
 
 
 def find(seed: int, count: int = BATCH) -> str | None:
-    """Check the first `count` replies that a seed generates.
+    """Check the first `count` replies of a seed.
 
     Return a description of the first failure; None if there is no failure.
     """

@@ -3,9 +3,7 @@
 python -m tests.fuzz_streams --seconds N [--seed S]
 
 A stream is a call of `SunoClient.create_many` or `SunoClient.pipeline`. Each seed is one scenario
-in virtual time. A client runs one stream, and also creates single songs and personas, while the
-server sends random replies. The scenario waits for the end of the stream, cancels the stream, or
-closes the client. After the first failure, the program prints the seed, and ends with exit code 1.
+in virtual time. After the first failure, the program prints the seed, and ends with exit code 1.
 `make test` runs the same check on fixed seeds.
 """
 
@@ -70,8 +68,7 @@ class HostileServer(Server):
     """A server that answers with random replies and failures.
 
     Attributes:
-        lost: Names of the jobs and personas whose create request reached the server, but whose
-            reply the server lost or made unreadable.
+        lost: Names of jobs and personas whose create reply the server lost or made unreadable.
     """
 
     def __init__(self, draw: random.Random) -> None:
@@ -84,7 +81,7 @@ class HostileServer(Server):
         self.lost: set[str] = set()
 
     async def send(self, request: Request, permit: Permit) -> Reply:
-        """Answer a request. Sometimes refuse the connection, or lose the request or the reply."""
+        """Answer a request, or fail at random before or after the request arrives."""
         fate = self._draw.random()
         if fate < self._share / 4:
             await asyncio.sleep(self._draw.choice([0, 1.0]))
@@ -158,10 +155,8 @@ class Scenario:
         taken: How many items the stream yielded, by the index of the input.
         received: The task ids that `SunoClient.create` returned for the single songs.
         read: Number of inputs that the stream read.
-        sent_at_close: Number of requests at the time when `end` closed the client; None if it was
-            closed later.
-        fails: Probability that a call of `report` or `note` raises. It is lower for `change` and
-            `source`.
+        sent_at_close: Number of requests when `end` closed the client; None if it did not.
+        fails: Probability that `report` or `note` raises. `change` and `source` raise less often.
     """
 
     def __init__(self, seed: int) -> None:
@@ -180,21 +175,21 @@ class Scenario:
         await asyncio.sleep(self.draw.choice([0, self.draw.uniform(0, longest)]))
 
     async def report(self, creation: Creation | PersonaCreation) -> None:
-        """Record a creation, and sometimes raise. This may be the `on_creation` of the client."""
+        """Record a creation of the client, and sometimes raise."""
         self.reported.append(creation)
         await self.pause(2)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def note(self, creation: Creation) -> None:
-        """Count a creation, and sometimes raise. This is the `on_creation` of the stream."""
+        """Count a creation of the stream, and sometimes raise."""
         self.known[creation.index] += 1
         await self.pause(1)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def change(self, submission: Submission) -> None:
-        """Check a submission, sometimes raise. This may be the `on_submission` of the stream."""
+        """Check a submission of the stream, and sometimes raise."""
         assert submission.state in {SubmissionState.SENDING, SubmissionState.PLANNED}
         await self.pause(1)
         if self.draw.random() < self.fails / 2:
@@ -229,7 +224,7 @@ class Scenario:
         )
 
     async def take(self, suno: SunoClient) -> None:
-        """Read items from the stream with random pauses. Stop after a random number of items."""
+        """Read a random number of items from the stream, with random pauses."""
         stream: Any = self.stream(suno)
         left = self.draw.choice([1, 3, 1000, 1000, 1000])
         async with contextlib.aclosing(stream):
@@ -313,10 +308,7 @@ class Scenario:
         assert not isinstance(error, InternalError), f"an internal error: {error.__cause__!r}"
 
     def check_ids(self) -> None:
-        """Check that nothing was created twice, and that every creation was reported once.
-
-        The report contains the new id, unless the outcome of the create is unknown.
-        """
+        """Check that nothing was created twice, and that every creation was reported once."""
         created = self.server.created
         twice = {name: ids for name, ids in created.items() if len(ids) > 1}
         assert not twice, f"created twice: {twice}"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 async def receive(reader: asyncio.StreamReader) -> bytes:
-    """Return one request: its head, and a body of the length that Content-Length gives."""
+    """Return one request, with its head and its body."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = 0
     for line in head.lower().split(b"\r\n"):
@@ -24,11 +24,10 @@ async def receive(reader: asyncio.StreamReader) -> bytes:
 async def serving(
     answer: Callable[[bytes, asyncio.StreamWriter], Awaitable[bool]],
 ) -> AsyncGenerator[str]:
-    """Run a server on a free local port until the ``with`` block ends. Yield the server's URL.
+    """Run a server on a free local port until the ``with`` block ends. Yield its URL.
 
     Args:
-        answer: Called with each request. It writes a reply, and returns whether the connection
-            stays open for the next request.
+        answer: Writes the reply to a request. Returns whether the connection stays open.
     """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Measure how long an event loop was blocked, for tests that compare arrival times at a server."""
+"""Measure how long an event loop was blocked."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ _TICK = 0.002
 class Lag:
     """Measures the longest time for which the event loop was blocked during an ``async with``.
 
-    Client and server share the loop. A busy machine or a garbage collection can block the loop
-    between the sending of a request and its arrival. Two requests can then arrive closer together
-    than they were sent.
+    A blocked loop can make two requests arrive closer together than they were sent.
 
     Attributes:
-        worst: The longest time in seconds during which the loop was blocked. It includes up to
-            `_TICK` seconds during which the loop was free.
+        worst: The longest time in seconds. It may be too long by up to `_TICK` seconds.
     """
 
     def __init__(self) -> None:

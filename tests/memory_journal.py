@@ -28,9 +28,9 @@ class Store:
         tasks: The tasks by id.
         owners: For each live owner, False if another owner joined after its last heartbeat.
         owned: The owner of each submission, by the id of the submission.
-        held: The owner that has reserved each run, by the name of the run.
+        held: The owner of each reserved run, by the name of the run.
         durations: The data that `save_durations` stored last; None if there is none.
-        log: One item for each change, in order: the id of the submission and its new state.
+        log: The submission id and the new state of each change, in order.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class Store:
         self.log: list[tuple[str, str]] = []
 
     def kill(self, journal: MemoryJournal) -> None:
-        """Remove an owner, and free the runs that it reserved, as if its process had ended."""
+        """Remove an owner and free its runs, as if its process had ended."""
         self.owners.pop(journal, None)
         self.held = {run: owner for run, owner in self.held.items() if owner is not journal}
         journal.killed = True
@@ -73,11 +73,11 @@ class MemoryJournal:
     Attributes:
         store: The store.
         account: The label of the account.
-        before: Each method first calls this function with the name of the method. `advance` adds
-            the new state to the name. The function may raise.
+        before: Called with the name of each method before its work. `advance` adds the new state to
+            the name. The function may raise.
         delay: Seconds that each method takes.
-        killed: Whether the owner was killed or has closed the journal. If so, each further call
-            raises `JournalError`, except `close`.
+        killed: Whether the owner was killed or has closed the journal. Later calls raise
+            `JournalError`, except `close`.
     """
 
     def __init__(self, store: Store | None = None, delay: float = 0.002) -> None:
@@ -203,20 +203,20 @@ class MemoryJournal:
         ]
 
     async def hold(self, run: str) -> None:
-        """Reserve a run, so that no other stream works on this run."""
+        """Reserve a run for this owner."""
         await self._work("hold")
         if run in self.store.held:
             raise RunInUseError(run, "another owner")
         self.store.held[run] = self
 
     async def release(self, run: str) -> None:
-        """Free a run that this owner reserved, so that another stream may work on this run."""
+        """Free a run that this owner reserved."""
         await self._work("release")
         if self.store.held.get(run) is self:
             del self.store.held[run]
 
     async def heartbeat(self) -> Peers:
-        """Record a heartbeat of this owner. Return the live owners, as `Peers` describes them."""
+        """Record a heartbeat of this owner, and return its `Peers`."""
         await self._work("heartbeat")
         self.store.owners[self] = True
         others = [aware for owner, aware in self.store.owners.items() if owner is not self]

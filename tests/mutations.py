@@ -1,9 +1,7 @@
 """Sample replies of the server, and damaged versions of these samples.
 
-Each `tests/samples/<case>.json` contains one body, as the API contract describes it.
-`mutations(seed)` yields an endless sequence of versions of the samples. Each version has random
-headers. Most versions also have changes in the structure (fields are replaced, dropped, renamed or
-nested), the bytes or the status. The same seed always gives the same sequence.
+Each `tests/samples/<case>.json` contains one body, as the API contract describes it. The same seed
+always gives the same damaged versions.
 """
 
 from __future__ import annotations
@@ -174,7 +172,7 @@ _STATUSES = (100, 201, 204, 302, 400, 401, 402, 403, 404, 422, 429, 455, 500, 50
 
 
 def mutations(seed: int) -> Iterator[Reply]:
-    """Yield an endless sequence of sample replies, most of them damaged, as the seed determines."""
+    """Yield an endless sequence of sample replies, most of them damaged."""
     draw = random.Random(seed)
     cases = list(SAMPLES)
     # Refusals are nearly alike, so the other samples are chosen more often.
@@ -260,7 +258,7 @@ def _headers(draw: random.Random) -> dict[str, str]:
 
 
 def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield the place of each value at any depth: its dict or list, and its key or index there."""
+    """Yield the container and the key of each value at any depth."""
     keys: list[Any] = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
     for key in keys:
         yield parent, key
@@ -269,7 +267,7 @@ def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _nasty(draw: random.Random) -> str:
-    """Return a placeholder. The encoded reply gets a random value of `NASTY` in its place."""
+    """Return a placeholder for a random value of `NASTY`."""
     return f"<nasty {draw.randrange(len(NASTY))}>"
 
 
@@ -293,11 +291,7 @@ _KEYS = sorted(
 
 
 def check(reply: Reply) -> None:
-    """Check that each of `READERS` returns a valid value for `reply` or raises a `SunoError`.
-
-    Raises:
-        Exception: A reader raised another exception, or returned an invalid value.
-    """
+    """Check that each of `READERS` returns a valid value for `reply` or raises a `SunoError`."""
     for read in READERS.values():
         try:
             found = read(reply.status, reply.headers, reply.body)

@@ -86,7 +86,7 @@ class Server:
         return sum(each.endswith(path) for _, each in self.requests)
 
     async def send(self, request: Request, permit: Permit) -> Reply:
-        """Wait for the delays of the request and of the reply, and return the reply."""
+        """Return the reply to a request, after the delays of both."""
         await asyncio.sleep(0)  # connecting
         permit.sent()
         await asyncio.sleep(self.delay)

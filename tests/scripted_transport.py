@@ -134,7 +134,7 @@ def make_poller(transport: Scripted, policy: PollPolicy | None = None) -> Poller
 
 
 def watch(poller: Poller, task_id: str, watcher: Watcher, created_at: float | None = None) -> None:
-    """Watch a task. `created_at` is the loop time of its creation, or None if unknown."""
+    """Watch a task. `created_at` is loop time, or None if unknown."""
     unix = None if created_at is None else EPOCH + created_at
     poller.watch(TaskRef(task_id, unix), (watcher,))
 
@@ -142,7 +142,7 @@ def watch(poller: Poller, task_id: str, watcher: Watcher, created_at: float | No
 def wait_for(
     poller: Poller, task_id: str, created_at: float | None = None
 ) -> asyncio.Future[Outcome]:
-    """Watch a task as `watch` does. Return a future for the outcome of the task."""
+    """Watch a task, and return a future for its outcome."""
     waiter = FutureWaiter()
     watch(poller, task_id, waiter, created_at)
     return waiter.outcome

@@ -1,8 +1,6 @@
 """A proxy that breaks connections at any point of an exchange and in several ways.
 
-An *exchange* is one request and its reply. The random faults depend on the seed, and either on the
-request or on the number of the connection (see `ChaosProxy`), but not on time. So a slow machine
-gets the same faults as a fast machine.
+An *exchange* is one request and its reply. The faults depend on the seed, but not on time.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ class How(enum.Enum):
 
 
 class Fate(NamedTuple):
-    """How one exchange breaks: at which point, after how much of the message, and in which way."""
+    """How one exchange breaks."""
 
     point: Point
     extent: Extent
@@ -66,7 +64,7 @@ class _End:
         self._writer = writer
 
     async def receive(self) -> bytes:
-        """Return one whole HTTP message: the head, and a body of the length in Content-Length."""
+        """Return one whole HTTP message."""
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = _LENGTH.search(head)
         return head + await self._reader.readexactly(int(length[1]) if length else 0)
@@ -96,15 +94,11 @@ class ChaosProxy:
         url: The server to forward to.
         seed: Seed of all random draws.
         breaks: Share of the exchanges that break. One third of the breaks happen before the request
-            is received. These breaks depend on the number of the connection and on the number of
-            the exchange on this connection. The other breaks depend on the request and on how often
-            the same request was sent before.
-        refusals: For each HTTP status, the share of the POST requests that the proxy itself refuses
-            with this status, as the API would.
+            is received.
+        refusals: For each HTTP status, the share of the POST requests that are refused with it.
         retry_after: Value of a refusal's Retry-After, in seconds.
         stall: Seconds for which a stalled connection stays open.
-        idle: The proxy closes a connection if the next request does not arrive within this many
-            seconds after an exchange. The first request may take any time.
+        idle: Seconds after an exchange for which the proxy waits for the next request.
         outages: Maps the number of a connection to seconds. After this connection was accepted, the
             port is closed for this time.
 
@@ -112,7 +106,7 @@ class ChaosProxy:
         url: The URL on which the proxy listens.
         arrived: The body of each POST that reached the proxy, forwarded or not.
         broken: For each `Fate`, the number of exchanges that broke in this way.
-        refused: For each HTTP status, the number of requests that the proxy refused with it.
+        refused: For each HTTP status, the number of requests that the proxy refused.
         connections: Number of connections that the proxy accepted.
     """
 
@@ -208,10 +202,7 @@ class ChaosProxy:
                 end.close(how)
 
     async def _exchanges(self, client: _End, number: int, ends: list[_End]) -> How:
-        """Forward exchanges until an exchange breaks. Return how this exchange broke.
-
-        Open the connection to the server, and append it to the list `ends`.
-        """
+        """Forward exchanges until one breaks. Return how it broke."""
         server, idle, turn = None, None, 0
         while True:
             turn += 1
@@ -242,11 +233,7 @@ class ChaosProxy:
             await client.send(reply)
 
     def draw_for(self, request: bytes) -> random.Random:
-        """Return a random generator for a request.
-
-        The random numbers depend on the seed of the proxy, on the request, and on how often the
-        same request arrived before.
-        """
+        """Return a random generator that depends on the request and on how often it was sent."""
         head, _, body = request.partition(b"\r\n\r\n")
         # Headers are left out, because they contain the port, which changes from run to run.
         asked = head.partition(b"\r\n")[0] + b" " + body
@@ -254,10 +241,7 @@ class ChaosProxy:
         return random.Random(b"%d %d " % (self._seed, self._asked[asked]) + asked)
 
     def fate(self, draw: random.Random) -> Fate | None:
-        """Decide at random how an exchange breaks after its request was received.
-
-        Return None if it does not break.
-        """
+        """Decide at random how an exchange breaks. Return None if it does not break."""
         if draw.random() >= self._breaks * 2 / 3:
             return None
         point = draw.choice([Point.REQUEST, Point.REPLY])

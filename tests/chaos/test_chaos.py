@@ -1,7 +1,6 @@
-"""Test creates through a proxy that breaks connections: each result must say what happened.
+"""Creates through a proxy that breaks connections: each result must be correct.
 
-The assertions about safety hold for any seed; `make fuzz` tries other seeds (CHAOS_SEED=N). For the
-fixed seed, the test also asserts that connections break at every point and in every way.
+`make fuzz` tries other seeds (CHAOS_SEED=N).
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class Retries(logging.Handler):
         self.of: defaultdict[str, list[type[object]]] = defaultdict(list)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """If a message reports an error during a song, add the class of the error to `of`."""
+        """Record the class of an error that is logged for a song."""
         arguments = record.args if isinstance(record.args, tuple) else ()
         errors = [each for each in arguments if isinstance(each, SunoError)]
         if errors and (song := _song.get(None)) is not None:
@@ -114,7 +113,7 @@ def fast_client(
 async def create_all(
     client: SunoClient, songs: Sequence[str], at_once: int
 ) -> dict[str, TaskHandle | BaseException]:
-    """Create all songs, at most `at_once` at a time. Return a handle or an error for each song."""
+    """Create all songs, at most `at_once` at a time. Return each song's handle or error."""
     free = asyncio.Semaphore(at_once)
 
     async def create(song: str) -> TaskHandle:
@@ -128,7 +127,7 @@ async def create_all(
 
 
 def song_in(body: bytes) -> str:
-    """Return the prompt in the body of a CreateTask request. The prompt identifies the song."""
+    """Return the prompt in the body of a CreateTask request."""
     return str(json.loads(body)["input"]["prompt"])
 
 
@@ -140,8 +139,7 @@ def check(
 ) -> dict[str, set[str]]:
     """Assert that each result agrees with the tasks on the server.
 
-    Return a dict from each result of a create, such as ``"created"``, to the songs with this
-    result.
+    Return the songs for each kind of result, such as ``"created"``.
     """
     at_server = defaultdict[str, list[str]](list)
     for task_id, job in sandbox.tasks.items():
@@ -178,7 +176,7 @@ def check(
 
 
 async def test_no_song_is_created_twice(retries: Retries) -> None:
-    """If connections break, none of 1,000 songs is created twice, and each result is correct."""
+    """No song is created twice over connections that break, and each result is correct."""
     songs = [f"song {number}" for number in range(1000)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -207,7 +205,7 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """If the caller passes an aiohttp session, a create is sent again only if it was refused."""
+    """With the caller's own aiohttp session, only refused creates are sent again."""
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -244,7 +242,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """How the proxy breaks a request does not depend on the order in which requests arrive."""
+    """The faults of a request do not depend on the order in which requests arrive."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second
@@ -253,7 +251,7 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Return how the proxy breaks each song's requests if they arrive in the order of `numbers`."""
+    """Return the faults of each song's requests, sent in the order of `numbers`."""
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
     fates = defaultdict[int, list[Fate | None]](list)
     for number in numbers:

@@ -75,7 +75,7 @@ async def start(sandbox: Sandbox | None, *words: str, cwd: Path) -> asyncio.subp
 def environment(sandbox: Sandbox | None) -> dict[str, str]:
     """Return the environment of this process, with the URL and the API key of `sandbox`.
 
-    All other API keys are removed. If `sandbox` is None, the result contains no API key.
+    If `sandbox` is None, the environment contains no API key.
     """
     mine = {} if sandbox is None else {"SUNO_API_KEY": sandbox.key, "SUNO_BASE_URL": sandbox.url}
     rest = {name: value for name, value in os.environ.items() if "_API_KEY" not in name}
@@ -85,11 +85,8 @@ def environment(sandbox: Sandbox | None) -> dict[str, str]:
 async def run(
     sandbox: Sandbox | None, *words: str, cwd: Path, stdin: str = ""
 ) -> tuple[int, str, str]:
-    """Run ``suno-async`` to its end, and return its exit code, stdout and stderr.
-
-    The command runs in a thread of this process, because starting Python takes longer than most
-    commands.
-    """
+    """Run ``suno-async`` to its end, and return its exit code, stdout and stderr."""
+    # This runs in the same process, because starting Python takes longer than most commands.
     return await asyncio.to_thread(_run_here, environment(sandbox), words, cwd, stdin)
 
 
@@ -128,7 +125,7 @@ async def test_balance_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_poll_and_resume(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll` never overwrites results; with --resume, it polls only the ids without a result."""
+    """`poll` overwrites no results; with --resume, it polls only the other ids."""
     ids = sandbox.add_tasks(6, created_ago=60)
     code, _, errors = await run(
         sandbox, "poll", "-", "--output", "r.jsonl", cwd=tmp_path, stdin="\n".join(ids[:4])
@@ -185,13 +182,13 @@ async def test_interrupted(
 
 @pytest.mark.parametrize(("file", "output"), [("-", "r.jsonl"), ("ids.txt", "-")])
 def test_streams_cannot_be_resumed(file: str, output: str) -> None:
-    """If `poll` used stdin or stdout, `how_to_resume` returns a hint but no command."""
+    """`how_to_resume` returns no command for a run that used stdin or stdout."""
     hint, words = how_to_resume(file, output, timeout=None, base_url=None, as_json=False)
     assert ("std" in hint, words) == (True, None)
 
 
 def test_csv_cells_with_line_breaks() -> None:
-    """A line break in a quoted CSV cell does not start a record; errors contain the line number."""
+    """A line break in a quoted CSV cell does not start a new record."""
     text = 'lyrics,task_id\n"one, ""two""\nthree\n# four",a\n\n# "no\n"x",b\n'
     assert read_ids(text.splitlines(keepends=True)) == ["a", "b"]
     with pytest.raises(InvalidInputError, match=r"^line 4: no column 2$"):
@@ -215,7 +212,7 @@ def test_csv_cells_with_line_breaks() -> None:
 async def test_rows_that_were_cut_off(
     sandbox: Sandbox, tmp_path: Path, last: str, kept: str
 ) -> None:
-    """`poll --resume` removes an incomplete row at the end of the results, but no other text."""
+    """`poll --resume` removes only an incomplete last row from the results."""
     row = '{"task_id": "before", "status": "success"}\n'
     (tmp_path / "r.jsonl").write_text(row + last)
     (tmp_path / "ids.txt").write_text("before\na")
@@ -229,13 +226,13 @@ async def test_rows_that_were_cut_off(
 
 
 def test_results_of_an_earlier_run() -> None:
-    """`final_statuses` returns the tasks with the status success or failed, and no other tasks."""
+    """`final_statuses` returns only the tasks with the status success or failed."""
     lines = [f'{{"task_id": "{n}", "status": "{n}"}}' for n in ("success", "failed", "undecided")]
     assert final_statuses(lines) == {"success": "success", "failed": "failed"}
 
 
 async def test_resumed_failure_counts(tmp_path: Path) -> None:
-    """If no task is left to poll, `poll --resume` still exits with 1 because of a failed task."""
+    """`poll --resume` exits with 1 if a task failed in an earlier run."""
     async with Sandbox(failure_share=1.0, rate_limit=GENEROUS) as sandbox:
         (task_id,) = sandbox.add_tasks(1, created_ago=60, durations=[1.0])
         words = ("poll", "-", "--output", "r.jsonl", "--resume", "--json")
@@ -317,7 +314,7 @@ async def test_bad_paths_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_sandbox_command(tmp_path: Path) -> None:
-    """`sandbox --json` prints its URL first and its statistics last; commands can use the URL."""
+    """`sandbox --json` prints its URL first and its statistics last."""
     process = await start(
         None, "sandbox", "--host", "127.0.0.2", "--port", "0", "--json", cwd=tmp_path
     )
@@ -336,7 +333,7 @@ async def test_sandbox_command(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 async def test_sandbox_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the environment variables that `sandbox` prints, commands use its URL and time scale."""
+    """Commands use the URL and the time scale in the variables that `sandbox` prints."""
     options = ("--port", "0", "--time-scale", "400", "--failure-share", "0")
     process = await start(None, "sandbox", *options, cwd=tmp_path)
     assert process.stdout is not None

@@ -152,10 +152,7 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """Of the rows of an input, the first with a final status counts; if none has one, the last.
-
-    Bad lines are skipped.
-    """
+    """For each input, the first row with a final status counts, or else the last row."""
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (0, "failed"), (2, "failed")]
     rows += [(1, "unknown"), (1, "not_created")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]

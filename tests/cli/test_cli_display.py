@@ -7,12 +7,12 @@ from suno_async.cli.task_counts import STATES, TaskCounts
 
 
 def counts(**numbers: int) -> dict[str, int]:
-    """Return the given numbers by state, and 0 for every state in `STATES` that is not given."""
+    """Return a number for every state in `STATES`. The default is 0."""
     return dict.fromkeys(STATES, 0) | numbers
 
 
 def test_states() -> None:
-    """Each task is counted once, in its present state: created, pending, running or its outcome."""
+    """Each task is counted once, in its present state."""
     tasks = TaskCounts(["a", "b"])
     assert tasks.numbers() == counts(created=2)
     tasks.task_created(TaskRef(task_id="c"))

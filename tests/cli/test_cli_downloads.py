@@ -31,8 +31,8 @@ SONG = (b"\xff\xfb\x10\xc0" + bytes(100)) * 40
 class FileHost:
     """An HTTP server that sends a song for every path, with two exceptions.
 
-    A path that begins with ``/slow`` gets the first half of a song, and the second half after `go`
-    is set. A path that begins with ``/gone`` gets a 404.
+    A path that begins with ``/slow`` gets half of a song. The rest is sent after `go` is set. A
+    path that begins with ``/gone`` gets a 404.
 
     Attributes:
         url: The base URL.
@@ -103,7 +103,7 @@ def row(task_id: str, url: str) -> str:
 
 
 def login_page(name: str, seconds: float) -> bytes:
-    """Return a login page. A test uses this function instead of the sandbox's `mp3` function."""
+    """Return a login page. It replaces a song of the sandbox."""
     return f"<html>log in for {name}, {seconds} s</html>".encode()
 
 
@@ -135,7 +135,7 @@ async def test_unfinished_tasks(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
-    """`download` needs no key for URLs. After a 404 it saves the other files and exits with 7."""
+    """`download` of URLs needs no key, and a 404 does not stop the other downloads."""
     words = ("download", "-q", "--base-url", sandbox.url)
     targets = (f"{files.url}/a.mp3", f"{files.url}/gone.mp3", f"{files.url}/b.mp3")
     code, out, errors = await run(None, *words, *targets, cwd=tmp_path)

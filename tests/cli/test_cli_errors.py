@@ -50,10 +50,7 @@ def test_json_lines() -> None:
 def test_the_task_of_an_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error line contains the task id of the exception.
-
-    If the exception has no task id, the line contains the id that the caller gave.
-    """
+    """An error line contains the task id of the exception, or else the caller's id."""
     monkeypatch.setattr("sys.argv", ["suno-async", "wait", "--json"])
     print_suno_error(TaskFailedError("a", "no lyrics"))
     print_suno_error(TaskNotFoundError(404), task_id="b")
@@ -88,10 +85,7 @@ async def test_no_connection(
 
 @pytest.mark.parametrize("words", [("status",), ("poll", "x", "--no-such-option"), ("nonsense",)])
 async def test_usage_errors(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """A usage error is one line that starts with ``error:``, like all other errors.
-
-    With --json, the line is a JSON object.
-    """
+    """A usage error is one line that starts with ``error:``, or a JSON object with --json."""
     code, out, errors = await run(None, *words, cwd=tmp_path)
     assert (code, out, len(errors.splitlines())) == (2, "", 1)
     assert errors.startswith("error: ")
@@ -110,10 +104,7 @@ async def test_no_command(tmp_path: Path) -> None:
 
 @BOTH
 async def test_wait(sandbox: Sandbox, tmp_path: Path, *, as_json: bool) -> None:
-    """`wait` reports a failed task on stderr, with the task id.
-
-    With --json, `wait` also prints the outcome on stdout.
-    """
+    """`wait` reports a failed task on stderr, with the task id."""
     (task_id,) = sandbox.add_tasks(1, created_ago=60, durations=[1.0])
     code, out, errors = await run(sandbox, "wait", task_id, *["--json"] * as_json, cwd=tmp_path)
     assert code == 1

@@ -103,7 +103,7 @@ def test_every_kind_has_a_short_name() -> None:
 
 @given(st.lists(st.tuples(inputs, st.booleans(), st.booleans()), max_size=3))
 def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
-    """JSONL inputs are read back unchanged; their `kind` is short, full or (for songs) absent."""
+    """JSONL inputs are read back unchanged, with every form of `kind`."""
     lines = ["\ufeff# a comment", "", "  "]
     for job, short, absent in jobs:
         kind = {} if absent else {"kind": NAMES[type(job)] if short else job.KIND}
@@ -169,7 +169,7 @@ objects = st.dictionaries(
     )
 )
 def test_garbage(lines: list[str]) -> None:
-    """Reading any text returns valid inputs, or raises an error whose problems name their lines."""
+    """Any text is read as valid inputs, or raises an error with line numbers."""
     jobs, problems = list[Input](), tuple[str, ...]()
     try:
         jobs = read_inputs(lines)
@@ -209,7 +209,7 @@ def test_every_problem_of_every_line() -> None:
 
 
 def test_model_of_a_flat_object_is_the_song_s() -> None:
-    """In an object with `input`, `model` is the kind of job; otherwise it is the music model."""
+    """In an object without `input`, `model` is the music model."""
     wire = {"model": "suno/music-generate", "input": {"model": "v4", "prompt": "y"}}
     lines = [json.dumps({"model": "v5.5", "prompt": "x"}), json.dumps(wire)]
     assert read_inputs(lines) == [
@@ -239,7 +239,7 @@ def test_csv_cells() -> None:
 
 
 def test_csv_problems() -> None:
-    """Rows are checked only if the header is valid; a problem names the first line of its row."""
+    """A problem in CSV names the header line or the first line of its row."""
     assert problems_of("promt,title,title,z\nx\n") == (
         "line 1: promt: not a field of any input (did you mean prompt?)",
         "line 1: z: not a field of any input",

@@ -34,10 +34,7 @@ async def asked(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
-    """While one process writes an output file, a second process that wants to write it is refused.
-
-    The error names the process id of the first process.
-    """
+    """Two processes cannot write one output file at once; the error names the first process."""
     (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, durations=[1e9])[0])
     (tmp_path / "link.jsonl").symlink_to("results.jsonl")
     process = await start(sandbox, "poll", "ids.txt", cwd=tmp_path)
@@ -61,7 +58,7 @@ async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> No
 
 
 async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
-    """If two processes resume a batch, one is refused, and each input gets only one task."""
+    """Two processes cannot resume one batch at once, and each input gets only one task."""
     prompts = [f"song {number}" for number in range(6)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))

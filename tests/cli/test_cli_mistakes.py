@@ -30,7 +30,7 @@ async def error_of(
 ) -> str:
     """Run a command that must print one error line and exit with `code`. Return the error.
 
-    Run the command again with ``--json``: it must print the error as JSON.
+    With ``--json``, the command must print the error as JSON.
     """
     ended, out, errors = await run(sandbox, *words, cwd=cwd, stdin=stdin)
     assert (ended, out, errors.count("\n")) == (code, "", 1), errors
@@ -65,7 +65,7 @@ async def test_wrong_key(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.M
     "words", [("poll", "FILE"), ("create", "--batch", "FILE"), ("estimate", "FILE")]
 )
 async def test_bad_files(sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...]) -> None:
-    """If an input file cannot be read as text, the error line says why, and no request is sent."""
+    """The error line for an unreadable input file says why, and no request is sent."""
     (tmp_path / "directory").mkdir()
     (tmp_path / "song.mp3").write_bytes(b"ID3\x03\x00\xff\xfb" * 100)
     (tmp_path / "zeros").write_bytes(bytes(1000))
@@ -106,7 +106,7 @@ async def test_empty_files(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_many_problems(sandbox: Sandbox, tmp_path: Path) -> None:
-    """If 1,000 lines of a file are wrong, the command reports ten of them and counts the others."""
+    """Of 1,000 wrong lines, the command reports ten and counts the others."""
     (tmp_path / "bad").write_text("no id\x01\n" * 1000)
     code, _, errors = await run(sandbox, "poll", "bad", cwd=tmp_path)
     assert (code, len(errors.splitlines())) == (2, 11)

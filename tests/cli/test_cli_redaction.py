@@ -55,7 +55,7 @@ def written_to(folder: Path) -> str:
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 async def test_the_key_is_not_printed(tmp_path: Path, spelling: str, *, as_json: bool) -> None:
-    """No command in `COMMANDS` prints the key or writes it to a file, with or without --json."""
+    """No command in `COMMANDS` prints the key or writes it to a file."""
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
         writer.write(answer_with(spelling, request))

@@ -132,10 +132,7 @@ async def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Continuing a run needs `--resume`.
-
-    Continuing a results file also needs the journal that contains its run.
-    """
+    """A run is continued only with `--resume` and with its journal."""
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     code, _, errors = await run(sandbox, *batch("--run", "o.jsonl", output="p.jsonl"), cwd=tmp_path)
@@ -159,10 +156,7 @@ async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """When a run is resumed, its create requests with an unknown outcome are not sent again.
-
-    Such a request is sent again only after `runs settle --not-created`, or with `--resend-unknown`.
-    """
+    """A resumed run sends a create with an unknown outcome again only on request."""
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     account = await account_of(tmp_path)
@@ -223,10 +217,7 @@ async def test_resume_reports_unknown_creates(sandbox: Sandbox, tmp_path: Path) 
 
 
 async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`runs rebind` assigns the runs of an old key to a new key.
-
-    When a run is continued with the new key, no input is sent again.
-    """
+    """After `runs rebind`, a run continues with a new key, and no input is sent again."""
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     old = await account_of(tmp_path)
@@ -248,10 +239,7 @@ async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 async def test_two_processes_on_one_run(tmp_path: Path) -> None:
-    """While one process uses a run, another process cannot use the run.
-
-    This applies even if the output file is different.
-    """
+    """Two processes cannot use one run at once, even with different output files."""
     write_inputs(tmp_path, 3)
     async with Sandbox(endless_share=1.0, rate_limit=GENEROUS) as endless:
         process = await start(endless, *batch("--run", "r"), cwd=tmp_path)
@@ -267,11 +255,7 @@ async def test_two_processes_on_one_run(tmp_path: Path) -> None:
 
 
 async def test_poll_wait_and_download(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll` stores results in the journal.
-
-    Later calls of `poll`, `wait` and `download` read the results from the journal, without an API
-    request.
-    """
+    """`poll`, `wait` and `download` read stored results from the journal, without a request."""
     ids = sandbox.add_tasks(3, created_ago=1e6)
     (tmp_path / "ids.txt").write_text("\n".join(ids))
     words = ("poll", "ids.txt", "-q", *JOURNAL)

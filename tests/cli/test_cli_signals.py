@@ -125,7 +125,8 @@ async def test_second_signal(tmp_path: Path) -> None:
 
 
 async def test_ctrl_break(tmp_path: Path) -> None:
-    """Ctrl-Break ends a command as Ctrl-C does; the test sends SIGUSR1 instead of Ctrl-Break."""
+    """Ctrl-Break ends a command as Ctrl-C does."""
+    # SIGBREAK exists only on Windows, so SIGUSR1 replaces it.
     script = (
         "import asyncio, signal\n"
         "signal.SIGBREAK = signal.SIGUSR1\n"

@@ -82,7 +82,7 @@ async def test_version(name: str) -> None:
 
 @PROGRAMS
 async def test_help(name: str) -> None:
-    """The help and usage errors show how the program was started: as a command or as a module."""
+    """The help and usage errors show how the program was started."""
     shown, mistake = await launch(name, ("", "poll", "--help"), ("", "poll", "--no-such"))
     assert (shown[0], f"Usage: {name} poll" in shown[1]) == (0, True)
     assert (mistake[0], f"(see {name} poll --help)" in mistake[2]) == (2, True)

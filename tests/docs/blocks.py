@@ -21,7 +21,7 @@ class Block(msgspec.Struct, frozen=True):
     Attributes:
         page: The page, relative to the root of the project.
         line: The line of the page on which the block begins.
-        source: The code, with empty lines in front, so that its line numbers are those of the page.
+        source: The code, with empty lines in front. Its line numbers are those of the page.
         examples: The directives in front of the block, such as ``skip``, and the block itself.
     """
 
@@ -36,9 +36,7 @@ class Block(msgspec.Struct, frozen=True):
         return f"{self.page}:{self.line}"
 
     def run(self) -> None:
-        """Run the block in an empty namespace, as a separate program would run.
-
-        A block that defines tests is run by pytest in a new process.
+        """Run the block in an empty namespace, or with pytest if it defines tests.
 
         Raises:
             SkipTest: A ``skip`` directive precedes the block.

@@ -45,7 +45,7 @@ def service() -> Iterator[Sandbox]:
 
 
 def serve_one_request(app: web.Application, **_options: Any) -> None:  # noqa: ANN401 (as run_app's)
-    """Start the app of a program in the docs, check that it creates a song, and stop the app."""
+    """Start the app of a program in the docs, create one song with it, and stop it."""
 
     async def request() -> None:
         async with TestClient(TestServer(app)) as client:

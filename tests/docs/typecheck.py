@@ -1,7 +1,7 @@
 """Check the Python blocks of the README and the documentation with mypy and pyright in strict mode.
 
-Run it as ``python -m tests.docs.typecheck``. Every block is written to a separate file, in which
-each line has the same number as in the page that contains the block.
+Run it as ``python -m tests.docs.typecheck``. Every block is a separate file. Its line numbers are
+those of the page.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.docs.blocks import ROOT, Block, blocks
 
 
 def main() -> int:
-    """Check each block as a file. Return the highest exit code of the two type checkers."""
+    """Check all blocks. Return the higher exit code of the two type checkers."""
     checked = blocks()
     with tempfile.TemporaryDirectory() as folder:
         for block in checked:

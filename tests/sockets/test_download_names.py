@@ -61,7 +61,7 @@ def record(task_id: str = "t", **fields: Any) -> TaskInfo:  # noqa: ANN401 (the 
 
 
 async def test_stems_of_one_name(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Stems are separate files, even if names are equal in two tasks or differ only in case."""
+    """Stems with similar names are saved as separate files."""
     infos = [
         record(
             each,
@@ -84,7 +84,7 @@ async def test_stems_of_one_name(host: FileHost, suno: SunoClient, tmp_path: Pat
 async def test_urls_that_differ_in_the_query(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """URLs that differ only in the query are separate files; a repeated URL is downloaded once."""
+    """URLs that differ only in the query are saved as separate files."""
     urls = [f"{host.url}/x.mp3?id={each}" for each in (1, 2, 1)]
     first, second, third = await suno.download_all(urls, tmp_path)
     assert first == third != second
@@ -104,7 +104,7 @@ async def test_urls_that_differ_in_the_query(
 async def test_titles(
     host: FileHost, suno: SunoClient, tmp_path: Path, title: str, name: str
 ) -> None:
-    """A song with any title is saved in the directory, with the song's id in the file name."""
+    """A song with any title is saved in the directory. The file name contains the song's id."""
     track = song(host, title)
     path = await suno.download(track, tmp_path / "music")
     assert await suno.download_all(record(tracks=(track,)), tmp_path / "music") == [path]
@@ -132,7 +132,7 @@ async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> No
 async def test_invalid_templates(
     host: FileHost, suno: SunoClient, tmp_path: Path, name: str
 ) -> None:
-    """An invalid name template raises an error before any request and before any input is read."""
+    """An invalid name template raises an error before any request."""
     read: list[str] = []
 
     async def source() -> AsyncIterator[str]:
@@ -149,7 +149,7 @@ async def test_invalid_templates(
 
 
 async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Covers are saved only with `covers=True` and must be images; song files keep their names."""
+    """Covers are saved only with `covers=True`, and they must be images."""
     track = song(host, suno_image_url=f"{host.url}/small.jpeg")
     info = record(tracks=(track,), media_urls=(track.suno_audio_url,))
     paths = await suno.download_all(info, tmp_path)

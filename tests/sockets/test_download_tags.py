@@ -1,7 +1,4 @@
-"""Tags in downloads, over real sockets.
-
-A song that cannot be tagged is saved without tags. If mutagen is missing, nothing is downloaded.
-"""
+"""Tags in downloads, over real sockets."""
 
 # These tests replace private members of the client.
 # pyright: reportPrivateUsage=false
@@ -91,7 +88,7 @@ def problems(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def only(directory: Path) -> Path:
-    """Return the only file in a directory. Fail if there are more files, including part files."""
+    """Return the only file in a directory. Fail if there are more files."""
     (path,) = directory.iterdir()
     return path
 
@@ -99,10 +96,7 @@ def only(directory: Path) -> Path:
 async def test_a_song(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A downloaded song contains its title, lyrics, ids and cover as tags.
-
-    The requests for the song and for the cover do not contain the API key.
-    """
+    """A downloaded song contains its title, lyrics, ids and cover as tags."""
     path = await suno.download(song(host), tmp_path, tags=True)
     found = read(path)
     assert str(found["TIT2"]) == "雨の朝"
@@ -134,10 +128,7 @@ async def test_a_task(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 async def test_other_files(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stem (such as the vocals of a song) without a title gets only the task id as a tag.
-
-    A file that is downloaded from a plain URL gets no tags.
-    """
+    """A stem gets only the task id as a tag, and the file of a plain URL gets no tags."""
     stems = record(media_info={"vocals": f"{host.url}/vocals.mp3"})
     stem, plain = await suno.download_all([stems, f"{host.url}/x.mp3"], tmp_path, tags=True)
     assert list(read(stem)) == ["TXXX:SUNO_TASK_ID"]
@@ -194,10 +185,7 @@ async def test_a_damaged_song(
 async def test_without_mutagen(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If mutagen is not installed, a download with tags raises an error and sends no request.
-
-    The error says what to install. Downloads without tags still work.
-    """
+    """Without mutagen, a download with tags raises an error that says what to install."""
     monkeypatch.setitem(sys.modules, "mutagen", None)
     with pytest.raises(ConfigurationError, match=r'pip install "suno_async\[tags\]"'):
         await suno.download(song(host), tmp_path, tags=True)
@@ -257,10 +245,7 @@ async def test_compressed_covers(
     caplog: pytest.LogCaptureFixture,
     damage: str,
 ) -> None:
-    """A compressed cover is decompressed and written into the song.
-
-    If the cover is damaged or too large, the song is saved without a cover.
-    """
+    """A compressed cover is written into the song, unless it is damaged or too large."""
     body = bytearray(gzip.compress(PNG if damage != "bomb" else PNG + bytes(10**8)))
     if damage == "cut":
         del body[-9:]
@@ -290,10 +275,7 @@ async def test_unsupported_compression(
 async def test_expired_covers(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the URL of a song has expired, the client reads the task record again.
-
-    The new record gives the URLs of the song and of its cover.
-    """
+    """Expired URLs of a song and its cover are replaced by those in a new task record."""
     new = song(host, cover="/new.png")
     host.bodies["/new.png"] = PNG
 

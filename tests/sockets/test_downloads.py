@@ -64,7 +64,7 @@ def names(directory: Path) -> list[str]:
 
 
 async def test_resumed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A download that breaks off continues at the same byte, again and again if it progresses."""
+    """A download that breaks off continues at the same byte, even several times."""
     host.cuts = [100_000, 50_000, 1, 0, 0, 10_000]
     path = await suno.download(f"{host.url}/x.mp3", tmp_path)
     assert path.read_bytes() == host.body
@@ -86,7 +86,7 @@ async def test_attempts_without_progress(host: FileHost, suno: SunoClient, tmp_p
 
 @pytest.mark.parametrize("change", ["version", "no ranges", "weak", "no validator", "young"])
 async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, change: str) -> None:
-    """A download starts again if the file changed, or if it is not safe or possible to resume."""
+    """A download that cannot be resumed safely starts again."""
     first, host.cuts = host.body, [100_000]
     now = "Tue, 15 Nov 1994 12:45:26 GMT"
     if change == "no ranges":
@@ -109,7 +109,7 @@ async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, chang
 
 
 async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Without an ETag, a download is resumed if the file changed at least 1 s before the reply."""
+    """Without an ETag, a download is resumed if the file is at least 1 s older than the reply."""
     modified = "Tue, 15 Nov 1994 12:45:26 GMT"
     host.headers = {"Last-Modified": modified, "Date": "Tue, 15 Nov 1994 12:45:27 GMT"}
     host.cuts = [100_000]
@@ -131,7 +131,7 @@ async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path)
 async def test_wrong_ranges(
     suno: SunoClient, host: FileHost, tmp_path: Path, fields: dict[str, str]
 ) -> None:
-    """A partial reply with a wrong range or version is not appended; the download starts again."""
+    """A partial reply with a wrong range or version makes the download start again."""
     asked: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -275,7 +275,7 @@ async def test_temporary_statuses(
 
 
 async def test_errors_hide_signatures(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """The error of a download does not contain the query of the URL, which may be secret."""
+    """The error of a download does not contain the query of the URL."""
     host.statuses = [404]
     with pytest.raises(DownloadError) as caught:
         await suno.download(f"{host.url}/x.mp3?signature=secret", tmp_path)
@@ -294,7 +294,7 @@ async def test_errors_hide_signatures(host: FileHost, suno: SunoClient, tmp_path
 async def test_not_a_song(
     host: FileHost, suno: SunoClient, tmp_path: Path, body: bytes, problem: str
 ) -> None:
-    """If the URL of a song returns HTML, JSON, an image or nothing, the download fails at once."""
+    """A download fails at once if the host sends HTML, JSON, an image or nothing."""
     host.body = body
     track = Track(suno_id="s", suno_audio_url=f"{host.url}/x.mp3")
     with pytest.raises(DownloadError, match=problem):
@@ -342,12 +342,13 @@ async def test_checksum(host: FileHost, suno: SunoClient, tmp_path: Path, cut: i
 async def test_too_large(
     host: FileHost, suno: SunoClient, tmp_path: Path, *, chunked: bool
 ) -> None:
-    """A file above `max_bytes` is an error. If its size is announced, the body is not read."""
+    """A file above `max_bytes` is an error."""
     host.chunked = chunked
     url, bound, events = f"{host.url}/x.mp3", len(host.body) - 1, list[DownloadProgress]()
     with pytest.raises(DownloadError, match="max_bytes"):
         await suno.download(url, tmp_path, max_bytes=bound, progress=events.append)
     assert names(tmp_path) == []
+    # If the size is announced, the body is not read.
     assert (events[-1].received > 0) == chunked
     path = await suno.download(f"{host.url}/x.mp3", tmp_path, max_bytes=len(host.body))
     assert path.read_bytes() == host.body
@@ -407,7 +408,7 @@ async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Progress grows to the total with one final event, even if a second callback raises errors."""
+    """Progress grows to the total, with exactly one final event."""
     host.body = song(5_000_000)
     host.cuts = [1_000_000]
     events: list[DownloadProgress] = []

@@ -151,7 +151,7 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) -> None:
-    """The error of a timeout contains the last status of the task and the time of this status."""
+    """The error of a timeout contains the last status of the task and its time."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     outcomes = await suno.outcomes(ids, timeout=1.0)
     errors = [each.error for each in outcomes]
@@ -168,7 +168,7 @@ async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) ->
 
 
 async def test_deadline(sandbox: Sandbox) -> None:
-    """If a task does not end before its deadline, its outcome has an error and the last record."""
+    """The outcome of a task that misses its deadline has an error and the last record."""
     policy = PollPolicy(interval=0.1, max_interval=0.2, deadline=0.5)
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno:
         (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])

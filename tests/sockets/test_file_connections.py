@@ -69,7 +69,7 @@ SPELLINGS = [
 async def test_loopback(
     host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str, scheme: str
 ) -> None:
-    """A download does not connect to a loopback address that is not allowed, in any spelling."""
+    """By default, a download does not connect to a loopback address, in any spelling."""
     url = f"{scheme}://{spelling}:{host.url.rpartition(':')[2]}/x.mp3"
     connections = 0
     connect = asyncio.get_running_loop().sock_connect
@@ -106,10 +106,7 @@ async def test_rebinding(host: FileHost, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_redirects(host: FileHost, tmp_path: Path) -> None:
-    """A download follows redirects to allowed hosts, but not to other private or invalid addresses.
-
-    It checks each redirect in a chain, and it ends an endless loop of redirects.
-    """
+    """A download follows redirects only to allowed hosts, and it ends an endless loop."""
     port = host.url.rpartition(":")[2]
     host.locations = {
         "/1": "/2",
@@ -239,10 +236,7 @@ async def test_no_proxy(host: FileHost, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Create a certificate. Return the TLS contexts of a server and of a client.
-
-    The server uses this certificate, and the client trusts no other certificate.
-    """
+    """Create a certificate. Return TLS contexts for its server and for a client that trusts it."""
     key, cert = directory / "key.pem", directory / "cert.pem"
     subprocess.run(  # noqa: S603 (fixed words)
         [
@@ -259,10 +253,7 @@ def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 async def test_private_ca(tmp_path: Path) -> None:
-    """API calls, uploads and downloads trust the certificate in `ssl`.
-
-    Without `ssl`, a download fails.
-    """
+    """API calls, uploads and downloads trust the certificate in `ssl`."""
     served, trusting = await asyncio.to_thread(certificate, tmp_path)
     requests: list[bytes] = []
 
@@ -322,7 +313,7 @@ async def test_downgrade(tmp_path: Path) -> None:
 
 
 async def test_uploads_to_refused_addresses(tmp_path: Path) -> None:
-    """A file is not uploaded to a private address, even if the API's reply names this address."""
+    """A file is not uploaded to a private address that the API's reply names."""
     file = tmp_path / "up.mp3"
     file.write_bytes(b"song")
     target = {"presigned_url": "https://127.0.0.2/store", "file_url": "https://127.0.0.2/f"}

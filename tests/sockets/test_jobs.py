@@ -109,7 +109,7 @@ async def test_upload_without_a_suffix(suno: SunoClient, tmp_path: Path) -> None
 
 
 async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """For a path that is not an audio file with content, `upload` raises before any request."""
+    """`upload` raises before any request for a missing, empty or unsuitable file."""
     (tmp_path / "empty.mp3").touch()
     (tmp_path / "dir.mp3").mkdir()
     (tmp_path / "text.txt").write_text("x")
@@ -127,7 +127,7 @@ async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: P
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in directories")
 async def test_upload_of_a_named_pipe(suno: SunoClient, tmp_path: Path) -> None:
-    """A named pipe is not opened, because that would wait for a process that writes to it."""
+    """`upload` does not open a named pipe, because this would block."""
     os.mkfifo(tmp_path / "pipe.mp3")
     async with asyncio.timeout(60):
         with pytest.raises(UploadError, match="not a regular file"):
@@ -213,7 +213,7 @@ async def test_upload_that_stalls(
 
 
 async def test_each_piece_postpones_the_timeout(tmp_path: Path) -> None:
-    """The timeout starts again with each piece, so the upload of a large file may take long."""
+    """The timeout of an upload starts again with each piece."""
     (tmp_path / "a.wav").write_bytes(b"x" * (2 * PIECE + 1))
     async with asyncio.timeout(1000) as stall:
         with (tmp_path / "a.wav").open("rb") as data:

@@ -70,10 +70,7 @@ async def until_it_raises(
 
 @pytest.mark.parametrize("is_async", [True, False])
 async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
-    """Every input has exactly one outcome, even if other inputs are invalid or other tasks fail.
-
-    The outcome has the index of its input.
-    """
+    """Every input has exactly one outcome, even if other inputs or tasks fail."""
     jobs = songs(12)
     jobs[3] = jobs[7] = BAD
     async with (
@@ -105,10 +102,7 @@ async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
 
 
 async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Each creation has the index of its input.
-
-    The source is read only a few inputs ahead of the ``async for`` loop.
-    """
+    """Each creation has its input's index, and the source is read only a little ahead."""
     jobs, read = songs(30), 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -129,7 +123,7 @@ async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """If the source raises an error, the pipeline yields all outcomes and then raises the error."""
+    """A pipeline yields all outcomes before it raises the error of its source."""
 
     def source() -> Iterator[GenerateMusic]:
         yield from songs(3)
@@ -141,10 +135,7 @@ async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """If `on_creation` raises an error, no more inputs are read.
-
-    Each created task still has an outcome.
-    """
+    """If `on_creation` raises, no more inputs are read, but created tasks have outcomes."""
 
     def tell(creation: Creation) -> None:
         if creation.index == 1:
@@ -158,10 +149,7 @@ async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("way", ["cancel", "close"])
 async def test_leaving_loses_nothing(way: str) -> None:
-    """If a pipeline is cancelled or closed, `on_creation` is called for every task that is created.
-
-    This includes the tasks whose creates were in flight at that time.
-    """
+    """`on_creation` is called for every created task, even if the pipeline is left early."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(time_scale=SCALE, faults=faults) as sandbox,
@@ -203,7 +191,7 @@ async def test_leaving_loses_nothing(way: str) -> None:
 
 
 async def test_cancelled_twice() -> None:
-    """If a stream is cancelled twice, creates in flight still end and `on_creation` is called."""
+    """Creates in flight end and are reported, even if a stream is cancelled twice."""
     faults = Faults(latency_out=(0.3, 0.3))
     created: list[Creation] = []
     async with Sandbox(faults=faults) as sandbox:
@@ -224,7 +212,7 @@ async def test_cancelled_twice() -> None:
 
 
 async def test_left_creates_are_not_tried_again() -> None:
-    """After a stream is cancelled, a create that then gets a 429 is not retried."""
+    """Creates in flight are not retried after their stream is cancelled."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(faults=faults, rate_limit=1, retry_after=0) as sandbox,
@@ -242,10 +230,7 @@ async def test_left_creates_are_not_tried_again() -> None:
 
 
 async def test_refused_key() -> None:
-    """If the server refuses the key, all waits end, and no more inputs are read.
-
-    The pipeline raises one `AuthenticationError`.
-    """
+    """A refused key ends all waits, and the pipeline raises one `AuthenticationError`."""
     async with (
         Sandbox(time_scale=1.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,
@@ -277,7 +262,7 @@ async def test_refused_key() -> None:
 
 
 async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sandbox) -> None:
-    """If the key is refused, a pipeline raises the error even if its source never yields again."""
+    """A refused key ends a pipeline even if its source never yields again."""
     waits = asyncio.Event()
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -296,7 +281,7 @@ async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sa
 async def test_leaving_a_source_that_failed(
     suno: SunoClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If a stream is closed after its source raised an error, nothing is logged."""
+    """Closing a stream after an error of its source logs nothing."""
 
     def source() -> Iterator[GenerateMusic]:
         yield BAD
@@ -313,10 +298,7 @@ async def test_leaving_a_source_that_failed(
 
 
 async def test_out_of_credits() -> None:
-    """After a 402, a pipeline reads no more inputs.
-
-    It raises `InsufficientCreditsError` when all created tasks have ended.
-    """
+    """After a 402, a pipeline reads no more inputs, and raises when all tasks have ended."""
     read = 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -354,10 +336,7 @@ async def test_closed_client() -> None:
 
 
 async def test_bad_bound(suno: SunoClient) -> None:
-    """A pipeline without inputs ends at once.
-
-    A `max_pending` below 1 raises `ConfigurationError`.
-    """
+    """A pipeline without inputs ends at once, and `max_pending=0` is an error."""
     assert [outcome async for outcome in suno.pipeline([])] == []
     with pytest.raises(ConfigurationError):
         suno.pipeline([], max_pending=0)
@@ -372,7 +351,7 @@ async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 def test_many_more_inputs_than_open_tasks() -> None:
-    """Each of 3,000 inputs has one outcome, and at most `max_pending` tasks are open at a time."""
+    """Each of 3,000 inputs has one outcome; at most `max_pending` tasks are open."""
     count, bound = 3_000, 100
     ids = itertools.count()
     born: dict[str, float] = {}

@@ -1,7 +1,4 @@
-"""Tests of the sandbox: refused requests, credits, estimates and input checks.
-
-A call of `Sandbox.refuse` adds an *order*, which makes the sandbox refuse the next requests.
-"""
+"""Tests of the sandbox: refused requests, credits, estimates and input checks."""
 
 from __future__ import annotations
 
@@ -83,13 +80,11 @@ async def test_refuse(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
-    """With `path`, `Sandbox.refuse` affects only requests for this path.
-
-    Only whole segments of the path match: "odels" does not match "job/Models".
-    """
+    """With `path`, `Sandbox.refuse` affects only requests for this path."""
     (task_id,) = sandbox.add_tasks(1)
     task = f"job/TaskInfo?task_id={task_id}"
     sandbox.refuse(404, path="TaskInfo", count=None)
+    # Only whole segments of a path match.
     sandbox.refuse(404, path="odels", count=None)
     models = sandbox.refuse(505, path="job/Models", count=None)
     assert [await caller.code(path) for path in (task, "job/Models", task)] == [404, 505, 404]
@@ -99,7 +94,7 @@ async def test_refuse_one_path(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
-    """With `seconds`, `Sandbox.refuse` refuses all requests during this time, and no later one."""
+    """With `seconds`, `Sandbox.refuse` refuses requests only during this time."""
     sandbox.refuse(500, count=None, seconds=0.0)
     assert await caller.code() == 200
     sandbox.refuse(500, count=None, seconds=1e9)
@@ -107,7 +102,7 @@ async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) -> None:
-    """A create that is refused because of `Sandbox.refuse` creates no task and costs no credits."""
+    """A create that `Sandbox.refuse` refuses creates no task and costs no credits."""
     before = sandbox.credits
     sandbox.refuse(500, path="CreateTask")
     assert await caller.code("job/CreateTask", SONG) == 500
@@ -115,10 +110,7 @@ async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) 
 
 
 async def test_refusals_count_against_the_rate() -> None:
-    """A request that is refused because of `Sandbox.refuse` counts towards the rate limit.
-
-    A 429 because of the rate limit is not counted in `refused`.
-    """
+    """A request that `Sandbox.refuse` refuses counts towards the rate limit."""
     async with Sandbox(rate_limit=1) as sandbox, aiohttp.ClientSession() as http:
         caller = Caller(sandbox, http)
         order = sandbox.refuse(404, count=2)
@@ -161,10 +153,7 @@ def test_reserved_credits() -> None:
 
 
 async def test_disabled_key(sandbox: Sandbox, caller: Caller) -> None:
-    """A request with a disabled key raises `AuthenticationError`.
-
-    After the key is enabled again, requests succeed.
-    """
+    """A disabled key is refused until it is enabled again."""
     async with SunoClient(sandbox.key, base_url=sandbox.url) as suno:
         sandbox.disable_key()
         with pytest.raises(AuthenticationError, match="API key disabled"):
@@ -260,7 +249,7 @@ async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
 
 
 async def test_record_while_it_runs() -> None:
-    """A job is paid for at its creation; its record shows the credits even while it is pending."""
+    """A job is paid for at its creation, and its record shows the credits at once."""
     async with (
         Sandbox(median=1e6, failure_share=0.0, credits=20) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,

@@ -119,7 +119,7 @@ async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
 async def test_a_silent_hook_does_not_prove_anything(
     *, injected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A create with a lost reply is not sent again, even if aiohttp never reported the sending."""
+    """A create with a lost reply is not sent again, even if the hook was not called."""
 
     async def silent(*_: object) -> None:
         pass
@@ -170,7 +170,7 @@ async def endless(_request: bytes, writer: asyncio.StreamWriter) -> bool:
 
 
 async def test_bodies_are_bounded() -> None:
-    """A gzip bomb, an endless body and a huge Content-Length raise an error with the size limit."""
+    """A gzip bomb, an endless body and a huge Content-Length raise an error."""
     bomb = gzip_bomb()
 
     async def explode(_request: bytes, writer: asyncio.StreamWriter) -> bool:

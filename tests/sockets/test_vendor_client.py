@@ -1,9 +1,7 @@
 """The sandbox works with the vendor's own command-line client.
 
-The tests send the same requests as that client, and check that the replies contain what the client
-needs. The client is ``runtime/crun_cli.py`` of CrunTeam/crun-agent-skills. It accepts only keys of
-35 characters, sends JSON headers even with GET, raises an error on every code except 200, and never
-sends its key to the hosts of media and uploads.
+The tests send the same requests as ``runtime/crun_cli.py`` of CrunTeam/crun-agent-skills. They
+check that the replies contain what this client needs.
 """
 
 from __future__ import annotations
@@ -121,6 +119,7 @@ async def vendor() -> AsyncIterator[Vendor]:
 async def test_key(vendor: Vendor) -> None:
     """The key of a sandbox has the form that the vendor's client requires."""
     assert vendor.sandbox.key.startswith("ak_")
+    # The vendor's client accepts no other length.
     assert len(vendor.sandbox.key) == 35
 
 
@@ -174,7 +173,7 @@ async def test_estimate(vendor: Vendor) -> None:
 
 
 async def inputs_of(vendor: Vendor, model: str) -> dict[str, Any]:
-    """Return a valid input for a model, as a user of the vendor's client would write it."""
+    """Return a valid input for a model."""
     if model == GENERATE:
         return SIMPLE
     if model == "suno/sounds-generate":
@@ -233,7 +232,7 @@ async def test_separation_names_its_own_model(vendor: Vendor) -> None:
 
 
 async def test_whole_seconds() -> None:
-    """At real speed all times are integers, and the duration is the end minus the creation time."""
+    """At real speed, all times in a record are integers."""
     async with Sandbox(failure_share=0.0) as sandbox, aiohttp.ClientSession() as http:
         ended, running = sandbox.add_tasks(
             2, created_ago=99.7, spread=0.4, durations=[86.3, 1_000_000.0]

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 async def one_song(suno: SunoClient) -> None:
-    """The prompt may be positional. Each way to wait for a task returns the record of the task."""
+    """The prompt may be positional. All ways to wait for a task return its record."""
     info = await suno.run(GenerateMusic("slow piano", instrumental=True), timeout=600)
     assert_type(info, TaskInfo)
     assert_type(info.tracks, tuple[Track, ...])
@@ -85,7 +85,7 @@ async def one_song(suno: SunoClient) -> None:
 
 
 def show(event: DownloadProgress) -> None:
-    """A progress event has the number of bytes received, and the total if the server sent it."""
+    """A progress event has the bytes received, and the total or None."""
     assert_type(event.path, str)
     assert_type(event.received, int)
     assert_type(event.total, int | None)
@@ -101,7 +101,7 @@ def failed_downloads(error: DownloadsFailedError) -> None:
 
 
 def references(suno: SunoClient, handle: TaskHandle) -> None:
-    """A `TaskRef` has the creation time in Unix seconds, and can be converted to JSON and back."""
+    """A `TaskRef` has its creation time in Unix seconds, and can be stored as JSON."""
     assert_type(handle.id, str)
     assert_type(handle.ref, TaskRef)
     assert_type(handle.kind, str)
