@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 import msgspec
 
 from suno_async.errors import ConfigurationError, ExportError
+from suno_async.files.part_files import publish
 from suno_async.records import ResultRecord, TrackRecord, result_record, track_records
 
 if TYPE_CHECKING:
@@ -72,14 +73,16 @@ async def export_results(
         rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes
             a `TrackRecord` for each song, stem, video or sound of the tasks that succeeded. In
             SQLite, this value is also the name of the table.
-        overwrite: Whether to replace an existing file. A file with a ``-wal`` or ``-journal`` file
-            next to it is never replaced. An SQLite database is replaced only if it contains nothing
-            but tables named ``results`` or ``tracks``, as an export does.
+        overwrite: Whether to replace an existing file. If False, a file that appears during the
+            export is not replaced either. A file with a ``-wal`` or ``-journal`` file next to it is
+            never replaced. An SQLite database is replaced only if it contains nothing but tables
+            named ``results`` or ``tracks``, as an export does.
 
     Raises:
         ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
             missing, or the file must not be replaced. Nothing was read from `source`.
-        ExportError: The file cannot be written.
+        ExportError: The file cannot be written, or it appeared during the export and must not be
+            replaced.
     """
     path = Path(path)
     file_format = _format_of(path, file_format)
@@ -95,7 +98,7 @@ async def export_results(
         writer = await _in_thread(writer_class, part, rows)
         async for batch in _batches(source):
             count += await _in_thread(_write, writer, batch, rows)
-        await _in_thread(_finish, writer, part, path)
+        await _in_thread(_finish, writer, part, path, overwrite)
     finally:
         await _in_thread(_discard, writer, part)
     return count
@@ -195,18 +198,12 @@ def _write(writer: _Writer, batch: list[ResultSource], rows: Rows) -> int:
     return len(records)
 
 
-def _finish(writer: _Writer, part: Path, path: Path) -> None:
+def _finish(writer: _Writer, part: Path, path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio.to_thread passes it by position)
     writer.close()
     with part.open("rb+") as file:
         os.fsync(file.fileno())
-    part.replace(path)
-    if os.name == "posix":
-        # Without this, the new name may be missing after a power failure.
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    if not publish(part, path, overwrite=overwrite):
+        raise ExportError(f"{path} appeared during the export: choose another file")
 
 
 def _discard(writer: _Writer | None, part: Path) -> None:

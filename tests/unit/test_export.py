@@ -251,6 +251,23 @@ async def test_existing_files(tmp_path: Path) -> None:
         await export_results(outcomes(), tmp_path, file_format="csv", overwrite=True)
 
 
+async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
+    """A file that another program creates during the export is replaced only with `overwrite`."""
+    path = tmp_path / "songs.csv"
+
+    async def source() -> AsyncIterator[ResultSource]:
+        path.write_text("mine")
+        for outcome in outcomes():
+            yield outcome
+
+    with pytest.raises(ExportError, match="appeared during the export"):
+        await export_results(source(), path)
+    assert path.read_text() == "mine"
+    assert files_in(tmp_path) == [path]
+    assert await export_results(source(), path, overwrite=True) == 4
+    assert files_in(tmp_path) == [path]
+
+
 async def test_other_databases(tmp_path: Path) -> None:
     """`overwrite` replaces an earlier export, but not another database or an open database."""
     journal = tmp_path / "runs.db"
