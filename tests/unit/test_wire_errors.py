@@ -65,7 +65,7 @@ def test_the_error_of_a_proxy(status: int) -> None:
 def test_generation_failed_is_a_record() -> None:
     """A reply to a status request with code 501 in its JSON body is the record of a failed task.
 
-    The record contains the message of the server.
+    The record contains the code and the message of the server.
     """
     for body in (
         envelope(None, 501),
@@ -74,7 +74,11 @@ def test_generation_failed_is_a_record() -> None:
         info = read_task_info(200, {}, body, "t1")
         assert (info.task_id, info.status) == ("t1", TaskStatus.FAILED)
         assert info.failure is not None
-        assert info.failure.message == "m"
+        assert (info.failure.code, info.failure.message) == (501, "m")
+    body = envelope(RECORD | {"result": {"code": 400, "message": "copyright"}}, 501)
+    info = read_task_info(200, {}, body)
+    assert info.failure is not None
+    assert (info.failure.code, info.failure.message) == (400, "copyright")
     with pytest.raises(ResponseError):
         read_task_info(200, {}, envelope({"task_id": "t2"}, 501), "t1")
 
