@@ -550,6 +550,8 @@ class SunoClient:
             await runtime.transport.check_key(sender)
         finally:
             await sender.close()
+        # Another client may have been opened with the new key during the request.
+        runtime.account.check_new_key(fresh)
         if self._recorder is not None and self._account_is_derived:
             label = _label_of(fresh)
             await self._recorder.rebind(label)

@@ -648,6 +648,32 @@ def test_a_key_is_replaced_while_running() -> None:
     run_virtual(work())
 
 
+def test_a_client_that_opens_while_a_key_is_replaced() -> None:
+    """If another client opens with the new key during the check of the key, the old key stays."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        other = SunoClient("ak_" + "d" * 32, base_url=URL)
+
+        opening: list[asyncio.Task[SunoClient]] = []
+
+        def answer(request: Request) -> Reply:
+            opening.append(asyncio.create_task(other.__aenter__()))
+            return server.finishing(request)
+
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            await suno.create(JOB)
+            before = next(iter(store.submissions.values())).account
+            server.answer = answer
+            with pytest.raises(ConfigurationError, match="already uses the new key"):
+                await suno.rotate_key("ak_" + "d" * 32)
+            assert opening[0].done()
+            assert next(iter(store.submissions.values())).account == before
+        await other.close()
+
+    run_virtual(work())
+
+
 def test_a_slow_process_whose_submission_was_taken_over_sends_nothing() -> None:
     """If another client takes over a planned create, the first client does not send the request."""
 
