@@ -348,6 +348,7 @@ class Pipeline:
                 JobFailure("", creation.error, index=creation.index, job=creation.job)
             )
             return
+        started = self._runtime.loop.time()
         stored = await self._runtime.stored([creation.handle.id])
         waiter = self._pending[creation.index] = _PipelineWaiter(creation, self._outcomes)
         if stored:
@@ -355,7 +356,7 @@ class Pipeline:
             return
         self._runtime.poller.watch(creation.handle.ref, (waiter,))
         if self._timeout is not None:
-            self._runtime.loop.call_later(self._timeout, self._time_out, creation)
+            self._runtime.loop.call_at(started + self._timeout, self._time_out, creation)
 
     def _time_out(self, created: Created) -> None:
         waiter = self._pending.get(created.index)

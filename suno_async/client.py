@@ -550,6 +550,8 @@ class SunoClient:
             await runtime.transport.check_key(sender)
         finally:
             await sender.close()
+        # Another client may have been opened with the new key during the request.
+        runtime.account.check_new_key(fresh)
         if self._recorder is not None and self._account_is_derived:
             label = _label_of(fresh)
             await self._recorder.rebind(label)
@@ -630,9 +632,17 @@ class SunoClient:
         """
         if isinstance(tasks, str):
             raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
-        refs = [ref async for ref in self._refs(tasks)]
-        ended = {each.task_id: each async for each in self.as_completed(refs, timeout=timeout)}
-        return [ended[ref.task_id] for ref in refs]
+        task_ids: list[str] = []
+
+        async def refs() -> AsyncIterator[TaskRef]:
+            async for ref in self._refs(tasks):
+                task_ids.append(ref.task_id)
+                yield ref
+
+        # The stream reads the references, so that its timeout includes the time for reading them.
+        stream = completions(self._runtime(), refs(), timeout)
+        ended = {each.task_id: each async for each in stream}
+        return [ended[task_id] for task_id in task_ids]
 
     async def download(  # noqa: PLR0913 (all but the file are options with defaults)
         self,

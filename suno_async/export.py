@@ -11,7 +11,7 @@ import contextlib
 import csv
 import os
 import sqlite3
-import uuid
+import sys
 from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 import msgspec
 
 from suno_async.errors import ConfigurationError, ExportError
+from suno_async.files import part_files
 from suno_async.records import ResultRecord, TrackRecord, result_record, track_records
 
 if TYPE_CHECKING:
@@ -72,32 +73,33 @@ async def export_results(
         rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes
             a `TrackRecord` for each song, stem, video or sound of the tasks that succeeded. In
             SQLite, this value is also the name of the table.
-        overwrite: Whether to replace an existing file. A file with a ``-wal`` or ``-journal`` file
-            next to it is never replaced. An SQLite database is replaced only if it contains nothing
-            but tables named ``results`` or ``tracks``, as an export does.
+        overwrite: Whether to replace an existing file. If False, a file that appears during the
+            export is not replaced either. A file with a ``-wal`` or ``-journal`` file next to it is
+            never replaced. An SQLite database is replaced only if it contains nothing but tables
+            named ``results`` or ``tracks``, as an export does.
 
     Raises:
         ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
             missing, or the file must not be replaced. Nothing was read from `source`.
-        ExportError: The file cannot be written.
+        ExportError: The file cannot be written, or it appeared during the export and must not be
+            replaced.
     """
     path = Path(path)
     file_format = _format_of(path, file_format)
     if rows not in _RECORDS:
         raise ConfigurationError(f"rows must be 'results' or 'tracks', not {rows!r}")
     writer_class = _WRITERS[file_format]
-    # Not the suffix of downloads: they remove part files that no process has locked.
-    part = path.with_name(f".suno-{uuid.uuid4().hex}.export")
-    writer: _Writer | None = None
+    cleanup = contextlib.ExitStack()
     count = 0
     try:
         await _in_thread(_check_target, path, overwrite)
-        writer = await _in_thread(writer_class, part, rows)
+        part, locked = await _in_thread(_open_part, path.parent, cleanup)
+        writer = await _in_thread(_open_writer, writer_class, part, rows, cleanup)
         async for batch in _batches(source):
             count += await _in_thread(_write, writer, batch, rows)
-        await _in_thread(_finish, writer, part, path)
+        await _in_thread(_finish, writer, part, locked, path, overwrite)
     finally:
-        await _in_thread(_discard, writer, part)
+        await _in_thread(cleanup.close)
     return count
 
 
@@ -185,6 +187,33 @@ def _tables(path: Path) -> set[str]:
         return {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
 
 
+def _open_part(directory: Path, cleanup: contextlib.ExitStack) -> tuple[Path, IO[bytes]]:
+    """Remove the part files of dead processes, and create a new part file.
+
+    Return its path, and the open file. While this file is open, it is locked, so no other export
+    and no download removes it.
+    """
+    part_files.sweep(directory)
+    part, locked = part_files.create(directory)
+    cleanup.callback(part.unlink, missing_ok=True)
+    cleanup.callback(locked.close)
+    return part, locked
+
+
+def _open_writer(
+    writer_class: type[_Writer], part: Path, rows: Rows, cleanup: contextlib.ExitStack
+) -> _Writer:
+    writer = writer_class(part, rows)
+    cleanup.callback(_close, writer)
+    return writer
+
+
+def _close(writer: _Writer) -> None:
+    # Closing may fail, for example if the disk is full. Only the first error is reported.
+    with contextlib.suppress(OSError, ValueError, sqlite3.Error):
+        writer.close()
+
+
 def _write(writer: _Writer, batch: list[ResultSource], rows: Rows) -> int:
     """Write the records of a batch of results. Return the number of records."""
     if rows == "results":
@@ -195,32 +224,18 @@ def _write(writer: _Writer, batch: list[ResultSource], rows: Rows) -> int:
     return len(records)
 
 
-def _finish(writer: _Writer, part: Path, path: Path) -> None:
+def _finish(writer: _Writer, part: Path, locked: IO[bytes], path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio.to_thread passes it by position)
     writer.close()
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
-    if os.name == "posix":
-        # Without this, the new name may be missing after a power failure.
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def _discard(writer: _Writer | None, part: Path) -> None:
-    """Close the writer. Remove its file, unless the file already has its final name."""
-    if writer is not None:
-        # Closing may fail, for example if the disk is full. Only the first error is reported.
-        with contextlib.suppress(OSError, ValueError, sqlite3.Error):
-            writer.close()
-    with contextlib.suppress(FileNotFoundError):
-        part.unlink()
+    os.fsync(locked.fileno())
+    if sys.platform == "win32":
+        # Windows cannot rename an open file.
+        locked.close()
+    if not part_files.publish(part, path, overwrite=overwrite):
+        raise ExportError(f"{path} appeared during the export: choose another file")
 
 
 class _Writer(Protocol):
-    """Writes records into a new file. `close` may be called twice."""
+    """Writes records into an empty file. `close` may be called twice."""
 
     def __init__(self, path: Path, rows: Rows) -> None: ...
 
@@ -234,7 +249,7 @@ class _JsonLines:
 
     def __init__(self, path: Path, rows: Rows) -> None:
         del rows
-        self._file: IO[bytes] = path.open("xb")
+        self._file: IO[bytes] = path.open("wb")
         self._encoder = msgspec.json.Encoder()
 
     def write(self, records: list[msgspec.Struct]) -> None:
@@ -251,7 +266,7 @@ class _Csv:
     """
 
     def __init__(self, path: Path, rows: Rows) -> None:
-        self._file = path.open("x", encoding="utf-8", newline="")
+        self._file = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file)
         self._writer.writerow(_RECORDS[rows].__struct_fields__)
 
@@ -281,10 +296,10 @@ class _Sqlite:
         kinds = {str: "TEXT", int: "INTEGER", float: "REAL"}
         definition = ", ".join(f'"{name}" {kinds[kind]}' for name, kind in columns.items())
         marks = ", ".join("?" * len(columns))
-        # Create the file here, so that it gets the usual permissions and never replaces a file.
-        path.open("xb").close()
+        # No locks: on some systems, the lock of the part file would keep SQLite out.
+        database = f"{path.resolve().as_uri()}?mode=rw&nolock=1"
         # Batches are written in different threads, one after the other.
-        self._db = sqlite3.connect(path, check_same_thread=False)
+        self._db = sqlite3.connect(database, uri=True, check_same_thread=False)
         # The file has another name until it is complete. So SQLite needs no log, and it is enough
         # that `_finish` syncs the file once.
         self._db.execute("PRAGMA journal_mode = OFF")
@@ -320,7 +335,7 @@ class _Parquet:
         }
         columns = _columns(_RECORDS[rows])
         self._schema = self._arrow.schema([(name, kinds[kind]) for name, kind in columns.items()])
-        self._file: IO[bytes] = path.open("xb")
+        self._file: IO[bytes] = path.open("wb")
         self._writer = writer(self._file, self._schema)
 
     def write(self, records: list[msgspec.Struct]) -> None:

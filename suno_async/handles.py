@@ -71,7 +71,9 @@ class TaskHandle:
             SunoError: The outcome of the task is unknown for another reason.
         """
         runtime = self._runtime()
+        ends_at = None if timeout is None else runtime.loop.time() + timeout
         if runtime.recorder is not None:
+            # The timeout does not interrupt this, so that ``timeout=0`` returns a stored result.
             stored = await runtime.stored([self.id])
             if stored:
                 return stored[self.id].result()
@@ -80,11 +82,11 @@ class TaskHandle:
         poller.watch(self.ref, (waiter,))
         late: TaskTimeoutError | None = None
         try:
-            if timeout is None:
+            if ends_at is None:
                 # There may be 100,000 waits, and each timeout scope would take 200 bytes.
                 await waiter.outcome
             else:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout_at(ends_at):
                     await waiter.outcome
         except TimeoutError:
             reason = f"not finished within the timeout of {timeout:g} s"

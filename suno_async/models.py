@@ -249,8 +249,8 @@ class TaskFailure(msgspec.Struct, frozen=True):
     """Why a task failed.
 
     Attributes:
-        code: The error code in the result of the task, such as 501; None if the result has none.
-            An error code in the envelope of the reply is not copied to this attribute.
+        code: The error code in the result of the task, such as 501. If the result has none, the
+            code of the reply that reports the failure. None if there is no error code.
         message: The server's message; empty if it gave none.
     """
 

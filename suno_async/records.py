@@ -31,7 +31,8 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One job and how it ended. Text fields are empty if their value is unknown.
 
     Attributes:
-        task_id: The id of the task; empty if no task is known to exist.
+        task_id: The id of the task, or of the persona in a journal; empty if none is known to
+            exist.
         status: ``"success"``, ``"failed"``, ``"open"`` (the create request or the task has not
             ended, or its end is not known), ``"unknown"`` (it is not known whether a task was
             created) or ``"not_created"``.
@@ -201,6 +202,14 @@ def _entry_record(entry: JournalEntry) -> ResultRecord:
             status=_SUBMISSION_STATUSES[submission.state],
             error=submission.error,
         )
+        if submission.kind == "persona" and submission.state is SubmissionState.CREATED:
+            # A persona has no task: it is complete when it is created.
+            found = msgspec.structs.replace(
+                found,
+                status="success",
+                created_at=submission.created_at,
+                ended_at=submission.created_at,
+            )
     return msgspec.structs.replace(
         found,
         kind=submission.kind or found.kind,

@@ -170,6 +170,9 @@ def _failed_record(error: APIError, body: bytes) -> _Record:
     record = _record.read(data) or _Record()
     record.status = "failed"
     record.message = record.message or error.message
+    record.result = record.result or _Result()
+    if record.result.code is None:
+        record.result.code = error.code
     return record
 
 

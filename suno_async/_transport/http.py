@@ -104,7 +104,7 @@ class HttpSender:
         self._digest = credentials.digest
         self._urls: dict[str, URL] = {}
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout))
-        self._network = network or Network()
+        self._network = network if network is not None and not self._injected else Network()
         # The limiter bounds the number of requests, so the connection pools need no limit.
         self._session = session or self._open_session(force_close=False)
         # Each create opens a new connection. If the server closes a reused connection during a
@@ -122,12 +122,17 @@ class HttpSender:
         session = self._session if request.method == "GET" else self._creates
         if self._digest != self._credentials.digest:
             self._use_new_key()
-        if session.closed:
-            raise ClientClosedError("the aiohttp session of this SunoClient is closed")
         url = self._urls.get(request.path)
         if url is None:
             url = self._credentials.base_url.joinpath(request.path.lstrip("/"))
             self._urls[request.path] = url
+        try:
+            proxy = await self._network.proxy_for(url)
+        except ValueError as error:
+            # The text of the error does not contain the URL of the proxy.
+            raise NotSentError(str(error)) from None
+        if session.closed:
+            raise ClientClosedError("the aiohttp session of this SunoClient is closed")
         if self._injected:
             # An injected session does not call `_on_headers`, so the request counts as sent now.
             permit.sent()
@@ -138,6 +143,7 @@ class HttpSender:
                 _with_query(url, request.params),
                 data=request.body,
                 headers=self._headers_for(request),
+                proxy=proxy,
                 # The key must not follow a redirect to another host.
                 allow_redirects=False,
                 timeout=self._timeout,
@@ -183,8 +189,6 @@ class HttpSender:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, force_close=force_close, ssl=trusted),
             cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=self._network.checked_proxy(),
-            trust_env=self._network.trust_env,
             headers=self._credentials.headers,
             trace_configs=[trace],
         )

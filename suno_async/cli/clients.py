@@ -55,7 +55,7 @@ def open_client(
         observer=observer,
         journal=journal,
         account=account,
-        # Without proxies, True would only make aiohttp read ~/.netrc for each request.
+        # Without proxies, True would only cost time for each request.
         trust_env=bool(urllib.request.getproxies()),
         allow_hosts=allow_hosts or (),
         retry_for=PATIENT_RETRY_FOR if patient else RETRY_FOR,

@@ -80,6 +80,18 @@ class Network(NamedTuple):
             raise ConfigurationError("proxy must be an http(s) URL")
         return url
 
+    async def proxy_for(self, url: URL) -> URL | None:
+        """Return the proxy for a request to `url`; None if the request needs no proxy.
+
+        Raises:
+            ValueError: The proxy in the environment variables is not the URL of an HTTP proxy.
+        """
+        if self.proxy is not None or not self.trust_env:
+            return self.checked_proxy()
+        # Do not use aiohttp's `trust_env`: it does not report whether it uses a proxy, and it sends
+        # passwords from ~/.netrc.
+        return await asyncio.to_thread(_environment_proxy, url.scheme, url.host or "")
+
 
 class Connections:
     """Sends requests to the hosts that store files.
@@ -93,10 +105,9 @@ class Connections:
     """
 
     def __init__(self, network: Network | None = None, api: URL | None = None) -> None:
-        network = network or Network()
+        self._network = network = network or Network()
+        network.checked_proxy()  # raises if the proxy is not valid
         self._policy = AddressPolicy(network.allow_hosts, api)
-        self._proxy = network.checked_proxy()
-        self._trust_env = network.trust_env
         self._ssl: ssl.SSLContext | bool = True if network.ssl is None else network.ssl
         self._guarded: aiohttp.ClientSession | None = None
         self._unguarded: aiohttp.ClientSession | None = None
@@ -145,7 +156,7 @@ class Connections:
             aiohttp.ClientError: No reply arrived.
         """
         self._policy.check_url(url)
-        proxy = await self._proxy_for(url)
+        proxy = await self._network.proxy_for(url)
         # With a proxy, the connection goes to the proxy, which the user chose. The address of the
         # host cannot be checked then, because only the proxy resolves it.
         session = self._session(guarded=proxy is None and not self._policy.trusts(url))
@@ -169,14 +180,6 @@ class Connections:
             raise UnsafeUrlError("redirect from https to a URL that is not secure")
         return target
 
-    async def _proxy_for(self, url: URL) -> URL | None:
-        if self._proxy is not None or not self._trust_env:
-            return self._proxy
-        # Do not use aiohttp's `trust_env`: it does not report whether it uses a proxy, and it sends
-        # passwords from ~/.netrc.
-        found = await asyncio.to_thread(_environment_proxy, url.scheme, url.host or "")
-        return URL(found) if found else None
-
     def _session(self, *, guarded: bool) -> aiohttp.ClientSession:
         session = self._guarded if guarded else self._unguarded
         if session is None:
@@ -197,8 +200,14 @@ class Connections:
         return session
 
 
-def _environment_proxy(scheme: str, host: str) -> str | None:
+def _environment_proxy(scheme: str, host: str) -> URL | None:
     if urllib.request.proxy_bypass(host):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(scheme) or proxies.get("all")
+    general = proxies.get("all", "")
+    # ALL_PROXY is often a SOCKS proxy for other programs. aiohttp does not support these.
+    found = proxies.get(scheme) or (general if general.startswith("http") else "")
+    try:
+        return Network(found or None).checked_proxy()
+    except ConfigurationError:
+        raise ValueError("the proxy in the environment is not an http(s) URL") from None

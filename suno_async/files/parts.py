@@ -1,4 +1,4 @@
-"""Part files: a file gets its final name only when it is complete and on disk.
+"""The part file of a download: it gets its final name only when it is complete and on disk.
 
 The methods of `Part` are blocking, so call them in a thread.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
 import shutil
 import sys
 import threading
 from typing import TYPE_CHECKING, ClassVar
 
+from suno_async.files import part_files
 from suno_async.files.decompression import DamagedError, Decompressor
 from suno_async.files.media import HEAD, Media, problem
 
@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 
     from suno_async.files.checksums import Checksum, Hasher
 
-if sys.platform != "win32":
-    import fcntl
-
 logger = logging.getLogger("suno_async")
-
-#: Start and end of the names of part files. The middle is random.
-_PREFIX, _SUFFIX = ".suno-", ".part"
 
 #: Maximum number of buffers for one call of `writev`. POSIX guarantees 16. Every current system
 #: accepts 1024.
@@ -164,8 +158,7 @@ class Part:
             if sys.platform == "win32":
                 # Windows cannot rename an open file.
                 file.close()
-            _publish(self._path, path, overwrite=overwrite)
-            _sync_directory(path.parent)
+            part_files.publish(self._path, path, overwrite=overwrite)
 
     def discard(self) -> None:
         """Close the part file, and remove it if it still exists."""
@@ -184,14 +177,14 @@ class Part:
             self._directory.mkdir(parents=True, exist_ok=True)
             if self._directory not in self._swept:
                 self._swept.add(self._directory)
-                _sweep(self._directory)
-            self._path, self._file = _create(self._directory)
+                part_files.sweep(self._directory)
+            self._path, self._file = part_files.create(self._directory)
         return self._file
 
     def _edit(self, file: IO[bytes], edit: Callable[[Path], bool]) -> None:
         """Edit a copy of the part file. If that succeeds, the copy becomes the part file."""
         # The copy is locked, so no other process removes it during the edit.
-        path, copy = _create(self._directory)
+        path, copy = part_files.create(self._directory)
         edited = False
         try:
             shutil.copyfile(self._path, path)
@@ -242,48 +235,6 @@ def _decompressor(encoding: str) -> Decompressor:
         raise PartError(str(error)) from None
 
 
-def _create(directory: Path) -> tuple[Path, IO[bytes]]:
-    while True:
-        path = directory / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
-        # Unbuffered, because the pieces are large already.
-        file = path.open("xb", buffering=0)
-        try:
-            if _lock(file) and path.exists():
-                return path, file
-        except BaseException:
-            file.close()
-            path.unlink(missing_ok=True)
-            raise
-        # Before this lock, another process removed the file, or locked it in order to remove it.
-        file.close()
-
-
-def _lock(file: IO[bytes]) -> bool:
-    """Lock the file until it is closed. Return False if another process has locked it."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except OSError:
-            # The file system has no locks. Part files of dead processes are not removed then.
-            return True
-    return True
-
-
-def _sweep(directory: Path) -> None:
-    """Remove the part files of dead processes: the part files that no process has locked."""
-    for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
-        with contextlib.suppress(OSError):
-            if sys.platform == "win32":
-                # Windows does not remove an open file, so no lock is needed.
-                path.unlink()
-            else:
-                with path.open("rb") as file:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
-
-
 def _write_all(file: IO[bytes], pieces: Sequence[bytes]) -> None:
     if sys.platform == "win32" or len(pieces) == 1:
         for piece in pieces:
@@ -296,36 +247,3 @@ def _write_all(file: IO[bytes], pieces: Sequence[bytes]) -> None:
         written = os.writev(file.fileno(), some)
         if written < sum(map(len, some)):
             _write_all(file, [b"".join(some)[written:]])
-
-
-def _publish(part: Path, path: Path, *, overwrite: bool) -> None:
-    if overwrite:
-        if path.is_dir():
-            raise PartError("cannot save the file: a directory has this name")
-        part.replace(path)
-        return
-    try:
-        # Unlike a rename, a link never replaces a file that appeared in the meantime.
-        os.link(part, path)
-    except FileExistsError:
-        if not path.is_file():
-            raise
-    except OSError:
-        # The file system has no hard links. On POSIX, a rename replaces an existing file. So if two
-        # processes finish the same file at the same moment, both succeed.
-        if not path.exists():
-            part.rename(path)
-        return
-    part.unlink()
-
-
-def _sync_directory(directory: Path) -> None:
-    """Sync a directory to disk, so that a new file name in it survives a power failure."""
-    if sys.platform == "win32":
-        return
-    with contextlib.suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -97,8 +97,10 @@ class Reporter:
             self._path, self.received, self.total, now - self._started, done, error
         )
         for listener in tuple(self._listeners):
+            if listener not in self._listeners:
+                continue  # added twice, and failed at the first call
             try:
                 listener(event)
             except Exception:
                 logger.exception("a progress callback failed and is not called again for this file")
-                self.remove(listener)
+                self._listeners = [each for each in self._listeners if each != listener]

@@ -440,6 +440,22 @@ async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
     assert events[-1].error == "HTTP 404"
 
 
+async def test_a_callback_that_two_calls_share(
+    host: FileHost, suno: SunoClient, tmp_path: Path
+) -> None:
+    """A callback that raises an error is called once, even if two calls share it and a download."""
+    events: list[DownloadProgress] = []
+
+    def fail(event: DownloadProgress) -> None:
+        events.append(event)
+        raise ValueError("a bug in the callback")
+
+    calls = [suno.download(f"{host.url}/x.mp3", tmp_path, progress=fail) for _ in range(2)]
+    await asyncio.gather(*calls)
+    assert len(host.requests) == 1
+    assert len(events) == 1
+
+
 def tracks(host: FileHost, count: int, task_id: str = "t") -> tuple[Track, ...]:
     """Return `count` songs of one task, with audio URLs on the host."""
     return tuple(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from suno_async import DownloadError, SunoClient, UploadError
+from suno_async import DownloadError, NotSentError, SunoClient, UploadError
 from suno_async.files import fetching, transfers
 from suno_async.sandbox import KEY
 from tests.file_host import FileHost, song
@@ -203,6 +203,7 @@ async def test_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
         options: dict[str, Any] = {"proxy": url.replace("//", "//me:pass@")}
         if where == "environment":
             monkeypatch.setenv("http_proxy", options["proxy"])
+            monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:9")
             options = {"trust_env": True}
         async with SunoClient(KEY, base_url="http://api.test", **options) as suno:
             assert await suno.balance() == 7
@@ -219,6 +220,37 @@ async def test_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
     tunnels = [line for line in proxy.lines if line.startswith("CONNECT")]
     assert all("cdn.test:443" in line for line in tunnels)
     assert bool(tunnels) == (where == "argument")
+
+
+@pytest.mark.parametrize("proxied", [True, False])
+async def test_no_passwords_from_netrc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, proxied: bool
+) -> None:
+    """With ``trust_env=True``, no password from the netrc file is sent, even without a proxy."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    server = Proxy()
+    async with server.serving() as url:
+        monkeypatch.setenv("http_proxy" if proxied else "unused", url)
+        host = "http://api.test" if proxied else url
+        async with SunoClient(KEY, base_url=host, trust_env=True) as suno:
+            assert await suno.balance() == 7
+    assert "authorization" not in server.heads[0].lower()
+
+
+@pytest.mark.parametrize("value", ["127.0.0.1:9", "http://[", "socks5://127.0.0.1:9"])
+async def test_unusable_proxy_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """A proxy in the environment that is not an http(s) URL is an error; nothing is sent."""
+    monkeypatch.setenv("http_proxy", value)
+    async with SunoClient(KEY, base_url="http://api.test", trust_env=True, retry_for=0) as suno:
+        with pytest.raises(NotSentError, match=r"not an http\(s\) URL"):
+            await suno.balance()
+        with pytest.raises(DownloadError, match="invalid URL"):
+            await suno.download("http://api.test/x.mp3", tmp_path)
 
 
 async def test_no_proxy(host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,9 @@ from suno_async import (
     SunoClient,
     SunoError,
     TaskFailedError,
+    TaskHandle,
     TaskInfo,
+    TaskTimeoutError,
     ValidationError,
 )
 from suno_async.limits.local import LocalLimiter
@@ -39,10 +41,11 @@ from tests.scripted import EPOCH, URL, Server, reply
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
     from suno_async._protocol.requests import Request
     from suno_async._transport.http import Reply
+    from suno_async.journal.base import TaskRecord
 
 JOB = GenerateMusic(prompt="slow piano", instrumental=True)
 
@@ -152,6 +155,56 @@ def test_a_result_is_stored_before_a_stream_yields_it() -> None:
             again = [each.task_id async for each in suno.as_completed(ids)]
         assert sorted(again) == sorted(ids)
         assert len(server.polls) == len(ids)
+
+    run_virtual(work())
+
+
+class SlowToRead(MemoryJournal):
+    """A journal that needs 10 seconds to find tasks."""
+
+    async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
+        """Return the tasks after 10 seconds."""
+        await asyncio.sleep(10)
+        return await super().find_tasks(task_ids)
+
+
+def test_a_timeout_includes_the_look_into_the_journal() -> None:
+    """A timeout counts from the call, or from the create, although the journal is read first."""
+
+    async def work() -> None:
+        server, loop = Server(), asyncio.get_running_loop()
+        async with server.client(journal=SlowToRead()) as suno:
+            handle = await suno.create(JOB)
+            started = loop.time()
+            with pytest.raises(TaskTimeoutError):
+                await handle.result(timeout=15)
+            assert loop.time() - started == pytest.approx(15, abs=0.1)
+            started = loop.time()
+            assert len(await suno.outcomes(slowly([handle, handle]), timeout=15)) == 2
+            assert loop.time() - started == pytest.approx(15, abs=0.1)
+            started = loop.time()
+            (outcome,) = await collect(suno.pipeline(jobs(1), timeout=15))
+            assert isinstance(outcome.error, TaskTimeoutError)
+            assert loop.time() - started == pytest.approx(15, abs=0.5)
+
+    async def slowly(tasks: list[TaskHandle]) -> AsyncIterator[TaskHandle]:
+        await asyncio.sleep(3)
+        for task in tasks:
+            yield task
+
+    run_virtual(work())
+
+
+def test_a_stored_result_needs_no_time() -> None:
+    """`result` returns a stored result even if the timeout is 0."""
+
+    async def work() -> None:
+        server, journal = Finishing(), SlowToRead()
+        async with server.client(journal=journal) as suno:
+            handle = await suno.create(JOB)
+            info = await handle
+            assert await handle.result(timeout=0) == info
+        assert len(server.polls) == 1
 
     run_virtual(work())
 
@@ -560,6 +613,32 @@ def test_a_key_is_replaced_while_running() -> None:
                 other.statistics()
                 with pytest.raises(ConfigurationError, match="already uses the new key"):
                     await suno.rotate_key("ak_" + "c" * 32)
+
+    run_virtual(work())
+
+
+def test_a_client_that_opens_while_a_key_is_replaced() -> None:
+    """If another client opens with the new key during the check of the key, the old key stays."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        other = SunoClient("ak_" + "d" * 32, base_url=URL)
+
+        opening: list[asyncio.Task[SunoClient]] = []
+
+        def answer(request: Request) -> Reply:
+            opening.append(asyncio.create_task(other.__aenter__()))
+            return server.finishing(request)
+
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            await suno.create(JOB)
+            before = next(iter(store.submissions.values())).account
+            server.answer = answer
+            with pytest.raises(ConfigurationError, match="already uses the new key"):
+                await suno.rotate_key("ak_" + "d" * 32)
+            assert opening[0].done()
+            assert next(iter(store.submissions.values())).account == before
+        await other.close()
 
     run_virtual(work())
 

@@ -140,6 +140,42 @@ async def test_a_download_into_the_same_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
+async def test_part_files_of_dead_exports(tmp_path: Path, suffix: str) -> None:
+    """An export removes the part file of a killed export, but not that of a running one."""
+
+    async def running() -> AsyncIterator[ResultSource]:
+        assert len(files_in(tmp_path)) == 1
+        (tmp_path / ".suno-dead.part").write_bytes(b"left behind")
+        await export_results(outcomes(), tmp_path / f"second.{suffix}")
+        assert len(files_in(tmp_path)) == 2
+        for outcome in outcomes():
+            yield outcome
+
+    assert await export_results(running(), tmp_path / f"first.{suffix}") == 4
+    assert files_in(tmp_path) == [tmp_path / f"first.{suffix}", tmp_path / f"second.{suffix}"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+async def test_a_killed_export(tmp_path: Path) -> None:
+    """The next export into the directory removes what a killed process has left behind."""
+    script = f"""
+import asyncio, os, signal
+from suno_async import export_results
+
+async def source():
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield
+
+asyncio.run(export_results(source(), {str(tmp_path / "dead.csv")!r}))
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    assert await process.wait() != 0
+    assert len(files_in(tmp_path)) == 1
+    await export_results(outcomes(), tmp_path / "r.csv")
+    assert files_in(tmp_path) == [tmp_path / "r.csv"]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
 async def test_nothing_to_export(tmp_path: Path, suffix: str) -> None:
     """An export without rows creates a valid file that contains no records."""
     path = tmp_path / f"none.{suffix}"
@@ -249,6 +285,23 @@ async def test_existing_files(tmp_path: Path) -> None:
     assert await export_results(outcomes(), path, overwrite=True) == 4
     with pytest.raises(ConfigurationError, match="is not a file"):
         await export_results(outcomes(), tmp_path, file_format="csv", overwrite=True)
+
+
+async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
+    """A file that another program creates during the export is replaced only with `overwrite`."""
+    path = tmp_path / "songs.csv"
+
+    async def source() -> AsyncIterator[ResultSource]:
+        path.write_text("mine")
+        for outcome in outcomes():
+            yield outcome
+
+    with pytest.raises(ExportError, match="appeared during the export"):
+        await export_results(source(), path)
+    assert path.read_text() == "mine"
+    assert files_in(tmp_path) == [path]
+    assert await export_results(source(), path, overwrite=True) == 4
+    assert files_in(tmp_path) == [path]
 
 
 async def test_other_databases(tmp_path: Path) -> None:

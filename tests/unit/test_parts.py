@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from suno_async.files import parts
+from suno_async.files import part_files, parts
 from suno_async.files.decompression import STEP, Decompressor
 from suno_async.files.parts import Part, PartError
 from tests.file_host import song
@@ -229,7 +229,7 @@ def test_edited(tmp_path: Path) -> None:
     path = tmp_path / "x.mp3"
 
     def edit(copy: Path) -> bool:
-        parts._sweep(tmp_path)
+        part_files.sweep(tmp_path)
         assert not path.exists()
         assert copy.read_bytes() == song(100)
         copy.write_bytes(b"edited")

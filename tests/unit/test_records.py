@@ -173,6 +173,16 @@ def test_other_entries(entry: JournalEntry, status: str, error: str) -> None:
     assert error in found.error
 
 
+def test_a_persona() -> None:
+    """A persona in a journal ended when it was created. Before that, it is open."""
+    submission = msgspec.structs.replace(SUBMISSION, kind="persona", created_at=5.0)
+    found = result_record(JournalEntry(submission, None))
+    assert (found.status, found.task_id) == ("success", TASK)
+    assert (found.created_at, found.ended_at) == (5.0, 5.0)
+    submission = msgspec.structs.replace(submission, state=SubmissionState.SENDING)
+    assert result_record(JournalEntry(submission, None)).status == "open"
+
+
 @seed(30)
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(exclude_categories=[])))

@@ -68,7 +68,11 @@ def test_generation_failed_is_a_record() -> None:
         info = read_task_info(200, {}, body, "t1")
         assert (info.task_id, info.status) == ("t1", TaskStatus.FAILED)
         assert info.failure is not None
-        assert info.failure.message == "m"
+        assert (info.failure.code, info.failure.message) == (501, "m")
+    body = envelope(RECORD | {"result": {"code": 400, "message": "copyright"}}, 501)
+    info = read_task_info(200, {}, body)
+    assert info.failure is not None
+    assert (info.failure.code, info.failure.message) == (400, "copyright")
     with pytest.raises(ResponseError):
         read_task_info(200, {}, envelope({"task_id": "t2"}, 501), "t1")
 
