@@ -89,63 +89,35 @@ PRIOR_INTERVALS = 6.0
 class SunoClient:
     """A connection pool, a request budget and a poll scheduler for one account.
 
-    Create one client per process and share it: ``async with SunoClient() as suno: ...``. Clients
-    with the same key and host in one event loop share one request budget.
+    Create one client per process and share it: ``async with SunoClient() as suno: ...``.
 
     Args:
-        api_key: The account's key; by default the environment variable SUNO_API_KEY, then
-            CRUN_API_KEY. The client sends the key only to the API host, and never shows it.
-        base_url: The URL of the API host; by default the environment variable SUNO_BASE_URL, then
-            CRUN_BASE_URL, then ``https://api.crun.ai``. For mainland China use
-            ``https://api.crunai.com``.
-        session: Your own aiohttp session for API calls. The client does not close it. `proxy`,
-            `trust_env` and `ssl` have no effect on your session. Creates then may reuse open
-            connections, so `CreateOutcomeUnknownError` becomes more likely. Uploads and downloads
-            do not use your session, because for them the client checks the address of each host.
-            If None, the client creates a session.
-        policy: When to poll a task; by default `PollPolicy()`, scaled by the environment variable
-            SUNO_TIME_SCALE if it is set (for a sandbox with a time scale).
-        durations: What is known about the durations of jobs. The client adds the durations that it
-            observes. Several clients may share one `Durations` object. If None, the client starts
-            with the durations that the journal contains. Without these, it expects that a job takes
-            about six times the policy's `interval`, until some jobs have ended.
-        limiter: The request budget to use, for example one that several processes share. By default
-            all clients of this account in the event loop share one budget.
+        api_key: The account's key; by default from the variable SUNO_API_KEY or CRUN_API_KEY.
+        base_url: URL of the API host; by default from the variable SUNO_BASE_URL or CRUN_BASE_URL,
+            otherwise ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
+        session: Your own aiohttp session for API calls. The client does not close it, and `proxy`,
+            `trust_env` and `ssl` do not change it. Then `CreateOutcomeUnknownError` is more likely.
+        policy: When to poll tasks; by default `PollPolicy()`, scaled by SUNO_TIME_SCALE.
+        durations: Known durations of jobs; by default from the journal. The client adds more.
+        limiter: The request budget; replaces `rate_limit` and `max_pause`. By default all clients
+            of this account in the event loop share one budget, with the lowest of their limits.
         observer: Receives the events of the client, for metrics and traces.
-        on_creation: Called exactly once for each create whose request was sent, even if the create
-            failed or its caller was cancelled. Save the ids of paid tasks here. The argument is a
-            `PersonaCreation` for a persona, and a `Creation` for every other create. A coroutine
-            function is awaited. If the function raises, the error is logged.
-        journal: The path of an SQLite file, or a `Journal`. The journal stores every create, its
-            task, and every result, so that nothing is lost if the process stops. To also avoid
-            paying twice, use `dedupe_key` or `run`. A client with a journal must be used with
-            ``async with``, which opens the journal.
-        account: The label of the account in the journal, by default a hash of the key and the host.
-            If you set a label, a later client with another key can continue with the journal.
-        rate_limit: Maximum requests per second, at most 15 (the vendor's limit). Lower the value if
-            other processes use the same key without using the same journal. If several clients
-            share the budget of the event loop, the lowest of their values takes effect. The value
-            has no effect if `limiter` is set.
-        max_pause: Longest pause of the account in seconds after a 429 (too many requests) or a 455
-            (maintenance), even if the server asks for more. If several clients share the budget of
-            the event loop, the lowest of their values takes effect. The value has no effect if
-            `limiter` is set.
+        on_creation: Called once for each create whose request was sent, even if the create failed.
+            Save the ids of paid tasks here. Its errors are logged. A coroutine function is awaited.
+        journal: The path of an SQLite file, or a `Journal`. It stores creates, tasks and results.
+            To avoid paying twice, also use `dedupe_key` or `run`. Requires ``async with``.
+        account: The label of the account in the journal; by default a hash of the key and the host.
+        rate_limit: Maximum requests per second, at most 15 (the vendor's limit). Lower it if other
+            processes use the key.
+        max_pause: Longest pause in seconds after a 429 (too many requests) or a 455 (maintenance).
         request_timeout: Timeout of one API request in seconds.
-        retry_for: Seconds for which a create, or a direct call such as `balance`, is retried. If 0,
-            there is only one attempt, which waits at most `request_timeout` for the request budget.
-            Otherwise the time includes waiting for the budget. If a pause of the account ends too
-            late, the call raises `RateLimitError` or `MaintenanceError` at once. In `create_many`
-            and `pipeline`, creates wait for the budget and for every pause. These waits do not
-            count.
+        retry_for: Seconds for which a create, or a direct call such as `balance`, is retried. 0
+            means one attempt. A longer pause raises, except in `create_many` and `pipeline`.
         proxy: URL of an HTTP proxy for API calls, uploads and downloads.
-        trust_env: Whether to use the proxies in the environment variables HTTPS_PROXY, HTTP_PROXY
-            and NO_PROXY if `proxy` is None.
+        trust_env: Whether to use HTTPS_PROXY, HTTP_PROXY and NO_PROXY if `proxy` is None.
         ssl: An `ssl.SSLContext` with the certificates to trust, for example those of a private CA.
-            The context applies to API calls, uploads and downloads.
-        allow_hosts: Hosts for uploads and downloads that may have an address that is not public,
-            and may be used without https. Each entry is a name, an address, or a network such as
-            ``"10.0.0.0/8"``. The host of `base_url` is always allowed, but only with https if
-            `base_url` uses https.
+        allow_hosts: Hosts that uploads and downloads may use without https, or at an address that
+            is not public. Each entry is a name, an address, or a network such as ``"10.0.0.0/8"``.
 
     Raises:
         ConfigurationError: The key is missing, or an argument is not valid.
@@ -226,9 +198,8 @@ class SunoClient:
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and close what this client opened.
 
-        The client waits at most `request_timeout` seconds for the creates in flight. Those that are
-        still without a reply end with a `CreateOutcomeUnknownError`, within a few more seconds. If
-        `close` is cancelled, call `close` again to finish it.
+        Wait at most `request_timeout` seconds for the creates in flight. Creates without a reply
+        then end with a `CreateOutcomeUnknownError`. If `close` is cancelled, call it again.
         """
         self._closed = True
         if self._opened is not None:
@@ -245,20 +216,13 @@ class SunoClient:
     ) -> TaskInfo:
         """Create a task, wait until it has succeeded, and return its record. Costs credits.
 
-        Args:
-            job: What to make.
-            timeout: Seconds for creating and waiting together. None means no timeout. The policy's
-                deadline also ends the wait. If the timeout passes while the create is in flight,
-                the client waits for the reply in the background, as described in `create`.
-            callback_url: As in `create`.
-            max_credits: As in `create`.
-            dedupe_key: As in `create`.
+        `timeout` is in seconds, for creating and waiting together. None means no timeout. The
+        policy's deadline also ends the wait. The other parameters are those of `create`.
 
         Raises:
             TaskFailedError: The job ended in failure.
-            TaskTimeoutError: The timeout or the deadline passed. If the task was created, the job
-                continues.
-            SunoError: `create` failed, or the wait ended without an outcome for another reason.
+            TaskTimeoutError: The timeout or the deadline passed. The job may continue.
+            SunoError: `create` failed, or the wait failed for another reason.
         """
         loop = asyncio.get_running_loop()
         ends_at = math.inf if timeout is None else loop.time() + timeout
@@ -291,34 +255,23 @@ class SunoClient:
     ) -> TaskHandle:
         """Create a task. Costs credits.
 
-        The create is retried only if the server certainly did not accept it: if there was no
-        connection, or the reply was 429 or 455. If this call is cancelled before the request was
-        sent, nothing is sent. If this call is cancelled later, the create is not retried. The
-        client then waits for the reply in the background, and reports the outcome to `on_creation`
-        and the log.
+        The create is retried only after a 429, a 455 or a failed connection. If the call is
+        cancelled after the request was sent, `on_creation` and the log receive the outcome later.
 
         Args:
             job: What to make.
             callback_url: The server sends a POST here when the task ends.
-            max_credits: Highest price to pay. The client asks for the price of the job first. If
-                the price is higher, the task is not created. None means no limit.
-            dedupe_key: Identifies this create in the journal. If an earlier create with the same
-                key made a task, the handle of that task is returned and nothing is paid. This also
-                works in another process and after a restart. If the earlier create is in flight,
-                this call waits for its outcome. If the earlier create was refused or not sent, the
-                task is created now.
+            max_credits: Highest price to pay, checked before the create. None means no limit.
+            dedupe_key: Identifies this create in the journal, also after a restart. If an earlier
+                create with the same key made a task, return its handle and pay nothing.
 
         Raises:
-            InvalidInputError: The input breaks a rule, or `max_credits` is not a number of at least
-                0; nothing was sent.
+            InvalidInputError: The input or `max_credits` is not valid; nothing was sent.
             ConfigurationError: `dedupe_key` is empty, or was given to a client without a journal.
             InputChangedError: `dedupe_key` was used for another input; nothing was sent.
             CreditLimitError: The job would cost more than `max_credits`; nothing was spent.
-            InsufficientCreditsError: Not enough credits. For 30 s, or until `balance` returns
-                credits, further creates are not sent, and raise this error. Polling continues.
-            CreateOutcomeUnknownError: The create may or may not have been accepted. It was not sent
-                again. Later calls with the same `dedupe_key` raise this error until you call
-                `settle`.
+            InsufficientCreditsError: Not enough credits. Other creates normally fail for 30 s.
+            CreateOutcomeUnknownError: A task may exist. To use `dedupe_key` again, call `settle`.
             JournalError: The journal cannot be written; nothing was created.
             SunoError: The server refused the request, or it could not be sent.
         """
@@ -345,39 +298,26 @@ class SunoClient:
     ) -> AsyncGenerator[Creation]:
         """Create many tasks, a few at once; yield one `Creation` for each input that is read.
 
-        One failing input does not stop the other inputs. During a pause of the account, creates
-        wait. Inputs are read only as fast as the caller receives the creations.
+        One failing input does not stop the others. During a pause of the account, creates wait.
+        Inputs are read only as fast as the caller receives the creations. Reading stops if `jobs`
+        raises, the key is refused, the credits are used up, or the journal fails.
 
-        Reading stops if the key is refused, the credits are used up, the journal fails or the
-        client is closed. That error, or an error that `jobs` raises, is raised at the end.
-
-        If the caller closes the stream early, no further creates are sent. The stream then waits
-        for the replies to the creates in flight and passes their outcomes to `on_creation`. Use
-        `contextlib.aclosing` to close the stream when you leave the loop. Without it, Python closes
-        the stream only after the last reference to it is gone.
+        If you leave the loop early, close the stream with `contextlib.aclosing`. Closing waits for
+        the creates in flight and passes their outcomes to `on_creation`. `on_creation` and
+        `on_submission` may be coroutine functions. Their errors end the stream.
 
         Args:
             jobs: What to make. A plain iterable must not block.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
             wait_for_credits: Whether to wait for credits after a 402, instead of ending the stream.
-                While it waits, the client asks for the balance every 30 s. If the balance is above
-                0, the client sends one of the creates again.
-            on_creation: Called exactly once for each input that is read, as soon as the outcome
-                of its create is known, even if the stream was closed. A coroutine function
-                is awaited. If the function raises, no further input is read, and the error is
-                raised at the end.
-            on_submission: Called with a `Submission` right before its request is sent. The
-                state of the submission is then ``"sending"``. Called again with the state
-                ``"planned"`` if the request was not sent after all, or if the server did not accept
-                it for now (402, 429, 455, no connection). Use this function to save which creates
-                may cost credits. A coroutine function is awaited. If the function raises, the
-                request is not sent (again), no further input is read, and the error is raised at
-                the end.
+            on_creation: Called once for each input that is read, with its `Creation`.
+            on_submission: Called with a `Submission` right before its request is sent. Called again
+                with the state ``"planned"`` if the server did not accept it for now.
 
         Raises:
-            InvalidInputError: `max_credits` is below 0.
-            SunoError: While iterating: the error that stopped the reading of inputs.
+            InvalidInputError: `max_credits` is not valid.
+            SunoError: While iterating, at the end: the error that stopped the reading of inputs.
         """
         options = StreamOptions(
             callback_url=callback_url,
@@ -404,43 +344,29 @@ class SunoClient:
     ) -> AsyncGenerator[JobOutcome]:
         """Create a task for each job and wait for it; yield each outcome as soon as it is known.
 
-        Every input that is read yields exactly one `JobOutcome`. One failure does not stop the
-        other jobs. `create_many` describes how the inputs are read, and what happens if the caller
-        closes the stream early.
+        Every input that is read yields one `JobOutcome`. Inputs are read as in `create_many`. If
+        reading stops, the created tasks are still awaited.
 
         Args:
             jobs: What to make. A plain iterable must not block.
-            run: A name for this series of jobs (a *run*) in the journal. To continue a run that was
-                interrupted, call `pipeline` again with the same name and the same inputs. Then no
-                input is paid twice, and outcomes that the journal contains are yielded without a
-                request.
-            key: Returns the key that identifies an input within the run. Use this function if the
-                order of the inputs may change. By default the key is the position of the input.
-            max_pending: Maximum number of inputs that were read and whose outcomes the caller has
-                not received yet. The default is about the number of tasks that one account can poll
-                with 15 requests per second. This assumes that a job takes one to several minutes
-                and needs six or seven requests.
-            timeout: Seconds per task, counted from its creation. If an earlier call created the
-                task, the seconds are counted from the time when this call reads the input. A task
-                that takes longer yields a `TaskTimeoutError`. None means no timeout. The policy's
-                deadline also ends the wait.
+            run: The name of this series of jobs (a *run*) in the journal. To continue an
+                interrupted run, use the same name and inputs. Then no input is paid twice.
+            key: Returns the key of an input if the order may change; by default the position.
+            max_pending: Maximum number of inputs that were read, but whose outcomes were not
+                received. The default is about what 15 requests per second can poll.
+            timeout: Seconds per task, normally counted from its creation. None means no timeout.
+                The policy's deadline also ends the wait.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
-            wait_for_credits: As in `create_many`. If False, a 402 ends the reading of inputs. The
-                pipeline still waits for the tasks that were created. Then it raises the error.
+            wait_for_credits: As in `create_many`.
             on_creation: As in `create_many`.
             on_submission: As in `create_many`.
 
         Raises:
-            ConfigurationError: `max_pending` is not above 0, `run` is empty or was given to a
-                client without a journal, or `key` was given without `run`. While iterating: `key`
-                did not return a text, or returned an empty text.
-            InvalidInputError: `max_credits` is below 0.
-            RunInUseError: While iterating: another process, or another stream in this process, is
-                using the run.
-            InputChangedError: While iterating: an input differs from the input that the journal
-                contains for the same key. No further input is read.
-            SunoError: While iterating, as in `create_many`.
+            ConfigurationError: `max_pending`, `run` or `key` is not valid; `run` needs a journal.
+            RunInUseError: While iterating: another process or stream is using the run.
+            InputChangedError: While iterating: the journal contains another input for the same key.
+            SunoError: As in `create_many`.
         """
         if max_pending < 1:
             raise ConfigurationError("max_pending must be above 0")
@@ -466,30 +392,18 @@ class SunoClient:
     def resume(self, *, run: str | None = None) -> AsyncGenerator[JobOutcome]:
         """Wait for every unfinished task in the journal; yield each outcome.
 
-        The index of an outcome is the position of the input in its run or stream. A create with an
-        unknown outcome is yielded first, as a `JobFailure` with a `CreateOutcomeUnknownError`. This
-        happens in every call until you call `settle` for the create. Inputs that were never sent
-        are not created. To create them, call `pipeline` again with the same run. Personas, and jobs
-        that this version cannot decode, are skipped and logged.
-
-        Args:
-            run: The name of a run: wait only for its tasks. If None, wait for all tasks in the
-                journal, with and without a run.
+        `run` selects one run; None means all tasks. Each create with an unknown outcome yields a
+        failure until you call `settle`. To create unsent inputs, call `pipeline` again.
 
         Raises:
             ConfigurationError: The client has no journal.
-            RunInUseError: While iterating: another process, or another stream in this process, is
-                using the run.
+            RunInUseError: While iterating: another process or stream is using the run.
         """
         runtime = self._runtime()
         return resumed(runtime, self._required_recorder("resume"), run)
 
     async def open_tasks(self, *, run: str | None = None) -> list[TaskHandle]:
-        """Return a handle for every unfinished task in the journal. Sends no request.
-
-        Args:
-            run: The name of a run: return only its tasks. If None, return all unfinished tasks in
-                the journal, with and without a run.
+        """Return a handle for every unfinished task in the journal, or only in the run `run`.
 
         Raises:
             ConfigurationError: The client has no journal.
@@ -505,19 +419,13 @@ class SunoClient:
     async def settle(self, submission_id: str, task_id: str | None) -> None:
         """Store the outcome of a create that ended with a `CreateOutcomeUnknownError`.
 
-        First find out the outcome from a callback, from the balance or from the vendor's website.
-
-        Args:
-            submission_id: The value of `CreateOutcomeUnknownError.submission_id`.
-            task_id: The id of the task that was created. None means that no task was created. Then
-                the next `create` with the same `dedupe_key`, or the next `pipeline` with the same
-                run, creates the task.
+        First find out the outcome, for example from a callback or the balance. The error contains
+        `submission_id`. `task_id` is the id of the new task; None means that there is none.
 
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
             ConfigurationError: The client has no journal.
-            JournalError: The journal contains no create of this account with this submission id
-                and an unknown outcome.
+            JournalError: The journal contains no such create with an unknown outcome.
         """
         self._runtime()
         if task_id is not None:
@@ -527,19 +435,14 @@ class SunoClient:
     async def rotate_key(self, new_key: str) -> None:
         """Replace the API key of this account with another key of the same account.
 
-        One request checks the new key. Requests in flight are not affected. If this client's label
-        in the journal is the default, it becomes the default for the new key. All clients that
-        share the account in this event loop then use the new key. A client with a `limiter` of its
-        own does not share the account. Call `rotate_key` for each such client, and in every other
-        process that uses the account.
+        If this call fails, the old key stays in use. Call `rotate_key` in each process, and for
+        each client that has its own `limiter`.
 
         Raises:
-            ConfigurationError: The new key is empty, or is not allowed in HTTP headers. Or another
-                client in this event loop already uses it.
-            AuthenticationError: The server refuses the new key; the old key stays in use.
-            JournalError: Another live client uses the journal under the old label, or the journal
-                cannot be changed; the old key stays in use.
-            SunoError: The new key could not be checked; the old key stays in use.
+            ConfigurationError: The new key is not valid, or another client already uses it.
+            AuthenticationError: The server refuses the new key.
+            JournalError: The journal cannot be changed, or another client of the account uses it.
+            SunoError: The new key could not be checked.
         """
         runtime = self._runtime()
         credentials = self._credentials
@@ -558,14 +461,10 @@ class SunoClient:
         runtime.account.use_key(fresh)
 
     def task(self, task: str | TaskRef, *, created_at: float | None = None) -> TaskHandle:
-        """Return the handle of a task. Sends no request.
+        """Return the handle of a task from its id or from a saved `TaskRef`. Sends no request.
 
-        Args:
-            task: An id, or a `TaskRef` saved earlier. The client remembers the creation time and
-                the kind of a task that it created.
-            created_at: When the task was created, in Unix seconds. The time in a `TaskRef` takes
-                precedence. If no creation time is known, the client does not treat the task as new,
-                and may poll it at once.
+        `created_at` is in Unix seconds. The time in a `TaskRef` takes precedence. If no time is
+        known, the task may be polled at once.
 
         Raises:
             InvalidInputError: The value cannot be a task id.
@@ -596,18 +495,14 @@ class SunoClient:
     ) -> AsyncIterator[Outcome]:
         """Poll any number of tasks together; yield each outcome as soon as it is known.
 
-        Every id yields exactly one `Outcome`, even if the id is given twice. One failure does not
-        stop the polling of other tasks. If the caller leaves the loop early, the jobs continue.
+        Every id yields exactly one `Outcome`, even if the id is given twice. If the caller leaves
+        the loop early, the jobs continue. All `tasks` are read before the first poll.
 
-        Args:
-            tasks: Ids, references or handles. All of them are read before the first task is polled.
-            timeout: Seconds for all tasks together; a task that takes longer yields a
-                `TaskTimeoutError`. None means no timeout. The policy's deadline also ends the wait
-                for a task.
+        `timeout` is in seconds, for all tasks together. A task that takes longer yields a
+        `TaskTimeoutError`. None means no timeout. The policy's deadline also ends each wait.
 
         Raises:
-            InvalidInputError: `tasks` is a single text. While iterating: one of the values cannot
-                be a task id; nothing was polled.
+            InvalidInputError: A value cannot be a task id; nothing was polled.
         """
         if isinstance(tasks, str):
             raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
@@ -622,10 +517,6 @@ class SunoClient:
         timeout: float | None = None,
     ) -> list[Outcome]:
         """Wait for many tasks, as with `as_completed`. Return all outcomes in the order of `tasks`.
-
-        Args:
-            tasks: As in `as_completed`. If an id is given twice, its outcome is returned twice.
-            timeout: As in `as_completed`.
 
         Raises:
             InvalidInputError: One of the values cannot be a task id; nothing was polled.
@@ -659,41 +550,28 @@ class SunoClient:
     ) -> Path:
         """Download a song's audio, or any result URL, into a file in `directory`. Return its path.
 
-        The file appears under its name only when it is complete. If the connection breaks, the
-        download is resumed, or starts again if the server cannot resume it. These requests do not
-        use the request budget, and they never contain the key. If the URL of a song has expired,
-        the client reads the record of its task from the API once, to get a new URL.
-
-        If another call with the same `overwrite` already downloads the same file to the same path,
-        wait for that download. The other options of that call then apply.
+        The file appears under its name only when it is complete. A broken download is resumed or
+        started again. These requests do not use the request budget, and never contain the key.
 
         Args:
             track: A song, or a URL.
             directory: Where to save the file. It is created if it does not exist.
-            name: Template of the name, such as ``"{title}-{suno_id}"``, without a suffix. A ``/``
-                makes directories. If None, the template is ``{title}-{suno_id}`` for a song. For a
-                URL, the name is then the last part of the URL's path. If the template does not
-                identify the file, a hash is added. This is always so for a URL.
-            overwrite: Whether to replace an existing file. If False, the existing file is kept and
-                no request is sent.
-            progress: Called with a `DownloadProgress` when the body starts to arrive, then at most
-                ten times per second, and when the download ends.
-            media: What the file must contain, judged by its first bytes: ``"audio"``, ``"image"``,
-                ``"video"``, or ``"any"``. If None, the file of a song must be audio. A URL
-                with the suffix of an image must return an image. Any other URL may return audio, an
-                image or a video.
-            tags: Whether to write the title, the style, the lyrics, the cover and the ids of a song
-                into the file. An existing file that is kept does not change. Needs the extra
+            name: Template of the name without a suffix; a ``/`` makes directories. The default is
+                ``{title}-{suno_id}`` for a song, and the last part of the path for a URL. If the
+                name may not be unique, a hash is added.
+            overwrite: Whether to replace an existing file. If False, the existing file is kept.
+            progress: Called with a `DownloadProgress`, about ten times per second or less.
+            media: What the file must contain: ``"audio"``, ``"image"``, ``"video"``, or ``"any"``.
+                None means audio for a song. For a URL, None means that its suffix decides.
+            tags: Whether to write the title, lyrics and cover into a song. Needs the extra
                 ``tags``.
-            timeout: Maximum seconds for the whole download, from the start of its first attempt.
-                The wait for other downloads before this start does not count. None means no limit.
+            timeout: Maximum seconds for all attempts of the download together. None means no limit.
             max_bytes: Maximum size of the file in bytes.
 
         Raises:
             InvalidInputError: The template is not valid. Nothing was sent.
-            ConfigurationError: mutagen, which writes tags, is not installed. Nothing was sent.
+            ConfigurationError: The extra ``tags`` is not installed. Nothing was sent.
             DownloadError: The file could not be downloaded completely.
-            ClientClosedError: The client was closed during the download.
         """
         check_template(name)
         if tags:
@@ -720,29 +598,17 @@ class SunoClient:
     ) -> list[Path]:
         """Download all files of a task or of many outcomes. Return paths in the order of `items`.
 
-        At most 8 files are downloaded at the same time. One failure does not stop the other
-        downloads. A failed outcome has no files.
+        At most 8 files are downloaded at once. One failure does not stop the other downloads.
 
-        Args:
-            items: A `TaskInfo`, an outcome, a song or a URL, or an iterable of these, such as the
-                stream of `as_completed` or `pipeline`. An iterable is read only as fast as the
-                files are downloaded.
-            directory: As in `download`.
-            name: As in `download`. For stems, videos and sounds, None means
-                ``{kind}-{task_id}``. Different files have different names.
-            overwrite: As in `download`.
-            progress: As in `download`; called for every file.
-            covers: Whether to save the cover image of each song next to its audio.
-            tags: As in `download`, for songs. Other audio files and videos get the ids and the
-                title of their task.
-            timeout: As in `download`, for each file.
-            max_bytes: As in `download`, for each file.
+        `items` is a `TaskInfo`, an outcome, a song or a URL, or an iterable of these. An iterable
+        is read only as fast as the files are downloaded. `covers` also saves the cover image of
+        each song. The other parameters apply to each file, as in `download`. For stems, videos and
+        sounds, the default of `name` is ``{kind}-{task_id}``.
 
         Raises:
             InvalidInputError: The template is not valid. Nothing was sent.
-            ConfigurationError: mutagen, which writes tags, is not installed. Nothing was sent.
+            ConfigurationError: The extra ``tags`` is not installed. Nothing was sent.
             DownloadsFailedError: Some files could not be downloaded. All other files are complete.
-            ClientClosedError: The client was closed during the downloads.
         """
         check_template(name)
         if tags:
@@ -757,17 +623,10 @@ class SunoClient:
     async def upload(self, path: str | PathLike[str], *, content_type: str | None = None) -> str:
         """Upload a local audio file. Return a URL for the field ``audio_url`` of an input.
 
-        The API returns a storage URL, and the file is streamed to this URL. The key is not sent
-        there.
-
-        Args:
-            path: The file.
-            content_type: The media type of the file, such as ``"audio/mpeg"``. If None, the suffix
-                of the file decides.
+        `content_type` is the media type, such as ``"audio/mpeg"``. If None, the suffix decides.
 
         Raises:
-            InvalidInputError: `content_type` is not valid, or it is None and the suffix is not that
-                of an audio file; nothing was sent.
+            InvalidInputError: The content type is unknown or not valid; nothing was sent.
             UploadError: The file is empty, cannot be read, or could not be sent completely.
             SunoError: The server returned no URL for the upload.
         """
@@ -782,15 +641,11 @@ class SunoClient:
     async def create_persona(self, persona: GeneratePersona) -> Persona:
         """Create a persona, which is a voice for later songs, from a song. May cost credits.
 
-        Pass the persona's id to inputs as ``persona_id``. For retries, cancellation and
-        `on_creation`, the same rules apply as for `create`.
+        Pass its id to inputs as ``persona_id``. Retries and cancellation work as in `create`.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
-            ValidationError: The server rejected the input, for example because it does not know the
-                song.
-            CreateOutcomeUnknownError: The persona may or may not have been created. The request was
-                not sent again.
+            CreateOutcomeUnknownError: The persona may exist. The request was not sent again.
             SunoError: The server refused the request, or it could not be sent.
         """
         runtime = self._runtime()
@@ -826,10 +681,7 @@ class SunoClient:
     ) -> tuple[ModelInfo, ...]:
         """Return the models that the service offers.
 
-        Args:
-            modality: Return only models of this modality, such as ``"audio"``.
-            operation: Return only models with this operation, in the server's spelling, such as
-                ``"text-to-music"``.
+        Filter by `modality`, such as ``"audio"``, or by `operation`, such as ``"text-to-music"``.
 
         Raises:
             SunoError: The server refused the request, or did not answer.
@@ -958,10 +810,7 @@ class SunoClient:
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:
-        """Return the result of a create that has ended.
-
-        If the request was sent, pass the result to `on_creation`.
-        """
+        """Return the result of a create that has ended. Report it if the request was sent."""
         runtime = self._opened
         job = cast("Input", submission.job)
         creation: Creation
@@ -978,7 +827,7 @@ class SunoClient:
         return creation
 
     async def _conclude_persona(self, submission: Submission) -> None:
-        """Pass the result of creating a persona to `on_creation`, if the request was sent."""
+        """Report the result of creating a persona, if the request was sent."""
         job, error = cast("GeneratePersona", submission.job), submission.error
         persona = Persona(submission.task_id, job.name) if error is None else None
         await self._report(submission, PersonaCreation(job, persona, error))

@@ -248,18 +248,17 @@ CODES: dict[int, type[APIError]] = {
 
 
 class CreateOutcomeUnknownError(SunoError):
-    """A create request may have been sent, but it is unknown whether it created anything.
+    """It is unknown whether a create request created anything.
 
-    The task or persona may or may not exist, and may have been charged for. The request was not
-    sent again, because that could charge twice.
+    The task or persona may exist, and may have been charged for. The request was not sent again,
+    because that could charge twice.
 
     Attributes:
         cause: What went wrong, as text.
         kind: The kind of job, such as ``"suno/music-generate"``, or ``"persona"``.
-        body: The JSON body of the request. If the error comes from an earlier submission in a
-            journal, only the job as JSON. It helps to find the task later.
-        submission_id: The id of the submission. If the client has a journal, pass this id to
-            `SunoClient.settle`.
+        body: The JSON body of the request. For an earlier create in a journal, only the job as
+            JSON.
+        submission_id: The id of the submission, for `SunoClient.settle`.
     """
 
     def __init__(
@@ -411,8 +410,7 @@ class InternalError(SunoError):
 
     Attributes:
         what: What the library was doing when the exception occurred.
-        task_id: The id of the task whose wait ended; empty if the bug does not concern a single
-            task.
+        task_id: The id of the affected task; empty if the bug does not concern a single task.
     """
 
     def __init__(self, what: str, task_id: str = "") -> None:

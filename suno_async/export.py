@@ -1,7 +1,7 @@
 """Export results to JSONL, CSV, Parquet and SQLite files.
 
-A file appears under its name only when it is complete. Records are written in batches, in a thread,
-so the memory in use does not grow with the number of records.
+A file appears under its name only when it is complete. Records are written in batches, so the
+memory in use does not grow with the number of records.
 """
 
 from __future__ import annotations
@@ -65,18 +65,17 @@ async def export_results(
     """Write results to a file, and return the number of rows.
 
     Args:
-        source: Outcomes, `TaskInfo` objects, or the entries of a journal. A plain iterable is read
-            in the event loop, so it must not block.
+        source: Outcomes, `TaskInfo` objects, or the entries of a journal. A plain iterable must not
+            block.
         path: The file. It appears only when it is complete.
         file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. If None, the suffix of
             `path` decides. Parquet needs the extra ``parquet``.
-        rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes
-            a `TrackRecord` for each song, stem, video or sound of the tasks that succeeded. In
-            SQLite, this value is also the name of the table.
-        overwrite: Whether to replace an existing file. If False, a file that appears during the
-            export is not replaced either. A file with a ``-wal`` or ``-journal`` file next to it is
-            never replaced. An SQLite database is replaced only if it contains nothing but tables
-            named ``results`` or ``tracks``, as an export does.
+        rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes a
+            `TrackRecord` for each song, stem, video or sound. In SQLite, this is also the name of
+            the table.
+        overwrite: Whether to replace an existing file. An SQLite database is never replaced if it
+            is open or has other tables than an export. If False, a file that appears during the
+            export is not replaced either.
 
     Raises:
         ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
@@ -137,13 +136,7 @@ async def _iterate(
 
 
 async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Run a function in a thread, and return its result.
-
-    If this call is cancelled, it waits until the function has ended.
-
-    Raises:
-        ExportError: The function raised an `OSError` or an `sqlite3.Error`.
-    """
+    """Run a function in a thread. If this call is cancelled, wait until the function has ended."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         await asyncio.shield(work)
@@ -176,10 +169,7 @@ def _check_target(path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio
 
 
 def _tables(path: Path) -> set[str]:
-    """Return the names of the tables, indexes, views and triggers in an SQLite database.
-
-    The set is empty if the file is not an SQLite database.
-    """
+    """Return all names in the schema of an SQLite database; empty for any other file."""
     with path.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             return set()
@@ -260,10 +250,7 @@ class _JsonLines:
 
 
 class _Csv:
-    """Writes a CSV file in UTF-8, in the format of RFC 4180.
-
-    The file contains a header, then one row for each record.
-    """
+    """Writes a CSV file in UTF-8 with a header, in the format of RFC 4180."""
 
     def __init__(self, path: Path, rows: Rows) -> None:
         self._file = path.open("w", encoding="utf-8", newline="")
@@ -279,10 +266,7 @@ class _Csv:
 
 
 def _cell(value: object) -> object:
-    """Return the value to write into a CSV cell.
-
-    Text that a spreadsheet would treat as a formula gets an apostrophe in front.
-    """
+    """Return the value for a CSV cell, with an apostrophe in front of a formula."""
     if isinstance(value, str) and (value.startswith(_FORMULA) or value.lstrip()[:1] in _FORMULA):
         return f"'{value}"
     return value

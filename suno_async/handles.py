@@ -58,8 +58,7 @@ class TaskHandle:
     async def result(self, *, timeout: float | None = None) -> TaskInfo:
         """Wait until the task has succeeded, and return its record.
 
-        A result that is stored in the journal is returned without a request. Cancelling this call
-        stops neither the job nor other waits for the task.
+        A result stored in the journal needs no request. Cancelling this call does not stop the job.
 
         Args:
             timeout: Maximum time to wait in seconds. None means no timeout. The policy's deadline
@@ -133,8 +132,7 @@ class Created(msgspec.Struct, frozen=True):
     Attributes:
         index: The position of the input in its stream, from 0; 0 for a single `create`.
         job: The input.
-        handle: The handle of the task. If an earlier create with the same key made the task, it is
-            the handle of that task.
+        handle: The handle of the task.
         error: Always None.
     """
 
@@ -179,8 +177,8 @@ class PersonaCreation(msgspec.Struct, frozen=True):
 
     Attributes:
         job: The input.
-        persona: The new persona; None if no persona was created, or if this is unknown.
-        error: Why no persona was created; None if a persona was created. If this is a
+        persona: The new persona; None if there is an error.
+        error: Why the create failed; None if a persona was created. After a
             `CreateOutcomeUnknownError`, the persona may exist.
         index: Always 0.
         handle: Always None, because a persona is not a task.
@@ -194,5 +192,5 @@ class PersonaCreation(msgspec.Struct, frozen=True):
 
     @property
     def ok(self) -> bool:
-        """True if the persona was created; False if it was not created or if this is unknown."""
+        """Whether the persona was created. False if this is unknown."""
         return self.error is None

@@ -112,7 +112,7 @@ class _Music(Input, frozen=True, kw_only=True):
 
     @property
     def effective_mode(self) -> str:
-        """The mode that is sent: `mode`, or a default that depends on the other fields.
+        """The mode that is sent.
 
         The default is ``"custom"`` if title, tags or lyrics are given, otherwise ``"simple"``.
         """
@@ -123,8 +123,8 @@ class _Music(Input, frozen=True, kw_only=True):
     def payload(self) -> dict[str, Any]:
         """Return the ``input`` object of the API request.
 
-        It contains ``mode`` (see `effective_mode`) and all other fields that are not None. Values
-        in `extra` replace fields of the same name.
+        It contains the mode, and all other fields that are not None. Values in `extra` replace
+        fields of the same name.
         """
         return {"mode": self.effective_mode} | super().payload()
 

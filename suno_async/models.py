@@ -120,7 +120,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
                 mode requires it.
             audio_weight: How strongly the song influences the result, 0 to 1.
             **options: Further fields of `ExtendMusic`. `model` defaults to the `model_version` of
-                this song, or to ``"v5"`` if that is None.
+                this song, or to ``"v5"``.
         """
         return ExtendMusic(
             task_id=self.task_id,
@@ -141,7 +141,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             audio_weight: How strongly the song influences the result, 0 to 1.
             **options: Further fields of `CoverMusic`. `model` defaults to the `model_version` of
-                this song, or to ``"v5"`` if that is None.
+                this song, or to ``"v5"``.
         """
         return CoverMusic(
             task_id=self.task_id,
@@ -249,8 +249,7 @@ class TaskFailure(msgspec.Struct, frozen=True):
     """Why a task failed.
 
     Attributes:
-        code: The error code in the result of the task, such as 501. If the result has none, the
-            code of the reply that reports the failure. None if there is no error code.
+        code: The error code of the failure, such as 501; None if the reply has none.
         message: The server's message; empty if it gave none.
     """
 
@@ -289,7 +288,7 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
         create_at: When the task was created, in Unix seconds; None if unknown.
         complete_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown.
         duration_s: How many seconds the task took, as the server reports it; None if it has not
-            ended, or if unknown. See also `elapsed`.
+            ended, or if unknown.
         credits: The credits reserved for the task, or its cost once it has ended; None if the
             server did not say.
         tracks: The finished songs, normally two. Empty for videos, stems and sounds.
@@ -325,11 +324,7 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def video_url(self) -> str | None:
-        """URL of the result video; None if there is none.
-
-        For a `MusicVideo` job, this is the first media URL. For every other job, this is the first
-        media URL with the suffix of a video file, such as ``.mp4``.
-        """
+        """URL of the result video; None if there is none."""
         if self.param.model == MusicVideo.KIND:
             return next(iter(self.media_urls), None)
         return next((url for url in self.media_urls if _names_a_video(url)), None)
@@ -338,9 +333,8 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     def elapsed(self) -> float | None:
         """Seconds from the creation of the task to its end; None if unknown.
 
-        The value is `duration_s`, unless it is missing or differs by more than 2 s from
-        `complete_at` - `create_at`. In these cases the value is `complete_at` - `create_at`.
-        Negative values are ignored.
+        Normally this is `duration_s`. If that is missing or differs by more than 2 s, it is
+        `complete_at` - `create_at`.
         """
         reported = _span(self.duration_s)
         if self.create_at is None or self.complete_at is None:

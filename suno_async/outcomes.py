@@ -46,8 +46,7 @@ class Failure(msgspec.Struct, frozen=True):
         task_id: The id of the task; empty if no task is known to exist.
         error: A `TaskFailedError` if the task failed. Any other error says why the outcome of the
             task is unknown.
-        info: The record with which the wait ended: it shows the failure, or was read at the
-            deadline. None if the wait ended without a record, even if earlier records were read.
+        info: The record of the failed task, or the record read at the deadline; otherwise None.
     """
 
     task_id: str
@@ -89,8 +88,7 @@ class JobFailure(Failure, frozen=True, kw_only=True):
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.
         error: Why the job did not succeed.
-        info: The record with which the wait ended: it shows the failure, or was read at the
-            deadline. None if the wait ended without a record, even if earlier records were read.
+        info: The record of the failed task, or the record read at the deadline; otherwise None.
         index: The position of the job in the source, starting at 0.
         job: The job.
     """

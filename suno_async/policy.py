@@ -22,34 +22,26 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schedule: ``"adaptive"`` learns how long jobs take, and uses each request for the task where
-            it saves the most waiting. ``"backoff"`` is exponential backoff: the task that is due
-            first is checked first. With both, tasks that callers await individually are preferred.
+            it saves the most waiting. ``"backoff"`` is exponential backoff. With both, tasks that
+            callers await individually are preferred.
         interval: Shortest time from a task's creation to its first check, and between two checks
             (vendor's advice: 15 to 30 s). If the creation time is unknown, the first check may be
             sent at once.
-        growth: Factor by which the interval grows after each failed check of a series, except after
-            a 404. With ``"backoff"``, the interval also grows after each check that finds the task
-            running. The two intervals grow separately.
+        growth: Factor by which the interval grows after each failed check, except after a 404. With
+            ``"backoff"``, it also grows after each check that finds the task running.
         max_interval: Longest interval of ``"backoff"``, and longest interval after failed checks.
-            Otherwise, ``"adaptive"`` checks a task again after this time, or when the task's age
-            has doubled since its previous check, whichever is later. It checks earlier if that is
-            useful, and later if the budget is short or the deadline is near.
-        jitter: Largest random delay, as a fraction of the interval. It is added to each interval
-            between two checks, so that tasks created together are soon not checked together. The
-            first check has no random delay. Only for ``"backoff"``.
+            ``"adaptive"`` normally checks a task after this time at the latest, and old tasks less
+            often.
+        jitter: Largest random delay, as a fraction of the interval. It separates the checks of
+            tasks that were created together. Only for ``"backoff"``.
         deadline: Age of a task at its last check. If the task still runs then, its waits end with
-            `TaskTimeoutError` (vendor's advice: stop after 15 to 20 minutes). If the last check
-            fails, it is retried for a few intervals. While the creation time of a task is unknown,
-            its age counts from the start of the polling. None means no limit.
-        min_saving: A request is sent only if it saves at least this many seconds of expected
-            waiting, even if the budget is idle. This does not apply to requests that are due
-            anyway, because of `max_interval`, `deadline`, a 404 or an unknown creation time. A
-            smaller value means more requests, and results that arrive a little sooner. Only for
-            ``"adaptive"`` without `eager`.
-        eager: Use the whole budget: while there is budget to spare, check tasks more often than the
-            vendor advises. The shortest interval is then `eager_interval`. Only for ``"adaptive"``.
-        eager_interval: Shortest interval if `eager` is set. It then replaces `interval`, except for
-            the retries of failed checks.
+            `TaskTimeoutError` (vendor's advice: stop after 15 to 20 minutes). None means no limit.
+        min_saving: Normally, a request must save at least this many seconds of expected waiting. A
+            smaller value means more requests and earlier results. Only for ``"adaptive"`` without
+            `eager`.
+        eager: While there is budget to spare, check tasks more often than the vendor advises. Only
+            for ``"adaptive"``.
+        eager_interval: Shortest interval if `eager` is set.
     """
 
     schedule: Literal["adaptive", "backoff"] = "adaptive"
@@ -88,14 +80,13 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def next_not_found_check(self, since: float, now: float) -> float:
         """Return the time of the next check of a task for which the server answered 404.
 
-        One check takes place at the end of the grace period (`not_found_grace`), so that an unknown
-        id is reported without further delay. But if the end is less than one interval from now, the
-        check takes place one interval from now.
+        Normally this is one `interval` from now, or the end of `not_found_grace`.
 
         Args:
             since: When the first request of the current series of 404s was sent.
             now: The current time.
         """
+        # The check at the end reports an unknown id without further delay.
         end, following = since + self.not_found_grace, now + self.interval
         return end if end - self.interval < following <= end else following
 

@@ -31,27 +31,21 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One job and how it ended. Text fields are empty if their value is unknown.
 
     Attributes:
-        task_id: The id of the task, or of the persona in a journal; empty if none is known to
-            exist.
-        status: ``"success"``, ``"failed"``, ``"open"`` (the create request or the task has not
-            ended, or its end is not known), ``"unknown"`` (it is not known whether a task was
-            created) or ``"not_created"``.
+        task_id: The id of the task or persona; empty if neither is known to exist.
+        status: ``"success"``, ``"failed"``, ``"open"`` (not ended, or the end is not known),
+            ``"unknown"`` (a task may or may not have been created) or ``"not_created"``.
         kind: The kind of job, such as ``"suno/music-generate"``.
-        error: Why the job did not succeed, why its end is not known, or why the reply in a journal
-            cannot be decoded; empty if there was no error.
+        error: Why the job did not succeed, or why this is not known; empty if there was no error.
         created_at: When the task was created, in Unix seconds; None if unknown.
-        ended_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown. If
-            the server reported no time, this is when the journal's client read the final status.
+        ended_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown.
         duration: How many seconds the task took; None if unknown.
         credits: The credits reserved for the task, or its cost once it has ended; None if unknown.
         songs: Number of songs that the task made.
-        input: The input of the job as JSON. For an outcome of a pipeline, it is the input that was
-            sent; for an entry of a journal, all fields of the job, even unset ones; otherwise, the
-            input that the server reports.
+        input: The input of the job as JSON. For an entry of a journal, it contains all fields, even
+            unset ones.
         run: The name of the run in a journal.
         position: The position of the job in its pipeline or run, starting at 0; None if unknown.
-        key: The text that identifies the job in a journal, within its run, or within the account
-            if `run` is empty.
+        key: The text that identifies the job in a journal, within its run or its account.
         submission_id: The id of the create request in a journal.
         account: The label of the account in a journal.
     """
@@ -128,8 +122,7 @@ def result_record(source: ResultSource) -> ResultRecord:
 def track_records(source: ResultSource) -> list[TrackRecord]:
     """Return a `TrackRecord` for each song, stem, video and sound of a task.
 
-    `source` is the outcome of the task, its `TaskInfo`, or its entry in a journal. The list is
-    empty if the task has not succeeded, or if its stored reply cannot be decoded.
+    The list is empty if the task has not succeeded.
     """
     info = _info_of(source)
     if info is None or info.status is not TaskStatus.SUCCESS:
@@ -190,6 +183,7 @@ def _entry_record(entry: JournalEntry) -> ResultRecord:
             kind=task.kind or found.kind,
             error=problem or found.error,
             created_at=found.created_at if task.created_at is None else task.created_at,
+            # Without the server's time, use the time at which the final status was read.
             ended_at=task.ended_at if found.ended_at is None else found.ended_at,
             account=task.account,
         )
@@ -239,11 +233,7 @@ def _info_of(source: ResultSource) -> TaskInfo | None:
 
 
 def _read(entry: JournalEntry) -> tuple[TaskInfo | None, str]:
-    """Return the task record that a journal stored, and an error text.
-
-    The record is None if none is stored, or if the stored reply cannot be decoded. The error text
-    is empty unless the stored reply cannot be decoded.
-    """
+    """Return the stored task record or None, and an error text."""
     task = entry.task
     if task is None or not task.raw:
         return None, ""
@@ -264,10 +254,7 @@ def _outcome_status(outcome: Success | Failure) -> str:
 
 
 def _clean(record: Record) -> Record:
-    """Return the record without characters that databases refuse.
-
-    NUL characters are removed. Lone surrogates become question marks.
-    """
+    """Return the record without NUL characters and lone surrogates, which databases refuse."""
     changed: dict[str, str] = {}
     for name in record.__struct_fields__:
         value = getattr(record, name)

@@ -9,8 +9,8 @@ class DurationSummary(msgspec.Struct, frozen=True, kw_only=True):
     """How long one kind of job takes.
 
     Attributes:
-        samples: Number of ended jobs, succeeded or failed, whose durations were learnt. If this
-            number is small, `median` and `p95` are mostly assumptions.
+        samples: Number of jobs whose durations were learnt. If it is small, `median` and `p95` are
+            mostly assumptions.
         median: Median of the duration, in seconds.
         p95: 95th percentile of the duration, in seconds.
     """
@@ -23,32 +23,28 @@ class DurationSummary(msgspec.Struct, frozen=True, kw_only=True):
 class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     """The state and the counters of a client at one time.
 
-    Clients with the same key and host in one event loop share an account, except clients that were
-    given a limiter. The values "of the account" cover all clients that share its limiter.
+    The values "of the account" cover all clients that share the client's request budget.
 
     Attributes:
         watched: Number of tasks that are being polled.
         in_flight: Number of status requests that wait for their reply.
         finished: Number of tasks that succeeded, according to the polls of this client.
         failed: Number of tasks that failed, according to the polls of this client.
-        requests: Requests of the account to the API so far: creates, status requests, retries and
-            all others. Uploads and downloads of files do not count.
-        polls: Number of status requests that the client started to poll the tasks it watches.
+        requests: Requests of the account to the API so far, without uploads and downloads of files.
+        polls: Number of status requests that this client started for watched tasks.
         rate: Requests per second of the account, over the last ten seconds.
         rate_limit: Requests per second that the limiter of the account currently allows. It is
             lower for a while after a 429, and while clients in other processes share the rate.
         rate_limited: How many requests of the account were answered with 429.
         paused_until: When the pause of the account ends, in Unix seconds; None if it is not paused.
         pause_reason: Why the account is paused; empty if it is not paused.
-        delay_mean: Mean time in seconds from the end of a task until the client received its result
-            (and stored it, if there is a journal), over the last thousand tasks whose end
-            a poll showed; None if there are none.
+        delay_mean: Mean seconds from the end of a task until the client received its result, over
+            the last thousand tasks; None if there are none.
         delay_p95: 95th percentile of the times whose mean is `delay_mean`; None if there are none.
-        price: How many seconds of delay a status request saves, averaged over the most recent
-            requests. A high value means that the request budget is scarce. None before the first
-            request for a task of known age, and with ``schedule="backoff"``.
-        learnt: How long each kind of job takes. The keys are the kinds of job about which something
-            was learnt. With ``schedule="backoff"``, the client does not learn.
+        price: How many seconds of delay a status request saves, averaged over recent requests. A
+            high value means that the request budget is scarce. None if unknown.
+        learnt: How long each kind of job takes, by kind. With ``schedule="backoff"``, the client
+            does not learn.
     """
 
     watched: int = 0

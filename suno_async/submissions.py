@@ -8,8 +8,7 @@ The states and their transitions::
     (402, 429,     └──────► not sent    the server did not accept it, and it is not sent again
      455, no connection)
 
-A planned create that is not sent again ends as refused or not sent. A planned create becomes
-created if an earlier create with the same key has made the task.
+A planned create that is not sent again normally ends as refused or not sent.
 
 A create costs credits, and the API has no idempotency key. So only a planned create may be sent.
 """
@@ -41,10 +40,9 @@ _NOT_ACCEPTED = (NotSentError, RateLimitError, MaintenanceError)
 class SubmissionState(enum.StrEnum):
     """The state of a create.
 
-    The usual order is ``planned``, ``sending``, and then ``created``, ``refused`` or ``unknown``. A
-    request that the server did not accept for now (402, 429, 455, no connection) is ``planned``
-    again. A planned create that is not sent again ends as ``refused`` if a request was sent and the
-    last error is an `APIError`, and as ``not_sent`` otherwise.
+    A create is ``planned``, then ``sending``, and ends as ``created``, ``refused`` or ``unknown``.
+    A request that the server did not accept for now (402, 429, 455, no connection) is ``planned``
+    again. A create that was never sent normally ends as ``not_sent``.
     """
 
     PLANNED = "planned"
@@ -67,21 +65,18 @@ class Submission(msgspec.Struct, eq=False):
         id: A unique id. It identifies the submission before a task id exists.
         job: The input of the job or of the persona.
         index: The position of the job in its stream, starting at 0; 0 for a single create.
-        run: The name of the run of the submission; empty if the submission belongs to no run.
-        key: Identifies the submission within its run, or within the account if `run` is empty. If
-            the key is empty, the journal always stores a new submission.
+        run: The name of the run of the submission; empty if it belongs to no run.
+        key: Identifies the submission within its run, or within the account if `run` is empty.
+            Empty if there is no key.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
         sent: Whether at least one request was sent, or may have been sent. False while the first
             request is in flight.
-        abandoned: Whether the caller was cancelled, the stream was closed or had stopped, or
-            `on_submission` raised. An abandoned submission is not sent again. If its request is in
-            flight, the client still waits for the reply.
+        abandoned: Whether the caller no longer waits. An abandoned submission is not sent again.
         recorded: Whether the submission is stored in the journal.
         task_id: The id of the new task or persona; empty until it is created.
         created_at: When the task or persona was created, in Unix seconds; None until then.
-        error: The final error if nothing was created, or if it is unknown whether something was
-            created; None otherwise.
+        error: The final error; None if there is none.
     """
 
     id: str
@@ -121,9 +116,7 @@ class Submission(msgspec.Struct, eq=False):
     def may_retry(self, error: SunoError) -> bool:
         """Return whether the request may be sent again after `error`.
 
-        The submission must not be abandoned, and `error` must prove that the server did not accept
-        the request: there was no connection, or the reply was 429 (rate exceeded) or 455
-        (maintenance).
+        Only a failed connection, a 429 or a 455 allows this.
         """
         planned = self.state is SubmissionState.PLANNED
         return planned and not self.abandoned and isinstance(error, _NOT_ACCEPTED)
@@ -143,8 +136,7 @@ class Submission(msgspec.Struct, eq=False):
 
         Args:
             error: The error of the last attempt.
-            body: The JSON body of the request. If the outcome is unknown, the stored
-                `CreateOutcomeUnknownError` contains this body.
+            body: The JSON body of the request, for a `CreateOutcomeUnknownError`.
         """
         if self.state is SubmissionState.PLANNED or _proves_nothing_was_accepted(error):
             self.error = error

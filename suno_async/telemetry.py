@@ -55,7 +55,7 @@ class Observer(Protocol):
     def paused(self, seconds: float, reason: str) -> None:
         """Handle a pause: the client sends no requests to the API for `seconds` from now.
 
-        Called after a 429 or 455 that this client receives, even if the pause began earlier.
+        Called after a 429 or 455 that this client receives.
         """
         ...
 
