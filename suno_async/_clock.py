@@ -10,6 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def loop_time(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Return a function that returns the time of an event loop in seconds.
+
+    The loops of asyncio use `time.monotonic`. Calling it directly saves 1 % of the CPU time of a
+    poll.
+    """
+    is_plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
+    return time.monotonic if is_plain else loop.time
+
+
 class Clock:
     """The clock of the running event loop, and its relation to Unix time.
 
@@ -22,7 +32,7 @@ class Clock:
 
     def __init__(self, unix: Callable[[], float] = time.time) -> None:
         """Use the clock of the running event loop. `unix` must return the Unix time in seconds."""
-        self.mono = asyncio.get_running_loop().time
+        self.mono = loop_time(asyncio.get_running_loop())
         self.unix = unix
 
     def to_mono(self, unix: float) -> float:

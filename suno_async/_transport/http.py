@@ -13,8 +13,9 @@ import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import aiohttp
-from aiohttp import hdrs, http_exceptions
+from aiohttp import http_exceptions
 
+from suno_async._transport.timeouts import RequestTimeout, RequestTimeouts
 from suno_async.errors import (
     ClientClosedError,
     ConnectionLostError,
@@ -103,8 +104,11 @@ class HttpSender:
         self._headers = credentials.headers if self._injected else None
         self._digest = credentials.digest
         self._urls: dict[str, URL] = {}
-        self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(CONNECT_TIMEOUT, timeout))
+        self._timeouts = RequestTimeouts(timeout)
+        self._aiohttp_timeout = aiohttp.ClientTimeout(connect=min(CONNECT_TIMEOUT, timeout))
         self._network = network if network is not None and not self._injected else Network()
+        self._proxy = self._network.checked_proxy()
+        self._uses_environment = self._network.trust_env and self._proxy is None
         # The limiter bounds the number of requests, so the connection pools need no limit.
         self._session = session or self._open_session(force_close=False)
         # Each create opens a new connection. If the server closes a reused connection during a
@@ -113,6 +117,7 @@ class HttpSender:
 
     async def close(self) -> None:
         """Close the sessions that this sender opened. An injected session stays open."""
+        self._timeouts.close()
         if not self._injected:
             await self._session.close()
             await self._creates.close()
@@ -122,15 +127,14 @@ class HttpSender:
         session = self._session if request.method == "GET" else self._creates
         if self._digest != self._credentials.digest:
             self._use_new_key()
+        headers = self._headers
+        if request.body is not None:
+            headers = (headers or {}) | {"Content-Type": "application/json"}
         url = self._urls.get(request.path)
         if url is None:
             url = self._credentials.base_url.joinpath(request.path.lstrip("/"))
             self._urls[request.path] = url
-        try:
-            proxy = await self._network.proxy_for(url)
-        except ValueError as error:
-            # The text of the error does not contain the URL of the proxy.
-            raise NotSentError(str(error)) from None
+        proxy = await self._environment_proxy(url) if self._uses_environment else self._proxy
         if session.closed:
             raise ClientClosedError("the aiohttp session of this SunoClient is closed")
         if self._injected:
@@ -138,23 +142,28 @@ class HttpSender:
             permit.sent()
         failure: SunoError
         try:
-            async with session.request(
-                request.method,
-                _with_query(url, request.params),
-                data=request.body,
-                headers=self._headers_for(request),
-                proxy=proxy,
-                # The key must not follow a redirect to another host.
-                allow_redirects=False,
-                timeout=self._timeout,
-                # A weak reference, because aioresponses makes a deep copy of this argument.
-                trace_request_ctx=weakref.ref(permit),
-            ) as response:
-                permit.sent()
-                permit.answered()
-                body = await _read(response)
-                logger.debug("%s %s: HTTP %d", request.method, request.path, response.status)
-                return Reply(response.status, response.headers, self._credentials.redacted(body))
+            with RequestTimeout(self._timeouts):
+                # Without `async with`, which takes two more coroutines.
+                response = await session.request(
+                    request.method,
+                    _with_query(url, request.params),
+                    data=request.body,
+                    headers=headers,
+                    proxy=proxy,
+                    # The key must not follow a redirect to another host.
+                    allow_redirects=False,
+                    timeout=self._aiohttp_timeout,
+                    # A weak reference, because aioresponses makes a deep copy of this argument.
+                    trace_request_ctx=weakref.ref(permit),
+                )
+                try:
+                    permit.sent()
+                    permit.answered()
+                    body = await _read(response)
+                finally:
+                    response.release()
+            logger.debug("%s %s: HTTP %d", request.method, request.path, response.status)
+            return Reply(response.status, response.headers, self._credentials.redacted(body))
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
             failure = _translate(error, self._credentials.base_url.authority)
         except (http_exceptions.HttpProcessingError, EOFError, ValueError) as error:
@@ -168,10 +177,12 @@ class HttpSender:
         logger.debug("%s %s: %s", request.method, request.path, failure)
         raise failure
 
-    def _headers_for(self, request: Request) -> dict[str, str] | None:
-        if request.body is None:
-            return self._headers
-        return (self._headers or {}) | {"Content-Type": "application/json"}
+    async def _environment_proxy(self, url: URL) -> URL | None:
+        try:
+            return await self._network.proxy_for(url)
+        except ValueError as error:
+            # The text of the error does not contain the URL of the proxy.
+            raise NotSentError(str(error)) from None
 
     def _use_new_key(self) -> None:
         """Send the new API key, which `credentials` now contains, with all later requests."""
@@ -228,25 +239,22 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     Raises:
         ResponseError: The body has more than `MOST_BYTES` bytes.
     """
-    length = response.content_length
-    if (
-        length is not None
-        and length <= MOST_BYTES
-        and hdrs.CONTENT_ENCODING not in response.headers
-    ):
-        # `response.read` would also call trace signals that nothing receives.
-        return await response.content.read()
-    parts: list[bytes] = []
-    size = length or 0
-    if size <= MOST_BYTES:
+    content = response.content
+    if content.is_eof():
+        # A short body has usually arrived together with the headers.
+        body = content.read_nowait()
+        if len(body) <= MOST_BYTES:
+            return body
+    elif (response.content_length or 0) <= MOST_BYTES:
+        parts: list[bytes] = []
         size = 0
-        async for part in response.content.iter_any():
+        async for part in content.iter_any():
             size += len(part)
             if size > MOST_BYTES:
                 break
             parts.append(part)
-    if size <= MOST_BYTES:
-        return b"".join(parts)
+        else:
+            return b"".join(parts)
     raise ResponseError(f"the reply has more than {MOST_BYTES} bytes", response.status)
 
 

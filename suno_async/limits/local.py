@@ -20,6 +20,7 @@ from collections import deque
 
 from aiolimiter import AsyncLimiter
 
+from suno_async._clock import loop_time
 from suno_async.errors import NotSentError
 from suno_async.limits.base import Pause, check_pause
 
@@ -134,7 +135,7 @@ class LocalLimiter:
     def __init__(self, rate: float = RATE_LIMIT, max_pause: float = MAX_PAUSE) -> None:
         """Create a limiter for the running event loop."""
         self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+        self.now = loop_time(self._loop)
         self._turn = asyncio.Lock()
         self._limit = self._whole = rate
         self._shares: weakref.WeakKeyDictionary[object, tuple[int, float]]
@@ -161,7 +162,7 @@ class LocalLimiter:
         # Callers with a `give_up_at`.
         self._impatient: dict[asyncio.Timeout, float] = {}
         self._recent: deque[float] = deque(maxlen=math.ceil(rate * _RATE_SPAN))
-        self._started = self._loop.time()
+        self._started = self.now()
         self.granted = 0
         self.rate_limited = 0
 
