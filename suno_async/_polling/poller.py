@@ -1,7 +1,7 @@
 """The dispatcher: one asyncio task that starts the status requests of all watched tasks.
 
 `suno_async._polling.replies` handles the replies. Nothing fails silently here. An unforeseen
-exception has one of three effects: it ends the waits for the task being handled (`_landed`); it
+exception has one of three effects: it ends the waits for the task being handled (`_poll`); it
 makes the dispatcher start a new schedule (`_restart`); or it ends all waits (`_died`, or `_restart`
 if new schedules do not help). Each exception is logged at ERROR with its traceback.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from suno_async._polling.deadlines import DeadlineKeeper
@@ -24,6 +25,7 @@ from suno_async._polling.waiters import (
     last_seen,
     own_copy,
 )
+from suno_async._polling.workers import Workers
 from suno_async._protocol.requests import task_info_request
 from suno_async._protocol.task_info import read_task_info
 from suno_async._schedule.adaptive import AdaptiveSchedule
@@ -90,7 +92,7 @@ class Poller:
         self.replies = ReplyHandler(
             self._watches, self._schedule, self._deadlines, policy, clock, observer, on_ended
         )
-        self._in_flight: dict[asyncio.Task[TaskInfo], tuple[Watched, Permit]] = {}
+        self._requests = Workers(self._poll, self._lost)
         self._dispatcher: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -115,7 +117,7 @@ class Poller:
     @property
     def in_flight(self) -> int:
         """Number of status requests in flight."""
-        return len(self._in_flight)
+        return len(self._requests.jobs)
 
     def watch(self, task: TaskRef, watchers: tuple[Watcher]) -> None:
         """Poll a task, and report its statuses and its outcome to a waiter.
@@ -130,7 +132,7 @@ class Poller:
         if self._closed:
             watcher.settled(Failure(task_id, _closed(task_id)))
             return
-        now = self._loop.time()
+        now = self._clock.mono()
         entry = self._watches.get(task_id)
         if entry is not None:
             entry.watchers += watchers
@@ -189,11 +191,11 @@ class Poller:
         the background tasks have stopped.
         """
         self._closed = True
-        running = [
-            task for task in (*self._in_flight, self._dispatcher, self._keeper) if task is not None
-        ]
-        for task in running:
-            task.cancel()
+        running = self._requests.cancel()
+        for task in (self._dispatcher, self._keeper):
+            if task is not None:
+                task.cancel()
+                running.add(task)
         await self._watches.end_all(_closed)
         if running:
             await asyncio.wait(running)
@@ -229,6 +231,7 @@ class Poller:
 
     async def _poll_what_is_due(self) -> None:
         """Poll each task when it is due, until the schedule fails."""
+        requests = self._requests.jobs
         while True:
             self._wake.clear()
             if not self._watches:
@@ -236,10 +239,10 @@ class Poller:
                 continue
             if self._schedule.failure is not None:
                 return
-            if len(self._in_flight) >= MOST_IN_FLIGHT or (due := self._schedule.next_due()) is None:
+            if len(requests) >= MOST_IN_FLIGHT or (due := self._schedule.next_due()) is None:
                 await self._wake.wait()
                 continue
-            now = self._loop.time()
+            now = self._clock.mono()
             if self._transport.breaker.doubts_key(now) and not await self._is_key_good():
                 continue
             if due > now:
@@ -261,21 +264,47 @@ class Poller:
         instead.
         """
         suspected = self._transport.breaker.suspected
-        entry = None if suspected else self._schedule.pop(self._loop.time())
+        entry = None if suspected else self._schedule.pop(self._clock.mono())
         if entry is None:
             permit.cancel()
             return
-        task = self._loop.create_task(self._ask(entry.task_id, permit))
-        self._in_flight[task] = entry, permit
-        task.add_done_callback(self._landed)
+        self._requests.start((entry, permit))
         self.polls += 1
 
-    async def _ask(self, task_id: str, permit: Permit) -> TaskInfo:
-        return await self._transport.once(
-            task_info_request(task_id),
-            lambda status, headers, body: read_task_info(status, headers, body, task_id),
-            permit,
-        )
+    async def _poll(self, request: tuple[Watched, Permit]) -> None:
+        """Send a status request, and handle its reply or its error."""
+        entry, permit = request
+        task_id = entry.task_id
+        try:
+            try:
+                info = await self._transport.once(
+                    task_info_request(task_id),
+                    partial(read_task_info, task_id=task_id),
+                    permit,
+                )
+            except SunoError as error:
+                self.replies.handle_error(entry, error)
+            else:
+                if self._keep is None:
+                    self.replies.handle_record(entry, info)
+                else:
+                    self._answered(entry, info, self._keep)
+        except Exception as bug:  # noqa: BLE001 (a bug of any kind ends the waits of this task)
+            permit.cancel()  # does nothing if the request was sent
+            self.replies.end_by_bug(entry, bug, "polling")
+        finally:
+            self._wake.set()
+
+    def _lost(self, request: tuple[Watched, Permit], error: BaseException) -> None:
+        """End the waits for a task whose status request was cancelled."""
+        entry, permit = request
+        # A coroutine that is cancelled before its first step cannot return its permit.
+        permit.cancel()
+        self._wake.set()
+        if self._closed:
+            self._watches.end(entry, _closed(entry.task_id))
+        else:
+            self.replies.end_by_bug(entry, error, "polling")
 
     async def _sleep_until(self, when: float) -> None:
         timer = self._loop.call_at(when, self._wake.set)
@@ -293,7 +322,7 @@ class Poller:
         """
         breaker = self._transport.breaker
         if not breaker.suspected:
-            refusal = breaker.refusal(self._loop.time())
+            refusal = breaker.refusal(self._clock.mono())
             if refusal is None:
                 return True
         else:
@@ -321,7 +350,7 @@ class Poller:
 
         See `SafeSchedule.restart`.
         """
-        if not self._schedule.restart(self._loop.time()):
+        if not self._schedule.restart(self._clock.mono()):
             logger.error("bug: polling failed again; all waits end", exc_info=failure)
             await self._watches.end_all(
                 lambda task_id: internal_error("scheduling polls", task_id, failure)
@@ -332,38 +361,21 @@ class Poller:
             entry.place = None
         # Tasks with a request in flight return to the schedule when the reply arrives. Tasks whose
         # final record is being stored need no more requests.
-        out = {entry for entry, _ in self._in_flight.values()} | self._keeping
+        out = {entry for entry, _ in self._requests.jobs.values()} | self._keeping
         for number, entry in enumerate(entries, 1):
             if entry not in out and self._watches.holds(entry):
-                self._schedule.add(entry, self._loop.time())
+                self._schedule.add(entry, self._clock.mono())
             if number % CHUNK == 0:
                 await asyncio.sleep(0)
 
-    def _landed(self, task: asyncio.Task[TaskInfo]) -> None:
-        """Handle the end of a status request: its reply, its error or its cancellation."""
-        entry, permit = self._in_flight.pop(task)
-        self._wake.set()
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        try:
-            # A coroutine that is cancelled before its first step cannot return its permit.
-            permit.cancel()
-            if self._closed:
-                self._watches.end(entry, _closed(entry.task_id))
-            elif error is None:
-                self._answered(entry, task.result())
-            elif isinstance(error, SunoError):
-                self.replies.handle_error(entry, error)
-            else:
-                self.replies.end_by_bug(entry, error, "polling")
-        except Exception as bug:  # noqa: BLE001 (a bug of any kind ends the waits of this task)
-            self.replies.end_by_bug(entry, bug, "handling a reply")
-
-    def _answered(self, entry: Watched, info: TaskInfo) -> None:
-        """Handle a task record. With a journal, store the record of an ended task first.
+    def _answered(
+        self, entry: Watched, info: TaskInfo, keep: Callable[[TaskInfo], asyncio.Future[None]]
+    ) -> None:
+        """Handle a task record. If the task has ended, store the record first.
 
         The record is handled even if it could not be stored.
         """
-        if self._keep is None or not info.status.terminal:
+        if not info.status.terminal:
             self.replies.handle_record(entry, info)
             return
 
@@ -374,7 +386,7 @@ class Poller:
             except Exception as bug:  # noqa: BLE001 (as for every reply)
                 self.replies.end_by_bug(entry, bug, "handling a reply")
 
-        storing = self._keep(info)
+        storing = keep(info)
         self._keeping.add(entry)
         storing.add_done_callback(kept)
 

@@ -10,6 +10,7 @@ import logging
 import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from suno_async._clock import loop_time
 from suno_async._protocol.replies import read_balance
 from suno_async._protocol.requests import Request, balance_request
 from suno_async.errors import (
@@ -25,6 +26,7 @@ from suno_async.errors import (
     TransportError,
 )
 from suno_async.limits.local import PAUSE_MAINTENANCE
+from suno_async.telemetry import NullObserver
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -54,9 +56,10 @@ class Transport:
         """Requires a running event loop."""
         self._sender = sender
         self._observer = observer
+        self._is_observed = not isinstance(observer, NullObserver)
         self.request_timeout = request_timeout
         self._retry_for = retry_for
-        self._loop = asyncio.get_running_loop()
+        self._now = loop_time(asyncio.get_running_loop())
         # The timeout scopes of direct calls. Closing the client makes all of them expire.
         self._calls: set[asyncio.Timeout] = set()
         self._no_calls = asyncio.Event()
@@ -70,7 +73,7 @@ class Transport:
         for scope in self._calls:
             # An expired scope ends on its own, and raises if it is rescheduled.
             if not scope.expired():
-                scope.reschedule(self._loop.time())
+                scope.reschedule(self._now())
 
     async def close(self) -> None:
         """End the calls of `until_closed`, wait until they have ended, and close the sender."""
@@ -104,9 +107,10 @@ class Transport:
         try:
             # Check only now: other requests may have been refused while this request waited for its
             # permit.
-            started = self._loop.time()
+            started = self._now()
             self.breaker.check(started, spends=spends)
-            self._observer.request_sent(request.method, request.path)
+            if self._is_observed:
+                self._observer.request_sent(request.method, request.path)
             try:
                 result = read(*await self._sender.send(request, permit))
             except SunoError as error:
@@ -114,8 +118,9 @@ class Transport:
                 raise
         finally:
             permit.cancel()
-        seconds = self._loop.time() - started
-        self._observer.request_finished(request.method, request.path, seconds, None)
+        if self._is_observed:
+            seconds = self._now() - started
+            self._observer.request_finished(request.method, request.path, seconds, None)
         if self.breaker.suspected:
             self.breaker.key_accepted(started)
         return result
@@ -162,7 +167,7 @@ class Transport:
             AuthenticationError: The server refuses this key.
             SunoError: The request failed for another reason. The key may be valid or not.
         """
-        permit = await self.limiter.acquire(self._loop.time() + self.request_timeout)
+        permit = await self.limiter.acquire(self._now() + self.request_timeout)
         try:
             read_balance(*await sender.send(balance_request(), permit))
         finally:
@@ -195,18 +200,18 @@ class Transport:
             SunoError: The last attempt failed, a pause ends too late for another attempt, or no
                 permit was available in time.
         """
-        started = self._loop.time()
+        started = self._now()
         give_up_at = started + self._retry_for
         permit_by = None
         if not waits_out:
             permit_by = give_up_at if self._retry_for else started + self.request_timeout
         number = 0
         while True:
-            asked = self._loop.time()
+            asked = self._now()
             permit = await self.limiter.acquire(permit_by)
             if waits_out:
                 # A pause must not use up the time for retries.
-                give_up_at += self._loop.time() - asked
+                give_up_at += self._now() - asked
             try:
                 return await attempt(permit)
             except SunoError as error:
@@ -216,10 +221,10 @@ class Transport:
                     # The limiter already delays all requests of the account.
                     delay = 0.0
                     if waits_out:
-                        give_up_at = self._loop.time() + self._retry_for
+                        give_up_at = self._now() + self._retry_for
                 else:
                     delay = retry_delay(number, random.random())  # noqa: S311 (jitter, no secret)
-                if self._loop.time() + delay >= give_up_at:
+                if self._now() + delay >= give_up_at:
                     raise
                 logger.info("%s: %s; retrying in %.1f s", what, error, delay)
             number += 1
@@ -250,13 +255,13 @@ class Transport:
 
     def _failed(self, request: Request, started: float, error: SunoError) -> None:
         """Report the error of an exchange to the observer, the limiter and the circuit breaker."""
-        seconds = self._loop.time() - started
+        seconds = self._now() - started
         self._observer.request_finished(request.method, request.path, seconds, error)
         if isinstance(error, APIError):
             self._heed(error, started)
 
     def _heed(self, error: APIError, started: float) -> None:
-        now = self._loop.time()
+        now = self._now()
         if isinstance(error, AuthenticationError):
             if error.understood:
                 self.breaker.key_refused(started, now)

@@ -286,7 +286,7 @@ def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> 
         await asyncio.sleep(0.03)
         own = asyncio.current_task()
         named = {task.get_name(): task for task in asyncio.all_tasks() if task is not own}
-        polls = [each for each in named if not each.startswith("suno_async")]
+        polls = [each for each in named if each == "suno_async worker"]
         assert len(polls) == 1
         assert named[polls[0] if name == "poll" else name].cancel()
         first, second = await asyncio.gather(*waits)

@@ -1,0 +1,100 @@
+"""The pool of asyncio tasks that send the status requests."""
+
+from __future__ import annotations
+
+import asyncio
+
+from suno_async._polling.workers import MOST_IDLE, Workers
+from tests.virtual import run_virtual
+
+
+class Pool(Workers[float]):
+    """Workers whose jobs sleep. A job is a number of seconds.
+
+    Attributes:
+        handled: The jobs that ended normally, in order.
+        dropped: The jobs whose worker was cancelled, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self.sleep, self.drop)
+        self.handled: list[float] = []
+        self.dropped: list[float] = []
+
+    async def sleep(self, job: float) -> None:
+        """Handle a job."""
+        await asyncio.sleep(job)
+        self.handled.append(job)
+
+    def drop(self, job: float, error: BaseException) -> None:
+        """Record a lost job."""
+        assert isinstance(error, asyncio.CancelledError)
+        self.dropped.append(job)
+
+
+def workers() -> set[asyncio.Task[object]]:
+    """Return all other asyncio tasks."""
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+
+def test_jobs_run_at_once_and_workers_are_reused() -> None:
+    """Jobs run concurrently. Later jobs reuse the workers, and surplus workers end."""
+
+    async def main() -> None:
+        pool = Pool()
+        for _ in range(2 * MOST_IDLE):
+            pool.start(5.0)
+        await asyncio.sleep(5.1)
+        assert len(pool.handled) == 2 * MOST_IDLE
+        assert not pool.jobs
+        before = workers()
+        assert len(before) == MOST_IDLE
+        for _ in range(MOST_IDLE):
+            pool.start(1.0)
+        assert len(pool.jobs) == MOST_IDLE
+        assert workers() == before
+        await asyncio.sleep(1.1)
+        assert len(pool.handled) == 3 * MOST_IDLE
+        await asyncio.wait(pool.cancel())
+        assert not pool.dropped
+        assert not workers()
+
+    run_virtual(main())
+
+
+def test_cancelled_workers_lose_no_job_silently() -> None:
+    """Every job whose worker is cancelled is reported, whether or not it had begun."""
+
+    async def main() -> None:
+        pool = Pool()
+        pool.start(1.0)
+        await asyncio.sleep(1.1)
+        (idle,) = workers()
+        pool.start(2.0)  # the idle worker does not begin before the next cycle of the event loop
+        pool.start(3.0)
+        for task in workers():
+            task.cancel()
+        await asyncio.sleep(0.1)
+        assert pool.dropped == [2.0, 3.0]
+        assert not pool.jobs
+        assert idle.done()
+
+    run_virtual(main())
+
+
+def test_cancelled_idle_worker_gets_no_job() -> None:
+    """A job is not given to an idle worker that was just cancelled."""
+
+    async def main() -> None:
+        pool = Pool()
+        pool.start(1.0)
+        await asyncio.sleep(1.1)
+        (idle,) = workers()
+        idle.cancel()
+        pool.start(2.0)
+        await asyncio.sleep(2.1)
+        assert pool.handled == [1.0, 2.0]
+        assert not pool.dropped
+        await asyncio.wait(pool.cancel())
+
+    run_virtual(main())
