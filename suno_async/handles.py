@@ -67,7 +67,7 @@ class TaskHandle:
         Raises:
             TaskFailedError: The task failed.
             TaskTimeoutError: The timeout or the deadline passed; the task continues.
-            SunoError: The outcome of the task is unknown for another reason.
+            SunoError: The wait failed for another reason. The outcome of the task is unknown.
         """
         runtime = self._runtime()
         ends_at = None if timeout is None else runtime.loop.time() + timeout

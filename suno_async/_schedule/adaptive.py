@@ -177,7 +177,7 @@ class AdaptiveSchedule(Generic[E]):
             cohort.discarded()
 
     def promote(self, entry: E) -> None:
-        """Make an entry interactive: a caller now awaits this task."""
+        """Make an entry interactive, because a caller now awaits its task."""
         if entry.interactive:
             return
         waits = self._cohorts.holding(entry) is not None

@@ -99,7 +99,7 @@ class BackoffSchedule(Generic[E]):
         entry.place = None
 
     def promote(self, entry: E) -> None:
-        """Make an entry interactive: a caller now awaits this task."""
+        """Make an entry interactive, because a caller now awaits its task."""
         if entry.interactive:
             return
         entry.interactive = True

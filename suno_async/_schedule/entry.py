@@ -122,5 +122,5 @@ class Schedule(Protocol[E]):
         ...
 
     def promote(self, entry: E) -> None:
-        """Make an entry interactive: a caller now awaits this task."""
+        """Make an entry interactive, because a caller now awaits its task."""
         ...

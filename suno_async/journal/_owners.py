@@ -26,7 +26,9 @@ UNKNOWN = "the client ended or was suspended before it recorded the reply"
 
 
 class Host:
-    """This process, and a check whether another process has ended. Tests replace this class.
+    """Identifies this process and its machine, and checks whether other processes have ended.
+
+    Tests replace this class.
 
     Attributes:
         name: The host name.

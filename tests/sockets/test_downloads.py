@@ -158,7 +158,7 @@ async def test_wrong_ranges(
 
 @pytest.fixture
 def joins(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
-    """Return a queue that gets an item each time that a call begins to wait for a download."""
+    """Return a queue that gets an item when a call of `download` begins to wait for its file."""
     queue = asyncio.Queue[None]()
     add = Reporter.add
 
