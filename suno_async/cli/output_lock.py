@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,9 @@ def output_lock(output: str) -> Generator[None]:
 
 
 def _process(owner: Path) -> str:
-    try:
-        return f"process {int(owner.read_text(encoding='ascii'))}"
-    except (OSError, ValueError):
-        return "another process"
+    # The other process may have locked the output just now. It writes its id right after that.
+    for _ in range(40):
+        with contextlib.suppress(OSError, ValueError):
+            return f"process {int(owner.read_text(encoding='ascii'))}"
+        time.sleep(0.05)
+    return "another process"

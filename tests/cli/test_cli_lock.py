@@ -8,7 +8,10 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
+from filelock import FileLock
 
+from suno_async.cli.output_lock import output_lock
 from suno_async.sandbox import Sandbox
 from tests.cli.test_cli import GENEROUS, run, start
 
@@ -77,6 +80,30 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
     await winner.wait()
     created = [task.body["input"]["prompt"] for task in sandbox.tasks.values()]
     assert sorted(created) == sorted(prompts)
+
+
+def test_process_that_has_just_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The error names the other process even if that process has not yet written its id."""
+    pauses: list[float] = []
+
+    def write_id_at_the_third(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            (tmp_path / "out.jsonl.lock.pid").write_text("4321\n")
+
+    monkeypatch.setattr("suno_async.cli.output_lock.time.sleep", write_id_at_the_third)
+    with FileLock(tmp_path / "out.jsonl.lock"):
+        for _ in range(2):
+            with pytest.raises(typer.Exit), output_lock(str(tmp_path / "out.jsonl")):
+                pass
+            assert "process 4321 is writing" in capsys.readouterr().err
+        assert len(pauses) == 3
+        (tmp_path / "out.jsonl.lock.pid").unlink()
+        with pytest.raises(typer.Exit), output_lock(str(tmp_path / "out.jsonl")):
+            pass
+    assert "another process is writing" in capsys.readouterr().err
 
 
 async def test_outputs_without_lock(sandbox: Sandbox, tmp_path: Path) -> None:
