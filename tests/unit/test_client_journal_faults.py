@@ -8,6 +8,7 @@ to the journal, so that the other clients count it.
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, cast
 
 import msgspec
@@ -207,6 +208,30 @@ def test_a_share_of_the_rate_ends_with_the_clients() -> None:
             assert suno.statistics().rate_limit == 7.5
         async with server.client(journal=MemoryJournal(store)) as suno:
             assert suno.statistics().rate_limit == 15.0
+
+    run_virtual(work())
+
+
+def test_a_client_that_cannot_join_does_not_stop_others() -> None:
+    """If opening a client is cancelled, the other clients of the account go on."""
+
+    async def work() -> None:
+        server, journal = Finishing(), MemoryJournal()
+        limiter = LocalLimiter()
+
+        async def heartbeat() -> Peers:
+            return Peers(2, aware=False)
+
+        journal.heartbeat = heartbeat  # type: ignore[method-assign]
+        async with server.client(limiter=limiter) as suno:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.0), server.client(journal=journal, limiter=limiter):
+                    pass
+            gc.collect()
+            assert limiter.rate == 15.0
+            async with asyncio.timeout(60.0):
+                await asyncio.sleep(30.0)
+                await suno.balance()
 
     run_virtual(work())
 
