@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 from typing import TYPE_CHECKING
 
+import pytest
+
+from suno_async.journal import _queries, _rows
 from suno_async.journal._owners import Host
 from suno_async.journal.base import SubmissionRecord
 from suno_async.journal.sqlite import SqliteJournal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection
+    from collections.abc import AsyncGenerator, Callable, Collection
     from pathlib import Path
 
     from suno_async.journal.base import JournalEntry
@@ -39,23 +43,30 @@ class FakeHost(Host):
         dead: Ids of the processes on the simulated machine that have ended.
     """
 
-    dead: Collection[int] = ()
-
-    def __init__(self, pid: int, machine: str = "machine") -> None:
+    def __init__(self, pid: int, machine: str = "machine", dead: Collection[int] = ()) -> None:
         self.name = "host"
         self.machine = machine
         self.pid = pid
+        self.dead = dead
 
     def ended(self, machine: str, pid: int) -> bool:
         """Return whether `pid` is in `dead`. Return False for a process on another machine."""
         return machine == self.machine and pid in self.dead
 
 
-def client(path: Path, clock: Clock, pid: int = 1, machine: str = "machine") -> SqliteJournal:
-    """Return a journal for a client in the process `pid` on `machine`. The journal is not open."""
-    journal = SqliteJournal(path, lease=TTL, clock=clock)
-    journal._host = FakeHost(pid, machine)  # pyright: ignore[reportPrivateUsage]
-    return journal
+def client(
+    path: Path,
+    clock: Clock,
+    pid: int = 1,
+    machine: str = "machine",
+    dead: Collection[int] = (),
+) -> SqliteJournal:
+    """Return a journal for a client in the process `pid` on `machine`. The journal is not open.
+
+    `dead` contains the ids of the processes on this machine that have ended. The test may change
+    it.
+    """
+    return SqliteJournal(path, lease=TTL, clock=clock, host=FakeHost(pid, machine, dead))
 
 
 @contextlib.asynccontextmanager
@@ -68,6 +79,47 @@ async def opened(
         yield journal
     finally:
         await journal.close()
+
+
+async def submit(
+    journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
+) -> asyncio.Task[None]:
+    """Add a function of the test to the queue of the writing thread of a journal.
+
+    The function replaces the operation of `Journal.save_durations` in one call. Return that call.
+    """
+
+    def run(connection: sqlite3.Connection, *_: object) -> None:
+        operation(connection)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_rows, "save_durations", run)
+        call = asyncio.create_task(journal.save_durations(b""))
+        await asyncio.sleep(0)
+    return call
+
+
+async def write_with(
+    journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
+) -> None:
+    """Run a function of the test in the writing thread of a journal, and wait for its commit."""
+    await (await submit(journal, operation))
+
+
+async def read_with(
+    journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
+) -> None:
+    """Run a function of the test in the reading thread of a journal, and wait for its end.
+
+    The function replaces the operation of `Journal.load_durations` in one call.
+    """
+
+    def run(connection: sqlite3.Connection, *_: object) -> None:
+        operation(connection)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_queries, "load_durations", run)
+        await journal.load_durations()
 
 
 def planned(

@@ -28,7 +28,7 @@ UNKNOWN = "the client ended or was suspended before it recorded the reply"
 class Host:
     """Identifies this process and its machine, and checks whether other processes have ended.
 
-    Tests replace this class.
+    Tests pass their own to `SqliteJournal`.
 
     Attributes:
         name: The host name.

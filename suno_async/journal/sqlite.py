@@ -54,6 +54,7 @@ class SqliteJournal:
         lease: float = 30.0,
         busy_timeout: float = 10.0,
         clock: Callable[[], float] = time.time,
+        host: Host | None = None,
     ) -> None:
         """Prepare the journal. Call `open` before any other method.
 
@@ -64,12 +65,14 @@ class SqliteJournal:
             busy_timeout: Seconds to wait while another process writes. After this time, the call
                 raises `JournalError`.
             clock: Function that returns the Unix time in seconds.
+            host: For tests: who this process is, and whether another process has ended. None means
+                this process on this machine.
         """
         self.path = Path(path).absolute()
         self._lease = lease
         self._busy_timeout = busy_timeout
         self._clock = clock
-        self._host = Host()
+        self._host = Host() if host is None else host
         self._opened: _Opened | None = None
         self._opening = False
         self._closing = False

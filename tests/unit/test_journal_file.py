@@ -16,12 +16,20 @@ import pytest
 from suno_async import JournalError, SqliteJournal, SubmissionState
 from suno_async.journal import _schema
 from suno_async.journal.base import TaskRecord
-from tests.journals import Clock, check_integrity, client, opened, planned, states, stored
+from tests.journals import (
+    Clock,
+    check_integrity,
+    client,
+    opened,
+    planned,
+    read_with,
+    states,
+    stored,
+    write_with,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    from suno_async.journal._writer import Worker
 
 #: A journal of version 1 with a few rows, as ``.dump`` of the sqlite3 shell wrote it.
 VERSION_1 = Path(__file__).parents[1] / "samples" / "journal_v1.sql"
@@ -41,13 +49,6 @@ def schema(path: Path) -> dict[str, str]:
         return {name: " ".join(sql.split()) for name, sql in rows}
 
 
-def workers(journal: SqliteJournal) -> tuple[Worker, Worker]:
-    """Return the writing thread and the reading thread of an open journal."""
-    assert journal._opened is not None  # pyright: ignore[reportPrivateUsage]
-    _, writer, reader = journal._opened  # pyright: ignore[reportPrivateUsage]
-    return writer, reader
-
-
 def pragma(connection: sqlite3.Connection, name: str) -> object:
     """Return the value of a PRAGMA of an SQLite connection."""
     (value,) = connection.execute(f"PRAGMA {name}").fetchone()
@@ -57,17 +58,23 @@ def pragma(connection: sqlite3.Connection, name: str) -> object:
 async def test_every_connection_syncs(tmp_path: Path) -> None:
     """Every connection uses WAL, syncs on each commit, waits for locks and checks foreign keys."""
     async with opened(SqliteJournal(tmp_path / "j.db", busy_timeout=7.0)) as journal:
-        for worker in workers(journal):
-            for name, value in (
-                ("journal_mode", "wal"),
-                ("synchronous", 2),
-                ("fullfsync", 1),
-                ("busy_timeout", 7000),
-                ("foreign_keys", 1),
-            ):
-                assert await worker.submit(pragma, name) == value
+        wanted = {
+            "journal_mode": "wal",
+            "synchronous": 2,
+            "fullfsync": 1,
+            "busy_timeout": 7000,
+            "foreign_keys": 1,
+        }
+        found: list[dict[str, object]] = []
+
+        def look(connection: sqlite3.Connection) -> None:
+            found.append({name: pragma(connection, name) for name in wanted})
+
+        await write_with(journal, look)
+        await read_with(journal, look)
+        assert found == [wanted, wanted]
         with pytest.raises(JournalError, match="read-only"):
-            await workers(journal)[1].submit(pragma, "user_version = 7")
+            await read_with(journal, lambda reader: pragma(reader, "user_version = 7"))
 
 
 def modes(directory: Path) -> dict[str, int]:
@@ -268,9 +275,8 @@ async def test_a_full_disk(tmp_path: Path) -> None:
     """On a full disk, no acknowledged record is lost."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
-        writer, _ = workers(journal)
         await journal.claim(planned("before"))
-        await writer.submit(limit, 3)
+        await write_with(journal, lambda writer: limit(writer, 3))
         results = [TaskRecord(task_id=f"t{each}", raw=bytes(1000)) for each in range(40)]
         kept = await asyncio.gather(
             *(journal.keep_results([each]) for each in results), return_exceptions=True
@@ -283,7 +289,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
         acknowledged = {f"t{index}" for index, each in enumerate(kept) if each is None}
         assert set(await journal.find_tasks([each.task_id for each in results])) == acknowledged
         await journal.advance("before", SubmissionState.SENDING)
-        await writer.submit(limit, 1000)
+        await write_with(journal, lambda writer: limit(writer, 1000))
         await journal.keep_results([results[-1]])
     check_integrity(path)
 

@@ -16,7 +16,7 @@ import pytest
 from suno_async import JournalError, RunInUseError, SubmissionState
 from suno_async.journal._owners import Host
 from suno_async.journal.base import Peers
-from tests.journals import TTL, Clock, FakeHost, client, opened, planned, states
+from tests.journals import TTL, Clock, client, opened, planned, states
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,16 +63,14 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
     """On the same machine, an owner is dead as soon as its process ends."""
     clock, path = Clock(), tmp_path / "j.db"
+    dead = set[int]()
     async with (
         opened(client(path, clock, 1)) as lost,
-        opened(client(path, clock, 2, "another machine")) as away,
-        opened(client(path, clock, 3)) as here,
+        opened(client(path, clock, 2, "another machine", dead)) as away,
+        opened(client(path, clock, 3, dead=dead)) as here,
     ):
         await plan_and_send(lost)
-        for journal in (away, here):
-            host = journal._host  # pyright: ignore[reportPrivateUsage]
-            assert isinstance(host, FakeHost)
-            host.dead = {1}
+        dead.add(1)
         assert (await away.heartbeat()).count == 3
         assert await states(away) == {"p": "planned", "s": "sending"}
         assert (await here.heartbeat()).count == 2

@@ -14,29 +14,33 @@ import pytest
 
 from suno_async import JournalError, SqliteJournal, WrongEventLoopError
 from suno_async.journal import _writer
-from tests.journals import Clock, client, opened, planned, states
+from tests.journals import Clock, client, opened, planned, states, submit, write_with
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from suno_async.journal._writer import Worker
-
-
-def writer(journal: SqliteJournal) -> Worker:
-    """Return the worker that runs the writing thread of a journal."""
-    assert journal._opened is not None  # pyright: ignore[reportPrivateUsage]
-    return journal._opened.writer  # pyright: ignore[reportPrivateUsage]
-
 
 class Gate:
-    """An operation that blocks the writing thread until the test calls `open`."""
+    """An operation that blocks the writing thread until the test calls `open`.
 
-    def __init__(self, journal: SqliteJournal) -> None:
+    Attributes:
+        passed: The call of the operation. It ends after `open`.
+    """
+
+    passed: asyncio.Task[None]
+
+    def __init__(self) -> None:
         self._entered = threading.Event()
         self._opened = threading.Event()
-        self.passed = writer(journal).submit(self._wait)
-        assert self._entered.wait(30)
+
+    @classmethod
+    async def shut(cls, journal: SqliteJournal) -> Gate:
+        """Block the writing thread of a journal, and return the gate."""
+        gate = cls()
+        gate.passed = await submit(journal, gate._wait)
+        assert gate._entered.wait(30)
+        return gate
 
     def _wait(self, connection: sqlite3.Connection) -> None:
         assert connection.in_transaction
@@ -48,10 +52,10 @@ class Gate:
         self._opened.set()
 
 
-def record_statements(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
-    """Record the BEGIN, COMMIT and ROLLBACK statements that a journal executes.
+async def record_statements(journal: SqliteJournal) -> list[str]:
+    """Record the BEGIN, COMMIT and ROLLBACK statements that the writing thread executes.
 
-    Return the list of statements, and a future for the end of the current transaction.
+    Return the list of statements, which ends with the COMMIT of the current transaction.
     """
     found: list[str] = []
 
@@ -62,15 +66,15 @@ def record_statements(journal: SqliteJournal) -> tuple[list[str], asyncio.Future
     def trace(connection: sqlite3.Connection) -> None:
         connection.set_trace_callback(keep)
 
-    return found, writer(journal).submit(trace)
+    await write_with(journal, trace)
+    return found
 
 
 async def test_group_commit(tmp_path: Path) -> None:
     """All waiting operations are committed in one transaction."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
-        statements, ready = record_statements(journal)
-        await ready
-        gate = Gate(journal)
+        statements = await record_statements(journal)
+        gate = await Gate.shut(journal)
         claims = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(100)]
         await asyncio.sleep(0)
         statements.clear()
@@ -84,14 +88,18 @@ async def test_large_groups_are_divided(tmp_path: Path, monkeypatch: pytest.Monk
     """Waiting operations are divided into transactions of at most `MOST_TOGETHER` operations."""
     monkeypatch.setattr(_writer, "MOST_TOGETHER", 10)
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
-        statements, ready = record_statements(journal)
-        await ready
-        gate = Gate(journal)
+        statements = await record_statements(journal)
+        gate = await Gate.shut(journal)
         claims = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(25)]
         await asyncio.sleep(0)
         gate.open()
         await asyncio.gather(gate.passed, *claims)
         assert statements.count("COMMIT") == 2 + 3
+
+
+def journal_threads() -> set[threading.Thread]:
+    """Return the running threads of all journals."""
+    return {each for each in threading.enumerate() if "journal" in each.name}
 
 
 def fail(error: BaseException) -> Callable[[sqlite3.Connection], None]:
@@ -115,10 +123,10 @@ def fail(error: BaseException) -> Callable[[sqlite3.Connection], None]:
 async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, message: str) -> None:
     """A failed operation does not affect the others."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
-        gate = Gate(journal)
+        gate = await Gate.shut(journal)
         before = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(5)]
         await asyncio.sleep(0)
-        bad = writer(journal).submit(fail(error))
+        bad = await submit(journal, fail(error))
         after = [asyncio.create_task(journal.claim(planned(f"t{each}"))) for each in range(5)]
         await asyncio.sleep(0)
         gate.open()
@@ -135,9 +143,8 @@ async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, me
 async def test_a_refusal_does_not_divide_a_transaction(tmp_path: Path) -> None:
     """If one operation raises `JournalError`, the others are still committed in one transaction."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
-        statements, ready = record_statements(journal)
-        await ready
-        gate = Gate(journal)
+        statements = await record_statements(journal)
+        gate = await Gate.shut(journal)
         claims = [asyncio.create_task(journal.claim(planned(name))) for name in ("a", "a", "b")]
         await asyncio.sleep(0)
         statements.clear()
@@ -151,7 +158,7 @@ async def test_a_refusal_does_not_divide_a_transaction(tmp_path: Path) -> None:
 async def test_a_cancelled_caller(tmp_path: Path) -> None:
     """An accepted operation is stored even if its caller is cancelled."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
-        gate = Gate(journal)
+        gate = await Gate.shut(journal)
         one, two = (asyncio.create_task(journal.claim(planned(name))) for name in ("one", "two"))
         await asyncio.sleep(0)
         one.cancel()
@@ -170,7 +177,7 @@ async def test_close_writes_what_was_accepted(tmp_path: Path) -> None:
     await journal.open("a")
     with pytest.raises(JournalError, match="already open"):
         await journal.open("a")
-    gate = Gate(journal)
+    gate = await Gate.shut(journal)
     claims = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(50)]
     await asyncio.sleep(0)
     closes = [asyncio.create_task(journal.close()) for _ in range(2)]
@@ -193,7 +200,7 @@ async def test_a_cancelled_close(tmp_path: Path) -> None:
     """If `close` is cancelled, the database file is still closed."""
     journal = client(tmp_path / "j.db", Clock())
     await journal.open("a")
-    gate = Gate(journal)
+    gate = await Gate.shut(journal)
     close = asyncio.create_task(journal.close())
     await asyncio.sleep(0)
     close.cancel()
@@ -218,7 +225,7 @@ async def test_a_cancelled_open(tmp_path: Path) -> None:
         assert (await other.heartbeat()).count == 1
         async with opened(journal):
             assert (await other.heartbeat()).count == 2
-    assert not [each for each in threading.enumerate() if "journal" in each.name]
+    assert not journal_threads()
 
 
 class Killed(BaseException):
@@ -230,10 +237,10 @@ async def test_the_thread_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     await journal.open("a")
-    gate = Gate(journal)
+    gate = await Gate.shut(journal)
     claims = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(2)]
     await asyncio.sleep(0)
-    killed = writer(journal).submit(fail(Killed("on purpose")))
+    killed = await submit(journal, fail(Killed("on purpose")))
     claims += [asyncio.create_task(journal.claim(planned(f"t{each}"))) for each in range(2)]
     await asyncio.sleep(0)
     gate.open()
@@ -272,13 +279,16 @@ def test_the_event_loop_is_closed_first(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     loop = asyncio.new_event_loop()
+    before = journal_threads()
     loop.run_until_complete(journal.open("a"))
-    thread = writer(journal)._thread  # pyright: ignore[reportPrivateUsage]
+    threads = journal_threads() - before
+    assert len(threads) == 2
 
     async def leave(journal: SqliteJournal) -> Gate:
-        gate = Gate(journal)
+        gate = await Gate.shut(journal)
         claim = asyncio.create_task(journal.claim(planned("s")))
         await asyncio.sleep(0)
+        gate.passed.cancel()
         claim.cancel()
         return gate
 
@@ -287,8 +297,9 @@ def test_the_event_loop_is_closed_first(tmp_path: Path) -> None:
     gate.open()
     del journal, gate
     gc.collect()
-    thread.join(30)
-    assert not thread.is_alive()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
 
     async def look() -> dict[str, str]:
         async with opened(client(path, Clock(), 2)) as other:
