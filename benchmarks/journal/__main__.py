@@ -33,9 +33,9 @@ import time
 from pathlib import Path
 
 from benchmarks.journal import syncs
+from benchmarks.journal.connections import count_commits, observed
 from benchmarks.journal.kills import kill_again_and_again
-from benchmarks.journal.songs import STEPS, count_commits, store
-from suno_async import SqliteJournal
+from benchmarks.journal.songs import STEPS, store
 
 CALLERS = 50
 
@@ -59,14 +59,11 @@ async def rate(path: Path, callers: int, songs: int) -> dict[str, float]:
 
     `callers` concurrent callers store the changes of `songs` songs in a new journal at `path`.
     """
-    journal = SqliteJournal(path)
-    await journal.open("benchmark")
-    commits, ready = count_commits(journal)
-    await ready
-    started, cpu = time.perf_counter(), time.process_time()
-    await store(journal, "rate", callers, range(songs), lambda _number, _step: None)
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    await journal.close()
+    async with observed(path) as (journal, connections):
+        commits = count_commits(connections)
+        started, cpu = time.perf_counter(), time.process_time()
+        await store(journal, "rate", callers, range(songs), lambda _number, _step: None)
+        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     changes = songs * STEPS
     return {
         "changes_per_s": changes / seconds,

@@ -17,11 +17,13 @@ import itertools
 import os
 from typing import TYPE_CHECKING
 
-from suno_async import SqliteJournal, SubmissionRecord, SubmissionState, TaskRecord
+from benchmarks.journal.connections import count_commits, observed
+from suno_async import SubmissionRecord, SubmissionState, TaskRecord
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Awaitable, Callable, Iterable
+
+    from suno_async import SqliteJournal
 
 #: About as large as the JSON of a song with lyrics, and as the reply with two songs.
 JOB = b"x" * 300
@@ -85,38 +87,16 @@ async def store(
     await asyncio.gather(*(caller() for _ in range(callers)))
 
 
-def count_commits(journal: SqliteJournal) -> tuple[list[str], asyncio.Future[None]]:
-    """Start to record the commits of the journal. Return the list to which they are appended.
-
-    Also return a future that is done when the recording has started. Only commits of the connection
-    for writing are recorded.
-    """
-    commits: list[str] = []
-
-    def trace(connection: sqlite3.Connection) -> None:
-        connection.set_trace_callback(
-            lambda statement: commits.append(statement) if statement == "COMMIT" else None
-        )
-
-    opened = journal._opened  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    assert opened is not None  # noqa: S101 (it is open)
-    return commits, opened.writer.submit(trace)
-
-
 async def _main(path: str, run: str, callers: int, songs: int | None) -> None:
     def acknowledged(number: int, step: int) -> None:
         # Not buffered: a line in a buffer would be lost when the process is killed.
         os.write(1, b"%d %d\n" % (number, step))
 
-    journal = SqliteJournal(path)
-    await journal.open("benchmark")
-    commits, ready = count_commits(journal)
-    await ready
-    commits.clear()
-    numbers = itertools.count() if songs is None else range(songs)
-    await store(journal, run, callers, numbers, acknowledged)
-    os.write(1, b"commits %d\n" % len(commits))
-    await journal.close()
+    async with observed(path) as (journal, connections):
+        commits = count_commits(connections)
+        numbers = itertools.count() if songs is None else range(songs)
+        await store(journal, run, callers, numbers, acknowledged)
+        os.write(1, b"commits %d\n" % len(commits))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from suno_async import SqliteJournal
+from benchmarks.journal.connections import observed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -104,10 +104,5 @@ async def settings(path: Path) -> list[dict[str, object]]:
         names = ("journal_mode", "synchronous")
         return {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names}
 
-    journal = SqliteJournal(path)
-    await journal.open("benchmark")
-    opened = journal._opened  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    assert opened is not None  # noqa: S101 (it is open)
-    found = [await worker.submit(read) for worker in (opened.writer, opened.reader)]
-    await journal.close()
-    return found
+    async with observed(path) as (_, connections):
+        return [read(connection) for connection in connections]
