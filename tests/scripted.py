@@ -37,13 +37,20 @@ def virtual_clock() -> Clock:
 
 
 class ScriptedClient(SunoClient):
-    """A client that sends its requests with `sender`, without sockets, in virtual time."""
+    """A client that sends its requests with `sender`, without sockets, in virtual time.
+
+    Attributes:
+        accounts: The `Account` for which the client opened a sender: first its own, then one for
+            each new key that it checked.
+    """
 
     def __init__(self, sender: Sender, **options: Any) -> None:  # noqa: ANN401 (passed on)
         super().__init__(KEY, base_url=URL, **options)
         self._sender = sender
+        self.accounts: list[Account] = []
 
-    def _open_sender(self, account: Account) -> Sender:  # noqa: ARG002 (the base's signature)
+    def _open_sender(self, account: Account) -> Sender:
+        self.accounts.append(account)
         return self._sender
 
     def _open_clock(self) -> Clock:

@@ -34,6 +34,10 @@ class Callbacks:
         loop = asyncio.get_running_loop()
         self._timers.append(loop.call_later(seconds, self._start, url, body))
 
+    async def wait(self) -> None:
+        """Wait for the POSTs in flight. Do not wait for the scheduled ones."""
+        await asyncio.gather(*self._posts)
+
     async def close(self) -> None:
         """Cancel the POSTs that are scheduled or in flight."""
         for timer in self._timers:

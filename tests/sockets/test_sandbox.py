@@ -244,7 +244,7 @@ async def test_acknowledged_callbacks(status: int, delivered: int) -> None:
         callbacks.post_later(0.0, url, lambda: {"task_id": "a"})
         async with asyncio.timeout(20):
             assert await arrived.get() == b'{"task_id":"a"}'
-            await asyncio.gather(*callbacks._posts)  # pyright: ignore[reportPrivateUsage]
+            await callbacks.wait()
         assert callbacks.delivered == delivered
 
 

@@ -1,7 +1,7 @@
 """A client without sockets: requests, replies, errors, closing and the secret key."""
 
-# aioresponses ships no types for its requests; the policy of a client is private.
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportPrivateUsage=false
+# aioresponses ships no types for its requests.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from suno_async import (
     SunoError,
     WrongEventLoopError,
 )
+from suno_async import client as client_module
+from suno_async._runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -215,12 +217,11 @@ async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: ai
         while not client.statistics().watched:  # noqa: ASYNC110 (no event to wait for)
             await asyncio.sleep(0)
         assert client.statistics().watched < len(handles)
-        poller = client._runtime().poller
         await client.close()
         outcomes = await listening
     assert {outcome.task_id for outcome in outcomes} == {handle.id for handle in handles}
     assert {type(outcome.error) for outcome in outcomes} == {ClientClosedError}
-    assert (len(outcomes), poller.watched) == (len(handles), 0)
+    assert (len(outcomes), client.statistics().watched) == (len(handles), 0)
     assert "suno_async poller" not in {task.get_name() for task in asyncio.all_tasks()}
     assert http.requests == {}
 
@@ -251,12 +252,22 @@ def test_second_event_loop() -> None:
         first.run(close())
 
 
-def test_time_scale_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_time_scale_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """SUNO_TIME_SCALE scales the default policy; only finite positive numbers are valid."""
+    used: list[PollPolicy] = []
+
+    def runtime(*, policy: PollPolicy, **parts: Any) -> Runtime:  # noqa: ANN401 (passed on)
+        used.append(policy)
+        return Runtime(policy=policy, **parts)
+
+    monkeypatch.setattr(client_module, "Runtime", runtime)
     monkeypatch.setenv("SUNO_TIME_SCALE", "30")
-    assert SunoClient(CANARY, base_url=BASE)._policy == PollPolicy().scaled(30)
     own = PollPolicy(interval=20.0)
-    assert SunoClient(CANARY, base_url=BASE, policy=own)._policy is own
+    for policy in (None, own):
+        async with SunoClient(CANARY, base_url=BASE, policy=policy):
+            pass
+    assert used[0] == PollPolicy().scaled(30)
+    assert used[1] is own
     for wrong in ("0", "-1", "nan", "inf", "fast"):
         monkeypatch.setenv("SUNO_TIME_SCALE", wrong)
         with pytest.raises(ConfigurationError, match="SUNO_TIME_SCALE"):

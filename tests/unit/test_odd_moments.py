@@ -17,7 +17,6 @@ from suno_async import (
     NotSentError,
     RateLimitError,
     Submission,
-    SunoClient,
 )
 from suno_async.limits.local import LocalLimiter
 from tests.scripted import Server, reply
@@ -27,16 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from suno_async._protocol.requests import Request
-    from suno_async._transport.account import Account
     from suno_async._transport.http import Reply
     from suno_async.limits import Permit
-
-
-def account_of(suno: SunoClient) -> Account:
-    """Return the internal account object of a client that is in use."""
-    opened = suno._opened  # pyright: ignore[reportPrivateUsage]
-    assert opened is not None
-    return opened.account
 
 
 def songs(count: int) -> list[GenerateMusic]:
@@ -235,7 +226,7 @@ def test_no_connection_after_a_pause() -> None:
 
     async def main() -> None:
         async with server.client(retry_for=30.0) as suno:
-            account_of(suno).limiter.pause(100.0)
+            suno.accounts[0].limiter.pause(100.0)
             assert [each.ok async for each in suno.create_many(songs(2))] == [True, True]
 
     run_virtual(main())
@@ -249,7 +240,8 @@ def test_a_client_that_follows_respects_the_budget() -> None:
         loop = asyncio.get_running_loop()
         async with server.client() as first:
             await asyncio.gather(*(first.balance() for _ in range(15)))
-            account_of(first).limiter.pause(50.0)
+            first.accounts[0].limiter.pause(50.0)
+        del first
         gc.collect()
         async with server.client() as second:
             await second.balance()
@@ -279,7 +271,7 @@ def test_a_pause_longer_than_the_retries() -> None:
 
     async def main() -> None:
         async with server.client(retry_for=5.0, request_timeout=30.0) as suno:
-            account_of(suno).limiter.pause(25.0)
+            suno.accounts[0].limiter.pause(25.0)
             with pytest.raises(MaintenanceError):
                 await suno.balance()
             assert asyncio.get_running_loop().time() < 0.1

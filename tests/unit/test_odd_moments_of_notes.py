@@ -16,7 +16,7 @@ from suno_async import (
     SubmissionState,
 )
 from tests.scripted import Server
-from tests.unit.test_odd_moments import account_of, songs
+from tests.unit.test_odd_moments import songs
 from tests.virtual import run_virtual
 
 
@@ -59,7 +59,7 @@ def test_a_pause_while_an_intent_is_noted() -> None:
             stream = suno.create_many(songs(8), on_submission=slow_note)
             taking = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(0.8)
-            account_of(suno).limiter.pause(100.0)
+            suno.accounts[0].limiter.pause(100.0)
             creations = [await taking, *[each async for each in stream]]
             assert all(each.ok for each in creations)
             assert len(server.created) == 8
@@ -78,7 +78,7 @@ def test_a_402_while_an_intent_is_noted() -> None:
             stream = suno.create_many(songs(1), on_submission=slow_note)
             taking = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(0.5)
-            account_of(suno).breaker.credit_refused(asyncio.get_running_loop().time())
+            suno.accounts[0].breaker.credit_refused(asyncio.get_running_loop().time())
             assert isinstance((await taking).error, InsufficientCreditsError)
             with pytest.raises(InsufficientCreditsError):
                 await anext(stream)

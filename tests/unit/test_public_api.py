@@ -22,7 +22,6 @@ from suno_async import (
     NullObserver,
     RequestTimeoutError,
     Success,
-    SunoClient,
     SunoError,
     TaskFailedError,
     TaskRef,
@@ -310,8 +309,6 @@ def test_an_observer_that_raises(caplog: pytest.LogCaptureFixture) -> None:
 
 async def test_clients_of_one_account_share_it() -> None:
     """In one event loop, clients with the same key and host share one `Account` object."""
-    one, other = (SunoClient("ak_same", base_url="http://a.example") for _ in range(2))
+    one, other = (Server().client() for _ in range(2))
     async with one, other:
-        assert one._opened is not None  # pyright: ignore[reportPrivateUsage]
-        assert other._opened is not None  # pyright: ignore[reportPrivateUsage]
-        assert one._opened.account is other._opened.account  # pyright: ignore[reportPrivateUsage]
+        assert one.accounts[0] is other.accounts[0]

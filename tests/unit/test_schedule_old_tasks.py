@@ -23,11 +23,11 @@ def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
     count = 2 * LINE_PIECE + 10
     for n in range(count):
         plan.add(Entry(str(n), added_at=0.0, created_at=-DAY * (0.1 + n * 7919 % 100 / 10)), 0.0)
-    assert len(plan._cohorts) == 1  # pyright: ignore[reportPrivateUsage]
+    assert plan.competing == 1
     order = [int(entry.task_id) for _ in range(count) if (entry := plan.pop(0.0))]
     assert order == list(range(count))
     assert plan.pop(0.0) is None
-    assert len(plan._cohorts) == 0  # pyright: ignore[reportPrivateUsage]
+    assert plan.competing == 0
 
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
