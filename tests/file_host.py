@@ -7,8 +7,14 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from suno_async._protocol.requests import TASK_INFO
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+
+    from suno_async import TaskInfo
 
 _RANGE = re.compile(r"bytes=(\d+)-")
 
@@ -17,6 +23,11 @@ def song(size: int = 300_000) -> bytes:
     """Return `size` bytes that start like an MP3 file."""
     # 251 is prime, so neighbouring blocks of 2**n bytes differ.
     return (b"ID3" + bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+def record_path(task_id: str = "t") -> str:
+    """Return the path of the request for the record of a task."""
+    return f"{TASK_INFO}?task_id={task_id}"
 
 
 class FileHost:
@@ -53,6 +64,19 @@ class FileHost:
         self.hold: asyncio.Event | None = None
         self.chunked = False
         self.url = ""
+
+    def serve_record(self, info: TaskInfo) -> None:
+        """Serve the status, the songs and the media of a task as its record in the API."""
+        data = {
+            "task_id": info.task_id,
+            "status": info.status.value,
+            "result": {
+                "suno_data": [msgspec.to_builtins(track) for track in info.tracks],
+                "media_urls": info.media_urls,
+                "media_info": info.media_info,
+            },
+        }
+        self.bodies[record_path(info.task_id)] = msgspec.json.encode({"code": 200, "data": data})
 
     @property
     def ranges_asked(self) -> list[str | None]:

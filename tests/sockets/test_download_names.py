@@ -1,8 +1,5 @@
 """Names of downloaded files, over real sockets: safe, stable and unique."""
 
-# These tests replace private members of the client.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -19,7 +16,7 @@ from suno_async import (
     Track,
 )
 from suno_async.sandbox import KEY
-from tests.file_host import FileHost
+from tests.file_host import FileHost, record_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -188,11 +185,7 @@ async def test_songs_without_a_url(host: FileHost, suno: SunoClient, tmp_path: P
 
 @pytest.mark.parametrize("template", [None, "{index}", "{title}"])
 async def test_refreshed_by_name(
-    host: FileHost,
-    suno: SunoClient,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    template: str | None,
+    host: FileHost, suno: SunoClient, tmp_path: Path, template: str | None
 ) -> None:
     """An expired URL is replaced by the song's new URL, even if the order of the songs changed."""
     old = record(tracks=(song(host, "One"), song(host, "Two", 1)))
@@ -203,13 +196,11 @@ async def test_refreshed_by_name(
         ),
     )
 
-    async def task_info(_task_id: str) -> TaskInfo:
-        return new
-
-    monkeypatch.setattr(suno._runtime().downloader, "_refresh", task_info)
+    host.serve_record(new)
     host.paths = {"/0.mp3": 403}
     await suno.download(old.tracks[0], tmp_path, name=template)
-    assert [each[":path"] for each in host.requests] == ["/0.mp3", "/new-0.mp3"]
+    assert [each[":path"] for each in host.requests] == ["/0.mp3", record_path(), "/new-0.mp3"]
     host.requests.clear()
     await suno.download_all(old, tmp_path / "all", name=template)
-    assert {each[":path"] for each in host.requests} == {"/0.mp3", "/new-0.mp3", "/1.mp3"}
+    paths = {"/0.mp3", record_path(), "/new-0.mp3", "/1.mp3"}
+    assert {each[":path"] for each in host.requests} == paths

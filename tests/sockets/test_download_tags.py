@@ -1,8 +1,5 @@
 """Tags in downloads, over real sockets."""
 
-# These tests replace private members of the client.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import gzip
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from mutagen import id3
+from yarl import URL
 
 from suno_async import (
     ConfigurationError,
@@ -23,9 +21,10 @@ from suno_async import (
     Track,
 )
 from suno_async.files import tagging, tags, transfers
+from suno_async.files.connections import Connections
 from suno_async.sandbox import KEY
 from suno_async.sandbox._media_files import PNG, mp3
-from tests.file_host import FileHost
+from tests.file_host import FileHost, record_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -260,29 +259,30 @@ async def test_compressed_covers(
 
 
 async def test_unsupported_compression(
-    host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    host: FileHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A cover with an unknown compression is not used, and a warning is logged."""
     host.headers["Content-Encoding"] = "br"
-    connections = suno._runtime().connections
-    tagger = tagging.Tagger(connections, tmp_path / "x.mp3", song(host), None)
+    path = tmp_path / "x.mp3"
+    path.write_bytes(MP3)
+    connections = Connections(api=URL(host.url))
+    tagger = tagging.Tagger(connections, path, song(host), None)
     await tagger.fetch_cover(None)
-    assert tagger._cover is None
+    await connections.close()
+    assert tagger.write(path)
+    found = read(path)
+    assert "TXXX:SUNO_ID" in found
+    assert not found.getall("APIC")
     assert "unsupported content encoding 'br'" in problems(caplog)[0]
     assert len(host.requests) == 1
 
 
-async def test_expired_covers(
-    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_expired_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     """Expired URLs of a song and its cover are replaced by those in a new task record."""
     new = song(host, cover="/new.png")
     host.bodies["/new.png"] = PNG
 
-    async def task_info(_task_id: str) -> TaskInfo:
-        return record(tracks=(song(host, 1), new))
-
-    monkeypatch.setattr(suno._runtime().downloader, "_refresh", task_info)
+    host.serve_record(record(tracks=(song(host, 1), new)))
     host.paths = {"/old.mp3": 403, "/large.png": 403}
     old = Track(
         task_id="t",
@@ -293,7 +293,8 @@ async def test_expired_covers(
     )
     path = await suno.download(old, tmp_path, tags=True)
     assert [each.data for each in read(path).getall("APIC")] == [PNG]
-    assert [each[":path"] for each in host.requests] == ["/old.mp3", "/0.mp3", "/new.png"]
+    paths = [each[":path"] for each in host.requests]
+    assert paths == ["/old.mp3", record_path(), "/0.mp3", "/new.png"]
 
 
 async def test_existing_files_stay(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:

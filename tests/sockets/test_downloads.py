@@ -1,8 +1,5 @@
 """Downloads over real sockets: a file is complete or absent, whatever the host does."""
 
-# These tests replace private members of the client.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import asyncio
@@ -30,7 +27,7 @@ from suno_async.files import fetching, parts, transfers
 from suno_async.files.names import file_name
 from suno_async.files.progress import ProgressCallback, Reporter
 from suno_async.sandbox import KEY
-from tests.file_host import FileHost, song
+from tests.file_host import FileHost, record_path, song
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -464,11 +461,8 @@ def tracks(host: FileHost, count: int, task_id: str = "t") -> tuple[Track, ...]:
     )
 
 
-async def test_expired(
-    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_expired(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     """An expired URL is replaced once, by the URL in the current record of the task."""
-    asked: list[str] = []
     new = TaskInfo(
         task_id="t",
         status=TaskStatus.SUCCESS,
@@ -477,33 +471,24 @@ async def test_expired(
             for each in range(2)
         ),
     )
-
-    async def task_info(task_id: str) -> TaskInfo:
-        asked.append(task_id)
-        return new
-
-    monkeypatch.setattr(suno._runtime().downloader, "_refresh", task_info)
+    host.serve_record(new)
     host.paths = {"/0.mp3": 403, "/1.mp3": 410, "/new-1.mp3": 403}
     first, second = tracks(host, 2)
     assert (await suno.download(first, tmp_path)).read_bytes() == host.body
     with pytest.raises(DownloadError, match="403"):
         await suno.download(second, tmp_path)
-    assert asked == ["t", "t"]
     paths = [each[":path"] for each in host.requests]
-    assert paths == ["/0.mp3", "/new-0.mp3", "/1.mp3", "/new-1.mp3"]
+    assert paths[:3] == ["/0.mp3", record_path(), "/new-0.mp3"]
+    assert paths[3:] == ["/1.mp3", record_path(), "/new-1.mp3"]
+    host.requests.clear()
     # The current record has the same URL, so the download is not tried again.
     with pytest.raises(DownloadError, match="403"):
         await suno.download(new.tracks[1], tmp_path)
-    assert len(host.requests) == 5
+    assert [each[":path"] for each in host.requests] == ["/new-1.mp3", record_path()]
 
 
-async def test_expired_stem(
-    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_expired_stem(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     """Expired URLs of stems and of other results are replaced by those in the current record."""
-
-    async def task_info(task_id: str) -> TaskInfo:
-        return infos[task_id]
 
     def info(task_id: str, name: str) -> TaskInfo:
         if task_id == "stems":
@@ -512,8 +497,8 @@ async def test_expired_stem(
         media = (f"{host.url}/{name}",)
         return TaskInfo(task_id=task_id, status=TaskStatus.SUCCESS, media_urls=media)
 
-    infos = {each: info(each, "new.mp3") for each in ("stems", "sounds")}
-    monkeypatch.setattr(suno._runtime().downloader, "_refresh", task_info)
+    for task_id in ("stems", "sounds"):
+        host.serve_record(info(task_id, "new.mp3"))
     host.paths = {"/old.mp3": 404}
     paths = await suno.download_all([info("stems", "old.mp3"), info("sounds", "old.mp3")], tmp_path)
     assert [each.read_bytes() == host.body for each in paths] == [True, True]
