@@ -207,7 +207,7 @@ class Part:
                 if len(self._head) == HEAD:
                     break
             self._check_head(complete=False)
-        _write_all(file, pieces)
+        write_all(file, pieces)
 
     def _check_head(self, *, complete: bool) -> None:
         if self._checked or (len(self._head) < HEAD and not complete):
@@ -235,7 +235,8 @@ def _decompressor(encoding: str) -> Decompressor:
         raise PartError(str(error)) from None
 
 
-def _write_all(file: IO[bytes], pieces: Sequence[bytes]) -> None:
+def write_all(file: IO[bytes], pieces: Sequence[bytes]) -> None:
+    """Write all pieces to an unbuffered file, in as many system calls as necessary."""
     if sys.platform == "win32" or len(pieces) == 1:
         for piece in pieces:
             view = memoryview(piece)
@@ -246,4 +247,4 @@ def _write_all(file: IO[bytes], pieces: Sequence[bytes]) -> None:
         some = pieces[start : start + _MOST_BUFFERS]
         written = os.writev(file.fileno(), some)
         if written < sum(map(len, some)):
-            _write_all(file, [b"".join(some)[written:]])
+            write_all(file, [b"".join(some)[written:]])

@@ -380,7 +380,7 @@ async def test_disk_errors(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(parts, "_write_all", full)
+    monkeypatch.setattr(parts, "write_all", full)
     before = len(host.requests)
     with pytest.raises(DownloadError, match="No space"):
         await suno.download(url, tmp_path, name="y")

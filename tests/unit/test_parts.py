@@ -1,8 +1,5 @@
 """Part files, which receive a download: their content, and when they get the final name."""
 
-# These tests replace internal functions.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import errno
@@ -165,7 +162,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     part = part_in(tmp_path)
-    monkeypatch.setattr(parts, "_write_all", full)
+    monkeypatch.setattr(parts, "write_all", full)
     with pytest.raises(PartError, match="No space left"):
         part.write([song(100)])
     part.discard()
@@ -175,14 +172,14 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`discard` waits for a write in another thread."""
     part = part_in(tmp_path)
-    write, began, go_on = parts._write_all, threading.Event(), threading.Event()
+    write, began, go_on = parts.write_all, threading.Event(), threading.Event()
 
     def slow(*arguments: Any) -> None:  # noqa: ANN401 (passed on)
         began.set()
         go_on.wait(10)
         write(*arguments)
 
-    monkeypatch.setattr(parts, "_write_all", slow)
+    monkeypatch.setattr(parts, "write_all", slow)
     writing = threading.Thread(target=part.write, args=([song(100)],))
     writing.start()
     began.wait(10)
@@ -202,16 +199,23 @@ def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_part_files_of_dead_processes(tmp_path: Path) -> None:
     """The first download into a directory removes only the part files of ended processes."""
-    (tmp_path / ".suno-dead.part").write_bytes(b"left behind")
-    (tmp_path / "other.part").write_bytes(b"not ours")
+    dead, other = tmp_path / ".suno-dead.part", tmp_path / "other.part"
+    dead.write_bytes(b"left behind")
+    other.write_bytes(b"not ours")
     first = part_in(tmp_path)
-    Part._swept.discard(tmp_path)
+    assert not dead.exists()
+    dead.write_bytes(b"left behind later")
     second = part_in(tmp_path)
-    kept = {each.name for each in tmp_path.iterdir()}
+    assert dead.exists()
+    # The first download of another process does this.
+    part_files.sweep(tmp_path)
+    kept = set(tmp_path.iterdir())
     assert len(kept) == 3
-    assert ".suno-dead.part" not in kept
+    assert other in kept
+    assert dead not in kept
     first.discard()
     second.discard()
+    assert list(tmp_path.iterdir()) == [other]
 
 
 def test_many_buffers(tmp_path: Path) -> None:
