@@ -32,7 +32,9 @@ class UploadTarget(msgspec.Struct, frozen=True):
         return f"<UploadTarget {self.file_url}>"
 
 
-class _Estimate(msgspec.Struct):
+class EstimateData(msgspec.Struct):
+    """The data in a reply to a request for a price."""
+
     # The documented endpoint returns these two.
     credits: Price | None = None
     estimated: bool | None = None
@@ -42,28 +44,34 @@ class _Estimate(msgspec.Struct):
     affordable: bool | None = None
 
 
-class _Models(msgspec.Struct):
+class ModelsData(msgspec.Struct):
+    """The data in a reply with the list of models."""
+
     models: list[dict[str, Any] | str]
 
 
-class _Schema(msgspec.Struct):
+class SchemaData(msgspec.Struct):
+    """The data in a reply with the schema of a model."""
+
     model: str | None = None
     input_schema: dict[str, Any] | None = None
     required_input_fields: list[str] | None = None
 
 
-class _Upload(msgspec.Struct):
+class UploadData(msgspec.Struct):
+    """The data in a reply with the URLs of an upload."""
+
     presigned_url: str = ""
     file_url: str = ""
 
 
-_estimate = Reader(_Estimate)
+_estimate = Reader(EstimateData)
 
-_models = Reader(_Models)
+_models = Reader(ModelsData)
 
-_schema = Reader(_Schema)
+_schema = Reader(SchemaData)
 
-_upload = Reader(_Upload)
+_upload = Reader(UploadData)
 
 
 def read_estimate(status: int, headers: Mapping[str, str], body: bytes) -> Estimate:
@@ -136,18 +144,22 @@ def read_upload(status: int, headers: Mapping[str, str], body: bytes) -> UploadT
     return UploadTarget(data.presigned_url, data.file_url)
 
 
-class _Created(msgspec.Struct):
+class CreatedData(msgspec.Struct):
+    """The data in a reply to a request that creates a task or a persona."""
+
     task_id: str | None = None
     persona_id: str | None = None
 
 
-class _Balance(msgspec.Struct):
+class BalanceData(msgspec.Struct):
+    """The data in a reply with the balance."""
+
     balance: Credits | None = None
 
 
-_created = Reader(_Created)
+_created = Reader(CreatedData)
 
-_balance = Reader(_Balance)
+_balance = Reader(BalanceData)
 
 
 def read_created(status: int, headers: Mapping[str, str], body: bytes) -> str:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class _MusicItem(msgspec.Struct):
+class SongData(msgspec.Struct):
+    """A song in the result of a task."""
+
     suno_id: str | None = None
     title: str | None = None
     prompt: str | None = None
@@ -47,33 +49,39 @@ class _MusicItem(msgspec.Struct):
     create_time: float | str | None = None
 
 
-class _Result(msgspec.Struct):
+class ResultData(msgspec.Struct):
+    """The result in a task record."""
+
     code: int | None = None
     message: str | None = None
     media_urls: list[str] | str | None = None
     media_url: list[str] | str | None = None
-    suno_data: list[_MusicItem] | None = None
+    suno_data: list[SongData] | None = None
     media_info: dict[str, str] | None = None
     usage: dict[str, Any] | None = None
 
 
-class _Param(msgspec.Struct):
+class ParamData(msgspec.Struct):
+    """The parameters in a task record."""
+
     model: str | None = None
     callback_url: str | None = None
     input: dict[str, Any] | None = None
 
 
-class _Record(msgspec.Struct):
+class RecordData(msgspec.Struct):
+    """A task record: the data in a reply to a TaskInfo request."""
+
     task_id: str | None = None
     provider: str | None = None
     model_version: str | None = None
     status: str | None = None
-    param: _Param | None = None
+    param: ParamData | None = None
     create_at: float | None = None
     complete_at: float | None = None
     duration_s: Seconds | None = None
     credits: Credits | None = None
-    result: _Result | None = None
+    result: ResultData | None = None
     source: str | None = None
     message: str | None = None
 
@@ -82,15 +90,15 @@ class _InfoReply(msgspec.Struct):
     """The envelope and the record of a reply in one struct, so that one pass can decode them."""
 
     code: int | None = None
-    data: _Record | None = None
+    data: RecordData | None = None
 
 
-_record = Reader(_Record)
+_record = Reader(RecordData)
 
 _info_reply = Reader(_InfoReply)
 
 
-_NO_RESULT, _NO_PARAM = _Result(), _Param()
+_NO_RESULT, _NO_PARAM = ResultData(), ParamData()
 _FAILED = TaskStatus.FAILED
 
 
@@ -126,7 +134,7 @@ def read_task_info(
     return _task_info(record, task_id or record.task_id or "", body)
 
 
-def _read_record(status: int, headers: Mapping[str, str], body: bytes) -> _Record | None:
+def _read_record(status: int, headers: Mapping[str, str], body: bytes) -> RecordData | None:
     """Return the record in a TaskInfo reply; None if the reply contains no record."""
     if status == 200:  # noqa: PLR2004 (HTTP's OK)
         reply = _info_reply.typed(body)
@@ -135,7 +143,7 @@ def _read_record(status: int, headers: Mapping[str, str], body: bytes) -> _Recor
     return _record.read(data_of(status, headers, body))
 
 
-def _task_info(record: _Record, task_id: str, body: bytes) -> TaskInfo:
+def _task_info(record: RecordData, task_id: str, body: bytes) -> TaskInfo:
     result = record.result or _NO_RESULT
     param = record.param or _NO_PARAM
     status = _STATUSES.get(record.status or "") or TaskStatus(record.status or "")
@@ -165,18 +173,18 @@ def _task_info(record: _Record, task_id: str, body: bytes) -> TaskInfo:
     )
 
 
-def _failed_record(error: APIError, body: bytes) -> _Record:
+def _failed_record(error: APIError, body: bytes) -> RecordData:
     _, data = open_envelope(body)
-    record = _record.read(data) or _Record()
+    record = _record.read(data) or RecordData()
     record.status = "failed"
     record.message = record.message or error.message
-    record.result = record.result or _Result()
+    record.result = record.result or ResultData()
     if record.result.code is None:
         record.result.code = error.code
     return record
 
 
-def _track(item: _MusicItem, task_id: str) -> Track:
+def _track(item: SongData, task_id: str) -> Track:
     return Track(
         task_id=task_id,
         suno_id=item.suno_id or "",
@@ -194,6 +202,6 @@ def _track(item: _MusicItem, task_id: str) -> Track:
     )
 
 
-def _media_urls(result: _Result) -> tuple[str, ...]:
+def _media_urls(result: ResultData) -> tuple[str, ...]:
     urls = result.media_urls or result.media_url or ()
     return (urls,) if isinstance(urls, str) else tuple(urls)

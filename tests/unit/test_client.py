@@ -114,7 +114,7 @@ async def test_aiohttp_errors_do_not_escape(
     """Errors of aiohttp and of sockets become a `SunoError` that never shows the key."""
     caplog.set_level(logging.DEBUG)
     info = SunoClient(CANARY, base_url=BASE)
-    seen = [repr(client), repr(info), str(vars(info).get("_account"))]
+    seen = [repr(client), repr(info), info.account]
     for error in (
         aiohttp.ServerDisconnectedError(),
         aiohttp.ClientPayloadError(),

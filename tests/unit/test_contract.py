@@ -1,8 +1,5 @@
 """The HTTP contract in docs/contract.md and the code agree."""
 
-# This file compares the private structs of replies with the documentation.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import json
@@ -19,7 +16,14 @@ from suno_async import errors, inputs, models
 from suno_async._protocol import replies
 from suno_async._protocol import requests as _protocol_requests
 from suno_async._protocol.envelope import Envelope
-from suno_async._protocol.replies import _Balance, _Created, _Estimate, _Models, _Schema, _Upload
+from suno_async._protocol.replies import (
+    BalanceData,
+    CreatedData,
+    EstimateData,
+    ModelsData,
+    SchemaData,
+    UploadData,
+)
 from suno_async._protocol.requests import (
     ESTIMATE_TASK,
     balance_request,
@@ -31,7 +35,7 @@ from suno_async._protocol.requests import (
     task_info_request,
     upload_request,
 )
-from suno_async._protocol.task_info import _MusicItem, _Param, _Record, _Result
+from suno_async._protocol.task_info import ParamData, RecordData, ResultData, SongData
 from suno_async.inputs import KINDS, GeneratePersona
 from tests.mutations import SAMPLES
 
@@ -134,12 +138,12 @@ def test_endpoints() -> None:
     ("heading", "wire"),
     [
         ("Envelope", [Envelope]),
-        ("Task record", [_Record]),
-        ("Result", [_Result]),
-        ("Song", [_MusicItem]),
+        ("Task record", [RecordData]),
+        ("Result", [ResultData]),
+        ("Song", [SongData]),
         (
             "Other answers",
-            [_Estimate, _Models, _Schema, _Upload],
+            [EstimateData, ModelsData, SchemaData, UploadData],
         ),
     ],
 )
@@ -153,14 +157,14 @@ def test_answers(heading: str, wire: list[Any]) -> None:
     documented = {each for each in first(rows, "field") if "." not in each}
     decoded = set[str]().union(*(fields_of(struct) for struct in wire))
     if heading == "Other answers":
-        decoded |= fields_of(_Created) - {"task_id"} | fields_of(_Balance)
+        decoded |= fields_of(CreatedData) - {"task_id"} | fields_of(BalanceData)
     assert documented == decoded
 
 
 def test_param() -> None:
     """The documented fields of a record's `param` are the fields that are decoded."""
     documented = {each.partition(".")[2] for each in first(TABLES["Task record"], "field")} - {""}
-    assert documented == fields_of(_Param) == fields_of(models.TaskParam)
+    assert documented == fields_of(ParamData) == fields_of(models.TaskParam)
 
 
 def test_what_a_user_holds() -> None:
