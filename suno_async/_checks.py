@@ -1,4 +1,4 @@
-"""Checks that run before anything is sent. They cost no request and no credits. Pure."""
+"""Check inputs before anything is sent. The checks send nothing and cost no credits. Pure."""
 
 from __future__ import annotations
 

@@ -127,7 +127,8 @@ async def resumed(
 ) -> AsyncGenerator[JobOutcome]:
     """Yield failures for creates with an unknown outcome, then the outcomes of unfinished tasks.
 
-    Read them from the journal. If `run` is None, read all entries. See `SunoClient.resume`.
+    A *create* is a request that creates a task. The journal contains the creates and the tasks. If
+    `run` is not None, skip all other runs. See `SunoClient.resume`.
     """
     journal = recorder.journal
     async with recorder.holding(run or ""):

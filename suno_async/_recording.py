@@ -105,8 +105,8 @@ class Recorder:
     async def claim(self, submission: Submission) -> bool:
         """Store a planned submission, unless a submission with the same run and key exists.
 
-        Wait until the existing submission has ended. If it created a task, copy the task id to
-        `submission`. If it created nothing, replace it by `submission`.
+        If such a submission exists, wait until it has ended. If it created a task, copy the task
+        id to `submission`. If it created nothing, replace it by `submission`.
 
         Returns:
             Whether `submission` was stored and must be sent.

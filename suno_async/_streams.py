@@ -55,7 +55,7 @@ T = TypeVar("T")
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `SunoClient.create_many` and `SunoClient.pipeline`.
 
-    A *create* is a request that creates a task.
+    A *create* is a request that creates a task. A *submission* is a create with its state.
 
     Attributes:
         callback_url: As in `SunoClient.create`, for each input.
@@ -213,7 +213,7 @@ class CreateStream:
         self._known.put_nowait(creation)
 
     def _stop(self, failure: Exception) -> None:
-        """Stop reading inputs. At its end, the stream raises its first failure."""
+        """Stop reading inputs because of `failure`. The stream later raises its first failure."""
         self._failure = self._failure or failure
         if not self._stopped:
             self._stopped = True

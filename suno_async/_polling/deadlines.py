@@ -27,15 +27,15 @@ ENTRIES_PER_INTERVAL = 1_000_000
 class DeadlineKeeper:
     """Ends waits that are overdue because no reply arrives.
 
-    A *wait* is one caller's wait for the result of a task. Normally, the last check of the task
-    ends the wait. This class ends the wait if two things are true: no task record and no 404
-    arrived in the last `PollPolicy.interval` seconds, and the time for the last check and its
-    retries is over (see `Frame.gives_up_at`). A single loop scans the tasks for overdue waits, so
-    there is no timer for each task.
+    A *wait* is one caller's wait for the result of a task. Normally, the last status request of
+    the task ends the wait. This class ends the wait if the time for the last request and its
+    retries is over (see `Frame.gives_up_at`), and if no task record and no 404 arrived in the last
+    `PollPolicy.interval` seconds. A single loop scans the tasks for overdue waits, so there is no
+    timer for each task.
 
     Attributes:
-        answered_at: Loop time when a task record or a 404 was last handled; at first, the start of
-            the scans. Other errors do not count.
+        answered_at: Loop time when a task record or a 404 was last handled. Other errors do not
+            count. When `run` starts, it sets this attribute to the current time.
     """
 
     def __init__(self, watches: WatchList, policy: PollPolicy, clock: Clock) -> None:

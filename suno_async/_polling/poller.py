@@ -1,9 +1,13 @@
-"""The dispatcher: one asyncio task that starts the status requests of all watched tasks.
+"""Start the status requests of all watched tasks, in one asyncio task: the dispatcher.
 
 `suno_async._polling.replies` handles the replies. Nothing fails silently here. An unforeseen
-exception has one of three effects: it ends the waits for the task being handled (`_poll`); it
-makes the dispatcher start a new schedule (`_restart`); or it ends all waits (`_died`, or `_restart`
-if new schedules do not help). Each exception is logged at ERROR with its traceback.
+exception has one of three effects:
+
+- It ends the waits for the task that is being handled (`_poll`).
+- It makes the dispatcher start a new schedule (`_restart`).
+- It ends all waits (`_died`, or `_restart` if new schedules do not help).
+
+Each exception is logged at ERROR with its traceback.
 """
 
 from __future__ import annotations
@@ -53,9 +57,6 @@ MOST_IN_FLIGHT = 200
 
 class Poller:
     """Polls tasks until they end, for any number of waiters, within one request budget.
-
-    The class has more than 15 methods because they share one state: the watched tasks and the
-    requests in flight.
 
     Attributes:
         polls: Number of status requests started.
@@ -316,9 +317,9 @@ class Poller:
     async def _is_key_good(self) -> bool:
         """Return True if the key is not in doubt. After False, the caller must check again.
 
-        A single 401 or 403 can be a temporary fault of the server. So the key counts as refused
-        only after one more request was refused. After a single refusal, send this request and
-        return False, whatever the reply is. If the key counts as refused, end all waits.
+        A single 401 or 403 can be a temporary fault of the server. So after a single refusal,
+        request the balance once, and return False. If the server has refused the key twice, end
+        all waits, and return False.
         """
         breaker = self._transport.breaker
         if not breaker.suspected:

@@ -1,4 +1,4 @@
-"""Decide from the reply to a status request: keep polling the task, retry, or end the wait."""
+"""After each status request, decide whether to poll again, to retry, or to end the wait."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class ReplyHandler:
         Args:
             entry: The task.
             bug: The exception.
-            what: What the library was doing, for the messages.
+            what: What the library was doing, such as ``"polling"``, for the error and the log.
         """
         self._watches.end(entry, internal_error(what, entry.task_id, bug))
         self._observer.internal_error(bug)

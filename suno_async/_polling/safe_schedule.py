@@ -28,8 +28,8 @@ class SafeSchedule(Generic[E]):
 
     An exception *stops* the schedule: no method of the schedule is called until `restart`. In the
     meantime the methods of this class return neutral values: no entry is due, and no entry has
-    reached its deadline. After a restart the caller must add all entries again, except those that
-    `pop` has returned and that a later `defer` or `retry` puts back.
+    reached its deadline. After a restart, the caller must add all entries again. It must
+    not add an entry that `pop` has returned, because a later `defer` or `retry` puts it back.
 
     Attributes:
         failure: The exception that stopped the schedule; None while the schedule works.
@@ -135,11 +135,11 @@ class SafeSchedule(Generic[E]):
     def restart(self, now: float) -> bool:
         """Replace the schedule with a new, empty schedule, and return True.
 
-        If earlier restarts did not help, return False and replace nothing. This is the case if no
-        poll was handled since the last restart, or after `MOST_RESTARTS` restarts within
-        `RESTART_SPAN` seconds. After a call that returned False, the next call replaces the
-        schedule again. If `make` raises, return True, but keep the old schedule, which stays
-        stopped.
+        If earlier restarts did not help, return False and replace nothing. Earlier restarts did
+        not help if no poll was handled since the last restart, or if there were `MOST_RESTARTS`
+        restarts within `RESTART_SPAN` seconds. After a call that returned False, the next call
+        replaces the schedule again. If `make` raises, return True, but keep the old schedule, which
+        stays stopped.
         """
         restarts = self._restarts
         too_many = len(restarts) == MOST_RESTARTS and now - restarts[0] < RESTART_SPAN

@@ -16,7 +16,7 @@ MOST_IDLE = 16
 
 
 class Workers(Generic[J]):
-    """Handles jobs concurrently, each in one of its asyncio tasks, the workers.
+    """Handles jobs concurrently in asyncio tasks, which are called *workers*.
 
     Reusing a worker takes two thirds of the CPU time of starting an asyncio task.
 

@@ -102,5 +102,5 @@ def persona_request(persona: GeneratePersona) -> Request:
 
 
 def upload_request(content_type: str, suffix: str) -> Request:
-    """Return the GET request for the two URLs of a new file: to upload it, and to download it."""
+    """Return the GET request for two URLs: one to upload a new file, one to download the file."""
     return Request("GET", UPLOAD_URL, (("content_type", content_type), ("ext", suffix)))

@@ -111,14 +111,13 @@ def read_task_info(
 ) -> TaskInfo:
     """Decode the reply to a TaskInfo request, and return the task record.
 
-    A reply in an envelope with the error 501 means that the task has failed. The 501 is the code in
-    the envelope, or the HTTP status if the envelope has no error code. The returned record then has
-    the status `FAILED`, even if the reply contains no record. A record without an id counts as the
-    record of `task_id`.
+    The error 501 in an envelope means that the task has failed. In this case, return a record with
+    the status `FAILED`, even if the reply contains no record. If the envelope has no error code,
+    the HTTP status counts instead. A record without an id counts as the record of `task_id`.
 
     Raises:
-        APIError: The reply reports any other error, or a 501 without an envelope. The class of the
-            exception depends on the code.
+        APIError: The reply reports an error other than 501, or a 501 without an envelope. The error
+            code determines the class.
         ResponseError: The reply contains no record, or the record of another task.
     """
     try:

@@ -17,10 +17,10 @@ To find the next task quickly among a million tasks, the schedule groups them:
 - The first task of a cohort is its *head*. The schedule compares only the heads.
 
 A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Each
-kind of job has separate cohorts for interactive and for bulk tasks. There are at most about 600 of
-each for the ages up to the default deadline. Of the cohorts of older tasks, only one at a time
-competes for a request. So the number of cohorts that compete has a limit for each kind, whatever
-the number of tasks.
+kind of job has separate cohorts for interactive and for bulk tasks. For the ages up to the default
+deadline, each kind has at most about 600 interactive and 600 bulk cohorts. Of the cohorts of older
+tasks, only one at a time competes for a request. So the number of competing cohorts of a kind has a
+limit, however many tasks there are.
 
 The parts:
 
@@ -203,7 +203,7 @@ class AdaptiveSchedule(Generic[E]):
             self._ranking.place(cohort, now)
 
     def _rejoin(self, now: float) -> None:
-        """Move due entries of `_parked` into their cohorts. Later calls move the rest."""
+        """Move some due entries of `_parked` into their cohorts. Later calls move more."""
         joined = 0
         while joined < self._tuning.joined_at_once or self._ranking.is_idle:
             entry = self._parked.pop_up_to(now)
@@ -213,7 +213,7 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Remove and return a due entry of `_planned`; None if none may be checked now."""
+        """Remove and return a due entry of `_planned`; None if no entry may be checked now."""
         due = self._planned.first_key()
         if due is None or due > now:
             return None

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 
 class BackoffSchedule(Generic[E]):
-    """Checks every task at exponentially growing intervals. The task due earliest is checked first.
+    """Checks every task at exponentially growing intervals.
 
     A task that a caller awaits individually is *interactive*. Interactive tasks go before other
-    tasks, but a share of the requests is reserved for the other tasks. This schedule does not learn
-    how long jobs take. Each operation takes O(log n) time with n entries.
+    tasks, but a share of the requests is reserved for the other tasks. In each of the two groups,
+    the task that is due earliest is checked first. This schedule does not learn how long jobs take.
+    Each operation takes O(log n) time with n entries.
 
     Attributes:
         price: Always None: this schedule does not calculate how much waiting a request saves.
@@ -95,7 +96,7 @@ class BackoffSchedule(Generic[E]):
         """Do nothing: this schedule does not learn."""
 
     def discard(self, entry: E) -> None:
-        """Remove an entry. It may have been popped already."""
+        """Remove an entry. Do nothing if `pop` has already removed it."""
         entry.place = None
 
     def promote(self, entry: E) -> None:
@@ -122,10 +123,10 @@ class BackoffSchedule(Generic[E]):
         return self._keep_off_the_end(entry, due, now)
 
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
-        """Return `due`, moved to the deadline if it is later or only shortly before it.
+        """Return `due`, or the deadline if `due` is after the deadline or shortly before it.
 
-        A check at the deadline still waits for the shortest interval after `last`, the previous
-        check.
+        A check that is moved to the deadline still waits until the shortest interval after `last`,
+        the time of the previous check, has passed.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

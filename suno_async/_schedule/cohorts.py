@@ -102,7 +102,7 @@ class Cohort(Generic[E]):
     def join(self, entry: E) -> bool:
         """Insert an entry at its position in the order.
 
-        Return whether the entry is now the first of all entries, discarded ones included.
+        Return whether the entry is now the first entry. Discarded entries count, too.
         """
         entry.place = self.number
         if entry.seen_at is None:
@@ -212,7 +212,8 @@ class Cohorts(Generic[E]):
     def over(self, born: float) -> float:
         """Return the time when all tasks of a span have reached the age `past_from`.
 
-        `born` is the time when the span starts. A later time within the span gives a later result.
+        `born` is normally the start of the span. If a later time is given, the result is later by
+        the same number of seconds.
         """
         return born + self._span + self._past_from
 

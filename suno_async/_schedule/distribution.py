@@ -61,7 +61,7 @@ _LOG_STEP = math.log1p(BIN_SHARE)
 
 
 def bin_of(age: float) -> int:
-    """Return the number of the bin that contains `age`, which is in medians of the prior."""
+    """Return the number of the bin that contains `age`. The unit is the median of the prior."""
     if age < _LINEAR_END:
         return int(age / BIN_WIDTH) if age > 0.0 else 0
     if age >= EDGES[-1]:

@@ -76,7 +76,8 @@ class _Table(msgspec.Struct):
         whole: For each bin, the weight of the observations that cover the whole bin, minus the same
             weight of the bin before it. So an observation changes only two of these numbers.
         samples: Number of tasks that ended, without weights.
-        observations: Number of calls of `watched`, without those before the table was loaded.
+        observations: Number of calls of `watched`. If the table was loaded from JSON, earlier calls
+            do not count.
         weight: Weight of the next observation.
     """
 

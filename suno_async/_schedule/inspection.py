@@ -20,8 +20,8 @@ S(t), the probability that the task reaches this age. Let u be the age at the ne
 Let A be the integral of F. For each u, the expression A(u) + J(u) - F(t)·u is a line in the
 variable F(t). The best u at t belongs to the line that is lowest at F(t). A convex-hull stack
 maintains the lower envelope of these lines. So one pass over the ages gives J and the best next
-check u*(s), in O(n). Distributions with two peaks need no special treatment. (A first-order
-condition has several roots for them.)
+check u*(s), in O(n). Distributions with two peaks need no special treatment, although a first-order
+condition has several roots for such a distribution.
 
 *Two prices.* The first price decides when a task is due: at the age u*(s). Each check before the
 last age saves at least this price. The second price is assumed for the later checks. It orders the
@@ -142,7 +142,8 @@ class InspectionPlan:
         """Return the seconds of waiting that a check now saves: (F(t) - F(s))² / (2·S(t)·f(t)).
 
         Here t is `age`, the age of the task now. s is `since`, the age at which it was last known
-        to run. The result is at most t - s, and does not depend on `weight`.
+        to run. See the module docstring for F, S and f. The result is at most t - s, and does not
+        depend on `weight`.
         """
         known, ended = self.finished(since), self.finished(age)
         soon = _at(self._finished, age / self.step + 1.0)

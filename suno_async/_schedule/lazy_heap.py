@@ -45,7 +45,7 @@ class LazyHeap(Generic[P]):
         self.items: list[tuple[float, int, P]] = []
 
     def __len__(self) -> int:
-        """Return the number of elements, including the invalid ones that were not dropped yet."""
+        """Return the number of elements, including invalid elements that were not dropped yet."""
         return len(self.items)
 
     def push(self, item: P, key: float) -> None:

@@ -72,9 +72,9 @@ class Ranking(Generic[E]):
     def place(self, cohort: Cohort[E], now: float) -> None:
         """Calculate the place of a cohort from its head. If the cohort is empty, remove it.
 
-        A *line* is a row of cohorts. Only the first cohort of a line has a place. When it is
-        removed, the next one gets a place. A cohort moves into a line when all its tasks are very
-        old.
+        A *line* is a row of cohorts. Only the first cohort of a line has a place. When this
+        cohort is removed, the next cohort gets a place. A cohort moves into a line when all its
+        tasks are very old.
         """
         while (head := cohort.first()) is None:
             cohort.place = None
@@ -111,13 +111,16 @@ class Ranking(Generic[E]):
             self._place_some(self._tuning.placed_at_once, now)
 
     def finish_placing(self, now: float) -> None:
-        """Place all cohorts that `follow_plans` has not placed yet, unless a cohort is due."""
+        """If no cohort is due, place all cohorts that `follow_plans` has not placed yet."""
         # While a cohort is due, `follow_plans` is called again soon.
         if self._unplaced and self.is_idle:
             self._place_some(len(self._unplaced), now)
 
     def wake(self, now: float) -> None:
-        """Calculate the places of cohorts that became due; sometimes update all urgencies, too."""
+        """Calculate the places of cohorts that became due.
+
+        From time to time, calculate the urgencies of all due cohorts again.
+        """
         waiting = self._waiting
         while waiting.items and (cohort := waiting.pop_up_to(now)) is not None:
             self.place(cohort, now)

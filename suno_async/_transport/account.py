@@ -165,7 +165,8 @@ class Account:
     def linger(self) -> None:
         """Keep this account in memory for a while after a client was closed.
 
-        A new client with the same credentials then has the same request budget and the same pause.
+        A new client with the same credentials then continues with the same request budget. If the
+        account is paused, the pause continues, too.
         """
         pause = self.limiter.paused
         loop = asyncio.get_running_loop()
@@ -174,7 +175,7 @@ class Account:
 
 
 def _drop(account: Account) -> None:
-    """Do nothing. While a timer waits to call this function, it keeps the account in memory."""
+    """Do nothing. The timer that calls this function keeps the account in memory until then."""
 
 
 _accounts: weakref.WeakKeyDictionary[

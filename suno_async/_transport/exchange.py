@@ -91,7 +91,7 @@ class Transport:
         *,
         spends: bool = False,
     ) -> T:
-        """Make one exchange. Return the decoded reply.
+        """Send a request once. Return the decoded reply.
 
         Args:
             request: The request.
@@ -132,7 +132,7 @@ class Transport:
         *,
         waits_out: bool = False,
     ) -> T:
-        """Make an exchange that changes nothing at the server. Return the decoded reply.
+        """Send a request that changes nothing at the server. Return the decoded reply.
 
         Retry after temporary errors.
 
@@ -184,17 +184,17 @@ class Transport:
         """Call `attempt` with a permit, and return its result.
 
         After an error that `is_worth_it` accepts, call `attempt` again with a new permit. Stop
-        after ``retry_for`` seconds.
+        after ``retry_for`` seconds. If ``retry_for`` is 0, make only one attempt. If
+        `waits_out` is False, this attempt waits at most ``request_timeout`` for its permit.
 
         Args:
-            attempt: Makes one exchange.
+            attempt: Sends one request and returns the decoded reply.
             is_worth_it: Returns whether another attempt is safe and may succeed.
-            what: The name of the exchange in the log.
+            what: The name of the request in the log.
             waits_out: If True, wait for the end of every pause of the account, however long it is.
-                The wait for a permit does not count against ``retry_for``, and each 429 or 455
-                starts the time again. If False, pauses and the wait for a permit count against
-                ``retry_for``. If ``retry_for`` is 0, there is only one attempt. If `waits_out` is
-                False, it then waits at most ``request_timeout`` for its permit.
+                The wait for a permit does not count against ``retry_for``, and ``retry_for`` starts
+                again after each 429 or 455. If False, pauses and the wait for a permit count
+                against ``retry_for``.
 
         Raises:
             SunoError: The last attempt failed, a pause ends too late for another attempt, or no

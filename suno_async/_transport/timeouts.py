@@ -33,7 +33,10 @@ class RequestTimeouts:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, when: float) -> None:
-        """Check at the loop time `when` which requests have expired, unless a check is planned."""
+        """Check at the loop time `when` which requests have expired.
+
+        Do nothing if a check is already planned.
+        """
         if self._timer is None:
             self._timer = self._loop.call_at(when, self._expire)
 
@@ -96,7 +99,7 @@ class RequestTimeout:
                 raise TimeoutError from error
 
     def expire(self) -> None:
-        """Cancel the task of the request."""
+        """Cancel the asyncio task that makes the request."""
         self._expired = True
         if self._task is not None:
             self._task.cancel()
