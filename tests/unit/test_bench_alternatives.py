@@ -11,7 +11,7 @@ from benchmarks.alternatives import OURS, Result, Setting, draw, report, table
 
 
 def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
-    """Return a result: `ended` waits succeeded, and all other waits ended with a 429."""
+    """Return a result. In it, `ended` waits succeeded, and all other waits ended with a 429."""
     return Result(
         tasks=tasks,
         contender=contender,
@@ -28,7 +28,7 @@ def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
 
 
 def test_table_has_a_row_for_each_result() -> None:
-    """A row shows the figures of one result."""
+    """The table has one row for each result, with the figures of the result."""
     rows = table([result("loop", 1000, 0, math.nan), result(OURS, 1000, 1000, 4.24)]).splitlines()
     assert len({row.count("|") for row in rows}) == 1
     assert rows[2] == "| 1,000 | loop | 0 | 1,000 | 1,000 | none | none | 12,345 | 29 |"

@@ -1,4 +1,4 @@
-"""The benchmark of the polling schedule: its simulation, its bound and its command line.
+"""Tests of `benchmarks.schedule`: the simulation, the bound and the command line.
 
 A *delay* is the time from the end of a task to the reply that reports this end. The *bound* is a
 lower bound of the mean delay, for policies that do not know when a task will end. The *floor* is
@@ -115,7 +115,7 @@ def test_replies_overtake_each_other() -> None:
 
 @pytest.mark.parametrize("arrivals", ["once", "p200"])
 def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None:
-    """Replies increase the mean delay by little more than the time they take."""
+    """Slow replies increase the mean delay by at most 1.1 times the mean time of a reply."""
     tasks = draw_set(1000, arrivals, LOG_NORMAL, 1)
     at_once = run("trained", tasks, reply_delay=AT_ONCE).mean_delay
     assert run("trained", tasks).mean_delay <= at_once + 1.1 * MEAN_REPLY_DELAY
@@ -239,7 +239,7 @@ def test_bound_knows_scarcity() -> None:
 
 
 def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -> Row:
-    """Return a row with these figures and a bound of 10 s."""
+    """Return a row with the given values and a bound of 10 s."""
     return Row(
         n=n,
         arrivals=arrivals,
@@ -259,7 +259,7 @@ def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -
 
 
 def test_check_compares_like_with_like() -> None:
-    """A target compares two results for equal sets of tasks."""
+    """`from_rows` compares only results for the same set of tasks."""
     rows = [
         row("trained", 10_000, "p90", "log-normal", 10.2),
         row("fixed", 10_000, "p90", "log-normal", 20.4),

@@ -169,7 +169,7 @@ class SlowToRead(MemoryJournal):
 
 
 def test_a_timeout_includes_the_look_into_the_journal() -> None:
-    """A timeout counts from the call, or from the create, although the journal is read first."""
+    """The time that the client needs to read the journal counts towards a timeout."""
 
     async def work() -> None:
         server, loop = Server(), asyncio.get_running_loop()
@@ -618,7 +618,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_client_that_opens_while_a_key_is_replaced() -> None:
-    """If another client opens with the new key during the check of the key, the old key stays."""
+    """`rotate_key` raises an error if another client opens with the new key during the call."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

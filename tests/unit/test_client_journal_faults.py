@@ -1,8 +1,8 @@
 """A client with a journal: cancellations, faults of the journal, and wrong arguments.
 
 A *run* is a named stream. A stream *reserves* its run, so that no other stream works on the same
-run. The clients of one account divide its rate equally. Each client regularly writes a *heartbeat*
-to the journal, so that the other clients count it.
+run. The clients of one account divide the rate limit equally. Each client regularly writes a
+*heartbeat* to the journal, so that the other clients count it.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def test_a_client_that_cannot_join_does_not_stop_others() -> None:
 
 
 def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
-    """The limiter uses the highest number of clients that a journal counts."""
+    """If journals count different numbers of clients, the limiter uses the highest number."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -254,7 +254,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """After a suspension, a client sends nothing until the others share the rate again."""
+    """A client whose process was suspended sends nothing until the others share the rate again."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

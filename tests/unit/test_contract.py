@@ -99,7 +99,7 @@ def fields_of(struct: Any) -> set[str]:  # noqa: ANN401 (any struct)
 
 
 def test_every_row_says_how_sure_it_is() -> None:
-    """Every row has a known certainty mark."""
+    """Every row of a table in docs/contract.md says how sure its fact is."""
     assert {row["mark"] for row in TABLES["The HTTP contract"]} == set(MARKS[:-1])
     for heading, rows in TABLES.items():
         for row in rows:
@@ -168,7 +168,7 @@ def test_param() -> None:
 
 
 def test_what_a_user_holds() -> None:
-    """Each field of a result class has a row in docs/contract.md, except the fields in `own`."""
+    """Each field of a result class has a row in docs/contract.md, unless the library adds it."""
     places = {
         place for rows in TABLES.values() for row in rows for place in words(row.get("where", ""))
     }
@@ -227,7 +227,7 @@ async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
 
 
 def test_samples_are_documented() -> None:
-    """Every field in the sample replies has a row, unless `free` excludes the field."""
+    """Every field in the sample replies has a row, except fields inside free-form fields."""
     documented = set[str]()
     for heading in ("Envelope", "Task record", "Result", "Song", "Other answers"):
         documented |= first(TABLES[heading], "field")
@@ -266,7 +266,7 @@ VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
 def test_readme_and_tutorial() -> None:
-    """The README links to docs/contract.md, and the tutorial lists its methods and structs."""
+    """The README links to docs/contract.md, and the tutorial lists every method and job struct."""
     assert "docs/contract.md" in (ROOT / "README.md").read_text("utf-8")
     tutorial = (ROOT / "docs/tutorial.md").read_text("utf-8")
     rows = "\n".join(line for line in tutorial.splitlines() if line.startswith("|"))

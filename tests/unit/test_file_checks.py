@@ -71,7 +71,7 @@ def test_media() -> None:
 
 
 def test_expected_media() -> None:
-    """For an image suffix, an image is expected; for ``.mp4``, no particular kind."""
+    """`expected_media` returns ``"image"`` for an image suffix, and None for ``.mp4``."""
     assert expected_media(URL("https://x.example/a.JPEG?x=.mp3")) == "image"
     assert expected_media(URL("https://x.example/a.mp4")) is None
 

@@ -158,7 +158,7 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """An owner that was treated as dead gets its free run back."""
+    """A heartbeat of an owner that was treated as dead reserves the owner's free run again."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -170,7 +170,7 @@ async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_was_reserved_meanwhile(tmp_path: Path) -> None:
-    """An owner that was treated as dead reserves its run again with its next claim."""
+    """`claim` fails while another owner holds the run, and reserves the run after its release."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")

@@ -132,7 +132,7 @@ class Model:
         self.advance(me, name, CREATED if task else NOT_SENT, task)
 
     def hold(self, me: str, run: str) -> None:
-        """Reserve a run for `me`. Raise `RunInUseError` if a live owner has it."""
+        """Reserve a run for `me`. Raise `RunInUseError` if a live owner holds the run."""
         holder = self.holders.get(run)
         if holder is not None and holder != me and not self.alive(holder):
             self.sweep(me)

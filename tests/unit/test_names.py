@@ -142,7 +142,7 @@ def test_the_plan_of_stems_and_videos() -> None:
 
 
 def test_a_song_keeps_its_name_alone() -> None:
-    """Without ``{index}``, `file_name` and `plan_names` return the same name for a song's audio."""
+    """`file_name` and `plan_names` give a song the same name if the template has no ``{index}``."""
     info = record(song(), song(suno_id=OTHER))
     for template in (None, "{title}", "{title}-{task_id}", "{kind}/{suno_id}"):
         planned = [file for file in plan_names(info, template) if file.media == "audio"]

@@ -1,4 +1,4 @@
-"""Tests of the poller in virtual time. Bugs are injected into functions that it calls."""
+"""Tests of the poller in virtual time. Bugs are injected into functions that the poller calls."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ class Bug:
     """Replaces a function by a version that can raise an error.
 
     Attributes:
-        passes: Number of calls that still work before calls raise.
-        left: Number of calls that raise after that. All later calls work again.
+        passes: Number of calls that still work before the first call raises.
+        left: Number of calls that will still raise. All later calls work again.
         raised: Number of calls that have raised so far.
     """
 

@@ -1,4 +1,4 @@
-"""How waits end: deadlines, 404s, errors and closing. In virtual time.
+"""How waits end: deadlines, 404s, errors and closing. The tests run in virtual time.
 
 A 404 starts a period of a minute. A reply that finds the task ends this period. Otherwise, the next
 404 after the period ends the wait with `TaskNotFoundError`.
@@ -107,7 +107,7 @@ def test_own_timeout_during_a_pause() -> None:
 
 @pytest.mark.parametrize("count", [1, 20_000])
 def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scans for passed deadlines run only while no check is answered, and even then rarely."""
+    """The poller rarely scans for passed deadlines, and only while no check is answered."""
     looks = 0
     original = Frame.gives_up_at
 

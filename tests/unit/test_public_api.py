@@ -41,7 +41,10 @@ SONG = GenerateMusic("rain")
 
 
 class Jobs(Server):
-    """A server whose tasks end `seconds` after their creation; tasks with the prompt "bad" fail."""
+    """A server whose tasks end `seconds` after their creation.
+
+    Tasks with the prompt "bad" fail. All other tasks succeed.
+    """
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -219,7 +222,7 @@ def test_the_prompt_may_be_positional() -> None:
 
 
 class Events(NullObserver):
-    """Records every event except `internal_error`."""
+    """An observer that records every event except `internal_error`."""
 
     def __init__(self) -> None:
         self.names: list[str] = []

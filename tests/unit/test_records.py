@@ -174,7 +174,7 @@ def test_other_entries(entry: JournalEntry, status: str, error: str) -> None:
 
 
 def test_a_persona() -> None:
-    """A persona in a journal ended when it was created. Before that, it is open."""
+    """The record of a persona is "open" before the creation, and "success" after the creation."""
     submission = msgspec.structs.replace(SUBMISSION, kind="persona", created_at=5.0)
     found = result_record(JournalEntry(submission, None))
     assert (found.status, found.task_id) == ("success", TASK)

@@ -13,7 +13,10 @@ LIMIT = 30.0
 
 
 async def request(timeouts: RequestTimeouts, start: float, seconds: float) -> str:
-    """Return how a request that starts at `start` and takes `seconds` ended, and when."""
+    """Simulate a request that starts at `start` and takes `seconds`.
+
+    Return whether the request was done or timed out, and the time of its end.
+    """
     loop = asyncio.get_running_loop()
     await asyncio.sleep(start)
     try:
@@ -46,7 +49,7 @@ def test_each_request_has_the_whole_limit() -> None:
 
 
 def test_task_can_go_on_after_a_timeout() -> None:
-    """A timeout leaves no cancellation behind in its task."""
+    """After a timeout, the asyncio task is not cancelled and can go on."""
 
     async def main() -> None:
         timeouts = RequestTimeouts(LIMIT)
@@ -95,7 +98,7 @@ def test_outer_timeout() -> None:
 
 
 def test_error_of_the_request() -> None:
-    """An error of the request itself is not changed, and stops its time."""
+    """An error of the request itself is not changed, and stops the timer."""
 
     async def main() -> None:
         timeouts = RequestTimeouts(LIMIT)

@@ -1,4 +1,7 @@
-"""`SafeSchedule`: bugs in a schedule do not stop the polling. No clock: time is an argument."""
+"""Tests of `SafeSchedule`, which keeps bugs in a schedule from stopping the polling.
+
+The tests pass the time as an argument.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restarts_that_do_not_help() -> None:
-    """`restart` returns False once if the schedule handled no poll since the last restart."""
+    """If the schedule handled no poll since a restart, only the next `restart` returns False."""
     safe = Stage().safe
     safe.fail(TypeError())
     safe.prove()
@@ -101,7 +104,7 @@ def test_too_many_restarts(apart: float, *, helps: bool) -> None:
 
 
 def test_schedule_that_cannot_be_made() -> None:
-    """After a schedule could not be made, a later restart can succeed."""
+    """If `make` raises an error, a later restart can still succeed."""
     stage = Stage()
     stage.is_broken = True
     stage.safe.fail(TypeError())

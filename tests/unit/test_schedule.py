@@ -1,4 +1,4 @@
-"""The times of checks in the schedules. The tests need no clock: they pass the time as an argument.
+"""The times of checks in the schedules. The tests pass the time as an argument.
 
 An *interactive* task is awaited by a caller. All other tasks are *bulk* tasks. A *cohort* is a
 queue of tasks of one kind that were created in the same period of `SPAN` seconds. The *price* of a

@@ -1,6 +1,6 @@
 """The parts of the schedules: constants, heap, fair share, limits, plans.
 
-The tests do not use a clock: they pass all times as arguments.
+The tests pass all times as arguments.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def test_tuning_varied(name: str, factor: float) -> None:
 
 
 def test_tuning_is_used() -> None:
-    """With `bulk_share=2`, every second request polls a bulk task."""
+    """With `bulk_share=2`, every second request polls a task that no caller awaits."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations(), Tuning(bulk_share=2))
     for n in range(4):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)

@@ -1,4 +1,4 @@
-"""Creates whose callers are cancelled; creates during closing, a pause or a lack of credits."""
+"""Creates with cancelled callers, and creates during closing, a pause or a lack of credits."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def test_a_file_without_a_song(tmp_path: Path) -> None:
 
 
 def test_tags_are_replaced(tmp_path: Path) -> None:
-    """A second call replaces its own tags and keeps all others."""
+    """Writing tags again replaces only the tags that have a new value."""
     path = tmp_path / "song.mp3"
     path.write_bytes(MP3)
     write(path, TRACK, None, PNG)
@@ -255,7 +255,7 @@ def test_extras_are_not_imported() -> None:
 
 @pytest.mark.parametrize("content", [MP3[:2000], m4a(), wav(), flac_file()])
 def test_damaged_files(tmp_path: Path, content: bytes) -> None:
-    """A damaged file is tagged or raises `DownloadError`, but no other error."""
+    """Tagging a damaged file succeeds or raises `DownloadError`."""
     draw = random.Random(40)
     path = tmp_path / "song"
     for _ in range(150):

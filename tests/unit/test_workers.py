@@ -22,18 +22,18 @@ class Pool(Workers[float]):
         self.dropped: list[float] = []
 
     async def sleep(self, job: float) -> None:
-        """Handle a job."""
+        """Sleep for `job` seconds, and record the job."""
         await asyncio.sleep(job)
         self.handled.append(job)
 
     def drop(self, job: float, error: BaseException) -> None:
-        """Record a lost job."""
+        """Record a job whose worker was cancelled."""
         assert isinstance(error, asyncio.CancelledError)
         self.dropped.append(job)
 
 
 def workers() -> set[asyncio.Task[object]]:
-    """Return all other asyncio tasks."""
+    """Return all asyncio tasks except the current task."""
     return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
@@ -63,7 +63,7 @@ def test_jobs_run_at_once_and_workers_are_reused() -> None:
 
 
 def test_cancelled_workers_lose_no_job_silently() -> None:
-    """Every job whose worker is cancelled is reported, whether or not it had begun."""
+    """Every job whose worker is cancelled is reported, even if the job had not begun."""
 
     async def main() -> None:
         pool = Pool()
