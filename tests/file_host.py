@@ -35,10 +35,11 @@ class FileHost:
 
     Attributes:
         body: The content of the file.
-        bodies: Paths with another content: path → content.
+        bodies: Paths with a different content than `body`: path → content.
         headers: Headers that are added to every reply, except to redirects.
         ranges: Whether the server supports Range requests.
-        cuts: The numbers of bytes after which the next successful replies break off.
+        cuts: For each of the next successful replies, the number of bytes after which its body
+            breaks off.
         statuses: The statuses of the next replies. Later replies have the status 200, or 206 for a
             supported range.
         paths: Paths with a fixed status: path → status. They override `statuses`.

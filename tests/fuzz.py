@@ -63,7 +63,10 @@ class Search(NamedTuple):
 def searches(seed: int, seconds: float) -> list[Search]:
     """Return the searches of one round.
 
-    Each program in `TIMED` gets at most `seconds`, but at least 1 s.
+    Args:
+        seed: The seed of all searches.
+        seconds: The time that is left. Each program in `TIMED` gets at most this time, or 1 s if
+            less than 1 s is left.
     """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (
@@ -83,7 +86,7 @@ def searches(seed: int, seconds: float) -> list[Search]:
 
 
 def main() -> int:
-    """Search until the time is up; return 0. After the first failure, return 1."""
+    """Search until the time is up, then return 0. After the first failure, return 1."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, help="seed of the first round; each later round adds 1")

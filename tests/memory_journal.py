@@ -26,7 +26,8 @@ class Store:
     Attributes:
         submissions: The submissions by id, in the order in which they were stored.
         tasks: The tasks by id.
-        owners: For each live owner, False if another owner joined after its last heartbeat.
+        owners: For each live owner, a bool that is True at first. It becomes False when another
+            owner joins, and True again at the next heartbeat of its owner.
         owned: The owner of each submission, by the id of the submission.
         held: The owner of each reserved run, by the name of the run.
         durations: The data that `save_durations` stored last; None if there is none.
@@ -73,8 +74,8 @@ class MemoryJournal:
     Attributes:
         store: The store.
         account: The label of the account.
-        before: Called with the name of each method before its work. `advance` adds the new state to
-            the name. The function may raise.
+        before: Function that each method calls first, with the method's name. `advance` adds the
+            new state to the name. The function may raise.
         delay: Seconds that each method takes.
         killed: Whether the owner was killed or has closed the journal. Later calls raise
             `JournalError`, except `close`.
@@ -105,7 +106,7 @@ class MemoryJournal:
         self.store.sweep()
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
-        """Store a planned submission, or return the earlier one with the same run and key."""
+        """Store a planned submission, or return the stored submission with the same run and key."""
         await self._work("claim")
         self.store.sweep()
         for earlier in self.store.submissions.values():

@@ -93,7 +93,7 @@ class Server:
         return sum(each.endswith(path) for _, each in self.requests)
 
     async def send(self, request: Request, permit: Permit) -> Reply:
-        """Return the reply to a request, after the delays of both."""
+        """Wait for the delays of the request and of the reply, and return the reply."""
         await asyncio.sleep(0)  # connecting
         permit.sent()
         await asyncio.sleep(self.delay)
@@ -104,4 +104,4 @@ class Server:
         return answer
 
     async def close(self) -> None:
-        """Do nothing: a server needs no cleanup."""
+        """Do nothing, because a server needs no cleanup."""

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer: virtual hours pass in milliseconds."""
+"""An event loop whose clock jumps to the next timer, so virtual hours pass in milliseconds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Creates through a proxy that breaks connections: each result must be correct.
+"""Create songs through a proxy that breaks connections, and check each result.
 
-`make fuzz` tries other seeds (CHAOS_SEED=N).
+`make fuzz` uses other seeds, which it sets in the environment variable CHAOS_SEED.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def check(
 
 
 async def test_no_song_is_created_twice(retries: Retries) -> None:
-    """No song is created twice over connections that break, and each result is correct."""
+    """If connections break, no song is created twice, and each result is correct."""
     songs = [f"song {number}" for number in range(1000)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -223,7 +223,7 @@ async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> N
 
 
 async def test_idle_connections_that_the_server_closes() -> None:
-    """Creates succeed even if they are sent while the server closes idle connections."""
+    """Create requests succeed even if they are sent while the server closes idle connections."""
     idle, songs = 0.05, [f"song {number}" for number in range(100)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000) as sandbox,
@@ -251,7 +251,7 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Return the faults of each song's requests, sent in the order of `numbers`."""
+    """Return the faults of each song's requests, if they arrive in the order of `numbers`."""
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
     fates = defaultdict[int, list[Fate | None]](list)
     for number in numbers:

@@ -97,7 +97,7 @@ def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows waits for the lease to expire")
 def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
-    """When another process opens the journal, the creates of a killed process are ``unknown``."""
+    """The next process that opens a journal marks the creates of a killed process ``unknown``."""
     path = tmp_path / "j.db"
     with start(path, "one") as one:
         tell(one)

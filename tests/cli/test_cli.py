@@ -125,7 +125,7 @@ async def test_balance_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_poll_and_resume(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll` overwrites no results; with --resume, it polls only the other ids."""
+    """`poll` overwrites no results. With --resume, it polls only the ids without a result."""
     ids = sandbox.add_tasks(6, created_ago=60)
     code, _, errors = await run(
         sandbox, "poll", "-", "--output", "r.jsonl", cwd=tmp_path, stdin="\n".join(ids[:4])

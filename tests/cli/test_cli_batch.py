@@ -51,7 +51,7 @@ async def created(sandbox: Sandbox, count: int) -> None:
 async def test_interrupted_batch(
     tmp_path: Path, way: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A resumed batch creates no task twice. After SIGKILL, creates in flight stay ``unknown``."""
+    """A resumed batch creates no task twice. After SIGKILL, some creates may be ``unknown``."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(COUNT)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
@@ -115,7 +115,7 @@ async def test_interrupted_batch(
 
 
 async def test_refused_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The results contain a row for each refused input, and ``--resume`` sends the input again."""
+    """The results contain a row for each refused input. ``--resume`` sends these inputs again."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     (tmp_path / "in.csv").write_text("kind,prompt,instrumental\ngenerate,a,true\nsounds,b,\n")
     words = ("create", "--batch", "in.csv", "--output", "out.jsonl")

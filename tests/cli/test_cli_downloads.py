@@ -103,7 +103,7 @@ def row(task_id: str, url: str) -> str:
 
 
 def login_page(name: str, seconds: float) -> bytes:
-    """Return a login page. It replaces a song of the sandbox."""
+    """Return a login page, which the sandbox sends instead of a song."""
     return f"<html>log in for {name}, {seconds} s</html>".encode()
 
 
@@ -194,7 +194,7 @@ async def test_poll(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that is resumed with --download saves the songs of all earlier tasks."""
+    """A resumed batch with --download also saves the songs of tasks that had already ended."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 3)
     words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--json")
@@ -207,7 +207,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
-    """If a file of an earlier task cannot be downloaded, `poll` reports it and exits with 7."""
+    """If `poll --resume` cannot download an earlier result, it prints an error and exits with 7."""
     (tmp_path / "results.jsonl").write_text(row("t", f"{files.url}/gone.mp3") + "\n")
     (tmp_path / "ids.txt").write_text("t")
     words = ("poll", "ids.txt", "--resume", "--download", "songs", "--json", "-q")

@@ -50,7 +50,7 @@ def test_json_lines() -> None:
 def test_the_task_of_an_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error line contains the task id of the exception, or else the caller's id."""
+    """`print_suno_error` prints the argument `task_id` or, by default, the task id of the error."""
     monkeypatch.setattr("sys.argv", ["suno-async", "wait", "--json"])
     print_suno_error(TaskFailedError("a", "no lyrics"))
     print_suno_error(TaskNotFoundError(404), task_id="b")

@@ -1,4 +1,4 @@
-"""The options for downloads (file names, covers, tags, allowed hosts), and proxies."""
+"""Options for downloads (names, covers, tags, hosts) and environment variables for proxies."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def test_every_problem_of_every_line() -> None:
 
 
 def test_model_of_a_flat_object_is_the_song_s() -> None:
-    """In an object without `input`, `model` is the music model."""
+    """If a JSON object has no field `input`, its field `model` is the music model."""
     wire = {"model": "suno/music-generate", "input": {"model": "v4", "prompt": "y"}}
     lines = [json.dumps({"model": "v5.5", "prompt": "x"}), json.dumps(wire)]
     assert read_inputs(lines) == [

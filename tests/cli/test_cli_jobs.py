@@ -161,7 +161,7 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_namesakes(
     suno: SunoClient, sandbox: Sandbox, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If files have the same name, all are kept. A failed download does not stop the others."""
+    """Files with the same name are all kept. A failed download does not stop other downloads."""
     (track, _) = (await suno.task_info(song(sandbox)[0])).tracks
     url = track.suno_audio_url
     stems = {"lost": f"{sandbox.url}/media/none/x.mp3", "vocals": url, "choir": f"{url}?choir"}

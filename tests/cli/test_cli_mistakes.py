@@ -1,4 +1,4 @@
-"""The most likely mistakes of users: the command prints one line that says what to do."""
+"""After a common mistake of the user, the command prints one line that says what to do."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ COMMANDS = [
 
 
 def answer_with(key: str, request: bytes) -> bytes:
-    """Return a reply that repeats the key wherever the server may put a text."""
+    """Return a reply that repeats the key in each field where the server may put text."""
     if b"TaskInfo" in request:
         result = {"message": "KEY", "media_urls": ["https://files.example/KEY"]}
         data = {"task_id": "t", "status": "failed", "message": "KEY", "result": result}

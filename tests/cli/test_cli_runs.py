@@ -156,7 +156,7 @@ async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A resumed run sends a create with an unknown outcome again only on request."""
+    """A resumed run repeats creates with an unknown outcome only with `--resend-unknown`."""
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     account = await account_of(tmp_path)

@@ -21,7 +21,7 @@ class Block(msgspec.Struct, frozen=True):
     Attributes:
         page: The page, relative to the root of the project.
         line: The line of the page on which the block begins.
-        source: The code, with empty lines in front. Its line numbers are those of the page.
+        source: The code, with empty lines in front, so that its line numbers match the page.
         examples: The directives in front of the block, such as ``skip``, and the block itself.
     """
 

@@ -1,7 +1,7 @@
 """Check the Python blocks of the README and the documentation with mypy and pyright in strict mode.
 
-Run it as ``python -m tests.docs.typecheck``. Every block is a separate file. Its line numbers are
-those of the page.
+Run it as ``python -m tests.docs.typecheck``. Every block is checked as a separate file, and
+errors show the line numbers of the page.
 """
 
 from __future__ import annotations

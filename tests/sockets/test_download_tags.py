@@ -278,7 +278,7 @@ async def test_unsupported_compression(
 
 
 async def test_expired_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Expired URLs of a song and its cover are replaced by those in a new task record."""
+    """Expired URLs of a song and its cover are replaced by the URLs in a new task record."""
     new = song(host, cover="/new.png")
     host.bodies["/new.png"] = PNG
 

@@ -106,7 +106,7 @@ async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, chang
 
 
 async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Without an ETag, a download is resumed if the file is at least 1 s older than the reply."""
+    """Without an ETag, a download is resumed if Last-Modified is at least 1 s before Date."""
     modified = "Tue, 15 Nov 1994 12:45:26 GMT"
     host.headers = {"Last-Modified": modified, "Date": "Tue, 15 Nov 1994 12:45:27 GMT"}
     host.cuts = [100_000]
@@ -301,7 +301,7 @@ async def test_not_a_song(
 
 
 async def test_any_media(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """The argument `media` sets which types of file are accepted: ``"any"`` accepts even text."""
+    """The argument `media` sets which types of file are accepted. ``"any"`` accepts even text."""
     host.body = b"[Verse]\nla la"
     path = await suno.download(f"{host.url}/x.txt", tmp_path, media="any", name="lyrics")
     assert path.read_bytes() == host.body
@@ -339,7 +339,7 @@ async def test_checksum(host: FileHost, suno: SunoClient, tmp_path: Path, cut: i
 async def test_too_large(
     host: FileHost, suno: SunoClient, tmp_path: Path, *, chunked: bool
 ) -> None:
-    """A file above `max_bytes` is an error."""
+    """The download of a file that is larger than `max_bytes` fails."""
     host.chunked = chunked
     url, bound, events = f"{host.url}/x.mp3", len(host.body) - 1, list[DownloadProgress]()
     with pytest.raises(DownloadError, match="max_bytes"):
@@ -440,7 +440,7 @@ async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
 async def test_a_callback_that_two_calls_share(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """A callback that raises an error is called once, even if two calls share it and a download."""
+    """If two calls share a download and a callback that raises, the callback is called once."""
     events: list[DownloadProgress] = []
 
     def fail(event: DownloadProgress) -> None:
@@ -488,7 +488,7 @@ async def test_expired(host: FileHost, suno: SunoClient, tmp_path: Path) -> None
 
 
 async def test_expired_stem(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Expired URLs of stems and of other results are replaced by those in the current record."""
+    """Expired URLs of stems and other results are replaced by URLs in the current task record."""
 
     def info(task_id: str, name: str) -> TaskInfo:
         if task_id == "stems":

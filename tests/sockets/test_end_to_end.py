@@ -151,7 +151,7 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) -> None:
-    """The error of a timeout contains the last status of the task and its time."""
+    """`TaskTimeoutError` contains the task's last status and the time at which it was read."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     outcomes = await suno.outcomes(ids, timeout=1.0)
     errors = [each.error for each in outcomes]

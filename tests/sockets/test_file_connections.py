@@ -45,7 +45,7 @@ async def host() -> AsyncIterator[FileHost]:
 
 @contextlib.contextmanager
 def names_resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Any:  # noqa: ANN401 (a context)
-    """Within the block, resolve every host name that ends in ``.test`` to `addresses`."""
+    """Resolve host names that end in ``.test`` to `addresses` until the ``with`` block ends."""
     real = socket.getaddrinfo
 
     def resolve(name: Any, port: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (passed on)
@@ -106,7 +106,7 @@ async def test_rebinding(host: FileHost, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 async def test_redirects(host: FileHost, tmp_path: Path) -> None:
-    """A download follows redirects only to allowed hosts, and it ends an endless loop."""
+    """A download follows redirects only to allowed hosts, and fails after ten redirects."""
     port = host.url.rpartition(":")[2]
     host.locations = {
         "/1": "/2",
@@ -244,7 +244,7 @@ async def test_no_passwords_from_netrc(
 async def test_unusable_proxy_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    """A proxy in the environment that is not an http(s) URL is an error; nothing is sent."""
+    """If a proxy variable is not an http(s) URL, calls raise an error and send nothing."""
     monkeypatch.setenv("http_proxy", value)
     async with SunoClient(KEY, base_url="http://api.test", trust_env=True, retry_for=0) as suno:
         with pytest.raises(NotSentError, match=r"not an http\(s\) URL"):
@@ -285,7 +285,7 @@ def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 
 
 async def test_private_ca(tmp_path: Path) -> None:
-    """API calls, uploads and downloads trust the certificate in `ssl`."""
+    """API calls, uploads and downloads use the TLS context in the client's argument `ssl`."""
     served, trusting = await asyncio.to_thread(certificate, tmp_path)
     requests: list[bytes] = []
 

@@ -240,7 +240,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """After a 402 (no credits), polling continues; no create is sent before a balance call."""
+    """After a 402 (no credits), polling continues. Until a `balance` call, no create is sent."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,

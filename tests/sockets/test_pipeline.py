@@ -102,7 +102,7 @@ async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
 
 
 async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Each creation has its input's index, and the source is read only a little ahead."""
+    """Each creation has the index of its input. Only a few inputs are read in advance."""
     jobs, read = songs(30), 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -135,7 +135,7 @@ async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """If `on_creation` raises, no more inputs are read, but created tasks have outcomes."""
+    """If `on_creation` raises, no more inputs are read, but each created task has an outcome."""
 
     def tell(creation: Creation) -> None:
         if creation.index == 1:
@@ -149,7 +149,7 @@ async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("way", ["cancel", "close"])
 async def test_leaving_loses_nothing(way: str) -> None:
-    """`on_creation` is called for every created task, even if the pipeline is left early."""
+    """`on_creation` is called for every created task, even if a pipeline is cancelled or closed."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(time_scale=SCALE, faults=faults) as sandbox,
@@ -191,7 +191,7 @@ async def test_leaving_loses_nothing(way: str) -> None:
 
 
 async def test_cancelled_twice() -> None:
-    """Creates in flight end and are reported, even if a stream is cancelled twice."""
+    """If a stream is cancelled twice, creates in flight are still finished and reported."""
     faults = Faults(latency_out=(0.3, 0.3))
     created: list[Creation] = []
     async with Sandbox(faults=faults) as sandbox:
@@ -336,7 +336,7 @@ async def test_closed_client() -> None:
 
 
 async def test_bad_bound(suno: SunoClient) -> None:
-    """A pipeline without inputs ends at once, and `max_pending=0` is an error."""
+    """A pipeline without inputs ends at once. `max_pending=0` raises an error."""
     assert [outcome async for outcome in suno.pipeline([])] == []
     with pytest.raises(ConfigurationError):
         suno.pipeline([], max_pending=0)

@@ -1,4 +1,4 @@
-"""Run ``examples/postgresql.py``, which stores results, with a real PostgreSQL server."""
+"""Run ``examples/postgresql.py`` with a real PostgreSQL server."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def client(url: str) -> SunoClient:
 
 
 async def test_the_hook_fires_when_a_request_leaves() -> None:
-    """The permit of a request is marked as sent before the server replies to the request."""
+    """When the server receives a request, the permit of the request is already marked as sent."""
     arrived = asyncio.Event()
 
     async def answer(_request: bytes, _writer: asyncio.StreamWriter) -> bool:
@@ -119,7 +119,7 @@ async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
 async def test_a_silent_hook_does_not_prove_anything(
     *, injected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A create with a lost reply is not sent again, even if the hook was not called."""
+    """A create whose reply is lost is not repeated, even if aiohttp did not report it as sent."""
 
     async def silent(*_: object) -> None:
         pass

@@ -1,7 +1,7 @@
 """The sandbox works with the vendor's own command-line client.
 
 The tests send the same requests as ``runtime/crun_cli.py`` of CrunTeam/crun-agent-skills. They
-check that the replies contain what this client needs.
+check that the replies contain what the vendor's client needs.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Vendor(NamedTuple):
             return reply.status, await reply.json()
 
     async def ask(self, method: str, path: str, *args: Any) -> Any:  # noqa: ANN401 (JSON)
-        """Send a request, and return the ``data`` of a reply that the vendor's client accepts."""
+        """Send a request, check that the reply reports success, and return its ``data``."""
         status, answer = await self.exchange(method, path, *args)
         assert (status, answer["code"]) == (200, 200), answer
         return answer["data"]
@@ -232,7 +232,7 @@ async def test_separation_names_its_own_model(vendor: Vendor) -> None:
 
 
 async def test_whole_seconds() -> None:
-    """At real speed, all times in a record are integers."""
+    """With the default time scale, all times in a record are integers."""
     async with Sandbox(failure_share=0.0) as sandbox, aiohttp.ClientSession() as http:
         ended, running = sandbox.add_tasks(
             2, created_ago=99.7, spread=0.4, durations=[86.3, 1_000_000.0]

@@ -1,7 +1,7 @@
 """Correct and wrong uses of the public API, to be checked by mypy and pyright.
 
-Both checkers report an `assert_type` if they infer another type. A line with ``type: ignore`` is
-wrong on purpose: if the line becomes valid, both checkers report that the comment is unnecessary.
+Both checkers report an `assert_type` if they infer a different type. A line with ``type: ignore``
+is wrong on purpose. If the line becomes valid, both checkers report the comment as unnecessary.
 """
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
@@ -283,7 +283,7 @@ async def record_later(submission: Submission) -> None:
 
 
 def wrong(creation: int) -> None:
-    """A callback that accepts an argument of the wrong type."""
+    """Accept an argument of a type that no callback receives."""
 
 
 def save_any(creation: Creation | PersonaCreation) -> None:
