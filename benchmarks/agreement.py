@@ -4,12 +4,13 @@
     python -m benchmarks.agreement --tasks 200        a few minutes; less exact
 
 What is measured: the delay of each task, in the client and in the simulation. The delay is the time
-from the end of the task until the reply that shows the end arrives.
+from the end of the task to the arrival of the reply that reports this end.
 
 How: `benchmarks.schedule` draws the tasks, with log-normal durations and the load p200. At this
 load, checking every task every 15 s would need twice the request budget. Each task is created on
-the sandbox at its own time. One `SunoClient` without learnt durations polls the tasks. It works in
-real time over real sockets, with 15 requests a second. Replies take as long as in the simulation.
+the sandbox at its own time. One `SunoClient`, which has not learnt any durations, polls the tasks.
+It works in real time over real sockets, with 15 requests a second. Replies take as long as in the
+simulation.
 
 What it does not show: failed requests, 429s, and the network delay before a request arrives. The
 tasks are a single random sample, so the mean delays may differ by 10 %.

@@ -288,7 +288,7 @@ def _seconds(value: float) -> str:
 def main() -> None:
     """Measure all contenders and print the report. Exit with 1 if a wait failed.
 
-    A loop that failed with a 429 does not count, because this is expected.
+    Many polling loops are expected to fail with a 429, so these failures do not count.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alternatives")
     parser.add_argument("--tasks", type=int, nargs="+", help=f"numbers of tasks (default {SIZES})")

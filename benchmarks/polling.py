@@ -1,4 +1,4 @@
-"""Poll thousands of tasks end to end: the client polls the sandbox over real sockets.
+"""Poll thousands of tasks of a sandbox with the real client over real sockets.
 
     python -m benchmarks.polling                          5,000 tasks for 300 s, as in the README
     python -m benchmarks.polling --tasks 60 --seconds 8   a smoke run
@@ -117,7 +117,7 @@ async def _probe(
 
 
 class _Watch:
-    """Record the longest stall of the event loop, and the highest number of asyncio tasks."""
+    """Records the longest stall of the event loop, and the highest number of asyncio tasks."""
 
     def __init__(self) -> None:
         self.longest = 0.0

@@ -47,7 +47,8 @@ class Inspection:
     def tables(self, ages: int) -> tuple[Floats, Floats, Floats]:
         """Return three arrays: F, the integral of F, and 1 - F, for each of the first `ages` ages.
 
-        F is the probability that the task has ended by an age of the grid.
+        F(age) is the probability that the task has ended by this age. The ages are those of the
+        grid.
         """
         grid = np.arange(ages) * self.step
         fine = np.array([self._durations.cdf(a) for a in grid])

@@ -11,9 +11,9 @@ requests. For every policy that respects the limit, the expected sum of delays i
 
 because the charges are at most the sum in parentheses if all requests are at least 1/15 s apart.
 The expected value E is a sum over independent tasks. The *value* of a task is the lowest expected
-sum of its delay and its charges. To find the value is a problem of optimal inspection (Barlow,
-Hunter and Proschan 1963; with prices Keller 1974). Dynamic programming over the age at the last
-check solves it.
+sum of its delay and its charges. Dynamic programming over the age at the last check finds this
+value. The problem is known as optimal inspection (Barlow, Hunter and Proschan 1963; with prices
+Keller 1974).
 
 Every price function gives a valid lower bound, and good prices give a tight bound. For steady
 arrivals, a constant price is enough (`Steady`). For other arrivals, the prices are the duals of a
@@ -89,7 +89,8 @@ class Steady:
     def _edge(self, price: float) -> Floats:
         """Return the value of a task for each age at which the price may drop from `price` to 0.
 
-        The ages are 0, `EDGE`, 2 * `EDGE`, … up to the deadline, and infinity.
+        The value is the lowest expected sum of the task's delay and the prices of its checks. The
+        ages are 0, `EDGE`, 2 * `EDGE`, … up to the deadline, and infinity.
         """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
@@ -148,9 +149,10 @@ class Transient:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _values(self, block: int) -> Floats:
-        """Return one value for each second of a block: the value of a task created at this second.
+        """For each second of a block, return the value of a task that is created at this second.
 
-        A block has `BLOCK` seconds. `block` is its number, counted from 0.
+        The value is the lowest expected sum of the task's delay and the prices of its checks. A
+        block has `BLOCK` seconds. `block` is its number, counted from 0.
         """
         first = block * BLOCK
         reach = int(self._reach) + 1

@@ -1,4 +1,4 @@
-"""Solve linear programmes: a typed layer over scipy, which has no type stubs."""
+"""Solve linear programmes with scipy, and add the types that scipy does not declare."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def least(
     bounds: Sequence[tuple[float | None, float | None]] | tuple[float, None] = (0, None),
     method: str = "highs",
 ) -> tuple[Floats, Floats]:
-    """Return the x with the least total cost, and the dual value of each upper limit.
+    """Return the variables x with the least total cost, and the dual value of each upper limit.
 
     The dual value is the decrease of the least cost if the limit rises by one. It is never
     negative.
@@ -36,8 +36,8 @@ def least(
     Args:
         cost: Cost of one unit of each variable.
         limits: The matrix A and the vector b of the conditions A x <= b.
-        balance: The matrix C and the vector d of the conditions C x = d; None without such
-            conditions.
+        balance: The matrix C and the vector d of the conditions C x = d; None if there are
+            no such conditions.
         bounds: Smallest and largest value of x: one pair for each variable, or one pair for all
             variables. None in a pair means that there is no bound.
         method: Name of the method of `scipy.optimize.linprog`.

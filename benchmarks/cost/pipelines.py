@@ -27,7 +27,7 @@ FAST = PollPolicy(deadline=None).scaled(1_000)
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return how many bytes the client's memory grows per input whose task has ended.
+    """Return the growth of the client's memory, in bytes per input whose task has ended.
 
     A pipeline creates and polls a task for each input. The growth is measured during
     `count - BOUND` inputs, after the first `EARLY` inputs.

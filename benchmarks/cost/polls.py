@@ -307,7 +307,7 @@ async def until(holds: Callable[[], bool], every: float) -> None:
 
 
 async def reset(base_url: str, success_every: int = SUCCESS_EVERY) -> dict[str, int]:
-    """Reset the server's counts. Return the counts before the reset.
+    """Restart the server's counts of requests and connections. Return the previous counts.
 
     After the reset, the server replies "success" to every `success_every`-th poll.
     """

@@ -63,8 +63,8 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
     addition of one task at the start. The names of the figures contain their units.
 
     Young tasks are measured with every number of tasks in `sizes`. Tasks with ages up to ten days
-    are measured only with the last number. The growth is the time per decision with the last
-    number, divided by the time with the first number of young tasks.
+    are measured only with the last number. The growth is a ratio of times per decision:
+    the time with `sizes[-1]` tasks, divided by the time with `sizes[0]` young tasks.
 
     Each measurement is repeated with the same work. The lowest value counts, because other
     processes can only make a time longer.
@@ -97,9 +97,9 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
     """Return the CPU time in seconds of each *steady* decision, and of the longest *step*.
 
     A decision handles the replies since the last decision, and calls the schedule's methods `pop`
-    and `next_due`. A new task replaces each task that has ended. A *steady* decision is a decision
-    in the second half of the run that returns a task. A *step* is any decision, or the addition of
-    one task at the start.
+    and `next_due`. A new task replaces each task that has ended. A decision is *steady* if it is in
+    the second half of the run and returns a task. A *step* is any decision, or the addition of one
+    task at the start.
     """
     draw = random.Random(1)
     gc.collect()
@@ -250,7 +250,7 @@ async def _cancelled_at_last(work: Coroutine[Any, Any, object]) -> AsyncGenerato
 
 
 class _Watch:
-    """Record the longest time between two cycles of the event loop, and the longest `gc` pause."""
+    """Records the longest event loop cycle and the longest pause of the garbage collector."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -262,7 +262,7 @@ class _Watch:
         gc.callbacks.append(self._collection)
 
     def lap(self) -> tuple[float, float]:
-        """Return the longest time between two loop cycles, and the longest `gc` pause.
+        """Return the longest event loop cycle and the longest pause of the garbage collector.
 
         Both times are in milliseconds. Only the time since the previous call of `lap` counts.
         """
@@ -292,8 +292,8 @@ def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
     """Return how many milliseconds the event loop is blocked when ids are added or removed.
 
     `count` task ids are added to a client, or removed from it, at once. The pauses of the garbage
-    collector are part of the figures. Its longest pause while ids are added is also a separate
-    figure. Each figure is the lowest value of `tries` measurements.
+    collector are part of the figures. The longest of these pauses while ids are added is also
+    returned as a separate figure. Each figure is the lowest value of `tries` measurements.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}

@@ -1,4 +1,4 @@
-"""Download each file with two calls at the same time; a proxy breaks connections at random."""
+"""Download each file with two calls at the same time, while a proxy breaks connections."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PIECE = 1 << 16
 
 
 class CuttingProxy:
-    """Copies bytes between clients and a server; breaks connections after random numbers of bytes.
+    """Copies bytes between clients and a server, and breaks connections at random.
 
     Attributes:
         cuts: How many connections the proxy broke before the reply was complete.

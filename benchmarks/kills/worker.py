@@ -1,7 +1,8 @@
-"""The process that the benchmark kills: it creates many songs and downloads their files.
+"""Create many songs and download their files. The benchmark kills this process.
 
 Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. The exit code is 0 if every
-song has ended and its files are on disk. Songs whose create has an unknown outcome are skipped.
+song has ended and its files are on disk. A song is skipped if the client does not know whether the
+song was created.
 """
 
 from __future__ import annotations

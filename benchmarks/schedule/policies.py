@@ -7,7 +7,7 @@ backoff      checks after 15 s, then every 15 to 30 s (equal jitter), behind a F
 edf          the client with schedule="backoff": exponential backoff, earliest due first
 adaptive     the client with schedule="adaptive": starts with a prior and learns durations
 trained      as adaptive, but has already learnt from 5,000 tasks with the same durations
-eager        as trained, but with intervals as short as 2 s while requests are to spare
+eager        as trained, but with intervals as short as 2 s if the rate limit allows
 clairvoyant  knows when every task ends: one request per task, and endless tasks come last
 
 A FIFO limiter sends requests in the order in which they join its queue. A request joins the queue
@@ -81,7 +81,7 @@ class Timers:
             heapq.heappush(self._heap, (due if due <= last - FLOOR else max(last, due), task))
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Do nothing: no timer of the task is running."""
+        """Do nothing, because no timer of the task is running."""
 
 
 class Clairvoyant:
@@ -90,8 +90,8 @@ class Clairvoyant:
     A task is due when it ends, but not earlier than `FLOOR` seconds after its creation. Endless
     tasks are due at the deadline, and are checked only when no ended task is due.
 
-    The ended tasks may be checked in any order: while requests are sent at the full rate, the sum
-    of the delays does not depend on the order.
+    The ended tasks may be checked in any order, because the order does not change the sum of the
+    delays while requests are sent at the full rate.
     """
 
     def __init__(self, tasks: TaskSet) -> None:
@@ -118,10 +118,10 @@ class Clairvoyant:
         return heapq.heappop(self._ready)[2] if self._ready else None
 
     def running(self, task: int, now: float) -> None:
-        """Do nothing: the task is not checked again."""
+        """Do nothing, because the task is not checked again."""
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Do nothing: this policy has nothing to learn."""
+        """Do nothing, because this policy has nothing to learn."""
 
 
 class Watched(Entry, eq=False, gc=False):
@@ -172,7 +172,7 @@ class Scheduled:
         return None if entry is None else entry.number
 
     def running(self, task: int, now: float) -> None:
-        """Put a running task back into the schedule, unless this check was its last one."""
+        """Put a running task back into the schedule, unless it was checked for the last time."""
         if not self.schedule.defer(self._entries[task], now):
             del self._entries[task]
 

@@ -91,8 +91,8 @@ def doubled(policy: str, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
     The tasks in the second half of each run take twice as long as those in the first half. Only
-    tasks of the second half count, without the first `LEARNT` of them whose end is reported. The
-    trained schedule learns the durations of each half when that half begins.
+    tasks of the second half count. The first `LEARNT` of these tasks whose end is reported do not
+    count. The trained schedule learns the durations of each half when that half begins.
     """
     cold, taught = list[float](), list[float]()
     half = LEARNERS // 2

@@ -2,8 +2,8 @@
 
 What is measured: the change of two figures in %, compared with the default constants on the same
 tasks. The figures are the mean delay and the number of requests per finished task. A delay is the
-time from the end of a task until a check shows it. A star marks a change of more than two standard
-errors over the seeds. "=" marks a figure that did not change.
+time from the end of a task until a reply reports this end. A star marks a change of more than two
+standard errors over the seeds. "=" marks a figure that did not change.
 
 How: each scenario is a simulation of a schedule that has not learnt any durations before. The
 durations are log-normal. The scenarios differ in their load, given as a share of what a fixed

@@ -58,11 +58,11 @@ class Poller(Protocol):
         ...
 
     def running(self, task: int, now: float) -> None:
-        """Process a reply: the task was still running when the request was sent."""
+        """Process a reply about a task that was still running when the request was sent."""
         ...
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Process a reply: the task had ended when the request was sent.
+        """Process a reply about a task that had ended when the request was sent.
 
         `duration` is how long the task ran.
         """
@@ -99,7 +99,7 @@ class Run:
 
     @property
     def requests_per_finished(self) -> float:
-        """All requests divided by the number of reported ends; infinity without any end."""
+        """All requests divided by the number of reported ends; infinity if no end was reported."""
         return self.requests / len(self.delays) if self.delays else math.inf
 
 
