@@ -5,7 +5,8 @@
 The benchmark runs this program in a separate process. Each line contains the number of a song, and
 the number of the change that the journal has just confirmed: 0 claimed (the input is stored),
 1 sending, 2 created, 3 ended. Without ``--songs``, the process runs until it is killed. With
-``--songs``, the last line contains the number of transactions that were committed.
+``--songs``, the first line is "start", and the last line contains the number of transactions that
+were committed.
 """
 
 from __future__ import annotations
@@ -94,6 +95,8 @@ async def _main(path: str, run: str, callers: int, songs: int | None) -> None:
 
     async with observed(path) as (journal, connections):
         commits = count_commits(connections)
+        if songs is not None:
+            os.write(1, b"start\n")
         numbers = itertools.count() if songs is None else range(songs)
         await store(journal, run, callers, numbers, acknowledged)
         os.write(1, b"commits %d\n" % len(commits))

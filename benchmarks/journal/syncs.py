@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _CALL = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)(\(| resumed)(.*)$")
 _ACKNOWLEDGED = re.compile(r'^1(?:<[^>]*>)?, "\d')
+_START = re.compile(r'^1(?:<[^>]*>)?, "start')
 
 
 class Syncs(NamedTuple):
@@ -43,7 +44,7 @@ def count(directory: Path, *, songs: int) -> Syncs | None:
     commits, calls = many
     changes = unsynced = 0
     pending = True
-    for name, acknowledged in one[1]:
+    for name, acknowledged in _started(one[1]):
         if name == "pwrite64":
             pending = True
         elif name in {"fsync", "fdatasync"}:
@@ -56,11 +57,15 @@ def count(directory: Path, *, songs: int) -> Syncs | None:
     return Syncs(commits, _syncs(calls), changes, unsynced)
 
 
+def _started(calls: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    # Without the calls that opened the journal.
+    return calls[next(index for index, (name, _) in enumerate(calls) if name == "start") :]
+
+
 def _syncs(calls: list[tuple[str, bool]]) -> int:
-    first = next(index for index, (_, acknowledged) in enumerate(calls) if acknowledged)
+    # Syncs after the last acknowledgement do not count, because closing the journal syncs, too.
     last = max(index for index, (_, acknowledged) in enumerate(calls) if acknowledged)
-    # Add 1 for the first acknowledged transaction, because its sync comes before `first`.
-    return 1 + sum(name in {"fsync", "fdatasync"} for name, _ in calls[first:last])
+    return sum(name in {"fsync", "fdatasync"} for name, _ in _started(calls[:last]))
 
 
 def _trace(
@@ -94,6 +99,8 @@ def _call(line: str) -> tuple[str, bool] | None:
     is_sync = name in {"fsync", "fdatasync"}
     if (resumed and not is_sync) or (is_sync and "<unfinished ...>" in line):
         return None
+    if name == "write" and _START.match(found[3]):
+        return "start", False
     return name, name == "write" and bool(_ACKNOWLEDGED.match(found[3]))
 
 
