@@ -220,6 +220,12 @@ def _finish(writer: _Writer, part: Path, locked: IO[bytes], path: Path, overwrit
     if sys.platform == "win32":
         # Windows cannot rename an open file.
         locked.close()
+    if overwrite:
+        # Another program may have created or opened the file during the export.
+        try:
+            _check_target(path, overwrite)
+        except ConfigurationError as error:
+            raise ExportError(str(error)) from None
     if not part_files.publish(part, path, overwrite=overwrite):
         raise ExportError(f"{path} appeared during the export: choose another file")
 

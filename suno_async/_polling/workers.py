@@ -39,6 +39,7 @@ class Workers(Generic[J]):
         self._tasks: set[asyncio.Task[None]] = set()
         # The future of an idle worker receives its next job.
         self._idle: list[tuple[asyncio.Task[None], asyncio.Future[J]]] = []
+        self._closed = False
         self.jobs: dict[asyncio.Task[None], J] = {}
 
     def start(self, job: J) -> None:
@@ -49,13 +50,15 @@ class Workers(Generic[J]):
                 self.jobs[worker] = job
                 next_job.set_result(job)
                 return
-        worker = self._loop.create_task(self._work(job), name="suno_async worker")
+        # An eager task factory would run the first part of the job here, before `jobs` contains it.
+        worker = asyncio.Task(self._work(job), loop=self._loop, name="suno_async worker")
         self._tasks.add(worker)
         self.jobs[worker] = job
         worker.add_done_callback(self._ended)
 
     def cancel(self) -> set[asyncio.Task[None]]:
-        """Cancel all workers, and return them."""
+        """Cancel all workers, and return them. No new job may be started after that."""
+        self._closed = True
         for worker in self._tasks:
             worker.cancel()
         return set(self._tasks)
@@ -65,7 +68,8 @@ class Workers(Generic[J]):
         while worker is not None:  # always true
             await self._handle(job)
             del self.jobs[worker], job
-            if len(self._idle) >= MOST_IDLE:
+            # A job may have ended normally although its worker was cancelled.
+            if self._closed or worker.cancelling() or len(self._idle) >= MOST_IDLE:
                 return
             next_job: asyncio.Future[J] = self._loop.create_future()
             self._idle.append((worker, next_job))

@@ -8,6 +8,7 @@ Otherwise their ``__context__`` would refer to the errors of aiohttp.
 from __future__ import annotations
 
 import logging
+import math
 import re
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -105,7 +106,11 @@ class HttpSender:
         self._digest = credentials.digest
         self._urls: dict[str, URL] = {}
         self._timeouts = RequestTimeouts(timeout)
-        self._aiohttp_timeout = aiohttp.ClientTimeout(connect=min(CONNECT_TIMEOUT, timeout))
+        # Shorter than `timeout`: only a failed connection proves that a request was not sent.
+        self._aiohttp_timeout = aiohttp.ClientTimeout(
+            connect=min(CONNECT_TIMEOUT, 0.8 * timeout),
+            ceil_threshold=math.inf,  # aiohttp would round timeouts above 5 s to whole seconds
+        )
         self._network = network if network is not None and not self._injected else Network()
         self._proxy = self._network.checked_proxy()
         self._uses_environment = self._network.trust_env and self._proxy is None
@@ -179,7 +184,11 @@ class HttpSender:
 
     async def _environment_proxy(self, url: URL) -> URL | None:
         try:
-            return await self._network.proxy_for(url)
+            # This runs in a thread, and all threads may be busy.
+            with RequestTimeout(self._timeouts):
+                return await self._network.proxy_for(url)
+        except TimeoutError:
+            raise NotSentError("the proxy could not be determined within the time limit") from None
         except ValueError as error:
             # The text of the error does not contain the URL of the proxy.
             raise NotSentError(str(error)) from None

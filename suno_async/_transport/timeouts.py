@@ -42,9 +42,10 @@ class RequestTimeouts:
             self._timer = self.loop.call_at(when, self._expire)
 
     def close(self) -> None:
-        """Stop the timer. Requests that are still running have no time limit any more."""
-        if self._timer is not None:
+        """Stop the timer if no request is running."""
+        if self._timer is not None and not self.running:
             self._timer.cancel()
+            self._timer = None
 
     def _expire(self) -> None:
         now = self.now()

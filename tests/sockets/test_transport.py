@@ -32,12 +32,15 @@ from suno_async import (
 from suno_async._protocol.requests import balance_request, create_request, task_info_request
 from suno_async._transport.account import Credentials
 from suno_async._transport.http import MOST_BYTES, HttpSender
+from suno_async.files.connections import Network
 from suno_async.limits.local import LocalLimiter
 from suno_async.sandbox import KEY, Sandbox
 from tests.hostile import response, serving
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from yarl import URL
 
 SONG = GenerateMusic(prompt="rain", instrumental=True)
 BALANCE = response(b'{"code": 200, "data": {"balance": 7}}')
@@ -167,6 +170,36 @@ async def endless(_request: bytes, writer: asyncio.StreamWriter) -> bool:
     while True:
         writer.write(piece)
         await writer.drain()
+
+
+async def test_a_connection_that_is_never_ready() -> None:
+    """If no connection was ready within the time limit, a create certainly was not sent."""
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Accept the connection, but never answer the TLS handshake.
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    suno = SunoClient(KEY, base_url=f"https://{host}:{port}", request_timeout=0.5, retry_for=0)
+    async with server, suno:
+        with pytest.raises(NotSentError, match="could not connect"):
+            await suno.create(SONG)
+
+
+async def test_a_proxy_that_cannot_be_determined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit also applies to the lookup of the proxy, before the request is sent."""
+
+    async def hang(_network: Network, _url: URL) -> URL | None:
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(Network, "proxy_for", hang)
+    suno = SunoClient(KEY, trust_env=True, request_timeout=0.1, retry_for=0)
+    async with suno, asyncio.timeout(30):
+        with pytest.raises(NotSentError, match="proxy"):
+            await suno.create(SONG)
 
 
 async def test_bodies_are_bounded() -> None:

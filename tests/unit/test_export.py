@@ -304,6 +304,23 @@ async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
     assert files_in(tmp_path) == [path]
 
 
+async def test_a_database_that_appears_during_the_export(tmp_path: Path) -> None:
+    """`overwrite` does not replace another database that appears during the export."""
+    path = tmp_path / "songs.db"
+
+    async def source() -> AsyncIterator[ResultSource]:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("CREATE TABLE submissions (id TEXT)")
+        for outcome in outcomes():
+            yield outcome
+
+    with pytest.raises(ExportError, match="another database"):
+        await export_results(source(), path, overwrite=True)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("SELECT id FROM submissions")
+    assert files_in(tmp_path) == [path]
+
+
 async def test_other_databases(tmp_path: Path) -> None:
     """`overwrite` replaces an earlier export, but not another database or an open database."""
     journal = tmp_path / "runs.db"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
+
+import pytest
 
 from suno_async._polling.workers import MOST_IDLE, Workers
 from tests.virtual import run_virtual
@@ -94,6 +98,53 @@ def test_cancelled_idle_worker_gets_no_job() -> None:
         pool.start(2.0)
         await asyncio.sleep(2.1)
         assert pool.handled == [1.0, 2.0]
+        assert not pool.dropped
+        await asyncio.wait(pool.cancel())
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("is_closing", [True, False])
+def test_job_that_ends_normally_although_it_was_cancelled(is_closing: bool) -> None:  # noqa: FBT001 (a parameter of the test)
+    """A worker ends after it was cancelled, even if its job caught the cancellation."""
+
+    class Stubborn(Pool):
+        async def sleep(self, job: float) -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await super().sleep(job)
+
+    async def main() -> None:
+        pool = Stubborn()
+        pool.start(5.0)
+        await asyncio.sleep(1.0)
+        tasks = pool.cancel() if is_closing else workers()
+        for task in tasks:
+            task.cancel()
+        async with asyncio.timeout(60.0):
+            await asyncio.wait(tasks)
+        assert not pool.jobs
+        assert not workers()
+
+    run_virtual(main())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="has no eager tasks")
+def test_eager_tasks() -> None:
+    """Jobs that end at once work in an event loop with an eager task factory."""
+
+    class Quick(Pool):
+        async def sleep(self, job: float) -> None:
+            self.handled.append(job)
+
+    async def main() -> None:
+        if sys.version_info >= (3, 12):
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        pool = Quick()
+        for number in range(3):
+            pool.start(float(number))
+        await asyncio.sleep(1.0)
+        assert pool.handled == [0.0, 1.0, 2.0]
+        assert not pool.jobs
         assert not pool.dropped
         await asyncio.wait(pool.cancel())
 
