@@ -56,7 +56,7 @@ class Transport:
         """Requires a running event loop."""
         self._sender = sender
         self._observer = observer
-        self._is_observed = not isinstance(observer, NullObserver)
+        self._is_observed = type(observer) is not NullObserver
         self.request_timeout = request_timeout
         self._retry_for = retry_for
         self._now = loop_time(asyncio.get_running_loop())
