@@ -1,4 +1,4 @@
-"""Decide how many seconds of waiting an optional status request must save to be sent. Pure."""
+"""The price of a status request: it is sent only if it saves at least this much waiting. Pure."""
 
 from __future__ import annotations
 

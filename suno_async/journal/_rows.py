@@ -230,7 +230,7 @@ def _already_ended(  # noqa: PLR0913, PLR0917 (as above)
 def settle(
     connection: sqlite3.Connection, owner: Owner, submission_id: str, task_id: str | None
 ) -> SubmissionRecord:
-    """Record the outcome of a submission in the state ``unknown``. See `Journal.settle`."""
+    """Record the outcome of a submission whose state is ``unknown``. See `Journal.settle`."""
     stored, holder = _find(connection, submission_id)
     if not stored.state.ended and not owner.live(connection, holder):
         owner.sweep(connection)

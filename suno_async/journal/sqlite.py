@@ -167,7 +167,7 @@ class SqliteJournal:
         await writer.submit(_rows.advance, owner, submission_id, state, task_id, created_at, error)
 
     async def settle(self, submission_id: str, task_id: str | None) -> SubmissionRecord:
-        """Record the outcome of a submission in the state ``unknown``. See `Journal.settle`."""
+        """Record the outcome of a submission whose state is ``unknown``. See `Journal.settle`."""
         owner, writer, _ = self._use()
         return await writer.submit(_rows.settle, owner, submission_id, task_id)
 
