@@ -57,12 +57,16 @@ class Reporter:
         self._started = self._loop.time()
         self._next = self._started
         self._listeners: list[ProgressCallback] = []
+        self._failed: list[ProgressCallback] = []
         self.received = 0
         self.total: int | None = None
 
     def add(self, listener: ProgressCallback | None) -> None:
-        """Call `listener` with every later event. If `listener` is None, do nothing."""
-        if listener is not None:
+        """Call `listener` with every later event.
+
+        Do nothing if `listener` is None, or if it raised an exception before.
+        """
+        if listener is not None and listener not in self._failed:
             self._listeners.append(listener)
 
     def remove(self, listener: ProgressCallback | None) -> None:
@@ -97,10 +101,11 @@ class Reporter:
             self._path, self.received, self.total, now - self._started, done, error
         )
         for listener in tuple(self._listeners):
-            if listener not in self._listeners:
+            if listener in self._failed:
                 continue  # added twice, and failed at the first call
             try:
                 listener(event)
             except Exception:
                 logger.exception("a progress callback failed and is not called again for this file")
+                self._failed.append(listener)
                 self._listeners = [each for each in self._listeners if each != listener]

@@ -453,6 +453,23 @@ async def test_a_callback_that_two_calls_share(
     assert len(events) == 1
 
 
+async def test_a_callback_that_failed_before() -> None:
+    """A callback that raised is not called again, even if a later call adds it again."""
+    events: list[DownloadProgress] = []
+
+    def fail(event: DownloadProgress) -> None:
+        events.append(event)
+        raise ValueError("a bug in the callback")
+
+    reporter = Reporter("x.mp3")
+    reporter.add(fail)
+    reporter.add(fail)
+    reporter.begin(0, 100)
+    reporter.add(fail)
+    reporter.end()
+    assert len(events) == 1
+
+
 def tracks(host: FileHost, count: int, task_id: str = "t") -> tuple[Track, ...]:
     """Return `count` songs of one task, with audio URLs on the host."""
     return tuple(
