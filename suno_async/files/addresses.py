@@ -107,8 +107,8 @@ class AddressPolicy:
     Args:
         allow_hosts: Allowed host names, addresses, and networks such as ``"10.0.0.0/8"``. They need
             not be public. URLs that contain them may use ``http:``.
-        api: The base URL of the API, or None. Its host may have a private address. Its scheme is
-            allowed on this host.
+        api: The base URL of the API, or None. URLs with the same host and scheme are allowed, even
+            if the host has a private address.
 
     Raises:
         ConfigurationError: `allow_hosts` is a string, or one of its items is not a host or a
@@ -206,7 +206,7 @@ def refused(error: OSError) -> bool:
 
 
 def _normal(host: str) -> str:
-    """Return one spelling for all spellings of a name or an address."""
+    """Return a host in its normal form. All spellings of a host have the same normal form."""
     address = literal_address(host)
     return host.rstrip(".").lower() if address is None else str(_unmapped(address))
 

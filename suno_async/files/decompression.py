@@ -43,7 +43,7 @@ class Decompressor:
 
     @property
     def complete(self) -> bool:
-        """Whether the data so far is complete."""
+        """Whether the end of the compressed data was reached."""
         return self._decoder.eof
 
     def feed(self, piece: bytes) -> Iterator[bytes]:

@@ -221,7 +221,7 @@ def _cancelling() -> bool:
 
 
 def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
-    """Return the final path of a file, a key for this path, and whether the file exists."""
+    """Return the path of a file, a key that identifies the path, and whether the file exists."""
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts:
         raise DownloadError(f"not a name for a file in the directory: {name!r}")

@@ -372,7 +372,7 @@ def _unread(content: aiohttp.StreamReader) -> list[bytes]:
 def _retrieve(writing: asyncio.Task[None]) -> None:
     """Read the exception of a write, so that asyncio does not log it as never retrieved.
 
-    A cancelled download does not await its last write.
+    This is needed because a cancelled download does not await its last write.
     """
     if not writing.cancelled():
         writing.exception()

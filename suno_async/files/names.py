@@ -76,7 +76,7 @@ class PlannedFile(NamedTuple):
         name: The name relative to the download directory. Directories are separated by ``/``.
         media: What the file contains.
         kind: The name of a stem, such as ``vocals``; for other files, the same as `media`.
-        track: The song that the file belongs to; None for stems and for the other results.
+        track: The song, if the file is its audio or its cover image; otherwise None.
     """
 
     url: str
@@ -106,8 +106,8 @@ class _File(NamedTuple):
 def file_name(source: Track | str, template: str | None = None, media: Media | None = None) -> str:
     """Return the file name for a single download: the audio of a song, or the file at a URL.
 
-    Without ``{index}`` in the template, a song has the same name as in `plan_names`. Here,
-    ``{index}`` is always empty. The default name for a URL contains a short hash, such as
+    The template field ``{index}`` is always empty. If the template does not contain it, a song gets
+    the same name as in `plan_names`. The default name for a URL contains a short hash, such as
     ``song-c71b979760b3.mp3``.
 
     Args:
@@ -138,7 +138,7 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
 
     The files are the audio and the cover image of each song, the stems, and the other results. No
     two names are equal, not even on a system that ignores case. A name gets a short hash if the
-    template does not identify the file.
+    fields in the template do not identify the file.
 
     The fields of a template:
 
@@ -241,7 +241,7 @@ def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
 
 
 def _identified(file: _File, fields: set[str]) -> bool:
-    """Return whether these fields identify the file. If not, its name needs a hash."""
+    """Return whether these template fields identify the file. If not, its name needs a hash."""
     task = "task_id" in fields and _stays_the_same(file.task_id)
     if file.track is None:
         return task and not fields.isdisjoint({"title", "kind", "index"})

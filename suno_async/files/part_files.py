@@ -1,4 +1,6 @@
-"""Create, publish and remove part files. A part file gets its final name when it is complete.
+"""Create, publish and remove part files.
+
+A part file contains an incomplete download. It gets its final name when it is complete.
 
 All functions are blocking, so call them in a thread.
 """
@@ -45,7 +47,7 @@ def create(directory: Path) -> tuple[Path, IO[bytes]]:
 
 
 def sweep(directory: Path) -> None:
-    """Remove the part files of dead processes: the part files that no process has locked."""
+    """Remove all part files that no process has locked, because their processes are dead."""
     for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             if sys.platform == "win32":
@@ -80,7 +82,7 @@ def publish(part: Path, path: Path, *, overwrite: bool) -> bool:
 def _lock(file: IO[bytes]) -> bool:
     """Lock the file until it is closed. Return False if another process has locked it.
 
-    On Windows, do nothing and return True.
+    On Windows, or if the file system has no locks, return True without a lock.
     """
     if sys.platform != "win32":
         try:

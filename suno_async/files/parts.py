@@ -1,4 +1,6 @@
-"""The part file of a download: it gets its final name only when it is complete and on disk.
+"""Write a download to a part file.
+
+The part file gets its final name when it is complete and on disk.
 
 The methods of `Part` are blocking, so call them in a thread.
 """
@@ -46,7 +48,7 @@ class PartError(Exception):
 
 
 class Part:
-    """The part file of one download. The first call of `restart` creates the file.
+    """The temporary file of one download. The first call of `restart` creates the file.
 
     Args:
         directory: Where to create the file. The directory is created if it does not exist.

@@ -30,8 +30,8 @@ class FileSource(NamedTuple):
         name: The name for the saved file, relative to the directory. ``/`` separates directories.
         media: What the file must contain. If None, it may contain audio, an image or a video.
         task_id: The id of the task that made the file; empty if unknown.
-        find: Returns the URL of the file in a new record of the task, or None if it is missing. For
-            a single URL, `find` itself is None.
+        find: Function that returns the current URL of the file, given a new record of its task. It
+            returns None if the record does not contain the file. `find` is None for a single URL.
         identity: A text that is the same for all sources of the same file.
         track: The song that the file belongs to; None if the file belongs to no song.
         info: The record of the task; None if unknown.
@@ -99,7 +99,7 @@ async def sources_of(
 ) -> AsyncIterator[FileSource | DownloadError]:
     """Yield the files of all items. Different files have different names.
 
-    For a file without a valid URL, yield a `DownloadError`. For a failed outcome, yield nothing.
+    For a file without a valid URL, yield a `DownloadError`. For a `Failure`, yield nothing.
 
     Args:
         items: What to download.

@@ -59,7 +59,7 @@ class Tagger:
         self._cover: bytes | None = None
 
     def renew(self, info: TaskInfo) -> None:
-        """Replace the URL of the cover by the one in a new record of the task."""
+        """Use the URL of the cover from a new record of the task."""
         if self._track is not None:
             new = (each for each in info.tracks if each.suno_id == self._track.suno_id)
             self._cover_url = _cover_url(next(new, self._track))

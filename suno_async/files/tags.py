@@ -67,7 +67,8 @@ def require_mutagen() -> None:
 def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = None) -> Tags:
     """Return the tags for a file of a song, or for another result file if `track` is None.
 
-    The lyrics come from the input of the job, or else usually from `Track.prompt`.
+    The lyrics come from the input of the job. If it has none, use `Track.prompt`, except when the
+    song is instrumental or `Track.prompt` only repeats the prompt in the input.
     """
     given = {} if info is None else info.param.input
     lyrics = _text(given.get("lyrics"))
@@ -91,7 +92,8 @@ def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = No
 def write_tags(path: Path, tags: Tags) -> None:
     """Write tags into an MP3, WAV, MP4, M4A or FLAC file, in place.
 
-    This function blocks, so call it in a thread. Other tags are usually kept.
+    This function blocks, so call it in a thread. Other tags are kept, but MP3 and WAV files lose
+    tags that ID3v2.3 does not support.
 
     Args:
         path: The file. Pass a copy, because an error may leave the file damaged.

@@ -1,7 +1,7 @@
 """The owners of a journal. An *owner* is a client that opened the journal; see `Journal`.
 
-The table ``leases`` stores the runs that owners have reserved. The *lease* of an owner is stored in
-the table ``owners``.
+The table ``owners`` stores each owner, and when its *lease* expires. The table ``leases`` stores
+which owner has reserved which run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNKNOWN = "the client ended or was suspended before it recorded the reply"
 class Host:
     """Identifies this process and its machine, and checks whether other processes have ended.
 
-    Tests pass their own to `SqliteJournal`.
+    Tests pass their own `Host` to `SqliteJournal`.
 
     Attributes:
         name: The host name.
@@ -106,14 +106,18 @@ class Owner:
         )
 
     def leave(self, connection: sqlite3.Connection) -> None:
-        """Remove this owner, release its runs, and end its unfinished submissions."""
+        """Remove this owner and release its runs.
+
+        Give a final state to its unfinished submissions.
+        """
         connection.execute("DELETE FROM owners WHERE owner = ?", (self.id,))
         self.sweep(connection)
 
     def renew(self, connection: sqlite3.Connection) -> None:
         """Extend the lease of this owner. Called in each writing transaction.
 
-        If this owner was removed, add it again. Also reserve those of its runs that are still free.
+        If this owner was removed, add it again. Then reserve its runs again, except runs that
+        another owner has reserved meanwhile.
         """
         if self.account is None:
             return
@@ -138,14 +142,14 @@ class Owner:
         """Return the label of the account.
 
         Raises:
-            JournalError: The journal was opened to inspect or repair it.
+            JournalError: The journal was opened without an account.
         """
         if self.account is None:
             raise JournalError("the journal was opened without an account, only to inspect it")
         return self.account
 
     def live(self, connection: sqlite3.Connection, owner: str) -> bool:
-        """Return whether an owner is live. This owner is always live."""
+        """Return whether the owner with the id `owner` is live. `self` is always live."""
         if owner == self.id:
             return True
         found = connection.execute(
@@ -199,7 +203,14 @@ class Owner:
         )
 
     def check_held(self, connection: sqlite3.Connection, run: str) -> None:
-        """Raise `RunInUseError` if this owner had reserved the run and another owner has it now."""
+        """Check that this owner still has a run that it reserved.
+
+        If no owner has reserved the run now, reserve it again. Do nothing if this owner never
+        reserved the run, or released it.
+
+        Raises:
+            RunInUseError: Another owner has reserved the run.
+        """
         if run not in self._held:
             return
         holder = self.holder(connection, self.require(), run)
@@ -215,7 +226,7 @@ class Owner:
     ) -> tuple[str, int, str] | None:
         """Return the id, the process id and the host of the owner that reserved a run.
 
-        Return None if no owner has it. The owner may be dead.
+        Return None if no owner has reserved the run. The returned owner may be dead.
         """
         found: tuple[str, int, str] | None = connection.execute(
             "SELECT owner, pid, host FROM leases JOIN owners USING (owner)"

@@ -87,7 +87,10 @@ def _find(connection: sqlite3.Connection, submission_id: str) -> tuple[Submissio
 def claim(
     connection: sqlite3.Connection, owner: Owner, record: SubmissionRecord
 ) -> SubmissionRecord:
-    """Store a planned submission, or return the earlier one. See `Journal.claim`."""
+    """Store a planned submission, or return an earlier submission with the same run and key.
+
+    See `Journal.claim`.
+    """
     account = owner.require()
     owner.check_held(connection, record.run)
     now = owner.clock()

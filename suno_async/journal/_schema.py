@@ -169,7 +169,7 @@ _REMEDIES = {
 
 
 def translate(error: BaseException, path: Path) -> JournalError:
-    """Return a `JournalError` for any error of an operation. Its text usually says what to do."""
+    """Return a `JournalError` for any error. Its message usually says what the user can do."""
     if isinstance(error, JournalError):
         return error
     if isinstance(error, sqlite3.Error):

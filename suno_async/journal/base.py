@@ -31,7 +31,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
         key: Identifies the submission within its account and run. If empty, `Journal.claim` always
             stores a new submission.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
-        state: The state of the create.
+        state: The state of the submission.
         task_id: The id of the task or persona; empty until it is created.
         created_at: When the task or persona was created, in Unix seconds; None if not created or
             unknown.
@@ -106,7 +106,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         open: Number of tasks that have not ended.
         succeeded: Number of tasks that succeeded.
         failed: Number of tasks that failed.
-        holder: The process that has reserved the run, as text for a message; empty if none has.
+        holder: Text that names the process that has reserved the run; empty if no process has.
         started_at: When the first submission of the run was planned, in Unix seconds.
         changed_at: When a submission or task of the run changed last, in Unix seconds.
     """
@@ -170,16 +170,17 @@ class Journal(Protocol):
         ...
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
-        """Store a planned submission, or return the earlier one with the same run and key.
+        """Store a planned submission, or return an earlier submission with the same run and key.
 
-        `record` replaces an earlier submission that was refused or not sent. A record with an empty
-        key is always stored.
+        If the earlier submission was refused or not sent, `record` replaces it. A record with an
+        empty key is always stored.
 
         Returns:
             The submission in the journal. It has the id of `record` if `record` was stored.
 
         Raises:
-            InputChangedError: The earlier submission is not replaced, and has another digest.
+            InputChangedError: The earlier submission has another digest, and `record` does not
+                replace it.
             RunInUseError: This client had reserved the run, but now another client has it.
             JournalError: The journal already has a submission with this id.
         """
@@ -202,7 +203,7 @@ class Journal(Protocol):
 
         Raises:
             JournalError: The submission cannot change to this state. If the state is ``sending``,
-                the request must not be sent.
+                the caller must not send the request.
         """
         ...
 

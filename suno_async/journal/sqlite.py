@@ -61,12 +61,13 @@ class SqliteJournal:
         Args:
             path: The file. `open` with an account creates a missing file.
             lease: Seconds from the last heartbeat until other clients consider this client dead.
-                Clients on the same machine usually notice at once that its process has ended.
+                If the process of this client ends, clients on the same machine usually notice this
+                at once.
             busy_timeout: Seconds to wait while another process writes. After this time, the call
                 raises `JournalError`.
             clock: Function that returns the Unix time in seconds.
-            host: For tests: who this process is, and whether another process has ended. None means
-                this process on this machine.
+            host: Identifies this process. Only tests pass it. None means the real process and
+                machine.
         """
         self.path = Path(path).absolute()
         self._lease = lease

@@ -72,21 +72,20 @@ class LocalPermit:
     was sent and before its reply arrives. So the request stays in the window until `WINDOW` seconds
     after its reply, or until `JITTER` + `WINDOW` seconds after it was sent, whichever is earlier. A
     request counts as sent when its connection is open, not earlier. So a slow handshake or a
-    network delay of up to `JITTER` cannot make too many requests arrive within one second. In an
-    aiohttp session that the caller passed, the opening of the connection cannot be seen. There, a
+    network delay of up to `JITTER` cannot make too many requests arrive within one second. If the
+    caller passed an aiohttp session, the client cannot see when its connections open. Then a
     request counts as sent before its connection is open.
-
-    An alternative is to assume that a request arrived at the time of its reply minus the shortest
-    round trip measured so far. Each request would then leave the window earlier, and more requests
-    could be sent. It was rejected because the first measured round trips may all be longer than
-    later ones. Then requests leave the window too early, and a strict server receives 16 requests
-    in a second.
 
     Attributes:
         sent_at: Loop time at which the request was sent; None if it was not sent yet.
         counts_until: Loop time until which the request counts in the window; infinity before it
             is sent; minus infinity when it no longer counts.
     """
+
+    # Why not assume that a request arrived at the time of its reply minus the shortest round trip
+    # measured so far? Each request would leave the window earlier, so more requests could be sent.
+    # But the first measured round trips may all be longer than later round trips. Then requests
+    # leave the window too early, and a strict server receives 16 requests in a second.
 
     __slots__ = ("__weakref__", "_limiter", "_used", "counts_until", "sent_at")
 
@@ -110,7 +109,7 @@ class LocalPermit:
     def cancel(self) -> None:
         """Return the permit to the limiter, unless its request was sent.
 
-        The limiter's bucket does not take it back, so its time slot is lost.
+        The permit's time slot in the limiter's bucket is lost.
         """
         if self.sent_at is None and self._used:
             self._used = False
@@ -289,7 +288,11 @@ class LocalLimiter:
     def count_until(self, permit: LocalPermit, when: float, *, has_reply: bool) -> None:
         """Stop counting a permit's request at `when`, or at an earlier time that was set before.
 
-        Among the calls with the same `has_reply`, the values of `when` must never decrease.
+        Args:
+            permit: The permit of the request.
+            when: Loop time. It must never be lower than in an earlier call with the same
+                `has_reply`, for any permit.
+            has_reply: Whether the reply to the request has arrived.
         """
         if when >= permit.counts_until:
             return
@@ -362,10 +365,10 @@ class LocalLimiter:
         self._recover_at = math.inf if done else self.now() + RECOVERY_PERIOD
 
     def _ready_at(self, now: float) -> float:
-        """Return the loop time from which window, pause and share allow a permit.
+        """Return the loop time from which the window and the pause allow a permit.
 
-        Return infinity if this time is unknown. First, remove the permits whose requests no longer
-        count in the window.
+        Return infinity if this time is unknown, or if the number passed to `share` has expired.
+        First, remove the permits whose requests no longer count in the window.
         """
         earliest = math.inf
         for ends in (self._ends_of_sent, self._ends_of_answered):

@@ -10,7 +10,7 @@ from suno_async.sandbox._refusals import Refusal
 class Accounts:
     """The credits of every API key, and whether the key is enabled.
 
-    A job that fails costs nothing: its price is refunded when the job ends.
+    A job that fails costs nothing, because its price is refunded when the job ends.
 
     Args:
         credits_of: A dictionary that maps each key to its credits.

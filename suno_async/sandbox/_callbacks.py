@@ -35,7 +35,7 @@ class Callbacks:
         self._timers.append(loop.call_later(seconds, self._start, url, body))
 
     async def wait(self) -> None:
-        """Wait for the POSTs in flight. Do not wait for the scheduled ones."""
+        """Wait for the POSTs in flight. Do not wait for scheduled POSTs."""
         await asyncio.gather(*self._posts)
 
     async def close(self) -> None:

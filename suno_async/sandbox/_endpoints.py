@@ -60,12 +60,13 @@ class Endpoints:
         accounts: The API keys and their credits.
         on_create: Function that is called with each new job.
         whole_seconds: Whether times in task records are rounded down to whole seconds.
-        estimate_paths: The endpoints of `ESTIMATE_PATHS` that the sandbox has.
+        estimate_paths: Which endpoints of `ESTIMATE_PATHS` exist in the sandbox.
 
     Attributes:
         url: Base URL of the sandbox.
         created: Number of tasks created by requests.
-        uploads: The announced content type of each upload, by the file name in its URL.
+        uploads: The content type that the client announced for each upload, by the file name in
+            the upload's URL.
     """
 
     def __init__(

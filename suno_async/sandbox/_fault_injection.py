@@ -30,7 +30,7 @@ class FaultInjector:
         self._stopping.clear()
 
     def stop(self) -> None:
-        """End all current and future delays immediately, until `start` is called."""
+        """End all delays now. After this, do not delay replies until `start` is called."""
         self._stopping.set()
 
     def draw(self, faults: Faults) -> Fault | None:
@@ -40,8 +40,13 @@ class FaultInjector:
     def takes_effect(self, fault: Fault, faults: Faults, *, is_create: bool) -> bool:
         """Return whether the sandbox handles a request in spite of its fault.
 
-        A slow request is always handled. Any other create is handled with the probability
-        `faults.after`, although the request fails.
+        A request with a slow answer is always handled. A failing POST request is handled with the
+        probability `faults.after`. Other failing requests are not handled.
+
+        Args:
+            fault: The fault of the request.
+            faults: Contains the probability `after`.
+            is_create: Whether the request is a POST request.
         """
         return fault is Fault.SLOW or (is_create and self._random.random() < faults.after)
 

@@ -45,7 +45,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
             fail.
         after: Share of the failing POST requests that take effect before they fail.
         latency_in: Shortest and longest delay in seconds before the rate limit counts a request.
-        latency_out: Shortest and longest delay in seconds before most answers are sent.
+        latency_out: Shortest and longest delay in seconds before an answer is sent. Refusals by the
+            rate limit or by `Sandbox.refuse` are sent without this delay.
         stall_seconds: Seconds until a stalled connection is closed.
         slow_seconds: Seconds between the two parts of a slow body.
     """

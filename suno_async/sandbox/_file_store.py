@@ -20,7 +20,8 @@ class FileStore:
     """Serves media files. Accepts uploads, and serves them.
 
     Args:
-        announced: The announced Content-Type of each upload, by the file name in its URL.
+        announced: The Content-Type that the client announced for each upload, by the file name in
+            the upload's URL.
         song_seconds: Length of each song in seconds.
 
     Attributes:
@@ -50,7 +51,7 @@ class FileStore:
         return web.Response(body=mp3(name, self._song_seconds), content_type="audio/mpeg")
 
     async def _put(self, request: web.Request) -> web.Response:
-        """Accept an upload only if its Content-Type is the one that was announced.
+        """Accept an upload only if its Content-Type is the same as the client announced before.
 
         Real object stores make the same check.
         """

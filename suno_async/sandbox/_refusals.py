@@ -66,7 +66,7 @@ class OrderedRefusal(msgspec.Struct, kw_only=True):
     refused: int = 0
 
     def stop(self) -> None:
-        """End the order: refuse no more requests."""
+        """Refuse no more requests."""
         self.remaining = 0
 
     def concerns(self, path: str, now: float) -> bool:
@@ -87,7 +87,11 @@ class OrderedRefusals:
         self._orders.append(order)
 
     def find(self, path: str, now: float) -> Refusal | None:
-        """Return and count the refusal by the oldest order for `path`; None if no order applies."""
+        """Return the refusal of a request for `path` at `now` (monotonic seconds).
+
+        The oldest order that applies to the request refuses it and counts it. Return None if no
+        order applies.
+        """
         self._orders = [each for each in self._orders if each.remaining > 0 and now < each.until]
         for order in self._orders:
             if order.concerns(path, now):

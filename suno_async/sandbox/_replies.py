@@ -24,7 +24,7 @@ def error_reply(refusal: Refusal, errors_as: str) -> web.Response:
 
     Args:
         refusal: The error to send.
-        errors_as: How to send the error, as in `Sandbox`.
+        errors_as: How to send the error. See the argument `errors_as` of `Sandbox`.
     """
     code = refusal.code
     headers = {} if refusal.retry_after is None else {"Retry-After": refusal.retry_after}

@@ -44,7 +44,7 @@ class Sandbox:
         sigma: Standard deviation of the logarithm of the durations.
         failure_share: Share of the jobs that fail, from 0 to 1.
         endless_share: Share of the jobs that never end, from 0 to 1.
-        time_scale: Durations of jobs are divided by this number: at 60, a job of a minute takes a
+        time_scale: Durations of jobs are divided by this number. At 60, a job of a minute takes a
             second. The rate limit and the delays of `faults` are not scaled. If `time_scale` is 1,
             the timestamps of a task are whole seconds. Otherwise they have fractions.
         rate_limit: Maximum number of requests with one key in any period of one second.

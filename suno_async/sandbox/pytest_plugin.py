@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def suno_sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a running sandbox with a time scale of 60: a job of a minute takes one second."""
+    """Yield a running sandbox with a time scale of 60, so a job of a minute takes one second."""
     async with Sandbox(seed=1, time_scale=60.0) as sandbox:
         yield sandbox
