@@ -127,6 +127,7 @@ class Worker:
                 results = self._execute(connection, batch)
                 batch.clear()
                 self._report(self._resolve, results)
+                del results  # they must not live until the next operation
         except BaseException as error:  # noqa: BLE001 (reported to each caller, and logged)
             failure = error
         try:
