@@ -96,14 +96,16 @@ class SunoClient:
         base_url: URL of the API host; by default from the variable SUNO_BASE_URL or CRUN_BASE_URL,
             otherwise ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
         session: Your own aiohttp session for API calls. The client does not close it, and `proxy`,
-            `trust_env` and `ssl` do not change it. Then `CreateOutcomeUnknownError` is more likely.
+            `trust_env` and `ssl` do not change it. With your own session,
+            `CreateOutcomeUnknownError` is more likely.
         policy: When to poll tasks; by default `PollPolicy()`, scaled by SUNO_TIME_SCALE.
         durations: Known durations of jobs; by default from the journal. The client adds more.
         limiter: The request budget; replaces `rate_limit` and `max_pause`. By default all clients
             of this account in the event loop share one budget, with the lowest of their limits.
         observer: Receives the events of the client, for metrics and traces.
         on_creation: Called once for each create whose request was sent, even if the create failed.
-            Save the ids of paid tasks here. Its errors are logged. A coroutine function is awaited.
+            Save the ids of paid tasks here. Errors that the function raises are logged. A coroutine
+            function is awaited.
         journal: The path of an SQLite file, or a `Journal`. It stores creates, tasks and results.
             To avoid paying twice, also use `dedupe_key` or `run`. Requires ``async with``.
         account: The label of the account in the journal; by default a hash of the key and the host.
@@ -112,7 +114,8 @@ class SunoClient:
         max_pause: Longest pause in seconds after a 429 (too many requests) or a 455 (maintenance).
         request_timeout: Timeout of one API request in seconds.
         retry_for: Seconds for which a create, or a direct call such as `balance`, is retried. 0
-            means one attempt. A longer pause raises, except in `create_many` and `pipeline`.
+            means one attempt. If a pause lasts longer, the call raises an error, but `create_many`
+            and `pipeline` wait.
         proxy: URL of an HTTP proxy for API calls, uploads and downloads.
         trust_env: Whether to use HTTPS_PROXY, HTTP_PROXY and NO_PROXY if `proxy` is None.
         ssl: An `ssl.SSLContext` with the certificates to trust, for example those of a private CA.
@@ -198,8 +201,8 @@ class SunoClient:
     async def close(self) -> None:
         """End every wait with `ClientClosedError` and close what this client opened.
 
-        Wait at most `request_timeout` seconds for the creates in flight. Creates without a reply
-        then end with a `CreateOutcomeUnknownError`. If `close` is cancelled, call it again.
+        Wait at most `request_timeout` seconds for the creates in flight. Creates that still have
+        no reply end with a `CreateOutcomeUnknownError`. If `close` is cancelled, call it again.
         """
         self._closed = True
         if self._opened is not None:
@@ -216,13 +219,13 @@ class SunoClient:
     ) -> TaskInfo:
         """Create a task, wait until it has succeeded, and return its record. Costs credits.
 
-        `timeout` is in seconds, for creating and waiting together. None means no timeout. The
-        policy's deadline also ends the wait. The other parameters are those of `create`.
+        `timeout` is in seconds, for creating and waiting together. None means no timeout.
+        `PollPolicy.deadline` also ends the wait. The other parameters are those of `create`.
 
         Raises:
-            TaskFailedError: The job ended in failure.
+            TaskFailedError: The job failed.
             TaskTimeoutError: The timeout or the deadline passed. The job may continue.
-            SunoError: `create` failed, or the wait failed for another reason.
+            SunoError: `create` failed, or the outcome of the task is unknown.
         """
         loop = asyncio.get_running_loop()
         ends_at = math.inf if timeout is None else loop.time() + timeout
@@ -270,8 +273,9 @@ class SunoClient:
             ConfigurationError: `dedupe_key` is empty, or was given to a client without a journal.
             InputChangedError: `dedupe_key` was used for another input; nothing was sent.
             CreditLimitError: The job would cost more than `max_credits`; nothing was spent.
-            InsufficientCreditsError: Not enough credits. Other creates normally fail for 30 s.
-            CreateOutcomeUnknownError: A task may exist. To use `dedupe_key` again, call `settle`.
+            InsufficientCreditsError: Not enough credits. For 30 s, other creates normally fail too.
+            CreateOutcomeUnknownError: A task may exist. Call `settle` before you use `dedupe_key`
+                again.
             JournalError: The journal cannot be written; nothing was created.
             SunoError: The server refused the request, or it could not be sent.
         """
@@ -317,7 +321,8 @@ class SunoClient:
 
         Raises:
             InvalidInputError: `max_credits` is not valid.
-            SunoError: While iterating, at the end: the error that stopped the reading of inputs.
+            SunoError: The error that stopped the reading of inputs. Raised at the end of the
+                iteration.
         """
         options = StreamOptions(
             callback_url=callback_url,
@@ -351,11 +356,13 @@ class SunoClient:
             jobs: What to make. A plain iterable must not block.
             run: The name of this series of jobs (a *run*) in the journal. To continue an
                 interrupted run, use the same name and inputs. Then no input is paid twice.
-            key: Returns the key of an input if the order may change; by default the position.
+            key: Returns the key that identifies an input in the run. By default, the position of
+                the input identifies it. Pass a function if the order may change.
             max_pending: Maximum number of inputs that were read, but whose outcomes were not
-                received. The default is about what 15 requests per second can poll.
+                received. The default is about the number of tasks that 15 requests per second can
+                poll.
             timeout: Seconds per task, normally counted from its creation. None means no timeout.
-                The policy's deadline also ends the wait.
+                `PollPolicy.deadline` also ends the wait.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
             wait_for_credits: As in `create_many`.
@@ -363,9 +370,12 @@ class SunoClient:
             on_submission: As in `create_many`.
 
         Raises:
-            ConfigurationError: `max_pending`, `run` or `key` is not valid; `run` needs a journal.
-            RunInUseError: While iterating: another process or stream is using the run.
-            InputChangedError: While iterating: the journal contains another input for the same key.
+            ConfigurationError: `max_pending`, `run` or `key` is not valid, or `run` was given to a
+                client without a journal.
+            RunInUseError: Another process, or another call of `pipeline` or `resume`, uses the run.
+                Raised during the iteration.
+            InputChangedError: The journal contains a different input for the same key. Raised
+                during the iteration.
             SunoError: As in `create_many`.
         """
         if max_pending < 1:
@@ -397,7 +407,8 @@ class SunoClient:
 
         Raises:
             ConfigurationError: The client has no journal.
-            RunInUseError: While iterating: another process or stream is using the run.
+            RunInUseError: Another process, or another call of `pipeline` or `resume`, uses the run.
+                Raised during the iteration.
         """
         runtime = self._runtime()
         return resumed(runtime, self._required_recorder("resume"), run)
@@ -495,11 +506,11 @@ class SunoClient:
     ) -> AsyncIterator[Outcome]:
         """Poll any number of tasks together; yield each outcome as soon as it is known.
 
-        Every id yields exactly one `Outcome`, even if the id is given twice. If the caller leaves
-        the loop early, the jobs continue. All `tasks` are read before the first poll.
+        Every task yields exactly one `Outcome`. If an id is given twice, it yields only one. If the
+        caller leaves the loop early, the jobs continue. All `tasks` are read before the first poll.
 
-        `timeout` is in seconds, for all tasks together. A task that takes longer yields a
-        `TaskTimeoutError`. None means no timeout. The policy's deadline also ends each wait.
+        `timeout` is in seconds, for all tasks together. A task that takes longer yields a `Failure`
+        with a `TaskTimeoutError`. None means no timeout. `PollPolicy.deadline` also ends each wait.
 
         Raises:
             InvalidInputError: A value cannot be a task id; nothing was polled.
@@ -551,7 +562,7 @@ class SunoClient:
         """Download a song's audio, or any result URL, into a file in `directory`. Return its path.
 
         The file appears under its name only when it is complete. A broken download is resumed or
-        started again. These requests do not use the request budget, and never contain the key.
+        started again. Downloads do not use the request budget, and never send the API key.
 
         Args:
             track: A song, or a URL.
@@ -810,7 +821,7 @@ class SunoClient:
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:
-        """Return the result of a create that has ended. Report it if the request was sent."""
+        """Return the result of an ended create. If its request was sent, report the result."""
         runtime = self._opened
         job = cast("Input", submission.job)
         creation: Creation

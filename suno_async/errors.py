@@ -106,7 +106,7 @@ class TransportError(SunoError):
 
 
 class NotSentError(TransportError):
-    """The request did not reach the server: there was no connection, or it was never sent."""
+    """The request did not reach the server. There was no connection, or nothing was sent."""
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
@@ -387,7 +387,7 @@ class InputChangedError(JournalError):
 
 
 class RunInUseError(JournalError):
-    """Another process, or another stream of this process, uses the run.
+    """Another process, or another call of `pipeline` or `resume` in this process, uses the run.
 
     Attributes:
         run: The name of the run.

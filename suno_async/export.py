@@ -73,9 +73,9 @@ async def export_results(
         rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes a
             `TrackRecord` for each song, stem, video or sound. In SQLite, this is also the name of
             the table.
-        overwrite: Whether to replace an existing file. An SQLite database is never replaced if it
-            is open or has other tables than an export. If False, a file that appears during the
-            export is not replaced either.
+        overwrite: Whether to replace an existing file. If False, a file that appears during the
+            export is not replaced either. If True, an SQLite database is still not replaced if it
+            is open, or has tables that no export creates.
 
     Raises:
         ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
@@ -178,10 +178,10 @@ def _tables(path: Path) -> set[str]:
 
 
 def _open_part(directory: Path, cleanup: contextlib.ExitStack) -> tuple[Path, IO[bytes]]:
-    """Remove the part files of dead processes, and create a new part file.
+    """Create a temporary file for an export. Return its path, and the open file.
 
-    Return its path, and the open file. While this file is open, it is locked, so no other export
-    and no download removes it.
+    Before that, remove the temporary files of processes that have ended. The new file is locked
+    while it is open, so other exports and downloads do not remove it.
     """
     part_files.sweep(directory)
     part, locked = part_files.create(directory)
@@ -272,7 +272,7 @@ class _Csv:
 
 
 def _cell(value: object) -> object:
-    """Return the value for a CSV cell, with an apostrophe in front of a formula."""
+    """Return the value for a CSV cell. Put an apostrophe in front of text that may be a formula."""
     if isinstance(value, str) and (value.startswith(_FORMULA) or value.lstrip()[:1] in _FORMULA):
         return f"'{value}"
     return value

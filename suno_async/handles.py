@@ -61,13 +61,14 @@ class TaskHandle:
         A result stored in the journal needs no request. Cancelling this call does not stop the job.
 
         Args:
-            timeout: Maximum time to wait in seconds. None means no timeout. The policy's deadline
+            timeout: Maximum time to wait in seconds. None means no timeout. `PollPolicy.deadline`
                 also ends the wait.
 
         Raises:
             TaskFailedError: The task failed.
             TaskTimeoutError: The timeout or the deadline passed; the task continues.
-            SunoError: The wait failed for another reason. The outcome of the task is unknown.
+            SunoError: The outcome of the task is unknown, for example because the client was
+                closed.
         """
         runtime = self._runtime()
         ends_at = None if timeout is None else runtime.loop.time() + timeout
@@ -130,7 +131,7 @@ class Created(msgspec.Struct, frozen=True):
     """The result of a create that succeeded.
 
     Attributes:
-        index: The position of the input in its stream, from 0; 0 for a single `create`.
+        index: The position of the input among all inputs of the call, from 0; 0 for `create`.
         job: The input.
         handle: The handle of the task.
         error: Always None.
@@ -151,7 +152,7 @@ class NotCreated(msgspec.Struct, frozen=True):
     """The result of a create that failed, or of a create whose outcome is unknown.
 
     Attributes:
-        index: The position of the input in its stream, from 0; 0 for a single `create`.
+        index: The position of the input among all inputs of the call, from 0; 0 for `create`.
         job: The input.
         error: Why the create did not succeed. If this is a `CreateOutcomeUnknownError`, the task
             may exist.

@@ -64,14 +64,14 @@ class Submission(msgspec.Struct, eq=False):
     Attributes:
         id: A unique id. It identifies the submission before a task id exists.
         job: The input of the job or of the persona.
-        index: The position of the job in its stream, starting at 0; 0 for a single create.
+        index: The position of the job among all jobs of the call, from 0; 0 for a single create.
         run: The name of the run of the submission; empty if it belongs to no run.
         key: Identifies the submission within its run, or within the account if `run` is empty.
             Empty if there is no key.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the create.
-        sent: Whether at least one request was sent, or may have been sent. False while the first
-            request is in flight.
+        sent: Whether at least one request was sent, or may have been sent. It is set when a request
+            ends, so it is False while the first request is in flight.
         abandoned: Whether the caller no longer waits. An abandoned submission is not sent again.
         recorded: Whether the submission is stored in the journal.
         task_id: The id of the new task or persona; empty until it is created.
@@ -100,7 +100,7 @@ class Submission(msgspec.Struct, eq=False):
         return str(kind)
 
     def sending(self) -> None:
-        """Set the state ``sending``: from now on, the request may have been sent."""
+        """Set the state ``sending``, because from now on the request may have been sent."""
         self.state = SubmissionState.SENDING
 
     def attempt_failed(self, error: SunoError) -> None:

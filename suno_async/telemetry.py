@@ -15,8 +15,8 @@ logger = logging.getLogger("suno_async")
 class Observer(Protocol):
     """Receives the events of a client. Derive from `NullObserver` to implement only some methods.
 
-    The methods are plain functions that must not block: the library calls them in the event loop,
-    and continues when they return. Exceptions that they raise are logged and ignored.
+    The methods are plain functions. They must not block, because the library calls them in the
+    event loop. Exceptions that they raise are logged and ignored.
     """
 
     def request_sent(self, method: str, path: str) -> None:
@@ -53,7 +53,7 @@ class Observer(Protocol):
         ...
 
     def paused(self, seconds: float, reason: str) -> None:
-        """Handle a pause: the client sends no requests to the API for `seconds` from now.
+        """Handle a pause. The client sends no requests to the API for `seconds` from now.
 
         Called after a 429 or 455 that this client receives.
         """

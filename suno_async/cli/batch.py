@@ -43,8 +43,8 @@ class EarlierRun(NamedTuple):
 
     Attributes:
         submitted: Number of inputs of the run that are in the journal.
-        unknown: Inputs for which a task may or may not exist: index of the input → id of its
-            submission in the journal.
+        unknown: Inputs for which a task may or may not exist. Maps the index of the input to the
+            id of its submission in the journal.
     """
 
     submitted: int
@@ -86,7 +86,7 @@ class Batch(NamedTuple):
     Attributes:
         jobs: All inputs of the run.
         run: The name of the run in the journal.
-        rows: The inputs that have a row in the results file: index of the input → status.
+        rows: Inputs with a row in the results file. Maps the index of the input to the status.
     """
 
     jobs: Sequence[Input]
@@ -95,7 +95,7 @@ class Batch(NamedTuple):
 
     @property
     def left(self) -> int:
-        """Number of inputs without a final row in the results file."""
+        """Number of inputs without a final status in the results file."""
         return len(self.jobs) - sum(status in FINAL for status in self.rows.values())
 
     async def create_and_wait(
@@ -111,7 +111,7 @@ class Batch(NamedTuple):
         Args:
             suno: The client, with a journal.
             progress: Counts the outcomes.
-            out: The results file. An input with a final row gets no second row.
+            out: The results file. An input with a final status in it gets no second row.
             downloads: Downloads the files of tasks that succeed. If None, no files are downloaded.
             options: Options of `SunoClient.pipeline`.
 

@@ -266,9 +266,10 @@ async def _run_batch(
 async def _check_run(
     suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
 ) -> None:
-    """Exit if the run in the journal does not match the inputs, the results file or `resume`.
+    """Exit if the run in the journal does not fit the inputs, the results file or `resume`.
 
-    With `resend_unknown`, mark creates with an unknown outcome as not sent.
+    Without `resume`, the journal must not contain the run. With `resend_unknown`, mark create
+    requests with an unknown outcome as not sent.
     """
     journal = suno.journal
     if journal is None:

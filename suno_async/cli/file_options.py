@@ -66,7 +66,7 @@ class FileOptions(NamedTuple):
     def prepare(self, base_url: str | None) -> None:
         """Check the options, and create the download directory. Exit if there is a problem.
 
-        Call this method before a command sends a request or writes any other file.
+        Call this method before the command sends a request or writes a file.
         """
         if self.download is None:
             given = {"name": self.name, "covers": self.covers, "write_tags": self.write_tags}

@@ -129,7 +129,7 @@ def _read(file: str, read: Callable[[Iterable[str]], T]) -> T:
 
 
 def _text_lines(lines: Iterable[str]) -> Generator[str]:
-    """Yield the lines of a file. Raise `UnicodeError` at a zero byte: the file is then not text."""
+    """Yield the lines of a file. Raise `UnicodeError` at a zero byte, because text has none."""
     for line in lines:
         if "\0" in line:
             raise UnicodeError("a text must not contain zero bytes")

@@ -32,7 +32,7 @@ class Progress:
         states: Number of outcomes so far, by their status in results files, such as ``"success"``.
         tasks: Counts the tasks in each state. Pass this `TaskCounts` to the client as
             ``observer=``.
-        worst: The most serious exit code so far, of the outcomes and of the calls of `note`.
+        worst: The most serious exit code so far, from the outcomes and from `note`.
     """
 
     def __init__(

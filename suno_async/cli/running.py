@@ -34,8 +34,8 @@ class Stopped(KeyboardInterrupt):
 def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
     """Run the work of a command, and return its result. If an error occurs, print it and exit.
 
-    Ctrl-C, SIGTERM and Ctrl-Break cancel the work. A second signal ends the work at once. Then the
-    command prints "interrupted", and exits with 128 plus the number of the signal.
+    Ctrl-C, SIGTERM and Ctrl-Break cancel the work. A second signal ends the work at once. After a
+    signal, the command prints "interrupted", and exits with 128 plus the number of the signal.
 
     Args:
         work: The coroutine that does the work.
@@ -61,10 +61,7 @@ def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
 
 @contextlib.asynccontextmanager
 async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
-    """Open an `asyncio.TaskGroup`. If its tasks fail, raise the first error itself.
-
-    An `asyncio.TaskGroup` alone would raise an `ExceptionGroup`.
-    """
+    """Open an `asyncio.TaskGroup` that raises the first error instead of an `ExceptionGroup`."""
     try:
         async with asyncio.TaskGroup() as group:
             yield group

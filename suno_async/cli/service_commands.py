@@ -73,7 +73,10 @@ def estimate(
     base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Print the price of each input in credits, and the total of several. Costs no credits."""
+    """Print the price of each input in credits, and the total if there are several inputs.
+
+    Costs no credits.
+    """
     inputs = inputs_in(file)
 
     async def work() -> None:

@@ -68,7 +68,7 @@ def csv_record(first: str, rest: Iterator[str]) -> list[str]:
 
 
 def final_statuses(lines: Iterable[str]) -> dict[str, str]:
-    """Return the final statuses in a results file: task id → status.
+    """Return the status of each task with a final status in a results file, by task id.
 
     Unfinished tasks and incomplete rows are skipped.
     """
@@ -98,10 +98,10 @@ def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskI
 
 
 def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
-    """Return the status of each input of a batch in a results file: index of the input → status.
+    """Return the status of each input in the results file of a batch, by the index of the input.
 
-    If an input has several rows, the first final status counts, or else the last status.
-    Incomplete rows are skipped.
+    If an input has several rows, the first final status counts. If none is final, the last status
+    counts. Incomplete rows are skipped.
     """
     statuses: dict[int, str] = {}
     for row in _rows(lines):
