@@ -1,4 +1,4 @@
-"""Circuit breaker of an account: after refusals, requests fail locally for a while. Pure.
+"""The circuit breaker of an account: after a refusal, requests fail locally for a while. Pure.
 
 A refusal is a 401, 402 or 403. Times are seconds. The caller always uses the same monotonic clock.
 """
