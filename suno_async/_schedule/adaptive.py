@@ -234,7 +234,7 @@ class AdaptiveSchedule(Generic[E]):
         entry = cohort.take()
         self._note_price(entry, cohort, now)
         entry.asked_at = now
-        self._ranking.place(cohort, now)
+        self._ranking.advance(cohort, now)
         if self._request_price.follows_load:
             self._request_price.adjust(is_idle=self._ranking.is_idle)
         return entry

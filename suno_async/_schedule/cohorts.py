@@ -70,7 +70,7 @@ class Cohort(Generic[E]):
 
     __slots__ = (
         *("_fresh", "_seen", "_seen_at", "_stale"),
-        *("_base", "_finished", "_impatience", "_last", "plan"),
+        *("_base", "_finished", "_impatience", "_known_since", "_last", "_since", "plan"),
         *("born", "due", "ends", "head", "interactive", "key", "kind", "number", "over", "place"),
     )
 
@@ -85,6 +85,7 @@ class Cohort(Generic[E]):
         self.due = math.inf
         self.plan: InspectionPlan | None = None
         self._finished = self._base = self._last = self._impatience = 0.0
+        self._since = self._known_since = 0.0
         # `_fresh` contains the entries that were never found running, and `_seen` the others. An
         # entry whose `place` is not this cohort's number was discarded. The times of the seen
         # entries are stored separately, because a discarded entry may join another cohort, and
@@ -155,21 +156,34 @@ class Cohort(Generic[E]):
             self._seen = deque([each for each in self._seen if each.place == number])
             self._stale = 0
 
-    def rank(
-        self, plan: InspectionPlan, since: float, base: float, last: float, patience: float
-    ) -> None:
+    def rank(self, head: E, plan: InspectionPlan, assumed_age: float, patience: float) -> None:
         """Set the values from which `urgency` is calculated.
 
         Args:
+            head: The first entry.
             plan: The current plan for this kind and class.
-            since: The age in seconds at which the head was last known to run.
-            base: Time when the head had age 0. If this is unknown, an assumed time.
-            last: Time when the head was last checked, or was added if it was never checked.
+            assumed_age: If the age of the head is unknown, its assumed age in seconds when it was
+                added; otherwise 0.
             patience: After this many seconds without a check, the urgency is higher by 1.
         """
         self.plan = plan
-        self._finished = plan.finished(since)
-        self._base, self._last, self._impatience = base, last, 1.0 / patience
+        self._since, self._known_since = head.seen_age, head.known_since
+        self._finished = plan.finished(self._since)
+        self._base = self._known_since - assumed_age
+        self._last = head.added_at if head.asked_at is None else head.asked_at
+        self._impatience = 1.0 / patience
+
+    def fits(self, entry: E, tolerance: float) -> bool:
+        """Return whether the values set by `rank` are also right for another entry.
+
+        Each value may differ by at most `tolerance` seconds.
+        """
+        last = entry.added_at if entry.asked_at is None else entry.asked_at
+        return (
+            abs(last - self._last) <= tolerance
+            and abs(entry.known_since - self._known_since) <= tolerance
+            and abs(entry.seen_age - self._since) <= tolerance
+        )
 
     def urgency(self, now: float) -> float:
         """Return how urgent a check of the head is. A higher number is more urgent.

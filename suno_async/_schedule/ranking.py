@@ -96,6 +96,23 @@ class Ranking(Generic[E]):
             heap = self._interactive if cohort.interactive else self._bulk
             heap.push(cohort, -cohort.urgency(now))
 
+    def advance(self, cohort: Cohort[E], now: float) -> None:
+        """Update the place of a due cohort whose head was taken.
+
+        The cohort keeps its place if the urgency of the new head is nearly the same. This is
+        normally so if many tasks were created or checked together.
+        """
+        head = cohort.first()
+        if (
+            head is not None
+            # Urgencies that are this old count as current anyway.
+            and cohort.fits(head, self._tuning.rerank_every)
+            and self._frame.earliest(head) <= now
+        ):
+            cohort.head = head
+        else:
+            self.place(cohort, now)
+
     def follow_plans(self, now: float) -> None:
         """Calculate new places for some of the cohorts whose plans have changed.
 
@@ -173,13 +190,10 @@ class Ranking(Generic[E]):
     def _prepare(self, cohort: Cohort[E], head: E) -> None:
         """Set the values from which `Cohort.urgency` is calculated."""
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
-        if cohort.key[2] == UNKNOWN:
-            # The age is unknown. Most ids that a caller stored earlier belong to ended tasks.
-            base = head.added_at - self._plans.typical_age(cohort.kind)
-        else:
-            base = head.known_since
-        last = head.added_at if head.asked_at is None else head.asked_at
-        cohort.rank(plan, head.seen_age, base, last, self._tuning.patience)
+        # If the age is unknown: most ids that a caller stored earlier belong to ended tasks.
+        is_unknown = cohort.key[2] == UNKNOWN
+        assumed_age = self._plans.typical_age(cohort.kind) if is_unknown else 0.0
+        cohort.rank(head, plan, assumed_age, self._tuning.patience)
 
     def _place_some(self, count: int, now: float) -> None:
         """Calculate the places of at most `count` cohorts whose plans have changed."""

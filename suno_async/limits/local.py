@@ -234,14 +234,46 @@ class LocalLimiter:
                 waiting for `give_up_at`.
             NotSentError: No permit was available before `give_up_at`.
         """
-        if give_up_at is None:
-            return await self._grant()
+        if give_up_at is not None:
+            return await self._acquire_before(give_up_at)
+        # `async with` would add two coroutines to every request.
+        await self._turn.acquire()
+        try:
+            now = self.now()
+            if now >= self._recover_at:
+                self._recover()
+            while True:
+                while (ready := self._ready_at(now)) > now:
+                    await self._sleep_until(ready)
+                    now = self.now()
+                bucket = self._bucket
+                if self._bucket_is_new:
+                    # Fill the new bucket. An empty bucket would grant a permit at once, even right
+                    # after the last request.
+                    self._bucket_is_new = False
+                    await bucket.acquire()
+                await bucket.acquire()
+                # Wait for the bucket again if a pause began, or if the bucket was replaced.
+                # Otherwise this caller and the next one would send at the same time.
+                now = self.now()
+                has_room = self._counted < self._most and self._pause.until <= now
+                has_room = has_room and now <= self._shared_until
+                if bucket is self._bucket and has_room:
+                    break
+            self._counted += 1
+            self._recent.append(now)
+            self.granted += 1
+            return LocalPermit(self)
+        finally:
+            self._turn.release()
+
+    async def _acquire_before(self, give_up_at: float) -> LocalPermit:
         check_pause(self.paused, give_up_at, self.now())
         try:
             async with asyncio.timeout_at(give_up_at) as scope:
                 self._impatient[scope] = give_up_at
                 try:
-                    return await self._grant()
+                    return await self.acquire()
                 finally:
                     del self._impatient[scope]
         except TimeoutError:
@@ -309,38 +341,6 @@ class LocalLimiter:
         if self._recent:
             self._recent.pop()
         self._wake()
-
-    async def _grant(self) -> LocalPermit:
-        # `async with` would add two coroutines to every request.
-        await self._turn.acquire()
-        try:
-            now = self.now()
-            if now >= self._recover_at:
-                self._recover()
-            while True:
-                while (ready := self._ready_at(now)) > now:
-                    await self._sleep_until(ready)
-                    now = self.now()
-                bucket = self._bucket
-                if self._bucket_is_new:
-                    # Fill the new bucket. An empty bucket would grant a permit at once, even right
-                    # after the last request.
-                    self._bucket_is_new = False
-                    await bucket.acquire()
-                await bucket.acquire()
-                # Wait for the bucket again if a pause began, or if the bucket was replaced.
-                # Otherwise this caller and the next one would send at the same time.
-                now = self.now()
-                has_room = self._counted < self._most and self._pause.until <= now
-                has_room = has_room and now <= self._shared_until
-                if bucket is self._bucket and has_room:
-                    break
-            self._counted += 1
-            self._recent.append(now)
-            self.granted += 1
-            return LocalPermit(self)
-        finally:
-            self._turn.release()
 
     def _set_limit(self, limit: float) -> None:
         """Change the maximum rate. A reduction after a 429 stays in effect."""

@@ -116,9 +116,11 @@ def test_replies_overtake_each_other() -> None:
 @pytest.mark.parametrize("arrivals", ["once", "p200"])
 def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None:
     """Slow replies increase the mean delay by at most 1.1 times the mean time of a reply."""
-    tasks = draw_set(1000, arrivals, LOG_NORMAL, 1)
-    at_once = run("trained", tasks, reply_delay=AT_ONCE).mean_delay
-    assert run("trained", tasks).mean_delay <= at_once + 1.1 * MEAN_REPLY_DELAY
+    # The difference varies by 0.04 s between sets.
+    sets = [draw_set(1000, arrivals, LOG_NORMAL, seed) for seed in range(1, 5)]
+    at_once = mean(run("trained", each, reply_delay=AT_ONCE).mean_delay for each in sets)
+    delayed = mean(run("trained", each).mean_delay for each in sets)
+    assert delayed <= at_once + 1.1 * MEAN_REPLY_DELAY
 
 
 @pytest.mark.parametrize("policy", [*POLICIES, "clairvoyant"])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 from collections import deque
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from suno_async import Durations
 from suno_async._schedule.cohorts import NEAR_END, Cohort
 from suno_async._schedule.entry import Entry
 from suno_async._schedule.fifo import Fifo
+from suno_async._schedule.inspection import InspectionPlan
 
 
 def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
@@ -83,3 +86,42 @@ def test_fifo(counts: list[tuple[int, int]]) -> None:
         assert first.task_id == name
         odd.drop_first()
     assert odd.size == 0
+
+
+PLAN = InspectionPlan(
+    Durations().distribution(""),
+    floor=15.0,
+    horizon=1200.0,
+    price=0.35,
+    future_price=2.0,
+    weight=1.0,
+    steps=1200,
+    slope_steps=10,
+)
+
+
+@pytest.mark.parametrize(
+    ("created", "asked", "seen_at", "fits"),
+    [
+        (100.2, 160.2, 160.2, True),
+        (100.2, None, None, False),
+        (100.5, 160.2, 160.2, False),
+        (100.2, 160.5, 160.2, False),
+        # The last check failed. The check before it found the task running.
+        (100.2, 160.2, 130.0, False),
+    ],
+)
+def test_a_new_head_like_the_old_one(
+    created: float, asked: float | None, seen_at: float | None, *, fits: bool
+) -> None:
+    """A new head fits if its creation and its last checks were nearly when the old head's were."""
+    cohort = Cohort[Entry](("", False, 50), -1)
+    old = seen("old", 160.0, 100.0)
+    cohort.rank(old, PLAN, 0.0, 600.0)
+    new = seen("new", seen_at, created)
+    new.asked_at = asked
+    assert cohort.fits(new, 0.25) is fits
+    if fits:
+        before = cohort.urgency(200.0)
+        cohort.rank(new, PLAN, 0.0, 600.0)
+        assert cohort.urgency(200.0) == pytest.approx(before, rel=0.02)

@@ -180,6 +180,21 @@ def test_kinds_do_not_blur() -> None:
     assert sum(time < 380.0 for time in slow) <= 8
 
 
+def test_the_next_task_of_a_cohort_keeps_the_shortest_interval() -> None:
+    """A task that was checked 0.2 s later than another one is checked again 0.2 s later, too."""
+    plan = make(PollPolicy(min_saving=0.0))
+    for name, seen_at in (("first", 85.0), ("second", 85.2)):
+        entry = Entry(name, added_at=0.0, created_at=0.0)
+        entry.asked_at = entry.seen_at = seen_at
+        plan.add(entry, 85.2)
+    first = plan.pop(100.0)
+    assert first is not None
+    assert first.task_id == "first"
+    assert plan.pop(100.1) is None
+    assert plan.next_due() == pytest.approx(100.2)
+    assert plan.pop(100.2) is not None
+
+
 def test_nothing_starves() -> None:
     """A task with little urgency is checked even if more urgent tasks use the whole budget."""
     durations = Durations()
