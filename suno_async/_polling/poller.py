@@ -232,10 +232,10 @@ class Poller:
 
     async def _poll_what_is_due(self) -> None:
         """Poll each task when it is due, until the schedule fails."""
-        requests = self._requests.jobs
+        requests, entries = self._requests.jobs, self._watches.entries
         while True:
             self._wake.clear()
-            if not self._watches:
+            if not entries:
                 await self._wake.wait()
                 continue
             if self._schedule.failure is not None:
@@ -264,7 +264,7 @@ class Poller:
         If no task is due any more, or if the API key must be confirmed first, cancel the permit
         instead.
         """
-        suspected = self._transport.breaker.suspected
+        suspected = self._transport.breaker.suspected_at is not None
         entry = None if suspected else self._schedule.pop(self._clock.mono())
         if entry is None:
             permit.cancel()
@@ -322,7 +322,7 @@ class Poller:
         all waits, and return False.
         """
         breaker = self._transport.breaker
-        if not breaker.suspected:
+        if breaker.suspected_at is None:
             refusal = breaker.refusal(self._clock.mono())
             if refusal is None:
                 return True

@@ -18,6 +18,7 @@ from suno_async.errors import (
     ValidationError,
 )
 from suno_async.models import TaskInfo, TaskStatus
+from suno_async.telemetry import NullObserver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,7 @@ class ReplyHandler:
         self._policy = policy
         self._clock = clock
         self._observer = observer
+        self._is_observed = type(observer) is not NullObserver
         self._on_ended = on_ended
         self._unknown_words: set[str] = set()
         self.finished = 0
@@ -74,7 +76,8 @@ class ReplyHandler:
         End all waits for the task if it has ended, or if this was its last check.
         """
         self._deadlines.answered_at = now = self._clock.mono()
-        self._observer.task_polled(info)
+        if self._is_observed:
+            self._observer.task_polled(info)
         if not self._watches.holds(entry):
             return  # the last wait was cancelled while the request was in flight
         entry.missing_since = None
@@ -85,7 +88,6 @@ class ReplyHandler:
             self._end(entry, info)
         else:
             self._continue(entry, info, now)
-        self._schedule.prove()
 
     def handle_error(self, entry: Watched, error: SunoError) -> None:
         """Retry a failed check later.

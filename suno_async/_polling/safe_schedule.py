@@ -49,6 +49,7 @@ class SafeSchedule(Generic[E]):
         self._schedule = make()
         self._restarts: deque[float] = deque(maxlen=MOST_RESTARTS)
         self.failure: Exception | None = None
+        # Whether the current schedule has handled the reply to a poll.
         self._proven = True
 
     @property
@@ -92,9 +93,12 @@ class SafeSchedule(Generic[E]):
         """Forward to `Schedule.defer`. Return True while the schedule is stopped."""
         if self.failure is None:
             try:
-                return self._schedule.defer(entry, now)
+                goes_on = self._schedule.defer(entry, now)
             except Exception as error:  # noqa: BLE001 (as in `_call`)
                 self.fail(error)
+            else:
+                self._proven = True
+                return goes_on
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
@@ -104,6 +108,8 @@ class SafeSchedule(Generic[E]):
     def settle(self, entry: E, duration: float | None) -> None:
         """Forward to `Schedule.settle`. Do nothing while the schedule is stopped."""
         self._call(None, self._schedule.settle, entry, duration)
+        if self.failure is None:
+            self._proven = True
 
     def discard(self, entry: E) -> None:
         """Forward to `Schedule.discard`. Do nothing while the schedule is stopped."""
@@ -127,19 +133,14 @@ class SafeSchedule(Generic[E]):
         self.failure = error
         self._on_failure(error)
 
-    def prove(self) -> None:
-        """Record that the current schedule handled a poll, unless the schedule is stopped."""
-        if self.failure is None:
-            self._proven = True
-
     def restart(self, now: float) -> bool:
         """Replace the schedule with a new, empty schedule, and return True.
 
         If earlier restarts did not help, return False and replace nothing. Earlier restarts did
-        not help if no poll was handled since the last restart, or if there were `MOST_RESTARTS`
-        restarts within `RESTART_SPAN` seconds. After a call that returned False, the next call
-        replaces the schedule again. If `make` raises, return True, but keep the old schedule, which
-        stays stopped.
+        not help if no `defer` or `settle` succeeded since the last restart, or if there were
+        `MOST_RESTARTS` restarts within `RESTART_SPAN` seconds. After a call that returned False,
+        the next call replaces the schedule again. If `make` raises, return True, but keep the old
+        schedule, which stays stopped.
         """
         restarts = self._restarts
         too_many = len(restarts) == MOST_RESTARTS and now - restarts[0] < RESTART_SPAN

@@ -124,36 +124,39 @@ class WatchList:
 
     When a task ends, its entry is removed before anything else happens. So the entry is removed
     even if a waiter or the schedule raises.
+
+    Attributes:
+        entries: The watched tasks, by id. Callers must not change this dict.
     """
 
     def __init__(self, schedule: SafeSchedule[Watched], observer: Observer) -> None:
         """Create an empty list. Removing an entry also removes the entry from `schedule`."""
         self._schedule = schedule
         self._observer = observer
-        self._entries: dict[str, Watched] = {}
+        self.entries: dict[str, Watched] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def get(self, task_id: str) -> Watched | None:
         """Return the entry of a task; None if the task is not watched."""
-        return self._entries.get(task_id)
+        return self.entries.get(task_id)
 
     def holds(self, entry: Watched) -> bool:
         """Return whether this entry is still watched."""
-        return self._entries.get(entry.task_id) is entry
+        return self.entries.get(entry.task_id) is entry
 
     def snapshot(self) -> list[Watched]:
         """Return all entries."""
-        return list(self._entries.values())
+        return list(self.entries.values())
 
     def add(self, entry: Watched) -> None:
         """Add a new entry."""
-        self._entries[entry.task_id] = entry
+        self.entries[entry.task_id] = entry
 
     def remove(self, task_id: str, watcher: Watcher) -> None:
         """Remove a waiter of a task. If the task has no other waiter, stop watching the task."""
-        entry = self._entries.get(task_id)
+        entry = self.entries.get(task_id)
         if entry is None:
             return
         if len(entry.watchers) == 1 and entry.watchers[0] is watcher:
@@ -161,7 +164,7 @@ class WatchList:
         else:
             entry.watchers = tuple(each for each in entry.watchers if each is not watcher)
         if not entry.watchers:
-            del self._entries[task_id]
+            del self.entries[task_id]
             self._schedule.discard(entry)
 
     def end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
@@ -172,7 +175,7 @@ class WatchList:
         """
         if not self.holds(entry):
             return
-        del self._entries[entry.task_id]
+        del self.entries[entry.task_id]
         watchers, entry.watchers = entry.watchers, ()
         self._schedule.discard(entry)
         self._observer.task_ended(entry.task_id, error)

@@ -23,18 +23,16 @@ class CircuitBreaker:
 
     The breaker closes at most `OPEN_FOR` seconds after the last refusal. A new key or a balance
     above 0 can close it earlier.
+
+    Attributes:
+        suspected_at: When the key became suspected; None if it is not suspected.
     """
 
     def __init__(self) -> None:
-        self._suspected_at: float | None = None
+        self.suspected_at: float | None = None
         self._accepted_at = -math.inf
         self._key_open_until = -math.inf
         self._credit_open_until = -math.inf
-
-    @property
-    def suspected(self) -> bool:
-        """Whether the key is suspected, because the server refused it once."""
-        return self._suspected_at is not None
 
     def check(self, now: float, *, spends: bool) -> None:
         """Raise an error if the breaker is open for a request.
@@ -48,46 +46,47 @@ class CircuitBreaker:
             InsufficientCreditsError: The request costs credits, and the server recently reported a
                 lack of credits.
         """
-        if (refusal := self.refusal(now)) is not None:
-            raise refusal
+        if now < self._key_open_until:
+            raise self._refusal(now)
         if spends and now < self._credit_open_until:
             raise InsufficientCreditsError(402, _not_sent(self._credit_open_until - now))
 
     def refusal(self, now: float) -> AuthenticationError | None:
         """Return the error to raise if the breaker is open for all requests; otherwise None."""
-        if now >= self._key_open_until:
-            return None
+        return self._refusal(now) if now < self._key_open_until else None
+
+    def _refusal(self, now: float) -> AuthenticationError:
         return AuthenticationError(401, _not_sent(self._key_open_until - now))
 
     def doubts_key(self, now: float) -> bool:
         """Return whether the key may be invalid."""
-        return self._suspected_at is not None or now < self._key_open_until
+        return self.suspected_at is not None or now < self._key_open_until
 
     def key_refused(self, sent_at: float, now: float) -> None:
         """Record a 401 or 403 that arrived at `now`, in reply to a request sent at `sent_at`."""
         if sent_at < self._accepted_at:
             return  # outdated: a request sent later was accepted
-        if self._suspected_at is None:
+        if self.suspected_at is None:
             if now >= self._key_open_until:
-                self._suspected_at = now
-        elif sent_at >= self._suspected_at:
-            self._suspected_at = None
+                self.suspected_at = now
+        elif sent_at >= self.suspected_at:
+            self.suspected_at = None
             self._key_open_until = now + OPEN_FOR
 
     def key_accepted(self, sent_at: float) -> None:
         """Record that the server accepted the key of a request sent at `sent_at`."""
         self._accepted_at = max(self._accepted_at, sent_at)
-        if self._suspected_at is not None and sent_at >= self._suspected_at:
-            self._suspected_at = None
+        if self.suspected_at is not None and sent_at >= self.suspected_at:
+            self.suspected_at = None
 
     def key_replaced(self) -> None:
         """Forget all refusals of the old key, because the account has a new key."""
-        self._suspected_at = None
+        self.suspected_at = None
         self._key_open_until = -math.inf
 
     def clear_suspicion(self) -> None:
         """Forget a single refusal of the key. If the breaker is open, it stays open."""
-        self._suspected_at = None
+        self.suspected_at = None
 
     def credit_refused(self, now: float) -> None:
         """Record that a create was refused because of a lack of credits."""

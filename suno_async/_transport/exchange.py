@@ -121,7 +121,7 @@ class Transport:
         if self._is_observed:
             seconds = self._now() - started
             self._observer.request_finished(request.method, request.path, seconds, None)
-        if self.breaker.suspected:
+        if self.breaker.suspected_at is not None:
             self.breaker.key_accepted(started)
         return result
 
@@ -266,7 +266,7 @@ class Transport:
             if error.understood:
                 self.breaker.key_refused(started, now)
             return
-        if error.understood and self.breaker.suspected:
+        if error.understood and self.breaker.suspected_at is not None:
             self.breaker.key_accepted(started)
         if isinstance(error, InsufficientCreditsError):
             self.breaker.credit_refused(now)

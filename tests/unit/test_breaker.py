@@ -28,10 +28,10 @@ def test_key_refused_twice() -> None:
     gate = CircuitBreaker()
     gate.key_refused(sent_at=9.0, now=10.0)
     gate.check(10.0, spends=True)
-    before = gate.suspected
+    before = gate.suspected_at is not None
     gate.key_refused(sent_at=10.0, now=11.0)
     gate.saw_balance(5.0)
-    assert (before, gate.suspected) == (True, False)
+    assert (before, gate.suspected_at is not None) == (True, False)
     for spends in (True, False):
         with pytest.raises(AuthenticationError, match="an earlier request was refused"):
             gate.check(11.0 + OPEN_FOR - 0.1, spends=spends)
@@ -46,9 +46,9 @@ def test_one_glitch() -> None:
     assert gate.refusal(10.1) is None
     seen: list[bool] = []
     for sent_at in (9.95, 10.2):
-        seen.append(gate.suspected)
+        seen.append(gate.suspected_at is not None)
         gate.key_accepted(sent_at)
-    assert [*seen, gate.suspected] == [True, True, False]
+    assert [*seen, gate.suspected_at is not None] == [True, True, False]
 
 
 def test_outdated_refusal() -> None:
@@ -58,7 +58,7 @@ def test_outdated_refusal() -> None:
     seen: list[bool] = []
     for sent_at in (9.9, 10.1):
         gate.key_refused(sent_at, now=10.5)
-        seen.append(gate.suspected)
+        seen.append(gate.suspected_at is not None)
     assert seen == [False, True]
 
 
@@ -68,7 +68,7 @@ def test_suspicion_that_cannot_be_confirmed() -> None:
     gate.key_refused(sent_at=1.0, now=2.0)
     gate.clear_suspicion()
     gate.key_refused(sent_at=3.0, now=4.0)
-    assert gate.suspected
+    assert gate.suspected_at is not None
     assert gate.refusal(4.0) is None
 
 

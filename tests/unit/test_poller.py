@@ -48,7 +48,7 @@ OTHER_CALLS: list[tuple[object, str]] = [
     (Scripted, "once"),
     (Scripted, "confirm_key"),
     (Limiter, "acquire"),
-    (CircuitBreaker, "refusal"),
+    (CircuitBreaker, "check"),
     (FutureWaiter, "read"),
     (FutureWaiter, "settled"),
     (QueueWaiter, "read"),

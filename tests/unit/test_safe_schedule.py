@@ -81,12 +81,12 @@ def test_restarts_that_do_not_help() -> None:
     """If the schedule handled no poll since a restart, only the next `restart` returns False."""
     safe = Stage().safe
     safe.fail(TypeError())
-    safe.prove()
+    safe.settle(Entry("a", added_at=0.0), None)
     assert safe.restart(0.0)
     safe.fail(TypeError())
     assert not safe.restart(5.0)
     assert safe.restart(6.0)
-    safe.prove()
+    safe.settle(Entry("a", added_at=0.0), None)
     safe.fail(TypeError())
     assert safe.restart(7.0)
 
@@ -98,7 +98,7 @@ def test_too_many_restarts(apart: float, *, helps: bool) -> None:
     for n in range(MOST_RESTARTS):
         safe.fail(TypeError())
         assert safe.restart(n * apart)
-        safe.prove()
+        safe.settle(Entry("a", added_at=0.0), None)
     safe.fail(TypeError())
     assert safe.restart(MOST_RESTARTS * apart) == helps
 
