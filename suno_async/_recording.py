@@ -39,9 +39,9 @@ LOOK_AGAIN = 0.2
 
 #: Seconds for which results are collected before they are written, so that one sync of the disk
 #: stores all of them. One result alone takes about 0.2 ms of CPU to store, eight together 0.04 ms
-#: each. A job takes minutes, so the delay does not matter. With half of the delay, a poll takes 5 %
+#: each. A job takes minutes, so the delay does not matter. With half of the delay, a poll takes 4 %
 #: more CPU (`benchmarks.cost`).
-GATHER = 0.05
+GATHER = 0.1
 
 #: Number of heartbeats after which the learnt durations are stored: every minute.
 DURATIONS_EVERY = round(60.0 / HEARTBEAT)

@@ -102,16 +102,16 @@ async def submit(
 async def write_with(
     journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
 ) -> None:
-    """Run a function of the test in the writing thread of a journal, and wait for its commit."""
+    """Run `operation` in the writing thread of `journal`, and wait until it is committed."""
     await (await submit(journal, operation))
 
 
 async def read_with(
     journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
 ) -> None:
-    """Run a function of the test in the reading thread of a journal, and wait for its end.
+    """Run `operation` in the reading thread of `journal`, and wait until it has ended.
 
-    The function replaces the operation of `Journal.load_durations` in one call.
+    During this call, `operation` replaces the operation of `Journal.load_durations`.
     """
 
     def run(connection: sqlite3.Connection, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Kill many processes that write to a journal, one after another, and look for missing changes."""
+"""Repeatedly kill a process that writes to a journal, and look for missing changes."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
     For an invalid input, print one line for each problem, but at most `MOST_PROBLEMS` of them.
 
     Args:
-        error: The error. If it has a `task_id`, the line names the task.
+        error: The error. If it has a `task_id`, each line contains this id.
         about: The file, input, task or model that the error is about.
     """
     named: object = getattr(error, "task_id", "")

@@ -94,7 +94,7 @@ class Listener(Timers):
         return task
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Record how long the reply took."""
+        """Record the time from the request to the reply."""
         del duration
         self.heard.append((task, now - self.asked[task]))
 
