@@ -136,7 +136,8 @@ class LocalLimiter:
         self._loop = asyncio.get_running_loop()
         self.now = loop_time(self._loop)
         self._turn = asyncio.Lock()
-        self._limit = self._whole = rate
+        self._limit: float = rate
+        self._whole: float = rate
         self._shares: weakref.WeakKeyDictionary[object, tuple[int, float]]
         self._shares = weakref.WeakKeyDictionary()
         self._shared_until = math.inf
