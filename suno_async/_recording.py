@@ -155,7 +155,7 @@ class Recorder:
         """Store the final state of a submission. If this fails, log the error and the task id."""
         noting = asyncio.ensure_future(self.note(submission))
         try:
-            await _in_spite_of_cancellation(noting)
+            await in_spite_of_cancellation(noting)
         except Exception:
             what = submission.task_id or submission.error
             logger.exception(
@@ -240,7 +240,7 @@ class Recorder:
         except asyncio.CancelledError:
             # The journal may have reserved the run in spite of the cancellation.
             with contextlib.suppress(JournalError):
-                await _in_spite_of_cancellation(holding)
+                await in_spite_of_cancellation(holding)
                 await self.journal.release(run)
             raise
         try:
@@ -362,11 +362,11 @@ async def _claimed(
         return await asyncio.shield(claiming)
     finally:
         with contextlib.suppress(Exception):
-            stored = await _in_spite_of_cancellation(claiming)
+            stored = await in_spite_of_cancellation(claiming)
             submission.recorded = stored.id == record.id
 
 
-async def _in_spite_of_cancellation(work: asyncio.Future[T]) -> T:
+async def in_spite_of_cancellation(work: asyncio.Future[T]) -> T:
     """Wait until `work` has ended, and return its result.
 
     Ignore cancellations of the caller in the meantime, because `work` is short.

@@ -28,7 +28,12 @@ from suno_async._protocol.requests import (
     schema_request,
     upload_request,
 )
-from suno_async._recording import Recorder, load_durations, open_refs
+from suno_async._recording import (
+    Recorder,
+    in_spite_of_cancellation,
+    load_durations,
+    open_refs,
+)
 from suno_async._runtime import Runtime
 from suno_async._schedule.durations import Durations
 from suno_async._streams import CreateStream, Pipeline, StreamOptions
@@ -446,8 +451,9 @@ class SunoClient:
     async def rotate_key(self, new_key: str) -> None:
         """Replace the API key of this account with another key of the same account.
 
-        If this call fails, the old key stays in use. Call `rotate_key` in each process, and for
-        each client that has its own `limiter`.
+        If this call raises an error, the old key stays in use. If the call is cancelled, either key
+        may be in use. Call `rotate_key` in each process, and for each client that has its own
+        `limiter`.
 
         Raises:
             ConfigurationError: The new key is not valid, or another client already uses it.
@@ -464,12 +470,19 @@ class SunoClient:
             await runtime.transport.check_key(sender)
         finally:
             await sender.close()
-        # Another client may have been opened with the new key during the request.
-        runtime.account.check_new_key(fresh)
-        if self._recorder is not None and self._account_is_derived:
-            label = _label_of(fresh)
-            await self._recorder.rebind(label)
-        runtime.account.use_key(fresh)
+        adopting = asyncio.ensure_future(self._adopt_key(runtime.account, fresh))
+        try:
+            await asyncio.shield(adopting)
+        except asyncio.CancelledError:
+            # The journal may have changed in spite of the cancellation.
+            await in_spite_of_cancellation(adopting)
+            raise
+
+    async def _adopt_key(self, account: Account, fresh: Credentials) -> None:
+        # This also raises if another client was opened with the new key in the meantime.
+        with account.replacing_key(fresh):
+            if self._recorder is not None and self._account_is_derived:
+                await self._recorder.rebind(_label_of(fresh))
 
     def task(self, task: str | TaskRef, *, created_at: float | None = None) -> TaskHandle:
         """Return the handle of a task from its id or from a saved `TaskRef`. Sends no request.

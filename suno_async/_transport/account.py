@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import hashlib
 import math
@@ -18,6 +19,8 @@ from suno_async.errors import ConfigurationError
 from suno_async.limits.local import LocalLimiter
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from suno_async.limits.base import Limiter
 
 BASE_URL = "https://api.crun.ai"
@@ -139,16 +142,29 @@ class Account:
         self.limiter = limiter
         self.breaker = CircuitBreaker()
 
-    def use_key(self, fresh: Credentials) -> None:
-        """Replace the key by the key of `fresh`.
+    @contextlib.contextmanager
+    def replacing_key(self, fresh: Credentials) -> Generator[None]:
+        """Replace the key by the key of `fresh` at the end of the ``with`` block.
 
-        Later clients with the old or the new key normally share this account.
+        If the block raises, keep the old key. Clients that are opened with the new key, during the
+        block or later, share this account. Clients with the old key do, too.
+
+        Raises:
+            ConfigurationError: Another client in this event loop uses the new key, or used it a
+                short time ago.
         """
+        self.check_new_key(fresh)
+        in_loop = self._shared_in()
+        if in_loop is not None:
+            in_loop[fresh.digest] = self
+        try:
+            yield
+        except BaseException:
+            if in_loop is not None and fresh.digest != self.credentials.digest:
+                del in_loop[fresh.digest]
+            raise
         self.credentials.adopt(fresh)
         self.breaker.key_replaced()
-        in_loop = _accounts.get(asyncio.get_running_loop())
-        if in_loop is not None and self in in_loop.values():
-            in_loop[fresh.digest] = self
 
     def check_new_key(self, fresh: Credentials) -> None:
         """Check that no other account of this event loop uses the key of `fresh`.
@@ -156,14 +172,17 @@ class Account:
         Raises:
             ConfigurationError: Another client uses this key, or used it a short time ago.
         """
-        in_loop = _accounts.get(asyncio.get_running_loop())
-        if in_loop is None or self not in in_loop.values():
-            return  # not a shared account
+        in_loop = self._shared_in()
         # Two accounts would be two request budgets for one key.
-        if in_loop.get(fresh.digest, self) is not self:
+        if in_loop is not None and in_loop.get(fresh.digest, self) is not self:
             raise ConfigurationError(
                 "a client in this event loop already uses the new key: use that client instead"
             )
+
+    def _shared_in(self) -> weakref.WeakValueDictionary[str, Account] | None:
+        """Return the shared accounts of this event loop; None if this account is not shared."""
+        in_loop = _accounts.get(asyncio.get_running_loop())
+        return in_loop if in_loop is not None and self in in_loop.values() else None
 
     def linger(self) -> None:
         """Keep this account in memory for a while after a client was closed.

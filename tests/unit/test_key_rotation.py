@@ -1,0 +1,120 @@
+"""`rotate_key` with a journal, while the call is cancelled or other clients open."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from suno_async import GenerateMusic, JournalError, SunoClient
+from suno_async._transport.account import Account, Credentials, account_for
+from tests.memory_journal import MemoryJournal, Store
+from tests.scripted import URL, Server
+from tests.virtual import run_virtual
+
+JOB = GenerateMusic(prompt="slow piano", instrumental=True)
+NEW_KEY = "ak_" + "e" * 32
+
+
+class SlowToReport(MemoryJournal):
+    """A journal that changes the label of the account before it reports the change."""
+
+    async def rebind(self, old: str, new: str) -> int:
+        """Change the label of the account. Return only after a delay."""
+        count = await super().rebind(old, new)
+        await asyncio.sleep(self.delay)
+        return count
+
+
+def shared_account(key: str) -> Account:
+    """Return the account that a new client with this key would use."""
+    return account_for(Credentials(key, URL), 15.0, 120.0)
+
+
+@pytest.mark.parametrize("after", [0.001 * n for n in range(0, 130, 2)])
+def test_cancelled_rotation(after: float) -> None:
+    """After a cancelled `rotate_key`, the client still finds its earlier creates in the journal."""
+
+    async def work() -> None:
+        server, store = Server(), Store()
+        async with server.client(journal=SlowToReport(store)) as suno:
+            first = await suno.create(JOB, dedupe_key="a")
+            rotating = asyncio.create_task(suno.rotate_key(NEW_KEY))
+            await asyncio.sleep(after)
+            rotating.cancel()
+            await asyncio.wait([rotating])
+            second = await suno.create(JOB, dedupe_key="a")
+            other = await suno.create(JOB, dedupe_key="b")
+            assert second.id == first.id
+        assert server.count("CreateTask") == 2
+        assert len({record.account for record in store.submissions.values()}) == 1
+        assert other.id != first.id
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_client_that_opens_while_the_journal_changes(*, fails: bool) -> None:
+    """A client that opens with the new key while the journal is changed shares the account."""
+
+    async def work() -> None:
+        server, journal = Server(), MemoryJournal()
+        found: list[Account] = []
+
+        def before(method: str) -> None:
+            if method == "rebind":
+                found.append(shared_account(NEW_KEY))
+                if fails:
+                    raise JournalError("full")
+
+        journal.before = before
+        async with server.client(journal=journal) as suno:
+            await suno.create(JOB)
+            if fails:
+                with pytest.raises(JournalError):
+                    await suno.rotate_key(NEW_KEY)
+            else:
+                await suno.rotate_key(NEW_KEY)
+            assert found == [suno.accounts[0]]
+            assert (shared_account(NEW_KEY) is found[0]) is not fails
+
+    run_virtual(work())
+
+
+def test_rotation_to_the_current_key() -> None:
+    """If `rotate_key` gets the current key and fails, later clients still share the account."""
+
+    async def work() -> None:
+        server, journal = Server(), MemoryJournal()
+        async with server.client(journal=journal) as suno:
+            await suno.rotate_key(NEW_KEY)
+
+            def before(method: str) -> None:
+                raise JournalError(method)
+
+            journal.before = before
+            with pytest.raises(JournalError):
+                await suno.rotate_key(NEW_KEY)
+            journal.before = lambda _: None
+            assert shared_account(NEW_KEY) is suno.accounts[0]
+
+    run_virtual(work())
+
+
+def test_a_client_keeps_its_key() -> None:
+    """A client that opens after a failed `rotate_key` uses its own key."""
+
+    async def work() -> None:
+        server, journal = Server(), MemoryJournal()
+        async with server.client(journal=journal) as suno:
+            journal.killed = True
+            with pytest.raises(JournalError):
+                await suno.rotate_key(NEW_KEY)
+            journal.killed = False
+            async with SunoClient(NEW_KEY, base_url=URL) as other:
+                other.statistics()
+                account = shared_account(NEW_KEY)
+                assert account is not suno.accounts[0]
+                assert account.credentials.digest == Credentials(NEW_KEY, URL).digest
+
+    run_virtual(work())
