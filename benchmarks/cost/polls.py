@@ -201,7 +201,7 @@ def measure(
     """Return the median CPU time per poll of each contender, in microseconds.
 
     Also return the ratio of the client's CPU time to that of each other contender: the median, the
-    smallest and the largest ratio. All contenders poll once in each of the `rounds`.
+    smallest and the largest ratio. Each contender runs once in each round.
     """
     table: dict[str, list[float]] = {name: [] for name in names}
     for name in names:

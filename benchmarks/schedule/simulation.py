@@ -99,7 +99,7 @@ class Run:
 
     @property
     def requests_per_finished(self) -> float:
-        """Requests divided by reported ends (both are counts); infinity if no end was reported."""
+        """Number of requests per reported end; infinity if no end was reported."""
         return self.requests / len(self.delays) if self.delays else math.inf
 
 
