@@ -44,7 +44,8 @@ TOLERANCE = 0.1
 async def poll(tasks: TaskSet) -> tuple[list[float], int]:
     """Poll `tasks` with a real client.
 
-    Return the delay of each ended task in seconds, and the number of status requests.
+    Return the delays of the tasks that ended, in seconds, and the number of status requests. A
+    delay is the time from the end of a task until the client returns its result.
     """
     delays: list[float] = []
     async with (

@@ -91,12 +91,14 @@ class Setting(NamedTuple):
 
 
 class Ends:
-    """How the waits of one contender ended: with a result, with a 429, or with another error.
+    """How the waits of one contender ended: with a result, with a 429, or with a different error.
+
+    A contender is one of the compared ways to wait for tasks. It waits for each task once.
 
     Attributes:
         delays: Seconds from the end of each task until the contender knew its result.
         refused: Number of waits that ended with a 429.
-        broken: Number of waits that ended with any other error.
+        broken: Number of waits that ended with an error other than a 429.
     """
 
     def __init__(self, sandbox: Sandbox) -> None:
@@ -119,7 +121,7 @@ class Ends:
 class Result(NamedTuple):
     """What was measured for one contender and one number of tasks.
 
-    Delays are in seconds; they are NaN if no wait got a result.
+    Delays are in seconds. They are NaN if no wait got a result.
     """
 
     tasks: int
@@ -141,7 +143,7 @@ async def loop_per_task(sandbox: Sandbox, ids: Sequence[str], scale: float, ends
 
 
 async def loop_with_limiter(sandbox: Sandbox, ids: Sequence[str], scale: float, ends: Ends) -> None:
-    """Wait for the tasks with one polling loop per task. All share one `AsyncLimiter(15, 1)`."""
+    """Wait with one polling loop per task. All loops share one `AsyncLimiter(15, 1)`."""
     await _loops(sandbox, ids, scale, ends, AsyncLimiter(15, 1))
 
 

@@ -75,7 +75,7 @@ def serve(kind: str, ready: Connection) -> None:
 
 
 async def longest_hold(holds: list[float]) -> None:
-    """Append the length of each cycle of the event loop to `holds`, in seconds, until cancelled."""
+    """Until cancelled, append the length of each event loop cycle in seconds to `holds`."""
     last = time.perf_counter()
     while True:
         await asyncio.sleep(0)

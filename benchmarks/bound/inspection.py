@@ -65,16 +65,17 @@ class Inspection:
         The cost is the delay in seconds plus the prices of all checks.
 
         Args:
-            prices: Prices of a check in seconds: one for each of the first ages of the grid. These
-                ages must include the deadline. No check is allowed at later ages.
+            prices: In each row, the prices of a check at the first ages of the grid, in seconds.
+                These ages must include `DEADLINE`. No check is allowed at later ages.
         """
         return self.solve(prices)[0]
 
     def solve(self, prices: Floats) -> tuple[Floats, Places]:
         """Return the result of `values`, and an array with the best age of the next check.
 
-        The rows of the array belong to the rows of `prices`. The index in a row is the age of the
-        previous check. Ages are numbers of grid steps.
+        The array has one row for each row of `prices`. In a row, the index is the age at the
+        previous check, and the value is the best age for the next check. Ages are numbers of grid
+        steps.
         """
         rows, ages = prices.shape
         done, integral, unseen = self.tables(ages)
@@ -100,8 +101,8 @@ class Inspection:
     def plan(self, after: Places) -> tuple[Places, Floats]:
         """Return the ages of the best checks, and the probability that each check is needed.
 
-        Ages are numbers of grid steps. A check is needed if the task has not ended at the age of
-        the check before it.
+        Ages are numbers of grid steps. A check is needed if the task was still running at the
+        previous check.
 
         Args:
             after: One row of the second array that `solve` returned.

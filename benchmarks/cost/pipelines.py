@@ -29,8 +29,8 @@ FAST = PollPolicy(deadline=None).scaled(1_000)
 def memory(base_url: str, count: int) -> dict[str, float]:
     """Return the growth of the client's memory, in bytes per input whose task has ended.
 
-    A pipeline creates and polls a task for each input. The growth is measured during
-    `count - BOUND` inputs, after the first `EARLY` inputs.
+    A pipeline creates and polls a task for each input. The tasks of the first `EARLY` inputs do not
+    count. The growth is measured while the next `count - BOUND` tasks end.
     """
     return {"bytes_per_ended_input": asyncio.run(_growth(base_url, count))}
 
@@ -68,8 +68,8 @@ def _used() -> int:
 class _Limiter(LocalLimiter):
     """A limiter that stores only the time of its latest permit.
 
-    At the very high rate `FREE`, the memory of a `LocalLimiter` would grow with the number of
-    inputs.
+    At the very high rate `FREE`, a `LocalLimiter` would store the times of all permits, so its
+    memory would grow with the number of inputs.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Compare the CPU time per poll of `SunoClient` with that of code that polls without it.
+"""Compare the CPU time per poll with `SunoClient` and without it.
 
 A *contender* is a function that polls. It sends one request per task to a server in another
 process, and stores the records of the tasks that ended. All contenders have the same number of
@@ -73,7 +73,7 @@ class Contender(Protocol):
     __name__: str
 
     def __call__(self, base_url: str, ids: Sequence[str], in_flight: int, /) -> Awaitable[int]:
-        """Poll each id once; return the number of polls."""
+        """Poll each id once, and return the number of polls."""
         ...
 
 
@@ -198,10 +198,10 @@ def measure(
     in_flight: int = IN_FLIGHT,
     names: Sequence[str] = tuple(CONTENDERS),
 ) -> dict[str, float]:
-    """Return the CPU time per poll of each contender, in microseconds: the median over the rounds.
+    """Return the median CPU time per poll of each contender, in microseconds.
 
     Also return the ratio of the client's CPU time to that of each other contender: the median, the
-    smallest and the largest value over the rounds.
+    smallest and the largest ratio. Each contender runs once in each round.
     """
     table: dict[str, list[float]] = {name: [] for name in names}
     for name in names:

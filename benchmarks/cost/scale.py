@@ -62,9 +62,9 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
     In a decision, the schedule chooses the next task to check. A *step* is a decision, or the
     addition of one task at the start. The names of the figures contain their units.
 
-    Young tasks are measured with every number of tasks in `sizes`. Tasks with ages up to ten days
-    are measured only with the last number. The growth is a ratio of times per decision:
-    the time with `sizes[-1]` tasks, divided by the time with `sizes[0]` young tasks.
+    Tasks up to ten minutes old (young tasks) are measured with every number of tasks in `sizes`.
+    Tasks up to ten days old are measured only with the last number. The growth is a ratio of times
+    per decision: the time with `sizes[-1]` tasks, divided by the time with `sizes[0]` young tasks.
 
     Each measurement is repeated with the same work. The lowest value counts, because other
     processes can only make a time longer.

@@ -28,7 +28,7 @@ LONGEST_HOLD = 0.1
 
 
 def _serve(kind: str, size: int, ready: Connection) -> None:
-    """Answer every request with a gzip bomb or an endless body that starts like an MP3 file."""
+    """Answer every request with a gzip bomb or an endless body. Both start like an MP3 file."""
     head = b"HTTP/1.1 200 OK\r\n"
     chunk = b"ID3" + bytes((1 << 20) - 3)
     if kind == "gzip bomb":

@@ -41,7 +41,10 @@ async def observed(
 
 
 def count_commits(connections: list[sqlite3.Connection]) -> list[str]:
-    """Start to record the commits that write. Return the list to which they are appended."""
+    """Start to record commits. Return the list to which each commit is appended.
+
+    Connections that can only read are ignored.
+    """
     commits: list[str] = []
 
     def trace(statement: str) -> None:

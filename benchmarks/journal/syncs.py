@@ -26,7 +26,8 @@ class Syncs(NamedTuple):
         commits: Number of transactions that 50 callers committed.
         syncs: Number of disk syncs while these transactions were committed.
         alone: Number of changes in a second test, where one caller makes one change at a time.
-        unsynced: Number of the changes in `alone` that were acknowledged before they were synced.
+        unsynced: Number of changes in the second test that were acknowledged before they were
+            synced.
     """
 
     commits: int

@@ -1,1 +1,1 @@
-"""Kill a bulk run many times. Check that no song is lost and no song is created twice."""
+"""Kill a program that creates many songs. Check that no song is lost or created twice."""

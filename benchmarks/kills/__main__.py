@@ -1,4 +1,4 @@
-"""Kill a bulk run at random moments, restart it, and check its results at the end.
+"""Kill a program that creates many songs, restart it, and check its results at the end.
 
 ``python -m benchmarks.kills [--check] [--quick] [--signal KILL|TERM]``
 
@@ -48,7 +48,7 @@ LIFE = (0.0, 1.1)
 
 
 async def main(songs: int, kills: int, how: signal.Signals, seed: int) -> dict[str, float]:
-    """Run the benchmark and return its figures; raise RuntimeError if a check fails."""
+    """Run the benchmark and return its figures. Raise RuntimeError if a check fails."""
     draw = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         journal, directory = str(Path(name) / "runs.db"), Path(name) / "songs"

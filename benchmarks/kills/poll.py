@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.kills.poll [--ids 10000] [--stops 9] [--seed 1]``
 
-All tasks have ended before the first start, so one status request for each id is enough. At 15
+All tasks have ended before the command starts, so one status request for each id is enough. At 15
 requests per second, 10,000 ids take about eleven minutes.
 """
 

@@ -1,8 +1,8 @@
 """Create many songs and download their files. The benchmark kills this process.
 
-Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. The exit code is 0 if every
-song has ended and its files are on disk. A song is skipped if the client does not know whether the
-song was created.
+Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. A song is skipped if the
+client does not know whether the song was created. The exit code is 0 if all other songs have ended
+and their files are on disk.
 """
 
 from __future__ import annotations

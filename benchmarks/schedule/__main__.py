@@ -1,4 +1,4 @@
-"""Compare the mean delay and the requests of polling schedules with baselines and a lower bound.
+"""Simulate polling schedules, and compare them with baselines and a lower bound.
 
     python -m benchmarks.schedule                     every policy, 1,000 and 10,000 tasks, 3 seeds
     python -m benchmarks.schedule --quick             1,000 tasks, one seed, under a minute
@@ -77,7 +77,10 @@ def measure(where: tuple[int, str, str], policies: list[str], seeds: range) -> l
 
 
 def main() -> None:
-    """Run the benchmark that the command line describes. Print the results and write the files."""
+    """Run the benchmark with the options of the command line, and print the results.
+
+    With ``--json`` or ``--plots``, also write files.
+    """
     known = [*BASELINES, *SCHEDULES]
     given = _parse(known)
     started = time.perf_counter()

@@ -88,10 +88,10 @@ class Clairvoyant:
     """A policy that knows when each task ends, and checks each task only once.
 
     A task is due when it ends, but not earlier than `FLOOR` seconds after its creation. Endless
-    tasks are due at the deadline, and are checked only when no ended task is due.
+    tasks never end. They are due at the deadline, and are checked only when no ended task is due.
 
-    The ended tasks may be checked in any order, because the order does not change the sum of the
-    delays while requests are sent at the full rate.
+    Ended tasks may be checked in any order. As long as requests are sent at the full rate, the
+    order does not change the sum of the delays.
     """
 
     def __init__(self, tasks: TaskSet) -> None:
@@ -163,7 +163,7 @@ class Scheduled:
         self.schedule.add(entry, now)
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return a task; None if there is none."""
+        """Return the earliest time at which `pop` may return a task; None if no task is left."""
         return self.schedule.next_due()
 
     def pop(self, now: float) -> int | None:

@@ -75,8 +75,8 @@ def interactive(policy: str, n: int = 10_000) -> Interactive:
 def untaught(policy: str, truth: Durations, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
-    The trained schedule learns durations drawn from `truth` before the first task. Both means leave
-    out the `LEARNT` tasks whose ends are reported first.
+    Before the first task, the trained schedule learns durations drawn from `truth`. The first
+    `LEARNT` results of each run do not count.
     """
     cold, taught = list[float](), list[float]()
     for seed in seeds:
@@ -90,10 +90,9 @@ def untaught(policy: str, truth: Durations, seeds: range) -> float:
 def doubled(policy: str, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
-    The tasks in the second half of each run take twice as long as those in the first half. Both
-    means contain only tasks of the second half. Of these, they leave out the `LEARNT` tasks whose
-    ends are reported first. The trained schedule learns the durations of each half when that half
-    begins.
+    The tasks in the second half of each run take twice as long as those in the first half. Only
+    tasks of the second half count, and their first `LEARNT` results do not count. The trained
+    schedule learns the durations of each half when that half begins.
     """
     cold, taught = list[float](), list[float]()
     half = LEARNERS // 2
@@ -113,8 +112,7 @@ def two_kinds(policy: str, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
     Each task is of a short or a long kind of job. The trained schedule learns the durations of both
-    kinds before the first task. Both means leave out the `LEARNT` tasks whose ends are reported
-    first.
+    kinds before the first task. The first `LEARNT` results of each run do not count.
     """
     cold, taught = list[float](), list[float]()
     truth = Durations("both", tuple((0.5, *each.humps[0][1:]) for each in (SHORT, LONG)))
@@ -147,7 +145,7 @@ def _run(
 def _later(run: Run, first: int) -> float:
     """Return the mean delay in seconds of the tasks whose index is at least `first`.
 
-    Of these tasks, the mean leaves out the `LEARNT` tasks whose ends are reported first.
+    The first `LEARNT` results of these tasks do not count.
     """
     seen = sorted((at, task) for task, at in run.seen.items() if task >= first)
     return mean(run.delays[task] for _, task in seen[LEARNT:])

@@ -111,7 +111,7 @@ def print_sensitivity(
 
 
 def changes(before: Sequence[Figures], after: Sequence[Figures]) -> list[str]:
-    """Return one text for each of the two figures: how much the figure changed, in %.
+    """Return a text for each field of `Figures`, which says how much the figure changed, in %.
 
     A star marks a change of more than two standard errors. "=" means no change.
     """

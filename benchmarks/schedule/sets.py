@@ -1,7 +1,7 @@
 """Generate random tasks for a simulation: when each is created and how long it takes.
 
-All times are in seconds. The tasks depend only on their number, the arrivals, the durations and the
-seed. So every polling policy is tested with the same tasks.
+All times are in seconds. The tasks depend only on the arguments of `draw_set`. So every polling
+policy is tested with the same tasks.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ learns a status when the reply arrives, not before.
 The delay of a task is the time from its end to the arrival of the reply that reports this end. It
 always includes the time that this reply takes, and no policy can predict this time.
 
-A lower bound of the mean delay is computed in two steps. Compute a lower bound for replies that
-take no time. Then add the mean time that a reply takes (`MEAN_REPLY_DELAY`). This is correct,
-because a policy whose replies take no time could imitate slow replies. It could wait for a random
-time before it uses each reply.
+A lower bound of the mean delay is computed in two steps. First, a lower bound is computed for
+replies that take no time. Then the mean time that a reply takes (`MEAN_REPLY_DELAY`) is added. This
+is correct, because a policy whose replies take no time could imitate slow replies. It could wait
+for a random time before it uses each reply.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Run:
 
     @property
     def requests_per_finished(self) -> float:
-        """All requests divided by the number of reported ends; infinity if no end was reported."""
+        """Number of requests per reported end; infinity if no end was reported."""
         return self.requests / len(self.delays) if self.delays else math.inf
 
 
