@@ -207,7 +207,10 @@ class Poller:
         return task
 
     def _died(self, task: asyncio.Task[None]) -> None:
-        """If a background task died, end all waits. The next `watch` starts it again."""
+        """If a background task died, end all waits.
+
+        The next call of `watch` starts the background task again.
+        """
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is None or self._closed:
             return
@@ -315,7 +318,7 @@ class Poller:
             timer.cancel()
 
     async def _is_key_good(self) -> bool:
-        """Return True if the key is not in doubt. After False, the caller must check again.
+        """Return True if the key is not in doubt. After False, call this method again.
 
         A single 401 or 403 can be a temporary fault of the server. So after a single refusal,
         request the balance once, and return False. If the server has refused the key twice, end
@@ -372,7 +375,7 @@ class Poller:
     def _answered(
         self, entry: Watched, info: TaskInfo, keep: Callable[[TaskInfo], asyncio.Future[None]]
     ) -> None:
-        """Handle a task record. If the task has ended, store the record first.
+        """Handle a task record. If the task has ended, store the record with `keep` first.
 
         The record is handled even if it could not be stored.
         """

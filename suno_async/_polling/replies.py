@@ -43,8 +43,8 @@ class ReplyHandler:
         finished: Number of watched tasks that a reply showed as succeeded.
         failed: Number of watched tasks that a reply showed as failed.
         delays: Seconds from the end of a task until its final record was handled. With a journal,
-            this includes the time to store the record. Contains the last 1,000 ended tasks whose
-            end time is known.
+            this includes the time to store the record. Only the last 1,000 delays are kept. A task
+            whose end time is unknown adds no delay.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (its collaborators)
@@ -71,9 +71,9 @@ class ReplyHandler:
         self.delays: deque[float] = deque(maxlen=1000)
 
     def handle_record(self, entry: Watched, info: TaskInfo) -> None:
-        """Schedule the next check if the record does not show that the task has ended.
+        """Handle the record of a task: end the waits for the task, or schedule its next check.
 
-        End all waits for the task if it has ended, or if this was its last check.
+        The waits end if the task has ended, or if this was its last check.
         """
         self._deadlines.answered_at = now = self._clock.mono()
         if self._is_observed:

@@ -28,8 +28,8 @@ class SafeSchedule(Generic[E]):
 
     An exception *stops* the schedule: no method of the schedule is called until `restart`. In the
     meantime the methods of this class return neutral values: no entry is due, and no entry has
-    reached its deadline. After a restart, the caller must add all entries again. It must
-    not add an entry that `pop` has returned, because a later `defer` or `retry` puts it back.
+    reached its deadline. After a restart, the caller must add all entries again, except the
+    entries that `pop` has returned. A later `defer` or `retry` puts those entries back.
 
     Attributes:
         failure: The exception that stopped the schedule; None while the schedule works.

@@ -202,7 +202,7 @@ class WatchList:
 
 
 def own_copy(error: SunoError) -> SunoError:
-    """Return a new instance of an error, with its cause and without its traceback."""
+    """Return a copy of an error, with the same cause but without the traceback."""
     copied = copy.copy(error)
     copied.__cause__ = error.__cause__
     return copied

@@ -160,7 +160,7 @@ class AdaptiveSchedule(Generic[E]):
         return True
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Learn how long the task of a popped entry ran, in seconds.
+        """Learn that the task of a popped entry ran for `duration` seconds.
 
         If `duration` is None, do nothing.
         """
@@ -213,7 +213,10 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Remove and return a due entry of `_planned`; None if no entry may be checked now."""
+        """Remove and return a due entry of `_planned`.
+
+        Return None if no such entry is due, or if the request is reserved for a cohort.
+        """
         due = self._planned.first_key()
         if due is None or due > now:
             return None

@@ -125,8 +125,8 @@ class BackoffSchedule(Generic[E]):
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
         """Return `due`, or the deadline if `due` is after the deadline or shortly before it.
 
-        A check that is moved to the deadline still waits until the shortest interval after `last`,
-        the time of the previous check, has passed.
+        `last` is the time of the previous check. If the deadline is less than the shortest interval
+        after `last`, return the end of that interval instead of the deadline.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

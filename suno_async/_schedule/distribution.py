@@ -108,7 +108,7 @@ class DurationDistribution:
             self.cumulative.append(before + self.hazard[-1] * width)
 
     def finished_by(self, age: float) -> float:
-        """Return the share of the tasks that have ended by `age`, in seconds."""
+        """Return the share of the tasks that have ended within `age` seconds."""
         age = max(0.0, age / self.unit)
         return self._finished(bin_of(age), age)
 

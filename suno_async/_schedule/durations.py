@@ -174,7 +174,10 @@ class Durations:
             self._table(kind).watched(since / self._median, age / self._median)
 
     def ended(self, kind: str, since: float, duration: float) -> None:
-        """Learn that a task was running at the age `since` and ended at `duration` (in seconds)."""
+        """Learn that a task was running at the age `since` and ended at the age `duration`.
+
+        Both ages are in seconds.
+        """
         if not 0.0 <= duration < LONGEST * self._median:
             return
         table = self._table(kind)

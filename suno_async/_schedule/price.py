@@ -1,4 +1,4 @@
-"""The price of a status request: it is sent only if it saves at least this much waiting. Pure."""
+"""The price of a status request: how much waiting the request must save. Pure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 class RequestPrice:
     """The price of a request: how many seconds of expected waiting it must save.
 
-    Normally the price is the `min_saving` of the policy. With an eager policy, the price depends on
-    the load. After each request it rises if another task is due; otherwise it falls.
+    Normally the price is the `min_saving` of the policy. If the policy sets `eager`, the price
+    depends on the load: after each request, it rises if another task is due; otherwise it falls.
 
     Attributes:
         follows_load: Whether the price depends on the load. If so, call `adjust` after each

@@ -138,7 +138,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     def varied(self, name: str, factor: float) -> Tuning:
         """Return a copy in which the constant `name` is multiplied by `factor`.
 
-        Whole numbers are rounded, to at least 1.
+        If the constant is a whole number, the product is rounded, and is at least 1.
         """
         value = getattr(self, name)
         changed = max(1, round(value * factor)) if isinstance(value, int) else value * factor

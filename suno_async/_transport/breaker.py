@@ -17,9 +17,10 @@ OPEN_FOR = 30.0
 class CircuitBreaker:
     """Raises an error instead of sending a request that the server would refuse.
 
-    While the breaker is *open*, it raises errors. A 402 opens it for creates. A single 401 or 403
-    only makes the key *suspected*, because it may be a temporary fault of the server. While the key
-    is suspected, a 401 or 403 to a later request opens the breaker for all requests.
+    While the breaker is *open*, it raises errors. A 402 opens it only for requests that cost
+    credits. A single 401 or 403 only makes the key *suspected*, because it may be a temporary fault
+    of the server. While the key is suspected, a 401 or 403 to a later request opens the breaker for
+    all requests.
 
     The breaker closes at most `OPEN_FOR` seconds after the last refusal. A new key or a balance
     above 0 can close it earlier.
@@ -89,15 +90,18 @@ class CircuitBreaker:
         self.suspected_at = None
 
     def credit_refused(self, now: float) -> None:
-        """Record that a create was refused because of a lack of credits."""
+        """Record that the server refused a request because of a lack of credits."""
         self._credit_open_until = now + OPEN_FOR
 
     def lacks_credits(self, now: float) -> bool:
-        """Return whether creates currently fail locally because of a lack of credits."""
+        """Return whether the breaker is open for requests that cost credits."""
         return now < self._credit_open_until
 
     def saw_balance(self, balance: float) -> None:
-        """Record the balance in credits. If the balance is above 0, allow creates again."""
+        """Record the balance in credits.
+
+        If it is above 0, allow requests that cost credits again.
+        """
         if balance > 0:
             self._credit_open_until = -math.inf
 

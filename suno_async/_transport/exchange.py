@@ -155,7 +155,7 @@ class Transport:
 
         Raises:
             AuthenticationError: The server refuses the key.
-            SunoError: The request failed for another reason. The key may be valid or not.
+            SunoError: The request failed, so it is unknown whether the key is valid.
         """
         permit = await self.limiter.acquire()
         await self.once(balance_request(), read_balance, permit)
@@ -165,7 +165,7 @@ class Transport:
 
         Raises:
             AuthenticationError: The server refuses this key.
-            SunoError: The request failed for another reason. The key may be valid or not.
+            SunoError: The request failed, so it is unknown whether the key is valid.
         """
         permit = await self.limiter.acquire(self._now() + self.request_timeout)
         try:
@@ -184,8 +184,8 @@ class Transport:
         """Call `attempt` with a permit, and return its result.
 
         After an error that `is_worth_it` accepts, call `attempt` again with a new permit. Stop
-        after ``retry_for`` seconds. If ``retry_for`` is 0, make only one attempt. If
-        `waits_out` is False, this attempt waits at most ``request_timeout`` for its permit.
+        after ``retry_for`` seconds. If ``retry_for`` is 0, make only one attempt. This
+        only attempt waits at most ``request_timeout`` for its permit, unless `waits_out` is True.
 
         Args:
             attempt: Sends one request and returns the decoded reply.

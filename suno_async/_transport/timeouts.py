@@ -34,7 +34,7 @@ class RequestTimeouts:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self, when: float) -> None:
-        """Check at the loop time `when` which requests have expired.
+        """Plan a check for expired requests at the loop time `when`.
 
         Do nothing if a check is already planned.
         """

@@ -369,7 +369,7 @@ class LocalLimiter:
         """Return the loop time from which the window and the pause allow a permit.
 
         Return infinity if this time is unknown, or if the number passed to `share` has expired.
-        First, remove the permits whose requests no longer count in the window.
+        Also remove the permits whose requests no longer count in the window.
         """
         earliest = math.inf
         for ends in (self._ends_of_sent, self._ends_of_answered):
