@@ -94,7 +94,7 @@ class CircuitBreaker:
         self._credit_open_until = now + OPEN_FOR
 
     def lacks_credits(self, now: float) -> bool:
-        """Return whether the breaker is open for requests that cost credits."""
+        """Return whether the breaker is open because of a lack of credits."""
         return now < self._credit_open_until
 
     def saw_balance(self, balance: float) -> None:
