@@ -184,8 +184,8 @@ class Transport:
         """Call `attempt` with a permit, and return its result.
 
         After an error that `is_worth_it` accepts, call `attempt` again with a new permit. Stop
-        after ``retry_for`` seconds. If ``retry_for`` is 0, make only one attempt. This
-        only attempt waits at most ``request_timeout`` for its permit, unless `waits_out` is True.
+        after ``retry_for`` seconds. If ``retry_for`` is 0, make only one attempt. It waits at most
+        ``request_timeout`` for its permit, unless `waits_out` is True.
 
         Args:
             attempt: Sends one request and returns the decoded reply.
