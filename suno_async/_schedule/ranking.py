@@ -139,8 +139,10 @@ class Ranking(Generic[E]):
         From time to time, calculate the urgencies of all due cohorts again.
         """
         waiting = self._waiting
-        while waiting.items and (cohort := waiting.pop_up_to(now)) is not None:
-            self.place(cohort, now)
+        # Usually no cohort becomes due, so check the least key before `pop_up_to` is called.
+        while waiting.items and waiting.items[0][0] <= now:
+            if (cohort := waiting.pop_up_to(now)) is not None:
+                self.place(cohort, now)
         if now >= self._next_rerank:
             self._rerank(now)
 
