@@ -181,7 +181,7 @@ async def test_closed() -> None:
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
     """If a loop over 1,000 tasks is cancelled, the client stops polling these tasks.
 
-    If the client is closed, the loop yields a `ClientClosedError` for every task.
+    If the client is closed, every task gets an outcome with `ClientClosedError`.
     """
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
