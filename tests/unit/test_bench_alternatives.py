@@ -11,7 +11,7 @@ from benchmarks.alternatives import OURS, Result, Setting, draw, report, table
 
 
 def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
-    """Return a result. In it, `ended` waits succeeded, and all other waits ended with a 429."""
+    """Return a result in which `ended` of `tasks` waits succeeded and the rest ended with a 429."""
     return Result(
         tasks=tasks,
         contender=contender,

@@ -6,7 +6,7 @@ the shortest time between two checks of a task. A *fixed poller* checks every ta
 
 *Arrivals* describe when the tasks are created. With ``once``, all tasks are created at time 0.
 With ``p90``, a fixed poller would use 90 % of the request budget. With ``d90``, one request per
-task would use 90 %.
+task would use 90 % of the budget.
 """
 
 from __future__ import annotations
@@ -298,7 +298,7 @@ def test_command_line(
 
 
 def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
-    """A star marks only changes above two standard errors."""
+    """`changes` puts a star only on a change of more than two standard errors."""
     before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
     clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
     assert changes(before, clear) == ["+10.0 %*", "= "]
@@ -308,7 +308,7 @@ def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
 
 
 def test_sensitivity_varies_each_constant(capsys: pytest.CaptureFixture[str]) -> None:
-    """The table shows the effect of each constant at half and at twice its value."""
+    """`print_sensitivity` prints the effect of halving and of doubling each given constant."""
     print_sensitivity(60, range(1, 2), ("cohort_span", "price_span"))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [(line[0], float(line[1])) for line in lines[-4:]] == [

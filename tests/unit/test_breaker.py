@@ -24,7 +24,7 @@ def test_no_credits() -> None:
 
 
 def test_key_refused_twice() -> None:
-    """After a confirmed refusal of the key, all requests fail for `OPEN_FOR` seconds."""
+    """If the server refuses the key twice in a row, all requests fail for `OPEN_FOR` seconds."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=9.0, now=10.0)
     gate.check(10.0, spends=True)
@@ -39,7 +39,7 @@ def test_key_refused_twice() -> None:
 
 
 def test_one_glitch() -> None:
-    """Refusals of concurrent requests do not block later requests."""
+    """If the key is refused only for concurrent requests, later requests are not blocked."""
     gate = CircuitBreaker()
     for sent_at in (9.0, 9.5, 9.9):
         gate.key_refused(sent_at, now=10.0 + sent_at / 100)
@@ -52,7 +52,7 @@ def test_one_glitch() -> None:
 
 
 def test_outdated_refusal() -> None:
-    """A refusal of the key does not count after a later request was accepted."""
+    """A refusal of the key does not count if the key was accepted for a request sent later."""
     gate = CircuitBreaker()
     gate.key_accepted(sent_at=10.0)
     seen: list[bool] = []

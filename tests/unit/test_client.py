@@ -147,7 +147,7 @@ async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key and the base URL come from the environment; SUNO_ variables override CRUN_."""
+    """The key and the base URL come from SUNO_ variables, or if unset, from CRUN_ variables."""
     monkeypatch.setenv("CRUN_API_KEY", "second")
     monkeypatch.setenv("SUNO_API_KEY", "first")
     monkeypatch.setenv("CRUN_BASE_URL", BASE)
@@ -170,7 +170,7 @@ async def test_bad_options() -> None:
 
 
 async def test_closed() -> None:
-    """A call of a closed client raises `ClientClosedError`."""
+    """Using a closed client raises `ClientClosedError`, but closing it again is allowed."""
     suno = SunoClient(CANARY, base_url=BASE)
     await suno.close()
     await suno.close()
@@ -179,7 +179,10 @@ async def test_closed() -> None:
 
 
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
-    """Cancelling a loop over 1,000 tasks stops their polling, and `close` ends all waits."""
+    """If a loop over 1,000 tasks is cancelled, the client stops polling these tasks.
+
+    If the client is closed, every task gets an outcome with `ClientClosedError`.
+    """
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
 
@@ -205,7 +208,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
 
 
 async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: aioresponses) -> None:
-    """Closing the client while `as_completed` starts ends all waits without a poll."""
+    """If the client is closed while `as_completed` starts, all waits end and nothing is polled."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(5000)]
 

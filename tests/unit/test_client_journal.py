@@ -618,7 +618,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_client_that_opens_while_a_key_is_replaced() -> None:
-    """`rotate_key` raises an error if another client opens with the new key during the call."""
+    """`rotate_key` raises an error if another client with the new key is opened during the call."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

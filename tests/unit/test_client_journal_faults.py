@@ -197,7 +197,7 @@ def test_a_client_that_could_not_join_can_be_opened_again() -> None:
 
 
 def test_a_share_of_the_rate_ends_with_the_clients() -> None:
-    """A client uses the whole rate of the account after all others were closed."""
+    """A client uses the whole rate of the account after all other clients were closed."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -237,7 +237,7 @@ def test_a_client_that_cannot_join_does_not_stop_others() -> None:
 
 
 def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
-    """If journals count different numbers of clients, the limiter uses the highest number."""
+    """If two journals report different numbers of clients, the limiter uses the higher number."""
 
     async def work() -> None:
         limiter = LocalLimiter()

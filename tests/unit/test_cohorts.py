@@ -114,7 +114,10 @@ PLAN = InspectionPlan(
 def test_a_new_head_like_the_old_one(
     created: float, asked: float | None, seen_at: float | None, *, fits: bool
 ) -> None:
-    """A new head fits if its creation and its last checks were nearly when the old head's were."""
+    """`fits` compares a new head of a cohort with the old head.
+
+    It is true only if both heads were created, and successfully checked, at nearly the same times.
+    """
     cohort = Cohort[Entry](("", False, 50), -1)
     old = seen("old", 160.0, 100.0)
     cohort.rank(old, PLAN, 0.0, 600.0)

@@ -168,7 +168,7 @@ def test_param() -> None:
 
 
 def test_what_a_user_holds() -> None:
-    """Each field of a result class has a row in docs/contract.md, unless the library adds it."""
+    """Each field of a result class has a row in docs/contract.md, except those the library adds."""
     places = {
         place for rows in TABLES.values() for row in rows for place in words(row.get("where", ""))
     }
@@ -180,7 +180,7 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """docs/contract.md names the right struct for each kind of job and `Track` method."""
+    """docs/contract.md names the right struct for each kind of job and for each song method."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]
@@ -192,7 +192,7 @@ def test_kinds() -> None:
 
 
 def test_fields_of_jobs() -> None:
-    """The table of job fields lists every field with its structs."""
+    """The table of job fields lists every field, and all structs that have this field."""
     documented: dict[str, set[str]] = defaultdict(set)
     for row in TABLES["Fields of jobs"]:
         owners = set(words(row["of"]))
@@ -227,7 +227,7 @@ async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
 
 
 def test_samples_are_documented() -> None:
-    """Every field in the sample replies has a row, except fields inside free-form fields."""
+    """docs/contract.md lists every field of the sample replies, except inside free-form fields."""
     documented = set[str]()
     for heading in ("Envelope", "Task record", "Result", "Song", "Other answers"):
         documented |= first(TABLES[heading], "field")
@@ -255,7 +255,7 @@ def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
 
 
 def test_links() -> None:
-    """The links in docs/contract.md lead to existing files or to the vendor."""
+    """The links in docs/contract.md lead only to existing files and to the vendor's hosts."""
     page = (ROOT / "docs/contract.md").read_text("utf-8")
     for link in re.findall(r"\]\(([^)]+)\)", page):
         assert (ROOT / "docs" / link).exists(), link

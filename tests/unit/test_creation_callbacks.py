@@ -1,4 +1,4 @@
-"""The client calls the user's `on_submission` before and `on_creation` after a create request."""
+"""The client calls `on_submission` before each create request, and `on_creation` after it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_on_creation_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_on_creation_of_a_stream_is_awaited() -> None:
-    """A stream awaits `on_creation` before it yields a creation."""
+    """A stream yields a creation only after `on_creation` has ended for this creation."""
     server = Server()
     saved: list[int] = []
 
@@ -157,7 +157,7 @@ def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
     ("code", "kind"), [(422, ValidationError), (500, CreateOutcomeUnknownError)]
 )
 def test_a_persona_that_was_not_created(code: int, kind: type[SunoError]) -> None:
-    """If a sent persona request fails, `on_creation` receives the error."""
+    """If a request for a persona was sent and failed, `on_creation` receives the error."""
     server = Server()
     reported: list[PersonaCreation] = []
     server.answer = lambda _: reply(None, code)

@@ -246,7 +246,7 @@ def test_prior_median_is_checked(median: float) -> None:
 
 
 def random_distribution(draw: random.Random) -> DurationDistribution:
-    """Return a distribution with a random hazard (probability to end per unit of time) per bin."""
+    """Return a distribution in which jobs end at a random rate in each bin (range of ages)."""
     return DurationDistribution(
         [draw.expovariate(100.0) * draw.choice((0.05, 1.0)) for _ in EDGES[1:]], 1
     )

@@ -141,7 +141,7 @@ async def test_a_download_into_the_same_directory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_part_files_of_dead_exports(tmp_path: Path, suffix: str) -> None:
-    """An export removes the part file of a killed export, but not that of a running one."""
+    """An export removes the part files of killed exports, but not those of running exports."""
 
     async def running() -> AsyncIterator[ResultSource]:
         assert len(files_in(tmp_path)) == 1
@@ -157,7 +157,7 @@ async def test_part_files_of_dead_exports(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 async def test_a_killed_export(tmp_path: Path) -> None:
-    """The next export into the directory removes what a killed process has left behind."""
+    """The next export into a directory removes the part file that a killed process left there."""
     script = f"""
 import asyncio, os, signal
 from suno_async import export_results
@@ -305,7 +305,7 @@ async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
 
 
 async def test_a_database_that_appears_during_the_export(tmp_path: Path) -> None:
-    """`overwrite` does not replace another database that appears during the export."""
+    """If a database that is no export appears during an export, `overwrite` does not replace it."""
     path = tmp_path / "songs.db"
 
     async def source() -> AsyncIterator[ResultSource]:
@@ -322,7 +322,7 @@ async def test_a_database_that_appears_during_the_export(tmp_path: Path) -> None
 
 
 async def test_other_databases(tmp_path: Path) -> None:
-    """`overwrite` replaces an earlier export, but not another database or an open database."""
+    """`overwrite` replaces a database only if it is an earlier export and is not open."""
     journal = tmp_path / "runs.db"
     with closing(sqlite3.connect(journal)) as db:
         db.execute("CREATE TABLE submissions (id TEXT)")

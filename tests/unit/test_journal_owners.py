@@ -158,7 +158,7 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """A heartbeat of an owner that was treated as dead reserves the owner's free run again."""
+    """If an owner was treated as dead and its run is still free, its heartbeat reserves the run."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -170,7 +170,7 @@ async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_was_reserved_meanwhile(tmp_path: Path) -> None:
-    """`claim` fails while another owner holds the run, and reserves the run after its release."""
+    """`claim` fails while another owner holds the run. After the release, it reserves the run."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -186,7 +186,7 @@ async def test_a_run_that_was_reserved_meanwhile(tmp_path: Path) -> None:
 
 
 async def test_peers(tmp_path: Path) -> None:
-    """A heartbeat returns the number of live owners, and whether all know of this owner."""
+    """A heartbeat returns how many owners are live, and whether all others know this owner."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as first:
         assert await first.heartbeat() == Peers(1, aware=True)
@@ -205,7 +205,7 @@ async def test_peers(tmp_path: Path) -> None:
 
 
 async def test_two_journals_of_one_process_are_two_owners(tmp_path: Path) -> None:
-    """Two journals in one process with one account count as two clients."""
+    """If one process opens two journals for the same account, they count as two clients."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as one, opened(client(path, clock)) as other:
         await one.claim(planned("s"))

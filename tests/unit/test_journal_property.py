@@ -175,14 +175,14 @@ class Pair:
         self.claimed = 0
 
     async def open(self, number: int) -> None:
-        """Open the journal of a client."""
+        """Open the journal of the client `number`."""
         await self.journals[number].open("a")
         self.opened += 1
         self.owners[number] = f"owner {self.opened}"
         self.model.touch(self.owners[number])
 
     async def close(self, number: int) -> None:
-        """Close the journal of a client."""
+        """Close the journal of the client `number`."""
         await self.journals[number].close()
         self.model.leave(self.owners[number])
 

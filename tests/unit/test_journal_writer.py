@@ -25,7 +25,7 @@ class Gate:
     """An operation that blocks the writing thread until the test calls `open`.
 
     Attributes:
-        passed: The call of the operation. It ends after `open`.
+        passed: The task that waits for the operation. It ends after `open` is called.
     """
 
     passed: asyncio.Task[None]
@@ -55,7 +55,8 @@ class Gate:
 async def record_statements(journal: SqliteJournal) -> list[str]:
     """Record the BEGIN, COMMIT and ROLLBACK statements that the writing thread executes.
 
-    Return the list of statements, which ends with the COMMIT of the current transaction.
+    Return a list that grows with each of these statements. Its first item is the COMMIT of the
+    transaction in which the recording began.
     """
     found: list[str] = []
 
@@ -260,7 +261,7 @@ async def test_the_thread_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture)
 
 
 def test_another_event_loop(tmp_path: Path) -> None:
-    """Using a journal in another event loop raises `WrongEventLoopError`."""
+    """If a journal is used in a second event loop, it raises `WrongEventLoopError`."""
     journal = client(tmp_path / "j.db", Clock())
     first = asyncio.new_event_loop()
     first.run_until_complete(journal.open("a"))
@@ -275,7 +276,7 @@ def test_another_event_loop(tmp_path: Path) -> None:
 
 
 def test_the_event_loop_is_closed_first(tmp_path: Path) -> None:
-    """Accepted operations are stored even if the event loop is closed first."""
+    """Accepted operations are stored even if the event loop is closed before the journal."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     loop = asyncio.new_event_loop()
