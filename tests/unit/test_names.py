@@ -332,7 +332,7 @@ def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
 @settings(max_examples=400, deadline=None)
 @given(ids=st.lists(IDS, min_size=2, max_size=2, unique=True), title=TEXT, template=templates())
 def test_any_two_songs_differ(ids: list[str], title: str, template: str | None) -> None:
-    """Songs with one title but different ids get different names on every operating system."""
+    """Songs with equal titles but different ids get different names on every operating system."""
     if ids[0].casefold() != ids[1].casefold():  # some systems ignore the case of names
         one, other = (file_name(song(title, each), template) for each in ids)
         assert spellings(one).isdisjoint(spellings(other))
