@@ -29,7 +29,7 @@ def worst_window(arrivals: list[float]) -> int:
 
 
 async def traffic(seed: int, count: int, handshake: float, low: float, high: float) -> list[float]:
-    """Send `count` requests with random network delays. Return their arrival times.
+    """Return the arrival times of `count` requests with random network delays.
 
     A request or a reply takes `low` to `high` seconds. The first five requests need `handshake`
     seconds more.
@@ -113,7 +113,7 @@ def test_a_cancelled_wait_costs_nothing() -> None:
 
 
 def test_an_unused_permit_is_given_back() -> None:
-    """An unused permit is not counted."""
+    """A permit that is given back with `cancel` is not counted."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -155,7 +155,7 @@ def test_a_permit_counts_once() -> None:
 
 
 def test_rate_exceeded() -> None:
-    """A 429 starts a pause and cuts the rate once."""
+    """Two 429s at the same time start a pause, but cut the rate only once."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -232,7 +232,7 @@ def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
-    """A caller that cannot wait for the end of a pause gets an error at once."""
+    """If a caller's time limit ends before a pause does, the caller gets an error at once."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -296,7 +296,7 @@ def test_a_client_that_joins_does_not_undo_a_cut() -> None:
 
 
 class Thing:
-    """An object that counts the clients of an account."""
+    """A stand-in for the object that counts the clients of an account."""
 
 
 def test_a_share_does_not_undo_a_cut() -> None:
@@ -315,7 +315,7 @@ def test_a_share_does_not_undo_a_cut() -> None:
 
 
 def test_one_budget_per_account() -> None:
-    """Clients of one account in one event loop share a limiter with the strictest limits."""
+    """In one event loop, clients of an account share a limiter with their strictest limits."""
 
     async def work() -> None:
         first, second = Credentials("ak_one", "http://a"), Credentials("ak_two", "http://a")

@@ -168,7 +168,7 @@ def test_names_of_different_tasks(template: str | None) -> None:
 
 
 def test_many_equal_names() -> None:
-    """A number makes thousands of equal names different."""
+    """Thousands of equal names get numbers that make them different."""
     found = names(record(media_urls=("https://x/a.mp3",) * 5000))
     assert len(set(found)) == 5000
     assert found[-1] == f"audio-{TASK}-5000.mp3"
@@ -320,7 +320,7 @@ def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> N
 @given(title=TEXT, template=templates())
 @example(title="雨" * 72, template=None)
 def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
-    """Any title gives a valid file name."""
+    """Any title gives a valid file name. Without a template, the name contains the song's id."""
     name = file_name(song(title), template)
     for part in name.split("/"):
         check_component(part)
@@ -332,7 +332,7 @@ def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
 @settings(max_examples=400, deadline=None)
 @given(ids=st.lists(IDS, min_size=2, max_size=2, unique=True), title=TEXT, template=templates())
 def test_any_two_songs_differ(ids: list[str], title: str, template: str | None) -> None:
-    """Songs with one title get different names on every operating system."""
+    """Songs with equal titles but different ids get different names on every operating system."""
     if ids[0].casefold() != ids[1].casefold():  # some systems ignore the case of names
         one, other = (file_name(song(title, each), template) for each in ids)
         assert spellings(one).isdisjoint(spellings(other))

@@ -37,7 +37,7 @@ def songs(count: int) -> list[GenerateMusic]:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """If a pause grows, all callers that cannot wait get `RateLimitError`."""
+    """If a pause gets longer, all callers with a shorter time limit get `RateLimitError`."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -83,7 +83,7 @@ async def cancelled(*_: object) -> None:
 
 
 async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exception | None]:
-    """Return the items of a stream, and its final `RuntimeError` or None."""
+    """Return the items of a stream, and the `RuntimeError` that ended the stream, or None."""
     taken: list[Creation] = []
 
     async def take() -> None:
@@ -100,7 +100,7 @@ async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exc
 
 
 async def test_a_source_that_is_cancelled_from_inside() -> None:
-    """A `CancelledError` in the source ends the stream with an error, after all earlier items."""
+    """If an input source raises `CancelledError`, the stream raises after all earlier items."""
     server = Server(delay=0.01)
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -123,7 +123,10 @@ async def test_a_source_that_is_cancelled_from_inside() -> None:
 
 @pytest.mark.parametrize("where", ["client", "on_creation", "on_submission"])
 async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
-    """`CancelledError` in a callback of a stream ends the stream with an error."""
+    """A `CancelledError` in a callback of a stream ends the stream with an error.
+
+    In the `on_creation` of the client, it does not end the stream.
+    """
     server = Server(delay=0.01)
     of_client = cancelled if where == "client" else None
     options: dict[str, Any] = {} if where == "client" else {where: cancelled}
@@ -164,7 +167,7 @@ def test_a_failed_note_is_not_tried_again() -> None:
 
 
 def test_a_source_that_swallows_its_cancellation() -> None:
-    """An input that the source yields after `aclose` is reported as not created."""
+    """An input that the source yields after the stream's `aclose` is reported as not created."""
     server = Server()
     known: list[Creation] = []
 

@@ -21,7 +21,7 @@ from tests.virtual import run_virtual
 
 
 async def slow_note(submission: Submission) -> None:
-    """A slow `on_submission`: wait one second before each request is sent."""
+    """Wait one second before a create is sent, as a slow `on_submission` callback."""
     if submission.state is SubmissionState.SENDING:
         await asyncio.sleep(1)
 
@@ -69,7 +69,7 @@ def test_a_pause_while_an_intent_is_noted() -> None:
 
 
 def test_a_402_while_an_intent_is_noted() -> None:
-    """If a 402 arrives during `on_submission`, nothing is sent."""
+    """A create is not sent if a 402 arrives while `on_submission` is running."""
     server = Server()
     reported: list[Creation] = []
 

@@ -1,4 +1,4 @@
-"""Part files, which receive a download: their content, and when they get the final name."""
+"""Part files, which hold a download until it is complete and gets its final name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def part_in(directory: Path, body: bytes = b"", encoding: str = "identity") -> Part:
-    """Return a new part file in a directory. It contains `body`."""
+    """Return a new part file that contains `body`."""
     part = Part(directory, None, 10_000_000)
     part.restart(encoding, None)
     if body:
@@ -72,7 +72,7 @@ def test_overwrite(tmp_path: Path) -> None:
 
 
 def test_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without hard links, a new file is saved and an existing file is kept."""
+    """If hard links are not supported, a new file is saved, but no existing file is replaced."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EPERM, "no links")

@@ -65,7 +65,7 @@ LASTING = [each for each in CALLS if each[1] != "settled"]
 
 
 def name_of(call: tuple[object, str, PollPolicy]) -> str:
-    """Return the name of a function with its class or module, such as ``FutureWaiter.read``."""
+    """Return the name of the function in `call`, such as ``FutureWaiter.read``."""
     return f"{getattr(call[0], '__name__', '')}.{call[1]}"
 
 
@@ -257,7 +257,7 @@ def test_restart_with_polls_in_flight(policy: PollPolicy, monkeypatch: pytest.Mo
 
 
 def test_waiter_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """A waiter that raises does not keep outcomes from the other waiters."""
+    """If one waiter raises an error, the other waiters still get their outcomes."""
     error = TypeError("injected")
 
     class Broken(FutureWaiter):

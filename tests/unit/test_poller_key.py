@@ -56,7 +56,7 @@ def test_one_glitch_ends_nothing(code: int) -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_confirmed_refusal_ends_all(code: int) -> None:
-    """A confirmed refusal of the key ends each wait with its own error."""
+    """After a confirmed refusal of the key, each wait ends with its own error object."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: code if now > 5.0 else "running")

@@ -107,7 +107,7 @@ def test_own_timeout_during_a_pause() -> None:
 
 @pytest.mark.parametrize("count", [1, 20_000])
 def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The poller rarely scans for passed deadlines, and only while no check is answered."""
+    """The poller looks for passed deadlines only while no check is answered, and then rarely."""
     looks = 0
     original = Frame.gives_up_at
 

@@ -122,7 +122,7 @@ def test_run_keeps_other_timeouts_apart() -> None:
 
 
 def test_outcomes_in_order() -> None:
-    """`outcomes` returns one outcome for each task of a list or async iterator, in its order."""
+    """`outcomes` returns one outcome per task of a list or async iterator, in the same order."""
     server = Jobs(60.0)
 
     async def source() -> AsyncIterator[str | TaskRef]:
@@ -180,7 +180,7 @@ def test_a_reference_round_trips_through_json() -> None:
 
 
 def test_pipeline_timeout() -> None:
-    """The timeout of a pipeline applies to each task from its creation."""
+    """In a pipeline, the timeout of each task starts when the task is created."""
     server = Jobs(1000.0)
 
     async def main() -> None:

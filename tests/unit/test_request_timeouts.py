@@ -66,7 +66,7 @@ def test_task_can_go_on_after_a_timeout() -> None:
 
 @pytest.mark.parametrize("when", [10.0, LIMIT])
 def test_cancellation_is_not_a_timeout(when: float) -> None:
-    """A task that other code cancels ends as cancelled, even at the moment of the timeout."""
+    """If other code cancels a task, even at the moment of the timeout, the task is cancelled."""
 
     async def main() -> None:
         timeouts = RequestTimeouts(LIMIT)
@@ -80,7 +80,7 @@ def test_cancellation_is_not_a_timeout(when: float) -> None:
 
 
 def test_outer_timeout() -> None:
-    """An `asyncio.timeout` around a request works, whether it is shorter or longer."""
+    """An `asyncio.timeout` around a request works, and may be shorter or longer than `LIMIT`."""
 
     async def nested(outer: float) -> None:
         async with asyncio.timeout(outer):
@@ -98,7 +98,7 @@ def test_outer_timeout() -> None:
 
 
 def test_error_of_the_request() -> None:
-    """An error of the request itself is not changed, and stops the timer."""
+    """If a request raises an error, the error is passed on unchanged, and the timer stops."""
 
     async def main() -> None:
         timeouts = RequestTimeouts(LIMIT)

@@ -1,4 +1,4 @@
-"""Tests of `SafeSchedule`, which keeps bugs in a schedule from stopping the polling.
+"""Tests of `SafeSchedule`, with which polling survives exceptions of a schedule.
 
 The tests pass the time as an argument.
 """
@@ -78,7 +78,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restarts_that_do_not_help() -> None:
-    """If the schedule handled no poll since a restart, only the next `restart` returns False."""
+    """If a restarted schedule handles no poll, the next `restart` fails, but a later one works."""
     safe = Stage().safe
     safe.fail(TypeError())
     safe.settle(Entry("a", added_at=0.0), None)

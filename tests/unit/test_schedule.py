@@ -151,7 +151,7 @@ def test_promoted(kind: Kind) -> None:
 
 
 def test_the_likelier_end_goes_first() -> None:
-    """The task that has more likely ended is checked first."""
+    """Of two tasks, the one that has more probably ended is checked first."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     plan.add(Entry("young", added_at=0.0, created_at=-50.0), 0.0)
     plan.add(Entry("old", added_at=0.0, created_at=-150.0), 0.0)
@@ -181,7 +181,7 @@ def test_kinds_do_not_blur() -> None:
 
 
 def test_the_next_task_of_a_cohort_keeps_the_shortest_interval() -> None:
-    """A task that was checked 0.2 s later than another one is checked again 0.2 s later, too."""
+    """Two tasks that were last checked 0.2 s apart are also checked again 0.2 s apart."""
     plan = make(PollPolicy(min_saving=0.0))
     for name, seen_at in (("first", 85.0), ("second", 85.2)):
         entry = Entry(name, added_at=0.0, created_at=0.0)
@@ -382,7 +382,7 @@ def test_new_plans_apply_while_nothing_is_due() -> None:
 
 
 def test_new_plans_of_two_kinds_apply() -> None:
-    """The new plans of two kinds of job apply to all cohorts."""
+    """If new durations of two kinds are learnt, `next_due` is the same as in a new schedule."""
     durations = Durations()
     for kind in ("a", "b"):
         for _ in range(300):

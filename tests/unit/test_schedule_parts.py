@@ -31,7 +31,7 @@ class Item:
 
 
 def test_tuning_at_the_default_interval() -> None:
-    """`Tuning` states its constants for the default `interval` of a `PollPolicy`."""
+    """The constants of `Tuning` are made for the default `interval` of a `PollPolicy`."""
     assert PollPolicy().interval == DEFAULT_INTERVAL
     assert Tuning().scaled(DEFAULT_INTERVAL) == Tuning()
 
@@ -119,7 +119,7 @@ def test_lazy_heap(steps: list[tuple[str, int, int]]) -> None:
 
 
 def test_lazy_heaps_that_share_numbers() -> None:
-    """Pushing an item to a heap removes it from another heap with the same counter."""
+    """If two heaps share `numbers`, pushing an item to one heap removes it from the other."""
     numbers = itertools.count()
     one, other, item = LazyHeap[Item](numbers), LazyHeap[Item](numbers), Item()
     one.push(item, 1.0)
@@ -140,7 +140,7 @@ def test_fair_share() -> None:
 
 
 def test_frame_gives_up() -> None:
-    """A wait without a last check ends `LAST_TRIES` intervals after the deadline."""
+    """If no last check succeeds, a wait ends `LAST_TRIES` poll intervals after the deadline."""
     frame = Frame(PollPolicy(deadline=200.0))
     young = Entry("t", added_at=50.0, created_at=40.0)
     old = Entry("t", added_at=1000.0, created_at=0.0)
@@ -228,7 +228,10 @@ def test_scaled_policy(kind: str, deadline: float | None) -> None:
 
 
 def checks(policy: PollPolicy, time_scale: float) -> list[float]:
-    """Return the times of up to 100 checks of a task that never ends."""
+    """Return the times of up to 100 checks of a task that never ends.
+
+    An adaptive schedule assumes a median duration of 90 s divided by `time_scale`.
+    """
     plan: Schedule[Entry]
     if policy.schedule == "backoff":
         plan = BackoffSchedule(policy, lambda: 0.0)

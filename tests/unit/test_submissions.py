@@ -53,7 +53,7 @@ async def by_wait_for(work: Coroutine[Any, Any, TaskHandle], after: float) -> Ta
 
 
 async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Await the create `work` in a task group. A failure of another task cancels the create."""
+    """Await the create `work` in a task group. After `after` seconds, another task fails."""
 
     async def fail() -> None:
         await asyncio.sleep(after)
@@ -66,7 +66,7 @@ async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskH
 
 
 async def by_inner_task(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Await the create `work` in an inner asyncio task, and cancel the outer asyncio task."""
+    """Await the create `work` in an inner task. Cancel the outer task after `after` seconds."""
 
     async def outer() -> TaskHandle:
         return await asyncio.create_task(work)
@@ -81,7 +81,10 @@ WAYS: list[Callable[[Coroutine[Any, Any, TaskHandle], float], Awaitable[TaskHand
 
 
 async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) -> set[str]:
-    """Create `count` songs, cancel each create at a random time, and return the received ids."""
+    """Create `count` songs. Cancel each create at a random time, within `longest` seconds.
+
+    Return the ids of the tasks whose create returned before it was cancelled.
+    """
     draw = random.Random(seed)
 
     async def one(number: int) -> TaskHandle:
@@ -98,7 +101,7 @@ async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) ->
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
-    """`on_creation` receives each task whose create is cancelled at a random time."""
+    """`on_creation` receives every created task, even if creates are cancelled at random times."""
     server = Server()
     reported: list[Creation] = []
 

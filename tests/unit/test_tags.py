@@ -70,7 +70,7 @@ def wav() -> bytes:
 
 
 def flac_file() -> bytes:
-    """Return a FLAC file: stream information, and 1,000 bytes in place of audio frames."""
+    """Return a FLAC file that contains 1,000 bytes instead of audio frames."""
     stream = struct.pack(">HH", 4096, 4096) + bytes(6)
     rate = (44_100 << 44) | (1 << 41) | (15 << 36) | 500
     return b"fLaC\x80\x00\x00\x22" + stream + struct.pack(">Q", rate) + bytes(16) + AUDIO
@@ -157,7 +157,7 @@ def test_flac(tmp_path: Path) -> None:
 
 
 def record(**given: object) -> TaskInfo:
-    """Return the record of a task whose input has these fields."""
+    """Return the record of a task whose input has the fields `given`."""
     return TaskInfo(
         task_id="task-2",
         status=TaskStatus.SUCCESS,

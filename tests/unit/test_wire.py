@@ -56,7 +56,7 @@ def envelope(data: object, code: object = 200, **more: object) -> bytes:
 
 
 def test_whole_record() -> None:
-    """The fields of a task record and of a song are decoded, some under alternative names."""
+    """The fields of a task record and of a song are decoded, even under alternative names."""
     info = read_task_info(200, {}, envelope(RECORD), "t1")
     assert (info.status, info.create_at, info.elapsed) == (TaskStatus.SUCCESS, 1768900378.0, 86.0)
     assert (info.complete_at, info.duration_s) == (1768900464.0, 86.0)

@@ -110,7 +110,7 @@ def test_upload_target() -> None:
     "body", [b"", b"{", envelope(None), envelope([]), envelope("x"), envelope({"models": 1})]
 )
 def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader of many types)
-    """Every reader raises a `ResponseError` for a reply without usable data."""
+    """A `read` function raises `ResponseError` for a reply without usable data."""
     if read is read_schema and body == envelope({"models": 1}):
         return  # every field of a schema is optional
     with pytest.raises(ResponseError):
@@ -120,7 +120,7 @@ def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader o
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("code", [401, 402, 404, 422, 429, 455, 500, 505])
 def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of many types)
-    """Every reader raises an error for an error code in the body."""
+    """A `read` function raises an error if the body contains an error code."""
     for status in (200, code):
         with pytest.raises(APIError) as caught:
             read(status, {}, envelope(None, code))
@@ -188,7 +188,7 @@ def test_media_urls(name: str, urls: object) -> None:
 
 
 def test_tracks_lead_on() -> None:
-    """The methods of a track return inputs with the ids of the track."""
+    """Methods such as `Track.cover` return job inputs that contain the ids of the track."""
     item = {"suno_id": "s1", "title": "Rain", "model_name": "chirp-fenix", "duration": 100}
     (track,) = info_of(GenerateMusic.KIND, suno_data=[item]).tracks
     assert isinstance(track, Track)

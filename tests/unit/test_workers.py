@@ -130,7 +130,7 @@ def test_job_that_ends_normally_although_it_was_cancelled(is_closing: bool) -> N
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="has no eager tasks")
 def test_eager_tasks() -> None:
-    """Jobs that end at once work in an event loop with an eager task factory."""
+    """With an eager task factory, jobs that end at once are handled like all other jobs."""
 
     class Quick(Pool):
         async def sleep(self, job: float) -> None:
