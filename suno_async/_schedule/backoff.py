@@ -27,7 +27,8 @@ class BackoffSchedule(Generic[E]):
     Each operation takes O(log n) time with n entries.
 
     Attributes:
-        price: Always None, because this schedule does not calculate it.
+        price: How much waiting a request saves. Always None, because this schedule does not
+            calculate it.
     """
 
     def __init__(
