@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def loop_time(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     """Return a function that returns the time of an event loop in seconds.
 
-    The loops of asyncio use `time.monotonic`. Calling it directly saves 1 % of the CPU time of a
-    poll.
+    For a loop of asyncio, return `time.monotonic` itself, because this saves 1 % of the CPU time of
+    a poll.
     """
     is_plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
     return time.monotonic if is_plain else loop.time

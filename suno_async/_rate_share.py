@@ -36,8 +36,8 @@ SILENCE = 3 * HEARTBEAT
 class RateShare:
     """Limits a client to 1/N of the account's request rate, where N is the number of live clients.
 
-    Only the rate of a `LocalLimiter` is divided. If the limiter is of another class, all clients
-    must already share it.
+    Only the rate of a `LocalLimiter` is divided. A limiter of another class does not change, so all
+    clients must share it.
 
     Args:
         journal: The journal. Its heartbeat returns the number of live clients.

@@ -114,7 +114,7 @@ class Recorder:
         Raises:
             InputChangedError: The existing submission has another input.
             CreateOutcomeUnknownError: The existing submission ended with an unknown outcome.
-            RunInUseError: Another client has reserved the run in the meantime.
+            RunInUseError: This client had reserved the run, but now another client has it.
             JournalError: The journal cannot be written.
         """
         record = self._record_of(submission)
@@ -337,7 +337,7 @@ def job_in(record: SubmissionRecord) -> Input:
     """Return the job of a stored submission.
 
     Raises:
-        JournalError: The submission is a persona, or this version cannot decode the job.
+        JournalError: The submission is a persona, or its job cannot be decoded.
     """
     try:
         return msgspec.json.decode(record.job, type=KINDS[record.kind])

@@ -140,7 +140,10 @@ class Runtime:
         return self._refs.get(ref.task_id, ref)
 
     def _forget_later(self, task_id: str) -> None:
-        """Record that a task has ended. If too many tasks have ended, forget the first of them."""
+        """Record that a task has ended.
+
+        If too many tasks have ended, forget the task that ended first.
+        """
         if task_id in self._refs:
             self._ended.append(task_id)
             if len(self._ended) > ENDED_REMEMBERED:

@@ -239,7 +239,10 @@ def _is_asked_for() -> bool:
 
 
 def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
-    """Return the error that replaces a `CancelledError` from a function of the user."""
+    """Return the error to raise instead of a `CancelledError` from the user's code.
+
+    `what` names the function or iterable that raised it.
+    """
     # The `CancelledError` itself would end the consumer's asyncio task silently.
     failure = RuntimeError(f"{what} was cancelled, but the stream was not")
     failure.__cause__ = error

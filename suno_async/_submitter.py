@@ -373,7 +373,7 @@ class CreditWait:
 
 
 async def call(function: Callable[..., object] | None, *arguments: object) -> None:
-    """Call a function of the user, if there is one. If its result is awaitable, await it."""
+    """Call a function, unless it is None. If its result is awaitable, await it."""
     if function is not None:
         result = function(*arguments)
         if inspect.isawaitable(result):

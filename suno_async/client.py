@@ -519,8 +519,8 @@ class SunoClient:
     ) -> AsyncIterator[Outcome]:
         """Poll any number of tasks together; yield each outcome as soon as it is known.
 
-        Every task yields exactly one `Outcome`. If an id is given twice, it yields only one. If the
-        caller leaves the loop early, the jobs continue. All `tasks` are read before the first poll.
+        Every task yields exactly one `Outcome`, even if its id is given twice. If the caller leaves
+        the loop early, the jobs continue. All `tasks` are read before the first poll.
 
         `timeout` is in seconds, for all tasks together. A task that takes longer yields a `Failure`
         with a `TaskTimeoutError`. None means no timeout. `PollPolicy.deadline` also ends each wait.
@@ -582,7 +582,7 @@ class SunoClient:
             directory: Where to save the file. It is created if it does not exist.
             name: Template of the name without a suffix; a ``/`` makes directories. The default is
                 ``{title}-{suno_id}`` for a song, and the last part of the path for a URL. If the
-                name may not be unique, a hash is added.
+                name might not be unique, a hash is added.
             overwrite: Whether to replace an existing file. If False, the existing file is kept.
             progress: Called with a `DownloadProgress`, about ten times per second or less.
             media: What the file must contain: ``"audio"``, ``"image"``, ``"video"``, or ``"any"``.

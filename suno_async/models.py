@@ -333,8 +333,8 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     def elapsed(self) -> float | None:
         """Seconds from the creation of the task to its end; None if unknown.
 
-        Normally, this is `duration_s`. If `duration_s` is missing, or differs by more than 2 s from
-        ``complete_at - create_at``, it is this difference.
+        Normally, this is `duration_s`. But if `duration_s` is missing, or differs from
+        ``complete_at - create_at`` by more than 2 s, this is ``complete_at - create_at``.
         """
         reported = _span(self.duration_s)
         if self.create_at is None or self.complete_at is None:

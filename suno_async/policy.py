@@ -80,8 +80,9 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def next_not_found_check(self, since: float, now: float) -> float:
         """Return the time of the next check of a task for which the server answered 404.
 
-        Normally, this is one `interval` from now. If less than one `interval` of `not_found_grace`
-        would then be left, it is the end of `not_found_grace`.
+        Normally, this is one `interval` after `now`. But if the grace period would then have less
+        than one `interval` left, this is the end of the grace period: `since` plus
+        `not_found_grace`.
 
         Args:
             since: When the first request of the current series of 404s was sent.

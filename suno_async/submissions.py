@@ -3,7 +3,7 @@
 The states and their transitions::
 
     planned ──► sending ──► created     the server accepted it and returned a task id
-       ▲           │   ├──► refused     the server replied that it did not accept it
+       ▲           │   ├──► refused     the server replied with a refusal
        └───────────┤   └──► unknown     it may or may not have been accepted: never sent again
     (402, 429,     └──────► not sent    the server did not accept it, and it is not sent again
      455, no connection)
@@ -127,7 +127,7 @@ class Submission(msgspec.Struct, eq=False):
         self.task_id, self.created_at = new_id, at
 
     def repeats(self, task_id: str, created_at: float | None) -> None:
-        """Record that an earlier submission with the same key has created the task."""
+        """Record that an earlier submission with the same key has created the task `task_id`."""
         self.state = SubmissionState.CREATED
         self.task_id, self.created_at = task_id, created_at
 

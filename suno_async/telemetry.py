@@ -44,7 +44,7 @@ class Observer(Protocol):
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
         """Handle the end of all waits for a task. `error` is None if the task succeeded.
 
-        Not called if all callers stopped waiting before.
+        Not called if all callers have already stopped waiting.
         """
         ...
 
@@ -53,9 +53,10 @@ class Observer(Protocol):
         ...
 
     def paused(self, seconds: float, reason: str) -> None:
-        """Handle a pause. The client sends no requests to the API for `seconds` from now.
+        """Handle a pause of the client.
 
-        Called after a 429 or 455 that this client receives.
+        The client sends no requests to the API for the next `seconds` seconds. Called
+        after this client receives a 429 or a 455.
         """
         ...
 

@@ -135,7 +135,10 @@ class AdaptiveSchedule(Generic[E]):
         return due if due < math.inf else None
 
     def defer(self, entry: E, now: float) -> bool:
-        """Put back a popped entry whose task still runs. Return False after its last check."""
+        """Put back a popped entry whose task still runs.
+
+        After the last check of the task, do not put it back, and return False.
+        """
         since = entry.seen_age
         asked = entry.answered(now)
         if entry.created_at is not None:
@@ -215,7 +218,7 @@ class AdaptiveSchedule(Generic[E]):
     def _pop_planned(self, now: float) -> E | None:
         """Remove and return a due entry of `_planned`.
 
-        Return None if no such entry is due, or if the request is reserved for a cohort.
+        Return None if no such entry is due, or if the next request is reserved for a cohort.
         """
         due = self._planned.first_key()
         if due is None or due > now:

@@ -27,7 +27,8 @@ class BackoffSchedule(Generic[E]):
     Each operation takes O(log n) time with n entries.
 
     Attributes:
-        price: Always None: this schedule does not calculate how much waiting a request saves.
+        price: How much waiting a request saves. Always None, because this schedule does not
+            calculate it.
     """
 
     def __init__(
@@ -75,7 +76,10 @@ class BackoffSchedule(Generic[E]):
         return min((key for key in keys if key is not None), default=None)
 
     def defer(self, entry: E, now: float) -> bool:
-        """Reschedule a popped entry whose task still runs. Return False after its last check."""
+        """Reschedule a popped entry whose task still runs.
+
+        After the last check of the task, do not reschedule it, and return False.
+        """
         if entry.answered(now) >= self._frame.end(entry):
             return False
         self._place(entry, self._after(entry, now, entry.checks - 1))
@@ -93,7 +97,7 @@ class BackoffSchedule(Generic[E]):
         return True
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Do nothing: this schedule does not learn."""
+        """Do nothing, because this schedule does not learn."""
 
     def discard(self, entry: E) -> None:
         """Remove an entry. Do nothing if `pop` has already removed it."""
@@ -125,8 +129,8 @@ class BackoffSchedule(Generic[E]):
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
         """Return `due`, or the deadline if `due` is after the deadline or shortly before it.
 
-        `last` is the time of the previous check. If the deadline is less than the shortest interval
-        after `last`, return the end of that interval instead of the deadline.
+        `last` is the time of the previous check. If the shortest interval after `last` ends after
+        the deadline, return the end of this interval instead of the deadline.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

@@ -62,10 +62,10 @@ class Frame:
         return math.inf if self.deadline is None else entry.known_since + self.deadline
 
     def gives_up_at(self, entry: Entry) -> float:
-        """Return the time from which the wait for a task may end without a successful last check.
+        """Return the time after which the last check of a task is not retried.
 
         This is `LAST_TRIES` poll intervals after the deadline, but at least `LAST_TRIES` + 1 poll
-        intervals after tracking began. Without a deadline, this is infinity.
+        intervals after tracking began. Without a deadline, it is infinity.
         """
         if self.deadline is None:
             return math.inf

@@ -66,7 +66,7 @@ def submissions_page(
 ) -> Page:
     """Return the next submissions that match `wanted`, at most `PAGE`, and their tasks.
 
-    Their positions (`seq`) are above `after` and at most `end`.
+    The positions (`seq`) of the submissions are above `after` and at most `end`.
     """
     terms, values = ["s.seq > ?", "s.seq <= ?"], [after, end, *_given(wanted)]
     if wanted.account is not None:

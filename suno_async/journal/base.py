@@ -202,8 +202,8 @@ class Journal(Protocol):
         as a task.
 
         Raises:
-            JournalError: The submission cannot change to this state. If the state is ``sending``,
-                the caller must not send the request.
+            JournalError: The submission cannot change to this state. If `state` is ``sending``, the
+                caller must not send the request.
         """
         ...
 
@@ -222,7 +222,7 @@ class Journal(Protocol):
         ...
 
     async def keep_results(self, tasks: Collection[TaskRecord]) -> None:
-        """Store the final records of tasks. A task that is stored as ended does not change."""
+        """Store the final records of tasks. Skip tasks that are already stored as ended."""
         ...
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:

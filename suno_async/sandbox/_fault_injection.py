@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FaultInjector:
-    """Draws faults at random, and replies to requests with these faults.
+    """Draws faults at random, and applies them to requests.
 
     Args:
         seed: Seed of the random draws.
@@ -53,7 +53,7 @@ class FaultInjector:
     async def reply(
         self, request: web.Request, fault: Fault, faults: Faults, answer: web.Response | None
     ) -> web.StreamResponse:
-        """Reply to a request with a fault, or close its connection.
+        """Apply a fault to a request. Send a reply, or close the connection.
 
         Args:
             request: The request.

@@ -76,7 +76,10 @@ MODELS = {
 
 
 def list_models(modality: str | None, operation: str | None) -> list[dict[str, Any]]:
-    """Return the models with this modality and operation. An empty argument is ignored."""
+    """Return the models with this modality and operation.
+
+    An argument that is None or empty matches all models.
+    """
     return [
         {"model": kind, "modality": model.modality, "operations": list(model.operations)}
         for kind, model in MODELS.items()
