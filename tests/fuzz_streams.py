@@ -175,14 +175,14 @@ class Scenario:
         await asyncio.sleep(self.draw.choice([0, self.draw.uniform(0, longest)]))
 
     async def report(self, creation: Creation | PersonaCreation) -> None:
-        """Record a creation of the client, and sometimes raise."""
+        """Record a creation that the client reports, and sometimes raise."""
         self.reported.append(creation)
         await self.pause(2)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def note(self, creation: Creation) -> None:
-        """Count a creation of the stream, and sometimes raise."""
+        """Count a creation that the stream reports, and sometimes raise."""
         self.known[creation.index] += 1
         await self.pause(1)
         if self.draw.random() < self.fails:

@@ -84,9 +84,10 @@ async def opened(
 async def submit(
     journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
 ) -> asyncio.Task[None]:
-    """Add a function of the test to the queue of the writing thread of a journal.
+    """Add `operation` to the queue of the writing thread of `journal`.
 
-    The function replaces the operation of `Journal.save_durations` in one call. Return that call.
+    For this, `operation` replaces the operation of `Journal.save_durations` in one call. Return the
+    asyncio task that makes this call.
     """
 
     def run(connection: sqlite3.Connection, *_: object) -> None:
