@@ -65,7 +65,13 @@ CREATE TABLE IF NOT EXISTS tracks (
 
 
 def upsert(table: str, record: type[msgspec.Struct], key: tuple[str, ...]) -> sql.Composed:
-    """Return the SQL statement that inserts a row, or replaces the row with the same key."""
+    """Return the SQL statement that inserts a row, or replaces the row with the same key.
+
+    Args:
+        table: The name of the table.
+        record: The class with one field for each column.
+        key: The columns of the primary key.
+    """
     columns = record.__struct_fields__
     changed = [
         sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name))

@@ -100,8 +100,8 @@ class SunoClient:
         api_key: The account's key; by default from the variable SUNO_API_KEY or CRUN_API_KEY.
         base_url: URL of the API host; by default from the variable SUNO_BASE_URL or CRUN_BASE_URL,
             otherwise ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
-        session: Your own aiohttp session for API calls. The client does not close it, and `proxy`,
-            `trust_env` and `ssl` do not change it. With your own session,
+        session: Your own aiohttp session for API calls. The client does not close it. `proxy`,
+            `trust_env` and `ssl` do not apply to it. With your own session,
             `CreateOutcomeUnknownError` is more likely.
         policy: When to poll tasks; by default `PollPolicy()`, scaled by SUNO_TIME_SCALE.
         durations: Known durations of jobs; by default from the journal. The client adds more.
@@ -322,7 +322,7 @@ class SunoClient:
             wait_for_credits: Whether to wait for credits after a 402, instead of ending the stream.
             on_creation: Called once for each input that is read, with its `Creation`.
             on_submission: Called with a `Submission` right before its request is sent. Called again
-                with the state ``"planned"`` if the server did not accept it for now.
+                with the state ``"planned"`` if the server did not accept the request for now.
 
         Raises:
             InvalidInputError: `max_credits` is not valid.
@@ -834,7 +834,10 @@ class SunoClient:
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:
-        """Return the result of an ended create. If its request was sent, report the result."""
+        """Return the result of a create that has ended.
+
+        If the request was sent, also pass the result to `on_creation`.
+        """
         runtime = self._opened
         job = cast("Input", submission.job)
         creation: Creation
@@ -851,7 +854,7 @@ class SunoClient:
         return creation
 
     async def _conclude_persona(self, submission: Submission) -> None:
-        """Report the result of creating a persona, if the request was sent."""
+        """If the request for a persona was sent, pass the result to `on_creation`."""
         job, error = cast("GeneratePersona", submission.job), submission.error
         persona = Persona(submission.task_id, job.name) if error is None else None
         await self._report(submission, PersonaCreation(job, persona, error))

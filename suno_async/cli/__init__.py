@@ -34,7 +34,11 @@ def main() -> None:
 
 
 def _run_without_extra(words: list[str]) -> NoReturn:
-    """Answer ``--help`` and ``--version``, or print how to install the extra ``[cli]``. Exit."""
+    """Print the help, the version, or how to install the extra ``[cli]``. Then exit.
+
+    Args:
+        words: The words of the command line after the name of the program.
+    """
     from suno_async.cli.error_lines import print_error  # noqa: PLC0415 (only needed here)
 
     if words and words[0] == "--version":

@@ -111,7 +111,7 @@ class Batch(NamedTuple):
         Args:
             suno: The client, with a journal.
             progress: Counts the outcomes.
-            out: The results file. An input with a final status in it gets no second row.
+            out: The results file. Inputs with a final status in this file get no second row.
             downloads: Downloads the files of tasks that succeed. If None, no files are downloaded.
             options: Options of `SunoClient.pipeline`.
 

@@ -49,7 +49,7 @@ class Downloads:
 
     @property
     def count(self) -> tuple[int, int]:
-        """How many downloads have ended, and how many have started."""
+        """Number of downloads that have ended, and number of downloads that have started."""
         ended = len(self.paths) + self.missing
         return ended, ended + len(self._active)
 

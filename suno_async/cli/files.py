@@ -64,7 +64,7 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
 
 
 def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
-    """Return a `TaskInfo` with the files of each wanted task that succeeded.
+    """Return one `TaskInfo`, with the files, for each wanted task that succeeded.
 
     Args:
         output: The name of the results file.

@@ -141,7 +141,7 @@ def _cells(text: str, rest: Iterator[str]) -> list[str]:
 
 
 def _parsed(kind: type[Input], name: str, cell: str) -> Any:  # noqa: ANN401 (a field of any type)
-    """Convert a cell to the type of the field `name`. Return the text if that is impossible."""
+    """Convert a cell to the type of the field `name`. Return `cell` if that is impossible."""
     field = _FIELDS[kind].get(name)
     if field is None:
         return cell

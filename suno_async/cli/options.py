@@ -93,9 +93,9 @@ def field_options(
 
 
 def with_parameters(*groups: Sequence[inspect.Parameter]) -> Callable[[Command], Command]:
-    """Return a decorator that gives these parameters to a command.
+    """Return a decorator that gives the parameters in `groups` to a command.
 
-    The decorated function must accept ``**given``: the values of the parameters by name.
+    The decorated function must accept ``**given``, the values of the parameters by name.
     """
 
     def decorate(command: Command) -> Command:

@@ -26,7 +26,7 @@ class TaskCounts(NullObserver):
         task_ids: Ids of tasks that already exist. New tasks are counted when they are created.
 
     Attributes:
-        trouble: Why the last request got no reply; otherwise empty.
+        trouble: Why the last request got no reply; empty if it got a reply.
     """
 
     def __init__(self, task_ids: Iterable[str] = ()) -> None:

@@ -68,7 +68,7 @@ def csv_record(first: str, rest: Iterator[str]) -> list[str]:
 
 
 def final_statuses(lines: Iterable[str]) -> dict[str, str]:
-    """Return the status of each task with a final status in a results file, by task id.
+    """Return the final statuses in a results file, by task id.
 
     Unfinished tasks and incomplete rows are skipped.
     """
@@ -76,7 +76,7 @@ def final_statuses(lines: Iterable[str]) -> dict[str, str]:
 
 
 def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskInfo]:
-    """Return a record with the files of each successful task in a results file.
+    """Return one record, with the files, for each successful task in a results file.
 
     Args:
         lines: The lines of the file. Incomplete rows are skipped.

@@ -52,9 +52,10 @@ def is_quiet() -> bool:
 
 
 def set_verbosity(*, quiet: bool, verbose: int) -> None:
-    """Apply ``-q`` and ``-v``. Add them to the options of earlier calls.
+    """Apply ``-q`` and ``-v``, in addition to those of earlier calls.
 
-    The options may be both before and after the name of a command, so there may be two calls.
+    There may be two calls, because a user may give these options before the name of a command and
+    also after it.
     """
     _quiet.set(_quiet.get() or quiet)
     _verbose.set(_verbose.get() + verbose)

@@ -26,7 +26,7 @@ class FaultInjector:
         self._stopping = asyncio.Event()
 
     def start(self) -> None:
-        """Delay replies again after `stop`."""
+        """Delay replies again if `stop` was called before."""
         self._stopping.clear()
 
     def stop(self) -> None:

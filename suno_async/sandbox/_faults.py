@@ -41,8 +41,8 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
         stall: Share of requests whose connection is closed after `stall_seconds`, without an
             answer.
         garbage: Share of requests with the answer HTTP 200 and a body that cannot be decoded.
-        slow: Share of requests whose answer is sent in two parts, `slow_seconds` apart. They do not
-            fail.
+        slow: Share of requests whose answer is sent in two parts, `slow_seconds` apart. These
+            requests do not fail.
         after: Share of the failing POST requests that take effect before they fail.
         latency_in: Shortest and longest delay in seconds before the rate limit counts a request.
         latency_out: Shortest and longest delay in seconds before an answer is sent. Refusals by the

@@ -51,7 +51,7 @@ class FileStore:
         return web.Response(body=mp3(name, self._song_seconds), content_type="audio/mpeg")
 
     async def _put(self, request: web.Request) -> web.Response:
-        """Accept an upload only if its Content-Type is the same as the client announced before.
+        """Accept an upload only if it has the Content-Type that the client announced for it.
 
         Real object stores make the same check.
         """

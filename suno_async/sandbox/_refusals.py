@@ -27,7 +27,7 @@ class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not an error of
     Args:
         code: The error code, such as 401.
         message: The message. If None, the reply contains the default message of the code.
-        errors: One text for each broken rule; None if there are none.
+        errors: One text for each broken rule; None if no rule is broken.
         retry_after: Value of the Retry-After header. If None, the reply has no such header.
     """
 

@@ -48,8 +48,8 @@ class Sandbox:
             second. The rate limit and the delays of `faults` are not scaled. If `time_scale` is 1,
             the timestamps of a task are whole seconds. Otherwise they have fractions.
         rate_limit: Maximum number of requests with one key in any period of one second.
-        retry_after: Seconds in the Retry-After header of a reply above the rate limit (429). If
-            None, the header is not sent.
+        retry_after: Seconds in the Retry-After header of a 429, which answers a request above
+            the rate limit. If None, the header is not sent.
         credits: Credits of the account at the start.
         song_seconds: Length in seconds of each downloaded song. Each second has 4 kB.
         faults: Faults to inject at random; None means no faults.
