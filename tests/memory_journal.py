@@ -74,8 +74,8 @@ class MemoryJournal:
     Attributes:
         store: The store.
         account: The label of the account.
-        before: Function that each method calls first, with the method's name. `advance` adds the
-            new state to the name. The function may raise.
+        before: Function that each method calls first. The argument is the name of the method, or
+            ``"advance <new state>"`` for the method `advance`. The function may raise.
         delay: Seconds that each method takes.
         killed: Whether the owner was killed or has closed the journal. Later calls raise
             `JournalError`, except `close`.
