@@ -42,9 +42,10 @@ class Observer(Protocol):
         ...
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Handle the end of all waits for a task. `error` is None if the task succeeded.
+        """Handle the outcome of a task that callers wait for.
 
-        Not called if all callers have already stopped waiting.
+        Called once for all these callers. Not called if no caller waits for the task any more.
+        `error` is None if the task succeeded.
         """
         ...
 

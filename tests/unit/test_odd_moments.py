@@ -214,7 +214,7 @@ def test_estimates_at_once() -> None:
 
 
 def test_no_connection_after_a_pause() -> None:
-    """In a stream, a pause does not count against `retry_for`."""
+    """In a stream, a pause of the account does not count against `retry_for`."""
     server = Server()
     failures = 3
 
