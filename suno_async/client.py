@@ -480,7 +480,7 @@ class SunoClient:
 
     async def _adopt_key(self, account: Account, fresh: Credentials) -> None:
         # This also raises if another client was opened with the new key in the meantime.
-        with account.replacing_key(fresh):
+        async with account.replacing_key(fresh):
             if self._recorder is not None and self._account_is_derived:
                 await self._recorder.rebind(_label_of(fresh))
 

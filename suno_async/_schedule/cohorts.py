@@ -66,11 +66,12 @@ class Cohort(Generic[E]):
         head: Its first entry at the time when the ranking last calculated its place.
         due: Time when `head` is due.
         plan: The inspection plan that `urgency` uses; None while the head is not due.
+        kept: Number of heads since the last call of `rank`, without the head of that call.
     """
 
     __slots__ = (
         *("_fresh", "_seen", "_seen_at", "_stale"),
-        *("_base", "_finished", "_impatience", "_known_since", "_last", "_ran_at", "plan"),
+        *("_base", "_finished", "_impatience", "_known_since", "_last", "_since", "kept", "plan"),
         *("born", "due", "ends", "head", "interactive", "key", "kind", "number", "over", "place"),
     )
 
@@ -85,7 +86,8 @@ class Cohort(Generic[E]):
         self.due = math.inf
         self.plan: InspectionPlan | None = None
         self._finished = self._base = self._last = self._impatience = 0.0
-        self._known_since = self._ran_at = 0.0
+        self._known_since = self._since = 0.0
+        self.kept = 0
         # `_fresh` contains the entries that were never found running, and `_seen` the others. An
         # entry whose `place` is not this cohort's number was discarded. The times of the seen
         # entries are stored separately, because a discarded entry may join another cohort, and
@@ -167,8 +169,9 @@ class Cohort(Generic[E]):
             patience: After this many seconds without a check, the urgency is higher by 1.
         """
         self.plan = plan
-        self._known_since, self._ran_at = head.known_since, head.seen_at or 0.0
-        self._finished = plan.finished(head.seen_age)
+        self.kept = 0
+        self._known_since, self._since = head.known_since, head.seen_age
+        self._finished = plan.finished(self._since)
         self._base = self._known_since - assumed_age
         self._last = head.added_at if head.asked_at is None else head.asked_at
         self._impatience = 1.0 / patience
@@ -181,8 +184,8 @@ class Cohort(Generic[E]):
         last = entry.added_at if entry.asked_at is None else entry.asked_at
         return (
             abs(last - self._last) <= tolerance
-            and abs((entry.seen_at or 0.0) - self._ran_at) <= tolerance
             and abs(entry.known_since - self._known_since) <= tolerance
+            and abs(entry.seen_age - self._since) <= tolerance
         )
 
     def urgency(self, now: float) -> float:

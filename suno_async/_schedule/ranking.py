@@ -99,17 +99,19 @@ class Ranking(Generic[E]):
     def advance(self, cohort: Cohort[E], now: float) -> None:
         """Update the place of a due cohort whose head was taken.
 
-        The cohort keeps its place if the urgency of the new head is nearly the same. This is
-        normally so if many tasks were created or checked together.
+        The cohort keeps its place for a few requests if the urgencies of the new heads are nearly
+        the same. This is normally so if many tasks were created or checked together.
         """
         head = cohort.first()
         if (
             head is not None
+            and cohort.kept < self._tuning.kept_most
             # Urgencies that are this old count as current anyway.
             and cohort.fits(head, self._tuning.rerank_every)
             and self._frame.earliest(head) <= now
         ):
             cohort.head = head
+            cohort.kept += 1
         else:
             self.place(cohort, now)
 

@@ -33,6 +33,11 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: quarter of a second, in which four requests are sent.
     rerank_every: Seconds = 0.25
 
+    #: After a request, a cohort keeps its place in the order at most this many times in a row, if
+    #: its next task is nearly as urgent. Then its place is calculated again, so that equally urgent
+    #: cohorts take turns. Four requests take as long as `rerank_every`.
+    kept_most: int = 4
+
     #: If more cohorts than this are due, urgencies are calculated again proportionally less often,
     #: so that the cost of a decision stays the same. With that many due tasks, urgencies that are
     #: half a second old have no visible effect. With a million tasks, a decision costs 20 % less at

@@ -19,7 +19,7 @@ from suno_async.errors import ConfigurationError
 from suno_async.limits.local import LocalLimiter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncGenerator
 
     from suno_async.limits.base import Limiter
 
@@ -143,30 +143,35 @@ class Account:
         self.credentials = credentials
         self.limiter = limiter
         self.breaker = CircuitBreaker()
+        self._rotation = asyncio.Lock()
 
-    @contextlib.contextmanager
-    def replacing_key(self, fresh: Credentials) -> Generator[None]:
-        """Replace the key by the key of `fresh` at the end of the ``with`` block.
+    @contextlib.asynccontextmanager
+    async def replacing_key(self, fresh: Credentials) -> AsyncGenerator[None]:
+        """Replace the key by the key of `fresh` at the end of the ``async with`` block.
 
         If the block raises, keep the old key. Clients that are opened with the new key, during the
-        block or later, share this account. Clients with the old key do, too.
+        block or later, share this account. Clients with the old key do, too. Only one block of an
+        account runs at a time.
 
         Raises:
             ConfigurationError: Another client in this event loop uses the new key, or used it a
                 short time ago.
         """
-        self.check_new_key(fresh)
-        in_loop = self._shared_in()
-        if in_loop is not None:
-            in_loop[fresh.digest] = self
-        try:
-            yield
-        except BaseException:
-            if in_loop is not None and fresh.digest != self.credentials.digest:
-                del in_loop[fresh.digest]
-            raise
-        self.credentials.adopt(fresh)
-        self.breaker.key_replaced()
+        async with self._rotation:
+            self.check_new_key(fresh)
+            in_loop = self._shared_in()
+            # An earlier key of this account is registered already, and must stay registered.
+            is_new = in_loop is not None and fresh.digest not in in_loop
+            if in_loop is not None:
+                in_loop[fresh.digest] = self
+            try:
+                yield
+            except BaseException:
+                if in_loop is not None and is_new:
+                    del in_loop[fresh.digest]
+                raise
+            self.credentials.adopt(fresh)
+            self.breaker.key_replaced()
 
     def check_new_key(self, fresh: Credentials) -> None:
         """Check that no other account of this event loop uses the key of `fresh`.

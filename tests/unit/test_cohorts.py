@@ -109,10 +109,12 @@ PLAN = InspectionPlan(
         (100.2, 160.5, 160.2, False),
         # The last check failed. The check before it found the task running.
         (100.2, 160.2, 130.0, False),
+        # The creation time is unknown. It was added when the old head was created.
+        (None, 160.2, 160.2, False),
     ],
 )
 def test_a_new_head_like_the_old_one(
-    created: float, asked: float | None, seen_at: float | None, *, fits: bool
+    created: float | None, asked: float | None, seen_at: float | None, *, fits: bool
 ) -> None:
     """`fits` compares a new head of a cohort with the old head.
 
@@ -121,8 +123,8 @@ def test_a_new_head_like_the_old_one(
     cohort = Cohort[Entry](("", False, 50), -1)
     old = seen("old", 160.0, 100.0)
     cohort.rank(old, PLAN, 0.0, 600.0)
-    new = seen("new", seen_at, created)
-    new.asked_at = asked
+    new = seen("new", seen_at, 100.0)
+    new.created_at, new.asked_at = created, asked
     assert cohort.fits(new, 0.25) is fits
     if fits:
         before = cohort.urgency(200.0)

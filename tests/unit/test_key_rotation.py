@@ -9,7 +9,7 @@ import pytest
 from suno_async import GenerateMusic, JournalError, SunoClient
 from suno_async._transport.account import Account, Credentials, account_for
 from tests.memory_journal import MemoryJournal, Store
-from tests.scripted import URL, Server
+from tests.scripted import KEY, URL, Server
 from tests.virtual import run_virtual
 
 JOB = GenerateMusic(prompt="slow piano", instrumental=True)
@@ -24,6 +24,12 @@ class SlowToReport(MemoryJournal):
         count = await super().rebind(old, new)
         await asyncio.sleep(self.delay)
         return count
+
+
+def refuse_rebind(method: str) -> None:
+    """Raise `JournalError` in the method `rebind` of a `MemoryJournal`."""
+    if method == "rebind":
+        raise JournalError("another client uses the account")
 
 
 def shared_account(key: str) -> Account:
@@ -116,5 +122,47 @@ def test_a_client_keeps_its_key() -> None:
                 account = shared_account(NEW_KEY)
                 assert account is not suno.accounts[0]
                 assert account.credentials.digest == Credentials(NEW_KEY, URL).digest
+
+    run_virtual(work())
+
+
+def test_a_failed_rotation_back() -> None:
+    """If the rotation back to an earlier key fails, a client with this key shares the account."""
+
+    async def work() -> None:
+        server, journal = Server(), MemoryJournal()
+        async with server.client(journal=journal) as suno:
+            await suno.rotate_key(NEW_KEY)
+            journal.killed = True
+            with pytest.raises(JournalError):
+                await suno.rotate_key(KEY)
+            journal.killed = False
+            assert shared_account(KEY) is suno.accounts[0]
+            assert shared_account(NEW_KEY) is suno.accounts[0]
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize("fails", [(True, False), (False, True), (True, True)])
+def test_two_clients_rotate_at_the_same_time(fails: tuple[bool, bool]) -> None:
+    """Later clients share the account if the rotation of any client succeeded."""
+
+    async def work() -> None:
+        server = Server()
+        journals = [MemoryJournal(delay=0.5) for _ in fails]
+        one, two = [server.client(journal=journal) for journal in journals]
+        async with one, two:
+            one.statistics()
+            two.statistics()
+            for journal, fail in zip(journals, fails, strict=True):
+                if fail:
+                    journal.before = refuse_rebind
+            results = await asyncio.gather(
+                *(each.rotate_key(NEW_KEY) for each in (one, two)), return_exceptions=True
+            )
+            kinds = [JournalError if fail else type(None) for fail in fails]
+            assert [type(each) for each in results] == kinds
+            assert one.accounts[0] is two.accounts[0]
+            assert (shared_account(NEW_KEY) is one.accounts[0]) is not all(fails)
 
     run_virtual(work())

@@ -195,6 +195,32 @@ def test_the_next_task_of_a_cohort_keeps_the_shortest_interval() -> None:
     assert plan.pop(100.2) is not None
 
 
+@pytest.mark.parametrize(
+    ("created_at", "latest"),
+    [
+        # As far back in the queue as in the order of creation, and a few requests more.
+        pytest.param(None, 60, id="unknown age"),
+        pytest.param(-3000.0, 10, id="past the deadline"),
+    ],
+)
+def test_a_task_does_not_wait_for_a_burst_of_another_kind(
+    created_at: float | None, latest: int
+) -> None:
+    """A task added after 50 of 1,000 equally urgent tasks of another kind is not checked last."""
+    plan = make(PollPolicy())
+    for n in range(1000):
+        kind = "other" if n == 50 else "burst"
+        plan.add(Entry(kind, added_at=n * 4e-5, created_at=created_at, kind=kind), 0.04)
+    order: list[str] = []
+    for slot in range(1000):
+        entry = plan.pop(1.0 + slot / 15)
+        if entry is not None:
+            order.append(entry.kind)
+            plan.settle(entry, None)
+    assert len(order) == 1000
+    assert order.index("other") <= latest
+
+
 def test_nothing_starves() -> None:
     """A task with little urgency is checked even if more urgent tasks use the whole budget."""
     durations = Durations()
