@@ -55,7 +55,7 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[mocked_http]:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """Start a sandbox in which a job of 90 s takes about 0.2 s."""
+    """Yield a sandbox that runs a job of 90 s in about 0.2 s."""
     async with Sandbox(seed=1, time_scale=SCALE) as server:
         yield server
 

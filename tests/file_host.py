@@ -67,7 +67,7 @@ class FileHost:
         self.url = ""
 
     def serve_record(self, info: TaskInfo) -> None:
-        """Serve the status, the songs and the media of a task as its record in the API."""
+        """Serve the record of a task, with the status, the songs and the media in `info`."""
         data = {
             "task_id": info.task_id,
             "status": info.status.value,
@@ -81,7 +81,7 @@ class FileHost:
 
     @property
     def ranges_asked(self) -> list[str | None]:
-        """The Range header of each request, or None."""
+        """The Range header of each request; None for a request without this header."""
         return [each.get("range") for each in self.requests]
 
     @contextlib.asynccontextmanager

@@ -22,7 +22,7 @@ BATCH = 1_000
 
 
 def find(seed: int, count: int = BATCH) -> str | None:
-    """Check the first `count` replies of a seed.
+    """Check the first `count` replies that `seed` produces.
 
     Return a description of the first failure; None if there is no failure.
     """

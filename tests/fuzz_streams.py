@@ -247,7 +247,7 @@ class Scenario:
                 self.received.add((await suno.create(GenerateMusic(prompt=name))).id)
 
     async def end(self, suno: SunoClient, taking: asyncio.Task[None]) -> None:
-        """Choose at random: do nothing, cancel the stream, close the client, or cancel `close`."""
+        """At random, do nothing, cancel the stream, close the client, or cancel `suno.close()`."""
         draw = self.draw
         how = draw.choice([*["wait"] * 4, "cancel", "cancel twice", "close", "close twice", "cut"])
         if how != "wait":
@@ -344,7 +344,7 @@ async def within(work: Awaitable[Any]) -> Any:  # noqa: ANN401 (whatever it retu
 
 
 def find(seed: int) -> str | None:
-    """Run the scenario of a seed. Return a description of the failure; None if it succeeds."""
+    """Run the scenario of a seed. Return None if it succeeds, else a description of the failure."""
     try:
         run_virtual(Scenario(seed).run())
     except Exception:  # noqa: BLE001 (every exception is a failure)

@@ -40,7 +40,7 @@ class FakeHost(Host):
     """A simulated process on a simulated machine. The test sets the process id and the machine id.
 
     Attributes:
-        dead: Ids of the processes on the simulated machine that have ended.
+        dead: Ids of the ended processes on the simulated machine.
     """
 
     def __init__(self, pid: int, machine: str = "machine", dead: Collection[int] = ()) -> None:
@@ -50,7 +50,7 @@ class FakeHost(Host):
         self.dead = dead
 
     def ended(self, machine: str, pid: int) -> bool:
-        """Return whether `pid` is in `dead`. Return False for a process on another machine."""
+        """Return True if `machine` is the simulated machine and `pid` is in `dead`."""
         return machine == self.machine and pid in self.dead
 
 
@@ -63,8 +63,7 @@ def client(
 ) -> SqliteJournal:
     """Return a journal for a client in the process `pid` on `machine`. The journal is not open.
 
-    `dead` contains the ids of the processes on this machine that have ended. The test may change
-    it.
+    `dead` contains the ids of the ended processes on `machine`. The test may change `dead` later.
     """
     return SqliteJournal(path, lease=TTL, clock=clock, host=FakeHost(pid, machine, dead))
 
@@ -86,8 +85,8 @@ async def submit(
 ) -> asyncio.Task[None]:
     """Add `operation` to the queue of the writing thread of `journal`.
 
-    For this, `operation` replaces the operation of `Journal.save_durations` in one call. Return the
-    asyncio task that makes this call.
+    To do so, replace the SQL of `Journal.save_durations` by `operation` for one call. Return the
+    asyncio task of this call.
     """
 
     def run(connection: sqlite3.Connection, *_: object) -> None:
@@ -112,7 +111,7 @@ async def read_with(
 ) -> None:
     """Run `operation` in the reading thread of `journal`, and wait until it has ended.
 
-    During this call, `operation` replaces the operation of `Journal.load_durations`.
+    To do so, replace the SQL of `Journal.load_durations` by `operation` for one call.
     """
 
     def run(connection: sqlite3.Connection, *_: object) -> None:

@@ -26,8 +26,8 @@ class Store:
     Attributes:
         submissions: The submissions by id, in the order in which they were stored.
         tasks: The tasks by id.
-        owners: For each live owner, a bool that is True at first. It becomes False when another
-            owner joins, and True again at the next heartbeat of its owner.
+        owners: The live owners. The value of an owner is False if another owner has joined since
+            the last heartbeat of this owner, or else True.
         owned: The owner of each submission, by the id of the submission.
         held: The owner of each reserved run, by the name of the run.
         durations: The data that `save_durations` stored last; None if there is none.
@@ -44,7 +44,7 @@ class Store:
         self.log: list[tuple[str, str]] = []
 
     def kill(self, journal: MemoryJournal) -> None:
-        """Remove an owner and free its runs, as if its process had ended."""
+        """Remove `journal` from the owners and free its runs, as if its process had ended."""
         self.owners.pop(journal, None)
         self.held = {run: owner for run, owner in self.held.items() if owner is not journal}
         journal.killed = True
@@ -77,8 +77,8 @@ class MemoryJournal:
         before: Function that each method calls first. The argument is the name of the method, or
             ``"advance <new state>"`` for the method `advance`. The function may raise.
         delay: Seconds that each method takes.
-        killed: Whether the owner was killed or has closed the journal. Later calls raise
-            `JournalError`, except `close`.
+        killed: Whether the owner was killed or has closed the journal. If so, every method except
+            `close` raises `JournalError`.
     """
 
     def __init__(self, store: Store | None = None, delay: float = 0.002) -> None:
@@ -217,7 +217,7 @@ class MemoryJournal:
             del self.store.held[run]
 
     async def heartbeat(self) -> Peers:
-        """Record a heartbeat of this owner, and return its `Peers`."""
+        """Record a heartbeat of this owner, and return the owner's `Peers`."""
         await self._work("heartbeat")
         self.store.owners[self] = True
         others = [aware for owner, aware in self.store.owners.items() if owner is not self]

@@ -99,8 +99,8 @@ class ChaosProxy:
         retry_after: Value of a refusal's Retry-After, in seconds.
         stall: Seconds for which a stalled connection stays open.
         idle: Seconds after an exchange for which the proxy waits for the next request.
-        outages: For the number of a connection, the seconds for which the port is closed after the
-            proxy accepted that connection.
+        outages: How long the port is closed after the proxy accepted a connection: number of the
+            connection → seconds.
 
     Attributes:
         url: The URL on which the proxy listens.

@@ -152,7 +152,7 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """For each input, the first row with a final status counts, or else the last row."""
+    """If an input has several rows, use its first final status, or else its last status."""
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (0, "failed"), (2, "failed")]
     rows += [(1, "unknown"), (1, "not_created")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]

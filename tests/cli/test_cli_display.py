@@ -7,7 +7,7 @@ from suno_async.cli.task_counts import STATES, TaskCounts
 
 
 def counts(**numbers: int) -> dict[str, int]:
-    """Return a number for every state in `STATES`. The default is 0."""
+    """Return `numbers`, and add a 0 for every other state in `STATES`."""
     return dict.fromkeys(STATES, 0) | numbers
 
 
@@ -34,7 +34,7 @@ def test_states() -> None:
 
 
 def test_trouble() -> None:
-    """The error of a request without a reply is shown until the next reply."""
+    """If a request gets no reply, its error is shown until the next reply."""
     tasks = TaskCounts()
     tasks.request_finished("GET", "/", 1.0, NotSentError("could not connect to x"))
     assert tasks.trouble == "could not connect to x"

@@ -85,7 +85,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_process_that_has_just_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The error names the other process even if that process has not yet written its id."""
+    """`output_lock` waits briefly for the id of the process that holds the lock."""
     pauses: list[float] = []
 
     def write_id_at_the_third(seconds: float) -> None:

@@ -118,7 +118,7 @@ async def test_completion(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 async def test_verbosity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`-v` logs retries, and `-vv` also all requests; the log does not contain the key."""
+    """`-v` logs retries, and `-vv` also logs all requests. Neither logs the key."""
 
     def no_delay(_attempt: int, _random: float) -> float:
         return 0.0

@@ -45,7 +45,10 @@ def service() -> Iterator[Sandbox]:
 
 
 def serve_one_request(app: web.Application, **_options: Any) -> None:  # noqa: ANN401 (as run_app's)
-    """Start the app of a program in the docs, create one song with it, and stop it."""
+    """Start a server for `app`, create one song with a request, and stop the server.
+
+    Programs in the docs call this function instead of `web.run_app`.
+    """
 
     async def request() -> None:
         async with TestClient(TestServer(app)) as client:

@@ -170,7 +170,7 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
 async def test_joined(
     host: FileHost, suno: SunoClient, tmp_path: Path, joins: asyncio.Queue[None]
 ) -> None:
-    """Downloads of the same file share one request. Cancelling some does not cancel the others."""
+    """Downloads of the same file share one request. If two are cancelled, the others continue."""
     host.hold = asyncio.Event()
     url = f"{host.url}/x.mp3"
     first = asyncio.ensure_future(suno.download(url, tmp_path))
@@ -364,7 +364,7 @@ async def test_existing(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
 async def test_disk_errors(
     host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every disk error becomes a `DownloadError`, for example a full disk or an invalid path."""
+    """Every disk error, such as a full disk or an invalid path, becomes a `DownloadError`."""
     url = f"{host.url}/x.mp3"
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / file_name(url)).mkdir()
@@ -405,7 +405,7 @@ async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Progress grows to the total, with exactly one final event."""
+    """`received` grows to the size of the file, and only the last event has `done` set."""
     host.body = song(5_000_000)
     host.cuts = [1_000_000]
     events: list[DownloadProgress] = []
@@ -454,7 +454,7 @@ async def test_a_callback_that_two_calls_share(
 
 
 async def test_a_callback_that_failed_before() -> None:
-    """A callback that raised is not called again, even if a later call adds it again."""
+    """A callback that raised is not called again, even if `Reporter.add` adds it again."""
     events: list[DownloadProgress] = []
 
     def fail(event: DownloadProgress) -> None:

@@ -141,7 +141,7 @@ async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
-    """After a timeout, `result` raises `TaskTimeoutError`; each outcome contains this error."""
+    """After a timeout, `result` raises `TaskTimeoutError`, and each outcome has such an error."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     with pytest.raises(TaskTimeoutError):
         await suno.task(ids[0]).result(timeout=0.05)

@@ -175,7 +175,7 @@ class Proxy:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[str]:
-        """Run the proxy until the block ends. Yield its URL."""
+        """Run the proxy until the ``with`` block ends. Yield the URL of the proxy."""
 
         async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
             self.heads.append(request.decode(errors="replace"))
@@ -268,7 +268,10 @@ async def test_no_proxy(host: FileHost, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Create a certificate. Return TLS contexts for its server and for a client that trusts it."""
+    """Create a certificate for a server.
+
+    Return the TLS contexts of the server and of a client that trusts the certificate.
+    """
     key, cert = directory / "key.pem", directory / "cert.pem"
     subprocess.run(  # noqa: S603 (fixed words)
         [

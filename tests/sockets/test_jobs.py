@@ -45,7 +45,7 @@ SONG = GenerateMusic(prompt="slow piano", model="v5.5")
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a sandbox in which every job succeeds, and a job of 90 s takes about 0.2 s."""
+    """Yield a sandbox in which every job succeeds. A job of 90 s ends after about 0.2 s."""
     async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0) as server:
         yield server
 
@@ -109,7 +109,7 @@ async def test_upload_without_a_suffix(suno: SunoClient, tmp_path: Path) -> None
 
 
 async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> None:
-    """`upload` raises before any request for a missing, empty or unsuitable file."""
+    """For a missing, empty or unsuitable file, `upload` raises an error and sends no request."""
     (tmp_path / "empty.mp3").touch()
     (tmp_path / "dir.mp3").mkdir()
     (tmp_path / "text.txt").write_text("x")
@@ -213,7 +213,7 @@ async def test_upload_that_stalls(
 
 
 async def test_each_piece_postpones_the_timeout(tmp_path: Path) -> None:
-    """The timeout of an upload starts again with each piece."""
+    """The timeout of an upload starts again with each piece of the file."""
     (tmp_path / "a.wav").write_bytes(b"x" * (2 * PIECE + 1))
     async with asyncio.timeout(1000) as stall:
         with (tmp_path / "a.wav").open("rb") as data:
@@ -240,7 +240,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """After a 402 (no credits), polling continues. Until a `balance` call, no create is sent."""
+    """After a 402, polling continues, but no create is sent until `balance` is called."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,

@@ -173,7 +173,7 @@ async def endless(_request: bytes, writer: asyncio.StreamWriter) -> bool:
 
 
 async def test_a_connection_that_is_never_ready() -> None:
-    """If no connection was ready within the time limit, a create certainly was not sent."""
+    """If no connection is ready within the time limit, a create raises `NotSentError`."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Accept the connection, but never answer the TLS handshake.

@@ -85,7 +85,7 @@ async def one_song(suno: SunoClient) -> None:
 
 
 def show(event: DownloadProgress) -> None:
-    """A progress event has the bytes received, and the total or None."""
+    """In a progress event, only `total` can be None."""
     assert_type(event.path, str)
     assert_type(event.received, int)
     assert_type(event.total, int | None)
@@ -95,7 +95,7 @@ def show(event: DownloadProgress) -> None:
 
 
 def failed_downloads(error: DownloadsFailedError) -> None:
-    """`DownloadsFailedError` has each failed download's error and each complete file's path."""
+    """`DownloadsFailedError` has the errors of failed downloads and the paths of complete files."""
     assert_type(error.errors, tuple[DownloadError, ...])
     assert_type(error.paths, tuple[Path, ...])
 
@@ -298,7 +298,7 @@ async def save_any_later(creation: Creation | PersonaCreation) -> None:
 
 
 def callbacks(suno: SunoClient, source: list[Input]) -> None:
-    """Plain and coroutine functions are accepted if they take the right argument."""
+    """Plain and coroutine functions are accepted as callbacks if they take the right argument."""
     SunoClient(on_creation=save_any)
     SunoClient(on_creation=save_any_later)
     SunoClient(on_creation=save)  # type: ignore[arg-type]
