@@ -199,8 +199,8 @@ def test_the_next_task_of_a_cohort_keeps_the_shortest_interval() -> None:
     ("created_at", "latest"),
     [
         # As far back in the queue as in the order of creation, and a few requests more.
-        pytest.param(None, 60, id="unknown age"),
-        pytest.param(-3000.0, 10, id="past the deadline"),
+        pytest.param(None, 70, id="unknown age"),
+        pytest.param(-3000.0, 20, id="past the deadline"),
     ],
 )
 def test_a_task_does_not_wait_for_a_burst_of_another_kind(
