@@ -36,8 +36,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: After a request, a cohort keeps its place in the order at most this many times in a row, if
     #: its next task is nearly as urgent. Then its place is calculated again, so that equally urgent
     #: cohorts take turns. 15 requests take a second, so a turn is short compared with an interval.
-    #: With half or twice the value, a poll takes the same CPU time within 1 %, and turns are half or
-    #: twice as long.
+    #: With half or twice the value, turns are half or twice as long, and the CPU time of a poll
+    #: changes by less than 1 %.
     kept_most: int = 15
 
     #: If more cohorts than this are due, urgencies are calculated again proportionally less often,
