@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -44,9 +43,6 @@ CONNECT_TIMEOUT = 10.0
 
 #: Maximum size of a reply in bytes, after decompression. A task record has a few kilobytes.
 MOST_BYTES = 8 * 1024 * 1024
-
-# A query value that needs no escaping, such as a task id.
-_PLAIN = re.compile(r"[\w-]+", re.ASCII)
 
 
 class Reply(NamedTuple):
@@ -237,8 +233,9 @@ def _with_query(url: URL, params: tuple[tuple[str, str], ...]) -> URL:
     """Return `url` with the query parameters `params`."""
     if len(params) == 1:
         ((name, value),) = params
-        if _PLAIN.fullmatch(value):
-            return url.with_query(f"{name}={value}")  # takes less than half the time
+        # A value that needs no escaping, such as a task id, takes less than half the time.
+        if value.isascii() and value.replace("-", "").isalnum():
+            return url.with_query(f"{name}={value}")
     return url.with_query(params) if params else url
 
 

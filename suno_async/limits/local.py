@@ -79,7 +79,7 @@ class LocalPermit:
     Attributes:
         sent_at: Loop time at which the request was sent; None if it was not sent yet.
         counts_until: Loop time until which the request counts in the window; infinity before it
-            is sent; minus infinity when it no longer counts.
+            is sent.
     """
 
     # Why not assume that a request arrived at the time of its reply minus the shortest round trip
@@ -87,11 +87,10 @@ class LocalPermit:
     # But the first measured round trips may all be longer than later round trips. Then requests
     # leave the window too early, and a strict server receives 16 requests in a second.
 
-    __slots__ = ("__weakref__", "_limiter", "_used", "counts_until", "sent_at")
+    __slots__ = ("__weakref__", "_limiter", "counts_until", "sent_at")
 
     def __init__(self, limiter: LocalLimiter) -> None:
         self._limiter = limiter
-        self._used = True
         self.sent_at: float | None = None
         self.counts_until = math.inf
 
@@ -99,22 +98,25 @@ class LocalPermit:
         """Record that the request is being sent."""
         if self.sent_at is None:
             self.sent_at = now = self._limiter.now()
-            self._limiter.count_until(self, now + JITTER + WINDOW, has_reply=False)
+            self._count_until(now + JITTER + WINDOW)
 
     def answered(self) -> None:
         """Record that the headers of the reply arrived."""
         if self.sent_at is not None:
-            self._limiter.count_until(self, self._limiter.now() + WINDOW, has_reply=True)
+            self._count_until(self._limiter.now() + WINDOW)
 
     def cancel(self) -> None:
         """Return the permit to the limiter, unless its request was sent.
 
         The permit's time slot in the limiter's bucket is lost.
         """
-        if self.sent_at is None and self._used:
-            self._used = False
-            self.counts_until = -math.inf
-            self._limiter.returned()
+        if self.sent_at is None:
+            self._limiter.returned(self)
+
+    def _count_until(self, when: float) -> None:
+        if when < self.counts_until:
+            self.counts_until = when
+            self._limiter.leaves_window(when)
 
 
 class LocalLimiter:
@@ -148,13 +150,9 @@ class LocalLimiter:
         self._reduced: float = math.inf
         self._bucket = AsyncLimiter(1, 1 / rate)
         self._bucket_is_new = False
-        # `_counted` is the number of permits in the window. The queues contain the time at which
-        # each permit leaves the window, as calculated when its request was sent and when its reply
-        # arrived. Both queues are sorted by time. A queue entry whose time differs from its
-        # permit's `counts_until` is outdated, and is dropped when it is the first.
-        self._counted = 0
-        self._ends_of_sent: deque[tuple[float, LocalPermit]] = deque()
-        self._ends_of_answered: deque[tuple[float, LocalPermit]] = deque()
+        # The window. Permits that no longer count stay in it until it contains `_tidy_at` permits.
+        self._window: set[LocalPermit] = set()
+        self._tidy_at = 0
         self._pause = _NO_PAUSE
         self._recover_at = math.inf
         self._waiting: asyncio.Future[None] | None = None
@@ -257,14 +255,15 @@ class LocalLimiter:
                 # Wait for the bucket again if a pause began, or if the bucket was replaced.
                 # Otherwise this caller and the next one would send at the same time.
                 now = self.now()
-                has_room = self._counted < self._most and self._pause.until <= now
+                has_room = len(self._window) < self._most and self._pause.until <= now
                 has_room = has_room and now <= self._shared_until
                 if bucket is self._bucket and has_room:
                     break
-            self._counted += 1
+            permit = LocalPermit(self)
+            self._window.add(permit)
             self._recent.append(now)
             self.granted += 1
-            return LocalPermit(self)
+            return permit
         finally:
             self._turn.release()
 
@@ -318,26 +317,19 @@ class LocalLimiter:
             if give_up_at < pause.until and not scope.expired():
                 scope.reschedule(now)
 
-    def count_until(self, permit: LocalPermit, when: float, *, has_reply: bool) -> None:
-        """Stop counting a permit's request at `when`, or at an earlier time that was set before.
-
-        Args:
-            permit: The permit of the request.
-            when: Loop time. It must never be lower than in an earlier call with the same
-                `has_reply`, for any permit.
-            has_reply: Whether the reply to the request has arrived.
-        """
-        if when >= permit.counts_until:
-            return
-        permit.counts_until = when
-        ends = self._ends_of_answered if has_reply else self._ends_of_sent
-        ends.append((when, permit))
+    def leaves_window(self, when: float) -> None:
+        """Grant a permit at `when`, if a caller waits for one until a later time."""
         if when < self._waiting_until:
             self._wake()
 
-    def returned(self) -> None:
-        """Record that a permit was returned unused. Its time slot in the bucket is lost."""
-        self._counted -= 1
+    def returned(self, permit: LocalPermit) -> None:
+        """Take back a permit whose request was not sent. Its time slot in the bucket is lost.
+
+        If the permit was taken back before, do nothing.
+        """
+        if permit not in self._window:
+            return
+        self._window.remove(permit)
         self.granted -= 1
         if self._recent:
             self._recent.pop()
@@ -348,6 +340,7 @@ class LocalLimiter:
         if limit != self._limit:
             self._limit = limit
             self._most = max(1, math.floor(limit))
+            self._tidy_at = 0
             self._set_rate(min(limit, self._reduced))
 
     def _set_rate(self, rate: float) -> None:
@@ -369,25 +362,17 @@ class LocalLimiter:
         """Return the loop time from which the window and the pause allow a permit.
 
         Return infinity if this time is unknown, or if the number passed to `share` has expired.
-        Also remove the permits whose requests no longer count in the window.
         """
-        earliest = math.inf
-        for ends in (self._ends_of_sent, self._ends_of_answered):
-            while ends:
-                when, permit = ends[0]
-                is_valid = when == permit.counts_until
-                if is_valid and when > now:
-                    earliest = min(earliest, when)
-                    break
-                ends.popleft()
-                if is_valid:
-                    permit.counts_until = -math.inf
-                    self._counted -= 1
         if now > self._shared_until:
             return math.inf
-        if self._counted < self._most:
+        if len(self._window) >= self._tidy_at:
+            self._window = {each for each in self._window if each.counts_until > now}
+            # Normally `_most`. Only with a high limit, for a test server, this is less, so that the
+            # window does not grow to thousands of permits that no longer count.
+            self._tidy_at = min(self._most, 2 * len(self._window) + 16)
+        if len(self._window) < self._most:
             return self._pause.until
-        return max(self._pause.until, earliest)
+        return max(self._pause.until, min(each.counts_until for each in self._window))
 
     async def _sleep_until(self, when: float) -> None:
         self._waiting, self._waiting_until = self._loop.create_future(), when

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 import random
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from suno_async import MaintenanceError, NotSentError, RateLimitError
 from suno_async._transport.account import Credentials, account_for
-from suno_async.limits.local import JITTER, WINDOW, LocalLimiter
+from suno_async.limits.local import JITTER, WINDOW, LocalLimiter, LocalPermit
 from tests.virtual import run_virtual
 
 
@@ -150,6 +151,23 @@ def test_a_permit_counts_once() -> None:
             permit.sent()
         await limiter.acquire()
         assert limiter.now() - started == pytest.approx(JITTER + WINDOW, abs=1e-6)
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize("rate", [15.0, 10_000.0])
+def test_old_permits_are_forgotten(rate: float) -> None:
+    """The limiter keeps few permits in memory, even if its rate limit is never reached."""
+
+    async def work() -> None:
+        limiter = LocalLimiter(rate)
+        permits = weakref.WeakSet[LocalPermit]()
+        for _ in range(500):
+            permit = await limiter.acquire()
+            permits.add(permit)
+            permit.sent()
+            await asyncio.sleep(0.5)
+        assert len(permits) < 50
 
     run_virtual(work())
 
