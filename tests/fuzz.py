@@ -39,7 +39,7 @@ class Search(NamedTuple):
         return shlex.join([*given, sys.executable, *self.words])
 
     def fails(self) -> bool:
-        """Run the command, and return whether it failed or hung. If so, print its output."""
+        """Run the command. If it fails or hangs, print its output and return True."""
         try:
             ended = subprocess.run(  # noqa: S603 (our own programs)
                 [sys.executable, *self.words],

@@ -155,7 +155,8 @@ class Scenario:
         taken: How many items the stream yielded for each input: index → number.
         received: The task ids that `SunoClient.create` returned for the single songs.
         read: Number of inputs that the stream read.
-        sent_at_close: Number of requests when `end` closed the client; None if `end` did not.
+        sent_at_close: Number of requests when `end` closed the client. None if `end` did not
+            close the client.
         fails: Probability that `report` or `note` raises `UserError`. `change` and `source` raise
             it less often.
     """

@@ -27,7 +27,7 @@ class Store:
         submissions: The submissions by id, in the order in which they were stored.
         tasks: The tasks by id.
         owners: The live owners: owner → whether it knows all other owners. When an owner joins, the
-            values of the others become False. A heartbeat makes the owner's value True again.
+            values of the others become False. A heartbeat makes its own value True again.
         owned: The owner of each submission, by the id of the submission.
         held: The owner of each reserved run, by the name of the run.
         durations: The data that `save_durations` stored last; None if there is none.
@@ -108,8 +108,8 @@ class MemoryJournal:
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
         """Store a planned submission, or return the stored submission with the same run and key.
 
-    If the stored submission was refused or not sent, the planned submission replaces it.
-    """
+        If the stored submission was refused or not sent, the planned submission replaces it.
+        """
         await self._work("claim")
         self.store.sweep()
         for earlier in self.store.submissions.values():

@@ -234,7 +234,7 @@ class ChaosProxy:
             await client.send(reply)
 
     def draw_for(self, request: bytes) -> random.Random:
-        """Return a random generator that depends on the request and how often it was repeated."""
+        """Return a random generator that depends on the request and on its number of repeats."""
         head, _, body = request.partition(b"\r\n\r\n")
         # Headers are left out, because they contain the port, which changes from run to run.
         asked = head.partition(b"\r\n")[0] + b" " + body

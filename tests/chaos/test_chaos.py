@@ -61,7 +61,7 @@ _song: ContextVar[str] = ContextVar("song")
 
 
 class Retries(logging.Handler):
-    """Collects the errors after which a create request was retried, from the log.
+    """Reads from the log which errors led to retries of create requests.
 
     Attributes:
         of: The classes of these errors, by the prompt of the song.
@@ -242,7 +242,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """How the exchange of a request breaks does not depend on the order of the requests."""
+    """The fate of a request does not depend on the order in which requests arrive."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second

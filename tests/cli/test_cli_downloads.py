@@ -92,7 +92,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 def songs_in(directory: Path) -> dict[str, int]:
-    """Return the time (in ns) at which each MP3 file in a directory last changed, by name."""
+    """Return the time (in ns) at which each MP3 file in a directory last changed, by file name."""
     return {each.name: each.stat().st_mtime_ns for each in directory.glob("*.mp3")}
 
 
@@ -207,7 +207,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
-    """If a song of an earlier run cannot be saved, `poll --resume` prints an error and exits with 7."""
+    """If an earlier song cannot be downloaded, `poll --resume` prints an error and exits with 7."""
     (tmp_path / "results.jsonl").write_text(row("t", f"{files.url}/gone.mp3") + "\n")
     (tmp_path / "ids.txt").write_text("t")
     words = ("poll", "ids.txt", "--resume", "--download", "songs", "--json", "-q")

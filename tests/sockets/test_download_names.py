@@ -101,7 +101,7 @@ async def test_urls_that_differ_in_the_query(
 async def test_titles(
     host: FileHost, suno: SunoClient, tmp_path: Path, title: str, name: str
 ) -> None:
-    """A song with any title is saved in the given directory, and the file name contains its id."""
+    """A song with any title is saved in the given directory, under a name with the song's id."""
     track = song(host, title)
     path = await suno.download(track, tmp_path / "music")
     assert await suno.download_all(record(tracks=(track,)), tmp_path / "music") == [path]

@@ -106,7 +106,7 @@ async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, chang
 
 
 async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Without an ETag, a download is resumed if the file was modified 1 s before the reply."""
+    """A file without an ETag is resumed if it was changed at least 1 s before the reply."""
     modified = "Tue, 15 Nov 1994 12:45:26 GMT"
     host.headers = {"Last-Modified": modified, "Date": "Tue, 15 Nov 1994 12:45:27 GMT"}
     host.cuts = [100_000]
@@ -405,7 +405,7 @@ async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """In progress events, `received` grows to the size of the file. Only the last is `done`."""
+    """In progress events, `received` grows to the file size. Only the last event has `done` set."""
     host.body = song(5_000_000)
     host.cuts = [1_000_000]
     events: list[DownloadProgress] = []
@@ -522,7 +522,7 @@ async def test_expired_stem(host: FileHost, suno: SunoClient, tmp_path: Path) ->
 
 
 async def test_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """`download_all` returns the paths of all files of successful outcomes, in their order."""
+    """`download_all` saves the files of each success. The paths have the order of the outcomes."""
     infos = [
         TaskInfo(task_id=each, status=TaskStatus.SUCCESS, tracks=tracks(host, 2, each))
         for each in ("a", "b")

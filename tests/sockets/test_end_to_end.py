@@ -82,7 +82,7 @@ async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
-    """`outcomes` returns one outcome for each argument, in order, even if an id is repeated."""
+    """`outcomes` returns one outcome for each given task, in order, even if a task is repeated."""
     a, b = sandbox.add_tasks(2, created_ago=10.0)
     outcomes = await suno.outcomes([b, suno.task(a), b])
     assert [each.task_id for each in outcomes] == [b, a, b]
@@ -104,7 +104,7 @@ async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
-    """The creation and the polls of a task arrive at least one poll interval apart."""
+    """The create request and the polls of a task arrive at least one poll interval apart."""
     async with Lag() as lag:
         task = await suno.create(JOB)
         job = sandbox.tasks[task.id]

@@ -45,7 +45,7 @@ async def host() -> AsyncIterator[FileHost]:
 
 @contextlib.contextmanager
 def names_resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Any:  # noqa: ANN401 (a context)
-    """Within a ``with`` block, let host names with the ending ``.test`` have these addresses."""
+    """Within a ``with`` block, give `addresses` to all host names that end in ``.test``."""
     real = socket.getaddrinfo
 
     def resolve(name: Any, port: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (passed on)

@@ -45,7 +45,7 @@ SONG = GenerateMusic(prompt="slow piano", model="v5.5")
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a sandbox in which every job succeeds. Its clock is fast: 90 s take about 0.2 s."""
+    """Yield a sandbox with a fast clock (90 s take about 0.2 s), in which every job succeeds."""
     async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0) as server:
         yield server
 
@@ -240,7 +240,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """When the credits run out, polling goes on, but `create` sends nothing before `balance`."""
+    """Without credits, polling continues. `create` sends nothing until `balance` is called."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,

@@ -123,7 +123,7 @@ async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """If the iterator of inputs raises an error, the pipeline first yields all outcomes."""
+    """A pipeline yields all outcomes before it raises an error of the iterator of inputs."""
 
     def source() -> Iterator[GenerateMusic]:
         yield from songs(3)
@@ -262,7 +262,7 @@ async def test_refused_key() -> None:
 
 
 async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A refused key ends a pipeline even while the iterator of inputs never yields again."""
+    """A refused key ends a pipeline even if the iterator of inputs never yields again."""
     waits = asyncio.Event()
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -298,7 +298,7 @@ async def test_leaving_a_source_that_failed(
 
 
 async def test_out_of_credits() -> None:
-    """If the credits run out, a pipeline reads no more inputs, and raises after all tasks ended."""
+    """If the credits run out, a pipeline reads no more inputs. It fails after all tasks ended."""
     read = 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -318,7 +318,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_closed_client() -> None:
-    """If the client is closed, its pipelines and their outcomes get a `ClientClosedError`."""
+    """If the client is closed, a pipeline and its outcomes end with `ClientClosedError`."""
     async with Sandbox(endless_share=1.0) as sandbox, asyncio.timeout(60):
         suno = SunoClient(sandbox.key, base_url=sandbox.url)
         created = asyncio.Queue[Creation]()

@@ -102,7 +102,7 @@ async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) -> None:
-    """If `Sandbox.refuse` refuses a create request, no task is created and no credits are charged."""
+    """A create request that is refused by `Sandbox.refuse` creates no task and costs no credits."""
     before = sandbox.credits
     sandbox.refuse(500, path="CreateTask")
     assert await caller.code("job/CreateTask", SONG) == 500

@@ -380,7 +380,7 @@ async def test_a_session_that_its_owner_closed() -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_refused_create_raises_at_once(code: int) -> None:
-    """After a 401 or 403, `create` raises at once. After two of them, `create` sends nothing."""
+    """After a 401 or 403, `create` raises at once. After two refusals, `create` sends nothing."""
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
