@@ -55,13 +55,13 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[mocked_http]:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a sandbox that runs a job of 90 s in about 0.2 s."""
+    """Yield a sandbox with a fast clock: a job of 90 s ends after about 0.2 s."""
     async with Sandbox(seed=1, time_scale=SCALE) as server:
         yield server
 
 
 @pytest.fixture
 async def suno(sandbox: Sandbox) -> AsyncIterator[SunoClient]:
-    """Open a client for the sandbox, with short poll intervals that match the short jobs."""
+    """Yield a client of the sandbox. Its poll intervals are short, because the jobs are short."""
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as client:
         yield client

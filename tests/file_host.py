@@ -26,7 +26,7 @@ def song(size: int = 300_000) -> bytes:
 
 
 def record_path(task_id: str = "t") -> str:
-    """Return the path of the request for the record of a task."""
+    """Return the path and the query of a request for a task record."""
     return f"{TASK_INFO}?task_id={task_id}"
 
 
@@ -35,18 +35,17 @@ class FileHost:
 
     Attributes:
         body: The content of the file.
-        bodies: Paths with a different content than `body`: path → content.
+        bodies: Paths whose content is not `body`: path → content.
         headers: Headers that are added to every reply, except to redirects.
         ranges: Whether the server supports Range requests.
-        cuts: For each of the next successful replies, the number of bytes after which its body
-            breaks off.
+        cuts: Numbers of bytes after which the bodies of the next successful replies break off.
         statuses: The statuses of the next replies. Later replies have the status 200, or 206 for a
             supported range.
         paths: Paths with a fixed status: path → status. They override `statuses`.
         locations: Paths that are redirected: path → target URL.
         requests: The headers of each request, with names in lower case. ``:path`` is the path.
         arrived: An event that is set when the first request arrives.
-        hold: If not None, each reply stops after 1000 bytes of its body until this event is set.
+        hold: Event or None. Each reply pauses after 1000 bytes of its body until the event is set.
         chunked: Whether the body is sent as one chunk, without Content-Length.
         url: The URL of the server.
     """
@@ -67,7 +66,7 @@ class FileHost:
         self.url = ""
 
     def serve_record(self, info: TaskInfo) -> None:
-        """Serve the record of a task, with the status, the songs and the media in `info`."""
+        """From now on, serve a task record with the status, the songs and the media in `info`."""
         data = {
             "task_id": info.task_id,
             "status": info.status.value,

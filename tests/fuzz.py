@@ -1,8 +1,8 @@
 """Search for failures with new seeds: ``python -m tests.fuzz --minutes N``.
 
-Each round runs four searches with one seed: property tests, creates over broken connections,
-damaged replies, and streams with random faults. After the first failure, the program prints the
-command that repeats it, and ends with exit code 1.
+Each round runs four searches with one seed: property tests, create requests over broken
+connections, damaged replies, and streams with random faults. After the first failure, the program
+prints the command that repeats the failed search, and ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Search(NamedTuple):
         return shlex.join([*given, sys.executable, *self.words])
 
     def fails(self) -> bool:
-        """Run the command and return whether it fails or hangs. If so, print its output."""
+        """Run the command. If it fails or hangs, print its output and return True."""
         try:
             ended = subprocess.run(  # noqa: S603 (our own programs)
                 [sys.executable, *self.words],
@@ -65,8 +65,8 @@ def searches(seed: int, seconds: float) -> list[Search]:
 
     Args:
         seed: The seed of all searches.
-        seconds: The time that is left. Each program in `TIMED` gets at most this time, or 1 s if
-            less than 1 s is left.
+        seconds: The time that remains. Each program in `TIMED` gets at most this time, but at
+            least 1 s.
     """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (

@@ -61,14 +61,14 @@ GARBAGE = (b"", b"\xff\xfe", b"<html>", b"null", b'{"code": 1e400}', b'{"code": 
 
 
 class UserError(Exception):
-    """An error that a callback of the user, or the iterator of inputs, raises."""
+    """An error in a callback of the user or in the iterator of inputs."""
 
 
 class HostileServer(Server):
     """A server that answers with random replies and failures.
 
     Attributes:
-        lost: Names of jobs and personas whose create reply the server lost or made unreadable.
+        lost: Names of the jobs and personas whose creation got no readable reply.
     """
 
     def __init__(self, draw: random.Random) -> None:
@@ -151,12 +151,14 @@ class Scenario:
         draw: Source of all random choices.
         server: The server.
         reported: The creations that the client passed to its `on_creation`.
-        known: How often the `on_creation` of the stream was called, by the index of the input.
-        taken: How many items the stream yielded, by the index of the input.
+        known: How often the stream called its `on_creation` for each input: index → number.
+        taken: How many items the stream yielded for each input: index → number.
         received: The task ids that `SunoClient.create` returned for the single songs.
         read: Number of inputs that the stream read.
-        sent_at_close: Number of requests when `end` closed the client; None if it did not.
-        fails: Probability that `report` or `note` raises. `change` and `source` raise less often.
+        sent_at_close: Number of requests when `end` closed the client. None if `end` did not
+            close the client.
+        fails: Probability that `report` or `note` raises `UserError`. `change` and `source` raise
+            it less often.
     """
 
     def __init__(self, seed: int) -> None:
@@ -175,28 +177,28 @@ class Scenario:
         await asyncio.sleep(self.draw.choice([0, self.draw.uniform(0, longest)]))
 
     async def report(self, creation: Creation | PersonaCreation) -> None:
-        """Record a creation that the client reports, and sometimes raise."""
+        """Record a creation that the client reports. Sometimes raise an error."""
         self.reported.append(creation)
         await self.pause(2)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def note(self, creation: Creation) -> None:
-        """Count a creation that the stream reports, and sometimes raise."""
+        """Count a creation that the stream reports. Sometimes raise an error."""
         self.known[creation.index] += 1
         await self.pause(1)
         if self.draw.random() < self.fails:
             raise UserError
 
     async def change(self, submission: Submission) -> None:
-        """Check a submission of the stream, and sometimes raise."""
+        """Check the state of a submission of the stream. Sometimes raise an error."""
         assert submission.state in {SubmissionState.SENDING, SubmissionState.PLANNED}
         await self.pause(1)
         if self.draw.random() < self.fails / 2:
             raise UserError
 
     async def source(self) -> AsyncIterator[GenerateMusic]:
-        """Yield the inputs of the stream, and sometimes raise."""
+        """Yield the inputs of the stream. Sometimes raise an error."""
         for number in range(self.draw.choice([1, 5, 40])):
             if self.draw.random() < 0.3:
                 await self.pause(3)

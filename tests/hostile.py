@@ -60,7 +60,7 @@ async def serving(
 
 
 def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """Return a complete HTTP response with this body. Its content type is JSON."""
+    """Return a complete HTTP response with the content type JSON and this `body`."""
     lines = [
         f"HTTP/1.1 {status}",
         "Content-Type: application/json",

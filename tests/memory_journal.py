@@ -21,17 +21,17 @@ _AGAIN = {SubmissionState.REFUSED, SubmissionState.NOT_SENT}
 class Store:
     """The data that a journal file would contain.
 
-    An *owner* is a client that has opened the journal.
+    An *owner* is a client that has opened the journal. A *submission* is one create request.
 
     Attributes:
         submissions: The submissions by id, in the order in which they were stored.
         tasks: The tasks by id.
-        owners: The live owners. The value of an owner is False if another owner has joined since
-            the last heartbeat of this owner, or else True.
+        owners: The live owners: owner → whether it knows all other owners. When an owner joins, the
+            values of the others become False. A heartbeat makes its own value True again.
         owned: The owner of each submission, by the id of the submission.
         held: The owner of each reserved run, by the name of the run.
         durations: The data that `save_durations` stored last; None if there is none.
-        log: The submission id and the new state of each change, in order.
+        log: The submission id and the new state for each change, in the order of the changes.
     """
 
     def __init__(self) -> None:
@@ -106,7 +106,10 @@ class MemoryJournal:
         self.store.sweep()
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
-        """Store a planned submission, or return the stored submission with the same run and key."""
+        """Store a planned submission, or return the stored submission with the same run and key.
+
+        If the stored submission was refused or not sent, the planned submission replaces it.
+        """
         await self._work("claim")
         self.store.sweep()
         for earlier in self.store.submissions.values():

@@ -267,7 +267,7 @@ def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _nasty(draw: random.Random) -> str:
-    """Return a placeholder for a random value of `NASTY`."""
+    """Choose a value of `NASTY` at random, and return a placeholder for this value."""
     return f"<nasty {draw.randrange(len(NASTY))}>"
 
 

@@ -40,8 +40,8 @@ class ScriptedClient(SunoClient):
     """A client that sends its requests with `sender`, without sockets, in virtual time.
 
     Attributes:
-        accounts: The accounts for which the client opened a sender, in order: first its own
-            account, then one for each new key that it checked.
+        accounts: The account of the client, and then one account for each new key that the client
+            checked.
     """
 
     def __init__(self, sender: Sender, **options: Any) -> None:  # noqa: ANN401 (passed on)

@@ -45,7 +45,7 @@ class Permit:
 
 
 class Limiter:
-    """Grants permits in order and at a fixed rate. Grants none before `paused_until`."""
+    """Grants permits in order and at a fixed rate, but none before `paused_until`."""
 
     def __init__(self, rate: float) -> None:
         self._turn = asyncio.Lock()
@@ -134,7 +134,7 @@ def make_poller(transport: Scripted, policy: PollPolicy | None = None) -> Poller
 
 
 def watch(poller: Poller, task_id: str, watcher: Watcher, created_at: float | None = None) -> None:
-    """Watch a task. `created_at` is loop time, or None if unknown."""
+    """Watch a task. `created_at` is the loop time of its creation, or None if unknown."""
     unix = None if created_at is None else EPOCH + created_at
     poller.watch(TaskRef(task_id, unix), (watcher,))
 

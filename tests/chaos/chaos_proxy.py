@@ -1,6 +1,7 @@
 """A proxy that breaks connections at any point of an exchange and in several ways.
 
-An *exchange* is one request and its reply. The faults depend on the seed, but not on time.
+An *exchange* is one request and its reply. Which exchanges break depends on the seed and the
+requests, but not on time.
 """
 
 from __future__ import annotations
@@ -95,12 +96,12 @@ class ChaosProxy:
         seed: Seed of all random draws.
         breaks: Share of the exchanges that break. One third of the breaks happen before the request
             is received.
-        refusals: For each HTTP status, the share of the POST requests that are refused with it.
-        retry_after: Value of a refusal's Retry-After, in seconds.
-        stall: Seconds for which a stalled connection stays open.
-        idle: Seconds after an exchange for which the proxy waits for the next request.
-        outages: How long the port is closed after the proxy accepted a connection: number of the
-            connection → seconds.
+        refusals: Share of the POST requests that the proxy refuses, by the status of the refusal.
+        retry_after: Value of the header Retry-After of these refusals, in seconds.
+        stall: How many seconds a connection stays open without data.
+        idle: How many seconds the proxy waits for the next request on a connection.
+        outages: How many seconds the port is closed after the proxy has accepted a connection, by
+            the number of this connection.
 
     Attributes:
         url: The URL on which the proxy listens.
@@ -202,7 +203,7 @@ class ChaosProxy:
                 end.close(how)
 
     async def _exchanges(self, client: _End, number: int, ends: list[_End]) -> How:
-        """Forward exchanges until one breaks. Return how it broke."""
+        """Forward exchanges until one breaks. Return how this exchange broke."""
         server, idle, turn = None, None, 0
         while True:
             turn += 1
@@ -233,7 +234,7 @@ class ChaosProxy:
             await client.send(reply)
 
     def draw_for(self, request: bytes) -> random.Random:
-        """Return a random generator that depends on the request and on how often it was sent."""
+        """Return a random generator that depends on the request and on its number of repeats."""
         head, _, body = request.partition(b"\r\n\r\n")
         # Headers are left out, because they contain the port, which changes from run to run.
         asked = head.partition(b"\r\n")[0] + b" " + body

@@ -1,6 +1,6 @@
 """Create songs through a proxy that breaks connections, and check each result.
 
-`make fuzz` uses other seeds, which it sets in the environment variable CHAOS_SEED.
+By default, the seed is fixed. `make fuzz` sets other seeds in the environment variable CHAOS_SEED.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ _song: ContextVar[str] = ContextVar("song")
 
 
 class Retries(logging.Handler):
-    """Collects from the log why creates were retried.
+    """Reads from the log which errors led to retries of create requests.
 
     Attributes:
-        of: For each song, the classes of the errors that led to a retry.
+        of: The classes of these errors, by the prompt of the song.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Retries(logging.Handler):
 
 @pytest.fixture
 def retries() -> Iterator[Retries]:
-    """Collect from the log why creates were retried during the test."""
+    """Yield a `Retries` that reads the log during the test."""
     handler, logger = Retries(), logging.getLogger("suno_async")
     logger.addHandler(handler)
     level = logger.level
@@ -205,7 +205,7 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """With the caller's own aiohttp session, only refused creates are sent again."""
+    """With the caller's own aiohttp session, only refused create requests are sent again."""
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,
@@ -242,7 +242,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """The faults of a request do not depend on the order in which requests arrive."""
+    """The fate of a request does not depend on the order in which requests arrive."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second
@@ -251,7 +251,10 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Return the faults of each song's requests, if they arrive in the order of `numbers`."""
+    """Return the fates of each song's requests, by the number of the song.
+
+    The requests arrive in the order of `numbers`.
+    """
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
     fates = defaultdict[int, list[Fate | None]](list)
     for number in numbers:

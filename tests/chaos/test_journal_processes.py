@@ -1,6 +1,7 @@
 """Several processes on one SQLite journal: kill -9 loses nothing, and no key is claimed twice.
 
-A process that *claims* a key stores a create under this key. Only this process may send the create.
+A process that *claims* a key stores a create request under this key. Only this process may send
+the request.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ asyncio.run(main())
 
 
 def start(path: Path, name: str) -> subprocess.Popen[str]:
-    """Start a process that opens the journal, waits for a line on stdin, then claims all keys."""
+    """Start a process that opens a journal, waits for a line on stdin, and then claims all keys."""
     process = subprocess.Popen(  # noqa: S603 (a program of this test)
         [sys.executable, "-c", CLAIM, str(path), name],
         stdin=subprocess.PIPE,
@@ -70,7 +71,7 @@ def tell(process: subprocess.Popen[str]) -> None:
 
 
 def claimed(process: subprocess.Popen[str]) -> set[int]:
-    """Wait until a process has tried to claim all keys, and return the keys that it claimed."""
+    """Wait until a process has tried to claim all keys. Return the keys that it claimed."""
     assert process.stdout is not None
     found: set[int] = set()
     for line in process.stdout:
@@ -97,7 +98,7 @@ def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows waits for the lease to expire")
 def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
-    """The next process that opens a journal marks the creates of a killed process ``unknown``."""
+    """The create requests of a killed process are ``unknown`` once the journal is reopened."""
     path = tmp_path / "j.db"
     with start(path, "one") as one:
         tell(one)

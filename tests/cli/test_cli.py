@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it: polling, output, errors and exit codes."""
+"""The command line as a user sees it: polling, output, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _run_here(
 
 
 def read_back(stream: io.TextIOWrapper) -> str:
-    """Return all text written to a stream in memory."""
+    """Return all text that was written to an in-memory stream."""
     stream.seek(0)
     return stream.read()
 

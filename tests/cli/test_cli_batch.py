@@ -24,7 +24,7 @@ COUNT = 12
 
 
 async def states_in(path: Path) -> dict[int, str]:
-    """Return the states of the submissions in a journal, by the index of the input."""
+    """Return the state of each create request in a journal, by the index of its input."""
     journal = SqliteJournal(path)
     await journal.open(None)
     try:
@@ -51,7 +51,7 @@ async def created(sandbox: Sandbox, count: int) -> None:
 async def test_interrupted_batch(
     tmp_path: Path, way: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A resumed batch creates no task twice. After SIGKILL, some creates may be ``unknown``."""
+    """A resumed batch creates no task twice. After SIGKILL, some outcomes may be unknown."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(COUNT)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
@@ -134,7 +134,7 @@ async def test_refused_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 async def test_batch_that_runs_out_of_credits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a 402, a batch creates no more tasks, polls the created tasks, and can be resumed."""
+    """If the credits run out, a batch still polls the created tasks, and can be resumed."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(16)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
@@ -152,7 +152,7 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """If an input has several rows, use its first final status, or else its last status."""
+    """`statuses_by_index` returns the first final status of an input, or else its last status."""
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (0, "failed"), (2, "failed")]
     rows += [(1, "unknown"), (1, "not_created")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]

@@ -7,7 +7,7 @@ from suno_async.cli.task_counts import STATES, TaskCounts
 
 
 def counts(**numbers: int) -> dict[str, int]:
-    """Return `numbers`, and add a 0 for every other state in `STATES`."""
+    """Return a number for every state in `STATES`: the one in `numbers`, or else 0."""
     return dict.fromkeys(STATES, 0) | numbers
 
 

@@ -1,4 +1,4 @@
-"""Downloads by the command line: no incomplete song is left, and existing files are kept."""
+"""Downloads by the command line: incomplete songs are deleted, and existing files are kept."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 def songs_in(directory: Path) -> dict[str, int]:
-    """Return the name of each MP3 file in a directory, and when it last changed (in ns)."""
+    """Return the time (in ns) at which each MP3 file in a directory last changed, by file name."""
     return {each.name: each.stat().st_mtime_ns for each in directory.glob("*.mp3")}
 
 
@@ -148,7 +148,7 @@ async def test_urls(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
 async def test_interrupted(
     sandbox: Sandbox, files: FileHost, tmp_path: Path, way: signal.Signals
 ) -> None:
-    """An interrupted download leaves no incomplete song; the next run gets only what is missing."""
+    """An interrupted `download` leaves no incomplete song. The next run gets the missing songs."""
     urls = (f"{files.url}/a.mp3", f"{files.url}/slow.mp3")
     options = ("--name", "{title}", "--covers", "--allow-host", "a.test", "--allow-host", "b.test")
     words = ("download", *urls, "--directory", "songs", *options)
@@ -207,7 +207,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
-    """If `poll --resume` cannot download an earlier result, it prints an error and exits with 7."""
+    """If an earlier song cannot be downloaded, `poll --resume` prints an error and exits with 7."""
     (tmp_path / "results.jsonl").write_text(row("t", f"{files.url}/gone.mp3") + "\n")
     (tmp_path / "ids.txt").write_text("t")
     words = ("poll", "ids.txt", "--resume", "--download", "songs", "--json", "-q")

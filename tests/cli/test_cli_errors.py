@@ -1,4 +1,4 @@
-"""Errors of the command line: each is one line on stderr that names the file, input or task."""
+"""Each error of the command line is one line on stderr. It names the affected input or task."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_text_lines() -> None:
 
 
 def test_json_lines() -> None:
-    """A JSON error line contains the message and the given details, but no empty details."""
+    """A JSON error line contains the message and all details that are not empty."""
     line = error_line("no such song", as_json=True, file=None, index=0, task_id="")
     assert json.loads(line) == {"error": "no such song", "index": 0}
 
@@ -85,7 +85,7 @@ async def test_no_connection(
 
 @pytest.mark.parametrize("words", [("status",), ("poll", "x", "--no-such-option"), ("nonsense",)])
 async def test_usage_errors(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """A usage error is one line that starts with ``error:``, or a JSON object with --json."""
+    """A usage error is one line that starts with ``error:``. With --json, it is a JSON object."""
     code, out, errors = await run(None, *words, cwd=tmp_path)
     assert (code, out, len(errors.splitlines())) == (2, "", 1)
     assert errors.startswith("error: ")

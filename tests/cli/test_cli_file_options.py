@@ -50,7 +50,7 @@ async def sandbox(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sandbox]:
 
 
 def write_files(directory: Path) -> set[str]:
-    """Write the input files of all commands in `DOWNLOADING`, and return their names."""
+    """Write the input files of all commands in `DOWNLOADING`. Return the names of these files."""
     (directory / "ids.txt").write_text("an-id")
     (directory / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n')
     (directory / "j.db").touch()
@@ -92,7 +92,7 @@ async def test_wrong_options(
 async def test_tags_without_the_extra(
     sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without mutagen, --write-tags is an error that says what to install, and nothing is sent."""
+    """Without mutagen, --write-tags sends nothing and prints an error that says what to install."""
     monkeypatch.setitem(sys.modules, "mutagen", None)
     before = write_files(tmp_path)
     code, out, errors = await run(sandbox, *words, "songs", "--write-tags", cwd=tmp_path)

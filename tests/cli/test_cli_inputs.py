@@ -85,25 +85,25 @@ inputs = st.one_of([_of_kind(kind) for kind in FIELDS])
 
 
 def read(text: str) -> list[Input]:
-    """Return the inputs in a file that contains this text."""
+    """Return the inputs in a file that contains `text`."""
     return read_inputs(io.StringIO(text, newline=None))
 
 
 def problems_of(text: str) -> tuple[str, ...]:
-    """Read a file that contains this text. Return the problems that the error lists."""
+    """Read a file that contains `text`, and expect an error. Return the problems in this error."""
     with pytest.raises(InvalidInputError) as caught:
         read(text)
     return caught.value.problems
 
 
 def test_every_kind_has_a_short_name() -> None:
-    """The short names of the command line cover exactly the kinds of job that the client has."""
+    """The command line has a short name for every kind of job."""
     assert set(KINDS_BY_NAME.values()) == set(KINDS.values()) == set(FIELDS)
 
 
 @given(st.lists(st.tuples(inputs, st.booleans(), st.booleans()), max_size=3))
 def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
-    """JSONL inputs are read back unchanged, with every form of `kind`."""
+    """Each JSONL input is read back unchanged, with a long, a short or no value of `kind`."""
     lines = ["\ufeff# a comment", "", "  "]
     for job, short, absent in jobs:
         kind = {} if absent else {"kind": NAMES[type(job)] if short else job.KIND}

@@ -114,7 +114,7 @@ async def test_price_limit(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_persona_estimate_and_models(sandbox: Sandbox, tmp_path: Path) -> None:
-    """The commands `persona`, `estimate` and `models` work, although they create no task."""
+    """The commands `persona`, `estimate` and `models` print what the server returned."""
     code, out, errors = await run(sandbox, "persona", *song(sandbox), "Ann", cwd=tmp_path)
     assert (code, bool(out.strip())) == (0, True), errors
     lines = '{"prompt": "x"}\n{"kind": "sounds", "prompt": "rain"}'

@@ -37,7 +37,7 @@ async def asked(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
-    """Two processes cannot write one output file at once; the error names the first process."""
+    """If two processes use one output file, the second gets an error that names the first."""
     (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, durations=[1e9])[0])
     (tmp_path / "link.jsonl").symlink_to("results.jsonl")
     process = await start(sandbox, "poll", "ids.txt", cwd=tmp_path)
@@ -85,7 +85,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_process_that_has_just_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`output_lock` waits briefly for the id of the process that holds the lock."""
+    """If the owner of a lock has not yet written its process id, `output_lock` waits briefly."""
     pauses: list[float] = []
 
     def write_id_at_the_third(seconds: float) -> None:

@@ -65,7 +65,7 @@ async def test_wrong_key(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.M
     "words", [("poll", "FILE"), ("create", "--batch", "FILE"), ("estimate", "FILE")]
 )
 async def test_bad_files(sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...]) -> None:
-    """The error line for an unreadable input file says why, and no request is sent."""
+    """If an input file cannot be read, the error line says why, and no request is sent."""
     (tmp_path / "directory").mkdir()
     (tmp_path / "song.mp3").write_bytes(b"ID3\x03\x00\xff\xfb" * 100)
     (tmp_path / "zeros").write_bytes(bytes(1000))

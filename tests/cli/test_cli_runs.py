@@ -1,4 +1,7 @@
-"""Journals on the command line: the option `--journal`, and the commands `runs …`."""
+"""Journals on the command line: the option `--journal`, and the commands `runs …`.
+
+A *submission* is one create request in the journal, with its state.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +135,7 @@ async def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`create --batch` continues a run only with `--resume` and with the journal of the run."""
+    """`create --batch` continues a run only with `--resume` and the journal of the run."""
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     code, _, errors = await run(sandbox, *batch("--run", "o.jsonl", output="p.jsonl"), cwd=tmp_path)
@@ -156,7 +159,7 @@ async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A resumed run repeats creates with an unknown outcome only with `--resend-unknown`."""
+    """Only with `--resend-unknown`, a resumed run repeats requests whose outcome is unknown."""
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     account = await account_of(tmp_path)
@@ -217,7 +220,7 @@ async def test_resume_reports_unknown_creates(sandbox: Sandbox, tmp_path: Path) 
 
 
 async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After `runs rebind`, a run continues with a new key, and no input is sent again."""
+    """After `runs rebind`, a run continues with a new API key, and sends no input again."""
     write_inputs(tmp_path, 2)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     old = await account_of(tmp_path)
@@ -255,7 +258,7 @@ async def test_two_processes_on_one_run(tmp_path: Path) -> None:
 
 
 async def test_poll_wait_and_download(sandbox: Sandbox, tmp_path: Path) -> None:
-    """`poll`, `wait` and `download` read stored results from the journal, without a request."""
+    """If the journal contains the results, `poll`, `wait` and `download` send no request."""
     ids = sandbox.add_tasks(3, created_ago=1e6)
     (tmp_path / "ids.txt").write_text("\n".join(ids))
     words = ("poll", "ids.txt", "-q", *JOURNAL)

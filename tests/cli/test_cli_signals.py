@@ -57,7 +57,7 @@ async def end_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
 
 @SIGNALS
 async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_path: Path) -> None:
-    """After SIGINT or SIGTERM, a sandbox that a script runs in the background prints statistics."""
+    """After SIGINT or SIGTERM, a sandbox in the background of a script prints its statistics."""
     words = (sys.executable, "-c", MAIN, "sandbox", "--port", "0", "--json")
     shell = await start("sh", "-c", BACKGROUND, "sh", *words, cwd=tmp_path)
     pid = int(await line_of(shell.stderr))
@@ -89,7 +89,7 @@ async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code:
 
 @SIGNALS
 async def test_demo(tmp_path: Path, way: signal.Signals, code: int) -> None:
-    """After SIGINT or SIGTERM, the last line of the demo on stderr is "interrupted"."""
+    """After SIGINT or SIGTERM, the demo prints "interrupted" as its last line on stderr."""
     process = await start(sys.executable, "-c", MAIN, "demo", "--songs", "200", cwd=tmp_path)
     first = await line_of(process.stderr)
     assert first

@@ -58,11 +58,11 @@ print(json.dumps(results))
 
 
 async def launch(name: str, *calls: tuple[str, ...]) -> list[tuple[int, str, str]]:
-    """Start the program once for each call; return each exit code, stdout and stderr.
+    """Run a program once for each of `calls`. Return the exit code, stdout and stderr of each run.
 
     Args:
         name: One of `PROGRAMS`.
-        calls: For each call, the name of a package to hide (or ""), then the program's arguments.
+        calls: One tuple for each run: a package to hide (or ""), then the program's arguments.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SCRIPT, json.dumps([name, *calls])),
@@ -82,7 +82,7 @@ async def test_version(name: str) -> None:
 
 @PROGRAMS
 async def test_help(name: str) -> None:
-    """The help and usage errors show how the program was started."""
+    """The help and the usage errors show the command that started the program."""
     shown, mistake = await launch(name, ("", "poll", "--help"), ("", "poll", "--no-such"))
     assert (shown[0], f"Usage: {name} poll" in shown[1]) == (0, True)
     assert (mistake[0], f"(see {name} poll --help)" in mistake[2]) == (2, True)
@@ -106,7 +106,7 @@ async def test_missing_extra(name: str) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Bash")
 @PROGRAMS
 async def test_completion(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--show-completion` prints a script for Bash, and "po" is completed to "poll"."""
+    """`--show-completion bash` prints a Bash script, and the program completes "po" to "poll"."""
     ((code, out, _),) = await launch(name, ("", "--show-completion", "bash"))
     assert (code, "complete -o default" in out) == (0, True)
     assert "_SUNO_ASYNC_COMPLETE=complete_bash" in out

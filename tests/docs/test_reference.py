@@ -12,7 +12,7 @@ DIRECTIVE = re.compile(r"^\.\. (?:auto\w+|py:type):: (\w+)$", re.MULTILINE)
 
 
 def documented(*pages: str) -> list[str]:
-    """Return the sorted list of the names that the given pages of the API reference describe."""
+    """Return the names that these pages of the API reference describe, in sorted order."""
     texts = [(ROOT / f"docs/reference/{page}.md").read_text("utf-8") for page in pages]
     return sorted(name for text in texts for name in DIRECTIVE.findall(text))
 

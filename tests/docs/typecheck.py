@@ -1,7 +1,7 @@
 """Check the Python blocks of the README and the documentation with mypy and pyright in strict mode.
 
-Run it as ``python -m tests.docs.typecheck``. Every block is checked as a separate file, and
-errors show the line numbers of the page.
+Run this module as ``python -m tests.docs.typecheck``. Every block is checked as a separate file.
+Errors show the line numbers of the page that contains the block.
 """
 
 from __future__ import annotations

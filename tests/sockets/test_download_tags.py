@@ -70,7 +70,7 @@ def song(host: FileHost, number: int = 0, cover: str = "/large.png") -> Track:
 
 
 def record(**fields: Any) -> TaskInfo:  # noqa: ANN401 (the fields of TaskInfo)
-    """Return the record of a finished task with the given fields."""
+    """Return the record of a finished task, with these fields."""
     return TaskInfo(task_id="t", status=TaskStatus.SUCCESS, **fields)
 
 
@@ -244,7 +244,7 @@ async def test_compressed_covers(
     caplog: pytest.LogCaptureFixture,
     damage: str,
 ) -> None:
-    """A compressed cover is written into the song, unless it is damaged or too large."""
+    """If a compressed cover is intact and not too large, it is written into the song."""
     body = bytearray(gzip.compress(PNG if damage != "bomb" else PNG + bytes(10**8)))
     if damage == "cut":
         del body[-9:]

@@ -106,7 +106,7 @@ async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, chang
 
 
 async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Without an ETag, a download is resumed if Last-Modified is at least 1 s before Date."""
+    """Without an ETag, a download is resumed if the file is at least 1 s older than the reply."""
     modified = "Tue, 15 Nov 1994 12:45:26 GMT"
     host.headers = {"Last-Modified": modified, "Date": "Tue, 15 Nov 1994 12:45:27 GMT"}
     host.cuts = [100_000]
@@ -221,7 +221,7 @@ async def test_other_file_of_the_same_name(
 
 
 async def test_the_last_waiter_leaves(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """If the only caller is cancelled, the download ends and its incomplete file is removed."""
+    """If the only caller of a download is cancelled, the incomplete file is removed."""
     host.hold = asyncio.Event()
     downloading = asyncio.ensure_future(suno.download(f"{host.url}/x.mp3", tmp_path))
     async with asyncio.timeout(10):
@@ -352,7 +352,7 @@ async def test_too_large(
 
 
 async def test_existing(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """An existing file is kept and no request is sent, unless `overwrite` is set."""
+    """Without `overwrite`, an existing file is kept and no request is sent."""
     url, events = f"{host.url}/x.mp3", list[DownloadProgress]()
     (tmp_path / file_name(url)).write_bytes(b"mine")
     path = await suno.download(url, tmp_path, progress=events.append)
@@ -405,7 +405,7 @@ async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """`received` grows to the size of the file, and only the last event has `done` set."""
+    """In progress events, `received` grows to the file size. Only the last event has `done` set."""
     host.body = song(5_000_000)
     host.cuts = [1_000_000]
     events: list[DownloadProgress] = []
@@ -522,7 +522,7 @@ async def test_expired_stem(host: FileHost, suno: SunoClient, tmp_path: Path) ->
 
 
 async def test_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """The files of successful outcomes are downloaded, and their paths are returned in order."""
+    """`download_all` saves the files of each success. The paths have the order of the outcomes."""
     infos = [
         TaskInfo(task_id=each, status=TaskStatus.SUCCESS, tracks=tracks(host, 2, each))
         for each in ("a", "b")
@@ -559,7 +559,7 @@ async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_
 async def test_download_all_of_a_broken_source(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """If the iterator of outcomes raises an error, downloads end and the caller gets this error."""
+    """If the iterator of outcomes raises an error, `download_all` ends and raises this error."""
     host.hold = asyncio.Event()
 
     async def outcomes() -> AsyncIterator[str]:

@@ -82,7 +82,7 @@ async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
-    """`outcomes` keeps the given order, even if it gets handles, ids and repeated ids."""
+    """`outcomes` returns one outcome for each given task, in order, even if a task is repeated."""
     a, b = sandbox.add_tasks(2, created_ago=10.0)
     outcomes = await suno.outcomes([b, suno.task(a), b])
     assert [each.task_id for each in outcomes] == [b, a, b]
@@ -104,7 +104,7 @@ async def test_waiters_share_polls(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_floor_at_the_server(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Each poll arrives at least one poll interval after the create and after the previous poll."""
+    """The create request and the polls of a task arrive at least one poll interval apart."""
     async with Lag() as lag:
         task = await suno.create(JOB)
         job = sandbox.tasks[task.id]
@@ -141,7 +141,7 @@ async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
-    """After a timeout, `result` raises `TaskTimeoutError`, and each outcome has such an error."""
+    """After a timeout, `result` raises `TaskTimeoutError`, and each outcome has this error."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     with pytest.raises(TaskTimeoutError):
         await suno.task(ids[0]).result(timeout=0.05)
@@ -168,7 +168,7 @@ async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) ->
 
 
 async def test_deadline(sandbox: Sandbox) -> None:
-    """The outcome of a task that misses its deadline has an error and the last record."""
+    """If a task does not end before the deadline, its outcome has an error and the last record."""
     policy = PollPolicy(interval=0.1, max_interval=0.2, deadline=0.5)
     async with SunoClient(sandbox.key, base_url=sandbox.url, policy=policy) as suno:
         (task_id,) = sandbox.add_tasks(1, durations=[10_000.0])
@@ -178,7 +178,7 @@ async def test_deadline(sandbox: Sandbox) -> None:
 
 
 async def test_leaving_early(suno: SunoClient, sandbox: Sandbox) -> None:
-    """Leaving the loop over `as_completed` stops the polling of all other tasks."""
+    """Leaving the loop over `as_completed` stops the polling of the remaining tasks."""
     ids = sandbox.add_tasks(30, created_ago=5.0)
     async for outcome in suno.as_completed(ids):
         assert isinstance(outcome, Outcome)
@@ -216,7 +216,7 @@ async def test_unknown_task(suno: SunoClient) -> None:
 
 
 async def test_nothing_listens() -> None:
-    """A create that cannot connect to the server raises `NotSentError`."""
+    """If no server listens on the port, `create` raises `NotSentError`."""
     async with SunoClient("k", base_url="http://127.0.0.1:1", retry_for=0) as suno:
         with pytest.raises(NotSentError):
             await suno.create(JOB)

@@ -45,7 +45,7 @@ async def host() -> AsyncIterator[FileHost]:
 
 @contextlib.contextmanager
 def names_resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Any:  # noqa: ANN401 (a context)
-    """Resolve host names that end in ``.test`` to `addresses` until the ``with`` block ends."""
+    """Within a ``with`` block, give `addresses` to all host names that end in ``.test``."""
     real = socket.getaddrinfo
 
     def resolve(name: Any, port: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (passed on)
@@ -69,7 +69,7 @@ SPELLINGS = [
 async def test_loopback(
     host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str, scheme: str
 ) -> None:
-    """By default, a download does not connect to a loopback address, in any spelling."""
+    """By default, a download connects to no loopback address, however the address is written."""
     url = f"{scheme}://{spelling}:{host.url.rpartition(':')[2]}/x.mp3"
     connections = 0
     connect = asyncio.get_running_loop().sock_connect
@@ -137,7 +137,7 @@ async def test_redirects(host: FileHost, tmp_path: Path) -> None:
 
 
 async def test_allow_hosts(host: FileHost, tmp_path: Path) -> None:
-    """An address, network or name in `allow_hosts` is reached although it is not public."""
+    """A private host is reached if `allow_hosts` contains its address, network or name."""
     port = host.url.rpartition(":")[2]
     for count, (allowed, name) in enumerate(
         [("127.0.0.1", "127.0.0.1"), ("127.0.0.0/8", "127.0.0.1"), ("localhost", "localhost")]
@@ -226,7 +226,7 @@ async def test_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 async def test_no_passwords_from_netrc(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, proxied: bool
 ) -> None:
-    """With ``trust_env=True``, no password from the netrc file is sent, even without a proxy."""
+    """Even with ``trust_env=True``, no password from the netrc file is sent."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login me password secret")
     netrc.chmod(0o600)

@@ -45,7 +45,7 @@ SONG = GenerateMusic(prompt="slow piano", model="v5.5")
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a sandbox in which every job succeeds. A job of 90 s ends after about 0.2 s."""
+    """Yield a sandbox with a fast clock (90 s take about 0.2 s), in which every job succeeds."""
     async with Sandbox(seed=1, time_scale=SCALE, failure_share=0.0) as server:
         yield server
 
@@ -127,7 +127,7 @@ async def test_upload_of_nothing(suno: SunoClient, sandbox: Sandbox, tmp_path: P
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in directories")
 async def test_upload_of_a_named_pipe(suno: SunoClient, tmp_path: Path) -> None:
-    """`upload` does not open a named pipe, because this would block."""
+    """`upload` does not open a named pipe, because opening it would block."""
     os.mkfifo(tmp_path / "pipe.mp3")
     async with asyncio.timeout(60):
         with pytest.raises(UploadError, match="not a regular file"):
@@ -240,7 +240,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """After a 402, polling continues, but no create is sent until `balance` is called."""
+    """Without credits, polling continues. `create` sends nothing until `balance` is called."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,

@@ -123,7 +123,7 @@ async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A pipeline yields all outcomes before it raises the error of its source."""
+    """A pipeline yields all outcomes before it raises an error of the iterator of inputs."""
 
     def source() -> Iterator[GenerateMusic]:
         yield from songs(3)
@@ -191,7 +191,7 @@ async def test_leaving_loses_nothing(way: str) -> None:
 
 
 async def test_cancelled_twice() -> None:
-    """If a stream is cancelled twice, creates in flight are still finished and reported."""
+    """If a stream is cancelled twice, its open create requests are still finished and reported."""
     faults = Faults(latency_out=(0.3, 0.3))
     created: list[Creation] = []
     async with Sandbox(faults=faults) as sandbox:
@@ -212,7 +212,7 @@ async def test_cancelled_twice() -> None:
 
 
 async def test_left_creates_are_not_tried_again() -> None:
-    """Creates in flight are not retried after their stream is cancelled."""
+    """After a stream is cancelled, its open create requests are not retried."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(faults=faults, rate_limit=1, retry_after=0) as sandbox,
@@ -262,7 +262,7 @@ async def test_refused_key() -> None:
 
 
 async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A refused key ends a pipeline even if its source never yields again."""
+    """A refused key ends a pipeline even if the iterator of inputs never yields again."""
     waits = asyncio.Event()
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -281,7 +281,7 @@ async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sa
 async def test_leaving_a_source_that_failed(
     suno: SunoClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Closing a stream after an error of its source logs nothing."""
+    """If the iterator of inputs has raised an error, closing the stream logs nothing."""
 
     def source() -> Iterator[GenerateMusic]:
         yield BAD
@@ -298,7 +298,7 @@ async def test_leaving_a_source_that_failed(
 
 
 async def test_out_of_credits() -> None:
-    """After a 402, a pipeline reads no more inputs, and raises when all tasks have ended."""
+    """If the credits run out, a pipeline reads no more inputs. It fails after all tasks ended."""
     read = 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -318,7 +318,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_closed_client() -> None:
-    """Closing the client ends a pipeline and the waits for its tasks with `ClientClosedError`."""
+    """If the client is closed, a pipeline and its outcomes end with `ClientClosedError`."""
     async with Sandbox(endless_share=1.0) as sandbox, asyncio.timeout(60):
         suno = SunoClient(sandbox.key, base_url=sandbox.url)
         created = asyncio.Queue[Creation]()
@@ -351,7 +351,7 @@ async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 def test_many_more_inputs_than_open_tasks() -> None:
-    """Each of 3,000 inputs has one outcome; at most `max_pending` tasks are open."""
+    """Each of 3,000 inputs has one outcome. At most `max_pending` tasks are open at any time."""
     count, bound = 3_000, 100
     ids = itertools.count()
     born: dict[str, float] = {}

@@ -102,7 +102,7 @@ async def test_refuse_for_a_while(sandbox: Sandbox, caller: Caller) -> None:
 
 
 async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) -> None:
-    """A create that `Sandbox.refuse` refuses creates no task and costs no credits."""
+    """A create request that is refused by `Sandbox.refuse` creates no task and costs no credits."""
     before = sandbox.credits
     sandbox.refuse(500, path="CreateTask")
     assert await caller.code("job/CreateTask", SONG) == 500
@@ -110,7 +110,7 @@ async def test_a_refused_create_has_no_effect(sandbox: Sandbox, caller: Caller) 
 
 
 async def test_refusals_count_against_the_rate() -> None:
-    """A request that `Sandbox.refuse` refuses counts towards the rate limit."""
+    """Requests count towards the rate limit even if `Sandbox.refuse` refuses them."""
     async with Sandbox(rate_limit=1) as sandbox, aiohttp.ClientSession() as http:
         caller = Caller(sandbox, http)
         order = sandbox.refuse(404, count=2)
@@ -118,7 +118,7 @@ async def test_refusals_count_against_the_rate() -> None:
 
 
 async def test_top_up(sandbox: Sandbox, caller: Caller) -> None:
-    """The credits can be read and set. A create without enough credits returns 402."""
+    """The credits can be read and set. Without enough credits, a create request returns 402."""
     sandbox.credits = 11
     assert await caller.code("job/CreateTask", SONG) == 402
     sandbox.credits += 1
@@ -145,7 +145,7 @@ async def test_credits_add_up(sandbox: Sandbox, caller: Caller) -> None:
 
 
 def test_reserved_credits() -> None:
-    """A charge takes effect at once. A refund takes effect at the given time, not earlier."""
+    """A charge takes effect at once. A refund takes effect at the given time."""
     accounts = Accounts({"key": 20.0})
     accounts.charge("key", 100.0, 12.0)
     accounts.refund("key", 110.0, 12.0)

@@ -52,7 +52,7 @@ def client(url: str) -> SunoClient:
 
 
 async def test_the_hook_fires_when_a_request_leaves() -> None:
-    """When the server receives a request, the permit of the request is already marked as sent."""
+    """When the server receives a request, the limiter's permit for it is already marked as used."""
     arrived = asyncio.Event()
 
     async def answer(_request: bytes, _writer: asyncio.StreamWriter) -> bool:
@@ -122,7 +122,7 @@ async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
 async def test_a_silent_hook_does_not_prove_anything(
     *, injected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A create whose reply is lost is not repeated, even if aiohttp did not report it as sent."""
+    """A create request without a reply is not repeated, even if aiohttp never called the hook."""
 
     async def silent(*_: object) -> None:
         pass
@@ -173,7 +173,7 @@ async def endless(_request: bytes, writer: asyncio.StreamWriter) -> bool:
 
 
 async def test_a_connection_that_is_never_ready() -> None:
-    """If no connection is ready within the time limit, a create raises `NotSentError`."""
+    """If no connection is ready within the time limit, `create` raises `NotSentError`."""
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Accept the connection, but never answer the TLS handshake.
@@ -189,7 +189,7 @@ async def test_a_connection_that_is_never_ready() -> None:
 
 
 async def test_a_proxy_that_cannot_be_determined(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time limit also applies to the lookup of the proxy, before the request is sent."""
+    """The time limit of a request also applies to the lookup of its proxy."""
 
     async def hang(_network: Network, _url: URL) -> URL | None:
         await asyncio.Event().wait()
@@ -319,7 +319,7 @@ def test_a_key_with_special_characters(key: str) -> None:
 
 
 def test_replies_without_the_key_are_unchanged() -> None:
-    """A reply without the key is unchanged, even with long sequences of escapes."""
+    """A reply without the key is unchanged, even if it contains many escaped characters."""
     redacted = Credentials(KEY, "http://host").redacted
     for text in (b"%" + KEY[:-1].encode(), b"%" + b"\\" * 1_000_000, b"\\u0061" * 100_000):
         assert redacted(text) == text
@@ -327,7 +327,7 @@ def test_replies_without_the_key_are_unchanged() -> None:
 
 @pytest.mark.parametrize("method", ["create_many", "pipeline"])
 async def test_streams_with_an_injected_session(method: str) -> None:
-    """A stream with an injected session does not repeat a create whose reply was lost."""
+    """With an injected session, a stream does not repeat a create request that got no reply."""
     sent: list[str] = []
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -380,7 +380,7 @@ async def test_a_session_that_its_owner_closed() -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_refused_create_raises_at_once(code: int) -> None:
-    """A create raises at once after a 401 or 403. After a second refusal, no create is sent."""
+    """After a 401 or 403, `create` raises at once. After two refusals, `create` sends nothing."""
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:

@@ -163,7 +163,7 @@ async def test_models_describe(vendor: Vendor, model: str) -> None:
 
 
 async def test_estimate(vendor: Vendor) -> None:
-    """The command `task estimate` receives the price, the balance, and whether it is sufficient."""
+    """`task estimate` receives the price, the balance, and whether the balance is sufficient."""
     body = {"model": GENERATE, "input": SIMPLE}
     answer = await vendor.ask("POST", "job/EstimateTask", None, body)
     assert answer == {"estimated_credits": 12, "balance": 1_000_000, "affordable": True}
