@@ -90,7 +90,10 @@ async def _timeouts(
 
 
 async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[Outcome]:
-    """Yield the outcomes that the journal contains. Remove their tasks from `given`."""
+    """Yield the outcomes that the journal contains for tasks in `given`.
+
+    Remove these tasks from `given`.
+    """
     task_ids = list(given)
     for start in range(0, len(task_ids), CHUNK):
         found = await runtime.stored(task_ids[start : start + CHUNK])

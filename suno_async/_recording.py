@@ -85,7 +85,7 @@ class Recorder:
     async def close(self) -> None:
         """Stop the heartbeats, and close the journal.
 
-        Before that, store the results and the learnt durations of jobs that are not stored yet.
+        Before that, store the remaining results, and the learnt durations of jobs.
         """
         if self._share is not None:
             await self._share.leave()

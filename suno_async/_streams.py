@@ -214,7 +214,10 @@ class CreateStream:
         self._known.put_nowait(creation)
 
     def _stop(self, failure: Exception) -> None:
-        """Stop reading inputs because of `failure`. At its end, the stream raises the first failure."""
+        """Stop reading inputs because of `failure`.
+
+        When the stream ends, it raises the first failure.
+        """
         self._failure = self._failure or failure
         if not self._stopped:
             self._stopped = True
