@@ -289,8 +289,8 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
         complete_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown.
         duration_s: How many seconds the task took, as the server reports it; None if it has not
             ended, or if unknown.
-        credits: The cost of the task in credits; before its end, the credits reserved for it. None if
-            the server did not say.
+        credits: The cost of the task in credits; before its end, the reserved credits. None if the
+            server did not say.
         tracks: The finished songs, normally two. Empty for videos, stems and sounds.
         media_urls: URLs of the result files. Empty for vocal separation.
         media_info: URLs of the stems of a vocal separation, by name. Empty for other kinds of jobs.

@@ -46,8 +46,8 @@ class Failure(msgspec.Struct, frozen=True):
         task_id: The id of the task; empty if no task is known to exist.
         error: A `TaskFailedError` if the task failed. Any other error says why the outcome of the
             task is unknown.
-        info: The record of the task if it failed, or if it was not finished at `PollPolicy.deadline`;
-            otherwise None.
+        info: The record of the task if it failed, or if it was still running at
+            `PollPolicy.deadline`; otherwise None.
     """
 
     task_id: str
@@ -89,8 +89,8 @@ class JobFailure(Failure, frozen=True, kw_only=True):
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.
         error: Why the job did not succeed.
-        info: The record of the task if it failed, or if it was not finished at `PollPolicy.deadline`;
-            otherwise None.
+        info: The record of the task if it failed, or if it was still running at
+            `PollPolicy.deadline`; otherwise None.
         index: The position of the job among the inputs of the pipeline, starting at 0.
         job: The job.
     """

@@ -22,15 +22,15 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schedule: ``"adaptive"`` learns how long jobs take, and uses each request for the task where
-            the request saves the most waiting. ``"backoff"`` is exponential backoff. With both, tasks that
-            callers await individually are preferred.
+            the request saves the most waiting. ``"backoff"`` is exponential backoff. With both, tasks
+            that callers await individually are preferred.
         interval: Shortest time from a task's creation to its first check, and between two checks
             (vendor's advice: 15 to 30 s). If the creation time is unknown, the first check may be
             sent at once.
         growth: Factor by which the interval grows after each failed check, except after a 404. With
             ``"backoff"``, the interval also grows after each check that finds the task running.
         max_interval: Longest interval of ``"backoff"``, and longest interval after failed checks.
-            ``"adaptive"`` normally checks a task after this time at the latest, but checks old tasks
+            ``"adaptive"`` normally checks a task after this time at the latest. It checks old tasks
             less often.
         jitter: Largest random delay, as a fraction of the interval. It separates the checks of
             tasks that were created together. Only for ``"backoff"``.

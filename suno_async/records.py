@@ -39,7 +39,7 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
         created_at: When the task was created, in Unix seconds; None if unknown.
         ended_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown.
         duration: How many seconds the task took; None if unknown.
-        credits: The cost of the task in credits; before its end, the credits reserved for it. None if
+        credits: The cost of the task in credits; before its end, the reserved credits. None if
             unknown.
         songs: Number of songs that the task made.
         input: The input of the job as JSON. For an entry of a journal, it contains all fields, even
