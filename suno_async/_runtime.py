@@ -128,7 +128,10 @@ class Runtime:
         return {} if self.recorder is None else await self.recorder.stored(task_ids)
 
     def remember(self, ref: TaskRef) -> None:
-        """Remember a created task. If there are more than `MOST_REMEMBERED`, forget the oldest."""
+        """Remember a created task.
+
+        If more than `MOST_REMEMBERED` tasks are remembered, forget the oldest of them.
+        """
         self._refs[ref.task_id] = ref
         if len(self._refs) > MOST_REMEMBERED:
             del self._refs[next(iter(self._refs))]

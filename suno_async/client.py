@@ -281,8 +281,8 @@ class SunoClient:
             ConfigurationError: `dedupe_key` is empty, or was given to a client without a journal.
             InputChangedError: `dedupe_key` was used for another input; nothing was sent.
             CreditLimitError: The job would cost more than `max_credits`; nothing was spent.
-            InsufficientCreditsError: Not enough credits. For the next 30 s, creates normally fail
-                with this error without a request.
+            InsufficientCreditsError: Not enough credits. For the next 30 s, further creates
+                normally raise this error without sending a request.
             CreateOutcomeUnknownError: A task may exist. Call `settle` before you use `dedupe_key`
                 again.
             JournalError: The journal cannot be written; nothing was created.

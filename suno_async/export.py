@@ -74,8 +74,8 @@ async def export_results(
             `TrackRecord` for each song, stem, video or sound. In SQLite, the value of `rows` is
             also the name of the table.
         overwrite: Whether to replace an existing file. If False, a file that appears during the
-            export is not replaced either. Two kinds of SQLite files
-            are never replaced: an open database, and a database that no export created.
+            export is not replaced either. Two kinds of SQLite files are never replaced: an open
+            database, and a database that no export created.
 
     Raises:
         ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is

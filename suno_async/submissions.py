@@ -8,8 +8,8 @@ The states and their transitions::
     (402, 429,     └──────► not sent    the server did not accept it, and it is not sent again
      455, no connection)
 
-If a planned create is given up, it ends as refused after an error reply of the server, otherwise as
-not sent.
+A planned create that is given up ends as refused if the server has replied with an error. Otherwise
+it ends as not sent.
 
 A create costs credits, and the API has no idempotency key. So only a planned create may be sent.
 """
