@@ -8,7 +8,7 @@ from suno_async.inputs import GeneratePersona, Input
 
 
 def check_task_id(task_id: object) -> str:
-    """Return the value unchanged if it can be a task id. The task need not exist.
+    """Return the value unchanged if it can be a task id. Whether the task exists is not checked.
 
     Raises:
         InvalidInputError: The value cannot be a task id.

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 def loop_time(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     """Return a function that returns the time of an event loop in seconds.
 
-    For a loop of asyncio, return `time.monotonic` itself, because this saves 1 % of the CPU time of
-    a poll.
+    For asyncio's own event loops, return `time.monotonic` itself. A poll then needs 1 % less CPU
+    time than with the method `time` of the loop.
     """
     is_plain = getattr(type(loop), "time", None) is asyncio.BaseEventLoop.time
     return time.monotonic if is_plain else loop.time
 
 
 class Clock:
-    """The clock of the running event loop, and its relation to Unix time.
+    """Converts between the time of the running event loop and Unix time.
 
     Attributes:
         mono: Function that returns the loop time in seconds.

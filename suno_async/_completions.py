@@ -1,4 +1,4 @@
-"""Streams of existing tasks: poll many given tasks, or all unfinished tasks in a journal."""
+"""Poll existing tasks: the tasks of an iterable, or all unfinished tasks in a journal."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ async def completions(
     tasks: Iterable[TaskRef] | AsyncIterable[TaskRef],
     timeout: float | None,
 ) -> AsyncIterator[Outcome]:
-    """Yield the outcome of each task as soon as it is known, for `SunoClient.as_completed`.
+    """Yield the outcome of each task as soon as it is known. See `SunoClient.as_completed`.
 
-    All of `tasks` is read before the first poll. `timeout` is the limit for all tasks together, in
-    seconds. None means no limit. The deadline of the polling policy also ends each wait.
+    All `tasks` are read before the first poll. `timeout` is in seconds, for all tasks together.
+    None means no timeout. `PollPolicy.deadline` also ends the wait for a task.
     """
     poller = runtime.poller
     queue = QueueWaiter(interactive=False)
@@ -90,7 +90,10 @@ async def _timeouts(
 
 
 async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[Outcome]:
-    """Yield the stored outcomes of tasks in `given`. Remove these tasks from `given`."""
+    """Yield the outcomes that the journal contains for tasks in `given`.
+
+    Remove these tasks from `given`.
+    """
     task_ids = list(given)
     for start in range(0, len(task_ids), CHUNK):
         found = await runtime.stored(task_ids[start : start + CHUNK])
@@ -128,7 +131,8 @@ async def resumed(
     """Yield failures for creates with an unknown outcome, then the outcomes of unfinished tasks.
 
     A *create* is a request that creates a task. The journal contains the creates and the tasks. If
-    `run` is not None, skip all other runs. See `SunoClient.resume`.
+    `run` is not None, use only the creates and tasks of the run with this name. See
+    `SunoClient.resume`.
     """
     journal = recorder.journal
     async with recorder.holding(run or ""):
@@ -153,7 +157,7 @@ async def resumed(
 
 
 def _readable(record: SubmissionRecord) -> Input | None:
-    """Return the job that is stored with a submission; None if it cannot be decoded."""
+    """Return the job in a record of the journal; None if the job cannot be decoded."""
     try:
         return job_in(record)
     except JournalError as error:

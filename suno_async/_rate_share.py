@@ -36,8 +36,8 @@ SILENCE = 3 * HEARTBEAT
 class RateShare:
     """Limits a client to 1/N of the account's request rate, where N is the number of live clients.
 
-    Only the rate of a `LocalLimiter` is divided. A limiter of another class does not change, so all
-    clients must share it.
+    Only the rate of a `LocalLimiter` is divided. If `limiter` has another class, its rate does not
+    change. Then all clients must share one limiter.
 
     Args:
         journal: The journal. Its heartbeat returns the number of live clients.
@@ -119,7 +119,7 @@ class RateShare:
     def _divide(self, count: int) -> None:
         """Use 1/`count` of the account's rate for the next `SILENCE` seconds.
 
-        After this time, send nothing until this method is called again.
+        After this time, the client sends nothing until this method is called again.
         """
         limiter = self._limiter
         if not isinstance(limiter, LocalLimiter):

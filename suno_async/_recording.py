@@ -1,4 +1,7 @@
-"""Store the create requests and the results of a client in the journal."""
+"""Store the create requests and the results of a client in the journal.
+
+A *submission* is one create request and its state. A *run* is a named series of submissions.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,10 @@ class Recorder:
         await self._share.join()
 
     async def close(self) -> None:
-        """Stop the heartbeats, store results and learnt durations, and close the journal."""
+        """Stop the heartbeats, and close the journal.
+
+        Before that, store the remaining results, and the learnt durations of jobs.
+        """
         if self._share is not None:
             await self._share.leave()
         if self._storing is not None:
@@ -96,8 +102,8 @@ class Recorder:
         """Replace the label of the account in the journal by `account`.
 
         Raises:
-            JournalError: Another live client uses the old label, or records of the two labels
-                conflict.
+            JournalError: Another live client uses the old label, or records of the old and the new
+                label conflict.
         """
         await self.journal.rebind(self.account, account)
         self.account = account
@@ -112,7 +118,7 @@ class Recorder:
             Whether `submission` was stored and must be sent.
 
         Raises:
-            InputChangedError: The existing submission has another input.
+            InputChangedError: The existing submission has a different input.
             CreateOutcomeUnknownError: The existing submission ended with an unknown outcome.
             RunInUseError: This client had reserved the run, but now another client has it.
             JournalError: The journal cannot be written.
@@ -168,10 +174,11 @@ class Recorder:
     def keep(self, info: TaskInfo) -> asyncio.Future[None]:
         """Store the final record of a task.
 
-        Wait for the returned future before you pass the record on.
+        Wait for the returned future before you give the record to a caller.
 
         Returns:
-            A future that is done after the attempt to store the record. It never has an exception.
+            A future that is done when the record is stored, or when storing it has failed. The
+            future never has an exception.
         """
         task = TaskRecord(
             task_id=info.task_id,
@@ -205,7 +212,7 @@ class Recorder:
                     kept.set_result(None)
 
     async def stored(self, task_ids: Collection[str]) -> dict[str, Outcome]:
-        """Return the stored outcomes of the given tasks, by task id.
+        """Return the outcomes that the journal contains for these tasks, by task id.
 
         Tasks with a missing or unreadable outcome are not included. If the journal cannot be read,
         return an empty dict.
@@ -224,12 +231,12 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def holding(self, run: str) -> AsyncGenerator[None]:
-        """Reserve a run during the ``with`` block, so that no other stream works on it.
+        """Reserve a run during the ``with`` block, so that nobody else works on this run.
 
-        If `run` is empty, do nothing.
+        A *run* is a named series of jobs in the journal. If `run` is empty, do nothing.
 
         Raises:
-            RunInUseError: Another stream, perhaps of another process, has reserved the run.
+            RunInUseError: The run is already reserved, in this process or in another one.
         """
         if not run:
             yield
@@ -283,7 +290,7 @@ class Recorder:
 
 
 async def load_durations(journal: Journal, expected: Durations) -> Durations:
-    """Return the learnt durations that a journal contains, or `expected` if none are usable."""
+    """Return the durations of jobs that a journal contains; `expected` if they are not usable."""
     data = await journal.load_durations()
     if data is None:
         return expected
@@ -298,9 +305,9 @@ async def load_durations(journal: Journal, expected: Durations) -> Durations:
 
 
 async def open_refs(recorder: Recorder, run: str | None) -> list[TaskRef]:
-    """Return the created tasks of a journal that have not ended.
+    """Return the unfinished tasks in the journal.
 
-    If `run` is not None, return only the tasks of this run.
+    If `run` is not None, return only the tasks of the run with this name.
     """
     created = [SubmissionState.CREATED]
     return [
@@ -311,9 +318,9 @@ async def open_refs(recorder: Recorder, run: str | None) -> list[TaskRef]:
 
 
 def outcome_in(task: TaskRecord) -> Outcome:
-    """Return the outcome in the stored record of a task that has ended.
+    """Return the outcome of an ended task from its record in the journal.
 
-    If the record cannot be decoded, return a `Failure` without a record.
+    If the record cannot be decoded, return a `Failure` whose `info` is None.
     """
     error: SunoError | None = None
     info = None
@@ -328,7 +335,7 @@ def outcome_in(task: TaskRecord) -> Outcome:
 
 
 def unknown_outcome(record: SubmissionRecord) -> CreateOutcomeUnknownError:
-    """Return the error to raise for a stored submission whose outcome is unknown."""
+    """Return the error for a stored submission whose outcome is unknown."""
     cause = record.error or "the process ended before the reply arrived"
     return CreateOutcomeUnknownError(cause, record.kind, record.job, record.id)
 
@@ -347,7 +354,7 @@ def job_in(record: SubmissionRecord) -> Input:
 
 
 def digest_of(kind: str, payload: dict[str, Any]) -> str:
-    """Return a hash of a job. Jobs that send the same request have the same hash."""
+    """Return a hash of a job. Jobs with the same request have the same hash."""
     data = msgspec.json.encode([kind, payload], order="deterministic")
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 

@@ -90,7 +90,7 @@ class Runtime:
         self._ended: deque[str] = deque()
 
     async def close(self) -> None:
-        """End every wait, finish or cancel every create, and close what was opened.
+        """End every wait, finish or cancel every create request, and close what was opened.
 
         If `close` is cancelled, call it again to complete the work.
         """
@@ -128,7 +128,10 @@ class Runtime:
         return {} if self.recorder is None else await self.recorder.stored(task_ids)
 
     def remember(self, ref: TaskRef) -> None:
-        """Remember a created task, up to `MOST_REMEMBERED` tasks."""
+        """Remember a created task.
+
+        If more than `MOST_REMEMBERED` tasks are remembered, forget the oldest of them.
+        """
         self._refs[ref.task_id] = ref
         if len(self._refs) > MOST_REMEMBERED:
             del self._refs[next(iter(self._refs))]
@@ -142,7 +145,8 @@ class Runtime:
     def _forget_later(self, task_id: str) -> None:
         """Record that a task has ended.
 
-        If too many tasks have ended, forget the task that ended first.
+        If more than `ENDED_REMEMBERED` remembered tasks have ended, forget the task that ended
+        first.
         """
         if task_id in self._refs:
             self._ended.append(task_id)

@@ -1,7 +1,7 @@
-"""Streams of jobs: create tasks from an iterable of inputs, and wait for them in a pipeline.
+"""Create tasks from a stream of inputs. A pipeline also waits for these tasks.
 
-A *submission* is one request that creates a task, with its state. A *run* is a named series of
-submissions in a journal.
+A *create* is a request that creates a task. A *submission* is one create and its state. A *run* is
+a named series of submissions in a journal.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ T = TypeVar("T")
 class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of `SunoClient.create_many` and `SunoClient.pipeline`.
 
-    A *create* is a request that creates a task. A *submission* is a create with its state.
+    A *create* is a request that creates a task. A *submission* is one create and its state.
 
     Attributes:
         callback_url: As in `SunoClient.create`, for each input.
@@ -64,9 +64,10 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
             has credits again. If False, a 402 ends the stream.
         on_creation: Called once for each input that was read, as soon as the result of its create
             is known.
-        on_submission: Called with each submission before its request may be sent. Called again
-            when the state returns to ``planned``.
-        run: The name of the run in the journal; empty if there is no run.
+        on_submission: Called with each submission right before its request is sent. Called again
+            when the state of the submission returns to ``planned``, for example after a 429.
+        run: The name of the series of submissions (the *run*) in the journal; empty if there is no
+            run.
         key: Returns the key that identifies an input within the run. If None, the position of the
             input is its key.
     """
@@ -97,7 +98,7 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateStream:
-    """Reads the inputs of one stream, sends a few creates at a time, and collects the results.
+    """Reads inputs, sends a few create requests at a time, and collects the results.
 
     Args:
         runtime: The runtime of the client.
@@ -213,7 +214,10 @@ class CreateStream:
         self._known.put_nowait(creation)
 
     def _stop(self, failure: Exception) -> None:
-        """Stop reading inputs because of `failure`. The stream later raises its first failure."""
+        """Stop reading inputs because of `failure`.
+
+        When the stream ends, it raises the first failure.
+        """
         self._failure = self._failure or failure
         if not self._stopped:
             self._stopped = True
@@ -221,7 +225,7 @@ class CreateStream:
             self._reader.cancel()
 
     async def _leave(self, reader: asyncio.Task[None]) -> None:
-        """Cancel the creates that are not sent yet. Wait for the creates in flight."""
+        """Cancel the create requests that are not sent yet. Wait for the requests in flight."""
         self._stopped = True
         reader.cancel()
         for submission in list(self._open):
@@ -241,7 +245,7 @@ def _is_asked_for() -> bool:
 def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
     """Return the error to raise instead of a `CancelledError` from the user's code.
 
-    `what` names the function or iterable that raised it.
+    `what` names the function or iterable that raised `error`.
     """
     # The `CancelledError` itself would end the consumer's asyncio task silently.
     failure = RuntimeError(f"{what} was cancelled, but the stream was not")
@@ -278,9 +282,10 @@ class Pipeline:
     Args:
         runtime: The runtime of the client.
         stream: The stream that creates the tasks.
-        max_pending: Maximum number of inputs in progress.
-        timeout: Seconds to wait for each task after its creation. None means no timeout. The
-            policy's deadline also ends the wait.
+        max_pending: Maximum number of inputs in progress. An input is in progress until the
+            consumer receives its outcome.
+        timeout: Maximum seconds to wait for each task. None means no timeout.
+            `PollPolicy.deadline` also ends the wait.
         run: The name of the run in the journal; empty if there is no run.
     """
 

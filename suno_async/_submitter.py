@@ -1,4 +1,4 @@
-"""Run each create in its own asyncio task, which goes on if the caller is cancelled.
+"""Run each create request in its own asyncio task, which goes on if the caller is cancelled.
 
 A *create* is the request that creates a task or a persona. A *submission* is one create and its
 state.
@@ -67,12 +67,12 @@ class Terms:
     """The options of a submission.
 
     Attributes:
-        max_credits: Maximum estimated cost of the create in credits. None means no limit and no
-            estimate.
+        max_credits: Maximum estimated cost of the create in credits. None means no limit. Then
+            the cost is not estimated.
         waits_out: Whether requests wait until a pause of the account ends, however long the pause
             is.
-        credits: Delays the create after a 402 until the account has credits. If None, a 402 ends
-            the submission with an error.
+        credits: After a 402 (not enough credits), delays the create until the account has credits.
+            If None, a 402 ends the submission with an error.
         on_change: Called before each request is sent, and when the state returns to `PLANNED`.
         on_end: Called when the submission has ended. It must not raise.
     """
@@ -85,9 +85,9 @@ class Terms:
 
 
 class Submitter:
-    """Runs submissions.
+    """Sends the requests of submissions, and updates the states of the submissions.
 
-    If the caller is cancelled after the request was sent, the submission still completes.
+    If a caller is cancelled after its request was sent, the submission still completes.
     """
 
     def __init__(
@@ -326,7 +326,7 @@ class Submitter:
 
 
 class CreditWait:
-    """After a 402 (no credits left), delays the creates of a stream until there are credits."""
+    """After a 402 (not enough credits), delays creates until the account has credits."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -334,12 +334,13 @@ class CreditWait:
         self._turn = asyncio.Lock()
 
     async def attempt(self, create: Callable[[], Awaitable[str]], submission: Submission) -> str:
-        """Wait until the account has credits, then call `create`. Return the new id.
+        """Wait until the account has credits, then call `create`. Return the id of the new task.
 
-        If `create` raises a 402, wait and call it again, unless the submission was abandoned.
+        If `create` raises a 402, wait and call it again. If the submission was abandoned, raise the
+        402 instead.
 
         Raises:
-            SunoError: The key was refused, the client was closed, or `create` failed.
+            SunoError: The API key was refused, the client was closed, or `create` failed.
         """
         async with self._turn:
             while True:

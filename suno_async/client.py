@@ -102,17 +102,18 @@ class SunoClient:
             otherwise ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
         session: Your own aiohttp session for API calls. The client does not close it. `proxy`,
             `trust_env` and `ssl` do not apply to it. With your own session,
-            `CreateOutcomeUnknownError` is more likely.
+            creates reuse its connections, so a `CreateOutcomeUnknownError` is more likely.
         policy: When to poll tasks; by default `PollPolicy()`, scaled by SUNO_TIME_SCALE.
-        durations: Known durations of jobs; by default from the journal. The client adds more.
+        durations: Known durations of jobs; by default from the journal. The client learns more.
         limiter: The request budget; replaces `rate_limit` and `max_pause`. By default all clients
             of this account in the event loop share one budget, with the lowest of their limits.
         observer: Receives the events of the client, for metrics and traces.
         on_creation: Called once for each create whose request was sent, even if the create failed.
             Save the ids of paid tasks here. Errors that the function raises are logged. A coroutine
             function is awaited.
-        journal: The path of an SQLite file, or a `Journal`. It stores creates, tasks and results.
-            To avoid paying twice, also use `dedupe_key` or `run`. Requires ``async with``.
+        journal: The path of an SQLite file, or a `Journal`. The journal stores creates, tasks
+            and results. To avoid paying twice, also use `dedupe_key` or `run`. Requires
+            ``async with``.
         account: The label of the account in the journal; by default a hash of the key and the host.
         rate_limit: Maximum requests per second, at most 15 (the vendor's limit). Lower it if other
             processes use the key.
@@ -263,22 +264,25 @@ class SunoClient:
     ) -> TaskHandle:
         """Create a task. Costs credits.
 
-        The create is retried only after a 429, a 455 or a failed connection. If the call is
-        cancelled after the request was sent, `on_creation` and the log receive the outcome later.
+        The request is retried only after a 429 (too many requests), a 455 (maintenance) or a failed
+        connection. If the call is cancelled after the request was sent, the log and the client's
+        function `on_creation` receive the outcome later.
 
         Args:
             job: What to make.
             callback_url: The server sends a POST here when the task ends.
             max_credits: Highest price to pay, checked before the create. None means no limit.
             dedupe_key: Identifies this create in the journal, also after a restart. If an earlier
-                create with the same key made a task, return its handle and pay nothing.
+                create with the same key made a task, return the handle of that task and pay
+                nothing.
 
         Raises:
             InvalidInputError: The input or `max_credits` is not valid; nothing was sent.
             ConfigurationError: `dedupe_key` is empty, or was given to a client without a journal.
             InputChangedError: `dedupe_key` was used for another input; nothing was sent.
             CreditLimitError: The job would cost more than `max_credits`; nothing was spent.
-            InsufficientCreditsError: Not enough credits. For 30 s, other creates normally fail too.
+            InsufficientCreditsError: Not enough credits. For the next 30 s, further creates
+                normally raise this error without sending a request.
             CreateOutcomeUnknownError: A task may exist. Call `settle` before you use `dedupe_key`
                 again.
             JournalError: The journal cannot be written; nothing was created.
@@ -307,13 +311,13 @@ class SunoClient:
     ) -> AsyncGenerator[Creation]:
         """Create many tasks, a few at once; yield one `Creation` for each input that is read.
 
-        One failing input does not stop the others. During a pause of the account, creates wait.
+        If an input fails, the other inputs continue. During a pause of the account, creates wait.
         Inputs are read only as fast as the caller receives the creations. Reading stops if `jobs`
-        raises, the key is refused, the credits are used up, or the journal fails.
+        raises an error, the API key is refused, the credits are used up, or the journal fails.
 
         If you leave the loop early, close the stream with `contextlib.aclosing`. Closing waits for
         the creates in flight and passes their outcomes to `on_creation`. `on_creation` and
-        `on_submission` may be coroutine functions. Their errors end the stream.
+        `on_submission` may be coroutine functions. If one of them raises an error, the stream ends.
 
         Args:
             jobs: What to make. A plain iterable must not block.
@@ -352,22 +356,23 @@ class SunoClient:
         on_creation: Callable[[Creation], object] | None = None,
         on_submission: Callable[[Submission], object] | None = None,
     ) -> AsyncGenerator[JobOutcome]:
-        """Create a task for each job and wait for it; yield each outcome as soon as it is known.
+        """Create a task for each job, wait for the tasks, and yield their outcomes.
 
-        Every input that is read yields one `JobOutcome`. Inputs are read as in `create_many`. If
-        reading stops, the created tasks are still awaited.
+        Every input that is read yields one `JobOutcome`, as soon as the outcome is known. Inputs
+        are read as in `create_many`. If reading stops, the created tasks are still awaited.
 
         Args:
             jobs: What to make. A plain iterable must not block.
             run: The name of this series of jobs (a *run*) in the journal. To continue an
-                interrupted run, use the same name and inputs. Then no input is paid twice.
+                interrupted run, use the same name and inputs. Then no input is paid for twice.
             key: Returns the key that identifies an input in the run. By default, the position of
-                the input identifies it. Pass a function if the order may change.
-            max_pending: Maximum number of inputs that were read, but whose outcomes were not
-                received. The default is about the number of tasks that 15 requests per second can
-                poll.
-            timeout: Seconds per task, normally counted from its creation. None means no timeout.
-                `PollPolicy.deadline` also ends the wait.
+                the input is its key. Pass a function if the order of the inputs may change.
+            max_pending: Maximum number of inputs that were read, but whose outcomes the caller has
+                not received. With the default, 15 requests per second can poll each task about
+                every 30 seconds.
+            timeout: Maximum seconds to wait for each task after it was created, or after it was
+                found in the journal. None means no timeout. `PollPolicy.deadline` also ends the
+                wait.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
             wait_for_credits: As in `create_many`.
@@ -407,8 +412,9 @@ class SunoClient:
     def resume(self, *, run: str | None = None) -> AsyncGenerator[JobOutcome]:
         """Wait for every unfinished task in the journal; yield each outcome.
 
-        `run` selects one run; None means all tasks. Each create with an unknown outcome yields a
-        failure until you call `settle`. To create unsent inputs, call `pipeline` again.
+        `run` is the name of a run of `pipeline`; None means all tasks. A create with an unknown
+        outcome yields a failure; call `settle` to store its outcome. If some inputs of a run were
+        not sent, call `pipeline` again.
 
         Raises:
             ConfigurationError: The client has no journal.
@@ -419,7 +425,9 @@ class SunoClient:
         return resumed(runtime, self._required_recorder("resume"), run)
 
     async def open_tasks(self, *, run: str | None = None) -> list[TaskHandle]:
-        """Return a handle for every unfinished task in the journal, or only in the run `run`.
+        """Return a handle for every unfinished task in the journal.
+
+        If `run` is not None, return handles only for tasks of the run with this name.
 
         Raises:
             ConfigurationError: The client has no journal.
@@ -441,7 +449,7 @@ class SunoClient:
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
             ConfigurationError: The client has no journal.
-            JournalError: The journal contains no such create with an unknown outcome.
+            JournalError: The journal contains no create with this id and an unknown outcome.
         """
         self._runtime()
         if task_id is not None:
@@ -458,7 +466,8 @@ class SunoClient:
         Raises:
             ConfigurationError: The new key is not valid, or another client already uses it.
             AuthenticationError: The server refuses the new key.
-            JournalError: The journal cannot be changed, or another client of the account uses it.
+            JournalError: The journal cannot be changed, or another client of the account uses the
+                journal.
             SunoError: The new key could not be checked.
         """
         runtime = self._runtime()
@@ -487,8 +496,8 @@ class SunoClient:
     def task(self, task: str | TaskRef, *, created_at: float | None = None) -> TaskHandle:
         """Return the handle of a task from its id or from a saved `TaskRef`. Sends no request.
 
-        `created_at` is in Unix seconds. The time in a `TaskRef` takes precedence. If no time is
-        known, the task may be polled at once.
+        `created_at` is the creation time of the task in Unix seconds. The time in a `TaskRef` takes
+        precedence. If no time is known, the task may be polled at once.
 
         Raises:
             InvalidInputError: The value cannot be a task id.
@@ -523,7 +532,8 @@ class SunoClient:
         the loop early, the jobs continue. All `tasks` are read before the first poll.
 
         `timeout` is in seconds, for all tasks together. A task that takes longer yields a `Failure`
-        with a `TaskTimeoutError`. None means no timeout. `PollPolicy.deadline` also ends each wait.
+        with a `TaskTimeoutError`. None means no timeout. `PollPolicy.deadline` also ends the
+        wait for a task.
 
         Raises:
             InvalidInputError: A value cannot be a task id; nothing was polled.
@@ -572,19 +582,20 @@ class SunoClient:
         timeout: float | None = TIMEOUT,
         max_bytes: int = MAX_BYTES,
     ) -> Path:
-        """Download a song's audio, or any result URL, into a file in `directory`. Return its path.
+        """Download a song's audio, or any result URL, into a file in `directory`.
 
-        The file appears under its name only when it is complete. A broken download is resumed or
-        started again. Downloads do not use the request budget, and never send the API key.
+        Return the path of the file. The file appears under its name only when it is complete. A
+        broken download is resumed or started again. Downloads do not use the request budget, and
+        never send the API key.
 
         Args:
             track: A song, or a URL.
             directory: Where to save the file. It is created if it does not exist.
             name: Template of the name without a suffix; a ``/`` makes directories. The default is
-                ``{title}-{suno_id}`` for a song, and the last part of the path for a URL. If the
-                name might not be unique, a hash is added.
+                ``{title}-{suno_id}`` for a song. For a URL, the default is the last part of its
+                path. If the name might not be unique, a hash is added.
             overwrite: Whether to replace an existing file. If False, the existing file is kept.
-            progress: Called with a `DownloadProgress`, about ten times per second or less.
+            progress: Called with a `DownloadProgress`, at most about ten times per second.
             media: What the file must contain: ``"audio"``, ``"image"``, ``"video"``, or ``"any"``.
                 None means audio for a song. For a URL, None means that its suffix decides.
             tags: Whether to write the title, lyrics and cover into a song. Needs the extra
@@ -663,9 +674,10 @@ class SunoClient:
         return target.file_url
 
     async def create_persona(self, persona: GeneratePersona) -> Persona:
-        """Create a persona, which is a voice for later songs, from a song. May cost credits.
+        """Create a persona from a song. May cost credits.
 
-        Pass its id to inputs as ``persona_id``. Retries and cancellation work as in `create`.
+        A persona is a voice for later songs. Pass its id to inputs as ``persona_id``. Retries and
+        cancellation work as in `create`.
 
         Raises:
             InvalidInputError: The input breaks a rule; nothing was sent.
@@ -690,7 +702,7 @@ class SunoClient:
         return await runtime.submitter.estimate(job, callback_url)
 
     async def balance(self) -> float:
-        """Return the account's credits, which may be a fraction.
+        """Return the account's credits, for example 12.5.
 
         Raises:
             SunoError: The server refused the request, or did not answer.
@@ -713,7 +725,9 @@ class SunoClient:
         return await self._runtime().transport.get(models_request(modality, operation), read_models)
 
     async def model_schema(self, model: str) -> ModelSchema:
-        """Return the server's schema for the input of a model, such as ``"suno/music-generate"``.
+        """Return the server's schema for the input of a model.
+
+        `model` is the name of the model, such as ``"suno/music-generate"``.
 
         Raises:
             InvalidInputError: The value cannot be the name of a model.
@@ -836,7 +850,7 @@ class SunoClient:
     async def _conclude(self, submission: Submission) -> Creation:
         """Return the result of a create that has ended.
 
-        If the request was sent, also pass the result to `on_creation`.
+        If the request was sent, also pass the result to the function `on_creation` of the client.
         """
         runtime = self._opened
         job = cast("Input", submission.job)
@@ -854,7 +868,7 @@ class SunoClient:
         return creation
 
     async def _conclude_persona(self, submission: Submission) -> None:
-        """If the request for a persona was sent, pass the result to `on_creation`."""
+        """If the request for a persona was sent, pass its result to the function `on_creation`."""
         job, error = cast("GeneratePersona", submission.job), submission.error
         persona = Persona(submission.task_id, job.name) if error is None else None
         await self._report(submission, PersonaCreation(job, persona, error))

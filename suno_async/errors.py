@@ -114,7 +114,10 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 
 class ConnectionLostError(TransportError):
-    """The connection broke after the request was sent. The server may have processed it."""
+    """The connection broke after the request was sent.
+
+    The server may have processed the request.
+    """
 
 
 class ResponseError(SunoError):
@@ -123,8 +126,8 @@ class ResponseError(SunoError):
     Attributes:
         reason: What is wrong with the reply.
         status: The HTTP status; 0 if the reply was not valid HTTP.
-        body_start: The first 200 bytes of the body, as text; empty if the error does not quote the
-            body.
+        body_start: The first 200 bytes of the reply's body, as text; empty if the error does not
+            quote the body.
     """
 
     def __init__(self, reason: str, status: int = 0, body_start: str = "") -> None:
@@ -149,7 +152,7 @@ class APIError(SunoError):
         errors: The validation errors that the server listed.
         retry_after: Seconds that the server asks to wait before another request; None if the server
             does not give a time.
-        understood: True if the reply was a JSON envelope of the API. False if the reply has another
+        understood: True if the reply was a JSON envelope of the API. False if the reply had another
             form and may be from a proxy.
     """
 
@@ -297,11 +300,13 @@ class TaskFailedError(SunoError):
 
 
 class TaskTimeoutError(SunoError, TimeoutError):
-    """The wait ended before the task ended. An existing task continues and can be awaited again.
+    """The wait ended before the task ended.
+
+    If the task exists, it continues and can be awaited again.
 
     Attributes:
         task_id: The id of the task; empty if the timeout passed before the task was created.
-        reason: What ended the wait: the caller's timeout or the policy's deadline.
+        reason: What ended the wait: the caller's timeout or `PollPolicy.deadline`.
         last_status: The last status that was read, as the server spells it; empty if no status was
             read.
         seen_at: When `last_status` was read, in Unix seconds; None if no status was read.

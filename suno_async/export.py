@@ -71,11 +71,11 @@ async def export_results(
         file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. If None, the suffix of
             `path` decides. Parquet needs the extra ``parquet``.
         rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes a
-            `TrackRecord` for each song, stem, video or sound. In SQLite, this is also the name of
-            the table.
+            `TrackRecord` for each song, stem, video or sound. In SQLite, the value of `rows` is
+            also the name of the table.
         overwrite: Whether to replace an existing file. If False, a file that appears during the
-            export is not replaced either. If True, an SQLite database is still not replaced if it
-            is open, or has tables that no export creates.
+            export is not replaced either. Two kinds of SQLite files are never replaced: an open
+            database, and a database that no export created.
 
     Raises:
         ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
@@ -180,8 +180,8 @@ def _tables(path: Path) -> set[str]:
 def _open_part(directory: Path, cleanup: contextlib.ExitStack) -> tuple[Path, IO[bytes]]:
     """Create a temporary file for an export. Return its path, and the open file.
 
-    Before that, remove the temporary files of processes that have ended. The new file is locked
-    while it is open, so other exports and downloads do not remove it.
+    First, remove the temporary files of processes that have ended. The new file is locked while it
+    is open, so other exports and downloads do not remove the new file.
     """
     part_files.sweep(directory)
     part, locked = part_files.create(directory)
@@ -205,7 +205,7 @@ def _close(writer: _Writer) -> None:
 
 
 def _write(writer: _Writer, batch: list[ResultSource], rows: Rows) -> int:
-    """Write the records of a batch of results. Return the number of records."""
+    """Convert a batch of results to records, and write them. Return the number of records."""
     if rows == "results":
         records: list[msgspec.Struct] = [result_record(each) for each in batch]
     else:

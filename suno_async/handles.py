@@ -58,7 +58,8 @@ class TaskHandle:
     async def result(self, *, timeout: float | None = None) -> TaskInfo:
         """Wait until the task has succeeded, and return its record.
 
-        A result stored in the journal needs no request. Cancelling this call does not stop the job.
+        If the journal contains the result, no request is sent. If this call is cancelled, the job
+        continues.
 
         Args:
             timeout: Maximum time to wait in seconds. None means no timeout. `PollPolicy.deadline`
@@ -131,7 +132,8 @@ class Created(msgspec.Struct, frozen=True):
     """The result of a create that succeeded.
 
     Attributes:
-        index: The position of the input among all inputs of the call, from 0; 0 for `create`.
+        index: The position of the input in the call of `create_many` or `pipeline`, starting at 0.
+            Always 0 for `create`.
         job: The input.
         handle: The handle of the task.
         error: Always None.
@@ -152,7 +154,8 @@ class NotCreated(msgspec.Struct, frozen=True):
     """The result of a create that failed, or of a create whose outcome is unknown.
 
     Attributes:
-        index: The position of the input among all inputs of the call, from 0; 0 for `create`.
+        index: The position of the input in the call of `create_many` or `pipeline`, starting at 0.
+            Always 0 for `create`.
         job: The input.
         error: Why the create did not succeed. If this is a `CreateOutcomeUnknownError`, the task
             may exist.
@@ -174,7 +177,7 @@ Creation: TypeAlias = Created | NotCreated
 
 
 class PersonaCreation(msgspec.Struct, frozen=True):
-    """The result of creating a persona. The client passes it to its `on_creation` function.
+    """The result of creating a persona. The function `on_creation` of the client receives it.
 
     Attributes:
         job: The input.

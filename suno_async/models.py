@@ -68,7 +68,7 @@ _VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".webm"})
 class Track(msgspec.Struct, frozen=True, kw_only=True):
     """One finished song (``SunoMusicItem`` in the API).
 
-    The methods return the input of a job or a persona that uses this song:
+    The methods return inputs for jobs or personas that use this song, for example
     ``await suno.create(track.cover(prompt="as a bossa nova"))``.
 
     Text fields are empty if the server did not send them.
@@ -120,7 +120,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
                 mode requires it.
             audio_weight: How strongly the song influences the result, 0 to 1.
             **options: Further fields of `ExtendMusic`. `model` defaults to the `model_version` of
-                this song, or to ``"v5"``.
+                this song; if that is None, to ``"v5"``.
         """
         return ExtendMusic(
             task_id=self.task_id,
@@ -141,7 +141,7 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             audio_weight: How strongly the song influences the result, 0 to 1.
             **options: Further fields of `CoverMusic`. `model` defaults to the `model_version` of
-                this song, or to ``"v5"``.
+                this song; if that is None, to ``"v5"``.
         """
         return CoverMusic(
             task_id=self.task_id,
@@ -274,7 +274,7 @@ class TaskParam(msgspec.Struct, frozen=True):
 class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a task, as one reply of the server reports it.
 
-    A time outside the years 2000 to 2099 and a number that is not finite are read as None.
+    Times outside the years 2000 to 2099, and numbers that are not finite, become None.
 
     Attributes:
         task_id: The id of the task.
@@ -289,13 +289,13 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
         complete_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown.
         duration_s: How many seconds the task took, as the server reports it; None if it has not
             ended, or if unknown.
-        credits: The credits reserved for the task, or its cost once it has ended; None if the
+        credits: The cost of the task in credits; before its end, the reserved credits. None if the
             server did not say.
         tracks: The finished songs, normally two. Empty for videos, stems and sounds.
         media_urls: URLs of the result files. Empty for vocal separation.
         media_info: URLs of the stems of a vocal separation, by name. Empty for other kinds of jobs.
         usage: What the server reports about resource usage; None if it reports nothing.
-        failure: Why the task failed; None if it did not.
+        failure: Why the task failed; None if it did not fail.
         raw: The reply as received, as bytes.
     """
 
@@ -393,8 +393,8 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """A model that the service offers.
 
     Attributes:
-        model: The name, such as ``"suno/music-generate"``. For a model that this library knows, it
-            is the `KIND` of an input class.
+        model: The name, such as ``"suno/music-generate"``. If this library knows the model, the
+            name is the `KIND` of an input class.
         details: Everything that the server reports about the model.
     """
 

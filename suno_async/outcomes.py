@@ -46,7 +46,8 @@ class Failure(msgspec.Struct, frozen=True):
         task_id: The id of the task; empty if no task is known to exist.
         error: A `TaskFailedError` if the task failed. Any other error says why the outcome of the
             task is unknown.
-        info: The record of the failed task, or the record read at the deadline; otherwise None.
+        info: The record of the task if it failed, or if it was still running at
+            `PollPolicy.deadline`; otherwise None.
     """
 
     task_id: str
@@ -74,7 +75,7 @@ class JobSuccess(Success, frozen=True, kw_only=True):
         task_id: The id of the task.
         info: The final record of the task.
         error: Always None.
-        index: The position of the job in the source, starting at 0.
+        index: The position of the job among the inputs of the pipeline, starting at 0.
         job: The job.
     """
 
@@ -83,13 +84,14 @@ class JobSuccess(Success, frozen=True, kw_only=True):
 
 
 class JobFailure(Failure, frozen=True, kw_only=True):
-    """A job of a pipeline failed or was not created, or the outcome is unknown.
+    """A job of a pipeline failed or was not created, or its outcome is unknown.
 
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.
         error: Why the job did not succeed.
-        info: The record of the failed task, or the record read at the deadline; otherwise None.
-        index: The position of the job in the source, starting at 0.
+        info: The record of the task if it failed, or if it was still running at
+            `PollPolicy.deadline`; otherwise None.
+        index: The position of the job among the inputs of the pipeline, starting at 0.
         job: The job.
     """
 

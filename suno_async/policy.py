@@ -22,20 +22,21 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schedule: ``"adaptive"`` learns how long jobs take, and uses each request for the task where
-            it saves the most waiting. ``"backoff"`` is exponential backoff. With both, tasks that
-            callers await individually are preferred.
+            the request saves the most waiting. ``"backoff"`` is exponential backoff. With both,
+            tasks that callers await individually are preferred.
         interval: Shortest time from a task's creation to its first check, and between two checks
             (vendor's advice: 15 to 30 s). If the creation time is unknown, the first check may be
             sent at once.
         growth: Factor by which the interval grows after each failed check, except after a 404. With
-            ``"backoff"``, it also grows after each check that finds the task running.
+            ``"backoff"``, the interval also grows after each check that finds the task running.
         max_interval: Longest interval of ``"backoff"``, and longest interval after failed checks.
-            ``"adaptive"`` normally checks a task after this time at the latest, and old tasks less
-            often.
+            ``"adaptive"`` normally checks a task after this time at the latest. It checks old tasks
+            less often.
         jitter: Largest random delay, as a fraction of the interval. It separates the checks of
             tasks that were created together. Only for ``"backoff"``.
-        deadline: Age of a task at its last check. If the task still runs then, its waits end with
-            `TaskTimeoutError` (vendor's advice: stop after 15 to 20 minutes). None means no limit.
+        deadline: Age at which a task is checked for the last time. If the task still runs then,
+            each wait for it ends with a `TaskTimeoutError` (vendor's advice: stop after 15 to 20
+            minutes). None means no limit.
         min_saving: Normally, a request must save at least this many seconds of expected waiting. A
             smaller value means more requests and earlier results. Only for ``"adaptive"`` without
             `eager`.
@@ -74,15 +75,18 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def not_found_grace(self) -> float:
-        """Seconds after which a wait ends if the server answers only 404: four times `interval`."""
+        """Grace period in seconds: if the server answers only 404, a wait ends after this time.
+
+        It is four times `interval`.
+        """
         return NOT_FOUND_INTERVALS * self.interval
 
     def next_not_found_check(self, since: float, now: float) -> float:
         """Return the time of the next check of a task for which the server answered 404.
 
-        Normally, this is one `interval` after `now`. But if the grace period would then have less
-        than one `interval` left, this is the end of the grace period: `since` plus
-        `not_found_grace`.
+        Normally, the next check is one `interval` after `now`. But if less than one `interval` of
+        the grace period would then be left, the next check is at the end of the grace period. The
+        grace period ends at `since` plus `not_found_grace`.
 
         Args:
             since: When the first request of the current series of 404s was sent.

@@ -39,7 +39,8 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
         created_at: When the task was created, in Unix seconds; None if unknown.
         ended_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown.
         duration: How many seconds the task took; None if unknown.
-        credits: The credits reserved for the task, or its cost once it has ended; None if unknown.
+        credits: The cost of the task in credits; before its end, the reserved credits. None if
+            unknown.
         songs: Number of songs that the task made.
         input: The input of the job as JSON. For an entry of a journal, it contains all fields, even
             unset ones.
@@ -233,7 +234,11 @@ def _info_of(source: ResultSource) -> TaskInfo | None:
 
 
 def _read(entry: JournalEntry) -> tuple[TaskInfo | None, str]:
-    """Return the stored task record or None, and an error text."""
+    """Return the task record of a journal's entry, and an error text.
+
+    The record is None if there is none, or if it cannot be decoded. The text is empty if there was
+    no error.
+    """
     task = entry.task
     if task is None or not task.raw:
         return None, ""

@@ -8,7 +8,8 @@ The states and their transitions::
     (402, 429,     └──────► not sent    the server did not accept it, and it is not sent again
      455, no connection)
 
-A planned create that is not sent again normally ends as refused or not sent.
+A planned create that is given up ends as refused if the server has replied with an error. Otherwise
+it ends as not sent.
 
 A create costs credits, and the API has no idempotency key. So only a planned create may be sent.
 """
@@ -65,7 +66,8 @@ class Submission(msgspec.Struct, eq=False):
         id: A unique id. It identifies the submission before a task id exists.
         job: The input of the job or of the persona.
         index: The position of the job among all jobs of the call, from 0; 0 for a single create.
-        run: The name of the run of the submission; empty if it belongs to no run.
+        run: The name of the series of submissions (the *run*) in the journal; empty if there is no
+            run.
         key: Identifies the submission within its run, or within the account if `run` is empty.
             Empty if there is no key.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
@@ -116,7 +118,8 @@ class Submission(msgspec.Struct, eq=False):
     def may_retry(self, error: SunoError) -> bool:
         """Return whether the request may be sent again after `error`.
 
-        Only a failed connection, a 429 or a 455 allows this.
+        The request may only be sent again after a failed connection, a 429 or a 455. If the
+        submission was abandoned, the request is never sent again.
         """
         planned = self.state is SubmissionState.PLANNED
         return planned and not self.abandoned and isinstance(error, _NOT_ACCEPTED)

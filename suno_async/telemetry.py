@@ -56,8 +56,8 @@ class Observer(Protocol):
     def paused(self, seconds: float, reason: str) -> None:
         """Handle a pause of the client.
 
-        The client sends no requests to the API for the next `seconds` seconds. Called
-        after this client receives a 429 or a 455.
+        The client sends no requests to the API for the next `seconds` seconds. Called after this
+        client receives a 429 or a 455.
         """
         ...
 
