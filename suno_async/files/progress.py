@@ -85,7 +85,7 @@ class Reporter:
         self._emit()
 
     def add_bytes(self, count: int) -> None:
-        """Add `count` to the number of received bytes. Report at most one event every `INTERVAL` seconds."""
+        """Add `count` to the received bytes. Report at most one event every `INTERVAL` seconds."""
         self.received += count
         if self._listeners and self._loop.time() >= self._next:
             self._emit()
