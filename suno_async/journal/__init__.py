@@ -1,1 +1,1 @@
-"""A journal stores requests, tasks and results on disk, so that no task is lost or created twice."""
+"""A journal stores requests, tasks and results on disk, so no task is lost or created twice."""

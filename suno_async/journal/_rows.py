@@ -1,4 +1,7 @@
-"""The SQL that changes submissions (create requests) and tasks. Call each function within a transaction."""
+"""The SQL that changes submissions and tasks. Call each function within a transaction.
+
+A submission is one create request.
+"""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ class Journal(Protocol):
         states: Collection[SubmissionState] | None = None,
         open_only: bool = False,
     ) -> AsyncIterator[JournalEntry]:
-        """Yield submissions, each with its task, in the order in which the submissions were planned.
+        """Yield submissions in the order in which they were planned, each with its task.
 
         Tasks without a submission come last. Entries that are added during the iteration are not
         yielded. Other methods can be called during the iteration.
