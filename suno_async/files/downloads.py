@@ -91,7 +91,7 @@ class Downloader:
     ) -> Path:
         """Download a file and return its path.
 
-        If the path already exists and `terms.overwrite` is False, download nothing.
+        If the file already exists and `terms.overwrite` is False, download nothing.
 
         Concurrent calls for the same file and directory share one download if they have the same
         `terms.overwrite`. The download uses the `terms` of the first call. Cancelling one call does

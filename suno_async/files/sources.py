@@ -32,7 +32,8 @@ class FileSource(NamedTuple):
         media: What the file must contain. If None, it may contain audio, an image or a video.
         task_id: The id of the task that made the file; empty if unknown.
         find: Function that takes a new record of the task, and returns the current URL of the
-            file. Returns None if the record does not contain the file. `find` is None for a URL.
+            file, or None if the record does not contain the file. `find` is None if only the URL
+            of the file is known.
         identity: A text that is the same for all sources of the same file.
         track: The song that the file belongs to; None if the file belongs to no song.
         info: The record of the task; None if unknown.

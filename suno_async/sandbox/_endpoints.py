@@ -187,7 +187,7 @@ def _invalid(errors: list[str], kind: str = "") -> Refusal:
 
 
 def _kind_of(body: object) -> str:
-    """Return the kind of job in the body of a request; empty if it is missing or unknown."""
+    """Return the kind of job in the body of a request; empty if the kind is missing or unknown."""
     kind = cast("dict[str, Any]", body).get("model") if isinstance(body, dict) else None
     return kind if isinstance(kind, str) and kind in MODELS else ""
 
