@@ -1,8 +1,8 @@
 """Decide which hosts may be used for downloads and uploads of files.
 
-The URL of a file comes from a server, so it may point to a private service. By default, only public
-addresses are allowed. They are checked when the connection is opened, because a host name may
-resolve to a private address.
+The URL of a file comes from a server, so it may point to a service in a private network. By
+default, only public addresses are allowed. An address is checked when a connection to it is opened,
+because a host name may resolve to a private address.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class AddressPolicy:
 
     Args:
         allow_hosts: Allowed host names, addresses, and networks such as ``"10.0.0.0/8"``. They need
-            not be public. URLs that contain them may use ``http:``.
+            not be public. URLs with such a host or address may use ``http:``.
         api: The base URL of the API, or None. URLs with the same host and scheme are allowed, even
             if the host has a private address.
 
@@ -212,6 +212,6 @@ def _normal(host: str) -> str:
 
 
 def _unmapped(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 address contains, or else `address`."""
+    """Return the IPv4 address if `address` is an IPv4-mapped IPv6 address, else `address`."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped

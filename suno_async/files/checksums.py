@@ -23,13 +23,13 @@ _MEMBER = re.compile(r"\s*([\w-]+)\s*=\s*:?([A-Za-z0-9+/]+={0,2}):?\s*")
 
 
 class Checksum(NamedTuple):
-    """A checksum from the server. It covers the received bytes of a body, before decompression."""
+    """A checksum that the server sent. It covers the body of a reply before decompression."""
 
     algorithm: str
     digest: bytes
 
     def hasher(self) -> Hasher:
-        """Return a new object that computes checksums with the same algorithm."""
+        """Return a new `Hasher` for the algorithm of this checksum."""
         if self.algorithm == "crc32":
             return _Crc32()
         return hashlib.new(self.algorithm, usedforsecurity=False)
@@ -43,7 +43,7 @@ class Hasher(Protocol):
         ...
 
     def digest(self) -> bytes:
-        """Return the checksum of all bytes passed to `update`."""
+        """Return the checksum of all bytes that were added with `update`."""
         ...
 
 

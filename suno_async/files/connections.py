@@ -41,7 +41,7 @@ class Network(NamedTuple):
     """How to reach the API and the hosts that store files.
 
     Attributes:
-        proxy: URL of an HTTP proxy for all requests. If it is None, `trust_env` decides.
+        proxy: The URL of an HTTP proxy for all requests, or None.
         trust_env: Whether to use the proxies in the environment variables if `proxy` is None.
         ssl: The SSL context with the trusted certificates. None means the default of the system.
         allow_hosts: Hosts and networks that are allowed although they are not public.
@@ -127,7 +127,7 @@ class Connections:
         The body of the reply is not decompressed.
 
         Raises:
-            UnsafeUrlError: A URL must not be requested, or there are too many redirects.
+            UnsafeUrlError: The URL or a redirect is not allowed, or there are too many redirects.
             aiohttp.ClientError: No reply arrived.
         """
         for _ in range(MOST_REDIRECTS + 1):
@@ -152,7 +152,7 @@ class Connections:
         """Send one request without following redirects, and yield the reply.
 
         Raises:
-            UnsafeUrlError: The URL must not be requested.
+            UnsafeUrlError: The URL is not allowed.
             aiohttp.ClientError: No reply arrived.
         """
         self._policy.check_url(url)

@@ -18,7 +18,7 @@ _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _ZLIB}
 
 
 class DamagedError(Exception):
-    """The body does not match its content encoding. Internal."""
+    """The body of a reply does not match its content encoding. Internal."""
 
 
 class Decompressor:

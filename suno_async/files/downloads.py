@@ -60,8 +60,8 @@ class Downloader:
 
     Args:
         connections: Sends the requests. `close` does not close the connections.
-        refresh: Returns the current record of a task, given its id. Called when a URL may have
-            expired. If None, an expired URL is an error.
+        refresh: Takes the id of a task, and returns the current record of the task. Called when
+            the URL of a file may have expired. If None, an expired URL is an error.
     """
 
     def __init__(
@@ -91,10 +91,11 @@ class Downloader:
     ) -> Path:
         """Download a file and return its path.
 
-        If a file with this path exists and `terms.overwrite` is False, download nothing.
+        If the file already exists and `terms.overwrite` is False, download nothing.
 
-        Concurrent calls for the same file usually share one download, with the `terms` of the first
-        call. Cancelling one call does not affect other calls.
+        Concurrent calls for the same file and directory share one download if they have the same
+        `terms.overwrite`. The download uses the `terms` of the first call. Cancelling one call does
+        not affect other calls.
 
         Args:
             source: The file.

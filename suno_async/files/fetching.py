@@ -101,8 +101,8 @@ class Fetch:
         path: Where to save the file.
         terms: The options of the download.
         reporter: Reports the progress.
-        refresh: Returns the current record of a task, given its id. If None, an expired URL is not
-            replaced.
+        refresh: Takes the id of a task, and returns the current record of the task. If None, an
+            expired URL is not replaced.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (one value for each collaborator)
@@ -255,7 +255,7 @@ class Fetch:
         self._part.finish(self._path, overwrite=self._terms.overwrite, edit=edit)
 
     async def _begin(self, response: aiohttp.ClientResponse, *, resumes: bool) -> None:
-        """Check the status and headers of a reply, and prepare the part file for its body."""
+        """Check the status and headers of a reply, and prepare the temporary file for its body."""
         status, headers = response.status, response.headers
         if (
             resumes
@@ -285,7 +285,7 @@ class Fetch:
         self._open_window()
 
     async def _receive(self, content: aiohttp.StreamReader) -> None:
-        """Write the body to the part file.
+        """Write the body of a reply to the temporary file.
 
         While one batch of bytes is being written, the next batch is received.
         """
@@ -379,7 +379,7 @@ def _retrieve(writing: asyncio.Task[None]) -> None:
 
 
 async def _in_thread_always(work: Callable[[], None]) -> None:
-    """Call `work` in a thread, and wait until it ends, even after a cancellation."""
+    """Call `work` in a thread. Wait until `work` ends, even if the caller is cancelled."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         await asyncio.shield(running)

@@ -51,7 +51,7 @@ def check_template(template: str | None) -> str | None:
 
 @functools.lru_cache(maxsize=64)
 def read_template(template: str) -> tuple[Component, ...]:
-    """Split a template at its slashes. Return its directories, and its file name as the last item.
+    """Split a template at its slashes. Return the directory names, followed by the file name.
 
     Raises:
         InvalidInputError: The template breaks a rule. The error lists the problems found.

@@ -75,7 +75,8 @@ class PlannedFile(NamedTuple):
         url: The URL of the file.
         name: The name relative to the download directory. Directories are separated by ``/``.
         media: What the file contains.
-        kind: The name of a stem, such as ``vocals``; for other files, the same as `media`.
+        kind: For a stem (one voice or instrument of a song), its name, such as ``vocals``. For
+            all other files, the same as `media`.
         track: The song, if the file is its audio or its cover image; otherwise None.
     """
 
@@ -107,8 +108,8 @@ def file_name(source: Track | str, template: str | None = None, media: Media | N
     """Return the file name for a single download: the audio of a song, or the file at a URL.
 
     The template field ``{index}`` is always empty. If the template does not contain it, a song gets
-    the same name as in `plan_names`. The default name for a URL contains a short hash, such as
-    ``song-c71b979760b3.mp3``.
+    the same name as in `plan_names`. The default name for a URL contains a short hash. An example
+    is ``song-c71b979760b3.mp3``.
 
     Args:
         source: The song or the URL.
@@ -136,9 +137,9 @@ def file_name(source: Track | str, template: str | None = None, media: Media | N
 def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]:
     """Return all result files of a task with their names.
 
-    The files are the audio and the cover image of each song, the stems, and the other results. No
-    two names are equal, not even on a system that ignores case. A name gets a short hash if the
-    fields in the template do not identify the file.
+    The files are the audio and the cover image of each song, the stems (single voices or
+    instruments of a song), and the other results. All names are different, even on a system that
+    ignores case. A name gets a short hash if the fields in the template do not identify the file.
 
     The fields of a template:
 
@@ -149,8 +150,8 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
     - ``{kind}``: the name of a stem, such as ``vocals``; otherwise ``audio``, ``image`` or
       ``video``
 
-    A ``/`` in a template separates directories. Each name gets the suffix of the URL, or a usual
-    suffix for this kind of file.
+    A ``/`` in a template separates directories. Each name gets the suffix from the URL of the
+    file, or else a usual suffix for the kind of file.
 
     Args:
         info: The record of the task.
@@ -241,7 +242,7 @@ def _fill(file: _File, part: Component, end: str, fallback: str) -> str:
 
 
 def _identified(file: _File, fields: set[str]) -> bool:
-    """Return whether these template fields identify the file. If not, its name needs a hash."""
+    """Return whether the template fields identify the file. If not, its name needs a hash."""
     task = "task_id" in fields and _stays_the_same(file.task_id)
     if file.track is None:
         return task and not fields.isdisjoint({"title", "kind", "index"})
@@ -265,7 +266,7 @@ def _hash(file: _File) -> str:
 
 
 def _address(url: str) -> str:
-    """Return a URL without its fragment. If its path has a known suffix, remove the query also."""
+    """Return a URL without its fragment. If its path has a known suffix, also remove the query."""
     address = url.split("#", 1)[0]
     return address.split("?", 1)[0] if _known_suffix(url) else address
 

@@ -47,7 +47,7 @@ def create(directory: Path) -> tuple[Path, IO[bytes]]:
 
 
 def sweep(directory: Path) -> None:
-    """Remove all part files that no process has locked, because their processes are dead."""
+    """Remove the part files of dead processes. These files are not locked any more."""
     for path in directory.glob(f"{_PREFIX}*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             if sys.platform == "win32":
@@ -63,16 +63,16 @@ def publish(part: Path, path: Path, *, overwrite: bool) -> bool:
     """Give a part file its final name, and sync the directory to disk.
 
     Args:
-        part: The part file. Its content must be on disk. On Windows, it must be closed.
+        part: The part file. Its content must be on disk. On Windows, the file must be closed.
         path: The final path, in the same directory.
         overwrite: Whether to replace an existing file.
 
     Returns:
-        Whether the file got the name. If False, a file with this name exists and was not replaced,
-        and the part file still exists.
+        Whether the part file got the final name. If False, another file has this name and was not
+        replaced. The part file then still exists.
 
     Raises:
-        OSError: The name cannot be given, for example because a directory has this name.
+        OSError: The file cannot get the name, for example because a directory has this name.
     """
     named = _named(part, path, overwrite=overwrite)
     _sync_directory(path.parent)

@@ -1,4 +1,4 @@
-"""Write a download to a part file.
+"""Write a download to a part file (a file with a temporary name).
 
 The part file gets its final name when it is complete and on disk.
 
@@ -57,7 +57,7 @@ class Part:
         max_bytes: Largest allowed size of the file in bytes, after decompression.
 
     Attributes:
-        received: Bytes received so far, before decompression.
+        received: Number of bytes received so far, before decompression.
     """
 
     #: Directories in which this process has removed the part files of dead processes.
@@ -81,7 +81,7 @@ class Part:
         self._discarded = False
 
     def restart(self, encoding: str, checksum: Checksum | None) -> None:
-        """Empty the file, so that the body of a new reply can be written.
+        """Create the file or remove its content, so that a new reply can be written.
 
         Args:
             encoding: The content encoding of the body.
@@ -104,7 +104,7 @@ class Part:
             file.truncate()
 
     def write(self, pieces: Sequence[bytes]) -> None:
-        """Append pieces of the reply's body to the file. Decompress them if necessary.
+        """Append pieces of a reply's body to the file. Decompress the pieces if necessary.
 
         Raises:
             PartError: The body is damaged, too large or not the expected media, or the file cannot

@@ -16,7 +16,7 @@ INTERVAL = 0.1
 
 
 class DownloadProgress(msgspec.Struct, frozen=True):
-    """An event of one download: a body began, bytes arrived, or the download ended.
+    """An event of one download: a reply began, bytes arrived, or the download ended.
 
     The last event of a download has `done` or `error` set. A cancelled download has no such event.
     While a download waits for other downloads, it has no events.
@@ -78,14 +78,14 @@ class Reporter:
         """Report that the body of a reply begins.
 
         Args:
-            received: Number of bytes kept from earlier attempts.
+            received: Number of bytes that are kept from earlier attempts.
             total: Number of bytes of the whole body; None if unknown.
         """
         self.received, self.total = received, total
         self._emit()
 
     def add_bytes(self, count: int) -> None:
-        """Count `count` more received bytes. Report at most one event every `INTERVAL` seconds."""
+        """Add `count` to the received bytes. Report at most one event every `INTERVAL` seconds."""
         self.received += count
         if self._listeners and self._loop.time() >= self._next:
             self._emit()

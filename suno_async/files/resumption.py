@@ -33,13 +33,15 @@ def validator_of(headers: Mapping[str, str]) -> str:
 
 
 def continues(headers: Mapping[str, str], received: int, total: int | None, validator: str) -> bool:
-    """Return whether a partial reply contains the missing bytes of the same version of a file.
+    """Return whether a partial reply contains the missing bytes of a file.
+
+    Return False if the reply shows that the file on the server has changed.
 
     Args:
         headers: The headers of the partial reply.
-        received: Number of bytes that were received before.
+        received: Number of bytes of the file that were received before this reply.
         total: Size of the file in bytes; None if unknown.
-        validator: The value that `validator_of` returned for the first reply.
+        validator: The value that `validator_of` returned for the reply that began the file.
     """
     match = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) != received:

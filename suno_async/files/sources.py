@@ -1,4 +1,4 @@
-"""What can be downloaded: the files of tasks, songs and single URLs."""
+"""What can be downloaded: the files of a task, the audio of a song, or the file at a URL."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ class FileSource(NamedTuple):
 
     Attributes:
         url: The URL of the file.
-        name: The name for the saved file, relative to the directory. ``/`` separates directories.
+        name: The name for the saved file, relative to the download directory. Directories are
+            separated by ``/``.
         media: What the file must contain. If None, it may contain audio, an image or a video.
         task_id: The id of the task that made the file; empty if unknown.
-        find: Function that returns the current URL of the file, given a new record of its task. It
-            returns None if the record does not contain the file. `find` is None for a single URL.
+        find: Function that takes a new record of the task, and returns the current URL of the
+            file, or None if the record does not contain the file. `find` is None if only the URL
+            of the file is known.
         identity: A text that is the same for all sources of the same file.
         track: The song that the file belongs to; None if the file belongs to no song.
         info: The record of the task; None if unknown.
@@ -50,7 +52,7 @@ class FileSource(NamedTuple):
 def source_of(
     item: Track | str, template: str | None = None, media: Media | None = None
 ) -> FileSource:
-    """Return the source of a song's audio, or of a URL.
+    """Return a `FileSource` for the audio of a song, or for the file at a URL.
 
     Args:
         item: The song or the URL.
@@ -59,7 +61,7 @@ def source_of(
             `expected_media` for a URL.
 
     Raises:
-        DownloadError: The song has no valid URL, or the given URL is not valid.
+        DownloadError: The song has no valid URL, or `item` is not a valid URL.
         InvalidInputError: The template is not valid.
     """
     if isinstance(item, str):
@@ -75,10 +77,10 @@ def source_of(
 
 
 def parsed_url(url: str) -> URL:
-    """Return the parsed URL.
+    """Parse a URL.
 
     Raises:
-        DownloadError: The text is not a valid http(s) URL.
+        DownloadError: `url` is not a valid http(s) URL.
     """
     try:
         parsed = URL(url)
@@ -174,7 +176,10 @@ def _expected(file: PlannedFile) -> Media | None:
 
 
 def _finder(name: str) -> Callable[[TaskInfo], str | None]:
-    """Return a function that finds the URL of a file by its default name in a new task record."""
+    """Return a function that finds the current URL of a file in a new task record.
+
+    `name` is the default name of the file.
+    """
 
     def find(info: TaskInfo) -> str | None:
         return next((each.url for each in plan_names(info) if each.name == name), None)

@@ -45,7 +45,7 @@ class Tagger:
         connections: Sends the request for the cover.
         path: The final path of the file, for the log.
         track: The song in the file; None if the file is not a song.
-        info: The record of the task; None if unknown.
+        info: The record of the task that made the file; None if unknown.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ class Tags(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         title: The title.
-        genre: The style tags of the song, separated by commas.
+        genre: The styles of the song, separated by commas.
         lyrics: The lyrics.
         ids: The id of the song, the id of the task, and the name of the model. The keys are the
             names of the tags, such as ``SUNO_ID``.
@@ -67,8 +67,9 @@ def require_mutagen() -> None:
 def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = None) -> Tags:
     """Return the tags for a file of a song, or for another result file if `track` is None.
 
-    The lyrics come from the input of the job. If it has none, use `Track.prompt`, except when the
-    song is instrumental or `Track.prompt` only repeats the prompt in the input.
+    The lyrics come from the input of the job. If the input has no lyrics, they come from
+    `Track.prompt`. The lyrics are then empty if the song is instrumental, or if `Track.prompt` only
+    repeats the prompt of the input.
     """
     given = {} if info is None else info.param.input
     lyrics = _text(given.get("lyrics"))
@@ -92,8 +93,8 @@ def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = No
 def write_tags(path: Path, tags: Tags) -> None:
     """Write tags into an MP3, WAV, MP4, M4A or FLAC file, in place.
 
-    This function blocks, so call it in a thread. Other tags are kept, but MP3 and WAV files lose
-    tags that ID3v2.3 does not support.
+    This function blocks, so call it in a thread. The file keeps its other tags, but an MP3 or
+    WAV file loses the tags that ID3v2.3 does not support.
 
     Args:
         path: The file. Pass a copy, because an error may leave the file damaged.

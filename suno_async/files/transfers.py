@@ -60,7 +60,7 @@ class Transfers:
             name: Identifies the file in the log. It must not contain a secret.
 
         Raises:
-            AttemptFailedError: The last attempt failed, or an error was not retryable.
+            AttemptFailedError: All attempts failed, or an error was not retryable.
         """
         async with self._slots:
             pause = PAUSE

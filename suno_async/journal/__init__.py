@@ -1,1 +1,1 @@
-"""Journals store create requests, tasks and results on disk, so nothing is lost or paid twice."""
+"""A journal stores requests, tasks and results on disk, so no task is lost or created twice."""

@@ -1,7 +1,8 @@
 """The owners of a journal. An *owner* is a client that opened the journal; see `Journal`.
 
-The table ``owners`` stores each owner, and when its *lease* expires. The table ``leases`` stores
-which owner has reserved which run.
+The table ``owners`` stores each owner, and when its *lease* expires. An owner counts as dead if its
+lease has expired or its process has ended. The table ``leases`` stores which owner has reserved
+which *run* (a named group of create requests).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ UNKNOWN = "the client ended or was suspended before it recorded the reply"
 class Host:
     """Identifies this process and its machine, and checks whether other processes have ended.
 
-    Tests pass their own `Host` to `SqliteJournal`.
+    Tests pass a fake `Host` to `SqliteJournal`.
 
     Attributes:
         name: The host name.
@@ -42,7 +43,7 @@ class Host:
         self.pid = os.getpid()
 
     def ended(self, machine: str, pid: int) -> bool:
-        """Return whether a process has certainly ended."""
+        """Return True only if it is certain that a process has ended."""
         # On Windows, os.kill would end the process.
         if sys.platform == "win32" or not machine or machine != self.machine:
             return False
@@ -67,7 +68,7 @@ def _machine(name: str) -> str:
 
 
 class Owner:
-    """One client of a journal. Its methods run in a thread of the journal, in a transaction.
+    """One client of a journal. Call each method in a thread of the journal, within a transaction.
 
     Attributes:
         id: Identifies this owner.
@@ -149,7 +150,7 @@ class Owner:
         return self.account
 
     def live(self, connection: sqlite3.Connection, owner: str) -> bool:
-        """Return whether the owner with the id `owner` is live. `self` is always live."""
+        """Return whether the owner with the id `owner` is live. This owner is always live."""
         if owner == self.id:
             return True
         found = connection.execute(

@@ -1,4 +1,7 @@
-"""The SQL queries that read a journal. Each function uses a read-only connection."""
+"""The SQL queries that read a journal. Each function uses a read-only connection.
+
+An *entry* of a journal is a submission (one create request) and its task.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ def ends(connection: sqlite3.Connection) -> tuple[int, int]:
 def submissions_page(
     connection: sqlite3.Connection, wanted: Selection, after: int, end: int
 ) -> Page:
-    """Return the next submissions that match `wanted`, at most `PAGE`, and their tasks.
+    """Return at most `PAGE` submissions that match `wanted`, each with its task.
 
     The positions (`seq`) of the submissions are above `after` and at most `end`.
     """
@@ -84,9 +87,9 @@ def submissions_page(
 
 
 def tasks_page(connection: sqlite3.Connection, wanted: Selection, after: int, end: int) -> Page:
-    """Return the next tasks that match `wanted` and have no submission, at most `PAGE`.
+    """Return at most `PAGE` tasks that match `wanted` and have no submission.
 
-    Their positions (`seq`) are above `after` and at most `end`.
+    The positions (`seq`) of the tasks are above `after` and at most `end`.
     """
     terms = [
         "t.seq > ?",
@@ -126,7 +129,7 @@ def _entry(row: tuple[Any, ...]) -> JournalEntry:
 def find_tasks(
     connection: sqlite3.Connection, account: str | None, task_ids: Sequence[str]
 ) -> dict[str, TaskRecord]:
-    """Return the stored records of the given tasks, by task id. See `Journal.find_tasks`."""
+    """Return the records of the tasks with these ids, by task id. See `Journal.find_tasks`."""
     found: dict[str, TaskRecord] = {}
     for start in range(0, len(task_ids), PAGE):
         some = task_ids[start : start + PAGE]
@@ -180,7 +183,7 @@ def runs(connection: sqlite3.Connection, owner: Owner) -> list[RunSummary]:
 
 
 def load_durations(connection: sqlite3.Connection, account: str | None) -> bytes | None:
-    """Return the newest stored durations of jobs, or None. See `Journal.load_durations`."""
+    """Return the newest data about the durations of jobs, or None. See `Journal.load_durations`."""
     found = connection.execute(
         "SELECT data FROM durations WHERE ? IS NULL OR account = ? ORDER BY saved_at DESC LIMIT 1",
         (account, account),

@@ -1,4 +1,7 @@
-"""The SQL that changes submissions and tasks. Call each function within a transaction."""
+"""The SQL that changes submissions and tasks. Call each function within a transaction.
+
+A submission is one create request.
+"""
 
 from __future__ import annotations
 
@@ -284,7 +287,7 @@ def _store(connection: sqlite3.Connection, tasks: Sequence[TaskRecord]) -> None:
 
 
 def save_durations(connection: sqlite3.Connection, owner: Owner, data: bytes) -> None:
-    """Store the learnt durations of jobs. See `Journal.save_durations`."""
+    """Store data about the durations of jobs. See `Journal.save_durations`."""
     connection.execute(
         "INSERT OR REPLACE INTO durations (account, data, saved_at) VALUES (?, ?, ?)",
         (owner.require(), data, owner.clock()),

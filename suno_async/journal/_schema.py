@@ -27,7 +27,7 @@ RETRY_EVERY = 0.01
 class Migration(NamedTuple):
     """One change of the schema.
 
-    Its position in `MIGRATIONS`, plus 1, is the version of the schema after the change.
+    After the change, the version of the schema is the position in `MIGRATIONS` plus 1.
     """
 
     name: str
@@ -190,9 +190,10 @@ def _remedy(error: sqlite3.Error) -> str:
 
 
 def prepare_file(path: Path, *, create: bool) -> None:
-    """Check that `path` can be a journal. If no file exists there, create an empty, private file.
+    """Check that `path` can be a journal.
 
-    If `create` is False, the journal must exist.
+    If the file does not exist and `create` is True, create an empty file that only this user can
+    read. If `create` is False, the journal must exist.
 
     Raises:
         JournalError: SQLite is too old, or `path` cannot be a journal.

@@ -43,7 +43,7 @@ class Worker:
     """Runs operations on an SQLite connection, in a separate thread. Internal.
 
     The thread runs all pending operations in one transaction. So one sync of the disk is enough for
-    many callers. Normally, a failed operation does not affect the others.
+    many callers. If one operation fails, the others usually still succeed.
     """
 
     def __init__(

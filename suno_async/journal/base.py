@@ -23,7 +23,7 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: The id of the submission.
         account: The label of the account.
-        kind: The kind of job, such as ``"suno/music-generate"``, or ``"persona"``.
+        kind: The kind of job, such as ``"suno/music-generate"``; for a persona, ``"persona"``.
         job: The job as JSON.
         digest: A hash of the job. Jobs that send the same request have the same hash.
         run: The name of the run; empty if the submission belongs to no run.
@@ -126,8 +126,8 @@ class Peers(msgspec.Struct, frozen=True):
     """The live clients of one account, as `Journal.heartbeat` returns them.
 
     Attributes:
-        count: Number of live clients, this one included.
-        aware: Whether every other live client has sent a heartbeat after this client joined.
+        count: Number of live clients, including the caller.
+        aware: Whether every other live client has sent a heartbeat after the caller joined.
     """
 
     count: int = 1
@@ -141,8 +141,8 @@ class Journal(Protocol):
     journal cannot be read or written.
 
     A client that opens a journal with an account is an *owner*. It owns the submissions that it
-    claims. It is *live* until it closes the journal, its *lease* expires, or its process is known
-    to have ended. Heartbeats extend the lease.
+    claims. It is *live* until it closes the journal, its *lease* (a time limit) expires, or its
+    process is known to have ended. Heartbeats extend the lease.
 
     When an owner is no longer live, the runs that it reserved are free again. Its ``sending``
     submissions become ``unknown``, and its ``planned`` submissions become ``not_sent``.
@@ -226,7 +226,7 @@ class Journal(Protocol):
         ...
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
-        """Return the stored records of these tasks, by task id. Omit tasks that are not stored."""
+        """Return the records of the tasks with these ids, by task id. Omit unknown ids."""
         ...
 
     def entries(
@@ -236,7 +236,7 @@ class Journal(Protocol):
         states: Collection[SubmissionState] | None = None,
         open_only: bool = False,
     ) -> AsyncIterator[JournalEntry]:
-        """Yield submissions with their tasks, in the order in which they were planned.
+        """Yield submissions in the order in which they were planned, each with its task.
 
         Tasks without a submission come last. Entries that are added during the iteration are not
         yielded. Other methods can be called during the iteration.
@@ -250,11 +250,11 @@ class Journal(Protocol):
         ...
 
     async def runs(self) -> list[RunSummary]:
-        """Return all runs. The run that started last comes first."""
+        """Return a summary of each run, the newest run first."""
         ...
 
     async def hold(self, run: str) -> None:
-        """Reserve a run until `release`, or until this client is no longer live.
+        """Reserve a run until `release` is called, or until this client is no longer live.
 
         No other owner can reserve the run in the meantime.
 
@@ -272,7 +272,7 @@ class Journal(Protocol):
         ...
 
     async def save_durations(self, data: bytes) -> None:
-        """Store the learnt durations of jobs, as `Durations.to_json` returns them."""
+        """Store data about the durations of jobs, as `Durations.to_json` returns it."""
         ...
 
     async def load_durations(self) -> bytes | None:

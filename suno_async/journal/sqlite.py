@@ -59,7 +59,7 @@ class SqliteJournal:
         """Prepare the journal. Call `open` before any other method.
 
         Args:
-            path: The file. `open` with an account creates a missing file.
+            path: The file. If it does not exist, `open` with an account creates it.
             lease: Seconds from the last heartbeat until other clients consider this client dead.
                 If the process of this client ends, clients on the same machine usually notice this
                 at once.
@@ -178,7 +178,7 @@ class SqliteJournal:
         await writer.submit(_rows.keep_results, owner, tuple(tasks))
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
-        """Return the stored records of the given tasks, by task id. See `Journal.find_tasks`."""
+        """Return the records of the tasks with these ids, by task id. See `Journal.find_tasks`."""
         owner, _, reader = self._use()
         return await reader.submit(_queries.find_tasks, owner.account, list(task_ids))
 

@@ -57,11 +57,11 @@ class Accounts:
         self._credits[key] = credits
 
     def charge(self, key: str, now: float, price: float) -> None:
-        """Subtract a price from the credits of a key. Raise `Refusal` if it has too few credits."""
+        """Subtract `price` from the credits of a key. Raise `Refusal` if the key has too few."""
         if self.balance(key, now) < price:
             raise Refusal(402)
         self._credits[key] -= price
 
     def refund(self, key: str, when: float, price: float) -> None:
-        """Add the price to the credits of the key at the Unix time `when`."""
+        """Add `price` to the credits of a key at the Unix time `when`."""
         heapq.heappush(self._refunds, (when, key, price))

@@ -17,7 +17,7 @@ TIMEOUT = 15.0
 
 
 class Callbacks:
-    """Sends one POST when a job ends, without retries.
+    """Sends one POST request for each ended job. A failed request is not repeated.
 
     Attributes:
         delivered: Number of POSTs that were acknowledged with HTTP 200.

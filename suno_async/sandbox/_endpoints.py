@@ -64,9 +64,9 @@ class Endpoints:
 
     Attributes:
         url: Base URL of the sandbox.
-        created: Number of tasks created by requests.
-        uploads: The content type that the client announced for each upload, by the file name in
-            the upload's URL.
+        created: Number of tasks that requests have created.
+        uploads: Maps the file name in the URL of each upload to the content type that the client
+            announced.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ def _invalid(errors: list[str], kind: str = "") -> Refusal:
 
 
 def _kind_of(body: object) -> str:
-    """Return the kind of job that a body names; empty if the body names no known kind."""
+    """Return the kind of job in the body of a request; empty if the kind is missing or unknown."""
     kind = cast("dict[str, Any]", body).get("model") if isinstance(body, dict) else None
     return kind if isinstance(kind, str) and kind in MODELS else ""
 

@@ -57,7 +57,7 @@ class FaultInjector:
 
         Args:
             request: The request.
-            fault: How the request fails.
+            fault: What goes wrong with the request.
             faults: Contains the durations `stall_seconds` and `slow_seconds`.
             answer: The usual reply to the request; None if the sandbox did not handle it.
         """

@@ -22,7 +22,7 @@ STATUSES = (500, 502, 503, 504, 408)
 
 
 class Fault(enum.Enum):
-    """How one request fails. Each fault is described under the same name in `Faults`."""
+    """What goes wrong with one request. Each fault is described under the same name in `Faults`."""
 
     ERROR = "error"
     RESET = "reset"

@@ -20,8 +20,8 @@ class FileStore:
     """Serves media files. Accepts uploads, and serves them.
 
     Args:
-        announced: The Content-Type that the client announced for each upload, by the file name in
-            the upload's URL.
+        announced: Maps the file name in the URL of each upload to the Content-Type that the client
+            announced.
         song_seconds: Length of each song in seconds.
 
     Attributes:

@@ -1,7 +1,7 @@
 """The rules of the API for inputs. An input that breaks a rule is refused with 422. Pure.
 
 The rules are written from the API contract alone. They share no code with the client, so they do
-not repeat its mistakes.
+not repeat mistakes of the client.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def broken_rules(body: object, length_of: Callable[[str, str], float | None]) ->
 
     Args:
         body: The decoded body.
-        length_of: Returns the length of a song in seconds, given its task id and song id. None
-            means that there is no such finished song.
+        length_of: Takes a task id and a song id, and returns the length of the song in seconds.
+            Returns None if the song does not exist or is not finished.
     """
     if not isinstance(body, dict):
         return ["body: must be a JSON object"]

@@ -89,7 +89,7 @@ def list_models(modality: str | None, operation: str | None) -> list[dict[str, A
 
 
 def describe_model(kind: str) -> dict[str, Any]:
-    """Return the name of a model, the JSON Schema of its input, and its required fields."""
+    """Return the name of a model, the JSON Schema of its input, and the required fields."""
     required = [*(("mode", "model") if kind in MUSIC else ()), *REQUIRED.get(kind, ())]
     schema = {"type": "object", "properties": MODELS[kind].fields, "required": required}
     return {"model": kind, "input_schema": schema, "required_input_fields": required}

@@ -89,8 +89,8 @@ class OrderedRefusals:
     def find(self, path: str, now: float) -> Refusal | None:
         """Return the refusal of a request for `path` at `now` (monotonic seconds).
 
-        The oldest order that applies to the request refuses it and counts it. Return None if no
-        order applies.
+        The oldest `OrderedRefusal` that applies to the request is used, and counts the request.
+        Return None if none applies.
         """
         self._orders = [each for each in self._orders if each.remaining > 0 and now < each.until]
         for order in self._orders:

@@ -48,8 +48,8 @@ class Sandbox:
             second. The rate limit and the delays of `faults` are not scaled. If `time_scale` is 1,
             the timestamps of a task are whole seconds. Otherwise they have fractions.
         rate_limit: Maximum number of requests with one key in any period of one second.
-        retry_after: Seconds in the Retry-After header of a 429, which answers a request above
-            the rate limit. If None, the header is not sent.
+        retry_after: Seconds in the Retry-After header of the replies to requests above the rate
+            limit. If None, the header is not sent.
         credits: Credits of the account at the start.
         song_seconds: Length in seconds of each downloaded song. Each second has 4 kB.
         faults: Faults to inject at random; None means no faults.
@@ -138,7 +138,7 @@ class Sandbox:
 
     @property
     def tasks(self) -> Mapping[str, Job]:
-        """All tasks by id. How a task will end, and when, is decided when it is created."""
+        """All tasks by id. The duration and the outcome of a task are fixed when it is created."""
         return self._jobs.by_id
 
     @property
@@ -152,7 +152,7 @@ class Sandbox:
 
     @property
     def statistics(self) -> SandboxStatistics:
-        """Counts of requests, created tasks, callbacks and faults so far."""
+        """The numbers of requests, created tasks, callbacks and faults so far."""
         judges = self._judges.values()
         return SandboxStatistics(
             requests=self._requests,
@@ -279,7 +279,7 @@ class Sandbox:
         return order
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer an API request. Apply the rate limit, the orders of `refuse`, and the faults."""
+        """Answer an API request. Apply the rate limit, the refusals of `refuse`, and the faults."""
         faults, injector = self.faults, self._injector
         await injector.delay(faults.latency_in)
         now = time.monotonic()

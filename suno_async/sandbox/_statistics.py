@@ -6,7 +6,7 @@ import msgspec
 
 
 class SandboxStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Counts of requests, tasks and callbacks in a sandbox.
+    """The numbers of requests, tasks, callbacks and faults in a sandbox.
 
     Attributes:
         requests: Number of API requests, with any key or without a key.
