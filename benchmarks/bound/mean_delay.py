@@ -28,12 +28,12 @@ of a linear programme (`benchmarks.bound.prices`). That programme rounds times t
 This makes the bound less tight but never invalid.
 
 The floor is the shortest time between two checks of a task, and from its creation to its first
-check. The computation only allows checks at ages that are multiples of a step. The floor must be
-such a multiple. Then any policy can round the age of each check up to the next multiple. The
-rounded ages are still at least a floor apart, and each check is less than a step later. So rounding
-makes each delay less than a step longer, and the computed bound may be too high by as much. Where
-the price rises, later checks also cost a little more. In practice the whole error is small: with
-half the step, every figure changes by less than 0.1 %.
+check. The computation only allows checks at ages that are multiples of a step. The floor is one of
+these multiples. So if a policy rounds the age of each check up to the next multiple, the checks are
+still at least a floor apart. Each check is less than a step later, so each delay grows by less than
+a step. The computed bound may be too high by this amount. If the price rises, a later check also
+costs a little more. In practice the whole error is small: with half the step, every figure changes
+by less than 0.1 %.
 
 The bound only holds for policies that respect the floor and the deadline. The deadline is the age
 `DEADLINE`. A task that has not ended by then must get its last check within the next minute. If all
@@ -81,7 +81,7 @@ class Steady:
     """
 
     def __init__(self, durations: Durations, floor: float) -> None:
-        # Shorter intervals need a finer grid.
+        # Shorter intervals need a finer grid. A whole number of seconds is a multiple of the step.
         self._inspection = Inspection(durations, floor, min(1.0, floor / 8))
         self._floor = floor
 
