@@ -81,7 +81,7 @@ class Steady:
     """
 
     def __init__(self, durations: Durations, floor: float) -> None:
-        # Shorter intervals need a finer grid. A whole number of seconds is a multiple of the step.
+        # Shorter intervals need a finer grid. A floor in whole seconds is a multiple of the step.
         self._inspection = Inspection(durations, floor, min(1.0, floor / 8))
         self._floor = floor
 
