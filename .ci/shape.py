@@ -44,7 +44,7 @@ def circle() -> list[str]:
 
 
 def large_classes(path: Path) -> dict[str, int]:
-    """Return the classes with more than `METHODS` methods, and the number of methods of each."""
+    """Return the name and the number of methods of each class with more than `METHODS` methods."""
     return {
         node.name: methods
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

@@ -1,6 +1,6 @@
 """Compare the real client with the simulation. Both poll the same tasks.
 
-    python -m benchmarks.agreement                    2,000 tasks at p200: about 18 minutes
+    python -m benchmarks.agreement                    2,000 tasks: about 18 minutes
     python -m benchmarks.agreement --tasks 200        a few minutes; less exact
 
 What is measured: the delay of each task, in the client and in the simulation. The delay is the time
@@ -8,12 +8,13 @@ from the end of the task to the arrival of the reply that reports this end.
 
 How: `benchmarks.schedule` draws the tasks, with log-normal durations and the load p200. At this
 load, checking every task every 15 s would need twice the request budget. Each task is created on
-the sandbox at its own time. One `SunoClient`, which has not learnt any durations, polls the tasks.
-It works in real time over real sockets, with 15 requests a second. Replies take as long as in the
-simulation.
+the sandbox at its own time. A new `SunoClient`, which does not yet know how long tasks take, polls
+them. It works in real time over real sockets, with 15 requests a second. Replies take as long as in
+the simulation.
 
 What it does not show: failed requests, 429s, and the network delay before a request arrives. The
-tasks are a single random sample, so the mean delays may differ by 10 %.
+tasks are a single random sample. So the mean delays of the client and of the simulation may differ
+by up to 10 %.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ async def poll(tasks: TaskSet) -> tuple[list[float], int]:
     """Poll `tasks` with a real client.
 
     Return the delays of the tasks that ended, in seconds, and the number of status requests. A
-    delay is the time from the end of a task until the client returns its result.
+    delay is the time from the end of a task until the client returns the result of the task.
     """
     delays: list[float] = []
     async with (

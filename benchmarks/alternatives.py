@@ -4,8 +4,8 @@
     python -m benchmarks.alternatives                    six times as fast: a few minutes
     python -m benchmarks.alternatives --quick            40 tasks, thirty times as fast
 
-Three contenders wait for tasks with the same durations. They run one after another. Each has a
-sandbox of its own, a local server that simulates the API:
+Three contenders wait for tasks with the same durations. They run one after another. Each has its
+own sandbox: a local server that simulates the API. The contenders are:
 
 - A loop per task. It sleeps 5 s, sends a request, and starts again until the task has ended. A
   refused request ends the loop with an error.
@@ -16,7 +16,7 @@ All tasks are created at the start, and all loops start at that moment. Duration
 (median 90 s, sigma 0.5) and depend on the seed alone. Every task succeeds. The sandbox allows 15
 requests in any period of one second, and answers every further request with 429. Requests take up
 to `--jitter` seconds to arrive, and replies take 50 to 250 ms. A delay is the time from the end of
-a task (by the sandbox's clock) until the waiting code knows the result.
+a task (by the sandbox's clock) until the contender knows its result.
 
 `--time-scale` divides the durations, the sleep of 5 s and the client's polling intervals. It does
 not change the limit of 15 requests per second. So the load grows with the scale, and figures of
@@ -205,7 +205,7 @@ def draw(tasks: int, seed: int) -> list[float]:
 
 
 async def measure(contender: str, tasks: int, setting: Setting) -> Result:
-    """Let one contender wait for `tasks` tasks on its own sandbox. Return the measurements."""
+    """Let one contender wait for `tasks` tasks on a new sandbox. Return the measurements."""
     faults = Faults(latency_in=(0.0, setting.jitter), latency_out=REPLY_DELAY)
     async with Sandbox(
         seed=setting.seed, failure_share=0.0, time_scale=setting.time_scale, faults=faults
@@ -288,9 +288,10 @@ def _seconds(value: float) -> str:
 
 
 def main() -> None:
-    """Measure all contenders and print the report. Exit with 1 if a wait failed.
+    """Measure all contenders and print the report.
 
-    Many polling loops are expected to fail with a 429, so these failures do not count.
+    Exit with 1 if `SunoClient` did not get every result, or if a polling loop failed with an error
+    other than a 429. Many loops are expected to fail with a 429.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.alternatives")
     parser.add_argument("--tasks", type=int, nargs="+", help=f"numbers of tasks (default {SIZES})")

@@ -8,7 +8,7 @@ only parses the text. There are three replies:
 
 - ``running``: a running task
 - ``success``: a finished task with two songs
-- ``salvaged``: a finished task with a field of the wrong type, which the reader drops
+- ``salvaged``: a finished task; the reader drops one field because its type is wrong
 
 What it does not show: reading the body from a socket (see `benchmarks.cost`).
 """

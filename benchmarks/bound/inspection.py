@@ -65,17 +65,18 @@ class Inspection:
         The cost is the delay in seconds plus the prices of all checks.
 
         Args:
-            prices: In each row, the prices of a check at the first ages of the grid, in seconds.
-                These ages must include `DEADLINE`. No check is allowed at later ages.
+            prices: In each row, the price in seconds of a check at each age of the grid, from 0
+                on. A row must reach at least the age `DEADLINE`. No check is allowed at ages after
+                the end of the row.
         """
         return self.solve(prices)[0]
 
     def solve(self, prices: Floats) -> tuple[Floats, Places]:
-        """Return the result of `values`, and an array with the best age of the next check.
+        """Return the result of `values`, and an array with the best age for the next check.
 
         The array has one row for each row of `prices`. In a row, the index is the age at the
-        previous check, and the value is the best age for the next check. Ages are numbers of grid
-        steps.
+        previous check, and the item is the best age for the next check. The index 0 stands for the
+        creation of the task. Ages are numbers of grid steps.
         """
         rows, ages = prices.shape
         done, integral, unseen = self.tables(ages)
@@ -99,7 +100,7 @@ class Inspection:
         return best[:, 0], after
 
     def plan(self, after: Places) -> tuple[Places, Floats]:
-        """Return the ages of the best checks, and the probability that each check is needed.
+        """Return the best ages for checks, and the probability that each check is needed.
 
         Ages are numbers of grid steps. A check is needed if the task was still running at the
         previous check.

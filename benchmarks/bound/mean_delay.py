@@ -5,30 +5,40 @@ not the duration of a single task. The delay of a task is the time from its end 
 
 The bound follows from weak duality. Replace the limit of 15 requests per second by a price: a
 request at time u costs p(u) >= 0 seconds. The charges of a policy are the prices of all its
-requests. For every policy that respects the limit, the expected sum of delays is at least
+requests. If all requests are at least 1/15 s apart, the charges are at most
 
-    E[sum of delays + charges] - (15 * integral of p + sum of the increases of p),
+    B = 15 * integral of p + sum of the increases of p.
 
-because the charges are at most the sum in parentheses if all requests are at least 1/15 s apart.
-The expected value E is a sum over independent tasks. The *value* of a task is the lowest expected
-sum of its delay and its charges. Dynamic programming over the age at the last check finds this
-value. The problem is known as optimal inspection (Barlow, Hunter and Proschan 1963; with prices
-Keller 1974).
+So for every policy that respects the limit, the expected sum of the delays is at least the expected
+sum of the delays and the charges, minus B. Each task contributes its delay and the prices of its
+checks to the sum of the delays and the charges. The *value* of a task is the lowest contribution
+that can be expected if the task is checked at the best times. The tasks are independent, so no
+policy can expect less for a task than its value. So the expected sum of the delays is at least
+
+    sum of the values of all tasks - B.
+
+This difference, divided by the expected number of tasks that finish, is the bound of the mean
+delay. Dynamic programming over the age of a task at its previous check finds the value of the task.
+The problem is known as optimal inspection (Barlow, Hunter and Proschan 1963; with prices Keller
+1974).
 
 Every price function gives a valid lower bound, and good prices give a tight bound. For steady
-arrivals, a constant price is enough (`Steady`). For other arrivals, the prices are the duals of a
-linear programme (`benchmarks.bound.prices`). The coarse grid of that programme makes the bound less
-tight but never invalid.
+arrivals, a constant price is enough (`Steady`). For other arrivals, the prices are the dual values
+of a linear programme (`benchmarks.bound.prices`). That programme rounds times to a coarse grid.
+This makes the bound less tight but never invalid.
 
-The floor is the shortest time in seconds between two checks of a task. The computation only allows
-checks at ages that are multiples of a step. Any policy can round its checks up to the next
-multiple. They are still at least a floor apart, and each check is less than a step later. So the
-computed bound may be too high, but by at most one step. In practice the error is much smaller: with
-half the step, every figure changes by less than 0.1 %.
+The floor is the shortest time between two checks of a task, and from its creation to its first
+check. The computation only allows checks at ages that are multiples of a step. The floor is one of
+these multiples. So if a policy rounds the age of each check up to the next multiple, the checks are
+still at least a floor apart. Each check is less than a step later, so each delay grows by less than
+a step. The computed bound may be too high by this amount. If the price rises, a later check also
+costs a little more. In practice the whole error is small: with half the step, every figure changes
+by less than 0.1 %.
 
-The bound only holds for policies that respect the floor. They must also make the last check of each
-unfinished task within a minute after its deadline. If all tasks are created at once, the last check
-may come at any later time. The bound also holds for policies that know future arrivals.
+The bound only holds for policies that respect the floor and the deadline. The deadline is the age
+`DEADLINE`. A task that has not ended by then must get its last check within the next minute. If all
+tasks are created at once, the last check may come at any time after the deadline. The bound also
+holds for policies that know when future tasks will be created.
 """
 
 from __future__ import annotations
@@ -71,7 +81,7 @@ class Steady:
     """
 
     def __init__(self, durations: Durations, floor: float) -> None:
-        # Shorter intervals need a finer grid.
+        # Shorter intervals need a finer grid. A floor in whole seconds is a multiple of the step.
         self._inspection = Inspection(durations, floor, min(1.0, floor / 8))
         self._floor = floor
 
@@ -90,7 +100,7 @@ class Steady:
         """Return the value of a task for each age at which the price may drop from `price` to 0.
 
         The value is the lowest expected sum of the task's delay and the prices of its checks. The
-        ages are 0, `EDGE`, 2 * `EDGE`, … up to the deadline, and infinity.
+        ages are 0, `EDGE`, 2 * `EDGE`, … below `DEADLINE`, and infinity.
         """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
@@ -129,8 +139,8 @@ class Steady:
 class Transient:
     """Computes the lower bound of the delays in a short run.
 
-    The price of a request changes over time. It is the delay in seconds that a request costs (see
-    the module). A linear programme finds the price for every second of the run.
+    The price is the delay in seconds that a request costs (see the module). It changes during the
+    run. A linear programme finds the price for every second of the run.
     """
 
     def __init__(self, n: int, rate: float, durations: Durations, floor: float) -> None:
@@ -197,14 +207,14 @@ def mean_delay_bound(
 ) -> float:
     """Return the lower bound of the mean delay of the tasks that finish, in seconds.
 
-    The bound applies to the expected value. For a single set of tasks, the mean delay of a policy
-    may be lower.
+    The bound applies to the expected mean delay. For a single set of tasks, the mean delay of a
+    policy may be lower.
 
     Args:
         created: Sorted creation times of the tasks in seconds, drawn for `arrivals`.
         arrivals: Name of the arrivals, such as ``p90`` (see `arrival_rate`).
         durations: Distribution of the durations.
-        floor: Shortest time between two checks of a task in seconds.
+        floor: Shortest time between two checks of a task: a whole number of seconds.
     """
     n, rate = len(created), arrival_rate(arrivals, durations)
     scarce = rate * fixed_requests(durations) > 0.95 * RATE

@@ -2,13 +2,14 @@
 
 The bound uses prices instead of the limit on requests. A price is the delay in seconds that one
 request costs, and each second of the run has its own price. The bound is a concave function of the
-prices. Cutting planes find its maximum (Kelley 1960, with a trust region).
+prices. The method of cutting planes finds the highest bound (Kelley 1960, with a trust region).
 
-A plan is a list of the ages at which a task is checked. The best plan at some prices may not be the
-best at other prices. So the cost of this plan, as a function of the prices, is a tangent that is
-never below the bound. A linear programme over all tangents found so far gives the next prices to
-try. They are close to the best prices found so far. A sample of creation times represents the
-tasks. The sample affects how tight the bound is, not whether it is valid.
+A plan is a list of the ages at which a task is checked. The cost of a plan is its expected delay
+plus the expected prices of its checks. This cost is a linear function of the prices. The bound uses
+the lowest cost of all plans. So the cost of the best plan at some prices is a tangent: at other
+prices it may be above the lowest cost, but never below. A linear programme over all tangents found
+so far gives the next prices to try. These stay close to the best prices found so far. A sample of
+creation times represents the tasks. A bad sample makes the bound less tight, but never invalid.
 """
 
 from __future__ import annotations

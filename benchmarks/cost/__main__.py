@@ -7,11 +7,11 @@
 A stall is a step that blocks the event loop.
 
 How: the server runs in another process and answers at once with prepared replies. The client is an
-ordinary `SunoClient`. For the CPU time per poll, its limiter allows a million requests per second.
-So each request passes every step of the limiter without waiting.
+ordinary `SunoClient`. To measure the CPU time per poll, the client's limiter is set to a million
+requests per second. So each request passes every step of the limiter without waiting.
 
 The figures with ``paced`` in their names are measured at the real rate of 15 requests per second,
-with thousands of tracked tasks. They compare the client with a loop that sleeps, sends a request
+with thousands of tasks to poll. They compare the client with a loop that sleeps, sends a request
 and decodes the reply. They include the CPU time that the client uses between two requests.
 
 What it does not measure: TLS and networks, because all connections are local and unencrypted.

@@ -1,4 +1,4 @@
-"""Measure the memory of a long pipeline. It must not grow with the number of inputs."""
+"""Measure the memory of a long pipeline, which must not grow with the number of inputs."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def _used() -> int:
 
 
 class _Limiter(LocalLimiter):
-    """A limiter that stores only the time of its latest permit.
+    """A limiter that stores only the time at which it allowed the latest request.
 
-    At the very high rate `FREE`, a `LocalLimiter` would store the times of all permits, so its
+    At the very high rate `FREE`, a `LocalLimiter` would store the times of all requests, so its
     memory would grow with the number of inputs.
     """
 

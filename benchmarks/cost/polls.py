@@ -262,9 +262,9 @@ async def _cpu_per_poll(
 async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]:
     """Return the CPU time per poll at 15 requests per second, in microseconds.
 
-    It is measured for a client that tracks `tracked` tasks, and for a loop that sleeps, sends a
-    request and decodes the reply. Also return the ratio of the client's CPU time to that of the
-    loop.
+    The CPU time is measured for a client that polls `tracked` tasks, and for a loop that sleeps,
+    sends a request and decodes the reply. Also return the ratio of the client's CPU time to that
+    of the loop.
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)

@@ -3,8 +3,8 @@
 The server does as little work as possible, so that it never slows the client down. The task
 records in the replies come from `benchmarks.decode`. Every N-th status request gets ``success``,
 and the others get ``running``. A POST creates a task. A request for ``/reset?success_every=N``
-returns the number of requests and the highest number of connections, starts both counts again, and
-sets N.
+returns the number of requests and the highest number of connections, restarts both counts, and sets
+N.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Check that downloads cannot reach a loopback server.
 
-Some of the URLs contain the server's address in an unusual spelling. Some redirect to its address.
-Others contain a host name whose address changes to the server's address.
+Some URLs contain the server's address in an unusual spelling. Some URLs redirect to the server.
+Other URLs contain a host name whose address changes to the server's address.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ PUBLIC = "8.8.8.8"
 
 @contextlib.contextmanager
 def scripted_names(answers: dict[str, list[list[str]]]) -> Generator[None]:
-    """Replace the results of name lookups within the block.
+    """Replace the results of name lookups within the ``with`` block.
 
-    For each name, `answers` contains one list of addresses per lookup. After the last list, each
-    lookup returns the last list again. Other names are resolved as usual.
+    For each name, `answers` contains one list of addresses per lookup. All further lookups of the
+    name return its last list. Names that are not in `answers` are resolved as usual.
     """
     real = socket.getaddrinfo
 

@@ -34,8 +34,8 @@ STARTING = 4
 class Killed(NamedTuple):
     """The results after all kills.
 
-    A change is acknowledged if the journal reported it as stored before the kill. A row is one
-    submission or one task in the journal.
+    A change is acknowledged if the journal reported it as stored before the kill. A row of the
+    journal is one submission (a request to create a task) or one task.
 
     Attributes:
         kills: Number of processes that were killed.
@@ -63,7 +63,7 @@ def kill_again_and_again(
     """Start processes that write to a journal, kill each with SIGKILL, and return the results.
 
     The test ends when at least `kills` processes were killed and at least `rows` rows were
-    acknowledged in total. One of ten processes is killed while it starts. The others are killed at
+    acknowledged in total. One process in ten is killed while it starts. The others are killed at
     random moments, after `rows` / `kills` rows on average.
     """
     started = time.perf_counter()

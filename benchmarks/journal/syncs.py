@@ -1,4 +1,4 @@
-"""Count the disk syncs of a journal with strace, and read the settings of its connections."""
+"""Count the disk syncs of a journal, and read the settings of its connections."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Syncs(NamedTuple):
 
 
 def count(directory: Path, *, songs: int) -> Syncs | None:
-    """Count the disk syncs with strace. Return None if strace is missing or not permitted."""
+    """Use strace to count the disk syncs. Return None if strace is missing or not permitted."""
     many = _trace(directory, "many", callers=50, songs=songs)
     one = _trace(directory, "one", callers=1, songs=songs // 10)
     if many is None or one is None:

@@ -4,8 +4,8 @@
 
 A sandbox, which simulates the API, runs in this process. A worker process creates songs, polls them
 and downloads their files. The worker is killed many times at random moments (fixed seed) and
-started again. Then it runs to the end. The sandbox breaks some connections on purpose, so some
-replies to creates are lost. A create is the request that creates a song. At the end, the program
+started again. Then it runs to the end. A create is the request that creates a song. The sandbox
+breaks some connections on purpose, so some replies to creates are lost. At the end, the benchmark
 checks:
 
 - No song was created twice.
@@ -192,7 +192,7 @@ def _created(sandbox: Sandbox) -> Counter[str]:
 
 
 async def _check_files(sandbox: Sandbox, journal: str, directory: Path) -> int:
-    """Return the number of files on disk, after comparing them with what the sandbox serves.
+    """Compare the files on disk with those of the sandbox, and return the number of files.
 
     Raise RuntimeError if a file is missing or unexpected, or if its content is different.
     """

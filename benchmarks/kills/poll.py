@@ -1,4 +1,4 @@
-"""Stop ``suno-async poll`` with signals and resume it. The results must have each id exactly once.
+"""Stop ``suno-async poll`` with signals and resume it. Each id must be in the results exactly once.
 
 ``python -m benchmarks.kills.poll [--ids 10000] [--stops 9] [--seed 1]``
 

@@ -13,9 +13,9 @@ How: a discrete-event simulation in virtual time runs the schedule classes of th
 take 50 to 250 ms, so they do not arrive in the order of the requests (see `simulation`).
 
 The column "x bound" is the mean delay divided by a lower bound (`benchmarks.bound`). The bound
-holds for every policy that does not know the duration of each task. It depends on the shortest time
-between two checks, and includes the mean reply delay of 0.15 s. Only the policy ``clairvoyant``
-knows each duration. So only this policy may be below the bound by more than chance.
+holds for every policy that does not know the duration of each task. The bound depends on the
+shortest time between two checks, and includes the mean reply delay of 0.15 s. Only the policy
+``clairvoyant`` knows each duration. So only this policy may be below the bound by more than chance.
 
 The option ``--arrivals`` says when tasks are created. With ``once``, all tasks are created at time
 0. With ``p90``, checking every task every 15 s would use 90 % of the request budget. ``p30`` and
@@ -47,7 +47,7 @@ ARRIVALS = ("once", "p30", "p90", "p200", "d90")
 
 
 def measure(where: tuple[int, str, str], policies: list[str], seeds: range) -> list[Row]:
-    """Simulate every policy on the same sets of tasks. Print a table, and return the results.
+    """Simulate each policy on the same sets of tasks. Print a table, and return the results.
 
     The table contains means over the seeds. The returned list contains one row for each policy and
     seed.

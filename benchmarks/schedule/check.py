@@ -7,8 +7,9 @@ lower bound of the mean delay instead.
 The delay of a task is the time from its end to the arrival of the reply that reports the end. In
 every run, replies take 50 to 250 ms. The bound includes the mean time of one reply.
 
-The bound assumes that the distribution of durations is known. So these ratios are for a trained
-schedule, which has learned from 5,000 jobs. The result of an untrained schedule is printed, too.
+The bound assumes that the distribution of durations is known. So a schedule that is compared with
+the bound is trained: it has learnt from 5,000 jobs. Most lines also show the result of an untrained
+schedule.
 """
 
 from __future__ import annotations

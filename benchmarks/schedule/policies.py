@@ -72,7 +72,7 @@ class Timers:
         return heapq.heappop(self._heap)[1]
 
     def running(self, task: int, now: float) -> None:
-        """Start the next timer of a task that is still running, unless its deadline has passed."""
+        """Start the next timer of a running task if the task's deadline has not passed."""
         self._checks[task] += 1
         last = self._created[task] + DEADLINE
         if now < last:
@@ -125,7 +125,7 @@ class Clairvoyant:
 
 
 class Watched(Entry, eq=False, gc=False):
-    """An entry of a schedule. `number` is the index of its task in the `TaskSet`."""
+    """A schedule's record of one task. `number` is the index of the task in the `TaskSet`."""
 
     number: int = -1
 
@@ -172,7 +172,7 @@ class Scheduled:
         return None if entry is None else entry.number
 
     def running(self, task: int, now: float) -> None:
-        """Put a running task back into the schedule, unless it was checked for the last time."""
+        """Put a running task back into the schedule if the task must be checked again."""
         if not self.schedule.defer(self._entries[task], now):
             del self._entries[task]
 

@@ -90,9 +90,9 @@ def untaught(policy: str, truth: Durations, seeds: range) -> float:
 def doubled(policy: str, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
-    The tasks in the second half of each run take twice as long as those in the first half. Only
-    tasks of the second half count, and their first `LEARNT` results do not count. The trained
-    schedule learns the durations of each half when that half begins.
+    The tasks in the second half of each run take twice as long as those in the first half. The
+    trained schedule learns the durations of each half when that half begins. Only the tasks of the
+    second half count. The first `LEARNT` results of these tasks are ignored.
     """
     cold, taught = list[float](), list[float]()
     half = LEARNERS // 2

@@ -111,7 +111,7 @@ def print_sensitivity(
 
 
 def changes(before: Sequence[Figures], after: Sequence[Figures]) -> list[str]:
-    """Return a text for each field of `Figures`, which says how much the figure changed, in %.
+    """For each field of `Figures`, return a text that says how much the figure changed, in %.
 
     A star marks a change of more than two standard errors. "=" means no change.
     """

@@ -20,7 +20,7 @@ FLOOR = 15.0
 #: The same for `PollPolicy(eager=True)`, which may check more often while the budget is idle.
 EAGER_FLOOR = 2.0
 
-#: Age of a task at its last check.
+#: Age at which a task that is still running gets its last check.
 DEADLINE = 1200.0
 
 #: Share of tasks that never finish.
