@@ -20,9 +20,9 @@ class CircuitBreaker:
 
     The breaker raises errors while it is *open*. After a 402 (a lack of credits), it is open only
     for requests that cost credits. A 401 or 403 means that the server refused the key. After a
-    single one, the key is only *suspected*, because the refusal may be a temporary fault of the
-    server. While the key is suspected, a 401 or 403 in reply to a later request opens the breaker
-    for all requests.
+    single refusal, the key is only *suspected*, because the server may have a temporary fault.
+    While the key is suspected, a 401 or 403 in reply to a later request opens the breaker for all
+    requests.
 
     The breaker closes `OPEN_FOR` seconds after the refusal that opened it. If a 401 or 403 opened
     it, a new key closes it earlier. If a 402 opened it, a balance above 0 closes it earlier.

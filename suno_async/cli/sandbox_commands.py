@@ -68,7 +68,8 @@ def sandbox(
 ) -> None:
     """Run a local server that simulates the API.
 
-    Stop the server with Ctrl-C or SIGTERM. It then prints its numbers of requests and tasks.
+    Stop the server with Ctrl-C or SIGTERM. Then it prints how many requests it received and how
+    many tasks it created.
 
     Without --json, the first line of the output is a shell command. Run this command to use the
     sandbox in other commands and programs. To try the command poll, add --tasks 1000 --ids ids.txt.

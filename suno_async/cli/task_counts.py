@@ -20,7 +20,7 @@ _ENDED = {"success": "done", "undecided": "unknown", "not_created": "not created
 
 
 class TaskCounts(NullObserver):
-    """Counts the tasks of a command by state. Pass it to the client as ``observer=``.
+    """Counts the tasks of a command by state. Pass an instance to the client as ``observer=``.
 
     Args:
         task_ids: Ids of tasks that already exist. New tasks are counted when they are created.
