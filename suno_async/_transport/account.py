@@ -50,7 +50,7 @@ class Credentials:
     Attributes:
         base_url: The URL of the API host.
         headers: The headers of every request, with the key.
-        digest: A hash that identifies key and host without revealing the key.
+        digest: A hash of the key and the host. It does not reveal the key.
     """
 
     def __init__(self, api_key: str | None, base_url: str | None) -> None:
@@ -95,7 +95,7 @@ class Credentials:
     def adopt(self, other: Credentials) -> None:
         """Replace the key by the key of `other`.
 
-        After that, `redacted` removes both keys from replies.
+        After that, `redacted` removes both the old and the new key from replies.
         """
         self._former = copy.copy(self)
         self._secret, self._escaped = other._secret, other._escaped
@@ -129,13 +129,13 @@ class Credentials:
 
 
 class Account:
-    """The state that is shared by all clients with the same credentials in one event loop.
+    """The state that all clients with the same credentials share within one event loop.
 
-    A client with a limiter of its own has an account of its own.
+    A client that was opened with its own limiter does not share its account.
 
     Attributes:
         credentials: The API key and its host.
-        limiter: The request budget.
+        limiter: The rate limiter.
         breaker: The circuit breaker.
     """
 
@@ -149,13 +149,13 @@ class Account:
     async def replacing_key(self, fresh: Credentials) -> AsyncGenerator[None]:
         """Replace the key by the key of `fresh` at the end of the ``async with`` block.
 
-        If the block raises, keep the old key. Clients that are opened with the new key, during the
-        block or later, share this account. Clients with the old key do, too. Only one block of an
-        account runs at a time.
+        If the block raises, keep the old key. Otherwise, clients that are opened with the old or
+        the new key, during the block or later, share this account. If two callers replace the key
+        of one account, the second waits until the block of the first has ended.
 
         Raises:
-            ConfigurationError: Another client in this event loop uses the new key, or used it a
-                short time ago.
+            ConfigurationError: A client of another account in this event loop uses the new key, or
+                used it a short time ago.
         """
         async with self._rotation:
             self.check_new_key(fresh)
@@ -177,7 +177,8 @@ class Account:
         """Check that no other account of this event loop uses the key of `fresh`.
 
         Raises:
-            ConfigurationError: Another client uses this key, or used it a short time ago.
+            ConfigurationError: A client of another account uses the key of `fresh`, or used it a
+                short time ago.
         """
         in_loop = self._shared_in()
         # Two accounts would be two request budgets for one key.
@@ -187,14 +188,17 @@ class Account:
             )
 
     def _shared_in(self) -> weakref.WeakValueDictionary[str, Account] | None:
-        """Return the shared accounts of this event loop; None if this account is not shared."""
+        """Return all shared accounts of the running event loop, by the digest of their credentials.
+
+        Return None if this account is not one of them.
+        """
         in_loop = _accounts.get(asyncio.get_running_loop())
         return in_loop if in_loop is not None and self in in_loop.values() else None
 
     def linger(self) -> None:
-        """Keep this account in memory for a while after a client was closed.
+        """Keep this account in memory for a while after one of its clients was closed.
 
-        A new client with the same credentials then continues with the same request budget. If the
+        A new client with the same credentials then continues with the same rate limiter. If the
         account is paused, the pause continues, too.
         """
         pause = self.limiter.paused
@@ -204,7 +208,7 @@ class Account:
 
 
 def _drop(account: Account) -> None:
-    """Do nothing. The timer that calls this function keeps the account in memory until then."""
+    """Do nothing. A timer keeps `account` in memory until it calls this function."""
 
 
 _accounts: weakref.WeakKeyDictionary[
@@ -237,12 +241,12 @@ def _environment(*names: str) -> str | None:
 
 
 def _escaped(key: str) -> re.Pattern[bytes]:
-    """Return a pattern that matches a key, even if any of its characters are escaped."""
+    """Return a pattern that matches a key, even if some characters of the key are escaped."""
     return re.compile("".join(map(_spellings, key)).encode())
 
 
 def _spellings(character: str) -> str:
-    """Return a regular expression, as text, for a character and its escaped forms."""
+    """Return the text of a pattern that matches a character and all its escaped forms."""
     code, plain = ord(character), re.escape(character)
     digits = "".join(f"[{each}{each.upper()}]" for each in f"{code:02x}")
     # JSON inside a JSON string has more than one backslash. The pattern allows at most four.

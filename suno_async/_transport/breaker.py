@@ -1,6 +1,7 @@
-"""The circuit breaker of an account: after a refusal, requests fail locally for a while. Pure.
+"""The circuit breaker of an account: after refusals, requests fail locally for a while. Pure.
 
-A refusal is a 401, 402 or 403. Times are seconds. The caller always uses the same monotonic clock.
+A refusal is a reply with the error code 401, 402 or 403. All times are seconds of the same
+monotonic clock.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ OPEN_FOR = 30.0
 
 
 class CircuitBreaker:
-    """Raises an error instead of sending a request that the server would refuse.
+    """Raises an error for a request that the server would probably refuse, before it is sent.
 
-    While the breaker is *open*, it raises errors. A 402 opens it only for requests that cost
-    credits. A single 401 or 403 only makes the key *suspected*, because it may be a temporary fault
-    of the server. While the key is suspected, a 401 or 403 to a later request opens the breaker for
-    all requests.
+    The breaker raises errors while it is *open*. After a 402 (a lack of credits), it is open only
+    for requests that cost credits. A 401 or 403 means that the server refused the key. After a
+    single refusal, the key is only *suspected*, because the server may have a temporary fault.
+    While the key is suspected, a 401 or 403 in reply to a later request opens the breaker for all
+    requests.
 
-    The breaker closes at most `OPEN_FOR` seconds after the last refusal. A new key or a balance
-    above 0 can close it earlier.
+    The breaker closes `OPEN_FOR` seconds after the refusal that opened it. If a 401 or 403 opened
+    it, a new key closes it earlier. If a 402 opened it, a balance above 0 closes it earlier.
 
     Attributes:
         suspected_at: When the key became suspected; None if it is not suspected.
@@ -36,7 +38,7 @@ class CircuitBreaker:
         self._credit_open_until = -math.inf
 
     def check(self, now: float, *, spends: bool) -> None:
-        """Raise an error if the breaker is open for a request.
+        """Raise an error if the breaker is open for this kind of request.
 
         Args:
             now: The current time in seconds.
@@ -60,7 +62,7 @@ class CircuitBreaker:
         return AuthenticationError(401, _not_sent(self._key_open_until - now))
 
     def doubts_key(self, now: float) -> bool:
-        """Return whether the key may be invalid."""
+        """Return whether the key is suspected, or the breaker is open because of the key."""
         return self.suspected_at is not None or now < self._key_open_until
 
     def key_refused(self, sent_at: float, now: float) -> None:
@@ -86,7 +88,7 @@ class CircuitBreaker:
         self._key_open_until = -math.inf
 
     def clear_suspicion(self) -> None:
-        """Forget a single refusal of the key. If the breaker is open, it stays open."""
+        """Forget that the key is suspected. If the breaker is open, it stays open."""
         self.suspected_at = None
 
     def credit_refused(self, now: float) -> None:
@@ -100,7 +102,7 @@ class CircuitBreaker:
     def saw_balance(self, balance: float) -> None:
         """Record the balance in credits.
 
-        If it is above 0, allow requests that cost credits again.
+        If the balance is above 0, allow requests that cost credits again.
         """
         if balance > 0:
             self._credit_open_until = -math.inf

@@ -1,4 +1,4 @@
-"""Exchanges with the API: wait for a permit, send, decode the reply, retry after errors.
+"""Send requests to the API: wait for a permit of the limiter, decode replies, retry after errors.
 
 An exchange is one request and its reply.
 """
@@ -134,10 +134,10 @@ class Transport:
     ) -> T:
         """Send a request that changes nothing at the server. Return the decoded reply.
 
-        Retry after temporary errors.
+        Retry after temporary errors; see `retrying` for `waits_out`.
 
         Raises:
-            ClientClosedError: The client was closed during the call.
+            ClientClosedError: The client was closed before or during the call.
             SunoError: The exchange failed, as described in `retrying` and `once`.
         """
         what = f"{request.method} {request.path}"
@@ -151,17 +151,17 @@ class Transport:
         )
 
     async def confirm_key(self) -> None:
-        """Request the balance once, to find out whether the server really refuses the key.
+        """After a refusal of the API key, request the balance once to check the key again.
 
         Raises:
-            AuthenticationError: The server refuses the key.
+            AuthenticationError: The server refuses the key again.
             SunoError: The request failed, so it is unknown whether the key is valid.
         """
         permit = await self.limiter.acquire()
         await self.once(balance_request(), read_balance, permit)
 
     async def check_key(self, sender: Sender) -> None:
-        """Request the balance once with the key of `sender`, to find out whether it is accepted.
+        """Request the balance once, to find out whether the server accepts the key of `sender`.
 
         Raises:
             AuthenticationError: The server refuses this key.
@@ -181,20 +181,21 @@ class Transport:
         *,
         waits_out: bool = False,
     ) -> T:
-        """Call `attempt` with a permit, and return its result.
+        """Call `attempt` with a permit of the limiter, and return the result of the call.
 
         After an error that `is_worth_it` accepts, call `attempt` again with a new permit. Stop
-        after ``retry_for`` seconds. If ``retry_for`` is 0, make only one attempt. It waits at most
-        ``request_timeout`` for its permit, unless `waits_out` is True.
+        after ``retry_for`` seconds (an argument of `Transport`). If ``retry_for`` is 0, make only
+        one attempt. If `waits_out` is also False, wait at most ``request_timeout`` for its permit.
 
         Args:
             attempt: Sends one request and returns the decoded reply.
-            is_worth_it: Returns whether another attempt is safe and may succeed.
+            is_worth_it: Takes the error of an attempt. Returns whether a further attempt is safe
+                and may succeed.
             what: The name of the request in the log.
-            waits_out: If True, wait for the end of every pause of the account, however long it is.
-                The wait for a permit does not count against ``retry_for``, and ``retry_for`` starts
-                again after each 429 or 455. If False, pauses and the wait for a permit count
-                against ``retry_for``.
+            waits_out: If True, wait until each pause of the account has ended, however long the
+                pause is. The time of ``retry_for`` then stops during the wait for a permit, and
+                starts again after each 429 or 455. If False, pauses and the wait for a permit are
+                part of the time of ``retry_for``.
 
         Raises:
             SunoError: The last attempt failed, a pause ends too late for another attempt, or no

@@ -1,8 +1,8 @@
 """Send requests with aiohttp. No other module sends requests to the API.
 
-Errors of aiohttp must not leave this module, because their repr contains the request headers, and
-the headers contain the key. The errors of this library are raised outside the ``except`` block.
-Otherwise their ``__context__`` would refer to the errors of aiohttp.
+Errors of aiohttp must not leave this module, because their repr contains the request headers with
+the API key. So the errors of this library are raised outside the ``except`` block. Otherwise their
+``__context__`` would be an error of aiohttp.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class HttpSender:
         self._creates = session or self._open_session(force_close=True)
 
     async def close(self) -> None:
-        """Close the sessions that this sender opened. An injected session stays open."""
+        """Close the sessions that this sender opened. A session of the caller stays open."""
         self._timeouts.close()
         if not self._injected:
             await self._session.close()
@@ -190,7 +190,7 @@ class HttpSender:
             raise NotSentError(str(error)) from None
 
     def _use_new_key(self) -> None:
-        """Send the new API key, which `credentials` now contains, with all later requests."""
+        """Use the current API key of the credentials for all later requests."""
         self._digest = self._credentials.digest
         if self._injected:
             self._headers = self._credentials.headers
@@ -215,7 +215,7 @@ class HttpSender:
         context: SimpleNamespace,
         _params: aiohttp.TraceRequestHeadersSentParams,
     ) -> None:
-        """Count a request as sent.
+        """Count a request as sent. If aiohttp repeats a request, wait for a new permit first.
 
         aiohttp awaits this method before it writes the first byte of the request.
         """
@@ -265,10 +265,10 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _translate(error: Exception, host: str) -> SunoError:
-    """Return the error of this library for an aiohttp error.
+    """Convert an aiohttp error to an error of this library.
 
-    `NotSentError` means that the server certainly received nothing. Only a failed connection
-    proves this. A missing call of `_on_headers` does not prove it.
+    `NotSentError` means that the server certainly received nothing. Only a failure to connect
+    proves this. The absence of a call of `_on_headers` does not prove this.
     """
     what = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):

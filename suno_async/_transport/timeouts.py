@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class RequestTimeouts:
     """The timer for requests that all have the same time limit.
 
-    A request that starts later also expires later, so one timer is enough. aiohttp and
-    `asyncio.timeout` set a timer for each request, which takes 5 % of the CPU time of a poll.
+    A request that starts later also expires later, so one timer is enough. A timer for each
+    request, as in aiohttp and `asyncio.timeout`, takes 5 % of the CPU time of a status request.
 
     Attributes:
         seconds: The time limit of each request.
@@ -60,9 +60,9 @@ class RequestTimeouts:
 
 
 class RequestTimeout:
-    """A context manager that raises `TimeoutError` when a request has expired.
+    """A context manager that raises `TimeoutError` if the request in the block takes too long.
 
-    Like `asyncio.timeout`, it cancels the current asyncio task to interrupt its work.
+    To interrupt the block, it cancels the current asyncio task, like `asyncio.timeout`.
 
     Attributes:
         ends_at: Loop time at which the request expires.

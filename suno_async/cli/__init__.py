@@ -1,4 +1,7 @@
-"""The command line ``suno-async``. It needs the extra ``[cli]`` and uses only the public API."""
+"""The command line ``suno-async``. It uses only the public API of the library.
+
+Its packages are installed with the extra ``[cli]``.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ def main() -> None:
 
 
 def _run_without_extra(words: list[str]) -> NoReturn:
-    """Print the help, the version, or how to install the extra ``[cli]``. Then exit.
+    """Print how to install the extra ``[cli]``, because it is missing. Then exit.
+
+    With ``--version``, print the version instead. With ``--help`` or without words, print a help
+    text.
 
     Args:
         words: The words of the command line after the name of the program.

@@ -1,6 +1,6 @@
-"""Run a batch: create a task for each input of a run, and wait for the tasks.
+"""Create a task for each input of a batch, and wait for the tasks.
 
-A run is a named list of inputs. A journal stores the state of each input of the run.
+A journal stores the inputs of a batch, and the state of each input, as a *run* with a name.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class EarlierRun(NamedTuple):
 
     Attributes:
         submitted: Number of inputs of the run that are in the journal.
-        unknown: Inputs for which a task may or may not exist. Maps the index of the input to the
-            id of its submission in the journal.
+        unknown: Inputs for which a task may or may not exist. Maps the index of each such input to
+            the id of its create request in the journal.
     """
 
     submitted: int
@@ -55,7 +55,7 @@ async def read_run(journal: Journal, run: str, jobs: Sequence[Input]) -> Earlier
     """Return the state of a run in a journal.
 
     Raises:
-        ChangedInputError: An input of the run was changed or removed.
+        ChangedInputError: An input of the run is different in `jobs`, or is missing there.
     """
     count = 0
     unknown: dict[int, str] = {}
@@ -86,7 +86,8 @@ class Batch(NamedTuple):
     Attributes:
         jobs: All inputs of the run.
         run: The name of the run in the journal.
-        rows: Inputs with a row in the results file. Maps the index of the input to the status.
+        rows: The status of each input that has a row in the results file, by the index of the
+            input.
     """
 
     jobs: Sequence[Input]

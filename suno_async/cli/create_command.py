@@ -269,7 +269,7 @@ async def _check_run(
     """Exit if the run in the journal does not fit the inputs, the results file or `resume`.
 
     Without `resume`, the journal must not contain the run. With `resend_unknown`, mark create
-    requests with an unknown outcome as not sent.
+    requests with an unknown outcome as not sent, so that they are sent again.
     """
     journal = suno.journal
     if journal is None:

@@ -1,4 +1,4 @@
-"""The demo: create, poll and download songs on the sandbox, without a key or a network."""
+"""The demo: create, poll and download songs on a local sandbox, without a key or a network."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _MOODS = ("slow piano, rain outside", "brass band at noon", "night train, synths
 
 
 async def run_demo(songs: int, directory: Path, seed: int) -> dict[str, Any]:
-    """Create, poll and download songs, and return the figures of the summary.
+    """Create, poll and download songs. Return the figures for the summary.
 
     Args:
         songs: Number of songs.
         directory: Directory for the results file and the audio files.
-        seed: Seed of the sandbox.
+        seed: Seed of the sandbox's random numbers.
     """
     policy = PollPolicy().scaled(TIME_SCALE)
     if not is_quiet():
@@ -71,7 +71,7 @@ async def run_demo(songs: int, directory: Path, seed: int) -> dict[str, Any]:
 
 
 def print_figures(figures: dict[str, Any]) -> None:
-    """Print the summary as a table."""
+    """Print the figures of `run_demo` as a table."""
     table = Table(title="summary", show_header=False)
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), str(value))

@@ -32,7 +32,7 @@ PLAIN_EVERY = 10.0
 
 
 class Display:
-    """Shows a progress bar, and lines of text below it, until the block of `shown` ends.
+    """Shows a progress bar, and lines of text below the bar.
 
     Args:
         label: The word in front of the bar.
@@ -63,7 +63,7 @@ class Display:
 
     @contextlib.asynccontextmanager
     async def shown(self) -> AsyncGenerator[None]:
-        """Show the display until the block ends. A timer updates it."""
+        """Show the display until the ``with`` block ends. A timer updates the display."""
         if is_quiet():
             yield
             return
@@ -107,7 +107,7 @@ def clock(seconds: float) -> str:
 
 @contextlib.asynccontextmanager
 async def _every(seconds: float, do: Callable[[], None]) -> AsyncGenerator[None]:
-    """Call `do` at intervals of `seconds` until the block ends."""
+    """Call `do` at intervals of `seconds` until the ``with`` block ends."""
 
     async def tick() -> None:
         while True:

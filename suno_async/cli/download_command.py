@@ -54,8 +54,8 @@ def download(
     """Download the files of finished tasks, and print their paths.
 
     A file gets its name only when it is complete. After an interruption, run the command again
-    without --overwrite: it downloads only the missing files. With --journal, tasks with a stored
-    result need no status request, unless a URL has expired.
+    without --overwrite: it downloads only the missing files. With --journal, a task whose result is
+    in the journal needs no status request, unless one of its URLs has expired.
     """
     for target in targets:
         if not _is_url(target):
@@ -98,9 +98,9 @@ def download(
 async def _infos(
     suno: SunoClient, targets: Sequence[str], codes: list[int]
 ) -> AsyncGenerator[TaskInfo | str]:
-    """Yield each URL in `targets`, and the record of each task that succeeded.
+    """Yield the URLs in `targets`, and the records of the tasks in `targets` that succeeded.
 
-    For every other task, print an error and add its exit code to `codes`.
+    If a task did not succeed, print an error, and add the exit code for this error to `codes`.
     """
     for target in targets:
         if _is_url(target):
@@ -126,7 +126,7 @@ async def _infos(
 
 
 async def _stored_info(suno: SunoClient, task_id: str) -> TaskInfo | None:
-    """Return the final record of a task from the journal; None if the journal has none."""
+    """Return the final record of a task from the journal; None if it is not in the journal."""
     if suno.journal is None:
         return None
     stored = await suno.journal.find_tasks([task_id])

@@ -28,8 +28,7 @@ class Downloads:
 
     Args:
         suno: The client.
-        files: The options of the downloads. If `files.download` is None, the files are saved in the
-            current directory.
+        files: The options of the downloads.
         overwrite: Download existing files again and replace them.
 
     Attributes:

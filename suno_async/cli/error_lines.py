@@ -51,7 +51,8 @@ class About(TypedDict, total=False):
 def error_line(message: str, *, as_json: bool, **about: Unpack[About]) -> str:
     """Return the line that reports an error.
 
-    As text, the line starts with the file, input, task or model, unless `message` names it.
+    As text, the line starts with the file, input, task or model. If `message` already contains
+    this name, the line does not repeat it.
 
     Args:
         message: What went wrong.
@@ -80,7 +81,8 @@ def print_error(message: str, **about: Unpack[About]) -> None:
 def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
     """Print an error of the library on stderr, and what to do about it.
 
-    For an invalid input, print one line for each problem, but at most `MOST_PROBLEMS` of them.
+    For an invalid input, print one line for each of the first `MOST_PROBLEMS` problems. If there
+    are more problems, print their number.
 
     Args:
         error: The error. If it has a `task_id`, each line contains this id.

@@ -47,14 +47,14 @@ FILE_OPTIONS = [
 
 
 class FileOptions(NamedTuple):
-    """Which files a command downloads, and how. The fields are named after the options.
+    """Which files a command downloads, and how. Each field has the name of a command-line option.
 
     Attributes:
         download: Directory for the files. None means that nothing is downloaded.
         name: Template of the file names. None means the default names.
         covers: Whether to download the covers of songs in addition to the songs.
         write_tags: Whether to write tags into the files.
-        allow_host: Hosts whose files may be transferred although their addresses are not public.
+        allow_host: Hosts that may send or receive files even if their addresses are not public.
     """
 
     download: Path | None

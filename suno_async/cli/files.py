@@ -1,6 +1,7 @@
-"""Read and write the files of the commands. If that is not possible, the command ends.
+"""Read and write the files of the commands.
 
-Files are checked before the first request.
+If a file cannot be read or written, the command prints an error and exits. Files are checked
+before the first request to the API.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def inputs_in(file: str) -> list[Input]:
 
 
 def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
-    """Return the final status of each task that ended in an earlier run, by task id.
+    """Return the final statuses in the results file of an earlier run, by task id.
 
     Without `resume`, exit if the results file is not empty.
     """
@@ -64,7 +65,7 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
 
 
 def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
-    """Return one `TaskInfo`, with the files, for each wanted task that succeeded.
+    """Return a `TaskInfo` with the URLs of the files for each wanted task that succeeded.
 
     Args:
         output: The name of the results file.
@@ -75,7 +76,7 @@ def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
 
 
 def earlier_rows(output: str, *, resume: bool) -> dict[int, str]:
-    """Return the status of each input that has a row in the results file of a batch, by index.
+    """Return the status of each input in the results file of a batch, by the index of the input.
 
     Without `resume`, exit if the results file is not empty.
     """
@@ -129,7 +130,7 @@ def _read(file: str, read: Callable[[Iterable[str]], T]) -> T:
 
 
 def _text_lines(lines: Iterable[str]) -> Generator[str]:
-    """Yield the lines of a file. Raise `UnicodeError` at a zero byte, because text has none."""
+    """Yield the lines of a file. Raise `UnicodeError` if a line contains a zero byte."""
     for line in lines:
         if "\0" in line:
             raise UnicodeError("a text must not contain zero bytes")
@@ -142,7 +143,7 @@ def _name_of(file: str) -> str:
 
 @contextlib.contextmanager
 def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
-    """Provide the lines of a results file. After the block, remove an incomplete last row.
+    """Provide the lines of a results file. After the ``with`` block, remove an incomplete last row.
 
     Without `resume`, exit if the file is not empty.
     """
@@ -173,7 +174,7 @@ def new_file(name: str, text: str) -> None:
 
 
 def _end_last_line(path: Path) -> None:
-    """Remove an incomplete last row, or add a missing line break at the end."""
+    """Remove an incomplete last row of a results file, or add a missing line break at the end."""
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
         read, last, line_break = 1 << 16, b"", b""

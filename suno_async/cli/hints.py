@@ -23,7 +23,7 @@ def hint_for(error: SunoError, *, is_task: bool) -> str:
 
     Args:
         error: The error.
-        is_task: False if the error concerns a model.
+        is_task: True if the error concerns a task; False if it concerns a model.
     """
     if "see allow_hosts" in str(error):
         return "if you trust the host, add --allow-host"

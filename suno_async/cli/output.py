@@ -61,7 +61,7 @@ def system_message(error: OSError) -> str:
 
 
 def print_info(info: TaskInfo, *, as_json: bool) -> None:
-    """Print the server's whole reply about a task as JSON, or the task's status and results."""
+    """Print a task: the whole reply of the server as JSON, or the status and results as text."""
     if as_json:
         typer.echo(info.raw.decode("utf-8", "replace"))
         return
@@ -77,8 +77,8 @@ def print_info(info: TaskInfo, *, as_json: bool) -> None:
 def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
     """Print the outcome of a task: its results on stdout, or its error on stderr.
 
-    With `as_json`, print the outcome as one JSON line on stdout. If it is an error, also print the
-    error on stderr.
+    With `as_json`, print the outcome as one JSON line on stdout. If the outcome has an error, also
+    print the error on stderr.
     """
     if as_json:
         typer.echo(msgspec.json.encode(outcome_row(outcome)).decode())
@@ -121,7 +121,7 @@ def print_sandbox_counts(server: Sandbox, *, as_json: bool) -> None:
 
 
 def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
-    """Print on stderr that a signal ended the command, and how to resume it.
+    """Print on stderr that a signal ended the command, and how to resume its work.
 
     Args:
         hint: Where the results are, or why the command cannot be resumed. Not printed with
@@ -141,8 +141,8 @@ def print_interruption(hint: str = "", resume: list[str] | None = None) -> None:
 def command_words(name: str, /, *arguments: str, **options: object) -> list[str]:
     """Return a command line of this program as a list of words.
 
-    Options that are None or False are left out. An option that is True is added without a value. An
-    option with a list is repeated for each item.
+    Options that are None or False are omitted. An option that is True is added without a value. If
+    the value is a list, the option is repeated for each item.
     """
     words = [*program_words(), *name.split(), *arguments]
     for option, value in options.items():

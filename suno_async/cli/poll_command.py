@@ -59,7 +59,8 @@ def poll(
 ) -> None:
     """Poll thousands of tasks together, and write each result as it arrives.
 
-    With --journal, tasks with a stored result are not polled, and new results are stored.
+    With --journal, tasks whose result is in the journal are not polled. New results are added to
+    the journal.
     """
     wanted = ids_in(file)
     files = FileOptions(download, name, covers, write_tags, allow_host)

@@ -51,7 +51,7 @@ def wait(
     base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Wait until each task has ended, and print each outcome as it arrives."""
+    """Wait for the tasks to end, and print each outcome as soon as it arrives."""
     for task_id in task_ids:
         with errors_about(task_id=task_id):
             check_task_id(task_id)

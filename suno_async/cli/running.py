@@ -71,7 +71,7 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
 
 @contextlib.contextmanager
 def _signals() -> Generator[None]:
-    """Handle SIGTERM and Ctrl-Break like Ctrl-C within the block. All three raise `Stopped`."""
+    """In the ``with`` block, let SIGTERM and Ctrl-Break work like Ctrl-C: raise `Stopped`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

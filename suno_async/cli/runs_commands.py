@@ -1,5 +1,6 @@
 """The commands ``runs …``: show, resume, repair and export the runs in a journal.
 
+A run is a batch of inputs with a name.
 Only two commands need an API key: ``resume``, and ``rebind`` without a new label.
 """
 
@@ -84,7 +85,10 @@ def show(
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Print the state, the submission id and the task id of each input of a run."""
+    """Print the state, the submission id and the task id of each input of a run.
+
+    The command runs settle needs the submission id.
+    """
 
     async def work() -> int:
         count = 0
@@ -114,7 +118,7 @@ def resume(
     base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Wait for all unfinished tasks of a run (default: of the account). Print each outcome.
+    """Wait for the unfinished tasks of one run, or of all runs. Print each outcome.
 
     This command creates no tasks. For inputs that were never sent, use create --batch --resume.
     """
@@ -222,7 +226,7 @@ def rebind(
     journal: Journal = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Change the label of an account in a journal, for example after its key was replaced."""
+    """Change the label of an account in a journal, for example after a change of the API key."""
     with errors_about():
         label = new or open_client(None).account
 
@@ -237,7 +241,7 @@ def rebind(
 
 @contextlib.asynccontextmanager
 async def _opened(path: Path) -> AsyncGenerator[SqliteJournal]:
-    """Open an existing journal without an account. Close the journal when the block ends."""
+    """Open an existing journal for all accounts. Close it when the ``with`` block ends."""
     _check_exists(path)
     journal = SqliteJournal(path)
     await journal.open(None)

@@ -68,10 +68,11 @@ def sandbox(
 ) -> None:
     """Run a local server that simulates the API.
 
-    Stop it with Ctrl-C or SIGTERM. Then it prints the number of its requests and tasks.
+    Stop the server with Ctrl-C or SIGTERM. Then it prints how many requests it received and how
+    many tasks it created.
 
-    Without --json, the first line of the output is a shell command. Run it to use the sandbox in
-    other commands and programs. To try the command poll, add --tasks 1000 --ids ids.txt.
+    Without --json, the first line of the output is a shell command. Run this command to use the
+    sandbox in other commands and programs. To try the command poll, add --tasks 1000 --ids ids.txt.
     """
     if not 0 < time_scale < float("inf"):
         fail(f"--time-scale: must be above 0, not {time_scale:g}", 2)

@@ -20,7 +20,7 @@ _ENDED = {"success": "done", "undecided": "unknown", "not_created": "not created
 
 
 class TaskCounts(NullObserver):
-    """Counts the tasks of a command by state. It is the observer of the command's client.
+    """Counts the tasks of a command by state. Pass an instance to the client as ``observer=``.
 
     Args:
         task_ids: Ids of tasks that already exist. New tasks are counted when they are created.
@@ -39,7 +39,7 @@ class TaskCounts(NullObserver):
         self.add(task.task_id)
 
     def add(self, task_id: str) -> None:
-        """Count an existing task as created, unless it is counted already."""
+        """Count a task in the state ``created``. If it is counted already, do nothing."""
         if task_id not in self._open:
             self._move(task_id, "created")
 
@@ -67,7 +67,7 @@ class TaskCounts(NullObserver):
         self._counts[_ENDED.get(status, status)] += 1
 
     def numbers(self) -> dict[str, int]:
-        """Return the number of tasks by state, for all `STATES` and any other state that occurs."""
+        """Return the number of tasks in each of `STATES`, and in any other state that occurs."""
         others = {name: count for name, count in self._counts.items() if count}
         return {name: self._counts[name] for name in STATES} | others
 

@@ -76,11 +76,11 @@ def final_statuses(lines: Iterable[str]) -> dict[str, str]:
 
 
 def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskInfo]:
-    """Return one record, with the files, for each successful task in a results file.
+    """Return a `TaskInfo` with the URLs of the files for each wanted task that succeeded.
 
     Args:
-        lines: The lines of the file. Incomplete rows are skipped.
-        wanted: Ids of the tasks to return. Other tasks are skipped.
+        lines: The lines of a results file. Incomplete rows are skipped.
+        wanted: Ids of the wanted tasks.
     """
     infos: dict[str, TaskInfo] = {}
     for task_id, row in _final_rows(lines):
@@ -100,8 +100,8 @@ def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskI
 def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
     """Return the status of each input in the results file of a batch, by the index of the input.
 
-    If an input has several rows, the first final status counts. If none is final, the last status
-    counts. Incomplete rows are skipped.
+    If an input has several rows, return the first status that is final. If no status is final,
+    return the last status. Incomplete rows are skipped.
     """
     statuses: dict[int, str] = {}
     for row in _rows(lines):
@@ -120,7 +120,7 @@ class _Files(msgspec.Struct):
 
 
 def _final_rows(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the task id and the row, for each row with a final status."""
+    """Yield the task id and the whole row for each row with a final status."""
     for row in _rows(lines):
         task_id, status = row.get("task_id"), row.get("status")
         if isinstance(task_id, str) and isinstance(status, str) and status in FINAL:

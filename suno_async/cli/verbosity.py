@@ -52,10 +52,10 @@ def is_quiet() -> bool:
 
 
 def set_verbosity(*, quiet: bool, verbose: int) -> None:
-    """Apply ``-q`` and ``-v``, in addition to those of earlier calls.
+    """Apply the options ``-q`` and ``-v``, in addition to the options of earlier calls.
 
-    There may be two calls, because a user may give these options before the name of a command and
-    also after it.
+    There may be two calls, because a user may give the options both before and after the name of a
+    command.
     """
     _quiet.set(_quiet.get() or quiet)
     _verbose.set(_verbose.get() + verbose)
@@ -87,7 +87,7 @@ def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def log_on_stderr() -> Generator[None]:
-    """Print the log of the library on stderr within the block.
+    """Print the log of the library on stderr within the ``with`` block.
 
     The level is WARNING until `set_verbosity` changes it.
     """

@@ -33,8 +33,8 @@ def check_pause(pause: Pause | None, give_up_at: float, now: float) -> None:
         now: The current loop time.
 
     Raises:
-        RateLimitError: The pause was caused by a 429.
-        MaintenanceError: The pause was caused by a 455.
+        RateLimitError: The pause is too long, and was caused by a 429.
+        MaintenanceError: The pause is too long, and was caused by a 455.
     """
     if pause is None or pause.until <= give_up_at:
         return
@@ -72,12 +72,12 @@ class Permit(Protocol):
 class Limiter(Protocol):
     """Limits the requests of an account. Permits are granted in the order of the `acquire` calls.
 
-    The limit is for all kinds of requests together, in any period of one second. By default, a
+    The limit applies to all kinds of requests together, in any period of one second. By default, a
     client uses a `LocalLimiter`. To use another limiter, pass it as ``SunoClient(limiter=...)``.
 
     Attributes:
         granted: Number of permits granted so far. Permits that were returned unused do not count.
-        rate_limited: Number of replies that were a 429.
+        rate_limited: Number of replies with the error code 429.
     """
 
     granted: int
@@ -108,8 +108,8 @@ class Limiter(Protocol):
                 during pauses.
 
         Raises:
-            RateLimitError: A 429 has paused the account until after `give_up_at`.
-            MaintenanceError: A 455 has paused the account until after `give_up_at`.
+            RateLimitError: A pause after a 429 ends later than `give_up_at`.
+            MaintenanceError: A pause after a 455 ends later than `give_up_at`.
             NotSentError: No permit was available before `give_up_at`.
         """
         ...
@@ -126,7 +126,7 @@ class Limiter(Protocol):
     def pause(self, seconds: float, code: int = 455) -> None:
         """Grant no permits for `seconds` from now.
 
-        If the current pause ends later, it stays in effect.
+        If the current pause ends later than this new pause, the current pause stays in effect.
 
         Args:
             seconds: Length of the pause.

@@ -1,4 +1,4 @@
-"""The limiter for one event loop: by default, at most 15 requests arrive in any second.
+"""The limiter for one event loop: by default, at most 15 requests reach the server in any second.
 
 A *permit* is the permission to send one request. Three mechanisms decide when a caller gets a
 permit:
@@ -67,14 +67,14 @@ _NO_PAUSE = Pause(-math.inf, 0)
 class LocalPermit:
     """Permission to send one request now.
 
-    The limiter's *window* counts the requests that may arrive at the server within the same second.
-    The client cannot see when a request arrives. It only knows that the request arrives after it
-    was sent and before its reply arrives. So the request stays in the window until `WINDOW` seconds
-    after its reply, or until `JITTER` + `WINDOW` seconds after it was sent, whichever is earlier. A
-    request counts as sent when its connection is open, not earlier. So a slow handshake or a
-    network delay of up to `JITTER` cannot make too many requests arrive within one second. If the
-    caller passed an aiohttp session, the client cannot see when its connections open. Then a
-    request counts as sent before its connection is open.
+    The limiter's *window* counts the requests that may reach the server within the same second. The
+    client cannot see when a request reaches the server. The limiter assumes that this happens
+    before the reply arrives, and at most `JITTER` seconds after the request was sent. The request
+    leaves the window `WINDOW` seconds after the earlier of these two times.
+
+    A request counts as sent when its connection is open, so the duration of the handshake does not
+    matter. If the caller passed an aiohttp session, the client cannot see when a connection opens.
+    Then a request counts as sent before its connection is open.
 
     Attributes:
         sent_at: Loop time at which the request was sent; None if it was not sent yet.
@@ -168,7 +168,8 @@ class LocalLimiter:
     def rate(self) -> float:
         """Requests per second that are currently allowed.
 
-        It is lower for a while after a 429, and while clients in other processes share the rate.
+        The rate is reduced for a while after a 429. It is also reduced while clients in other
+        processes use the same account.
         """
         return self._rate
 
@@ -181,7 +182,7 @@ class LocalLimiter:
     def recent_rate(self) -> float:
         """Permits granted per second, over the last ten seconds.
 
-        A younger limiter uses the time since its creation, but at least one second.
+        If the limiter is younger, the average is over its whole age, but at least one second.
         """
         now = self.now()
         span = max(1.0, min(_RATE_SPAN, now - self._started))
@@ -190,7 +191,7 @@ class LocalLimiter:
     def tighten(self, rate: float, max_pause: float) -> None:
         """Apply the settings of another client of the account.
 
-        If a setting of the two clients differs, the lower value takes effect.
+        For each setting, the lower of the old and the new value takes effect.
         """
         self._max_pause = min(self._max_pause, max_pause)
         latest = self.now() + self._max_pause
@@ -223,14 +224,14 @@ class LocalLimiter:
         """Wait for permission to send one request. A cancelled wait uses no permit.
 
         Args:
-            give_up_at: Loop time at which to stop waiting. None means no limit; the wait then also
-                continues during pauses.
+            give_up_at: Loop time at which to stop waiting. If None, wait without a limit, even
+                during pauses.
 
         Raises:
-            RateLimitError: A 429 has paused the account until after `give_up_at`. Raised without
-                waiting for `give_up_at`.
-            MaintenanceError: A 455 has paused the account until after `give_up_at`. Raised without
-                waiting for `give_up_at`.
+            RateLimitError: A pause after a 429 ends later than `give_up_at`. The error is raised
+                at once.
+            MaintenanceError: A pause after a 455 ends later than `give_up_at`. The error is raised
+                at once.
             NotSentError: No permit was available before `give_up_at`.
         """
         if give_up_at is not None:
@@ -284,8 +285,8 @@ class LocalLimiter:
     def rate_exceeded(self, retry_after: float | None) -> None:
         """Pause the account and reduce the rate after a 429.
 
-        A 429 during a pause may extend the pause, but does not reduce the rate. This also applies
-        to a pause after a 455.
+        A 429 that arrives during a pause may extend the pause, but does not reduce the rate. The
+        cause of the pause, a 429 or a 455, does not matter.
 
         Args:
             retry_after: The delay in seconds that the server asked for; None if it asked for no
@@ -301,8 +302,8 @@ class LocalLimiter:
     def pause(self, seconds: float, code: int = 455) -> None:
         """Grant no permits for `seconds`, but at most for `max_pause` seconds.
 
-        If a current pause ends later, that pause stays in effect. `code` is the error code that
-        caused the new pause.
+        If the current pause ends later than this new pause, the current pause stays in effect.
+        `code` is the error code that caused the new pause.
         """
         before, now = self.paused, self.now()
         pause = Pause(now + min(seconds, self._max_pause), code)
@@ -318,7 +319,10 @@ class LocalLimiter:
                 scope.reschedule(now)
 
     def leaves_window(self, when: float) -> None:
-        """Grant a permit at `when`, if a caller waits for one until a later time."""
+        """Wake the caller that waits for a permit, if the caller planned to wake after `when`.
+
+        A request leaves the window at `when`, so the caller may get its permit earlier.
+        """
         if when < self._waiting_until:
             self._wake()
 
@@ -350,7 +354,7 @@ class LocalLimiter:
             self._bucket_is_new = True
 
     def _recover(self) -> None:
-        """Raise the rate by one step after a reduction. Only called when a permit is granted."""
+        """Raise the rate by one step after a reduction. Called when a caller asks for a permit."""
         self._reduced *= RECOVERY_FACTOR
         done = self._reduced >= self._whole
         if done:
@@ -361,7 +365,8 @@ class LocalLimiter:
     def _ready_at(self, now: float) -> float:
         """Return the loop time from which the window and the pause allow a permit.
 
-        Return infinity if this time is unknown, or if the number passed to `share` has expired.
+        Return infinity if this time is unknown, or if the number of clients from `share` has
+        expired.
         """
         if now > self._shared_until:
             return math.inf
