@@ -344,7 +344,7 @@ class LocalLimiter:
         if limit != self._limit:
             self._limit = limit
             self._most = max(1, math.floor(limit))
-            self._tidy_at = 0
+            self._tidy(self.now())
             self._set_rate(min(limit, self._reduced))
 
     def _set_rate(self, rate: float) -> None:
@@ -371,13 +371,17 @@ class LocalLimiter:
         if now > self._shared_until:
             return math.inf
         if len(self._window) >= self._tidy_at:
-            self._window = {each for each in self._window if each.counts_until > now}
-            # Normally `_most`. Only with a high limit, for a test server, this is less, so that the
-            # window does not grow to thousands of permits that no longer count.
-            self._tidy_at = min(self._most, 2 * len(self._window) + 16)
+            self._tidy(now)
         if len(self._window) < self._most:
             return self._pause.until
         return max(self._pause.until, min(each.counts_until for each in self._window))
+
+    def _tidy(self, now: float) -> None:
+        """Remove the permits that no longer count from the window."""
+        self._window = {each for each in self._window if each.counts_until > now}
+        # Normally `_most`. Only with a high limit, for a test server, this is less, so that the
+        # window does not grow to thousands of permits that no longer count.
+        self._tidy_at = min(self._most, 2 * len(self._window) + 16)
 
     async def _sleep_until(self, when: float) -> None:
         self._waiting, self._waiting_until = self._loop.create_future(), when

@@ -155,6 +155,28 @@ def test_a_permit_counts_once() -> None:
     run_virtual(work())
 
 
+def test_a_lower_limit_does_not_count_old_permits() -> None:
+    """If the limit is reduced, permits of requests that were sent long ago do not count."""
+
+    async def work() -> None:
+        limiter = LocalLimiter()
+        for _ in range(4):
+            limiter.rate_exceeded(0.0)
+        for _ in range(12):
+            (await limiter.acquire()).sent()
+        await asyncio.sleep(2.0)
+        (await limiter.acquire()).sent()
+        started = limiter.now()
+        waiting = asyncio.ensure_future(limiter.acquire())
+        await asyncio.sleep(0.01)
+        limiter.share(2, limiter)
+        await waiting
+        # The limit of 7.5 is above the rate, to which four 429s have reduced 15.
+        assert limiter.now() - started == pytest.approx(1 / (15 * 0.8**4))
+
+    run_virtual(work())
+
+
 @pytest.mark.parametrize("rate", [15.0, 10_000.0])
 def test_old_permits_are_forgotten(rate: float) -> None:
     """The limiter keeps few permits in memory, even if its rate limit is never reached."""
