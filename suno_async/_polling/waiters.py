@@ -56,8 +56,8 @@ class Watched(Entry, eq=False, gc=False):
         watchers: The waiters of the task.
         last_status: The last status that the server reported, in the server's spelling. Empty
             before the first report.
-        missing_since: When a request is answered with a 404, the loop time at which this request
-            was sent. Further 404s do not change the value. A record of the task resets it to None.
+        missing_since: Loop time when the first request that got a 404 was sent. Further 404s do not
+            change this time. A record of the task resets it to None.
     """
 
     watchers: tuple[Watcher, ...] = ()
@@ -68,7 +68,7 @@ class Watched(Entry, eq=False, gc=False):
 class FutureWaiter:
     """One wait for one task.
 
-    It contains only a future, to save memory: a client may have a hundred thousand waits.
+    A client may have a hundred thousand waits. To save memory, each wait contains only a future.
     """
 
     __slots__ = ("outcome",)
@@ -131,7 +131,7 @@ class WatchList:
     """
 
     def __init__(self, schedule: SafeSchedule[Watched], observer: Observer) -> None:
-        """Create an empty list. Entries removed from this list are removed from `schedule`, too."""
+        """Create an empty list. An entry that leaves the list is also removed from `schedule`."""
         self._schedule = schedule
         self._observer = observer
         self.entries: dict[str, Watched] = {}
