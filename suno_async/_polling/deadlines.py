@@ -1,7 +1,7 @@
 """End overdue waits, even while no task can be checked.
 
-A *wait* is one caller's wait for the result of a task. No task can be checked while the account is
-paused or the server does not reply.
+A *wait* is one caller's wait for the result of a task. No task can be checked while all requests
+are paused, or while the server does not reply.
 """
 
 from __future__ import annotations
@@ -27,15 +27,18 @@ ENTRIES_PER_INTERVAL = 1_000_000
 class DeadlineKeeper:
     """Ends waits that are overdue because no reply arrives.
 
-    A *wait* is one caller's wait for the result of a task. Normally, the last status request of
-    the task ends the wait. This class ends the wait if the time for the last request and its
-    retries is over (see `Frame.gives_up_at`), and if no task record and no 404 arrived in the last
-    `PollPolicy.interval` seconds. A single loop scans the tasks for overdue waits, so there is no
-    timer for each task.
+    A *wait* is one caller's wait for the result of a task. If the task is still running at its
+    deadline, a last status request normally ends the wait. But this request may get no reply.
+    Therefore, this class ends the wait when two conditions are met:
+
+    - The time for the last request and its retries is over (see `Frame.gives_up_at`).
+    - For `PollPolicy.interval` seconds, no task record and no 404 has arrived for any task.
+
+    A single loop scans all tasks for overdue waits, so there is no timer for each task.
 
     Attributes:
-        answered_at: Loop time when a task record or a 404 was last handled. Other errors do not
-            count. When `run` starts, it sets this attribute to the current time.
+        answered_at: Loop time when a task record or a 404 was last handled. Other error replies do
+            not count. When `run` starts, it sets this attribute to the current time.
     """
 
     def __init__(self, watches: WatchList, policy: PollPolicy, clock: Clock) -> None:
@@ -46,7 +49,7 @@ class DeadlineKeeper:
         self.answered_at = clock.mono()
 
     async def run(self) -> None:
-        """End overdue waits, until no task is watched any more."""
+        """End overdue waits repeatedly. Return when no task is watched any more."""
         scanned_at, scan_at = -math.inf, 0.0
         self.answered_at = self._clock.mono()
         while self._watches:
@@ -59,7 +62,7 @@ class DeadlineKeeper:
                 scan_at = await self._end_overdue(scanned_at)
 
     async def _end_overdue(self, now: float) -> float:
-        """End the waits that are overdue. Return the loop time of the next scan."""
+        """End the waits that are overdue. Return the loop time of the next scan for such waits."""
         policy, entries = self._policy, self._watches.snapshot()
         # No task that is added after `now` is overdue before this time.
         earliest = now + LAST_TRIES * policy.interval

@@ -1,9 +1,10 @@
 """Start the status requests of all watched tasks, in one asyncio task: the dispatcher.
 
-`suno_async._polling.replies` handles the replies. Nothing fails silently here. An unforeseen
-exception has one of three effects:
+A schedule decides when each task is polled. `suno_async._polling.replies` handles the replies.
 
-- It ends the waits for the task that is being handled (`_poll`).
+Nothing fails silently here. An unforeseen exception has one of three effects:
+
+- It ends the waits for the task that is being polled (`_poll`).
 - It makes the dispatcher start a new schedule (`_restart`).
 - It ends all waits (`_died`, or `_restart` if new schedules do not help).
 
@@ -59,7 +60,7 @@ class Poller:
     """Polls tasks until they end, for any number of waiters, within one request budget.
 
     Attributes:
-        polls: Number of status requests started.
+        polls: Number of status requests that were started.
         replies: Handles the replies, and counts the tasks that ended.
     """
 
@@ -109,9 +110,9 @@ class Poller:
     def price(self) -> float | None:
         """Seconds of waiting that one status request saves, averaged over recent requests.
 
-        Waiting is the time from the end of a task until a status request shows it. The value is
-        None before the first request for a task of known age, while the schedule is stopped by a
-        bug, and with ``schedule="backoff"``.
+        Waiting is the time from the end of a task to the status request that reports this end. The
+        value is None before the first request for a task of known age. It is also None while a bug
+        has stopped the schedule, and always with ``schedule="backoff"``.
         """
         return self._schedule.price
 
@@ -125,8 +126,8 @@ class Poller:
 
         Args:
             task: The task.
-            watchers: A tuple that contains only the waiter. A waiter of many tasks can pass the
-                same tuple in every call, which saves memory.
+            watchers: A tuple that contains only the waiter. If a waiter waits for many tasks, pass
+                the same tuple in every call to save memory.
         """
         task_id = task.task_id
         (watcher,) = watchers
@@ -170,8 +171,9 @@ class Poller:
     def leave(self, task_ids: set[str], watcher: Watcher) -> None:
         """Remove a waiter from many tasks, and empty the set `task_ids`.
 
-        The first `CHUNK` tasks are handled immediately, the other tasks in the next cycles of the
-        event loop. The method awaits nothing, so no cancellation can stop the removal halfway.
+        The waiter is removed from `CHUNK` tasks immediately. The other tasks follow in the next
+        cycles of the event loop. No cancellation can stop the removal halfway, because this method
+        awaits nothing.
         """
         for _ in range(min(CHUNK, len(task_ids))):
             self.unwatch(task_ids.pop(), watcher)
@@ -179,9 +181,9 @@ class Poller:
             self._loop.call_soon(self.leave, task_ids, watcher)
 
     def last_seen(self, task_id: str) -> tuple[str, float | None]:
-        """Return the last known status of a watched task, and the time of the check that showed it.
+        """Return the last known status of a watched task, and the time when it was requested.
 
-        The time is in Unix seconds. If no status is known, return an empty text and None.
+        The time is in Unix seconds. If no status is known, return an empty string and None.
         """
         return last_seen(self._watches.get(task_id), self._clock)
 
@@ -207,7 +209,7 @@ class Poller:
         return task
 
     def _died(self, task: asyncio.Task[None]) -> None:
-        """If a background task died, end all waits.
+        """If a background task failed or was cancelled, end all waits.
 
         The next call of `watch` starts the background task again.
         """
@@ -318,7 +320,7 @@ class Poller:
             timer.cancel()
 
     async def _is_key_good(self) -> bool:
-        """Return True if the key is not in doubt. After False, call this method again.
+        """Return True if the API key is not in doubt. After False, call this method again.
 
         A single 401 or 403 can be a temporary fault of the server. So after a single refusal,
         request the balance once, and return False. If the server has refused the key twice, end
@@ -350,9 +352,9 @@ class Poller:
         self._wake.set()
 
     async def _restart(self, failure: Exception) -> None:
-        """Start a new schedule for all watched tasks. If restarts do not help, end all waits.
+        """Start a new schedule for all watched tasks, because the old one raised `failure`.
 
-        See `SafeSchedule.restart`.
+        If earlier restarts did not help (see `SafeSchedule.restart`), end all waits instead.
         """
         if not self._schedule.restart(self._clock.mono()):
             logger.error("bug: polling failed again; all waits end", exc_info=failure)

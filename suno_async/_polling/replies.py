@@ -1,4 +1,4 @@
-"""After each status request, decide whether to poll again, to retry, or to end the wait."""
+"""After each status request, poll the task again later, or end all waits for the task."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ logger = logging.getLogger("suno_async")
 class ReplyHandler:
     """Updates a polled task, its waiters and the schedule after each status request.
 
-    An *entry* is one polled task. A *waiter* is one wait for this task. A *check* is one status
-    request.
+    An *entry* is one polled task. A *waiter* receives the outcome of the task. A *check* is one
+    status request for the task.
 
     Attributes:
-        finished: Number of watched tasks that a reply showed as succeeded.
-        failed: Number of watched tasks that a reply showed as failed.
+        finished: Number of watched tasks that succeeded, according to the server.
+        failed: Number of watched tasks that failed, according to the server.
         delays: Seconds from the end of a task until its final record was handled. With a journal,
             this includes the time to store the record. Only the last 1,000 delays are kept. A task
             whose end time is unknown adds no delay.
@@ -73,7 +73,7 @@ class ReplyHandler:
     def handle_record(self, entry: Watched, info: TaskInfo) -> None:
         """Handle the record of a task: end the waits for the task, or schedule its next check.
 
-        The waits end if the task has ended, or if this was its last check.
+        The waits end if the task has ended, or if its last check returned this record.
         """
         self._deadlines.answered_at = now = self._clock.mono()
         if self._is_observed:
@@ -92,8 +92,8 @@ class ReplyHandler:
     def handle_error(self, entry: Watched, error: SunoError) -> None:
         """Retry a failed check later.
 
-        If the error is final, or if the time for retries after the deadline is over (see
-        `Frame.gives_up_at`), end all waits for the task instead.
+        If the error is final, or if the time for retries is over (see `Frame.gives_up_at`), end all
+        waits for the task instead.
         """
         if not self._watches.holds(entry):
             return
@@ -115,7 +115,8 @@ class ReplyHandler:
         Args:
             entry: The task.
             bug: The exception.
-            what: What the library was doing, such as ``"polling"``, for the error and the log.
+            what: What the library was doing, such as ``"polling"``. This text is used in the error
+                and in the log.
         """
         self._watches.end(entry, internal_error(what, entry.task_id, bug))
         self._observer.internal_error(bug)

@@ -24,12 +24,13 @@ R = TypeVar("R")
 
 
 class SafeSchedule(Generic[E]):
-    """Forwards calls to a schedule and catches every exception that it raises.
+    """Forwards calls to a schedule and catches every exception that the schedule raises.
 
-    An exception *stops* the schedule: no method of the schedule is called until `restart`. In the
-    meantime the methods of this class return neutral values: no entry is due, and no entry has
-    reached its deadline. After a restart, the caller must add all entries again, except the
-    entries that `pop` has returned. A later `defer` or `retry` puts those entries back.
+    An *entry* represents one task in the schedule. An exception *stops* the schedule: no method of
+    the schedule is called until `restart`. In the meantime, the methods of this class return
+    neutral values: no entry is due, and no entry has reached its deadline. After a restart, the
+    caller must add all entries again, except the entries that `pop` has returned. A later `defer`
+    or `retry` puts those entries back.
 
     Attributes:
         failure: The exception that stopped the schedule; None while the schedule works.
@@ -54,9 +55,9 @@ class SafeSchedule(Generic[E]):
 
     @property
     def price(self) -> float | None:
-        """How many seconds of waiting a status request saves, as `Schedule.price` reports it.
+        """Seconds of waiting that one status request saves (see `Schedule.price`).
 
-        None if this is unknown, or while the schedule is stopped.
+        None if the value is unknown, or while the schedule is stopped.
         """
         return self._call(None, lambda: self._schedule.price)
 
@@ -136,11 +137,13 @@ class SafeSchedule(Generic[E]):
     def restart(self, now: float) -> bool:
         """Replace the schedule with a new, empty schedule, and return True.
 
-        If earlier restarts did not help, return False and replace nothing. Earlier restarts did
-        not help if no `defer` or `settle` succeeded since the last restart, or if there were
-        `MOST_RESTARTS` restarts within `RESTART_SPAN` seconds. After a call that returned False,
-        the next call replaces the schedule again. If `make` raises, return True, but keep the old
-        schedule, which stays stopped.
+        If earlier restarts did not help, return False and replace nothing. This is so in two cases:
+
+        - No `defer` or `settle` has succeeded since the last restart.
+        - There were `MOST_RESTARTS` restarts within the last `RESTART_SPAN` seconds.
+
+        If a call returned False, the next call replaces the schedule in any case. If `make` raises,
+        return True, but keep the old schedule, which stays stopped.
         """
         restarts = self._restarts
         too_many = len(restarts) == MOST_RESTARTS and now - restarts[0] < RESTART_SPAN

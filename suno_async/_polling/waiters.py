@@ -42,9 +42,9 @@ class Watcher(Protocol):
         ...
 
     def settled(self, outcome: Outcome) -> None:
-        """Receive the outcome of a task. Called once for each task.
+        """Receive the outcome of a task. Normally called once for each task.
 
-        If the call raises, it is repeated once, with an `InternalError` as the outcome.
+        If this method raises, it is called once more, with an `InternalError` as the outcome.
         """
         ...
 
@@ -54,9 +54,10 @@ class Watched(Entry, eq=False, gc=False):
 
     Attributes:
         watchers: The waiters of the task.
-        last_status: The last status in a reply, in the server's spelling; empty if there was none.
-        missing_since: When the first request of the current series of 404s was sent (loop time). A
-            record of the task ends the series. None if there is no current series.
+        last_status: The last status that the server reported, in the server's spelling. Empty
+            before the first report.
+        missing_since: Loop time when the first request that got a 404 was sent. Further 404s do not
+            change this time. A record of the task resets it to None.
     """
 
     watchers: tuple[Watcher, ...] = ()
@@ -67,7 +68,7 @@ class Watched(Entry, eq=False, gc=False):
 class FutureWaiter:
     """One wait for one task.
 
-    It contains only a future, to save memory: a client may have a hundred thousand waits.
+    A client may have a hundred thousand waits. To save memory, each wait contains only a future.
     """
 
     __slots__ = ("outcome",)
@@ -87,7 +88,7 @@ class FutureWaiter:
 
 
 class QueueWaiter:
-    """Collects the outcomes, and optionally the records, of tasks for one consumer.
+    """Collects the outcomes of tasks in a queue, for one consumer.
 
     Args:
         interactive: Whether the caller awaits one task, not a stream of many tasks.
@@ -112,7 +113,7 @@ class QueueWaiter:
         self._arrived.set()
 
     async def get(self) -> Outcome | TaskInfo:
-        """Wait for the next outcome or record, and return it. A cancelled wait loses no item."""
+        """Wait for the next outcome or record, and return it. A cancelled call loses nothing."""
         while not self._items:
             self._arrived.clear()
             await self._arrived.wait()
@@ -120,7 +121,7 @@ class QueueWaiter:
 
 
 class WatchList:
-    """All watched tasks.
+    """All watched tasks. Each has an entry, which is a `Watched` object.
 
     When a task ends, its entry is removed before anything else happens. So the entry is removed
     even if a waiter or the schedule raises.
@@ -130,7 +131,7 @@ class WatchList:
     """
 
     def __init__(self, schedule: SafeSchedule[Watched], observer: Observer) -> None:
-        """Create an empty list. Removing an entry also removes the entry from `schedule`."""
+        """Create an empty list. An entry that leaves the list is also removed from `schedule`."""
         self._schedule = schedule
         self._observer = observer
         self.entries: dict[str, Watched] = {}
@@ -168,10 +169,10 @@ class WatchList:
             self._schedule.discard(entry)
 
     def end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
-        """End all waits for an entry. Several waits get separate copies of `error`.
+        """End all waits for an entry. Each of several waits gets its own copy of `error`.
 
-        `error` is None if the task succeeded. `info` is the record that ended the waits; None if
-        something else ended them. If the entry is no longer watched, do nothing.
+        `error` is None if the task succeeded. `info` is the task record that ends the waits; None
+        if the waits end without a record. If the entry is no longer watched, do nothing.
         """
         if not self.holds(entry):
             return
@@ -185,9 +186,9 @@ class WatchList:
             _settle(watcher, outcome_of(entry.task_id, info, own))
 
     async def end_all(self, error_of: Callable[[str], SunoError]) -> None:
-        """End all current waits with the errors that `error_of` returns for their task ids.
+        """End every wait with the error that `error_of` returns for the id of the task.
 
-        If this call is cancelled, it still ends all these waits.
+        All waits end even if this call is cancelled. Waits that begin during the call may continue.
         """
         entries = self.snapshot()
         try:
@@ -216,10 +217,9 @@ def internal_error(what: str, task_id: str, cause: BaseException) -> InternalErr
 
 
 def last_seen(entry: Watched | None, clock: Clock) -> tuple[str, float | None]:
-    """Return the last known status of a task, and when the check that showed it was sent.
+    """Return the last known status of a task, and the time when it was requested.
 
-    The time is in Unix seconds. The status is empty and the time is None if no status was reported
-    yet.
+    The time is in Unix seconds. If no status is known, return an empty string and None.
     """
     if entry is None or entry.seen_at is None:
         return "", None

@@ -36,7 +36,7 @@ def read_data(status: int, headers: Mapping[str, str], body: bytes, reader: Read
     Fields of an unexpected type are skipped.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the class.
+        APIError: The reply reports an error. The error code determines the exception class.
         ResponseError: The reply has no envelope, or its data does not have the expected form.
     """
     found = reader.read(data_of(status, headers, body))
@@ -49,7 +49,7 @@ def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
     """Return the data in the envelope of a reply, either as undecoded JSON or already parsed.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the class.
+        APIError: The reply reports an error. The error code determines the exception class.
         ResponseError: The reply has no envelope.
     """
     envelope, data = open_envelope(body)

@@ -1,7 +1,7 @@
 """Lenient decoding of JSON: any bytes give a struct or None, never an exception. Pure.
 
-msgspec decodes almost every reply directly into a struct. If a reply does not match the types, it
-is converted field by field. Fields of a wrong type are skipped.
+msgspec decodes almost every reply directly into a struct. If a reply does not match the struct, the
+reply is converted field by field. Fields of a wrong type are skipped.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def fields_of(value: object) -> dict[str, Any]:
 def bounded(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a JSON object, with a limit on nesting and on the number of values.
 
-    Objects and lists nested deeper than `MAX_DEPTH` become None. If there are nested fields, all
-    values after the first `MAX_VALUES` become None, too.
+    Objects and lists at more than `MAX_DEPTH` levels of nesting become None. If any field is an
+    object or a list, all values after the first `MAX_VALUES` become None, too.
     """
     for value in fields.values():
         if type(value) in _NESTED:
@@ -148,9 +148,9 @@ def bounded(fields: dict[str, Any]) -> dict[str, Any]:
 def unix_time(when: float | str | None) -> float | None:
     """Convert a time to Unix seconds.
 
-    The time is a number of seconds or milliseconds, the same number as text, or ISO 8601 text. Text
-    without a time zone is UTC. Return None for None, for other text, and for times outside the
-    years 2000 to 2099.
+    The time is a number of seconds or milliseconds, a string with such a number, or a string in
+    ISO 8601 format. Without a time zone, an ISO 8601 string is read as UTC. Return None for None,
+    for any other string, and for times outside the years 2000 to 2099.
     """
     if when is None:
         return None
@@ -221,7 +221,7 @@ def _salvage(value: object, kind: type[T]) -> T | None:
 def _fit(value: object, kind: Any) -> Any:  # noqa: ANN401 (JSON in, a field of any type out)
     """Convert a JSON value to `kind`, the type of a field.
 
-    If only parts of a list or object have the right type, keep only those parts. Return None if the
+    If some parts of a list or object have a wrong type, leave those parts out. Return None if the
     value cannot be converted.
     """
     if value is None:

@@ -78,7 +78,7 @@ def read_estimate(status: int, headers: Mapping[str, str], body: bytes) -> Estim
     """Decode the reply of ``estimate-credits`` or ``EstimateTask``: the price of a job.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the class.
+        APIError: The reply reports an error. The error code determines the exception class.
         ResponseError: The reply contains no price.
     """
     data = read_data(status, headers, body, _estimate)
@@ -100,7 +100,7 @@ def read_models(status: int, headers: Mapping[str, str], body: bytes) -> tuple[M
     """Decode the list of models. Skip models without a name.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the class.
+        APIError: The reply reports an error. The error code determines the exception class.
         ResponseError: The reply contains no list.
     """
     entries = read_data(status, headers, body, _models).models
@@ -115,10 +115,10 @@ def read_models(status: int, headers: Mapping[str, str], body: bytes) -> tuple[M
 def read_schema(
     status: int, headers: Mapping[str, str], body: bytes, model: str = ""
 ) -> ModelSchema:
-    """Decode the schema of a model. Missing parts are empty; a missing name becomes `model`.
+    """Decode the schema of a model. Missing parts become empty. A missing name becomes `model`.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the class.
+        APIError: The reply reports an error. The error code determines the exception class.
         ResponseError: The data in the reply is not a JSON object.
     """
     data = read_data(status, headers, body, _schema)
@@ -133,7 +133,7 @@ def read_upload(status: int, headers: Mapping[str, str], body: bytes) -> UploadT
     """Decode the URLs of an upload.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the class.
+        APIError: The reply reports an error. The error code determines the exception class.
         ResponseError: A URL is missing or is not an http(s) URL.
     """
     data = read_data(status, headers, body, _upload)
@@ -163,10 +163,10 @@ _balance = Reader(BalanceData)
 
 
 def read_created(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """Return the id of the new task or persona from the reply to the request that created it.
+    """Decode the reply to a request that creates a task or a persona, and return the new id.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the class.
+        APIError: The reply reports an error. The error code determines the exception class.
         ResponseError: The reply contains no usable id. So it is unknown whether the server created
             a task or persona.
     """
@@ -179,10 +179,10 @@ def read_created(status: int, headers: Mapping[str, str], body: bytes) -> str:
 
 
 def read_balance(status: int, headers: Mapping[str, str], body: bytes) -> float:
-    """Decode the balance of the account in credits, which may be a fraction.
+    """Decode the balance of the account, in credits. The balance may be a fraction.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the class.
+        APIError: The reply reports an error. The error code determines the exception class.
         ResponseError: The reply contains no balance.
     """
     balance = read_data(status, headers, body, _balance).balance

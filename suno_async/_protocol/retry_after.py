@@ -24,7 +24,8 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         now: The time to use instead of the Date header. None means that the Date header is used.
 
     Returns:
-        A number from 0 to `LONGEST`. None if a needed header is missing or invalid.
+        A number from 0 to `LONGEST`. None if Retry-After is missing or invalid, or if it is a date
+        and the Date header is missing or invalid.
     """
     text = headers.get("Retry-After", "").strip()
     number = text.replace(".", "", 1)

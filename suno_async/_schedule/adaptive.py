@@ -1,8 +1,8 @@
 """The adaptive schedule: each request goes to the task where it saves the most waiting. Pure.
 
 Times are seconds on one monotonic clock of the caller's choice. An age is the time since a task was
-created. A *check* is a status request for one task. *Waiting* is the time from the end of a task
-until a check shows it.
+created. A *check* is a status request for one task. *Waiting* is the time from the end of a task to
+the check that reports this end.
 
 The schedule sends nothing. `pop` returns the task to check next. The caller then reports the result
 with `defer`, `retry` or `settle`.
@@ -18,13 +18,13 @@ To find the next task quickly among a million tasks, the schedule groups them:
 
 A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Each
 kind of job has separate cohorts for interactive and for bulk tasks. For the ages up to the default
-deadline, each kind has at most about 600 interactive and 600 bulk cohorts. Of the cohorts of older
-tasks, only one at a time competes for a request. So the number of competing cohorts of a kind has a
-limit, however many tasks there are.
+deadline, each kind has at most about 600 interactive and 600 bulk cohorts. The interactive cohorts
+of older tasks form a row, and so do the bulk cohorts. Only the first cohort of a row competes for a
+request. So the number of competing cohorts of a kind has a limit, however many tasks there are.
 
 The parts:
 
-- `frame`: the earliest and the latest time of a check, in every schedule
+- `frame`: the earliest and the latest time of a check, for every schedule
 - `plans`: how much waiting a request saves, based on the learnt durations of each kind of job
 - `cohorts`: the queues
 - `ranking`: which cohort comes next
@@ -56,14 +56,15 @@ if TYPE_CHECKING:
 class AdaptiveSchedule(Generic[E]):
     """Gives each request to the task where it saves the most waiting, and learns how long jobs run.
 
-    Waiting is the time from the end of a task until a check shows it. A *cohort* is a queue of
-    tasks of one kind and age. With c cohorts, an operation normally costs O(log c), whatever the
-    number of tasks. An operation takes a few milliseconds more if it estimates durations again.
+    Waiting is the time from the end of a task to the check that reports this end. A *cohort* is a
+    queue of tasks of one kind and age. With c cohorts, an operation normally costs O(log c),
+    whatever the number of tasks. An operation takes a few milliseconds more if it estimates
+    durations again.
 
     Attributes:
-        price: Seconds of waiting that a request saves, as a mean over the latest requests. Tasks of
-            unknown age or past the deadline do not count. None before the first request that
-            counts.
+        price: Seconds of waiting that a request saves, as a mean over the latest requests. Requests
+            for tasks of unknown age, and for tasks past the deadline, do not count. None before the
+            first request that counts.
         competing: Number of cohorts that compete for a request.
     """
 
@@ -103,9 +104,9 @@ class AdaptiveSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry, which represents one task.
 
-        The next check takes place no earlier than the shortest interval after the previous check.
-        Without a previous check, the creation of the task counts instead. If neither time is known,
-        the check may take place at once.
+        The next check takes place when the shortest interval has passed since the previous check,
+        or later. If there was no previous check, the interval begins at the creation of the task.
+        If the creation time is unknown, too, the check may take place at once.
         """
         self._join(entry, now)
 
@@ -135,9 +136,9 @@ class AdaptiveSchedule(Generic[E]):
         return due if due < math.inf else None
 
     def defer(self, entry: E, now: float) -> bool:
-        """Put back a popped entry whose task still runs.
+        """Put back a popped entry whose task still runs, and return True.
 
-        After the last check of the task, do not put it back, and return False.
+        If the task has had its last check, do not put the entry back, and return False.
         """
         since = entry.seen_age
         asked = entry.answered(now)
@@ -191,7 +192,10 @@ class AdaptiveSchedule(Generic[E]):
             self._join(entry, entry.added_at if entry.asked_at is None else entry.asked_at)
 
     def _join(self, entry: E, now: float) -> None:
-        """Put an entry into its cohort, or into `_parked` if its task is very old and not due."""
+        """Put an entry into its cohort.
+
+        If the task is very old and not due yet, put the entry into the heap `_parked` instead.
+        """
         span: int | str = UNKNOWN
         if entry.created_at is not None or entry.asked_at is not None:
             born = entry.known_since
@@ -216,7 +220,7 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Remove and return a due entry of `_planned`.
+        """Remove and return a due entry of `_planned`, for which the caller chose the check time.
 
         Return None if no such entry is due, or if the next request is reserved for a cohort.
         """

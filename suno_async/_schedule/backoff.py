@@ -34,7 +34,7 @@ class BackoffSchedule(Generic[E]):
     def __init__(
         self, policy: PollPolicy, random: Callable[[], float], tuning: Tuning = DEFAULT_TUNING
     ) -> None:
-        """Start without entries. `random` must return a number in [0, 1), used for the jitter."""
+        """Create an empty schedule. For the jitter, `random` must return a number in [0, 1)."""
         self._jitter = policy.jitter
         self._random = random
         self._frame = Frame(policy)
@@ -48,9 +48,9 @@ class BackoffSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry.
 
-        It is normally due when the shortest interval has passed since the previous check. Without a
-        previous check, the creation of the task counts instead. If neither time is known, it is due
-        at once.
+        The entry is normally due when the shortest interval has passed since the previous check. If
+        there was no previous check, the interval begins at the creation of the task. If the
+        creation time is unknown, too, the entry is due at once.
         """
         due = max(now, self._frame.earliest(entry))
         # Only a first check may take place shortly before the deadline.
@@ -76,9 +76,9 @@ class BackoffSchedule(Generic[E]):
         return min((key for key in keys if key is not None), default=None)
 
     def defer(self, entry: E, now: float) -> bool:
-        """Reschedule a popped entry whose task still runs.
+        """Reschedule a popped entry whose task still runs, and return True.
 
-        After the last check of the task, do not reschedule it, and return False.
+        If the task has had its last check, do not reschedule the entry, and return False.
         """
         if entry.answered(now) >= self._frame.end(entry):
             return False
@@ -86,7 +86,7 @@ class BackoffSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Reschedule a popped entry whose check failed. Return False if it gets no more checks.
+        """Reschedule a popped entry whose check failed. Return False if no check will follow.
 
         `at` is the time of the next check. If it is None, the schedule chooses the time.
         """
@@ -120,17 +120,17 @@ class BackoffSchedule(Generic[E]):
     def _after(self, entry: E, now: float, number: int) -> float:
         """Return the time at which an entry is due again, after a check that ended at `now`.
 
-        `number` is the number of earlier intervals of the backoff.
+        `number` says how many intervals of the backoff came before.
         """
         interval = self._frame.backoff(number)
         due = now + interval * (1 + self._jitter * self._random())
         return self._keep_off_the_end(entry, due, now)
 
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
-        """Return `due`, or the deadline if `due` is after the deadline or shortly before it.
+        """Return `due`. If `due` is after the deadline or shortly before it, return the deadline.
 
-        `last` is the time of the previous check. If the shortest interval after `last` ends after
-        the deadline, return the end of this interval instead of the deadline.
+        But if the shortest interval since the previous check ends after the deadline, return the
+        end of this interval instead. `last` is the time of the previous check.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

@@ -10,9 +10,9 @@ Two groups of tasks have no span:
 - tasks of unknown age that were never checked
 - tasks past the *horizon*, which is the greatest age that the schedule plans for
 
-For each kind and class, such a group forms a *line*: cohorts in a row. Only the first cohort of a
-line competes for a request. So the number of competing cohorts has a limit, however old the tasks
-are.
+For each kind and class, each of these groups forms a *line*, which is a row of cohorts. Only the
+first cohort of a line competes for a request. So the number of competing cohorts has a limit,
+however old the tasks are.
 """
 
 from __future__ import annotations
@@ -58,15 +58,16 @@ class Cohort(Generic[E]):
         kind: The kind of all its tasks.
         interactive: Whether a caller awaits each of its tasks separately.
         born: Start of its span; None if the cohort was created in a line.
-        ends: Time when all its tasks are past the deadline. Infinity if this time is unknown or
-            does not exist.
-        over: Time when the cohort can move into the line of tasks past the horizon. Infinity if the
-            cohort is in a line.
+        ends: Time from which all its tasks are past the deadline. Infinity if there is no deadline,
+            or if the ages of the tasks are unknown.
+        over: Time from which the cohort can move into the line of tasks past the horizon. Infinity
+            if the cohort is in a line.
         place: Number of the cohort's valid place in the ranking; None if it has no place.
-        head: Its first entry at the time when the ranking last calculated its place.
+        head: The entry that was first when the ranking last updated the cohort.
         due: Time when `head` is due.
         plan: The inspection plan that `urgency` uses; None while the head is not due.
-        kept: Number of heads since the last call of `rank`, without the head of that call.
+        kept: Number of times that the cohort got a new head but kept its place, since the last call
+            of `rank`.
     """
 
     __slots__ = (
@@ -99,13 +100,14 @@ class Cohort(Generic[E]):
 
     @property
     def size(self) -> int:
-        """Number of its entries, including discarded entries that are not yet removed."""
+        """Number of entries, including discarded entries that were not yet removed."""
         return self._fresh.size + len(self._seen)
 
     def join(self, entry: E) -> bool:
         """Insert an entry at its position in the order.
 
-        Return whether the entry is now the first entry. Discarded entries count, too.
+        Return whether the entry is now the first entry. An entry behind a discarded entry is not
+        the first.
         """
         entry.place = self.number
         if entry.seen_at is None:
@@ -164,8 +166,8 @@ class Cohort(Generic[E]):
         Args:
             head: The first entry.
             plan: The current plan for this kind and class.
-            assumed_age: If the age of the head is unknown, its assumed age in seconds when it was
-                added; otherwise 0.
+            assumed_age: 0 if the age of the head is known. Otherwise, the age in seconds that the
+                head is assumed to have had when it was added.
             patience: After this many seconds without a check, the urgency is higher by 1.
         """
         self.plan = plan
@@ -177,7 +179,7 @@ class Cohort(Generic[E]):
         self._impatience = 1.0 / patience
 
     def fits(self, entry: E, tolerance: float) -> bool:
-        """Return whether the values set by `rank` are also right for another entry.
+        """Return whether the values that `rank` calculated for the head also fit this entry.
 
         The times on which these values depend may differ by at most `tolerance` seconds.
         """
@@ -203,8 +205,8 @@ class Cohort(Generic[E]):
 class Cohorts(Generic[E]):
     """All cohorts of a schedule.
 
-    Tasks without a span are in lines of cohorts (see the module docstring). All other tasks are in
-    one cohort for each kind, class and span.
+    Tasks without a span are in lines of cohorts (see the module docstring). For all other tasks,
+    there is one cohort for each kind, class and span.
 
     Args:
         span: Length of a span, in seconds.
@@ -295,7 +297,7 @@ class Cohorts(Generic[E]):
     def grow_old(self, cohort: Cohort[E]) -> bool:
         """Move a cohort to the end of the line of tasks past the horizon.
 
-        Return whether the cohort is the first one in this line.
+        Return whether the cohort is the only one in this line.
         """
         del self._by_age[cohort.key]
         cohort.key = (cohort.kind, cohort.interactive, PAST)

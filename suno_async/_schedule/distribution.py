@@ -1,7 +1,7 @@
 """The distribution of the age at which jobs of one kind end. Pure.
 
 The estimate is a life table: a Kaplan-Meier estimate in which ages are grouped into bins. The
-*hazard* of a bin is the number of tasks that ended in the bin per unit of time. The time is the
+*hazard* of a bin is the number of tasks that ended in the bin, divided by a time. This time is the
 total time for which tasks were watched in the bin.
 
 The hazard has a lower limit that falls as 1/age, like the hazard of a Pareto distribution. So even
@@ -61,7 +61,7 @@ _LOG_STEP = math.log1p(BIN_SHARE)
 
 
 def bin_of(age: float) -> int:
-    """Return the number of the bin that contains `age`. The unit is the median of the prior."""
+    """Return the number of the bin that contains an age. `age` is in medians of the prior."""
     if age < _LINEAR_END:
         return int(age / BIN_WIDTH) if age > 0.0 else 0
     if age >= EDGES[-1]:
@@ -85,7 +85,7 @@ class DurationDistribution:
     """The distribution of the age at which tasks of one kind end.
 
     Ages are grouped into bins, and the hazard is constant within a bin. F is the share of the tasks
-    that have ended by an age. The hazard is limited, so that F stays below 1.
+    that have ended by a given age. The hazard is limited, so that F stays below 1.
 
     Attributes:
         hazard: For each bin, the number of ended tasks per running task and per `unit` of time.
@@ -123,7 +123,7 @@ class DurationDistribution:
         return -math.expm1(-min(integral, MOST_HAZARD_AT_LAST))
 
     def quantile(self, share: float) -> float:
-        """Return the age in seconds by which the given share of the tasks has ended."""
+        """Return the age in seconds by which this share of the tasks has ended."""
         wanted = -math.log1p(-share)
         number = min(max(bisect.bisect_right(self.cumulative, wanted) - 1, 0), BINS - 1)
         return self.unit * (

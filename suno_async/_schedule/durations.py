@@ -1,10 +1,10 @@
 """Learn how long jobs take, separately for each kind of job. Pure.
 
-Each kind of job has a life table (see `distribution`). It counts, for each range of ages, the tasks
-that ended and the time for which tasks were watched. A task that ended adds its end and its time
-from creation to completion. Both are exact, because the task's record contains these times. A task
-that is still running adds only the time watched. This is a censored observation (E. L. Kaplan and
-P. Meier, JASA 53, 1958, 457-481).
+Each kind of job has a life table (see `distribution`). For each range of ages, the table counts the
+tasks that ended and the time for which tasks were watched. A task that ended adds its end and its
+time from creation to completion. Both are exact, because the task's record contains these times. A
+task that is still running adds only the time watched. This is a censored observation (E. L. Kaplan
+and P. Meier, JASA 53, 1958, 457-481).
 
 Before any job was observed, the durations are assumed to have a log-normal distribution: the
 *prior*. The prior is wide and counts only as much as a few tasks, so real tasks soon outweigh it.
@@ -46,7 +46,7 @@ MEMORY = 1500.0
 
 
 def _prior() -> list[tuple[float, float]]:
-    """Return the number of ended tasks and the time watched that the prior adds to each bin.
+    """Return what the prior adds to each bin: a number of ended tasks and a watched time.
 
     The unit of time is the median of the prior.
     """
@@ -73,8 +73,8 @@ class _Table(msgspec.Struct):
         ends: For each bin, the weight of the tasks that ended in the bin.
         times: For each bin, the weighted time of the observations that start or end in the bin.
             Only the part of each observation within the bin counts.
-        whole: For each bin, the weight of the observations that cover the whole bin, minus the same
-            weight of the bin before it. So an observation changes only two of these numbers.
+        whole: For each bin, the weight of the observations that cover the whole bin, minus this
+            weight for the previous bin. So an observation changes only two of these numbers.
         samples: Number of tasks that ended, without weights.
         observations: Number of calls of `watched`. If the table was loaded from JSON, earlier calls
             do not count.
@@ -107,7 +107,7 @@ class _Table(msgspec.Struct):
         self.weight *= 1.0 + 1.0 / MEMORY
 
     def normalised(self) -> tuple[list[float], list[float]]:
-        """Return ended tasks and time watched per bin, scaled so that `weight` becomes 1."""
+        """Return the ended tasks and the watched time of each bin, both divided by `weight`."""
         scale = 1.0 / self.weight
         covers = itertools.accumulate(self.whole)
         times = [
@@ -129,8 +129,8 @@ class Durations:
     Args:
         median: Before any job of a kind was observed, half of the jobs are assumed to end within
             this many seconds. The default is 90 s, because the API contract shows a music
-            generation of 86 s. The precision of ages is a 45th of the median or 3 % of the age,
-            whichever is greater.
+            generation of 86 s. Ages are grouped into ranges. The width of a range is a 45th of the
+            median or 3 % of the age, whichever is greater.
 
     Raises:
         ConfigurationError: `median` is not a finite number above 0.

@@ -74,11 +74,11 @@ class Schedule(Protocol[E]):
     """Decides which task to check with the next request.
 
     Each tracked task has an entry. `add` puts the entry *in* the schedule. `pop` and `discard` take
-    it *out*. A `defer` or `retry` that returns True puts it in again.
+    it *out*. A `defer` or `retry` that returns True puts the entry in again.
 
     Attributes:
         price: Seconds of waiting that one request saves, averaged over the latest requests; None if
-            unknown. Waiting is the time from the end of a task until a check shows it.
+            unknown. Waiting is the time from the end of a task to the check that reports this end.
     """
 
     price: float | None
@@ -96,9 +96,9 @@ class Schedule(Protocol[E]):
         ...
 
     def defer(self, entry: E, now: float) -> bool:
-        """Reschedule a popped entry after a reply that says that the task still runs.
+        """Reschedule a popped entry whose task still runs, and return True.
 
-        Return False if this was the last check of the task.
+        If the task has had its last check, do not reschedule the entry, and return False.
         """
         ...
 
@@ -114,7 +114,10 @@ class Schedule(Protocol[E]):
         ...
 
     def settle(self, entry: E, duration: float | None) -> None:
-        """Record that a popped entry's task ended, after `duration` seconds (None if unknown)."""
+        """Record that the task of a popped entry has ended.
+
+        The task ran for `duration` seconds; None if this time is unknown.
+        """
         ...
 
     def discard(self, entry: E) -> None:

@@ -7,7 +7,7 @@ class FairShare:
     """Divides the requests between a preferred group of tasks and another group.
 
     For example, a task that a caller awaits separately is preferred to the tasks of a stream. Then
-    this task does not wait behind ten thousand tasks of the stream, and the stream still receives
+    this task does not wait behind ten thousand tasks of the stream. But the stream still receives
     some of the requests.
 
     Args:

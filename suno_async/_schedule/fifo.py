@@ -16,8 +16,9 @@ BLOCK = 64
 class Fifo(Generic[E]):
     """A first-in, first-out queue of entries. It stores most of the entries in tuples.
 
-    Python's garbage collector stops tracking a tuple that contains only entries. With a list of a
-    million entries, each full collection would block the event loop for 20 ms.
+    Python's garbage collector does not track entries. So it also stops tracking a tuple that
+    contains only entries. With a list of a million entries instead, each full garbage collection
+    would block the event loop for 20 ms.
     """
 
     __slots__ = ("_blocks", "_last", "_now", "_taken", "size")

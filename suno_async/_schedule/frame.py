@@ -16,10 +16,10 @@ LAST_TRIES = 4
 class Frame:
     """Calculates the earliest and the latest time of a check from the poll policy.
 
-    A check is sent no earlier than `floor` seconds after the task's creation and after its previous
-    check. The last check is due at the deadline. If it fails, it is retried for a while. A check in
-    the last `floor` seconds before the deadline would delay the last check. So a schedule normally
-    moves such a check to the deadline.
+    Checks are status requests for a task. A check is sent at least `floor` seconds after the
+    creation of the task and after the previous check. The last check is due at the deadline. If the
+    last check fails, it is retried for a while. A check in the `floor` seconds before the deadline
+    would delay the last check. So a schedule normally moves such a check to the deadline.
 
     Attributes:
         floor: Shortest time between two checks of a task, in seconds.
@@ -38,7 +38,7 @@ class Frame:
     def earliest(self, entry: Entry) -> float:
         """Return the earliest time of the next check.
 
-        For a new task of unknown age, this is the time when tracking began.
+        For a task of unknown age that was never checked, this is the time when tracking began.
         """
         if entry.asked_at is not None:
             return entry.asked_at + self.floor
@@ -48,9 +48,9 @@ class Frame:
         """Return the latest time at which the next check normally becomes due.
 
         For a task that was never checked, this is `max_interval` after its creation. If the
-        creation time is unknown, the start of tracking counts instead. For other tasks, this is the
-        later of two times: `max_interval` after the previous check, and the time when the age has
-        doubled since that check.
+        creation time is unknown, the start of tracking counts instead. For a task that was checked,
+        this is the later of two times: `max_interval` after the previous check, and the time when
+        the age has doubled since that check.
         """
         born = entry.known_since
         if entry.asked_at is None:
@@ -62,7 +62,7 @@ class Frame:
         return math.inf if self.deadline is None else entry.known_since + self.deadline
 
     def gives_up_at(self, entry: Entry) -> float:
-        """Return the time after which the last check of a task is not retried.
+        """Return the time after which the last check of a task is no longer retried.
 
         This is `LAST_TRIES` poll intervals after the deadline, but at least `LAST_TRIES` + 1 poll
         intervals after tracking began. Without a deadline, it is infinity.

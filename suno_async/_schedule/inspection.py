@@ -1,16 +1,16 @@
 """The value of checking a task now. Pure mathematics, without a clock.
 
-A task of one kind ends at an age with distribution function F. Let S = 1 - F, and let f be the
-density. Only a check shows whether a task has ended. Let s be the age at which the task was last
-known to run, and let t be its age now.
+The age at which a task of one kind ends is random. Let F be the distribution function of this age,
+let f be its density, and let S = 1 - F. Only a check shows whether a task has ended. For one task,
+let s be the age at which it was last known to run, and let t be its age now.
 
 *The problem.* Choose ages for the checks with the least expected cost. Two checks are at least
-`floor` apart. The cost is the wait from the end of the task to its detection, plus a price for each
-check. This problem is called optimal inspection: R. E. Barlow, L. C. Hunter and F. Proschan
-("Optimum checking procedures", J. SIAM 11, 1963, 1078-1095). The form with a price is by J. B.
-Keller ("Optimum checking schedules for systems subject to random failure", Management Science 21,
-1974, 256-260). The price represents the budget of 15 requests a second, which all tasks share. By
-Lagrangian duality, the problem of all tasks splits into one such problem for each task.
+`floor` apart. The cost is the time from the end of the task to the check that detects this end,
+plus a price for each check. This problem is called optimal inspection: R. E. Barlow, L. C. Hunter
+and F. Proschan ("Optimum checking procedures", J. SIAM 11, 1963, 1078-1095). The form with a price
+is by J. B. Keller ("Optimum checking schedules for systems subject to random failure", Management
+Science 21, 1974, 256-260). The price represents the budget of 15 requests a second, which all tasks
+share. By Lagrangian duality, the problem of all tasks splits into one such problem for each task.
 
 *Its solution.* Let J(t) be the least future cost just after a check at age t. It is weighted with
 S(t), the probability that the task reaches this age. Let u be the age at the next check:
@@ -20,12 +20,13 @@ S(t), the probability that the task reaches this age. Let u be the age at the ne
 Let A be the integral of F. For each u, the expression A(u) + J(u) - F(t)·u is a line in the
 variable F(t). The best u at t belongs to the line that is lowest at F(t). A convex-hull stack
 maintains the lower envelope of these lines. So one pass over the ages gives J and the best next
-check u*(s), in O(n). Distributions with two peaks need no special treatment, although a first-order
-condition has several roots for such a distribution.
+check u*(s), in O(n). A distribution with two peaks needs no special treatment. (A first-order
+condition would have several roots for such a distribution.)
 
 *Two prices.* The first price decides when a task is due: at the age u*(s). Each check before the
-last age saves at least this price. The second price is assumed for the later checks. It orders the
-due tasks by their urgency. The urgency is the cost of delaying the check by one more second:
+last planned age saves at least this price. The second price is assumed for the checks after the
+next check of a task. It influences the urgency, by which the due tasks are ordered. The urgency is
+the expected cost of delaying the next check by one more second:
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
@@ -35,8 +36,8 @@ cost per second of delay.
 *Why tasks are not ordered by Whittle's rule.* Whittle's rule would order them by (F(t) - F(s))² /
 (2·S(t)·f(t)). The rule assumes that the price stays constant. But the load varies: thousands of
 tasks are created at the same time, then none. Unused requests cannot be saved for later. The
-urgency above gave the same results under steady overload, and better results under bursts. The
-urgency also needs only the integral of f instead of f itself. So noise in an estimate of f does
+urgency above gave the same results under steady overload, and better results under bursts. Besides,
+the urgency needs only F, the integral of f, and not f itself. So noise in an estimate of f does
 less harm.
 """
 
@@ -114,9 +115,9 @@ class InspectionPlan:
         return self._due[int(min(max(since / self.step, 0.0), self._steps))] * self.step
 
     def urgency(self, since: float, age: float) -> float:
-        """Return the expected cost of delaying the check by 1 s: seconds of waiting times `weight`.
+        """Return the expected cost of delaying a check by 1 s: seconds of waiting times `weight`.
 
-        The task has this `age` now, and was last known to run at age `since`.
+        The task now has the age `age`. It was last known to run at the age `since`.
         """
         return self.urgency_given(self.finished(since), age)
 
@@ -125,7 +126,7 @@ class InspectionPlan:
         return _at(self._finished, age / self.step)
 
     def urgency_given(self, finished: float, age: float) -> float:
-        """Return `urgency` at this `age`. `finished` must be the result of `finished(since)`."""
+        """Return `urgency(since, age)`. `finished` must be the result of `finished(since)`."""
         # The code of `_at` is repeated here, because this method is called very often.
         position, gains = age / self.step, self._gain
         if position >= self._steps:
@@ -139,11 +140,11 @@ class InspectionPlan:
         return self._weight * (gain - finished) / (1.0 - finished)
 
     def price(self, since: float, age: float) -> float:
-        """Return the seconds of waiting that a check now saves: (F(t) - F(s))² / (2·S(t)·f(t)).
+        """Return how much waiting an immediate check saves: (F(t) - F(s))² / (2·S(t)·f(t)) seconds.
 
-        Here t is `age`, the age of the task now. s is `since`, the age at which it was last known
-        to run. See the module docstring for F, S and f. The result is at most t - s, and does not
-        depend on `weight`.
+        Here t is `age`, the age of the task now. s is `since`, the age at which the task was last
+        known to run. See the module docstring for F, S and f. The result is at most t - s. It does
+        not depend on `weight`.
         """
         known, ended = self.finished(since), self.finished(age)
         soon = _at(self._finished, age / self.step + 1.0)
@@ -169,10 +170,10 @@ def _at(values: tuple[float, ...], position: float) -> float:
 def _inspect(
     finished: tuple[float, ...], step: float, apart: int, price: float
 ) -> tuple[list[int], list[float]]:
-    """Calculate J for one price, from the last age to the first. See the module docstring.
+    """Calculate J for one price, from the greatest age down to 0. See the module docstring.
 
     Ages are counted in steps. Two checks are at least `apart` steps apart. Only the check at the
-    last age may follow sooner.
+    greatest age may follow sooner.
 
     Returns:
         Two lists with a value for each age: the age of the best next check, and the cost J.

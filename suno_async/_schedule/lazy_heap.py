@@ -49,7 +49,7 @@ class LazyHeap(Generic[P]):
         return len(self.items)
 
     def push(self, item: P, key: float) -> None:
-        """Add an item. An item that is already in a heap with the same `numbers` moves."""
+        """Add an item. If it is already in a heap with the same `numbers`, move it from there."""
         item.place = number = next(self._numbers)
         heapq.heappush(self.items, (key, number, item))
 

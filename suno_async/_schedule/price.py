@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class RequestPrice:
-    """The price of a request: how many seconds of expected waiting it must save.
+    """The price of a request: how many seconds of expected waiting the request must save.
 
     Normally the price is the `min_saving` of the policy. If the policy sets `eager`, the price
-    depends on the load: after each request, it rises if another task is due; otherwise it falls.
+    depends on the load. After each request, it rises if another task is due; otherwise it falls.
 
     Attributes:
         follows_load: Whether the price depends on the load. If so, call `adjust` after each

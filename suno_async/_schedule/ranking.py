@@ -26,8 +26,8 @@ class Ranking(Generic[E]):
 
     A *cohort* is a queue of similar tasks; its first entry is its *head*. A cohort is *due* when a
     status request for its head would save enough waiting. `Frame` limits how early and how late
-    this is. A cohort has at most one place in the order. `place` calculates it again when the head
-    or the plan of the cohort has changed.
+    this is. A cohort has at most one place in the order. The method `place` calculates this place
+    again when the head or the plan of the cohort has changed.
     """
 
     def __init__(
@@ -162,8 +162,9 @@ class Ranking(Generic[E]):
     def _choose(self, now: float) -> Cohort[E] | None:
         """Return the due cohort that gets the next request; None if no cohort is due.
 
-        The most urgent cohort usually goes first. Callers await each task of an *interactive*
-        cohort; all other cohorts are *bulk*. A share of the requests is reserved for bulk cohorts.
+        A cohort is *interactive* if a caller awaits each of its tasks separately. All other cohorts
+        are *bulk*. The most urgent cohort usually goes first, but a share of the requests is
+        reserved for bulk cohorts.
         """
         if self._unplaced:
             self.finish_placing(now)

@@ -14,7 +14,7 @@ Seconds = Annotated[float, msgspec.Meta(extra={"unit": "seconds"})]
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):
-    """Constants that were chosen by experiment or by judgement, not by the API contract.
+    """Constants that the API contract does not specify. They are based on experiment or judgement.
 
     Fields of type `Seconds` are for the default polling interval of 15 s. `scaled` adapts them to
     another interval. The other fields are counts and ratios, which do not depend on the interval.
