@@ -111,7 +111,7 @@ def test_rotation_to_the_current_key() -> None:
 
 
 def test_a_client_keeps_its_key() -> None:
-    """After a failed rotation to a new key, a second client with the new key gets its own account."""
+    """After a failed `rotate_key`, a second client with the new key gets its own account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
