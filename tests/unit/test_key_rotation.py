@@ -20,7 +20,7 @@ class SlowToReport(MemoryJournal):
     """A journal whose `rebind` changes the label of an account, but returns only after a delay."""
 
     async def rebind(self, old: str, new: str) -> int:
-        """Change the label of an account from `old` to `new`. Wait before the return."""
+        """Change the label of an account from `old` to `new`. Return after a delay."""
         count = await super().rebind(old, new)
         await asyncio.sleep(self.delay)
         return count
@@ -91,7 +91,7 @@ def test_a_client_that_opens_while_the_journal_changes(*, fails: bool) -> None:
 
 
 def test_rotation_to_the_current_key() -> None:
-    """If a rotation to the current key fails, a second client with this key shares the account."""
+    """If a rotation to the current key fails, a second client shares the first client's account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -130,7 +130,7 @@ def test_a_client_keeps_its_key() -> None:
 
 
 def test_a_failed_rotation_back() -> None:
-    """If a rotation back to the first key fails, clients with either key share the account."""
+    """If a rotation back to the first key fails, clients with either key share one account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -148,7 +148,7 @@ def test_a_failed_rotation_back() -> None:
 
 @pytest.mark.parametrize("fails", [(True, False), (False, True), (True, True)])
 def test_two_clients_rotate_at_the_same_time(fails: tuple[bool, bool]) -> None:
-    """If one of two concurrent rotations succeeds, a client with the new key shares the account."""
+    """If two clients rotate at the same time and one succeeds, the new key is for their account."""
 
     async def work() -> None:
         server = Server()

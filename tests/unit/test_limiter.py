@@ -321,7 +321,7 @@ class Thing:
 
 
 def test_a_share_does_not_undo_a_cut() -> None:
-    """After a 429, a change of the number of clients does not raise the rate above the cut rate."""
+    """A change of the number of clients does not raise the rate above the rate set after a 429."""
 
     async def work() -> None:
         limiter, counter = LocalLimiter(), Thing()

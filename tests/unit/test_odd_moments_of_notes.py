@@ -51,7 +51,7 @@ def test_close_while_an_intent_is_noted() -> None:
 
 
 def test_a_pause_while_an_intent_is_noted() -> None:
-    """If a pause starts while `on_submission` is running, the create request is sent after the pause."""
+    """A create request waits for the end of a pause that starts during `on_submission`."""
     server = Server()
 
     async def main() -> None:

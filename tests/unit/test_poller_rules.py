@@ -305,7 +305,7 @@ def test_timeout_says_what_was_seen(kind: Kind) -> None:
 
 @pytest.mark.parametrize("step", range(12))
 def test_close_that_is_cancelled(step: int) -> None:
-    """If `close` is cancelled at any step, a second call completes it."""
+    """If `close` is cancelled at any step, a second call of `close` ends all waits."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")

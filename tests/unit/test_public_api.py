@@ -122,7 +122,7 @@ def test_run_keeps_other_timeouts_apart() -> None:
 
 
 def test_outcomes_in_order() -> None:
-    """For a list or async iterator of tasks, `outcomes` returns their outcomes in the same order."""
+    """`outcomes` accepts a list or async iterator of tasks and keeps the order of the tasks."""
     server = Jobs(60.0)
 
     async def source() -> AsyncIterator[str | TaskRef]:

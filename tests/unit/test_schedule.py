@@ -226,7 +226,7 @@ def test_a_task_does_not_wait_for_a_burst_of_another_kind(
 
 
 def test_nothing_starves() -> None:
-    """Even if there are enough urgent tasks for all requests, a less urgent task is checked."""
+    """Even if urgent tasks could use every request, a less urgent task is also checked."""
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
@@ -269,7 +269,7 @@ steps = st.lists(
 def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for each step)
     kind: Kind, steps: list[tuple[str, int, float]], draw: float, *, eager: bool
 ) -> None:
-    """If the methods of a schedule are called in any order, no check is early and no task is lost."""
+    """In any order of method calls, a schedule makes no check too early and loses no task."""
     if kind == "backoff":
         policy, floor = PollPolicy(schedule="backoff", deadline=200.0), 15.0
     else:
@@ -345,7 +345,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_deadline_check_is_kept(data: st.DataObject) -> None:
-    """If requests are not limited, the last check comes within 2 s after the deadline."""
+    """If every due check is made at once, the last check comes within 2 s after the deadline."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=300.0), Durations())
     births = data.draw(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted))
     for n, born in enumerate(births):

@@ -32,7 +32,7 @@ def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
-    """During a long overload, the number of competing cohorts stays limited, and no task is lost."""
+    """During a long overload, the number of competing cohorts is limited, and no task is lost."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     added, most = 0, 0
     wanted, promoted = dict[str, Entry](), list[Entry]()

@@ -219,7 +219,7 @@ def test_scaled_times() -> None:
 @pytest.mark.parametrize("deadline", [600.0, None])
 @pytest.mark.parametrize("kind", ["adaptive", "backoff", "eager"])
 def test_scaled_policy(kind: str, deadline: float | None) -> None:
-    """If the policy and the durations are scaled, the times of all checks have the same scale."""
+    """If the policy and the durations are scaled by a factor, so are the times of all checks."""
     policy = PollPolicy(deadline=deadline, jitter=0.0)
     if kind == "backoff":
         policy = msgspec.structs.replace(policy, schedule="backoff")

@@ -79,7 +79,7 @@ class Shop(Server):
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> None:
-    """If the reply to a create request is unreadable, the job fails with `CreateOutcomeUnknownError`."""
+    """If the reply to a create request is unreadable, the error is `CreateOutcomeUnknownError`."""
     server = Shop()
     server.malformed = {"3": body, "20": body}
     created: list[Creation] = []

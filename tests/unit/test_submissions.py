@@ -66,7 +66,7 @@ async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskH
 
 
 async def by_inner_task(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Await the `create` call `work` in an inner task. Cancel the outer task after `after` s."""
+    """Let an outer task await an inner task that runs `work`. Cancel the outer task after `after` s."""
 
     async def outer() -> TaskHandle:
         return await asyncio.create_task(work)
@@ -163,7 +163,7 @@ def test_cancelled_while_planned() -> None:
 
 
 def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
-    """If `create` is cancelled during its request, the new task is still logged and reported once."""
+    """If `create` is cancelled during its request, the new task is logged and reported once."""
     server = Server(delay=1.0)
     reported: list[Creation] = []
 
@@ -246,7 +246,7 @@ def test_close_does_not_wait_for_ever() -> None:
 
 
 def test_a_cancelled_close_can_be_completed() -> None:
-    """If `close` is cancelled, a second call of `close` completes it."""
+    """If `close` is cancelled, a second call of `close` closes the client."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -328,7 +328,7 @@ def test_a_pause_fails_no_input_of_a_stream() -> None:
 
 
 def test_wait_for_credits() -> None:
-    """With `wait_for_credits`, a stream without credits reads the balance every 30 s and waits."""
+    """With `wait_for_credits`, a stream without credits waits and reads the balance every 30 s."""
     server = Server()
     credit = 5
 
@@ -365,7 +365,7 @@ def test_wait_for_credits() -> None:
 
 @pytest.mark.parametrize("code", [0, 418, 500, 503])
 def test_a_code_that_proves_nothing(code: int) -> None:
-    """If a reply has an unknown code or a server error, `create` raises `CreateOutcomeUnknownError`."""
+    """After an unknown code or a server error, `create` raises `CreateOutcomeUnknownError`."""
     server = Server()
     server.answer = lambda _: reply(None, code)._replace(status=200)
 

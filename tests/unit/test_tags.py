@@ -223,7 +223,7 @@ def test_tags_are_replaced(tmp_path: Path) -> None:
 def test_files_that_cannot_be_tagged(
     tmp_path: Path, content: bytes, cover: bytes | None, problem: str
 ) -> None:
-    """`DownloadError` is raised if a file is damaged, or if a file or cover has an unknown format."""
+    """If a file is damaged, or a file or cover has an unknown format, `DownloadError` is raised."""
     path = tmp_path / "song.mp3"
     path.write_bytes(content)
     with pytest.raises(DownloadError, match=problem):
