@@ -103,7 +103,7 @@ async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exc
 
 
 async def test_a_source_that_is_cancelled_from_inside() -> None:
-    """If the source raises `CancelledError`, the stream yields all earlier items before an error."""
+    """If the source raises `CancelledError`, the stream yields the earlier items, then raises."""
     server = Server(delay=0.01)
 
     async def source() -> AsyncIterator[GenerateMusic]:

@@ -85,7 +85,7 @@ def test_confirmed_refusal_ends_all(code: int) -> None:
 
 
 def test_no_verdict_on_the_key() -> None:
-    """If the server refuses the key, but a second request ends with a server error, no wait ends."""
+    """If the server refuses the key, but a second request gets a server error, no wait ends."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")

@@ -66,7 +66,7 @@ async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskH
 
 
 async def by_inner_task(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Let an outer task await an inner task that runs `work`. Cancel the outer task after `after` s."""
+    """Let an outer task await an inner task with `work`. Cancel the outer task `after` s later."""
 
     async def outer() -> TaskHandle:
         return await asyncio.create_task(work)
