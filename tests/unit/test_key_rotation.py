@@ -1,4 +1,4 @@
-"""`rotate_key` with a journal, while the call is cancelled or other clients open."""
+"""Tests of `rotate_key` with a journal: cancelled and failed calls, and concurrent clients."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ NEW_KEY = "ak_" + "e" * 32
 
 
 class SlowToReport(MemoryJournal):
-    """A journal that changes the label of the account before it reports the change."""
+    """A journal whose `rebind` changes the label of an account, but returns only after a delay."""
 
     async def rebind(self, old: str, new: str) -> int:
-        """Change the label of the account. Return only after a delay."""
+        """Change the label of an account from `old` to `new`. Return after a delay."""
         count = await super().rebind(old, new)
         await asyncio.sleep(self.delay)
         return count
 
 
 def refuse_rebind(method: str) -> None:
-    """Raise `JournalError` in the method `rebind` of a `MemoryJournal`."""
+    """Raise `JournalError` if `method` is ``rebind``. A `MemoryJournal` calls this function."""
     if method == "rebind":
         raise JournalError("another client uses the account")
 
@@ -61,7 +61,10 @@ def test_cancelled_rotation(after: float) -> None:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_client_that_opens_while_the_journal_changes(*, fails: bool) -> None:
-    """A client that opens with the new key while the journal is changed shares the account."""
+    """During `rotate_key`, a second client with the new key shares the first client's account.
+
+    After a failed rotation, a client with the new key gets its own account.
+    """
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -88,7 +91,7 @@ def test_a_client_that_opens_while_the_journal_changes(*, fails: bool) -> None:
 
 
 def test_rotation_to_the_current_key() -> None:
-    """If `rotate_key` gets the current key and fails, later clients still share the account."""
+    """If a rotation to the current key fails, a second client shares the first client's account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -108,7 +111,7 @@ def test_rotation_to_the_current_key() -> None:
 
 
 def test_a_client_keeps_its_key() -> None:
-    """A client that opens after a failed `rotate_key` uses its own key."""
+    """After a failed `rotate_key`, a second client with the new key gets its own account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -127,7 +130,7 @@ def test_a_client_keeps_its_key() -> None:
 
 
 def test_a_failed_rotation_back() -> None:
-    """If the rotation back to an earlier key fails, a client with this key shares the account."""
+    """If a rotation back to the first key fails, clients with either key share one account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -145,7 +148,7 @@ def test_a_failed_rotation_back() -> None:
 
 @pytest.mark.parametrize("fails", [(True, False), (False, True), (True, True)])
 def test_two_clients_rotate_at_the_same_time(fails: tuple[bool, bool]) -> None:
-    """Later clients share the account if the rotation of any client succeeded."""
+    """If two clients rotate at the same time and one succeeds, the new key is for their account."""
 
     async def work() -> None:
         server = Server()

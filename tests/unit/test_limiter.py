@@ -1,4 +1,7 @@
-"""The limiter, which keeps requests within the rate limit. The tests run in virtual time."""
+"""The limiter, which keeps requests within the rate limit. The tests run in virtual time.
+
+Each request needs a permit, which the limiter grants.
+"""
 
 from __future__ import annotations
 
@@ -69,13 +72,13 @@ def test_no_sixteenth_request_in_a_second(seed: int, low: float, handshake: floa
 
 
 def test_uses_the_budget() -> None:
-    """With delays of up to 50 ms, at least 93 % of the budget is used."""
+    """With network delays of up to 50 ms, requests use at least 93 % of the rate limit."""
     arrivals = run_virtual(traffic(1, 1500, 0.0, 0.0, 0.05))
     assert 1500 / (max(arrivals) - min(arrivals)) >= 0.93 * 15
 
 
 def test_first_come_first_served_and_no_burst() -> None:
-    """Permits are granted in the order of the calls, at least 1/15 s apart."""
+    """Concurrent callers get permits in the order of their calls, at least 1/15 s apart."""
 
     async def work() -> None:
         limiter, served, times = LocalLimiter(), list[int](), list[float]()
@@ -95,7 +98,7 @@ def test_first_come_first_served_and_no_burst() -> None:
 
 
 def test_a_cancelled_wait_costs_nothing() -> None:
-    """A cancelled wait uses no permit and does not delay the next caller."""
+    """A cancelled `acquire` uses no permit and does not delay the next caller."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -114,7 +117,7 @@ def test_a_cancelled_wait_costs_nothing() -> None:
 
 
 def test_an_unused_permit_is_given_back() -> None:
-    """A permit that is given back with `cancel` is not counted."""
+    """A permit that is given back with `cancel` is not counted as granted."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -127,7 +130,7 @@ def test_an_unused_permit_is_given_back() -> None:
 
 
 def test_a_permit_counts_once() -> None:
-    """A permit is counted only once, however often its methods are called."""
+    """A permit counts as one request, even if its methods are called several times."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -195,7 +198,7 @@ def test_old_permits_are_forgotten(rate: float) -> None:
 
 
 def test_rate_exceeded() -> None:
-    """Two 429s at the same time start a pause, but cut the rate only once."""
+    """Two 429 replies at the same time start a pause, but cut the rate only once."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -249,7 +252,7 @@ def test_two_requests_never_leave_together() -> None:
 
 
 def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """A pause lasts at most `max_pause`, and is logged."""
+    """A pause lasts at most `max_pause` seconds. Each pause is logged once."""
 
     async def work() -> None:
         limiter = LocalLimiter(max_pause=50.0)
@@ -272,7 +275,7 @@ def test_a_pause_is_capped_and_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_caller_that_cannot_wait_for_the_end_of_a_pause() -> None:
-    """If a caller's time limit ends before a pause does, the caller gets an error at once."""
+    """If a caller's time limit ends before a pause ends, the caller gets an error at once."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -340,7 +343,7 @@ class Thing:
 
 
 def test_a_share_does_not_undo_a_cut() -> None:
-    """Sharing the rate does not undo the reduction after a 429."""
+    """A change of the number of clients does not raise the rate above the rate set after a 429."""
 
     async def work() -> None:
         limiter, counter = LocalLimiter(), Thing()
@@ -355,7 +358,10 @@ def test_a_share_does_not_undo_a_cut() -> None:
 
 
 def test_one_budget_per_account() -> None:
-    """In one event loop, clients of an account share a limiter with their strictest limits."""
+    """In one event loop, all clients of an account share one limiter.
+
+    The limiter applies the strictest limits of these clients.
+    """
 
     async def work() -> None:
         first, second = Credentials("ak_one", "http://a"), Credentials("ak_two", "http://a")

@@ -80,7 +80,7 @@ def test_names_of_songs(track: Track, name: str) -> None:
     ],
 )
 def test_templates(template: str, title: str, name: str) -> None:
-    """The fields of a template are filled in, and each directory and file name is valid."""
+    """`file_name` fills in the fields of a template and returns a valid path."""
     assert file_name(song(title), template).startswith(name)
 
 
@@ -95,12 +95,12 @@ def test_templates(template: str, title: str, name: str) -> None:
     ],
 )
 def test_names_of_urls(url: str, pattern: str) -> None:
-    """The name for a URL starts with the last part of its path, without the suffix."""
+    """The file name for a URL starts with the last part of the URL's path, without its suffix."""
     assert re.fullmatch(pattern, file_name(url))
 
 
 def test_urls_with_one_last_part() -> None:
-    """Different paths with the same last part get different file names."""
+    """URLs with different paths get different file names, even if the last part is the same."""
     assert file_name("https://x/1/vocals.mp3") != file_name("https://x/2/vocals.mp3")
     assert file_name("https://x/1/vocals.mp3?a=1") == file_name("https://x/1/vocals.mp3?a=2")
     assert file_name("https://x/get?id=1") != file_name("https://x/get?id=2")
@@ -268,7 +268,7 @@ def templates(draw: st.DrawFn) -> str | None:
 
 @st.composite
 def records(draw: st.DrawFn) -> TaskInfo:
-    """Draw the record of a task with songs, stems and other files, with texts in any alphabet."""
+    """Draw a task record with songs, stems and other files. Its texts can be in any alphabet."""
     one, two, three = draw(TEXT), draw(IDS), draw(st.sampled_from([".mp3", ".jpeg", "", ".exe"]))
     tracks = [song(one, two, three), song(draw(TEXT), draw(IDS)), song(one, two, three)]
     stems = {draw(TEXT): "https://x/a.mp3" for _ in range(draw(st.integers(0, 5)))}

@@ -1,4 +1,4 @@
-"""Refusals, closing and cancellations at awkward moments."""
+"""Pauses, errors, cancellations and calls of `close` at unusual moments."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def songs(count: int) -> list[GenerateMusic]:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """If a pause gets longer, all callers with a shorter time limit get `RateLimitError`."""
+    """If a pause gets longer, callers with a time limit shorter than the pause get an error."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -83,7 +83,10 @@ async def cancelled(*_: object) -> None:
 
 
 async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exception | None]:
-    """Return the items of a stream, and the `RuntimeError` that ended the stream, or None."""
+    """Return the items of a stream, and its error.
+
+    The error is None if the stream ended without a `RuntimeError`.
+    """
     taken: list[Creation] = []
 
     async def take() -> None:
@@ -100,7 +103,7 @@ async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exc
 
 
 async def test_a_source_that_is_cancelled_from_inside() -> None:
-    """If an input source raises `CancelledError`, the stream raises after all earlier items."""
+    """If the source raises `CancelledError`, the stream yields the earlier items, then raises."""
     server = Server(delay=0.01)
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -123,9 +126,9 @@ async def test_a_source_that_is_cancelled_from_inside() -> None:
 
 @pytest.mark.parametrize("where", ["client", "on_creation", "on_submission"])
 async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
-    """A `CancelledError` in a callback of a stream ends the stream with an error.
+    """If a callback of a stream raises `CancelledError`, the stream ends with an error.
 
-    In the `on_creation` of the client, it does not end the stream.
+    If the client's `on_creation` raises `CancelledError`, the stream continues.
     """
     server = Server(delay=0.01)
     of_client = cancelled if where == "client" else None
@@ -144,7 +147,7 @@ async def test_a_callback_that_is_cancelled_from_inside(where: str) -> None:
 
 
 def test_a_failed_note_is_not_tried_again() -> None:
-    """If `on_submission` raises, it is not called again, and the create is not sent."""
+    """If `on_submission` raises an error, it is not called again, and no create request is sent."""
     server = Server()
     noted: list[int] = []
 
@@ -167,7 +170,7 @@ def test_a_failed_note_is_not_tried_again() -> None:
 
 
 def test_a_source_that_swallows_its_cancellation() -> None:
-    """An input that the source yields after the stream's `aclose` is reported as not created."""
+    """If the source yields an input after `aclose`, the input is reported as not created."""
     server = Server()
     known: list[Creation] = []
 
@@ -214,7 +217,7 @@ def test_estimates_at_once() -> None:
 
 
 def test_no_connection_after_a_pause() -> None:
-    """In a stream, a pause of the account does not count against `retry_for`."""
+    """In a stream, the time limit `retry_for` does not include a pause of the account."""
     server = Server()
     failures = 3
 
@@ -236,7 +239,7 @@ def test_no_connection_after_a_pause() -> None:
 
 
 def test_a_client_that_follows_respects_the_budget() -> None:
-    """A pause also delays the next client of the account."""
+    """If all clients of an account close during a pause, the pause also delays the next client."""
     server = Server()
 
     async def main() -> None:
@@ -269,7 +272,7 @@ def test_a_client_that_joins_shortens_a_pause() -> None:
 
 
 def test_a_pause_longer_than_the_retries() -> None:
-    """If a pause lasts longer than `retry_for`, a call such as `balance` raises immediately."""
+    """If a pause lasts longer than `retry_for`, a call such as `balance` fails immediately."""
     server = Server()
 
     async def main() -> None:

@@ -21,13 +21,13 @@ from tests.virtual import run_virtual
 
 
 async def slow_note(submission: Submission) -> None:
-    """Wait one second before a create is sent, as a slow `on_submission` callback."""
+    """Wait one second before a create request is sent. Used as a slow `on_submission` callback."""
     if submission.state is SubmissionState.SENDING:
         await asyncio.sleep(1)
 
 
 def test_close_while_an_intent_is_noted() -> None:
-    """A create is not sent if the client is closed while `on_submission` is running."""
+    """If the client is closed while `on_submission` is running, no create request is sent."""
     server = Server()
     states: list[str] = []
 
@@ -51,7 +51,7 @@ def test_close_while_an_intent_is_noted() -> None:
 
 
 def test_a_pause_while_an_intent_is_noted() -> None:
-    """A create waits for the end of a pause that starts while `on_submission` is running."""
+    """A create request waits for the end of a pause that starts during `on_submission`."""
     server = Server()
 
     async def main() -> None:
@@ -69,7 +69,7 @@ def test_a_pause_while_an_intent_is_noted() -> None:
 
 
 def test_a_402_while_an_intent_is_noted() -> None:
-    """A create is not sent if a 402 arrives while `on_submission` is running."""
+    """If a 402 reply arrives while `on_submission` is running, no create request is sent."""
     server = Server()
     reported: list[Creation] = []
 
@@ -121,7 +121,7 @@ def test_close_while_callbacks_hang(delay: float) -> None:
 
 
 def test_permits_do_not_pile_up_behind_a_slow_note() -> None:
-    """Creates are sent at least 1/15 s apart, even after a slow `on_submission`."""
+    """Create requests are sent at least 1/15 s apart, even after a slow `on_submission`."""
     server = Server()
     gate = asyncio.Event()
 

@@ -32,7 +32,7 @@ def part_in(directory: Path, body: bytes = b"", encoding: str = "identity") -> P
 
 
 def test_published(tmp_path: Path) -> None:
-    """A finished file is complete, and no part file is left."""
+    """`finish` saves the complete file and leaves no part file."""
     part = part_in(tmp_path / "new", song(100))
     assert [each.suffix for each in (tmp_path / "new").iterdir()] == [".part"]
     part.finish(tmp_path / "new" / "x.mp3", overwrite=False)
@@ -100,7 +100,7 @@ def test_a_directory_has_the_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "raw deflate"])
 def test_compressed(tmp_path: Path, encoding: str) -> None:
-    """A compressed body is decompressed in pieces of any size, and saved only if complete."""
+    """A compressed body can arrive in pieces of any size. An incomplete body is not saved."""
     body = song(5000)
     wire = gzip.compress(body[:2000]) + gzip.compress(body[2000:])
     if encoding.endswith("deflate"):
@@ -123,7 +123,7 @@ def test_compressed(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize("wbits", [16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS])
 @pytest.mark.parametrize("size", [STEP - 1, STEP, STEP + 5, 2 * STEP, 2 * STEP + 257])
 def test_the_end_of_a_long_run_is_not_lost(size: int, wbits: int) -> None:
-    """A long run of equal bytes is decompressed completely."""
+    """A compressed body of many equal bytes is decompressed completely."""
     encoder = zlib.compressobj(wbits=wbits)
     wire = encoder.compress(bytes(size)) + encoder.flush()
     decompressor = Decompressor("gzip" if wbits > zlib.MAX_WBITS else "deflate")
@@ -170,7 +170,7 @@ def test_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`discard` waits for a write in another thread."""
+    """`discard` waits until a write in another thread ends."""
     part = part_in(tmp_path)
     write, began, go_on = parts.write_all, threading.Event(), threading.Event()
 
@@ -229,7 +229,7 @@ def test_many_buffers(tmp_path: Path) -> None:
 
 
 def test_edited(tmp_path: Path) -> None:
-    """The edited copy of a file gets the final name."""
+    """If an edit succeeds, the edited copy of the file gets the final name."""
     path = tmp_path / "x.mp3"
 
     def edit(copy: Path) -> bool:
@@ -264,7 +264,7 @@ def test_edits_that_fail(tmp_path: Path, problem: str) -> None:
 
 
 def test_an_interrupted_edit(tmp_path: Path) -> None:
-    """If the edit is interrupted, no file is left."""
+    """If an edit is interrupted, no file is left."""
 
     def edit(_copy: Path) -> bool:
         raise KeyboardInterrupt

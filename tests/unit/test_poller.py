@@ -132,6 +132,7 @@ async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
 async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> list[Outcome]:
     """Wait for 40 tasks while the bug is active, and return all outcomes.
 
+    The first `passes` calls of the changed function work, and the next `times` calls raise.
     Afterwards, check that new waits succeed without the bug.
     """
     transport = Scripted(script)
@@ -188,7 +189,7 @@ def test_one_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If one call raises an exception, at most one task ends with an `InternalError`."""
+    """If one call of a function raises an error, at most one task ends with an `InternalError`."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, passes, times=1))

@@ -1,4 +1,7 @@
-"""If the server refuses the API key twice, all waits end. The tests run in virtual time."""
+"""If the server refuses the API key, and a second request confirms the refusal, all waits end.
+
+The tests run in virtual time.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_one_glitch_ends_nothing(code: int) -> None:
-    """Several refused polls end no wait if the next request is accepted."""
+    """If the server refuses several polls but accepts the next request, no wait ends."""
 
     async def main() -> None:
         # More polls are sent before the first refusal arrives, so several polls are refused.
@@ -82,7 +85,7 @@ def test_confirmed_refusal_ends_all(code: int) -> None:
 
 
 def test_no_verdict_on_the_key() -> None:
-    """An unconfirmed refusal of the key ends no wait."""
+    """If the server refuses the key, but a second request gets a server error, no wait ends."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")
@@ -97,7 +100,7 @@ def test_no_verdict_on_the_key() -> None:
 
 
 def test_deadline_while_the_key_is_being_confirmed() -> None:
-    """While a refusal is unconfirmed, a wait ends within a minute after its deadline."""
+    """While a refusal of the key is unconfirmed, a wait ends within a minute after its deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: 401)

@@ -107,7 +107,10 @@ def test_own_timeout_during_a_pause() -> None:
 
 @pytest.mark.parametrize("count", [1, 20_000])
 def test_no_scan_while_checks_are_answered(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The poller looks for passed deadlines only while no check is answered, and then rarely."""
+    """While checks are answered, the poller does not search for expired deadlines.
+
+    While no check is answered, the poller searches about once a minute.
+    """
     looks = 0
     original = Frame.gives_up_at
 
@@ -193,7 +196,7 @@ def test_lag_after_a_create(kind: Kind) -> None:
 
 @each_kind
 def test_running_resets_the_row(kind: Kind) -> None:
-    """A reply that finds the task ends the period of a minute."""
+    """After a reply that finds the task, the next 404 starts a new period of a minute."""
 
     def script(now: float) -> str | int:
         return "running" if 44.0 < now < 47.0 or now < 10.0 else 404
@@ -211,7 +214,7 @@ def test_running_resets_the_row(kind: Kind) -> None:
 
 @each_kind
 def test_passing_failures_in_the_row(kind: Kind) -> None:
-    """Temporary failures between 404s do not change the period of a minute."""
+    """With temporary failures between 404s, a wait still ends a minute after the first 404."""
     outcome, now, _ = watch_missing(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert 60.0 <= now <= 62.0
@@ -278,7 +281,7 @@ def test_each_waiter_its_own_error() -> None:
 
 @each_kind
 def test_timeout_says_what_was_seen(kind: Kind) -> None:
-    """The error at a deadline contains the last status and its time."""
+    """A `TaskTimeoutError` contains the last known status and the time at which it was read."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "pending" if now < 100.0 else 500)
@@ -302,7 +305,7 @@ def test_timeout_says_what_was_seen(kind: Kind) -> None:
 
 @pytest.mark.parametrize("step", range(12))
 def test_close_that_is_cancelled(step: int) -> None:
-    """If `close` is cancelled at any step, a second call completes it."""
+    """If `close` is cancelled at any step, a second call of `close` ends all waits."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")

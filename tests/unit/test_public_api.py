@@ -1,4 +1,4 @@
-"""Methods of `SunoClient` in virtual time: run, outcomes, task, timeouts, observers."""
+"""Tests of `SunoClient` in virtual time: run, outcomes, task, timeouts and observers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_run() -> None:
 
 @pytest.mark.parametrize(("timeout", "created"), [(0.04, False), (30.0, True)])
 def test_run_times_out(timeout: float, *, created: bool) -> None:
-    """The timeout of `run` covers the create and the wait."""
+    """The timeout of `run` includes both the create request and the wait for the task."""
     server = Jobs(100.0)
     reported: list[object] = []
 
@@ -122,7 +122,7 @@ def test_run_keeps_other_timeouts_apart() -> None:
 
 
 def test_outcomes_in_order() -> None:
-    """`outcomes` returns one outcome per task of a list or async iterator, in the same order."""
+    """`outcomes` accepts a list or async iterator of tasks and keeps the order of the tasks."""
     server = Jobs(60.0)
 
     async def source() -> AsyncIterator[str | TaskRef]:
@@ -145,7 +145,7 @@ def test_outcomes_in_order() -> None:
 
 
 def test_task_remembers_what_was_created() -> None:
-    """For a task that the client created, `task` knows the kind and the creation time."""
+    """If the client created a task, `task` returns a handle with its kind and its creation time."""
     server = Jobs(60.0)
 
     async def main() -> None:
@@ -216,7 +216,7 @@ def test_narrowing() -> None:
 
 
 def test_the_prompt_may_be_positional() -> None:
-    """The prompt of songs and sounds can be given by position."""
+    """The prompt of a song or a sound can be a positional argument."""
     assert GenerateMusic("slow piano", instrumental=True).prompt == "slow piano"
     assert GenerateSounds("rain", loop=True).payload() == {"prompt": "rain", "loop": True}
 

@@ -133,7 +133,7 @@ def test_tasks(info: TaskInfo, status: str) -> None:
 
 
 def test_an_entry_of_a_journal() -> None:
-    """The record of a journal entry has the stored result, and the run, position and key."""
+    """The result record of a journal entry contains the stored result, run, position and key."""
     entry = JournalEntry(SUBMISSION, ended())
     found = result_record(entry)
     assert found.status == "success"

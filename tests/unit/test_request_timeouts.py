@@ -28,7 +28,7 @@ async def request(timeouts: RequestTimeouts, start: float, seconds: float) -> st
 
 
 def test_each_request_has_the_whole_limit() -> None:
-    """Every request expires 30 s after its own start, and shorter requests end normally."""
+    """A request times out 30 s after its own start. Shorter requests end normally."""
 
     async def main() -> list[str]:
         timeouts = RequestTimeouts(LIMIT)
@@ -49,7 +49,7 @@ def test_each_request_has_the_whole_limit() -> None:
 
 
 def test_task_can_go_on_after_a_timeout() -> None:
-    """After a timeout, the asyncio task is not cancelled and can go on."""
+    """After a request times out, its asyncio task is not cancelled and can go on."""
 
     async def main() -> None:
         timeouts = RequestTimeouts(LIMIT)
@@ -66,7 +66,7 @@ def test_task_can_go_on_after_a_timeout() -> None:
 
 @pytest.mark.parametrize("when", [10.0, LIMIT])
 def test_cancellation_is_not_a_timeout(when: float) -> None:
-    """If other code cancels a task, even at the moment of the timeout, the task is cancelled."""
+    """If other code cancels a task, the task is cancelled, even at the moment of a timeout."""
 
     async def main() -> None:
         timeouts = RequestTimeouts(LIMIT)

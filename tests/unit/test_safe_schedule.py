@@ -78,7 +78,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restarts_that_do_not_help() -> None:
-    """If a restarted schedule handles no poll, the next `restart` fails, but a later one works."""
+    """If a restarted schedule handles no poll, only the next call of `restart` returns False."""
     safe = Stage().safe
     safe.fail(TypeError())
     safe.settle(Entry("a", added_at=0.0), None)
@@ -93,7 +93,7 @@ def test_restarts_that_do_not_help() -> None:
 
 @pytest.mark.parametrize(("apart", "helps"), [(1.0, False), (RESTART_SPAN / 2, True)])
 def test_too_many_restarts(apart: float, *, helps: bool) -> None:
-    """A fourth restart within a minute fails."""
+    """A fourth `restart` within a minute returns False."""
     safe = Stage().safe
     for n in range(MOST_RESTARTS):
         safe.fail(TypeError())

@@ -2,7 +2,7 @@
 
 An *interactive* task is awaited by a caller. All other tasks are *bulk* tasks. A *cohort* is a
 queue of tasks of one kind that were created in the same period of `SPAN` seconds. The *price* of a
-request is the waiting that the request saves, in seconds.
+request is the waiting time that the request saves, in seconds.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def test_first_check(kind: Kind) -> None:
 
 
 def test_backoff_intervals_grow() -> None:
-    """Backoff intervals grow by 25 % from 15 s to 60 s."""
+    """With backoff, the interval between checks grows by 25 % each time, from 15 s to 60 s."""
     plan = make(PollPolicy(schedule="backoff"))
     times = follow(plan, Entry("t", added_at=0.0, created_at=0.0), lambda _: True)
     gaps = [b - a for a, b in itertools.pairwise(times)]
@@ -129,7 +129,7 @@ def test_eager_goes_below_the_advice_while_idle() -> None:
 
 @each_kind
 def test_awaited_first_but_not_alone(kind: Kind) -> None:
-    """Awaited tasks are checked first, but every fourth request checks another task."""
+    """Awaited tasks are checked first, but every fourth request checks a bulk task."""
     plan = make(PollPolicy(schedule=kind))
     for n in range(8):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -151,7 +151,7 @@ def test_promoted(kind: Kind) -> None:
 
 
 def test_the_likelier_end_goes_first() -> None:
-    """Of two tasks, the one that has more probably ended is checked first."""
+    """Of two tasks, the one that is more likely to have ended is checked first."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     plan.add(Entry("young", added_at=0.0, created_at=-50.0), 0.0)
     plan.add(Entry("old", added_at=0.0, created_at=-150.0), 0.0)
@@ -206,7 +206,11 @@ def test_the_next_task_of_a_cohort_keeps_the_shortest_interval() -> None:
 def test_a_task_does_not_wait_for_a_burst_of_another_kind(
     created_at: float | None, latest: int
 ) -> None:
-    """A task added after 50 of 1,000 equally urgent tasks of another kind is not checked last."""
+    """A task that is added early in a burst of another kind is checked early.
+
+    The burst has 999 tasks. 50 of them are added before the task, and at most `latest` of them are
+    checked before the task.
+    """
     plan = make(PollPolicy())
     for n in range(1000):
         kind = "other" if n == 50 else "burst"
@@ -222,7 +226,7 @@ def test_a_task_does_not_wait_for_a_burst_of_another_kind(
 
 
 def test_nothing_starves() -> None:
-    """A task with little urgency is checked even if more urgent tasks use the whole budget."""
+    """Even if urgent tasks could use every request, a less urgent task is also checked."""
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
@@ -265,7 +269,7 @@ steps = st.lists(
 def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for each step)
     kind: Kind, steps: list[tuple[str, int, float]], draw: float, *, eager: bool
 ) -> None:
-    """In any order of calls, no check is too early, and no task is lost."""
+    """In any order of method calls, a schedule makes no check too early and loses no task."""
     if kind == "backoff":
         policy, floor = PollPolicy(schedule="backoff", deadline=200.0), 15.0
     else:
@@ -341,7 +345,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_deadline_check_is_kept(data: st.DataObject) -> None:
-    """With enough budget, the last check comes within 2 s after the deadline."""
+    """If every due check is made at once, the last check comes within 2 s after the deadline."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=300.0), Durations())
     births = data.draw(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted))
     for n, born in enumerate(births):

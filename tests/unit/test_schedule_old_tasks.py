@@ -32,7 +32,7 @@ def test_ids_of_many_days_compete_as_one(deadline: float | None) -> None:
 
 @pytest.mark.parametrize("deadline", [1200.0, None])
 def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
-    """In a lasting overload the number of competing cohorts is bounded, and no task is lost."""
+    """During a long overload, the number of competing cohorts is limited, and no task is lost."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations())
     added, most = 0, 0
     wanted, promoted = dict[str, Entry](), list[Entry]()
@@ -76,7 +76,7 @@ def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
 
 
 def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
-    """A failed check of an old task without a deadline is repeated within a minute."""
+    """Without a deadline, a failed check of an old task is repeated within a minute."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
     plan.add(Entry("t", added_at=0.0, created_at=-5 * DAY), 0.0)
     for now in (0.0, 5 * DAY):
@@ -91,7 +91,7 @@ def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
 
 @pytest.mark.parametrize("created_at", [None, -DAY])
 def test_discarded_from_a_line(created_at: float | None) -> None:
-    """Discarded tasks of unknown or great age are never checked, and no other task is lost."""
+    """Discarded tasks of unknown or great age are not checked. All remaining tasks are checked."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     count = LINE_PIECE + 100
     entries = [Entry(str(n), added_at=0.0, created_at=created_at) for n in range(count)]

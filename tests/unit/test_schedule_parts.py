@@ -1,5 +1,8 @@
 """The parts of the schedules: constants, heap, fair share, limits, plans.
 
+A plan says at which ages the tasks of one kind are checked. It is calculated from the learnt
+durations. The price of a request is the waiting time that the request must save, in seconds.
+
 The tests pass all times as arguments.
 """
 
@@ -216,7 +219,7 @@ def test_scaled_times() -> None:
 @pytest.mark.parametrize("deadline", [600.0, None])
 @pytest.mark.parametrize("kind", ["adaptive", "backoff", "eager"])
 def test_scaled_policy(kind: str, deadline: float | None) -> None:
-    """Scaling the policy and the durations scales the times of all checks."""
+    """If the policy and the durations are scaled by a factor, so are the times of all checks."""
     policy = PollPolicy(deadline=deadline, jitter=0.0)
     if kind == "backoff":
         policy = msgspec.structs.replace(policy, schedule="backoff")

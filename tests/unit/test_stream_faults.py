@@ -1,4 +1,4 @@
-"""Streams with a server that sends unreadable replies, and with an account without credits."""
+"""Streams while the server sends unreadable replies, or while the account has no credits."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ MALFORMED = {
 
 
 def songs(count: int) -> list[GenerateMusic]:
-    """Return inputs with the prompts "0", "1" and so on."""
+    """Return `count` inputs with the prompts "0", "1" and so on."""
     return [GenerateMusic(prompt=str(number)) for number in range(count)]
 
 
 def prompt_of(request: Request) -> str:
-    """Return the prompt of a create."""
+    """Return the prompt in a create request."""
     return str(json.loads(request.body or b"")["input"]["prompt"])
 
 
 class Shop(Server):
-    """A server whose tasks succeed at their first check, and whose creates cost one credit.
+    """A server whose tasks succeed at their first check. Each create request costs one credit.
 
     Attributes:
         credit: The credits of the account.
-        malformed: Bodies of malformed replies, by the prompt of the create.
+        malformed: Maps the prompt of a create request to the body of a malformed reply.
     """
 
     def __init__(self, credit: int = 1_000) -> None:
@@ -64,7 +64,7 @@ class Shop(Server):
         self.answer = self.serve
 
     def serve(self, request: Request) -> Reply:
-        """Answer a balance request, a status request or a create."""
+        """Answer a balance request, a status request or a create request."""
         if request.path.endswith("balance"):
             return reply({"balance": self.credit})
         if request.path.endswith("TaskInfo"):
@@ -79,7 +79,7 @@ class Shop(Server):
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
 def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> None:
-    """A create with an unreadable reply fails with `CreateOutcomeUnknownError`."""
+    """If the reply to a create request is unreadable, the error is `CreateOutcomeUnknownError`."""
     server = Shop()
     server.malformed = {"3": body, "20": body}
     created: list[Creation] = []
@@ -105,7 +105,7 @@ def test_a_pipeline_reports_a_create_whose_reply_cannot_be_read(body: bytes) -> 
 
 
 def test_a_pipeline_waits_for_credits() -> None:
-    """A pipeline without credits continues after a top-up, and creates each job once."""
+    """A pipeline without credits continues after credits are added. Each job is created once."""
     server = Shop(credit=5)
 
     async def main() -> list[JobOutcome]:
@@ -141,7 +141,7 @@ def test_a_pipeline_waits_for_credits() -> None:
 
 @pytest.mark.parametrize("topped_up", [False, True])
 def test_closing_while_a_pipeline_waits_for_credits(*, topped_up: bool) -> None:
-    """`close` ends the wait for credits at once."""
+    """While a pipeline waits for credits, `close` ends the pipeline at once."""
     server = Shop(credit=3)
     created: list[Creation] = []
 

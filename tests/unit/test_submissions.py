@@ -1,4 +1,4 @@
-"""Creates with cancelled callers, and creates during closing, a pause or a lack of credits."""
+"""Create requests: cancelled callers, closing, pauses and missing credits."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ class Lost(Exception):  # noqa: N818 (no error of the library's)
 
 
 async def by_cancel(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Await the create `work` in an asyncio task. Cancel the task after `after` seconds."""
+    """Await the `create` call `work` in an asyncio task. Cancel the task after `after` seconds."""
     task = asyncio.ensure_future(work)
     asyncio.get_running_loop().call_later(after, task.cancel)
     return await task
 
 
 async def by_timeout(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Await the create `work` with a timeout of `after` seconds."""
+    """Await the `create` call `work` with a timeout of `after` seconds."""
     async with asyncio.timeout(after):
         return await work
 
 
 async def by_wait_for(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Await the create `work` with `asyncio.wait_for` and a timeout of `after` seconds."""
+    """Await the `create` call `work` with `asyncio.wait_for` and a timeout of `after` seconds."""
     return await asyncio.wait_for(work, after)
 
 
 async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Await the create `work` in a task group. After `after` seconds, another task fails."""
+    """Await the `create` call `work` in a task group. Another task fails after `after` seconds."""
 
     async def fail() -> None:
         await asyncio.sleep(after)
@@ -66,7 +66,7 @@ async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskH
 
 
 async def by_inner_task(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Await the create `work` in an inner task. Cancel the outer task after `after` seconds."""
+    """Let an outer task await an inner task with `work`. Cancel the outer task `after` s later."""
 
     async def outer() -> TaskHandle:
         return await asyncio.create_task(work)
@@ -74,16 +74,16 @@ async def by_inner_task(work: Coroutine[Any, Any, TaskHandle], after: float) -> 
     return await by_cancel(outer(), after)
 
 
-#: Ways to end a create after some seconds.
+#: Ways to end a `create` call after some seconds.
 WAYS: list[Callable[[Coroutine[Any, Any, TaskHandle], float], Awaitable[TaskHandle]]] = [
     *(by_cancel, by_timeout, by_wait_for, by_group, by_inner_task)
 ]
 
 
 async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) -> set[str]:
-    """Create `count` songs. Cancel each create at a random time, within `longest` seconds.
+    """Call `create` for `count` songs. Cancel each call at a random time within `longest` seconds.
 
-    Return the ids of the tasks whose create returned before it was cancelled.
+    Return the ids of the tasks whose `create` call returned before its cancellation.
     """
     draw = random.Random(seed)
 
@@ -101,7 +101,7 @@ async def cancel_all(suno: SunoClient, seed: int, count: int, longest: float) ->
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
-    """`on_creation` receives every created task, even if creates are cancelled at random times."""
+    """`on_creation` receives every created task, even if `create` is cancelled at a random time."""
     server = Server()
     reported: list[Creation] = []
 
@@ -124,7 +124,7 @@ def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
 
 
 async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
-    """`on_creation` receives each created task, also with real sockets."""
+    """With real sockets, `on_creation` also receives every task of a cancelled `create` call."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
     reported: list[Creation | PersonaCreation] = []
     async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
@@ -141,7 +141,7 @@ async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) 
 
 
 def test_cancelled_while_planned() -> None:
-    """A create that is cancelled before it is sent uses no permit."""
+    """If `create` is cancelled before its request is sent, the request is never sent."""
     server = Server()
     reported: list[Creation] = []
 
@@ -163,7 +163,7 @@ def test_cancelled_while_planned() -> None:
 
 
 def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
-    """A create that is cancelled in flight is finished, logged and reported exactly once."""
+    """If `create` is cancelled during its request, the new task is logged and reported once."""
     server = Server(delay=1.0)
     reported: list[Creation] = []
 
@@ -185,7 +185,7 @@ def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("code", [429, 455])
 def test_an_abandoned_create_is_not_retried(code: int) -> None:
-    """A create that is cancelled in flight is not retried."""
+    """If `create` is cancelled during its request, the request is not retried after an error."""
     server = Server(delay=1.0)
     reported: list[Creation] = []
     server.answer = lambda _: reply(None, code)
@@ -203,7 +203,7 @@ def test_an_abandoned_create_is_not_retried(code: int) -> None:
 
 
 def test_close_waits_for_creates_in_flight() -> None:
-    """`close` ends unsent creates and waits for the creates in flight."""
+    """`close` ends the unsent create requests and waits for the replies to the sent requests."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -226,7 +226,7 @@ def test_close_waits_for_creates_in_flight() -> None:
 
 
 def test_close_does_not_wait_for_ever() -> None:
-    """`close` waits for a reply no longer than the request timeout."""
+    """`close` stops waiting for a reply after the request timeout."""
     server = Server(delay=1e6)
     reported: list[Creation] = []
 
@@ -246,7 +246,7 @@ def test_close_does_not_wait_for_ever() -> None:
 
 
 def test_a_cancelled_close_can_be_completed() -> None:
-    """A second call completes a cancelled `close`."""
+    """If `close` is cancelled, a second call of `close` closes the client."""
     server = Server(delay=4.0)
     reported: list[Creation] = []
 
@@ -290,7 +290,7 @@ def test_calls_that_wait_for_the_budget_end_at_close() -> None:
 
 
 def test_a_pause_fails_no_input_of_a_stream() -> None:
-    """A stream waits for the end of a long pause, but `create` raises at once."""
+    """A stream waits for the end of a long pause, but `create` raises an error at once."""
     server = Server()
     down = True
 
@@ -328,7 +328,7 @@ def test_a_pause_fails_no_input_of_a_stream() -> None:
 
 
 def test_wait_for_credits() -> None:
-    """With `wait_for_credits`, creates wait for credits, and the balance is read every 30 s."""
+    """With `wait_for_credits`, a stream without credits waits and reads the balance every 30 s."""
     server = Server()
     credit = 5
 
@@ -365,7 +365,7 @@ def test_wait_for_credits() -> None:
 
 @pytest.mark.parametrize("code", [0, 418, 500, 503])
 def test_a_code_that_proves_nothing(code: int) -> None:
-    """After an unknown code or a server error, the outcome of a create is unknown."""
+    """After an unknown code or a server error, `create` raises `CreateOutcomeUnknownError`."""
     server = Server()
     server.answer = lambda _: reply(None, code)._replace(status=200)
 

@@ -84,7 +84,7 @@ def opened(kind: Any, path: Path) -> Any:  # noqa: ANN401 (mutagen has no comple
 def write(
     path: Path, track: Track | None, info: TaskInfo | None = None, cover: bytes | None = None
 ) -> None:
-    """Write the tags of a song, or of a task if `track` is None."""
+    """Write the tags of a song to a file. If `track` is None, write the tags of the task."""
     tags.write_tags(path, tags_of(track, info, cover))
 
 
@@ -113,7 +113,7 @@ def test_mp3(tmp_path: Path, cover: bytes, mime: str) -> None:
 
 
 def test_m4a(tmp_path: Path) -> None:
-    """An MP4 file gets its tags, and its offsets still point at the audio."""
+    """An MP4 file gets tags, and its offsets still point to the audio data."""
     path = tmp_path / "song.m4a"
     path.write_bytes(m4a())
     write(path, TRACK, None, PNG)
@@ -182,7 +182,7 @@ def test_lyrics(given: dict[str, object], lyrics: str) -> None:
 
 
 def test_a_file_without_a_song(tmp_path: Path) -> None:
-    """A stem without a title gets only the task id and the model as tags."""
+    """A file without a song, such as vocals, gets only the task id and the model as tags."""
     path = tmp_path / "vocals.mp3"
     path.write_bytes(MP3)
     write(path, None, record())
@@ -223,7 +223,7 @@ def test_tags_are_replaced(tmp_path: Path) -> None:
 def test_files_that_cannot_be_tagged(
     tmp_path: Path, content: bytes, cover: bytes | None, problem: str
 ) -> None:
-    """A damaged file, or a file or cover in an unknown format, raises `DownloadError`."""
+    """If a file is damaged, or a file or cover has an unknown format, `DownloadError` is raised."""
     path = tmp_path / "song.mp3"
     path.write_bytes(content)
     with pytest.raises(DownloadError, match=problem):

@@ -1,4 +1,4 @@
-"""Task records, refusals and damaged replies, decoded from bytes."""
+"""Task records and damaged replies, decoded from bytes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ RECORD: dict[str, Any] = {
 
 
 def envelope(data: object, code: object = 200, **more: object) -> bytes:
-    """Return the body of a reply in the API's envelope."""
+    """Return the body of a reply: an object with a code, a message and data."""
     return json.dumps({"code": code, "message": "m", "data": data, **more}).encode()
 
 
@@ -81,7 +81,7 @@ def test_whole_record() -> None:
 
 
 def test_model_names() -> None:
-    """Only the documented model names have a version."""
+    """`model_version` is None for a model name that is not documented."""
     assert len(MODEL_VERSIONS) == 8
     assert MODEL_VERSIONS["chirp-fenix"] == "v5.5"
     item = ITEM | {"suno_model_name": "chirp-next"}
@@ -147,7 +147,7 @@ def test_times_outside_the_century(when: float) -> None:
 @pytest.mark.parametrize("token", [b"1e400", b"-1e400", b"9" * 4301, b"NaN", b"-Infinity"])
 @pytest.mark.parametrize("name", ["create_at", "credits", "never_heard_of", "task_id", "code"])
 def test_numbers_that_do_not_fit(token: bytes, name: str) -> None:
-    """A number that does not fit a float affects no other field of the reply."""
+    """A number that does not fit into a float affects no other field of the reply."""
     body = envelope(RECORD | {name: "@"}) if name != "code" else envelope(RECORD, "@")
     info = read_task_info(200, {}, body.replace(b'"@"', token), "t1")
     assert (info.status, info.task_id, len(info.tracks)) == (TaskStatus.SUCCESS, "t1", 1)
@@ -184,7 +184,7 @@ def test_byte_order_mark() -> None:
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 400, 900])
 def test_deep_nesting(depth: int) -> None:
-    """A free-form field is cut at `MAX_DEPTH` levels."""
+    """A free-form field with more than `MAX_DEPTH` nested levels is cut."""
     deep = b"[" * depth + b"]" * depth
     record = RECORD | {"param": {"model": "m", "input": {"a": 1, "deep": "@"}}}
     record |= {"result": RECORD["result"] | {"usage": {"b": 2, "deep": "@"}}}
@@ -209,7 +209,7 @@ def test_nesting_that_is_kept() -> None:
 
 
 def test_hostile_sizes() -> None:
-    """The lists in a huge reply are cut."""
+    """Long lists in a reply are cut. A damaged reply of more than `MAX_BYTES` raises an error."""
     record: dict[str, Any] = RECORD | {
         "result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}
     }
@@ -229,7 +229,7 @@ def test_hostile_sizes() -> None:
 
 
 def test_damaged_create() -> None:
-    """The task id is read from a reply to a create even if other fields are damaged."""
+    """The task id in a reply to a create request is read even if other fields are damaged."""
     body = envelope({"task_id": "t1", "x": "@"})
     assert read_created(200, {}, body.replace(b'"m"', b'"\xff"')) == "t1"
     assert read_created(200, {}, body.replace(b'"@"', b"1e400")) == "t1"
@@ -266,7 +266,7 @@ def test_no_record(data: object) -> None:
 
 
 def test_repeated_keys() -> None:
-    """If a JSON object has a key twice, the last value counts."""
+    """If a JSON object has a key twice, the last value is used."""
     body = envelope(RECORD).replace(b'"status"', b'"status": "running", "status"')
     assert read_task_info(200, {}, body, "t1").status is TaskStatus.SUCCESS
 

@@ -38,7 +38,7 @@ JSON = st.recursive(
 @pytest.mark.parametrize("code", sorted(CODES))
 @pytest.mark.parametrize("style", ["status", "envelope", "both", "text"])
 def test_every_code(code: int, style: str) -> None:
-    """Each error code raises its exception class."""
+    """A reply with an error code raises the exception class of this code."""
     status = 200 if style in {"envelope", "text"} else code
     sent = {"status": 200, "text": str(code)}.get(style, code)
     body = b"<html>no</html>" if style == "status" else envelope(None, sent, errors=["e"])
@@ -113,7 +113,7 @@ def test_another_tasks_record() -> None:
 
 
 def test_unknown_codes() -> None:
-    """An unknown 5xx raises `ServerError`, and any other unknown code raises `APIError`."""
+    """An unknown 5xx code raises `ServerError`, and any other unknown code raises `APIError`."""
     with pytest.raises(ServerError):
         read_balance(599, {}, b"")
     with pytest.raises(APIError) as caught:
@@ -150,7 +150,7 @@ def test_any_bytes(body: bytes, status: int) -> None:
 
 
 def test_retry_after() -> None:
-    """Retry-After is a number of seconds or a date."""
+    """`retry_after` reads a number of seconds or a date."""
     date, later = "Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:28:30 GMT"
     assert retry_after({"Retry-After": "2.5"}) == 2.5
     assert retry_after({"Retry-After": later, "Date": date}) == 30.0

@@ -64,7 +64,7 @@ READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
     ],
 )
 def test_estimate(data: object, estimate: Estimate) -> None:
-    """Both estimate endpoints give a price."""
+    """An `Estimate` is read from the replies of both estimate endpoints."""
     assert read_estimate(200, {}, envelope(data)) == estimate
 
 
@@ -77,7 +77,7 @@ def test_no_price(price: object) -> None:
 
 
 def test_models() -> None:
-    """A list of models keeps all fields of each model, and drops entries without a name."""
+    """`read_models` keeps all fields of each model, and skips entries without a name."""
     entries = [{"model": "suno/x", "modality": "audio"}, "suno/y", {"modality": "audio"}, 7]
     assert read_models(200, {}, envelope({"models": entries})) == (
         ModelInfo("suno/x", {"model": "suno/x", "modality": "audio"}),
@@ -158,13 +158,13 @@ def test_model_names(name: str) -> None:
 
 
 def info_of(kind: str, **result: object) -> Any:  # noqa: ANN401 (shortens the tests below)
-    """Return the record of a finished task of the given kind with the given result."""
+    """Return the record of a finished task with this kind and this result."""
     record = {"task_id": "t1", "status": "success", "param": {"model": kind}, "result": result}
     return read_task_info(200, {}, envelope(record), "t1")
 
 
 def test_stems() -> None:
-    """The stems of a vocal separation have the names that the server sent."""
+    """The stems (separated voices or instruments) have the names that the server sent."""
     info = info_of(SeparateVocals.KIND, media_info={"vocals": "https://v", "odd one": "https://o"})
     assert dict(info.stems) == {"vocals": "https://v", "odd one": "https://o"}
     assert (info.tracks, info.video_url, len(info.stems)) == ((), None, 2)
@@ -181,7 +181,7 @@ def test_video() -> None:
 @pytest.mark.parametrize("name", ["media_urls", "media_url"])
 @pytest.mark.parametrize("urls", ["https://x/v.mp4", ["https://x/v.mp4"], ["https://x/v.mp4", 7]])
 def test_media_urls(name: str, urls: object) -> None:
-    """Result URLs are read from `media_urls` and `media_url`, from a list or a single string."""
+    """Result URLs are read from `media_urls` or `media_url`, as a list or a single string."""
     info = info_of(MusicVideo.KIND, **{name: urls})
     assert info.media_urls == ("https://x/v.mp4",)
     assert info.video_url == "https://x/v.mp4"

@@ -42,7 +42,7 @@ def workers() -> set[asyncio.Task[object]]:
 
 
 def test_jobs_run_at_once_and_workers_are_reused() -> None:
-    """Jobs run concurrently. Later jobs reuse the workers, and surplus workers end."""
+    """Jobs run concurrently. Later jobs reuse idle workers. `MOST_IDLE` workers are kept."""
 
     async def main() -> None:
         pool = Pool()
@@ -106,7 +106,7 @@ def test_cancelled_idle_worker_gets_no_job() -> None:
 
 @pytest.mark.parametrize("is_closing", [True, False])
 def test_job_that_ends_normally_although_it_was_cancelled(is_closing: bool) -> None:  # noqa: FBT001 (a parameter of the test)
-    """A worker ends after it was cancelled, even if its job caught the cancellation."""
+    """A cancelled worker ends, even if its job catches the cancellation."""
 
     class Stubborn(Pool):
         async def sleep(self, job: float) -> None:
