@@ -22,7 +22,7 @@ from suno_async.files.addresses import (
     "text", ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8", "::ffff:1.1.1.1"]
 )
 def test_public(text: str) -> None:
-    """`is_public` accepts public addresses, also a public IPv4 address inside an IPv6 address."""
+    """`is_public` accepts public addresses, and IPv6 addresses that contain a public IPv4 address."""
     assert is_public(ip_address(text))
 
 
@@ -67,7 +67,7 @@ def test_spellings(host: str) -> None:
 
 
 def test_urls() -> None:
-    """Without trusted hosts, a URL must use https and must not name a local host."""
+    """Without `allow_hosts`, a URL must use https and must not name a local host."""
     policy = AddressPolicy()
     policy.check_url(URL("https://cdn.example/x.mp3"))
     policy.check_url(URL("https://8.8.8.8/x.mp3"))
@@ -80,7 +80,7 @@ def test_urls() -> None:
 
 
 def test_allowed() -> None:
-    """Only hosts in `allow_hosts` may use http or an address that is not public."""
+    """The hosts in `allow_hosts` may use http, and may have an address that is not public."""
     policy = AddressPolicy(["Minio.internal", "[::1]", "10.0.0.0/8"])
     for url in ("http://minio.internal:9000/x", "http://[::1]/x", "http://10.2.3.4/x"):
         policy.check_url(URL(url))
@@ -107,14 +107,14 @@ def test_allowed() -> None:
     ],
 )
 def test_spellings_of_an_allowed_address(allowed: str, url: str) -> None:
-    """An allowed address is allowed in every spelling."""
+    """If an address is in `allow_hosts`, a URL may use any spelling of the address."""
     AddressPolicy([allowed]).check_url(URL(url))
     with pytest.raises(UnsafeUrlError):
         AddressPolicy(["192.168.0.0/16"]).check_url(URL(url))
 
 
 def test_the_host_of_the_api() -> None:
-    """The host of the API may have any address."""
+    """The host of the API may have a private address, even if it is not in `allow_hosts`."""
     policy = AddressPolicy((), URL("http://127.0.0.1:8000"))
     policy.check_url(URL("http://127.0.0.1:9000/x"))
     with pytest.raises(UnsafeUrlError):
@@ -134,7 +134,7 @@ def test_the_host_of_the_api() -> None:
     ],
 )
 def test_invalid_options(options: dict[str, object]) -> None:
-    """The error for an invalid option does not contain a password."""
+    """An invalid option raises an error. This error does not show the secret in a proxy URL."""
     with pytest.raises(ConfigurationError) as caught:
         SunoClient("k", **options)  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)

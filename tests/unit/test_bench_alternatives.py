@@ -11,7 +11,7 @@ from benchmarks.alternatives import OURS, Result, Setting, draw, report, table
 
 
 def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
-    """Return a result in which `ended` of `tasks` waits succeeded and the rest ended with a 429."""
+    """Return a result for `tasks` tasks: `ended` tasks succeeded, the rest failed with a 429."""
     return Result(
         tasks=tasks,
         contender=contender,
@@ -45,7 +45,7 @@ def test_report_states_the_scale(scale: float, speed: str) -> None:
 
 
 def test_durations_depend_on_the_seed_only() -> None:
-    """Durations depend only on the seed, and have a median near 90 s."""
+    """`draw` returns equal durations for equal seeds. The median is near 90 s."""
     assert draw(1000, 1) == draw(1000, 1)
     assert draw(1000, 1) != draw(1000, 2)
     assert statistics.median(draw(1000, 1)) == pytest.approx(90.0, rel=0.1)

@@ -5,8 +5,9 @@ lower bound of the mean delay, for policies that do not know when a task will en
 the shortest time between two checks of a task. A *fixed poller* checks every task every 15 s.
 
 *Arrivals* describe when the tasks are created. With ``once``, all tasks are created at time 0.
-With ``p90``, a fixed poller would use 90 % of the request budget. With ``d90``, one request per
-task would use 90 % of the budget.
+With ``p90``, tasks arrive at the rate at which a fixed poller uses 90 % of the request budget.
+With ``d90``, tasks arrive at the rate at which one request per task uses 90 % of the budget.
+The budget is 15 requests per second.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def run(
 
 
 def test_fixed_poller_by_hand() -> None:
-    """The fixed poller reports the end of a 20 s task at 30 s."""
+    """The fixed poller checks at 15 s and at 30 s, so it reports an end at 20 s only at 30 s."""
     seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]), reply_delay=AT_ONCE)
     assert seen.delays == {0: 10.0}
     assert seen.requests == 2 + 80
@@ -94,7 +95,7 @@ class Listener(Timers):
         return task
 
     def ended(self, task: int, now: float, duration: float) -> None:
-        """Record the time from the request to the reply."""
+        """Record how long the reply for `task` took."""
         del duration
         self.heard.append((task, now - self.asked[task]))
 
@@ -115,7 +116,7 @@ def test_replies_overtake_each_other() -> None:
 
 @pytest.mark.parametrize("arrivals", ["once", "p200"])
 def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None:
-    """Slow replies increase the mean delay by at most 1.1 times the mean time of a reply."""
+    """Slow replies increase the mean delay by at most 1.1 times the mean reply time."""
     # The difference varies by 0.04 s between sets.
     sets = [draw_set(1000, arrivals, LOG_NORMAL, seed) for seed in range(1, 5)]
     at_once = mean(run("trained", each, reply_delay=AT_ONCE).mean_delay for each in sets)
@@ -125,7 +126,7 @@ def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None
 
 @pytest.mark.parametrize("policy", [*POLICIES, "clairvoyant"])
 def test_budget_and_floor(policy: str) -> None:
-    """No policy exceeds 15 requests per second, checks a task too early, or misses an end."""
+    """No policy exceeds 15 requests per second or misses an end, and all respect the floor."""
     seen = run(policy, draw_set(300, "once", LOG_NORMAL, 1))
     assert all(b - a >= 1 / RATE - 1e-9 for (a, _), (b, _) in pairwise(seen.asked))
     assert (seen.early, seen.lost) == (0, 0)
@@ -141,7 +142,7 @@ def test_clairvoyant_asks_once() -> None:
 
 @pytest.mark.parametrize("durations", DURATIONS.values(), ids=list(DURATIONS))
 def test_load_means_what_it_says(durations: Durations) -> None:
-    """At ``p30`` the fixed poller uses 30 % of the budget, as `fixed_requests` predicts."""
+    """With ``p30``, the fixed poller uses 30 % of the budget, as `fixed_requests` predicts."""
     runs = [run("fixed", draw_set(2000, "p30", durations, seed)) for seed in range(1, 5)]
     measured = mean(each.requests / 2000 for each in runs)
     assert measured == pytest.approx(fixed_requests(durations), rel=0.03)
@@ -149,7 +150,7 @@ def test_load_means_what_it_says(durations: Durations) -> None:
 
 
 def test_same_seed_same_set() -> None:
-    """Equal arguments give equal tasks."""
+    """`draw_set` returns equal tasks for equal arguments."""
     one, again, other = (
         draw_set(50, *each) for each in (("p90", LOG_NORMAL, 1),) * 2 + (("once", LOG_NORMAL, 1),)
     )
@@ -167,7 +168,7 @@ def test_arrivals_that_do_not_exist() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 3.0, 40.0, 400.0])
 def test_inspection_is_the_best_of_all_plans(price: float) -> None:
-    """Dynamic programming finds the cost of the best plan of checks."""
+    """`Inspection` finds the same least cost as a search through all plans of checks."""
     step, durations = 150.0, Durations("slow", ((1.0, 400.0, 0.5),))
     inspection = Inspection(durations, 2 * step, step)
     last = round(DEADLINE / step)
@@ -192,7 +193,7 @@ def test_inspection_is_the_best_of_all_plans(price: float) -> None:
 
 
 def test_finer_grid_moves_the_inspection_little() -> None:
-    """A smaller time step hardly changes the least cost of the checks of a task."""
+    """A smaller time step hardly changes the cost that `Inspection` computes."""
     for price in (0.5, 2.0, 10.0):
         coarse, fine = (
             Inspection(LOG_NORMAL, 15.0, step).values(
@@ -222,7 +223,7 @@ def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
 
 
 def test_bound_is_met_where_requests_are_free() -> None:
-    """With enough budget, the mean delay of the fixed poller is near the bound."""
+    """With a low load, the mean delay of the fixed poller is near the bound."""
     sets = [draw_set(2000, "p30", LOG_NORMAL, seed) for seed in range(1, 5)]
     delays = [run("fixed", tasks, reply_delay=AT_ONCE).mean_delay for tasks in sets]
     bounds = [mean_delay_bound(tasks.created, "p30", LOG_NORMAL) for tasks in sets]
@@ -230,7 +231,7 @@ def test_bound_is_met_where_requests_are_free() -> None:
 
 
 def test_bound_knows_scarcity() -> None:
-    """The bound rises with the load and with the floor."""
+    """The bound is higher if tasks arrive faster or if the floor is higher."""
     p90, p200, d90 = (
         mean_delay_bound(draw_set(400, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
         for arrivals in ("p90", "p200", "d90")
@@ -279,7 +280,7 @@ def test_check_compares_like_with_like() -> None:
 def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command prints a table and writes the rows to a JSON file."""
+    """The command prints a table and writes all results to a JSON file."""
     file = tmp_path / "rows.json"
     arguments = "--n 60 --arrivals p90 --durations log-normal --policies fixed,edf --seeds 2"
     monkeypatch.setattr(sys, "argv", ["schedule", *arguments.split(), "--json", str(file)])
@@ -298,7 +299,7 @@ def test_command_line(
 
 
 def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
-    """`changes` puts a star only on a change of more than two standard errors."""
+    """`changes` marks a change with a star only if it exceeds two standard errors."""
     before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
     clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
     assert changes(before, clear) == ["+10.0 %*", "= "]
@@ -308,7 +309,7 @@ def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
 
 
 def test_sensitivity_varies_each_constant(capsys: pytest.CaptureFixture[str]) -> None:
-    """`print_sensitivity` prints the effect of halving and of doubling each given constant."""
+    """`print_sensitivity` prints how halving or doubling each constant changes the results."""
     print_sensitivity(60, range(1, 2), ("cohort_span", "price_span"))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [(line[0], float(line[1])) for line in lines[-4:]] == [

@@ -1,4 +1,4 @@
-"""The circuit breaker. The tests pass the time as an argument."""
+"""Tests of the circuit breaker. Each test passes the time as an argument."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from suno_async._transport.breaker import OPEN_FOR, CircuitBreaker
 
 
 def test_no_credits() -> None:
-    """After a 402, paid requests fail for a while, and other requests do not."""
+    """After a 402, paid requests fail for `OPEN_FOR` seconds. Other requests do not fail."""
     gate = CircuitBreaker()
     gate.check(0.0, spends=True)
     gate.credit_refused(10.0)
@@ -39,7 +39,7 @@ def test_key_refused_twice() -> None:
 
 
 def test_one_glitch() -> None:
-    """If the key is refused only for concurrent requests, later requests are not blocked."""
+    """Refusals of concurrent requests count as one refusal, so later requests are not blocked."""
     gate = CircuitBreaker()
     for sent_at in (9.0, 9.5, 9.9):
         gate.key_refused(sent_at, now=10.0 + sent_at / 100)
@@ -52,7 +52,7 @@ def test_one_glitch() -> None:
 
 
 def test_outdated_refusal() -> None:
-    """A refusal of the key does not count if the key was accepted for a request sent later."""
+    """A refusal of the key does not count if the server accepted the key for a later request."""
     gate = CircuitBreaker()
     gate.key_accepted(sent_at=10.0)
     seen: list[bool] = []

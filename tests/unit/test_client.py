@@ -1,4 +1,7 @@
-"""A client without sockets: requests, replies, errors, closing and the secret key."""
+"""Tests of a client without sockets: requests, replies, errors, closing and the API key.
+
+A *create* is a request that creates a task. The *key* is the API key, which must stay secret.
+"""
 
 # aioresponses ships no types for its requests.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -147,7 +150,10 @@ async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key and the base URL come from SUNO_ variables, or if unset, from CRUN_ variables."""
+    """Without arguments, a client takes its key and its base URL from environment variables.
+
+    If a variable with SUNO_ is not set, the client uses the same variable with CRUN_.
+    """
     monkeypatch.setenv("CRUN_API_KEY", "second")
     monkeypatch.setenv("SUNO_API_KEY", "first")
     monkeypatch.setenv("CRUN_BASE_URL", BASE)
@@ -181,7 +187,7 @@ async def test_closed() -> None:
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
     """If a loop over 1,000 tasks is cancelled, the client stops polling these tasks.
 
-    If the client is closed, every task gets an outcome with `ClientClosedError`.
+    If the client is closed instead, the loop yields `ClientClosedError` for every task.
     """
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]
@@ -208,7 +214,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
 
 
 async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: aioresponses) -> None:
-    """If the client is closed while `as_completed` starts, all waits end and nothing is polled."""
+    """If a client is closed while `as_completed` starts, each task gets `ClientClosedError`."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(5000)]
 
@@ -230,7 +236,7 @@ async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: ai
 
 
 async def test_injected_session_stays_open(http: aioresponses) -> None:
-    """The client uses an injected session, and does not close the session."""
+    """A client uses the session that it is passed, and does not close this session."""
     http.get(f"{API}/account/balance", payload={"code": 200, "data": {"balance": 1}})
     async with aiohttp.ClientSession() as session:
         async with SunoClient(CANARY, base_url=BASE, session=session) as suno:
@@ -256,7 +262,10 @@ def test_second_event_loop() -> None:
 
 
 async def test_time_scale_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SUNO_TIME_SCALE scales the default policy; only finite positive numbers are valid."""
+    """The variable SUNO_TIME_SCALE scales the times of the default policy.
+
+    A value that is not a finite positive number raises `ConfigurationError`.
+    """
     used: list[PollPolicy] = []
 
     def runtime(*, policy: PollPolicy, **parts: Any) -> Runtime:  # noqa: ANN401 (passed on)

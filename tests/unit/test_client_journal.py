@@ -1,4 +1,4 @@
-"""A client with a journal: nothing is lost, and nothing is paid twice.
+"""Tests of a client with a journal: nothing is lost, and nothing is paid twice.
 
 A *create* is the request that creates a task. A *key* identifies a create, so that a repeated
 create returns the earlier task. A *run* is a named stream that can be stopped and continued.
@@ -169,7 +169,7 @@ class SlowToRead(MemoryJournal):
 
 
 def test_a_timeout_includes_the_look_into_the_journal() -> None:
-    """The time that the client needs to read the journal counts towards a timeout."""
+    """A timeout includes the time that the client needs to read the journal."""
 
     async def work() -> None:
         server, loop = Server(), asyncio.get_running_loop()
@@ -232,7 +232,7 @@ def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
 def test_a_journal_that_fails_after_the_reply_loses_no_id(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A task id that cannot be stored is logged, and the create still returns the task."""
+    """If a task id cannot be stored, it is logged, and the create still returns the task."""
 
     async def work() -> str:
         server, journal = Finishing(), MemoryJournal()
@@ -251,7 +251,7 @@ def test_a_journal_that_fails_after_the_reply_loses_no_id(
 
 
 def test_a_dedupe_key_pays_once_also_after_a_restart() -> None:
-    """A create with a used dedupe key returns the earlier task, even after a restart."""
+    """A second create with the same dedupe key returns the first task, even after a restart."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -309,7 +309,7 @@ def test_a_refused_key_creates_again(code: int, error: type[SunoError]) -> None:
 
 
 def test_an_unknown_key_is_not_sent_again_until_it_is_settled() -> None:
-    """After a lost reply, a key cannot be used again before `settle` stores the outcome."""
+    """If the reply to a create is lost, its key cannot be used again until `settle` is called."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -335,7 +335,7 @@ def test_an_unknown_key_is_not_sent_again_until_it_is_settled() -> None:
 
 
 def test_a_key_belongs_to_one_input() -> None:
-    """A create with a used key and another input raises `InputChangedError` and sends nothing."""
+    """A second create with the same key but another input raises `InputChangedError`."""
 
     async def work() -> None:
         server = Finishing()
@@ -350,7 +350,7 @@ def test_a_key_belongs_to_one_input() -> None:
 
 @pytest.mark.parametrize("stop_after", [0, 1, 7, 13, 30])
 def test_a_run_continues_where_it_was_stopped(stop_after: int) -> None:
-    """A run that is stopped and started again creates one task for each input."""
+    """A run that is stopped and continued creates exactly one task for each input."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -412,7 +412,7 @@ def test_a_killed_run_marks_what_was_in_flight_as_unknown() -> None:
 
 
 def test_keys_follow_inputs_whose_order_changes() -> None:
-    """With a key function, a run can continue with its inputs in another order."""
+    """With a key function, a run can be continued with its inputs in a different order."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -431,7 +431,7 @@ def test_keys_follow_inputs_whose_order_changes() -> None:
 
 
 def test_a_changed_input_ends_a_run_before_anything_is_paid() -> None:
-    """An input that differs from the stored input ends the run and creates no task."""
+    """If an input changed since the run was started, continuing the run raises an error."""
 
     async def work() -> None:
         server = Finishing()
@@ -507,7 +507,7 @@ def test_handles_of_all_that_is_open() -> None:
 
 
 def test_two_clients_share_the_rate_of_the_account() -> None:
-    """Two clients of an account share its rate limit equally."""
+    """Two clients of the same account share the rate limit equally."""
 
     async def work() -> None:
         store = Store()
@@ -545,7 +545,7 @@ def test_learnt_durations_survive_a_restart() -> None:
 
 
 def test_a_journal_must_be_opened() -> None:
-    """A client with a journal raises an error unless it is used with `async with`."""
+    """If a client with a journal is used without `async with`, it raises an error."""
 
     async def work() -> None:
         suno = Finishing().client(journal=MemoryJournal())
@@ -618,7 +618,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_client_that_opens_while_a_key_is_replaced() -> None:
-    """`rotate_key` raises an error if another client with the new key is opened during the call."""
+    """`rotate_key` raises an error if a client with the new key opens during the call."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
