@@ -236,7 +236,7 @@ async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: ai
 
 
 async def test_injected_session_stays_open(http: aioresponses) -> None:
-    """A client uses the session that it is passed, and does not close this session."""
+    """If the user passes a session to a client, the client does not close this session."""
     http.get(f"{API}/account/balance", payload={"code": 200, "data": {"balance": 1}})
     async with aiohttp.ClientSession() as session:
         async with SunoClient(CANARY, base_url=BASE, session=session) as suno:

@@ -1,8 +1,11 @@
-"""A client with a journal: cancellations, faults of the journal, and wrong arguments.
+"""Tests of a client with a journal: cancellations, faults of the journal, and wrong arguments.
+
+A *create* is the request that creates a task. A *submission* is its record in the journal. A *key*
+identifies a create, so that a repeated create returns the earlier task.
 
 A *run* is a named stream. A stream *reserves* its run, so that no other stream works on the same
 run. The clients of one account divide the rate limit equally. Each client regularly writes a
-*heartbeat* to the journal, so that the other clients count it.
+*heartbeat* to the journal, so that the other clients know how many clients are open.
 """
 
 from __future__ import annotations
@@ -68,7 +71,7 @@ async def cancelled_at(journal: MemoryJournal, name: str, work: Awaitable[object
 
 @pytest.mark.parametrize("name", ["claim", "advance sending", "advance created"])
 def test_a_cancelled_create_leaves_its_key_usable(name: str) -> None:
-    """A create that is cancelled and repeated creates one task."""
+    """If a create is cancelled and repeated with the same key, only one task is created."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -94,7 +97,7 @@ def test_a_cancelled_start_of_a_run_releases_it() -> None:
 
 
 def test_a_refused_start_of_a_run_does_not_release_it() -> None:
-    """A second stream that cannot start does not release the run of the first stream."""
+    """If a second stream of a run cannot start, the run stays reserved for the first stream."""
 
     async def work() -> None:
         server, journal = Finishing(), Late()
@@ -116,7 +119,7 @@ def test_a_refused_start_of_a_run_does_not_release_it() -> None:
 def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each input has an outcome, even if the journal raises an unexpected error."""
+    """Each input gets an outcome, even if the journal raises an unexpected error."""
 
     async def work() -> list[str]:
         server, journal = Finishing(), MemoryJournal()
@@ -137,7 +140,7 @@ def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
 
 @pytest.mark.parametrize("wrong", ["", None, 0, 7])
 def test_a_key_must_be_text(wrong: object) -> None:
-    """A key that is not a string, or is empty, raises an error before any create."""
+    """If a key is empty or not a string, the run raises an error and creates no task."""
 
     async def work() -> None:
         server = Finishing()
@@ -213,7 +216,7 @@ def test_a_share_of_the_rate_ends_with_the_clients() -> None:
 
 
 def test_a_client_that_cannot_join_does_not_stop_others() -> None:
-    """If opening a client is cancelled, the other clients of the account go on."""
+    """If the opening of a client is cancelled, the other clients keep the whole rate."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -254,7 +257,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """A client whose process was suspended sends nothing until the others share the rate again."""
+    """If a process was suspended, its client sends nothing until other clients share the rate."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -287,7 +290,7 @@ def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
 
 
 def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
-    """A client without working heartbeats still sends requests."""
+    """If a client cannot write heartbeats, it still sends requests."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()

@@ -1,4 +1,8 @@
-"""Cohorts: queues of tasks of one kind and age. The tests use no clock."""
+"""Tests of cohorts, without a clock.
+
+An *entry* is a task in the schedule. A *cohort* is a queue of entries of the same kind and age. Its
+*head* is the entry that is checked next.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from suno_async._schedule.inspection import InspectionPlan
 
 
 def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
-    """Return an entry that was last checked at the time `at`, or never if `at` is None."""
+    """Return an entry whose last check was at `at`. None means that it was never checked."""
     entry = Entry(name, added_at=created_at, created_at=created_at)
     entry.asked_at = entry.seen_at = at
     return entry
@@ -39,7 +43,7 @@ def drained(cohort: Cohort[Entry]) -> list[str]:
     )
 )
 def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | None, bool]]) -> None:
-    """Entries that were never checked come first, then all others in the order of their checks."""
+    """Entries that were never checked come first. The others follow by the time of their check."""
     cohort, kept = Cohort[Entry](("", False, 0), -1), list[Entry]()
     for n, (at, stays) in enumerate(joins):
         entry = seen(str(n), at)
@@ -55,7 +59,7 @@ def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | Non
 
 
 def test_an_early_request_joins_a_long_queue() -> None:
-    """An entry that joins a long queue late gets its place in the order of the checks."""
+    """Even in a long cohort, a new entry gets its place by the time of its check."""
     cohort = Cohort[Entry](("", False, 0), -1)
     for n in range(4 * NEAR_END):
         cohort.join(seen(str(n), float(n)))
@@ -118,7 +122,8 @@ def test_a_new_head_like_the_old_one(
 ) -> None:
     """`fits` compares a new head of a cohort with the old head.
 
-    It is true only if both heads were created, and successfully checked, at nearly the same times.
+    `fits` is true only if both heads have nearly the same creation time and nearly the same time of
+    the last check. This check must have succeeded.
     """
     cohort = Cohort[Entry](("", False, 50), -1)
     old = seen("old", 160.0, 100.0)

@@ -51,7 +51,7 @@ Row = dict[str, str]
 
 
 def read_tables(text: str) -> dict[str, list[Row]]:
-    """Return the rows of all tables in a Markdown text, by the heading above each table.
+    """Return the rows of each table in a Markdown text, by the heading above the table.
 
     A row maps the names of the columns to the cells.
     """
@@ -162,13 +162,13 @@ def test_answers(heading: str, wire: list[Any]) -> None:
 
 
 def test_param() -> None:
-    """The documented fields of a record's `param` are the fields that are decoded."""
+    """Exactly the documented fields of a record's `param` are decoded."""
     documented = {each.partition(".")[2] for each in first(TABLES["Task record"], "field")} - {""}
     assert documented == fields_of(ParamData) == fields_of(models.TaskParam)
 
 
 def test_what_a_user_holds() -> None:
-    """Each field of a result class has a row in docs/contract.md, except those the library adds."""
+    """Each field of a result class that comes from the server has a row in docs/contract.md."""
     places = {
         place for rows in TABLES.values() for row in rows for place in words(row.get("where", ""))
     }
@@ -192,7 +192,7 @@ def test_kinds() -> None:
 
 
 def test_fields_of_jobs() -> None:
-    """The table of job fields lists every field, and all structs that have this field."""
+    """The table of job fields lists every field, together with all structs that have it."""
     documented: dict[str, set[str]] = defaultdict(set)
     for row in TABLES["Fields of jobs"]:
         owners = set(words(row["of"]))
@@ -227,7 +227,7 @@ async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
 
 
 def test_samples_are_documented() -> None:
-    """docs/contract.md lists every field of the sample replies, except inside free-form fields."""
+    """docs/contract.md lists all fields of the sample replies, except parts of free-form fields."""
     documented = set[str]()
     for heading in ("Envelope", "Task record", "Result", "Song", "Other answers"):
         documented |= first(TABLES[heading], "field")
@@ -237,7 +237,7 @@ def test_samples_are_documented() -> None:
 
 
 def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
-    """Return the names of all fields in a reply, except those inside the fields in `free`.
+    """Return the names of all fields in a reply. Fields inside a field named in `free` are omitted.
 
     A field inside ``param`` has the prefix ``param.``.
     """
@@ -266,7 +266,7 @@ VENDOR = {"api.crun.ai", "api.crunai.com", "crun.ai"}
 
 
 def test_readme_and_tutorial() -> None:
-    """The README links to docs/contract.md, and the tutorial lists every method and job struct."""
+    """The README links to docs/contract.md. The tutorial lists every method and job struct."""
     assert "docs/contract.md" in (ROOT / "README.md").read_text("utf-8")
     tutorial = (ROOT / "docs/tutorial.md").read_text("utf-8")
     rows = "\n".join(line for line in tutorial.splitlines() if line.startswith("|"))

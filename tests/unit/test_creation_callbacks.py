@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def test_on_creation_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    """An error in the client's `on_creation` is logged, and the task is still returned."""
+    """If `on_creation` raises an error, the client logs the error and still returns the task."""
     server = Server()
 
     async def fail(_: Creation) -> None:
@@ -75,7 +75,7 @@ def test_on_creation_of_a_stream_is_awaited() -> None:
 
 
 def test_on_submission() -> None:
-    """`on_submission` is called before each create request, also before a repeated one."""
+    """`on_submission` is called before each create request, and again before each retry."""
     server = Server()
     refusals = [429, 455]
 
@@ -102,7 +102,7 @@ def test_on_submission() -> None:
 
 
 def test_on_submission_that_fails_sends_nothing() -> None:
-    """If `on_submission` raises, the request is not sent."""
+    """If `on_submission` raises an error, the create request is not sent."""
     server = Server()
 
     def fail(_: Submission) -> None:
@@ -130,7 +130,7 @@ PERSONA = GeneratePersona(task_id="t", suno_id="s", name="Ann")
 
 
 def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
-    """The client passes each new persona to `on_creation`."""
+    """The client passes each new persona to `on_creation`, even if the caller was cancelled."""
     server = Server(delay=1.0)
     reported: list[Creation | PersonaCreation] = []
     server.answer = lambda _: reply({"persona_id": f"voice-{len(server.requests)}"})
@@ -157,7 +157,7 @@ def test_a_persona_is_not_lost_either(caplog: pytest.LogCaptureFixture) -> None:
     ("code", "kind"), [(422, ValidationError), (500, CreateOutcomeUnknownError)]
 )
 def test_a_persona_that_was_not_created(code: int, kind: type[SunoError]) -> None:
-    """If a request for a persona was sent and failed, `on_creation` receives the error."""
+    """If a request for a persona fails after it was sent, `on_creation` receives the error."""
     server = Server()
     reported: list[PersonaCreation] = []
     server.answer = lambda _: reply(None, code)

@@ -1,6 +1,6 @@
-"""How long downloads take and wait, in virtual time: slow hosts, pauses, timeouts and slots.
+"""Tests of downloads in virtual time: slow hosts, pauses, timeouts and slots.
 
-A download occupies one of `PARALLEL` *slots* while an attempt runs. The speed of a host is measured
+Each attempt of a download occupies one of `PARALLEL` *slots*. The speed of a host is measured
 over *windows* of 30 s.
 """
 
@@ -132,7 +132,7 @@ def test_final_errors_take_no_time(tmp_path: Path, status: int) -> None:
 
 
 def test_pauses(tmp_path: Path) -> None:
-    """Temporary errors are retried after a pause, and Retry-After can extend the pause."""
+    """After a temporary error, a download pauses and tries again. Retry-After extends the pause."""
     hosts = Hosts(lambda _: Reply(503))
     run_virtual(download(hosts, tmp_path))
     assert [round(each, 1) for each, _ in hosts.requests] == [0.0, 2.1, 6.2]
@@ -144,7 +144,7 @@ def test_pauses(tmp_path: Path) -> None:
 
 
 def test_slow_host(tmp_path: Path) -> None:
-    """A download below the minimum speed fails after three windows."""
+    """A download that is slower than the minimum speed fails after three windows of 30 s."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=4000)), tmp_path))
     assert "slower" in error
     assert 90 < ended < 100
@@ -197,7 +197,7 @@ def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
 
 
 def test_slow_hosts_do_not_occupy_every_slot(tmp_path: Path) -> None:
-    """Hosts that send nothing do not block other downloads for long."""
+    """Hosts that send nothing block other downloads only for about one window of 30 s."""
 
     def answer(url: URL) -> Reply:
         return Reply(speed=0.0 if "slow" in (url.host or "") else len(BODY))
@@ -228,7 +228,7 @@ async def _all(works: list[asyncio.Task[float]]) -> list[float]:
 
 
 def test_waiting_for_a_slot_does_not_count(tmp_path: Path) -> None:
-    """The timeout of a download starts with its first attempt."""
+    """The timeout of a download starts with the first attempt, after the wait for a slot."""
     hosts = Hosts(lambda _: Reply(speed=50_000))
     downloader = hosts.downloader()
 

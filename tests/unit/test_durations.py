@@ -1,6 +1,6 @@
-"""Learnt durations of jobs, and the inspection plans based on them.
+"""Tests of the learnt durations of jobs, and of the inspection plans based on them.
 
-The distribution function gives the share of jobs that have ended at each age. An inspection plan
+For each age, the distribution function gives the share of jobs that end before this age. An inspection plan
 determines the ages at which a task is checked.
 """
 
@@ -86,7 +86,7 @@ observations = st.lists(
 def test_no_observation_makes_an_end_certain(
     observed: list[tuple[str, float, float, int]], median: float, *, again: bool
 ) -> None:
-    """After any observations, the distribution function never falls and is always below 1."""
+    """For all observations, the distribution function never falls and stays below 1."""
     learner = Durations(median)
     for what, since, age, times in observed:
         for _ in range(times):
@@ -174,7 +174,7 @@ def test_elapsed(
 
 
 def test_prior_is_outweighed() -> None:
-    """After 400 jobs, the learnt median is nearly the true median, not the assumed median."""
+    """After 400 jobs, the learnt median is near the true median, far from the initial 90 s."""
     learner, draw = Durations(), random.Random(1)
     assert learner.distribution("").quantile(0.5) == pytest.approx(90.0, rel=0.1)
     for _ in range(400):
@@ -184,7 +184,7 @@ def test_prior_is_outweighed() -> None:
 
 
 def test_censored_answers_count() -> None:
-    """Jobs that still run increase the learnt durations."""
+    """A job that still runs will take longer than its age, so it raises the learnt durations."""
     ended_only, with_running, asked_often = Durations(), Durations(), Durations()
     for learner in (ended_only, with_running, asked_often):
         for n in range(100):
@@ -201,7 +201,7 @@ def test_censored_answers_count() -> None:
 
 
 def test_old_observations_fade() -> None:
-    """The learnt median adapts when jobs begin to take longer or shorter."""
+    """The learnt median adapts when jobs become slower or faster."""
     learner = Durations()
     for _ in range(3000):
         learner.ended("", 0.0, 80.0)

@@ -105,7 +105,7 @@ def read(path: Path, kind: type[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_round_trip(tmp_path: Path, suffix: str) -> None:
-    """Every format stores every record in order, and the directory contains no other file."""
+    """Every format stores all records in order. An export leaves no other file in its directory."""
     path = tmp_path / f"songs.{suffix}"
     assert await export_results(outcomes(13), path, rows="tracks") == 26
     songs = read(path, TrackRecord)
@@ -157,7 +157,7 @@ async def test_part_files_of_dead_exports(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 async def test_a_killed_export(tmp_path: Path) -> None:
-    """The next export into a directory removes the part file that a killed process left there."""
+    """After an export was killed, the next export into the same directory removes its part file."""
     script = f"""
 import asyncio, os, signal
 from suno_async import export_results
@@ -195,7 +195,7 @@ async def entries(count: int) -> AsyncIterator[ResultSource]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_entries_of_a_journal(tmp_path: Path, suffix: str) -> None:
-    """Journal entries from an asynchronous source are all exported, in several batches."""
+    """All entries of a long asynchronous source are exported, although this takes many batches."""
     path = tmp_path / f"songs.{suffix}"
     assert await export_results(entries(2_050), path, rows="tracks") == 4_100
     songs = read(path, TrackRecord)
@@ -203,7 +203,7 @@ async def test_entries_of_a_journal(tmp_path: Path, suffix: str) -> None:
 
 
 async def test_memory_stays_flat(tmp_path: Path) -> None:
-    """An export of ten times as many rows needs about the same memory."""
+    """The memory that an export needs hardly grows with the number of rows."""
     peaks: list[int] = []
     for count in (2_000, 20_000):
         tracemalloc.start()
@@ -236,7 +236,7 @@ async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseExcep
 async def test_a_cancellation_waits_for_the_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancelled export waits for its current write, and then removes its new file."""
+    """A cancelled export waits for its current write, and then removes its incomplete file."""
     loop = asyncio.get_running_loop()
     seen: list[str] = []
 
@@ -305,7 +305,7 @@ async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
 
 
 async def test_a_database_that_appears_during_the_export(tmp_path: Path) -> None:
-    """If a database that is no export appears during an export, `overwrite` does not replace it."""
+    """If a journal appears at the path during an export, even `overwrite` does not replace it."""
     path = tmp_path / "songs.db"
 
     async def source() -> AsyncIterator[ResultSource]:
@@ -338,7 +338,7 @@ async def test_other_databases(tmp_path: Path) -> None:
 
 
 async def test_wrong_arguments(tmp_path: Path) -> None:
-    """An unknown format or value of `rows` raises an error that lists the valid values."""
+    """An unknown format, or an unknown value of `rows`, raises an error."""
     anything: Any = "songs"
     with pytest.raises(ConfigurationError, match="the formats are jsonl, csv, parquet, sqlite"):
         await export_results([], tmp_path / "songs.xls")

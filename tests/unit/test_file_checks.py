@@ -1,4 +1,4 @@
-"""Checks of received files: their kind of media and their checksum."""
+"""Tests of the checks of downloaded files: the kind of media and the checksum."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PAGES = [
 
 
 def test_media() -> None:
-    """Only data of the expected kind of media is accepted."""
+    """`problem` accepts only data of the expected kind of media."""
     for kind, heads in (("audio", AUDIO), ("image", IMAGES), ("video", VIDEOS)):
         media: Media = kind  # type: ignore[assignment]
         for head in heads:
@@ -121,12 +121,12 @@ def test_checksums(headers: dict[str, str], algorithm: str) -> None:
     ],
 )
 def test_no_checksum(headers: dict[str, str]) -> None:
-    """`checksum_of` ignores ETags, damaged values, and checksums of other data than the body."""
+    """`checksum_of` ignores ETags, damaged values, and checksums of data other than the body."""
     assert checksum_of(headers) is None
 
 
 def test_a_partial_reply_must_reach_the_end() -> None:
-    """A partial reply must reach the end of the file."""
+    """`continues` accepts a partial reply only if the reply reaches the end of the file."""
     assert continues({"Content-Range": "bytes 5-9/10"}, 5, None, "")
     assert not continues({"Content-Range": "bytes 5-8/10"}, 5, None, "")
     assert not continues({"Content-Range": "bytes 5-9/*"}, 5, None, "")
