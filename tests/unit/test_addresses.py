@@ -22,7 +22,7 @@ from suno_async.files.addresses import (
     "text", ["8.8.8.8", "2606:4700::1111", "64:ff9b::8.8.8.8", "::ffff:1.1.1.1"]
 )
 def test_public(text: str) -> None:
-    """`is_public` accepts public addresses, and IPv6 addresses with a public IPv4 address inside."""
+    """`is_public` accepts public addresses, and IPv6 addresses that hold a public IPv4 address."""
     assert is_public(ip_address(text))
 
 

@@ -1,7 +1,7 @@
 """Tests of the learnt durations of jobs, and of the inspection plans based on them.
 
-For each age, the distribution function gives the share of jobs that end before this age. An inspection plan
-determines the ages at which a task is checked.
+For each age, the distribution function gives the share of jobs that end before this age. An
+inspection plan determines the ages at which a task is checked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Streams of creates under random faults: no call hangs, and no task is lost or created twice."""
+"""Tests of streams under random faults: no call hangs, and no task is lost or created twice.
+
+A *stream* is a call that creates many tasks.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ def test_the_search_finds_something(
     broken: Callable[..., object],
     finding: str,
 ) -> None:
-    """The search finds a fault in a client that is broken on purpose."""
+    """`fuzz_streams.find` finds the fault in a client that is broken on purpose."""
     monkeypatch.setattr(owner, name, broken)
     found = next(filter(None, map(fuzz_streams.find, range(100))), "nothing")
     assert found.startswith("seed ")

@@ -141,7 +141,7 @@ class Bench(NamedTuple):
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    """Yield a sandbox with finished songs and no rate limit, for the whole module."""
+    """Yield a bench for all tests. Its sandbox has finished songs and no rate limit."""
 
     async def start(stack: contextlib.AsyncExitStack) -> tuple[Sandbox, SunoClient, Any]:
         sandbox = await stack.enter_async_context(

@@ -1,4 +1,4 @@
-"""The file of an SQLite journal: schema, migrations, settings, and files that cannot be used."""
+"""Tests of the file of an SQLite journal: schema, migrations, settings and unusable files."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ async def test_files_that_are_no_journal(tmp_path: Path) -> None:
 
 
 async def test_inspecting_needs_a_journal(tmp_path: Path) -> None:
-    """Opening a missing or empty file without an account raises an error and creates no file."""
+    """If a missing or empty file is opened without an account, this raises an error."""
     await refused(tmp_path / "j.db", "there is no journal; check the path", None)
     assert modes(tmp_path) == {}
     (tmp_path / "j.db").touch()
@@ -230,7 +230,7 @@ async def use_everything(journal: SqliteJournal) -> None:
 
 
 async def test_a_damaged_file(tmp_path: Path) -> None:
-    """Damage is reported as a `JournalError`, even if only some pages are damaged."""
+    """A damaged file raises `JournalError`, even if only some pages are damaged."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         await asyncio.gather(*(journal.claim(planned(f"s{each}")) for each in range(500)))
@@ -249,7 +249,7 @@ def other_program(path: Path) -> sqlite3.Connection:
 
 
 async def test_a_locked_file(tmp_path: Path) -> None:
-    """If the file stays locked, `open` and changes fail, but reads work."""
+    """While another program locks the file, `open` and changes fail, but reads work."""
     path = tmp_path / "j.db"
     async with opened(SqliteJournal(path, busy_timeout=0.1)) as journal:
         await journal.claim(planned("before"))
@@ -272,7 +272,7 @@ def limit(connection: sqlite3.Connection, extra: int) -> None:
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:
-    """On a full disk, no acknowledged record is lost."""
+    """If the disk becomes full, no record that was stored successfully is lost."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         await journal.claim(planned("before"))

@@ -1,7 +1,10 @@
-"""The owners of an SQLite journal, that is, the clients that opened it.
+"""Tests of the owners of an SQLite journal. An *owner* is a client that opened the journal.
 
-An owner is *dead* if its lease has expired, or if its process on the same machine has ended. A run
-is a named group of submissions. To *hold* a run means to reserve it. The tests use a fake clock.
+An owner must extend its *lease* regularly. An owner is *dead* if its lease has expired. An owner on
+the same machine is also dead if its process has ended.
+
+A *submission* is the record of a request that creates a task. A *run* is a named group of
+submissions. To *hold* a run means to reserve it. The tests use a fake clock.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ SWEPT = {"p": "not_sent", "s": "unknown"}
 
 
 async def plan_and_send(journal: SqliteJournal) -> None:
-    """Store the submissions "p" and "s" as planned, and then "s" as sending."""
+    """Store submission "p" in the state planned, and submission "s" in the state sending."""
     await journal.claim(planned("p", key="p"))
     await journal.claim(planned("s", key="s"))
     await journal.advance("s", SENDING)
@@ -48,7 +51,7 @@ async def test_close_ends_what_is_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("account", ["a", "b", None])
 async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
-    """Opening a journal ends only the submissions of dead owners."""
+    """Opening a journal ends the unfinished submissions of dead owners, but of no other owners."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost:
         await plan_and_send(lost)
@@ -61,7 +64,7 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 
 
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
-    """On the same machine, an owner is dead as soon as its process ends."""
+    """An owner on the same machine is dead as soon as its process ends."""
     clock, path = Clock(), tmp_path / "j.db"
     dead = set[int]()
     async with (
@@ -78,7 +81,7 @@ async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
-    """`claim` replaces only planned submissions of a dead owner."""
+    """`claim` replaces a planned submission of a dead owner, but keeps a ``sending`` submission."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -101,7 +104,10 @@ async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_a_slow_owner(tmp_path: Path) -> None:
-    """An owner that was treated as dead can store created tasks, but not send old submissions."""
+    """An owner that was treated as dead cannot send its earlier planned submissions.
+
+    It can still store created tasks, and can send new submissions.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await plan_and_send(slow)
@@ -158,7 +164,7 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """If an owner was treated as dead and its run is still free, its heartbeat reserves the run."""
+    """If an owner was treated as dead, its next heartbeat reserves its run, if the run is free."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -170,7 +176,7 @@ async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_was_reserved_meanwhile(tmp_path: Path) -> None:
-    """`claim` fails while another owner holds the run. After the release, it reserves the run."""
+    """`claim` fails while another owner holds the run. If the run is free, `claim` reserves it."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -186,7 +192,7 @@ async def test_a_run_that_was_reserved_meanwhile(tmp_path: Path) -> None:
 
 
 async def test_peers(tmp_path: Path) -> None:
-    """A heartbeat returns how many owners are live, and whether all others know this owner."""
+    """A heartbeat returns the number of live owners, and whether all others know the caller."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as first:
         assert await first.heartbeat() == Peers(1, aware=True)
@@ -205,7 +211,7 @@ async def test_peers(tmp_path: Path) -> None:
 
 
 async def test_two_journals_of_one_process_are_two_owners(tmp_path: Path) -> None:
-    """If one process opens two journals for the same account, they count as two clients."""
+    """If one process opens the same journal file twice, it counts as two owners."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as one, opened(client(path, clock)) as other:
         await one.claim(planned("s"))
@@ -216,7 +222,7 @@ async def test_two_journals_of_one_process_are_two_owners(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="on Windows, os.kill would end the process")
 def test_a_process_that_ended() -> None:
-    """`Host.ended` is true only for an ended process on the same machine."""
+    """`Host.ended` returns True only if a process of the same machine has ended."""
     host = Host()
     assert not host.ended(host.machine, os.getpid())
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

@@ -47,7 +47,7 @@ class Model:
         self.held: dict[str, set[str]] = {}
 
     def alive(self, owner: str) -> bool:
-        """Return whether the lease of an owner (a client of the journal) has not expired."""
+        """Return whether the lease of an owner is valid. An owner is a client of the journal."""
         return self.expiry.get(owner, 0.0) > self.clock.now
 
     def sweep(self, me: str) -> None:
@@ -143,7 +143,7 @@ class Model:
 
 
 class Call(NamedTuple):
-    """A random call of the journal by one of the two clients."""
+    """A random call of a journal method by one of two clients."""
 
     client: int
     name: str

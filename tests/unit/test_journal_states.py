@@ -1,9 +1,9 @@
-"""What an SQLite journal stores: submissions, tasks, runs and durations.
+"""Tests of what an SQLite journal stores: submissions, tasks, runs and durations.
 
-A *submission* is the record of one create. `claim` stores a planned submission, or returns the
-earlier submission with the same key. `advance` changes the state of a submission. `settle` records
-how a submission in the state ``unknown`` ended. A *run* is a named group of submissions. A *label*
-is the name of an account.
+A *create* is a request that creates a task. A *submission* is the record of one create. `claim`
+stores a planned submission, or returns the earlier submission with the same key. `advance` changes
+the state of a submission. `settle` records how a submission in the state ``unknown`` ended. A *run*
+is a named group of submissions. A *label* is the name of an account.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ async def test_a_created_submission_keeps_its_task(tmp_path: Path) -> None:
 
 
 async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
-    """The journal stores the task id of a create even if the submission was already replaced."""
+    """If a submission was replaced, the journal still stores the task id that arrives for it."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await bring_to(slow, UNKNOWN)
@@ -113,7 +113,10 @@ async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> 
 
 
 async def test_a_changed_input(tmp_path: Path) -> None:
-    """A claim with a used key and another job fails, unless the create was refused or not sent."""
+    """A claim with the same key as an earlier claim, but with another job, fails.
+
+    If the earlier create was refused, the claim succeeds.
+    """
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
         with pytest.raises(InputChangedError) as caught:
@@ -134,7 +137,7 @@ async def test_claims_without_a_key(tmp_path: Path) -> None:
 
 
 async def test_records_round_trip(tmp_path: Path) -> None:
-    """A claimed submission is read back with every field."""
+    """The journal returns a stored submission with all its fields."""
     clock = Clock()
     record = SubmissionRecord(
         id="s",
@@ -219,7 +222,7 @@ async def test_results(tmp_path: Path) -> None:
 
 
 async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None:
-    """Recording a create after its task has ended does not change the result."""
+    """If a create is recorded after its task has ended, the result of the task does not change."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
         await journal.keep_results([TaskRecord(task_id="t", status="success", raw=b"one")])
@@ -230,7 +233,7 @@ async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None
 
 
 async def test_entries(tmp_path: Path) -> None:
-    """`entries` yields submissions in the order of planning, then tasks without a submission."""
+    """`entries` yields submissions in the order of the claims, then tasks without a submission."""
 
     def names(entries: list[object]) -> list[str]:
         found: list[str] = []
@@ -305,7 +308,7 @@ async def test_runs(tmp_path: Path) -> None:
 
 
 async def test_durations(tmp_path: Path) -> None:
-    """The durations that were saved last survive a restart."""
+    """After a restart, the journal returns the durations that were saved last."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         assert await journal.load_durations() is None
@@ -336,7 +339,7 @@ async def test_accounts_are_separate(tmp_path: Path) -> None:
 
 
 async def test_without_an_account(tmp_path: Path) -> None:
-    """A journal without an account stores results, but claims no submissions."""
+    """A journal opened without an account can store results, but cannot claim submissions."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2), None) as all_:
         await bring_to(journal, PLANNED)

@@ -1,4 +1,7 @@
-"""The thread that writes an SQLite journal: shared commits, failed operations, and how it ends."""
+"""Tests of the thread that writes an SQLite journal: shared commits, errors and shutdown.
+
+An *operation* is a change of the journal that the thread makes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Gate:
     """An operation that blocks the writing thread until the test calls `open`.
 
     Attributes:
-        passed: The task that waits for the operation. It ends after `open` is called.
+        passed: The asyncio task that waits for this operation. This task ends after `open`.
     """
 
     passed: asyncio.Task[None]
@@ -55,7 +58,7 @@ class Gate:
 async def record_statements(journal: SqliteJournal) -> list[str]:
     """Record the BEGIN, COMMIT and ROLLBACK statements that the writing thread executes.
 
-    Return a list that grows with each of these statements. Its first item is the COMMIT of the
+    Return a list to which each of these statements is added. The first item is the COMMIT of the
     transaction in which the recording began.
     """
     found: list[str] = []
@@ -122,7 +125,7 @@ def fail(error: BaseException) -> Callable[[sqlite3.Connection], None]:
     ],
 )
 async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, message: str) -> None:
-    """A failed operation does not affect the others."""
+    """A failed operation does not affect the other operations in its transaction."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         gate = await Gate.shut(journal)
         before = [asyncio.create_task(journal.claim(planned(f"s{each}"))) for each in range(5)]
@@ -142,7 +145,7 @@ async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, me
 
 
 async def test_a_refusal_does_not_divide_a_transaction(tmp_path: Path) -> None:
-    """If one operation raises `JournalError`, the others are still committed in one transaction."""
+    """If an operation raises `JournalError`, the other operations still share one transaction."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         statements = await record_statements(journal)
         gate = await Gate.shut(journal)
@@ -171,7 +174,7 @@ async def test_a_cancelled_caller(tmp_path: Path) -> None:
 
 
 async def test_close_writes_what_was_accepted(tmp_path: Path) -> None:
-    """`close` writes every accepted operation, and may be called again."""
+    """`close` writes every accepted operation. A journal may be closed more than once."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     await journal.close()
@@ -234,7 +237,7 @@ class Killed(BaseException):
 
 
 async def test_the_thread_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """If the writing thread dies, every pending or later call raises its own `JournalError`."""
+    """If the writing thread dies, each waiting or later call raises a separate `JournalError`."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     await journal.open("a")
@@ -324,7 +327,7 @@ print("open", flush=True)
 
 
 def test_the_interpreter_exits(tmp_path: Path) -> None:
-    """A journal that was never closed does not keep the interpreter from exiting."""
+    """A journal that was never closed does not prevent the exit of the interpreter."""
     done = subprocess.run(  # noqa: S603 (a program of this test)
         [sys.executable, "-c", ABANDONED, tmp_path / "j.db"],
         timeout=60,
