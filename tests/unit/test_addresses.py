@@ -114,7 +114,7 @@ def test_spellings_of_an_allowed_address(allowed: str, url: str) -> None:
 
 
 def test_the_host_of_the_api() -> None:
-    """The host of the API may have a private address, even if it is not in `allow_hosts`."""
+    """The host of the API may have a private address, even without `allow_hosts`."""
     policy = AddressPolicy((), URL("http://127.0.0.1:8000"))
     policy.check_url(URL("http://127.0.0.1:9000/x"))
     with pytest.raises(UnsafeUrlError):

@@ -11,7 +11,7 @@ from benchmarks.alternatives import OURS, Result, Setting, draw, report, table
 
 
 def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
-    """Return a result for `tasks` tasks: `ended` tasks succeeded, the rest failed with a 429."""
+    """Return a result for `tasks` tasks. Of these, `ended` succeeded. The rest got a 429."""
     return Result(
         tasks=tasks,
         contender=contender,

@@ -71,7 +71,7 @@ def run(
 
 
 def test_fixed_poller_by_hand() -> None:
-    """The fixed poller checks at 15 s and at 30 s, so it reports an end at 20 s only at 30 s."""
+    """The fixed poller checks at 15 s and at 30 s. It reports the end of a 20 s task at 30 s."""
     seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]), reply_delay=AT_ONCE)
     assert seen.delays == {0: 10.0}
     assert seen.requests == 2 + 80
@@ -126,7 +126,7 @@ def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None
 
 @pytest.mark.parametrize("policy", [*POLICIES, "clairvoyant"])
 def test_budget_and_floor(policy: str) -> None:
-    """No policy exceeds 15 requests per second or misses an end, and all respect the floor."""
+    """Every policy keeps to 15 requests per second and to the floor, and misses no end."""
     seen = run(policy, draw_set(300, "once", LOG_NORMAL, 1))
     assert all(b - a >= 1 / RATE - 1e-9 for (a, _), (b, _) in pairwise(seen.asked))
     assert (seen.early, seen.lost) == (0, 0)
@@ -299,7 +299,7 @@ def test_command_line(
 
 
 def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
-    """`changes` marks a change with a star only if it exceeds two standard errors."""
+    """`changes` adds a star only to changes of more than two standard errors."""
     before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
     clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
     assert changes(before, clear) == ["+10.0 %*", "= "]
@@ -309,7 +309,7 @@ def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
 
 
 def test_sensitivity_varies_each_constant(capsys: pytest.CaptureFixture[str]) -> None:
-    """`print_sensitivity` prints how halving or doubling each constant changes the results."""
+    """`print_sensitivity` prints how the results change if a constant is halved or doubled."""
     print_sensitivity(60, range(1, 2), ("cohort_span", "price_span"))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [(line[0], float(line[1])) for line in lines[-4:]] == [

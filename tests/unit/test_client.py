@@ -152,7 +152,7 @@ async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without arguments, a client takes its key and its base URL from environment variables.
 
-    If a variable with SUNO_ is not set, the client uses the same variable with CRUN_.
+    A variable with the prefix SUNO_ takes precedence over the one with the prefix CRUN_.
     """
     monkeypatch.setenv("CRUN_API_KEY", "second")
     monkeypatch.setenv("SUNO_API_KEY", "first")
@@ -187,7 +187,7 @@ async def test_closed() -> None:
 async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None:
     """If a loop over 1,000 tasks is cancelled, the client stops polling these tasks.
 
-    If the client is closed instead, the loop yields `ClientClosedError` for every task.
+    If the client is closed instead, each task gets an outcome with `ClientClosedError`.
     """
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(1000)]

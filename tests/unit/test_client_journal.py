@@ -309,7 +309,7 @@ def test_a_refused_key_creates_again(code: int, error: type[SunoError]) -> None:
 
 
 def test_an_unknown_key_is_not_sent_again_until_it_is_settled() -> None:
-    """If the reply to a create is lost, its key cannot be used again until `settle` is called."""
+    """If the reply to a create is lost, the key cannot be used again until `settle` is called."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -431,7 +431,7 @@ def test_keys_follow_inputs_whose_order_changes() -> None:
 
 
 def test_a_changed_input_ends_a_run_before_anything_is_paid() -> None:
-    """If an input changed since the run was started, continuing the run raises an error."""
+    """If an input has changed, continuing the run raises an error and creates no task."""
 
     async def work() -> None:
         server = Finishing()
@@ -618,7 +618,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_client_that_opens_while_a_key_is_replaced() -> None:
-    """`rotate_key` raises an error if a client with the new key opens during the call."""
+    """`rotate_key` raises an error if a client with the new API key is opened meanwhile."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

@@ -1,7 +1,7 @@
 """Tests of a client with a journal: cancellations, faults of the journal, and wrong arguments.
 
-A *create* is the request that creates a task. A *submission* is its record in the journal. A *key*
-identifies a create, so that a repeated create returns the earlier task.
+A *create* is the request that creates a task. A *submission* is the record of a create. A
+*key* identifies a create, so that a repeated create returns the earlier task.
 
 A *run* is a named stream. A stream *reserves* its run, so that no other stream works on the same
 run. The clients of one account divide the rate limit equally. Each client regularly writes a
@@ -257,7 +257,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """If a process was suspended, its client sends nothing until other clients share the rate."""
+    """After a process was suspended, its client waits until the other clients share the rate."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

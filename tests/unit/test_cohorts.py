@@ -21,7 +21,7 @@ from suno_async._schedule.inspection import InspectionPlan
 
 
 def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
-    """Return an entry whose last check was at `at`. None means that it was never checked."""
+    """Return an entry whose last check was at the time `at`. None means that no check was made."""
     entry = Entry(name, added_at=created_at, created_at=created_at)
     entry.asked_at = entry.seen_at = at
     return entry
@@ -43,7 +43,7 @@ def drained(cohort: Cohort[Entry]) -> list[str]:
     )
 )
 def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | None, bool]]) -> None:
-    """Entries that were never checked come first. The others follow by the time of their check."""
+    """Entries that were never checked come first. The others follow in the order of checks."""
     cohort, kept = Cohort[Entry](("", False, 0), -1), list[Entry]()
     for n, (at, stays) in enumerate(joins):
         entry = seen(str(n), at)
@@ -59,7 +59,7 @@ def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | Non
 
 
 def test_an_early_request_joins_a_long_queue() -> None:
-    """Even in a long cohort, a new entry gets its place by the time of its check."""
+    """Even in a long cohort, a new entry is placed by the time of its last check."""
     cohort = Cohort[Entry](("", False, 0), -1)
     for n in range(4 * NEAR_END):
         cohort.join(seen(str(n), float(n)))

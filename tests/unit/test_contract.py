@@ -168,7 +168,7 @@ def test_param() -> None:
 
 
 def test_what_a_user_holds() -> None:
-    """Each field of a result class that comes from the server has a row in docs/contract.md."""
+    """Each field that a result class takes from the server has a row in docs/contract.md."""
     places = {
         place for rows in TABLES.values() for row in rows for place in words(row.get("where", ""))
     }
@@ -192,7 +192,7 @@ def test_kinds() -> None:
 
 
 def test_fields_of_jobs() -> None:
-    """The table of job fields lists every field, together with all structs that have it."""
+    """The table of job fields lists each field together with all structs that have this field."""
     documented: dict[str, set[str]] = defaultdict(set)
     for row in TABLES["Fields of jobs"]:
         owners = set(words(row["of"]))

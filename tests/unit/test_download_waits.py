@@ -132,7 +132,7 @@ def test_final_errors_take_no_time(tmp_path: Path, status: int) -> None:
 
 
 def test_pauses(tmp_path: Path) -> None:
-    """After a temporary error, a download pauses and tries again. Retry-After extends the pause."""
+    """After a temporary error, a download waits and retries. Retry-After can extend the wait."""
     hosts = Hosts(lambda _: Reply(503))
     run_virtual(download(hosts, tmp_path))
     assert [round(each, 1) for each, _ in hosts.requests] == [0.0, 2.1, 6.2]

@@ -157,7 +157,7 @@ async def test_part_files_of_dead_exports(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 async def test_a_killed_export(tmp_path: Path) -> None:
-    """After an export was killed, the next export into the same directory removes its part file."""
+    """The next export into a directory removes the part file of a killed export."""
     script = f"""
 import asyncio, os, signal
 from suno_async import export_results
@@ -195,7 +195,7 @@ async def entries(count: int) -> AsyncIterator[ResultSource]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_entries_of_a_journal(tmp_path: Path, suffix: str) -> None:
-    """All entries of a long asynchronous source are exported, although this takes many batches."""
+    """An export of a long asynchronous source contains all entries, from several batches."""
     path = tmp_path / f"songs.{suffix}"
     assert await export_results(entries(2_050), path, rows="tracks") == 4_100
     songs = read(path, TrackRecord)
@@ -305,7 +305,7 @@ async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
 
 
 async def test_a_database_that_appears_during_the_export(tmp_path: Path) -> None:
-    """If a journal appears at the path during an export, even `overwrite` does not replace it."""
+    """If a journal appears at the path of a running export, `overwrite` does not replace it."""
     path = tmp_path / "songs.db"
 
     async def source() -> AsyncIterator[ResultSource]:

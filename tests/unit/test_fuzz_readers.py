@@ -111,7 +111,7 @@ def test_refusals(case: str, kind: type[APIError]) -> None:
 
 
 def test_validation_errors() -> None:
-    """The error for a refused input contains the server's message and its list of problems."""
+    """The error for a refused input contains the server's message and list of problems."""
     with pytest.raises(ValidationError) as caught:
         read_created(422, {}, SAMPLES["invalid"])
     assert caught.value.message == "Missing Params or Type Error"

@@ -164,7 +164,7 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """If an owner was treated as dead, its next heartbeat reserves its run, if the run is free."""
+    """After an owner was treated as dead, its next heartbeat reserves its runs if they are free."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")

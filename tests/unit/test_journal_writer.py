@@ -1,6 +1,6 @@
 """Tests of the thread that writes an SQLite journal: shared commits, errors and shutdown.
 
-An *operation* is a change of the journal that the thread makes.
+An *operation* is a change that the thread makes to the journal.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Gate:
     """An operation that blocks the writing thread until the test calls `open`.
 
     Attributes:
-        passed: The asyncio task that waits for this operation. This task ends after `open`.
+        passed: The task that waits for this operation. This task ends after `open` is called.
     """
 
     passed: asyncio.Task[None]
@@ -327,7 +327,7 @@ print("open", flush=True)
 
 
 def test_the_interpreter_exits(tmp_path: Path) -> None:
-    """A journal that was never closed does not prevent the exit of the interpreter."""
+    """A journal that was never closed does not prevent the interpreter from exiting."""
     done = subprocess.run(  # noqa: S603 (a program of this test)
         [sys.executable, "-c", ABANDONED, tmp_path / "j.db"],
         timeout=60,
