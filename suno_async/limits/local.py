@@ -256,9 +256,8 @@ class LocalLimiter:
                 # Wait for the bucket again if a pause began, or if the bucket was replaced.
                 # Otherwise this caller and the next one would send at the same time.
                 now = self.now()
-                has_room = len(self._window) < self._most and self._pause.until <= now
-                has_room = has_room and now <= self._shared_until
-                if bucket is self._bucket and has_room:
+                is_allowed = self._pause.until <= now <= self._shared_until
+                if bucket is self._bucket and is_allowed and not self._is_full(now):
                     break
             permit = LocalPermit(self)
             self._window.add(permit)
@@ -344,7 +343,6 @@ class LocalLimiter:
         if limit != self._limit:
             self._limit = limit
             self._most = max(1, math.floor(limit))
-            self._tidy(self.now())
             self._set_rate(min(limit, self._reduced))
 
     def _set_rate(self, rate: float) -> None:
@@ -370,18 +368,18 @@ class LocalLimiter:
         """
         if now > self._shared_until:
             return math.inf
-        if len(self._window) >= self._tidy_at:
-            self._tidy(now)
-        if len(self._window) < self._most:
+        if not self._is_full(now):
             return self._pause.until
-        return max(self._pause.until, min(each.counts_until for each in self._window))
+        return max(self._pause.until, min([each.counts_until for each in self._window]))
 
-    def _tidy(self, now: float) -> None:
-        """Remove the permits that no longer count from the window."""
-        self._window = {each for each in self._window if each.counts_until > now}
-        # Normally `_most`. Only with a high limit, for a test server, this is less, so that the
-        # window does not grow to thousands of permits that no longer count.
-        self._tidy_at = min(self._most, 2 * len(self._window) + 16)
+    def _is_full(self, now: float) -> bool:
+        """Return whether the window has no room for another permit."""
+        if len(self._window) >= min(self._tidy_at, self._most):
+            self._window = {each for each in self._window if each.counts_until > now}
+            # Normally more than `_most`. Only with a high limit, for a test server, this is less,
+            # so that the window does not grow to thousands of permits that no longer count.
+            self._tidy_at = 2 * len(self._window) + 16
+        return len(self._window) >= self._most
 
     async def _sleep_until(self, when: float) -> None:
         self._waiting, self._waiting_until = self._loop.create_future(), when

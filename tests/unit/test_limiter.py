@@ -180,6 +180,32 @@ def test_a_lower_limit_does_not_count_old_permits() -> None:
     run_virtual(work())
 
 
+def test_permits_that_expire_during_the_last_wait() -> None:
+    """After a reduction of the limit, permits that no longer count do not delay the next permit."""
+
+    async def work() -> None:
+        limiter = LocalLimiter()
+        for _ in range(8):
+            limiter.rate_exceeded(0.0)
+        rate = 15 * 0.8**8
+        started = limiter.now()
+        for permit in [await limiter.acquire() for _ in range(7)]:
+            permit.sent()
+        sent = limiter.now()
+        assert sent - started == pytest.approx(7 / rate)
+        await asyncio.sleep(0.7)
+        (await limiter.acquire()).cancel()
+        waiting = asyncio.ensure_future(limiter.acquire())
+        await asyncio.sleep(0.1)
+        # Now at most 7 permits may count. The 7 permits from above stop to count a little later.
+        limiter.share(2, limiter)
+        await waiting
+        assert limiter.now() - sent == pytest.approx(0.7 + 1 / rate)
+        assert limiter.now() - sent > JITTER + WINDOW
+
+    run_virtual(work())
+
+
 @pytest.mark.parametrize("rate", [15.0, 10_000.0])
 def test_old_permits_are_forgotten(rate: float) -> None:
     """The limiter keeps few permits in memory, even if its rate limit is never reached."""
