@@ -19,8 +19,7 @@ policy can expect less for a task than its value. So the expected sum of the del
 
 This difference, divided by the expected number of tasks that finish, is the bound of the mean
 delay. Dynamic programming over the age of a task at its previous check finds the value of the task.
-The problem is known as optimal inspection (Barlow, Hunter and Proschan 1963; with prices Keller
-1974).
+The problem is known as optimal inspection (Barlow, Hunter and Proschan 1963; Keller 1974).
 
 Every price function gives a valid lower bound, and good prices give a tight bound. For steady
 arrivals, a constant price is enough (`Steady`). For other arrivals, the prices are the dual values
