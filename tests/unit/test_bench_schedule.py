@@ -129,7 +129,7 @@ def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None
 def test_budget_and_floor(policy: str) -> None:
     """Each policy sends at most 15 requests per second, and detects the end of each finished task.
 
-    It does not check a task again before the shortest allowed time (the floor) has passed.
+    No task is checked again before the shortest allowed time (the floor) has passed.
     """
     seen = run(policy, draw_set(300, "once", LOG_NORMAL, 1))
     assert all(b - a >= 1 / RATE - 1e-9 for (a, _), (b, _) in pairwise(seen.asked))
@@ -306,7 +306,7 @@ def test_command_line(
 
 
 def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
-    """`changes` marks only differences of more than two standard errors with a star."""
+    """`changes` adds a star to a difference only if it exceeds two standard errors."""
     before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
     clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
     assert changes(before, clear) == ["+10.0 %*", "= "]

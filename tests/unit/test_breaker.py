@@ -1,4 +1,4 @@
-"""Tests of the circuit breaker. They use no clock, because every time is an argument."""
+"""Tests of the circuit breaker. The tests use no clock, because every time is an argument."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Tests of a client that opens no sockets: requests, replies, errors, closing and the API key.
 
-A *create* is a request that creates a task. The *key* is the API key, which must stay secret.
+The *key* is the API key, which must stay secret.
 """
 
 # aioresponses ships no types for its requests.
@@ -55,7 +55,7 @@ async def client() -> AsyncIterator[SunoClient]:
 
 
 async def test_create(client: SunoClient, http: aioresponses) -> None:
-    """A create request sends the key only in a header, and follows no redirect."""
+    """A create request sends the API key only in a header, and follows no redirect."""
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     task = await client.create(JOB)
     assert task.id == "t1"

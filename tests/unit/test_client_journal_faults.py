@@ -140,7 +140,7 @@ def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
 
 @pytest.mark.parametrize("wrong", ["", None, 0, 7])
 def test_a_key_must_be_text(wrong: object) -> None:
-    """If the key of an input is empty or not a string, a run raises an error and pays nothing."""
+    """If the key of an input is empty or not a string, the run fails before it creates a task."""
 
     async def work() -> None:
         server = Finishing()
