@@ -1,4 +1,4 @@
-"""Checks of the addresses and URLs that a file transfer may use."""
+"""Tests that file transfers use only allowed addresses and URLs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_not_public(text: str) -> None:
     "host", ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "127.0.0.1.", "0x7f.1", "0"]
 )
 def test_spellings(host: str) -> None:
-    """Unusual spellings of an IPv4 address that is not public are also refused."""
+    """A URL is refused if its host is an unusual spelling of a local address, such as ``127.1``."""
     address = literal_address(host)
     assert address is not None
     assert not is_public(address)
@@ -80,7 +80,7 @@ def test_urls() -> None:
 
 
 def test_allowed() -> None:
-    """The hosts in `allow_hosts` may use http, and may have an address that is not public."""
+    """If a host is in `allow_hosts`, its URLs may use http, and its address may be private."""
     policy = AddressPolicy(["Minio.internal", "[::1]", "10.0.0.0/8"])
     for url in ("http://minio.internal:9000/x", "http://[::1]/x", "http://10.2.3.4/x"):
         policy.check_url(URL(url))
@@ -134,7 +134,7 @@ def test_the_host_of_the_api() -> None:
     ],
 )
 def test_invalid_options(options: dict[str, object]) -> None:
-    """An invalid option raises an error. This error does not show the secret in a proxy URL."""
+    """An invalid option raises an error. The error does not show credentials from a proxy URL."""
     with pytest.raises(ConfigurationError) as caught:
         SunoClient("k", **options)  # type: ignore[arg-type]
     assert "secret" not in str(caught.value)

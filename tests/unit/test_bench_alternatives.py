@@ -11,7 +11,7 @@ from benchmarks.alternatives import OURS, Result, Setting, draw, report, table
 
 
 def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
-    """Return a result for `tasks` tasks. Of these, `ended` succeeded. The rest got a 429."""
+    """Return a result in which `ended` tasks succeeded and all others failed with status 429."""
     return Result(
         tasks=tasks,
         contender=contender,
@@ -28,7 +28,7 @@ def result(contender: str, tasks: int, ended: int, mean_delay: float) -> Result:
 
 
 def test_table_has_a_row_for_each_result() -> None:
-    """The table has one row for each result, with the figures of the result."""
+    """The table shows the figures of each result in one row."""
     rows = table([result("loop", 1000, 0, math.nan), result(OURS, 1000, 1000, 4.24)]).splitlines()
     assert len({row.count("|") for row in rows}) == 1
     assert rows[2] == "| 1,000 | loop | 0 | 1,000 | 1,000 | none | none | 12,345 | 29 |"
@@ -45,7 +45,7 @@ def test_report_states_the_scale(scale: float, speed: str) -> None:
 
 
 def test_durations_depend_on_the_seed_only() -> None:
-    """`draw` returns equal durations for equal seeds. The median is near 90 s."""
+    """`draw` returns equal durations for equal seeds. The median duration is near 90 s."""
     assert draw(1000, 1) == draw(1000, 1)
     assert draw(1000, 1) != draw(1000, 2)
     assert statistics.median(draw(1000, 1)) == pytest.approx(90.0, rel=0.1)

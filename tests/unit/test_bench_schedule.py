@@ -1,13 +1,14 @@
 """Tests of `benchmarks.schedule`: the simulation, the bound and the command line.
 
-A *delay* is the time from the end of a task to the reply that reports this end. The *bound* is a
-lower bound of the mean delay, for policies that do not know when a task will end. The *floor* is
-the shortest time between two checks of a task. A *fixed poller* checks every task every 15 s.
+A *policy* decides which task is checked next. A *delay* is the time from the end of a task to the
+reply that reports this end. If a policy does not know when tasks will end, its mean delay is
+expected to be at least the *bound*. The *floor* is the shortest allowed time between two checks of
+the same task. A *fixed poller* checks every task every 15 s.
 
-*Arrivals* describe when the tasks are created. With ``once``, all tasks are created at time 0.
-With ``p90``, tasks arrive at the rate at which a fixed poller uses 90 % of the request budget.
-With ``d90``, tasks arrive at the rate at which one request per task uses 90 % of the budget.
-The budget is 15 requests per second.
+The *budget* is 15 requests per second. *Arrivals* describe when the tasks are created. With
+``once``, all tasks are created at time 0. With ``p90``, tasks arrive at the rate at which a fixed
+poller uses 90 % of the budget. With ``d90``, tasks arrive at the rate at which one request per
+task uses 90 % of the budget.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def run(
 
 
 def test_fixed_poller_by_hand() -> None:
-    """The fixed poller checks at 15 s and at 30 s. It reports the end of a 20 s task at 30 s."""
+    """A task ends after 20 s. The fixed poller checks it after 15 s and 30 s: the delay is 10 s."""
     seen = run("fixed", TaskSet([0.0, 5.0], [20.0, math.inf]), reply_delay=AT_ONCE)
     assert seen.delays == {0: 10.0}
     assert seen.requests == 2 + 80
@@ -89,7 +90,7 @@ class Listener(Timers):
         self.heard: list[tuple[int, float]] = []
 
     def pop(self, now: float) -> int | None:
-        """Return the task to check, and record the time of the request."""
+        """Return the task to check now, if any, and record the time of this check."""
         if (task := super().pop(now)) is not None:
             self.asked[task] = now
         return task
@@ -116,7 +117,7 @@ def test_replies_overtake_each_other() -> None:
 
 @pytest.mark.parametrize("arrivals", ["once", "p200"])
 def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None:
-    """Slow replies increase the mean delay by at most 1.1 times the mean reply time."""
+    """If replies take time, the mean delay grows by at most 1.1 times the mean reply time."""
     # The difference varies by 0.04 s between sets.
     sets = [draw_set(1000, arrivals, LOG_NORMAL, seed) for seed in range(1, 5)]
     at_once = mean(run("trained", each, reply_delay=AT_ONCE).mean_delay for each in sets)
@@ -126,14 +127,17 @@ def test_overtaking_replies_cost_no_more_than_their_delay(arrivals: str) -> None
 
 @pytest.mark.parametrize("policy", [*POLICIES, "clairvoyant"])
 def test_budget_and_floor(policy: str) -> None:
-    """Every policy keeps to 15 requests per second and to the floor, and misses no end."""
+    """Each policy sends at most 15 requests per second, and detects the end of each finished task.
+
+    No task is checked again before the shortest allowed time (the floor) has passed.
+    """
     seen = run(policy, draw_set(300, "once", LOG_NORMAL, 1))
     assert all(b - a >= 1 / RATE - 1e-9 for (a, _), (b, _) in pairwise(seen.asked))
     assert (seen.early, seen.lost) == (0, 0)
 
 
 def test_clairvoyant_asks_once() -> None:
-    """A policy that knows when tasks end sends one request per task."""
+    """The policy ``clairvoyant`` knows when each task ends, so it sends one request per task."""
     tasks = draw_set(300, "p30", LOG_NORMAL, 1)
     seen = run("clairvoyant", tasks)
     assert seen.requests == len(tasks)
@@ -142,7 +146,10 @@ def test_clairvoyant_asks_once() -> None:
 
 @pytest.mark.parametrize("durations", DURATIONS.values(), ids=list(DURATIONS))
 def test_load_means_what_it_says(durations: Durations) -> None:
-    """With ``p30``, the fixed poller uses 30 % of the budget, as `fixed_requests` predicts."""
+    """With arrivals ``p30``, the fixed poller uses 30 % of the request budget.
+
+    `fixed_requests` predicts how many requests the fixed poller sends per task.
+    """
     runs = [run("fixed", draw_set(2000, "p30", durations, seed)) for seed in range(1, 5)]
     measured = mean(each.requests / 2000 for each in runs)
     assert measured == pytest.approx(fixed_requests(durations), rel=0.03)
@@ -160,7 +167,7 @@ def test_same_seed_same_set() -> None:
 
 
 def test_arrivals_that_do_not_exist() -> None:
-    """Arrivals other than ``once``, ``p<percent>`` and ``d<percent>`` raise ValueError."""
+    """`arrival_rate` accepts only ``once``, ``p<percent>`` and ``d<percent>``."""
     for wrong in ("p", "x90", "p0", "twice"):
         with pytest.raises(ValueError, match="arrivals are once"):
             arrival_rate(wrong, LOG_NORMAL)
@@ -168,7 +175,7 @@ def test_arrivals_that_do_not_exist() -> None:
 
 @pytest.mark.parametrize("price", [0.0, 3.0, 40.0, 400.0])
 def test_inspection_is_the_best_of_all_plans(price: float) -> None:
-    """`Inspection` finds the same least cost as a search through all plans of checks."""
+    """`Inspection` computes the same lowest cost as a search through all possible plans."""
     step, durations = 150.0, Durations("slow", ((1.0, 400.0, 0.5),))
     inspection = Inspection(durations, 2 * step, step)
     last = round(DEADLINE / step)
@@ -210,7 +217,7 @@ def test_finer_grid_moves_the_inspection_little() -> None:
     [("once", "two-humped"), ("p90", "log-normal"), ("d90", "log-normal")],
 )
 def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
-    """No policy has a mean delay that is clearly below the bound."""
+    """No policy has a mean delay that is more than three standard errors below the bound."""
     durations = DURATIONS[kind]
     sets = [draw_set(80, arrivals, durations, seed) for seed in range(1, 9)]
     bounds = [
@@ -231,7 +238,7 @@ def test_bound_is_met_where_requests_are_free() -> None:
 
 
 def test_bound_knows_scarcity() -> None:
-    """The bound is higher if tasks arrive faster or if the floor is higher."""
+    """The bound is higher if tasks arrive faster, or if the time between checks must be longer."""
     p90, p200, d90 = (
         mean_delay_bound(draw_set(400, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
         for arrivals in ("p90", "p200", "d90")
@@ -262,7 +269,7 @@ def row(policy: str, n: int, arrivals: str, durations: str, mean_delay: float) -
 
 
 def test_check_compares_like_with_like() -> None:
-    """`from_rows` compares only results for the same set of tasks."""
+    """`from_rows` compares two results only if both were measured with the same tasks."""
     rows = [
         row("trained", 10_000, "p90", "log-normal", 10.2),
         row("fixed", 10_000, "p90", "log-normal", 20.4),
@@ -280,7 +287,7 @@ def test_check_compares_like_with_like() -> None:
 def test_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command prints a table and writes all results to a JSON file."""
+    """``python -m benchmarks.schedule`` prints a table and writes all results to a JSON file."""
     file = tmp_path / "rows.json"
     arguments = "--n 60 --arrivals p90 --durations log-normal --policies fixed,edf --seeds 2"
     monkeypatch.setattr(sys, "argv", ["schedule", *arguments.split(), "--json", str(file)])
@@ -299,7 +306,7 @@ def test_command_line(
 
 
 def test_sensitivity_marks_only_what_exceeds_the_noise() -> None:
-    """`changes` adds a star only to changes of more than two standard errors."""
+    """`changes` adds a star to a difference only if it exceeds two standard errors."""
     before = [Figures(10.0, 5.0), Figures(20.0, 5.0), Figures(30.0, 5.0)]
     clear = [Figures(11.0, 5.0), Figures(22.2, 5.0), Figures(32.7, 5.0)]
     assert changes(before, clear) == ["+10.0 %*", "= "]

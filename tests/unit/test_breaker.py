@@ -1,4 +1,4 @@
-"""Tests of the circuit breaker. Each test passes the time as an argument."""
+"""Tests of the circuit breaker. The tests use no clock, because every time is an argument."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_key_refused_twice() -> None:
 
 
 def test_one_glitch() -> None:
-    """Refusals of concurrent requests count as one refusal, so later requests are not blocked."""
+    """If the key is refused for several concurrent requests, later requests are not blocked."""
     gate = CircuitBreaker()
     for sent_at in (9.0, 9.5, 9.9):
         gate.key_refused(sent_at, now=10.0 + sent_at / 100)
@@ -63,7 +63,7 @@ def test_outdated_refusal() -> None:
 
 
 def test_suspicion_that_cannot_be_confirmed() -> None:
-    """After `clear_suspicion`, the next refusal of the key counts as the first refusal."""
+    """After `clear_suspicion`, one more refusal of the key does not block requests."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=1.0, now=2.0)
     gate.clear_suspicion()

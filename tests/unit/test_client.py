@@ -1,6 +1,6 @@
-"""Tests of a client without sockets: requests, replies, errors, closing and the API key.
+"""Tests of a client that opens no sockets: requests, replies, errors, closing and the API key.
 
-A *create* is a request that creates a task. The *key* is the API key, which must stay secret.
+The *key* is the API key, which must stay secret.
 """
 
 # aioresponses ships no types for its requests.
@@ -49,13 +49,13 @@ JOB = GenerateMusic(prompt="x")
 
 @pytest.fixture
 async def client() -> AsyncIterator[SunoClient]:
-    """Yield a client that does not retry."""
+    """Yield a client that does not retry requests."""
     async with SunoClient(CANARY, base_url=BASE, retry_for=0) as suno:
         yield suno
 
 
 async def test_create(client: SunoClient, http: aioresponses) -> None:
-    """A create sends the key only in a header, and follows no redirect."""
+    """A create request sends the API key only in a header, and follows no redirect."""
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     task = await client.create(JOB)
     assert task.id == "t1"
@@ -79,7 +79,7 @@ async def test_create(client: SunoClient, http: aioresponses) -> None:
 async def test_create_is_never_sent_twice(
     http: aioresponses, reply: dict[str, Any], error: type[SunoError]
 ) -> None:
-    """A create that may have been accepted is not sent again."""
+    """A create request is not repeated after a 401 or 402, or if its outcome is unknown."""
     http.post(CREATE, repeat=True, **reply)
     async with SunoClient(CANARY, base_url=BASE) as suno:
         with pytest.raises(error):
@@ -88,7 +88,7 @@ async def test_create_is_never_sent_twice(
 
 
 async def test_create_again_after_429(http: aioresponses) -> None:
-    """After a 429 with Retry-After, a create is sent again."""
+    """After a 429 with Retry-After, a create request is sent again."""
     http.post(CREATE, status=429, headers={"Retry-After": "0"})
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     async with SunoClient(CANARY, base_url=BASE) as suno:
@@ -114,7 +114,7 @@ async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -
 async def test_aiohttp_errors_do_not_escape(
     client: SunoClient, http: aioresponses, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Errors of aiohttp and of sockets become a `SunoError` that never shows the key."""
+    """Errors of aiohttp and of sockets become a `SunoError` that does not show the API key."""
     caplog.set_level(logging.DEBUG)
     info = SunoClient(CANARY, base_url=BASE)
     seen = [repr(client), repr(info), info.account]
@@ -141,7 +141,7 @@ async def test_aiohttp_errors_do_not_escape(
 
 @pytest.mark.parametrize("key", ["", " ", "a\nb", "clé"])
 async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing or invalid key raises an error, and the error does not contain the key."""
+    """A missing or invalid API key raises an error. The error does not contain the key."""
     monkeypatch.delenv("SUNO_API_KEY", raising=False)
     monkeypatch.delenv("CRUN_API_KEY", raising=False)
     with pytest.raises(ConfigurationError) as caught:
@@ -150,9 +150,9 @@ async def test_bad_keys(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without arguments, a client takes its key and its base URL from environment variables.
+    """Without arguments, a client reads its key and its base URL from environment variables.
 
-    A variable with the prefix SUNO_ takes precedence over the one with the prefix CRUN_.
+    If SUNO_API_KEY and CRUN_API_KEY are both set, the client uses SUNO_API_KEY.
     """
     monkeypatch.setenv("CRUN_API_KEY", "second")
     monkeypatch.setenv("SUNO_API_KEY", "first")
@@ -214,7 +214,7 @@ async def test_leaving_thousands(client: SunoClient, http: aioresponses) -> None
 
 
 async def test_closing_while_thousands_are_taken_up(client: SunoClient, http: aioresponses) -> None:
-    """If a client is closed while `as_completed` starts, each task gets `ClientClosedError`."""
+    """If a client is closed while `as_completed` starts, each outcome has a `ClientClosedError`."""
     born = time.time()
     handles = [client.task(f"t{n}", created_at=born) for n in range(5000)]
 
@@ -262,7 +262,7 @@ def test_second_event_loop() -> None:
 
 
 async def test_time_scale_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable SUNO_TIME_SCALE scales the times of the default policy.
+    """The environment variable SUNO_TIME_SCALE scales the times of the default `PollPolicy`.
 
     A value that is not a finite positive number raises `ConfigurationError`.
     """

@@ -1,7 +1,8 @@
 """Tests of a client with a journal: nothing is lost, and nothing is paid twice.
 
 A *create* is the request that creates a task. A *key* identifies a create, so that a repeated
-create returns the earlier task. A *run* is a named stream that can be stopped and continued.
+create returns the earlier task. A *stream* yields the outcomes of many tasks. A *run* is a stream
+with a name, and can be stopped and later continued.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Finishing(Server):
     A task fails if its prompt contains "fail". All other tasks succeed.
 
     Attributes:
-        lose: Prompts for which a task is created, but the reply is lost.
+        lose: Prompts of creates whose reply is lost, although the task is created.
         refuse: The error code in the reply to every create; 0 means no error.
         polls: The task id of each poll.
     """
@@ -69,7 +70,7 @@ class Finishing(Server):
         self.polls: list[str] = []
 
     def finishing(self, request: Request) -> Reply:
-        """Return the reply to a request. The reply to a poll is the final record of the task."""
+        """Return the reply to `request`. The reply to a poll is the final record of the task."""
         if request.path.endswith("TaskInfo"):
             task_id = dict(request.params)["task_id"]
             self.polls.append(task_id)
@@ -113,7 +114,7 @@ async def collect(outcomes: Any) -> list[JobOutcome]:  # noqa: ANN401 (any async
 
 
 def test_every_step_is_stored_before_the_next_one_happens() -> None:
-    """Each step of a create is stored before the next step happens."""
+    """The journal stores each step of a create before the next step happens."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -143,7 +144,7 @@ def test_every_step_is_stored_before_the_next_one_happens() -> None:
 
 
 def test_a_result_is_stored_before_a_stream_yields_it() -> None:
-    """`as_completed` yields only stored outcomes."""
+    """`as_completed` yields an outcome only after it was stored in the journal."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -163,7 +164,7 @@ class SlowToRead(MemoryJournal):
     """A journal that needs 10 seconds to find tasks."""
 
     async def find_tasks(self, task_ids: Collection[str]) -> dict[str, TaskRecord]:
-        """Return the tasks after 10 seconds."""
+        """Wait for 10 seconds, then return the tasks."""
         await asyncio.sleep(10)
         return await super().find_tasks(task_ids)
 
@@ -210,7 +211,7 @@ def test_a_stored_result_needs_no_time() -> None:
 
 
 def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
-    """A create is not sent if the journal cannot store it."""
+    """If the journal cannot store a create, the create is not sent."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -232,7 +233,7 @@ def test_a_journal_that_fails_before_the_request_prevents_it() -> None:
 def test_a_journal_that_fails_after_the_reply_loses_no_id(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If a task id cannot be stored, it is logged, and the create still returns the task."""
+    """If a task id cannot be stored, the id is logged, and `create` still returns the task."""
 
     async def work() -> str:
         server, journal = Finishing(), MemoryJournal()
@@ -292,7 +293,7 @@ def test_concurrent_creates_with_one_key_pay_once() -> None:
 
 @pytest.mark.parametrize(("code", "error"), [(422, ValidationError), (455, MaintenanceError)])
 def test_a_refused_key_creates_again(code: int, error: type[SunoError]) -> None:
-    """A refused create can be repeated with the same key."""
+    """If the server refuses a create, the create can be repeated with the same key."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -378,7 +379,7 @@ def test_a_run_continues_where_it_was_stopped(stop_after: int) -> None:
 
 
 def test_a_killed_run_marks_what_was_in_flight_as_unknown() -> None:
-    """If a process is killed during a run, the next process creates no task twice."""
+    """If a process is killed during a run, continuing the run creates no task twice."""
 
     async def work(seed: int) -> int:
         draw = random.Random(seed)
@@ -412,7 +413,7 @@ def test_a_killed_run_marks_what_was_in_flight_as_unknown() -> None:
 
 
 def test_keys_follow_inputs_whose_order_changes() -> None:
-    """With a key function, a run can be continued with its inputs in a different order."""
+    """If a run uses a `key` function, it can be continued with a different order of inputs."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -431,7 +432,7 @@ def test_keys_follow_inputs_whose_order_changes() -> None:
 
 
 def test_a_changed_input_ends_a_run_before_anything_is_paid() -> None:
-    """If an input has changed, continuing the run raises an error and creates no task."""
+    """If an input of a run has changed, continuing the run raises an error and creates no task."""
 
     async def work() -> None:
         server = Finishing()
@@ -567,7 +568,7 @@ async def by_settle(suno: SunoClient) -> None:
 
 
 async def by_run(suno: SunoClient) -> object:
-    """Start a run with a name, and return its first outcome."""
+    """Start a run, and return its first outcome."""
     return await anext(suno.pipeline([JOB], run="a"))
 
 
@@ -578,7 +579,7 @@ async def by_resume(suno: SunoClient) -> object:
 
 @pytest.mark.parametrize("use", [by_dedupe_key, by_settle, by_run, by_resume])
 def test_what_needs_a_journal_says_so(use: Callable[[SunoClient], Awaitable[object]]) -> None:
-    """Each feature that needs a journal raises `ConfigurationError` if the client has none."""
+    """If a client has no journal, each feature that needs one raises `ConfigurationError`."""
 
     async def work() -> None:
         async with Finishing().client() as suno:
@@ -618,7 +619,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_client_that_opens_while_a_key_is_replaced() -> None:
-    """`rotate_key` raises an error if a client with the new API key is opened meanwhile."""
+    """If a client with the new API key is opened during `rotate_key`, the call raises an error."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -644,7 +645,7 @@ def test_a_client_that_opens_while_a_key_is_replaced() -> None:
 
 
 def test_a_slow_process_whose_submission_was_taken_over_sends_nothing() -> None:
-    """A client does not send a create that another client has taken over."""
+    """If another client takes over a planned create, the first client does not send the create."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()

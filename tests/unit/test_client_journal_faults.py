@@ -140,7 +140,7 @@ def test_a_bug_in_a_journal_ends_no_stream_without_its_outcomes(
 
 @pytest.mark.parametrize("wrong", ["", None, 0, 7])
 def test_a_key_must_be_text(wrong: object) -> None:
-    """If a key is empty or not a string, the run raises an error and creates no task."""
+    """If the key of an input is empty or not a string, the run fails before it creates a task."""
 
     async def work() -> None:
         server = Finishing()
@@ -157,7 +157,7 @@ def test_a_key_must_be_text(wrong: object) -> None:
 
 
 def test_a_run_needs_a_name() -> None:
-    """`pipeline` refuses an empty run name, and a `key` without a run."""
+    """`pipeline` refuses an empty run name. It also refuses a `key` without a run name."""
 
     async def work() -> None:
         async with Finishing().client(journal=MemoryJournal()) as suno:
@@ -170,7 +170,7 @@ def test_a_run_needs_a_name() -> None:
 
 
 def test_a_client_that_could_not_join_can_be_opened_again() -> None:
-    """A client can be opened again after its first heartbeat failed."""
+    """If the first heartbeat of a client fails, the client can be opened again."""
 
     async def work() -> None:
         server, journal = Finishing(), MemoryJournal()
@@ -257,7 +257,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """After a process was suspended, its client waits until the other clients share the rate."""
+    """If a process was suspended, its client waits until the other clients share the rate again."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -315,7 +315,7 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """`resume` logs and omits personas and unknown kinds of job."""
+    """`resume` omits personas and jobs of an unknown kind, and logs each of them."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -372,7 +372,7 @@ def test_a_job_has_the_digest_of_its_copy_in_the_journal() -> None:
 
 
 async def test_a_journal_is_opened_once_at_a_time(tmp_path: Path) -> None:
-    """Of two concurrent calls of `open`, one fails."""
+    """If a journal is opened twice at the same time, one of the two calls fails."""
     journal = SqliteJournal(tmp_path / "runs.db")
     results = await asyncio.gather(journal.open("a"), journal.open("a"), return_exceptions=True)
     assert sorted(type(each).__name__ for each in results) == ["JournalError", "NoneType"]
@@ -390,7 +390,7 @@ def remove_files(directory: Path) -> None:
 async def test_a_journal_whose_file_is_gone_accepts_nothing(
     tmp_path: Path, *, replaced: bool
 ) -> None:
-    """A create is not sent if the journal file was removed or replaced."""
+    """If the journal file was removed or replaced, a create is not sent."""
     path = tmp_path / "runs.db"
     server = Finishing()
     suno = await server.client(journal=path).__aenter__()

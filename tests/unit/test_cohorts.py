@@ -1,7 +1,7 @@
 """Tests of cohorts, without a clock.
 
-An *entry* is a task in the schedule. A *cohort* is a queue of entries of the same kind and age. Its
-*head* is the entry that is checked next.
+An *entry* is a task in the schedule. A *cohort* is a queue of entries that have the same kind and
+nearly the same age. The *head* of a cohort is its first entry.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from suno_async._schedule.inspection import InspectionPlan
 
 
 def seen(name: str, at: float | None, created_at: float = 0.0) -> Entry:
-    """Return an entry whose last check was at the time `at`. None means that no check was made."""
+    """Return an entry that was last checked at the time `at`, or never if `at` is None."""
     entry = Entry(name, added_at=created_at, created_at=created_at)
     entry.asked_at = entry.seen_at = at
     return entry
 
 
 def drained(cohort: Cohort[Entry]) -> list[str]:
-    """Remove all entries of a cohort, and return their ids in order."""
+    """Remove all entries of a cohort, and return their ids in the order of removal."""
     names: list[str] = []
     while (entry := cohort.first()) is not None:
         names.append(entry.task_id)
@@ -43,7 +43,7 @@ def drained(cohort: Cohort[Entry]) -> list[str]:
     )
 )
 def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | None, bool]]) -> None:
-    """Entries that were never checked come first. The others follow in the order of checks."""
+    """Entries without a check come first. The others are ordered by their last check."""
     cohort, kept = Cohort[Entry](("", False, 0), -1), list[Entry]()
     for n, (at, stays) in enumerate(joins):
         entry = seen(str(n), at)
@@ -59,7 +59,7 @@ def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | Non
 
 
 def test_an_early_request_joins_a_long_queue() -> None:
-    """Even in a long cohort, a new entry is placed by the time of its last check."""
+    """A new entry is inserted by the time of its last check, even if the cohort is long."""
     cohort = Cohort[Entry](("", False, 0), -1)
     for n in range(4 * NEAR_END):
         cohort.join(seen(str(n), float(n)))
@@ -120,10 +120,10 @@ PLAN = InspectionPlan(
 def test_a_new_head_like_the_old_one(
     created: float | None, asked: float | None, seen_at: float | None, *, fits: bool
 ) -> None:
-    """`fits` compares a new head of a cohort with the old head.
+    """`Cohort.fits` returns whether a new head is like the old head.
 
-    `fits` is true only if both heads have nearly the same creation time and nearly the same time of
-    the last check. This check must have succeeded.
+    The creation times of both heads must be nearly the same, and the times of their last checks
+    too. The last check of the new head must have succeeded.
     """
     cohort = Cohort[Entry](("", False, 50), -1)
     old = seen("old", 160.0, 100.0)

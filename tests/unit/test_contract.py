@@ -1,4 +1,4 @@
-"""The HTTP contract in docs/contract.md and the code agree."""
+"""Tests that the code agrees with the HTTP contract in docs/contract.md."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ Row = dict[str, str]
 
 
 def read_tables(text: str) -> dict[str, list[Row]]:
-    """Return the rows of each table in a Markdown text, by the heading above the table.
+    """Map the heading above each table of a Markdown text to the rows of the table.
 
     A row maps the names of the columns to the cells.
     """
@@ -85,7 +85,7 @@ def first(rows: Iterable[Row], column: str) -> set[str]:
 
 
 def resolve(reference: str) -> tuple[Any, str]:
-    """Return the class and the name of the attribute in a text such as ``Class.attribute``."""
+    """Split a text such as ``Class.attribute``. Return the class and the name of the attribute."""
     owner, _, attribute = reference.partition(".")
     for module in (suno_async, models, replies):
         if hasattr(module, owner):
@@ -99,7 +99,7 @@ def fields_of(struct: Any) -> set[str]:  # noqa: ANN401 (any struct)
 
 
 def test_every_row_says_how_sure_it_is() -> None:
-    """Every row of a table in docs/contract.md says how sure its fact is."""
+    """Every row of a table in docs/contract.md says how certain its content is."""
     assert {row["mark"] for row in TABLES["The HTTP contract"]} == set(MARKS[:-1])
     for heading, rows in TABLES.items():
         for row in rows:
@@ -162,7 +162,7 @@ def test_answers(heading: str, wire: list[Any]) -> None:
 
 
 def test_param() -> None:
-    """Exactly the documented fields of a record's `param` are decoded."""
+    """The client decodes exactly the documented fields of `param` in a task record."""
     documented = {each.partition(".")[2] for each in first(TABLES["Task record"], "field")} - {""}
     assert documented == fields_of(ParamData) == fields_of(models.TaskParam)
 
@@ -227,7 +227,7 @@ async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
 
 
 def test_samples_are_documented() -> None:
-    """docs/contract.md lists all fields of the sample replies, except parts of free-form fields."""
+    """docs/contract.md lists all fields of the sample replies, except those in free-form fields."""
     documented = set[str]()
     for heading in ("Envelope", "Task record", "Result", "Song", "Other answers"):
         documented |= first(TABLES[heading], "field")
@@ -237,7 +237,7 @@ def test_samples_are_documented() -> None:
 
 
 def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
-    """Return the names of all fields in a reply. Fields inside a field named in `free` are omitted.
+    """Return the names of all fields in a reply. Omit the content of each field named in `free`.
 
     A field inside ``param`` has the prefix ``param.``.
     """

@@ -75,7 +75,7 @@ def test_on_creation_of_a_stream_is_awaited() -> None:
 
 
 def test_on_submission() -> None:
-    """`on_submission` is called before each create request, and again before each retry."""
+    """`on_submission` is called before each create request, and when a retry is planned."""
     server = Server()
     refusals = [429, 455]
 
