@@ -1,4 +1,4 @@
-"""Tests of downloads in virtual time: slow hosts, pauses, timeouts and slots.
+"""Tests of downloads in virtual time: slow hosts, waits before retries, timeouts and slots.
 
 Each attempt of a download occupies one of `PARALLEL` *slots*. The speed of a host is measured
 over *windows* of 30 s.
@@ -39,7 +39,7 @@ class Body:
         self._speed = speed
 
     async def readany(self) -> bytes:
-        """Return the bytes that arrive within a second."""
+        """Return the bytes that arrive in the next second."""
         if self._data and self._speed:
             await asyncio.sleep(1)
         elif self._data:
@@ -53,7 +53,7 @@ class Body:
 
 
 class Reply:
-    """A reply of a host. The body arrives at `speed` bytes per second."""
+    """A reply of a host. Its body arrives at `speed` bytes per second."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Hosts:
     """Connections to scripted hosts.
 
     Attributes:
-        answer: Returns the reply to a request.
+        answer: A function that returns the reply to a request for a URL.
         requests: The virtual time and the host of each request.
     """
 
@@ -95,7 +95,7 @@ class Hosts:
 
 @pytest.fixture(autouse=True)
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do file work in the loop's thread, because the virtual clock does not wait for threads."""
+    """Do file work in the event loop, because the virtual clock does not wait for threads."""
 
     async def inline(work: Callable[..., Any], *args: object) -> Any:  # noqa: ANN401 (any work)
         await asyncio.sleep(0)
@@ -107,9 +107,9 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 async def download(
     hosts: Hosts, directory: Path, timeout: float | None = None, track: Track | None = None
 ) -> tuple[float, str]:
-    """Download a file, with tags if `track` is given.
+    """Download a file. If `track` is given, write the tags of the track into the file.
 
-    Return the virtual time at the end, and the text of the error (empty after a success).
+    Return the virtual time after the download, and the text of the error (empty after a success).
     """
     source = FileSource("https://a.example/a.mp3", "a.mp3", identity="a", track=track)
     terms = DownloadTerms(False, timeout, 2**30, track is not None)  # noqa: FBT003 (a tuple)
@@ -132,7 +132,10 @@ def test_final_errors_take_no_time(tmp_path: Path, status: int) -> None:
 
 
 def test_pauses(tmp_path: Path) -> None:
-    """After a temporary error, a download waits and retries. Retry-After can extend the wait."""
+    """After a temporary error, a download waits and retries.
+
+    A Retry-After header in the reply can extend the wait to at most 60 s.
+    """
     hosts = Hosts(lambda _: Reply(503))
     run_virtual(download(hosts, tmp_path))
     assert [round(each, 1) for each, _ in hosts.requests] == [0.0, 2.1, 6.2]
@@ -164,7 +167,7 @@ def test_timeout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("timeout", "expected"), [(None, 31.3), (20.0, 10.7), (1.4, 1.35)])
 def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> None:
-    """If a cover image does not arrive, the song is saved without this image."""
+    """If a cover image does not arrive, the song is saved without an image."""
     body = mp3("song", 1.0)
 
     def answer(url: URL) -> Reply:
@@ -182,7 +185,7 @@ def test_slow_cover(tmp_path: Path, timeout: float | None, expected: float) -> N
 
 
 def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
-    """A download refuses empty names and names outside its directory."""
+    """A download refuses an empty file name and a path outside its directory."""
     hosts = Hosts(lambda _: Reply())
 
     async def outside(name: str) -> None:
@@ -197,7 +200,7 @@ def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
 
 
 def test_slow_hosts_do_not_occupy_every_slot(tmp_path: Path) -> None:
-    """Hosts that send nothing block other downloads only for about one window of 30 s."""
+    """Hosts that send nothing block downloads from other hosts only for about 30 s (a window)."""
 
     def answer(url: URL) -> Reply:
         return Reply(speed=0.0 if "slow" in (url.host or "") else len(BODY))

@@ -1,7 +1,8 @@
-"""Tests of the learnt durations of jobs, and of the inspection plans based on them.
+"""Tests of the learnt durations of jobs, and of the inspection plans that use these durations.
 
-For each age, the distribution function gives the share of jobs that end before this age. An
-inspection plan determines the ages at which a task is checked.
+The *age* of a job is the time since its creation. For each age, the distribution function gives the
+share of jobs that end before this age. An inspection plan determines the ages at which a running
+job is checked.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def plan_for(
     price: float = 0.35,
     weight: float = 1.0,
 ) -> InspectionPlan:
-    """Return an inspection plan. The defaults match the default policy."""
+    """Return an inspection plan. The default arguments match the default `PollPolicy`."""
     tuning = Tuning()
     return InspectionPlan(
         distribution,
@@ -48,7 +49,7 @@ def plan_for(
 
 @given(age=st.floats(0, 10 * LONGEST))
 def test_bin_holds_its_age(age: float) -> None:
-    """`bin_of` returns the bin that contains an age."""
+    """`bin_of` returns the number of the bin (range of ages) that contains an age."""
     number = bin_of(age)
     assert EDGES[number] <= age + 1e-9 * age
     assert age < EDGES[number + 1] * (1 + 1e-9) or number == len(EDGES) - 2
@@ -86,7 +87,7 @@ observations = st.lists(
 def test_no_observation_makes_an_end_certain(
     observed: list[tuple[str, float, float, int]], median: float, *, again: bool
 ) -> None:
-    """Whatever is observed, the distribution function never falls and stays below 1."""
+    """For any observations, the distribution function stays below 1 and never decreases."""
     learner = Durations(median)
     for what, since, age, times in observed:
         for _ in range(times):
@@ -111,7 +112,7 @@ def test_no_observation_makes_an_end_certain(
 
 
 def test_jobs_that_took_no_time() -> None:
-    """After 500 jobs that took 0 s, a running task is still checked up to its deadline."""
+    """After 500 jobs that took 0 s, a long job is still checked until its deadline (20 minutes)."""
     learner = Durations()
     for _ in range(500):
         learner.ended("", 0.0, 0.0)
@@ -127,7 +128,7 @@ def test_jobs_that_took_no_time() -> None:
 
 
 def test_tasks_that_run_for_days() -> None:
-    """A task that still runs after ten days changes no learnt duration."""
+    """Jobs that still run after ten days do not change the learnt durations."""
     learner, taught = Durations(), Durations()
     for each in (learner, taught):
         for _ in range(100):
@@ -174,7 +175,7 @@ def test_elapsed(
 
 
 def test_prior_is_outweighed() -> None:
-    """After 400 jobs, the learnt median is near the true 300 s, although it began at 90 s."""
+    """After 400 jobs with a median of 300 s, the learnt median moves from 90 s to about 300 s."""
     learner, draw = Durations(), random.Random(1)
     assert learner.distribution("").quantile(0.5) == pytest.approx(90.0, rel=0.1)
     for _ in range(400):
@@ -184,7 +185,7 @@ def test_prior_is_outweighed() -> None:
 
 
 def test_censored_answers_count() -> None:
-    """A job that still runs will take longer than its age, so it raises the learnt durations."""
+    """A running job raises the learnt durations, because it will take longer than its age."""
     ended_only, with_running, asked_often = Durations(), Durations(), Durations()
     for learner in (ended_only, with_running, asked_often):
         for n in range(100):
@@ -240,7 +241,7 @@ def test_loading_something_else(data: bytes) -> None:
 
 @pytest.mark.parametrize("median", [0.0, -1.0, math.inf, math.nan])
 def test_prior_median_is_checked(median: float) -> None:
-    """A median that is not a finite number above 0 raises `ConfigurationError`."""
+    """`Durations` refuses a median that is not a finite number above 0."""
     with pytest.raises(ConfigurationError, match="median"):
         Durations(median)
 
@@ -255,7 +256,10 @@ def random_distribution(draw: random.Random) -> DurationDistribution:
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 10**6), price=st.floats(0.01, 50))
 def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
-    """The age that `due` returns minimizes the expected delay plus `price` seconds per check."""
+    """`due` chooses the age of the next check so that the expected cost is minimal.
+
+    The cost is the delay from the end of a job to the next check, plus `price` seconds per check.
+    """
     distribution = random_distribution(random.Random(seed))
     floor = 45.0
     plan = plan_for(distribution, floor=floor, horizon=3600.0, price=price)
@@ -272,7 +276,7 @@ def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
 
 
 def test_urgency_grows_with_the_wait() -> None:
-    """Urgency grows with the weight of the task, and with the time since its last check."""
+    """The urgency of a job grows with its weight, and with the time since its last check."""
     learner = Durations()
     for n in range(1000):
         learner.ended("", 0.0, 60.0 + n % 61)

@@ -1,4 +1,7 @@
-"""Export of results to files."""
+"""Tests of the export of results to files.
+
+A *part file* is the incomplete file of an export that still runs or was killed.
+"""
 
 from __future__ import annotations
 
@@ -105,7 +108,7 @@ def read(path: Path, kind: type[Any]) -> list[Any]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_round_trip(tmp_path: Path, suffix: str) -> None:
-    """Every format stores all records in order. An export leaves no other file in its directory."""
+    """Every format keeps all records and their order. A finished export leaves no part file."""
     path = tmp_path / f"songs.{suffix}"
     assert await export_results(outcomes(13), path, rows="tracks") == 26
     songs = read(path, TrackRecord)
@@ -126,7 +129,7 @@ async def test_round_trip(tmp_path: Path, suffix: str) -> None:
 
 
 async def test_a_download_into_the_same_directory(tmp_path: Path) -> None:
-    """A download that begins during an export removes nothing that the export needs."""
+    """A download does not remove the part file of a running export into the same directory."""
 
     async def source() -> AsyncIterator[ResultSource]:
         part = Part(tmp_path, None, 1000)
@@ -157,7 +160,7 @@ async def test_part_files_of_dead_exports(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 async def test_a_killed_export(tmp_path: Path) -> None:
-    """The next export into a directory removes the part file of a killed export."""
+    """An export removes the part file of an earlier export that was killed."""
     script = f"""
 import asyncio, os, signal
 from suno_async import export_results
@@ -195,7 +198,7 @@ async def entries(count: int) -> AsyncIterator[ResultSource]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_entries_of_a_journal(tmp_path: Path, suffix: str) -> None:
-    """An export of a long asynchronous source contains all entries, from several batches."""
+    """If an export writes a long source in several batches, the file contains all songs."""
     path = tmp_path / f"songs.{suffix}"
     assert await export_results(entries(2_050), path, rows="tracks") == 4_100
     songs = read(path, TrackRecord)
@@ -223,7 +226,7 @@ async def failing(count: int, error: BaseException) -> AsyncIterator[ResultSourc
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("error", [RuntimeError("no more"), asyncio.CancelledError()])
 async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseException) -> None:
-    """If the source raises an error, the files in the directory do not change."""
+    """If the source raises an error, the existing file stays unchanged and no part file remains."""
     path = tmp_path / f"songs.{suffix}"
     await export_results(outcomes(), path)
     before = path.read_bytes()
@@ -236,7 +239,7 @@ async def test_a_source_that_fails(tmp_path: Path, suffix: str, error: BaseExcep
 async def test_a_cancellation_waits_for_the_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cancelled export waits for its current write, and then removes its incomplete file."""
+    """A cancelled export waits for its current write, and then removes its part file."""
     loop = asyncio.get_running_loop()
     seen: list[str] = []
 
@@ -288,7 +291,7 @@ async def test_existing_files(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
-    """A file that another program creates during the export is replaced only with `overwrite`."""
+    """If a file appears at the path of a running export, the export fails without `overwrite`."""
     path = tmp_path / "songs.csv"
 
     async def source() -> AsyncIterator[ResultSource]:
@@ -305,7 +308,7 @@ async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
 
 
 async def test_a_database_that_appears_during_the_export(tmp_path: Path) -> None:
-    """If a journal appears at the path of a running export, `overwrite` does not replace it."""
+    """If a journal appears at the path of an export, the export fails even with `overwrite`."""
     path = tmp_path / "songs.db"
 
     async def source() -> AsyncIterator[ResultSource]:
@@ -322,7 +325,7 @@ async def test_a_database_that_appears_during_the_export(tmp_path: Path) -> None
 
 
 async def test_other_databases(tmp_path: Path) -> None:
-    """`overwrite` replaces a database only if it is an earlier export and is not open."""
+    """`overwrite` replaces a database only if an earlier export wrote it and it is not open."""
     journal = tmp_path / "runs.db"
     with closing(sqlite3.connect(journal)) as db:
         db.execute("CREATE TABLE submissions (id TEXT)")
@@ -338,7 +341,7 @@ async def test_other_databases(tmp_path: Path) -> None:
 
 
 async def test_wrong_arguments(tmp_path: Path) -> None:
-    """An unknown format, or an unknown value of `rows`, raises an error."""
+    """An unknown format, or an unknown value of `rows`, raises `ConfigurationError`."""
     anything: Any = "songs"
     with pytest.raises(ConfigurationError, match="the formats are jsonl, csv, parquet, sqlite"):
         await export_results([], tmp_path / "songs.xls")

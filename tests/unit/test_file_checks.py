@@ -1,4 +1,4 @@
-"""Tests of the checks of downloaded files: the kind of media and the checksum."""
+"""Tests of the functions that check downloads: kind of media, checksums and partial replies."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ PAGES = [
 
 
 def test_media() -> None:
-    """`problem` accepts only data of the expected kind of media."""
+    """`problem` returns an empty string only for data of the expected kind of media."""
     for kind, heads in (("audio", AUDIO), ("image", IMAGES), ("video", VIDEOS)):
         media: Media = kind  # type: ignore[assignment]
         for head in heads:
@@ -97,7 +97,7 @@ SHA256, MD5 = hashlib.sha256(BODY).digest(), hashlib.md5(BODY).digest()  # noqa:
     ],
 )
 def test_checksums(headers: dict[str, str], algorithm: str) -> None:
-    """`checksum_of` returns the strongest checksum in the headers."""
+    """`checksum_of` returns the strongest checksum in the headers of a reply."""
     checksum = checksum_of(headers)
     assert checksum is not None
     assert checksum.algorithm == algorithm

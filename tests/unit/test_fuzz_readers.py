@@ -1,4 +1,4 @@
-"""Tests of the readers (the functions that decode replies) with complete and damaged replies."""
+"""Tests of the readers (the functions that decode replies) with correct and damaged replies."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_whole_replies(case: str) -> None:
     ],
 )
 def test_records(case: str, status: TaskStatus) -> None:
-    """From each sample of a task record, the reader returns the status, the id and the results."""
+    """`read_task_info` returns the status, the id and the results of each sample task."""
     info = read_task_info(200, {}, SAMPLES[case], TASK_ID)
     assert (info.status, info.task_id, info.raw) == (status, TASK_ID, SAMPLES[case])
     assert len(info.tracks) == (2 if case == "success" else 0)
@@ -74,7 +74,7 @@ def test_records(case: str, status: TaskStatus) -> None:
 
 
 def test_other_answers() -> None:
-    """For a sample of each endpoint except TaskInfo, the reader returns the documented value."""
+    """Each reader except `read_task_info` returns the documented value for its sample reply."""
     assert read_created(200, {}, SAMPLES["created"]) == TASK_ID
     assert read_created(200, {}, SAMPLES["persona"]) == "7c1b9f0e-6a2d-4c53-8f4e-0d1c2b3a4f5e"
     assert read_balance(200, {}, SAMPLES["balance"]) == 987.5
@@ -103,7 +103,7 @@ def test_other_answers() -> None:
     ],
 )
 def test_refusals(case: str, kind: type[APIError]) -> None:
-    """Each sample of an error reply raises the right error, even with HTTP status 200."""
+    """`read_task_info` raises the right error for an error reply, even with HTTP status 200."""
     for status in {REFUSALS[case], 200}:
         with pytest.raises(kind) as caught:
             read_task_info(status, {}, SAMPLES[case], TASK_ID)
@@ -111,7 +111,7 @@ def test_refusals(case: str, kind: type[APIError]) -> None:
 
 
 def test_validation_errors() -> None:
-    """The error for a refused input contains the server's message and list of problems."""
+    """The error for a refused input contains the message and the list of problems in the reply."""
     with pytest.raises(ValidationError) as caught:
         read_created(422, {}, SAMPLES["invalid"])
     assert caught.value.message == "Missing Params or Type Error"

@@ -1,6 +1,7 @@
 """The client refuses inputs that the sandbox forbids, and sends all other inputs unchanged.
 
-Only the server knows which songs exist. So the client also sends inputs with unknown songs.
+The *sandbox* is a local imitation of the API. The client cannot know which songs exist. So it also
+sends inputs with unknown songs, and the sandbox refuses them.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ NEVER_BAD = {"loop", "bpm", "key", "extra", "song_duration"}
 
 @st.composite
 def inputs(draw: st.DrawFn, kind: type[Input | GeneratePersona]) -> Input | GeneratePersona:
-    """Draw an input of `kind` in which up to two values are bad or random."""
+    """Draw an input of the class `kind`. Up to two of its values may be invalid."""
     good = GOOD
     names = set(kind.__struct_fields__)
     if kind is SeparateVocals:
@@ -117,7 +118,7 @@ def inputs(draw: st.DrawFn, kind: type[Input | GeneratePersona]) -> Input | Gene
 
 
 class Bench(NamedTuple):
-    """A sandbox, a client of the sandbox, and an aiohttp session that does not limit requests."""
+    """A sandbox, a client of the sandbox, and an aiohttp session without a rate limit."""
 
     runner: asyncio.Runner
     sandbox: Sandbox
@@ -141,7 +142,7 @@ class Bench(NamedTuple):
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    """Yield a bench for all tests. Its sandbox has finished songs and no rate limit."""
+    """Yield a `Bench` that all tests share. Its sandbox has finished songs and no rate limit."""
 
     async def start(stack: contextlib.AsyncExitStack) -> tuple[Sandbox, SunoClient, Any]:
         sandbox = await stack.enter_async_context(
@@ -199,7 +200,7 @@ def test_jobs(bench: Bench, kind: type[Input], data: st.DataObject) -> None:
 @pytest.mark.parametrize("blank", ["", " ", "\n"])
 @pytest.mark.parametrize("name", ["task_id", "suno_id"])
 def test_a_blank_id_beside_an_url_is_refused(bench: Bench, name: str, blank: str) -> None:
-    """Client and sandbox both refuse a cover with a URL and a blank id."""
+    """The client and the sandbox both refuse a `CoverMusic` job with a URL and a blank id."""
     ids: dict[str, Any] = {name: blank}
     job = CoverMusic(audio_url="https://x/a.mp3", prompt="x", **ids)
     assert any(name in each for each in refuse(bench, job).problems)
@@ -210,7 +211,7 @@ def test_a_blank_id_beside_an_url_is_refused(bench: Bench, name: str, blank: str
 
 @given(data=st.data())
 def test_personas(bench: Bench, data: st.DataObject) -> None:
-    """The client refuses invalid personas and creates valid personas."""
+    """The client refuses invalid personas. The sandbox creates valid personas."""
     persona = cast("GeneratePersona", data.draw(inputs(GeneratePersona)))
     request = persona_request(persona)
     forbidden = broken_persona_rules(json.loads(request.body or b""), length_of)

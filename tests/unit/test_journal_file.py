@@ -37,13 +37,16 @@ VERSION_1 = Path(__file__).parents[1] / "samples" / "journal_v1.sql"
 
 @contextlib.contextmanager
 def database(path: Path) -> Generator[sqlite3.Connection]:
-    """Open a file with `sqlite3`, without the code of the journal."""
+    """Connect to a database file directly, without `SqliteJournal`."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
         yield connection
 
 
 def schema(path: Path) -> dict[str, str]:
-    """Return the SQL that created each table and index, with single spaces and no line breaks."""
+    """Return the SQL that created each table and index, by the name of the table or index.
+
+    In the SQL, a single space replaces each line break and each sequence of spaces.
+    """
     with database(path) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         return {name: " ".join(sql.split()) for name, sql in rows}
@@ -92,7 +95,7 @@ async def test_the_file_is_private(tmp_path: Path) -> None:
 
 
 async def test_the_identity_of_the_file(tmp_path: Path) -> None:
-    """A new journal has the application id, the newest version and a list of all migrations."""
+    """A new journal has an application id, the newest schema version and a list of migrations."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)):
         pass
@@ -113,7 +116,7 @@ def load_version_1(path: Path) -> None:
 
 
 async def test_a_journal_of_version_1(tmp_path: Path) -> None:
-    """A journal of version 1 is migrated to the newest schema and keeps its rows."""
+    """A journal of schema version 1 is migrated to the newest version and keeps its rows."""
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     load_version_1(old)
     async with opened(client(old, Clock())) as journal:
@@ -129,7 +132,7 @@ async def test_a_journal_of_version_1(tmp_path: Path) -> None:
 
 
 def test_the_first_migration_is_not_edited(tmp_path: Path) -> None:
-    """The first migration creates exactly the schema of the sample journal of version 1."""
+    """The first migration creates exactly the schema that the sample journal of version 1 has."""
     load_version_1(tmp_path / "old.db")
     with database(tmp_path / "new.db") as connection:
         _schema.migrate(connection, tmp_path, Clock(), _schema.MIGRATIONS[:1])
@@ -172,7 +175,7 @@ def test_a_failed_migration_changes_nothing(tmp_path: Path) -> None:
 
 
 async def test_opening_a_new_file_at_the_same_time(tmp_path: Path) -> None:
-    """Many clients can open a new file at the same time."""
+    """Eight clients can open the same new journal at the same time."""
     path = tmp_path / "j.db"
     journals = [SqliteJournal(path) for _ in range(8)]
     await asyncio.gather(*(journal.open("a") for journal in journals))
@@ -194,7 +197,7 @@ async def refused(path: Path, match: str, account: str | None = "a") -> None:
 
 
 async def test_files_that_are_no_journal(tmp_path: Path) -> None:
-    """Files of other programs are refused and stay unchanged."""
+    """A file that is not a usable journal cannot be opened, and stays unchanged."""
     text, other, newer = tmp_path / "text", tmp_path / "other.db", tmp_path / "newer.db"
     text.write_text("this is not a database, but it is long enough\n" * 100)
     content = text.read_bytes()
@@ -215,7 +218,7 @@ async def test_files_that_are_no_journal(tmp_path: Path) -> None:
 
 
 async def test_inspecting_needs_a_journal(tmp_path: Path) -> None:
-    """If a file is missing or empty, opening the file without an account raises an error."""
+    """Opening a missing or empty file without an account raises an error and creates no journal."""
     await refused(tmp_path / "j.db", "there is no journal; check the path", None)
     assert modes(tmp_path) == {}
     (tmp_path / "j.db").touch()
@@ -230,7 +233,7 @@ async def use_everything(journal: SqliteJournal) -> None:
 
 
 async def test_a_damaged_file(tmp_path: Path) -> None:
-    """A damaged file raises `JournalError`, even if only some pages are damaged."""
+    """Using a damaged journal raises `JournalError`, even if its first pages are intact."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         await asyncio.gather(*(journal.claim(planned(f"s{each}")) for each in range(500)))
@@ -242,14 +245,14 @@ async def test_a_damaged_file(tmp_path: Path) -> None:
 
 
 def other_program(path: Path) -> sqlite3.Connection:
-    """Lock a journal for writing, as another program would. Return the connection with the lock."""
+    """Lock a journal for writing, as another program would. Return the connection."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     return connection
 
 
 async def test_a_locked_file(tmp_path: Path) -> None:
-    """While another program locks the file, `open` and changes fail, but reads work."""
+    """While another program has locked a journal, `open` and changes fail, but reading works."""
     path = tmp_path / "j.db"
     async with opened(SqliteJournal(path, busy_timeout=0.1)) as journal:
         await journal.claim(planned("before"))

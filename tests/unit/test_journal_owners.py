@@ -1,10 +1,12 @@
 """Tests of the owners of an SQLite journal. An *owner* is a client that opened the journal.
 
-An owner must extend its *lease* regularly. An owner is *dead* if its lease has expired. An owner on
-the same machine is also dead if its process has ended.
+Each owner has a *lease* (a time limit) that the owner must extend regularly. An owner is *dead* if
+its lease has expired. For owners on the same machine, an owner is also dead if its process has
+ended.
 
-A *submission* is the record of a request that creates a task. A *run* is a named group of
-submissions. To *hold* a run means to reserve it. The tests use a fake clock.
+A *submission* is the record of a request that creates a task. A submission is *unfinished* in the
+states ``planned`` and ``sending``. A *run* is a named group of submissions. To *hold* a run means
+to reserve it. The tests use a fake clock.
 """
 
 from __future__ import annotations
@@ -31,14 +33,14 @@ SWEPT = {"p": "not_sent", "s": "unknown"}
 
 
 async def plan_and_send(journal: SqliteJournal) -> None:
-    """Store submission "p" in the state planned, and submission "s" in the state sending."""
+    """Store a submission "p" in the state ``planned``, and "s" in the state ``sending``."""
     await journal.claim(planned("p", key="p"))
     await journal.claim(planned("s", key="s"))
     await journal.advance("s", SENDING)
 
 
 async def test_close_ends_what_is_open(tmp_path: Path) -> None:
-    """Closing a client's journal ends the client's unfinished submissions and frees its runs."""
+    """Closing the journal ends the owner's unfinished submissions and releases the owner's runs."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock, 2)) as other:
         async with opened(client(path, clock)) as journal:
@@ -51,7 +53,7 @@ async def test_close_ends_what_is_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("account", ["a", "b", None])
 async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
-    """Opening a journal ends the unfinished submissions of dead owners, but of no other owners."""
+    """Opening a journal ends the unfinished submissions of dead owners, but not of live owners."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost:
         await plan_and_send(lost)
@@ -64,7 +66,7 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 
 
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
-    """An owner on the same machine is dead as soon as its process ends."""
+    """An owner whose process has ended is dead at once, but only for owners on the same machine."""
     clock, path = Clock(), tmp_path / "j.db"
     dead = set[int]()
     async with (
@@ -81,7 +83,10 @@ async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
 
 
 async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
-    """`claim` replaces a planned submission of a dead owner, but keeps a ``sending`` submission."""
+    """`claim` replaces a ``planned`` submission of a dead owner.
+
+    It keeps a ``sending`` submission, because the request may have created a task.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -93,7 +98,7 @@ async def test_a_claim_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
-    """`settle` accepts a submission in the state ``sending`` only if its owner is dead."""
+    """`settle` stores the outcome of a ``sending`` submission only if its owner is dead."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as lost, opened(client(path, clock, 2)) as other:
         await plan_and_send(lost)
@@ -104,9 +109,9 @@ async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_a_slow_owner(tmp_path: Path) -> None:
-    """An owner that was treated as dead cannot send its earlier planned submissions.
+    """After an owner was treated as dead, it cannot send its earlier ``planned`` submissions.
 
-    It can still store created tasks, and can send new submissions.
+    The owner can still store created tasks, and can send new submissions.
     """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
@@ -139,7 +144,7 @@ async def test_leases_are_extended(tmp_path: Path, beat: str) -> None:
 
 
 async def test_hold(tmp_path: Path) -> None:
-    """Only one live owner of an account can hold a run."""
+    """In each account, only one live owner can hold a run."""
     clock, path = Clock(), tmp_path / "j.db"
     async with (
         opened(client(path, clock)) as journal,
@@ -164,7 +169,7 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """After an owner was treated as dead, its next heartbeat reserves its runs if they are free."""
+    """After an owner was treated as dead, its next heartbeat takes back its runs that are free."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -176,7 +181,10 @@ async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_was_reserved_meanwhile(tmp_path: Path) -> None:
-    """`claim` fails while another owner holds the run. If the run is free, `claim` reserves it."""
+    """If an owner has lost its run to another owner, `claim` fails for this run.
+
+    When the run is free again, the next `claim` reserves it.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -192,7 +200,10 @@ async def test_a_run_that_was_reserved_meanwhile(tmp_path: Path) -> None:
 
 
 async def test_peers(tmp_path: Path) -> None:
-    """A heartbeat returns the number of live owners, and whether all others know the caller."""
+    """A heartbeat returns the number of live owners with the same account.
+
+    It also returns whether all other owners have sent a heartbeat since the caller joined.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as first:
         assert await first.heartbeat() == Peers(1, aware=True)
@@ -211,7 +222,7 @@ async def test_peers(tmp_path: Path) -> None:
 
 
 async def test_two_journals_of_one_process_are_two_owners(tmp_path: Path) -> None:
-    """If one process opens the same journal file twice, it counts as two owners."""
+    """If one process opens a journal file twice, the process counts as two owners."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as one, opened(client(path, clock)) as other:
         await one.claim(planned("s"))
@@ -222,7 +233,7 @@ async def test_two_journals_of_one_process_are_two_owners(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="on Windows, os.kill would end the process")
 def test_a_process_that_ended() -> None:
-    """`Host.ended` returns True only if a process of the same machine has ended."""
+    """`Host.ended` returns True only for a process of the same machine that has ended."""
     host = Host()
     assert not host.ended(host.machine, os.getpid())
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

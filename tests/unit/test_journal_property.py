@@ -24,7 +24,7 @@ OPEN = {PLANNED, SENDING}
 
 
 class Sub(msgspec.Struct):
-    """A submission (a create and its state) in the model."""
+    """A submission (the record of a request that creates a task) in the model."""
 
     id: str
     run: str
@@ -74,14 +74,17 @@ class Model:
         self.expiry[me] = self.clock.now + TTL
 
     def leave(self, me: str) -> None:
-        """Remove the owner `me`, and end the unfinished submissions of this owner."""
+        """Remove the owner `me`, free its runs, and end its unfinished submissions."""
         self.touch(me)
         del self.expiry[me]
         self.held.pop(me)
         self.sweep("")
 
     def claim(self, me: str, new: Sub) -> Sub:
-        """Return the earlier submission with the same run and key, or store and return `new`."""
+        """Return the earlier submission with the run and key of `new`.
+
+        If there is none, or if it was refused or not sent, store and return `new`.
+        """
         if new.run in self.held[me] and self.holders.get(new.run, me) != me:
             raise RunInUseError(new.run, "")
         earlier = [

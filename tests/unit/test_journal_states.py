@@ -53,7 +53,10 @@ async def bring_to(journal: SqliteJournal, state: SubmissionState) -> None:
 async def test_transitions(
     tmp_path: Path, start: SubmissionState, end: SubmissionState, *, owned: bool
 ) -> None:
-    """A submission can only change its state as listed in `ALLOWED`."""
+    """A submission can only change its state as listed in `ALLOWED`.
+
+    Only the client that claimed the submission can set the states ``planned`` and ``sending``.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as mine, opened(client(path, clock, 2)) as other:
         await bring_to(mine, start)
@@ -101,7 +104,7 @@ async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", SubmissionState)
 async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> None:
-    """An earlier submission with the same key is replaced only if it was refused or not sent."""
+    """`claim` replaces an earlier submission with its key only if it was refused or not sent."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, state)
         again = await journal.claim(planned("new", key="k"))
@@ -113,9 +116,9 @@ async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> 
 
 
 async def test_a_changed_input(tmp_path: Path) -> None:
-    """A claim with the same key as an earlier claim, but with another job, fails.
+    """`claim` fails if an earlier submission has the same key but a different job.
 
-    If the earlier create was refused, the claim succeeds.
+    If the create of the earlier submission was refused, `claim` succeeds.
     """
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, SENDING)
@@ -265,7 +268,10 @@ async def test_entries(tmp_path: Path) -> None:
 
 
 async def test_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`entries` reads page by page, and yields each entry once."""
+    """`entries` reads page by page, and yields each entry once.
+
+    It does not yield submissions that are added while it reads.
+    """
     monkeypatch.setattr(_queries, "PAGE", 3)
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         for number in range(10):
@@ -308,7 +314,7 @@ async def test_runs(tmp_path: Path) -> None:
 
 
 async def test_durations(tmp_path: Path) -> None:
-    """After a restart, the journal returns the durations that were saved last."""
+    """A journal that is opened again returns the durations that were saved last."""
     path = tmp_path / "j.db"
     async with opened(client(path, Clock())) as journal:
         assert await journal.load_durations() is None
@@ -380,7 +386,10 @@ async def test_rebind(tmp_path: Path) -> None:
 
 
 async def test_rebind_to_a_label_in_use(tmp_path: Path) -> None:
-    """`rebind` merges the data of two labels, or raises `JournalError` on a conflict."""
+    """If both labels have data, `rebind` merges the data.
+
+    If two submissions conflict, it raises `JournalError`.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as old:
         await old.keep_results([TaskRecord(task_id="t", status="success", raw=b"old")])
@@ -412,7 +421,7 @@ async def test_rebind_to_a_label_in_use(tmp_path: Path) -> None:
 
 
 async def test_rebind_with_a_run_in_use_under_both_labels(tmp_path: Path) -> None:
-    """`rebind` raises `JournalError` while one run is reserved under both labels."""
+    """`rebind` raises `JournalError` if both labels have a reserved run with the same name."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as old, opened(client(path, clock), "new") as new:
         await old.hold("r")

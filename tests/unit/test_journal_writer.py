@@ -28,7 +28,7 @@ class Gate:
     """An operation that blocks the writing thread until the test calls `open`.
 
     Attributes:
-        passed: The task that waits for this operation. This task ends after `open` is called.
+        passed: An asyncio task that waits for the operation. It ends after `open` is called.
     """
 
     passed: asyncio.Task[None]
@@ -39,7 +39,7 @@ class Gate:
 
     @classmethod
     async def shut(cls, journal: SqliteJournal) -> Gate:
-        """Block the writing thread of a journal, and return the gate."""
+        """Block the writing thread of a journal. Return the gate that blocks it."""
         gate = cls()
         gate.passed = await submit(journal, gate._wait)
         assert gate._entered.wait(30)
@@ -217,7 +217,7 @@ async def test_a_cancelled_close(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_open(tmp_path: Path) -> None:
-    """After a cancelled `open`, no thread and no owner of the journal remain."""
+    """After a cancelled `open`, no thread of the journal remains and its client is not live."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock, 2)) as other:
         journal = client(path, clock)
@@ -237,7 +237,7 @@ class Killed(BaseException):
 
 
 async def test_the_thread_dies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """If the writing thread dies, each waiting or later call raises a separate `JournalError`."""
+    """If the writing thread dies, each waiting or later call raises its own `JournalError`."""
     path = tmp_path / "j.db"
     journal = client(path, Clock())
     await journal.open("a")
