@@ -88,7 +88,7 @@ class CircuitBreaker:
         self._key_open_until = -math.inf
 
     def clear_suspicion(self) -> None:
-        """Forget that the key is suspected. If the breaker is open, it stays open."""
+        """Forget that the API key is suspected. If the breaker is open, it stays open."""
         self.suspected_at = None
 
     def credit_refused(self, now: float) -> None:

@@ -187,7 +187,7 @@ def test_refits_are_apart() -> None:
 
 
 def test_price_of_an_eager_policy() -> None:
-    """With an eager policy, the price rises while tasks are due, and falls otherwise."""
+    """With an eager policy, the price of a request rises while tasks are due, or else it falls."""
     price = RequestPrice(PollPolicy(eager=True), Tuning())
     start = price.least
     price.adjust(is_idle=False)

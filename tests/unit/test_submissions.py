@@ -185,7 +185,10 @@ def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("code", [429, 455])
 def test_an_abandoned_create_is_not_retried(code: int) -> None:
-    """If `create` is cancelled during its request, the request is not retried after an error."""
+    """A cancelled `create` does not retry its request.
+
+    The request is in flight when `create` is cancelled. Then the server replies with an error.
+    """
     server = Server(delay=1.0)
     reported: list[Creation] = []
     server.answer = lambda _: reply(None, code)
