@@ -68,7 +68,7 @@ class Watched(Entry, eq=False, gc=False):
 class FutureWaiter:
     """One wait for one task.
 
-    A client may have a hundred thousand waits. To save memory, each wait contains only a future.
+    A client can have a hundred thousand waits. To save memory, each wait contains only a future.
     """
 
     __slots__ = ("outcome",)

@@ -181,7 +181,8 @@ class Cohort(Generic[E]):
     def fits(self, entry: E, tolerance: float) -> bool:
         """Return whether the values that `rank` calculated for the head also fit this entry.
 
-        The times on which these values depend may differ by at most `tolerance` seconds.
+        They fit if each time on which they depend is the same for the head and for this entry,
+        within `tolerance` seconds.
         """
         last = entry.added_at if entry.asked_at is None else entry.asked_at
         return (

@@ -148,7 +148,7 @@ class Durations:
 
     @property
     def median(self) -> float:
-        """The median in seconds that is assumed before any job was observed."""
+        """The median duration in seconds that is assumed for a kind without observed jobs."""
         return self._median
 
     def kinds(self) -> list[str]:

@@ -144,7 +144,7 @@ class AddressPolicy:
         self._hosts.add(_normal(host))
 
     def trusts(self, url: URL) -> bool:
-        """Return whether the host of `url` may have any address, even a private address."""
+        """Return whether the host of `url` is allowed to have any address, even a private one."""
         host = _normal(url.host or "")
         return host in self._hosts or (url.scheme == "https" and host in self._https_hosts)
 
