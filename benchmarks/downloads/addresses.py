@@ -115,9 +115,9 @@ async def _attack(directory: Path) -> tuple[int, int, list[str]]:
 
 
 def measure_addresses(directory: Path, quick: bool) -> bool:  # noqa: ARG001, FBT001 (a table of functions)
-    """Print how many URLs reached the loopback server.
+    """Try to download from URLs that lead to a loopback server. Print how many reached it.
 
-    Return True if no URL reached the server and no file was saved.
+    Return True if the downloads are safe: no URL reached the server, and no file was saved.
     """
     transfers.PAUSE = 0.0
     tried, redirects, reached = asyncio.run(_attack(directory))

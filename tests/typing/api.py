@@ -118,7 +118,7 @@ def references(suno: SunoClient, handle: TaskHandle) -> None:
 
 
 def outcome_by_error(outcome: Outcome) -> TaskInfo | None:
-    """``if outcome.error is None:`` narrows an `Outcome` to `Success` or `Failure`."""
+    """``if outcome.error is None:`` narrows to `Success`, and ``else`` to `Failure`."""
     assert_type(outcome.task_id, str)
     assert_type(outcome.error, SunoError | None)
     if outcome.error is None:
@@ -131,7 +131,7 @@ def outcome_by_error(outcome: Outcome) -> TaskInfo | None:
 
 
 def outcome_by_class(outcome: Outcome) -> SunoError | None:
-    """``isinstance`` narrows an `Outcome` to `Success` or `Failure`."""
+    """``isinstance`` distinguishes `Success` and `Failure`."""
     if isinstance(outcome, Failure):
         assert_type(outcome, Failure)
         assert_type(outcome.info, TaskInfo | None)
@@ -197,7 +197,7 @@ def job_outcome_by_class(outcome: JobOutcome) -> Outcome:
 
 
 def creation_by_error(creation: Creation) -> TaskHandle | None:
-    """``if creation.error is None:`` narrows a `Creation` to `Created` or `NotCreated`."""
+    """``if creation.error is None:`` narrows to `Created`, and ``else`` to `NotCreated`."""
     assert_type(creation.index, int)
     if creation.error is None:
         assert_type(creation, Created)
@@ -209,7 +209,7 @@ def creation_by_error(creation: Creation) -> TaskHandle | None:
 
 
 def creation_by_class(creation: Creation) -> TaskHandle | None:
-    """``isinstance`` narrows a `Creation` to `Created` or `NotCreated`."""
+    """``isinstance`` distinguishes `Created` and `NotCreated`."""
     if isinstance(creation, Created):
         return creation.handle
     assert_type(creation, NotCreated)
