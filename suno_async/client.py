@@ -320,7 +320,7 @@ class SunoClient:
         `on_submission` may be coroutine functions. If one of them raises an error, the stream ends.
 
         Args:
-            jobs: What to make. A plain iterable must not block.
+            jobs: What to make. A synchronous iterable must not block the event loop.
             callback_url: As in `create`, for each input.
             max_credits: As in `create`, for each input.
             wait_for_credits: Whether to wait for credits after a 402, instead of ending the stream.
@@ -362,7 +362,7 @@ class SunoClient:
         are read as in `create_many`. If reading stops, the created tasks are still awaited.
 
         Args:
-            jobs: What to make. A plain iterable must not block.
+            jobs: What to make. A synchronous iterable must not block the event loop.
             run: The name of this series of jobs (a *run*) in the journal. To continue an
                 interrupted run, use the same name and inputs. Then no input is paid for twice.
             key: Returns the key that identifies an input in the run. By default, the position of

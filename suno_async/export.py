@@ -65,8 +65,8 @@ async def export_results(
     """Write results to a file, and return the number of rows.
 
     Args:
-        source: Outcomes, `TaskInfo` objects, or the entries of a journal. A plain iterable must not
-            block.
+        source: Outcomes, `TaskInfo` objects, or the entries of a journal. A synchronous iterable
+            must not block the event loop.
         path: The file. It appears only when it is complete.
         file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. If None, the suffix of
             `path` decides. Parquet needs the extra ``parquet``.
