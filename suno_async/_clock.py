@@ -36,7 +36,7 @@ class Clock:
         self.unix = unix
 
     def to_mono(self, unix: float) -> float:
-        """Convert Unix seconds to loop time. A time in the future becomes the current time."""
+        """Convert Unix seconds to loop time. Replace a future time by the current time."""
         return self.mono() - max(0.0, self.unix() - unix)
 
     def to_unix(self, mono: float) -> float:

@@ -92,7 +92,7 @@ async def _timeouts(
 async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[Outcome]:
     """Yield the outcomes that the journal contains for tasks in `given`.
 
-    Remove these tasks from `given`.
+    Remove each task with such an outcome from `given`.
     """
     task_ids = list(given)
     for start in range(0, len(task_ids), CHUNK):
@@ -130,9 +130,9 @@ async def resumed(
 ) -> AsyncGenerator[JobOutcome]:
     """Yield failures for creates with an unknown outcome, then the outcomes of unfinished tasks.
 
-    A *create* is a request that creates a task. The journal contains the creates and the tasks. If
-    `run` is not None, use only the creates and tasks of the run with this name. See
-    `SunoClient.resume`.
+    A *create* is a request that creates a task. A *run* is a named series of creates. The creates
+    and the tasks come from the journal. If `run` is None, use all of them. Otherwise, use only
+    those of the run with this name. See `SunoClient.resume`.
     """
     journal = recorder.journal
     async with recorder.holding(run or ""):

@@ -231,7 +231,7 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def holding(self, run: str) -> AsyncGenerator[None]:
-        """Reserve a run during the ``with`` block, so that nobody else works on this run.
+        """Reserve a run during the ``async with`` block, so that nobody else works on this run.
 
         A *run* is a named series of jobs in the journal. If `run` is empty, do nothing.
 
@@ -290,7 +290,10 @@ class Recorder:
 
 
 async def load_durations(journal: Journal, expected: Durations) -> Durations:
-    """Return the durations of jobs that a journal contains; `expected` if they are not usable."""
+    """Return the learnt durations from a journal.
+
+    If there are none, or if they are not usable, return `expected`.
+    """
     data = await journal.load_durations()
     if data is None:
         return expected
@@ -376,7 +379,7 @@ async def _claimed(
 async def in_spite_of_cancellation(work: asyncio.Future[T]) -> T:
     """Wait until `work` has ended, and return its result.
 
-    Ignore cancellations of the caller in the meantime, because `work` is short.
+    During the wait, ignore cancellations of the caller. So `work` must be short.
     """
     while not work.done():
         try:

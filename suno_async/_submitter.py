@@ -1,4 +1,4 @@
-"""Run each create request in its own asyncio task, which goes on if the caller is cancelled.
+"""Run each create in its own asyncio task. If the caller is cancelled, a sent request completes.
 
 A *create* is the request that creates a task or a persona. A *submission* is one create and its
 state.
@@ -152,8 +152,8 @@ class Submitter:
     def abandon(self, submission: Submission) -> None:
         """End a submission whose caller was cancelled.
 
-        A request in flight completes, but is not retried. A request that was not sent is never
-        sent.
+        If the request was not sent yet, it is never sent. If the request is in flight, it
+        completes. If its reply is then an error, the request is not sent again.
         """
         submission.abandoned = True
         if (task := self._running.get(submission)) is not None:
@@ -336,8 +336,8 @@ class CreditWait:
     async def attempt(self, create: Callable[[], Awaitable[str]], submission: Submission) -> str:
         """Wait until the account has credits, then call `create`. Return the id of the new task.
 
-        If `create` raises a 402, wait and call it again. If the submission was abandoned, raise the
-        402 instead.
+        If `create` raises a 402 (not enough credits), wait for credits and call `create` again. But
+        if the caller no longer waits for the submission, raise the 402.
 
         Raises:
             SunoError: The API key was refused, the client was closed, or `create` failed.

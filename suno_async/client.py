@@ -101,10 +101,13 @@ class SunoClient:
         base_url: URL of the API host; by default from the variable SUNO_BASE_URL or CRUN_BASE_URL,
             otherwise ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
         session: Your own aiohttp session for API calls. The client does not close it. `proxy`,
-            `trust_env` and `ssl` do not apply to it. With your own session,
-            creates reuse its connections, so a `CreateOutcomeUnknownError` is more likely.
-        policy: When to poll tasks; by default `PollPolicy()`, scaled by SUNO_TIME_SCALE.
-        durations: Known durations of jobs; by default from the journal. The client learns more.
+            `trust_env` and `ssl` do not apply to it. Without it, each create opens a new
+            connection. With it, creates reuse connections, which the server may close during a
+            create. Then a `CreateOutcomeUnknownError` is more likely.
+        policy: When to poll tasks; by default `PollPolicy()`, with all times divided by the
+            variable SUNO_TIME_SCALE if it is set.
+        durations: Known durations of jobs; by default from the journal. The client learns further
+            durations from finished tasks.
         limiter: The request budget; replaces `rate_limit` and `max_pause`. By default all clients
             of this account in the event loop share one budget, with the lowest of their limits.
         observer: Receives the events of the client, for metrics and traces.
@@ -120,8 +123,8 @@ class SunoClient:
         max_pause: Longest pause in seconds after a 429 (too many requests) or a 455 (maintenance).
         request_timeout: Timeout of one API request in seconds.
         retry_for: Seconds for which a create, or a direct call such as `balance`, is retried. 0
-            means one attempt. If a pause lasts longer, the call raises an error, but `create_many`
-            and `pipeline` wait.
+            means one attempt. If a pause lasts longer than `retry_for`, the call raises an error.
+            `create_many` and `pipeline` wait until the pause ends.
         proxy: URL of an HTTP proxy for API calls, uploads and downloads.
         trust_env: Whether to use HTTPS_PROXY, HTTP_PROXY and NO_PROXY if `proxy` is None.
         ssl: An `ssl.SSLContext` with the certificates to trust, for example those of a private CA.
@@ -311,9 +314,10 @@ class SunoClient:
     ) -> AsyncGenerator[Creation]:
         """Create many tasks, a few at once; yield one `Creation` for each input that is read.
 
-        If an input fails, the other inputs continue. During a pause of the account, creates wait.
-        Inputs are read only as fast as the caller receives the creations. Reading stops if `jobs`
-        raises an error, the API key is refused, the credits are used up, or the journal fails.
+        If the create of one input fails, the other creates continue. During a pause of the account,
+        creates wait. Inputs are read only as fast as the caller receives the creations. Reading
+        stops if `jobs` raises an error, the API key is refused, the credits are used up, or the
+        journal fails.
 
         If you leave the loop early, close the stream with `contextlib.aclosing`. Closing waits for
         the creates in flight and passes their outcomes to `on_creation`. `on_creation` and
@@ -413,8 +417,8 @@ class SunoClient:
         """Wait for every unfinished task in the journal; yield each outcome.
 
         `run` is the name of a run of `pipeline`; None means all tasks. A create with an unknown
-        outcome yields a failure; call `settle` to store its outcome. If some inputs of a run were
-        not sent, call `pipeline` again.
+        outcome yields a failure; call `settle` to store its outcome. This method sends no creates.
+        If some inputs of a run were not sent, call `pipeline` again to send them.
 
         Raises:
             ConfigurationError: The client has no journal.
@@ -449,7 +453,7 @@ class SunoClient:
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
             ConfigurationError: The client has no journal.
-            JournalError: The journal contains no create with this id and an unknown outcome.
+            JournalError: The journal contains no create with this id whose outcome is unknown.
         """
         self._runtime()
         if task_id is not None:
@@ -497,7 +501,7 @@ class SunoClient:
         """Return the handle of a task from its id or from a saved `TaskRef`. Sends no request.
 
         `created_at` is the creation time of the task in Unix seconds. The time in a `TaskRef` takes
-        precedence. If no time is known, the task may be polled at once.
+        precedence. If the creation time is unknown, the task may be polled at once.
 
         Raises:
             InvalidInputError: The value cannot be a task id.
@@ -531,9 +535,9 @@ class SunoClient:
         Every task yields exactly one `Outcome`, even if its id is given twice. If the caller leaves
         the loop early, the jobs continue. All `tasks` are read before the first poll.
 
-        `timeout` is in seconds, for all tasks together. A task that takes longer yields a `Failure`
-        with a `TaskTimeoutError`. None means no timeout. `PollPolicy.deadline` also ends the
-        wait for a task.
+        `timeout` is in seconds, for all tasks together. When it has passed, each unfinished task
+        yields a `Failure` with a `TaskTimeoutError`. None means no timeout. `PollPolicy.deadline`
+        also ends the wait for a task.
 
         Raises:
             InvalidInputError: A value cannot be a task id; nothing was polled.

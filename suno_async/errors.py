@@ -259,8 +259,8 @@ class CreateOutcomeUnknownError(SunoError):
     Attributes:
         cause: What went wrong, as text.
         kind: The kind of job, such as ``"suno/music-generate"``, or ``"persona"``.
-        body: The JSON body of the request. For an earlier create in a journal, only the job as
-            JSON.
+        body: The JSON body of the request. If the create was read from a journal, only the job
+            as JSON.
         submission_id: The id of the submission, for `SunoClient.settle`.
     """
 

@@ -1,4 +1,4 @@
-"""The handle of one task, and the result of a create."""
+"""The handle of one task, and the result of a create (a request that creates a task)."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class TaskHandle:
 
 
 class Created(msgspec.Struct, frozen=True):
-    """The result of a create that succeeded.
+    """The result of a create request that succeeded.
 
     Attributes:
         index: The position of the input in the call of `create_many` or `pipeline`, starting at 0.
@@ -151,7 +151,7 @@ class Created(msgspec.Struct, frozen=True):
 
 
 class NotCreated(msgspec.Struct, frozen=True):
-    """The result of a create that failed, or of a create whose outcome is unknown.
+    """The result of a create request that failed, or whose outcome is unknown.
 
     Attributes:
         index: The position of the input in the call of `create_many` or `pipeline`, starting at 0.

@@ -22,8 +22,8 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schedule: ``"adaptive"`` learns how long jobs take, and uses each request for the task where
-            the request saves the most waiting. ``"backoff"`` is exponential backoff. With both,
-            tasks that callers await individually are preferred.
+            the request saves the most waiting. ``"backoff"`` is exponential backoff. Both
+            schedules prefer the tasks that callers await individually.
         interval: Shortest time from a task's creation to its first check, and between two checks
             (vendor's advice: 15 to 30 s). If the creation time is unknown, the first check may be
             sent at once.

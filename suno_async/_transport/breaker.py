@@ -16,11 +16,11 @@ OPEN_FOR = 30.0
 
 
 class CircuitBreaker:
-    """Raises an error for a request that the server would probably refuse, before it is sent.
+    """Raises an error before a request is sent, if the server would probably refuse the request.
 
     The breaker raises errors while it is *open*. After a 402 (a lack of credits), it is open only
     for requests that cost credits. A 401 or 403 means that the server refused the key. After a
-    single refusal, the key is only *suspected*, because the server may have a temporary fault.
+    single 401 or 403, the key is only *suspected*, because the server may have a temporary fault.
     While the key is suspected, a 401 or 403 in reply to a later request opens the breaker for all
     requests.
 

@@ -185,7 +185,8 @@ class Transport:
 
         After an error that `is_worth_it` accepts, call `attempt` again with a new permit. Stop
         after ``retry_for`` seconds (an argument of `Transport`). If ``retry_for`` is 0, make only
-        one attempt. If `waits_out` is also False, wait at most ``request_timeout`` for its permit.
+        one attempt. If `waits_out` is False, this single attempt waits at most ``request_timeout``
+        seconds for its permit.
 
         Args:
             attempt: Sends one request and returns the decoded reply.
@@ -193,9 +194,9 @@ class Transport:
                 and may succeed.
             what: The name of the request in the log.
             waits_out: If True, wait until each pause of the account has ended, however long the
-                pause is. The time of ``retry_for`` then stops during the wait for a permit, and
-                starts again after each 429 or 455. If False, pauses and the wait for a permit are
-                part of the time of ``retry_for``.
+                pause is. The wait for a permit then does not count toward ``retry_for``,
+                and after each 429 or 455 the full time of ``retry_for`` is available again. If
+                False, pauses and the wait for a permit count toward ``retry_for``.
 
         Raises:
             SunoError: The last attempt failed, a pause ends too late for another attempt, or no

@@ -16,7 +16,8 @@ class RequestTimeouts:
     """The timer for requests that all have the same time limit.
 
     A request that starts later also expires later, so one timer is enough. A timer for each
-    request, as in aiohttp and `asyncio.timeout`, takes 5 % of the CPU time of a status request.
+    request, as in aiohttp and `asyncio.timeout`, would take 5 % of the CPU time of a status
+    request.
 
     Attributes:
         seconds: The time limit of each request.
