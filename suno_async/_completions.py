@@ -132,7 +132,7 @@ async def resumed(
 
     A *create* is a request that creates a task. A *run* is a named series of creates. The creates
     and the tasks come from the journal. If `run` is None, use all of them. Otherwise, use only
-    those of the run with this name. See `SunoClient.resume`.
+    the creates and tasks of the run with this name. See `SunoClient.resume`.
     """
     journal = recorder.journal
     async with recorder.holding(run or ""):

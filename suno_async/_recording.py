@@ -290,7 +290,7 @@ class Recorder:
 
 
 async def load_durations(journal: Journal, expected: Durations) -> Durations:
-    """Return the learnt durations from a journal.
+    """Return the learnt durations of jobs from a journal.
 
     If there are none, or if they are not usable, return `expected`.
     """

@@ -153,7 +153,7 @@ class Submitter:
         """End a submission whose caller was cancelled.
 
         If the request was not sent yet, it is never sent. If the request is in flight, it
-        completes. If its reply is then an error, the request is not sent again.
+        completes. If the request then fails, it is not sent again.
         """
         submission.abandoned = True
         if (task := self._running.get(submission)) is not None:

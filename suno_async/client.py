@@ -101,9 +101,9 @@ class SunoClient:
         base_url: URL of the API host; by default from the variable SUNO_BASE_URL or CRUN_BASE_URL,
             otherwise ``https://api.crun.ai``. For mainland China use ``https://api.crunai.com``.
         session: Your own aiohttp session for API calls. The client does not close it. `proxy`,
-            `trust_env` and `ssl` do not apply to it. Without it, each create opens a new
-            connection. With it, creates reuse connections, which the server may close during a
-            create. Then a `CreateOutcomeUnknownError` is more likely.
+            `trust_env` and `ssl` do not apply to it. With your own session,
+            creates reuse open connections. A reused connection can break during a create, so a
+            `CreateOutcomeUnknownError` is more likely.
         policy: When to poll tasks; by default `PollPolicy()`, with all times divided by the
             variable SUNO_TIME_SCALE if it is set.
         durations: Known durations of jobs; by default from the journal. The client learns further
