@@ -155,7 +155,7 @@ async def test_bad_ids_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
 async def test_interrupted(
     sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code: int
 ) -> None:
-    """After Ctrl-C or SIGTERM, `poll` has saved its results, and prints how to resume the run."""
+    """After Ctrl-C or SIGTERM, the results so far are saved, and `poll` prints how to resume."""
     ids = sandbox.add_tasks(2, created_ago=60, durations=[1.0, 100_000.0])
     (tmp_path / "my ids.txt").write_text("\n".join(ids))
     options = ("--timeout", "500", "--base-url", sandbox.url, "--json")
@@ -212,7 +212,7 @@ def test_csv_cells_with_line_breaks() -> None:
 async def test_rows_that_were_cut_off(
     sandbox: Sandbox, tmp_path: Path, last: str, kept: str
 ) -> None:
-    """`poll --resume` removes only an incomplete last row from the results."""
+    """`poll --resume` deletes the last line of the results only if it is an incomplete row."""
     row = '{"task_id": "before", "status": "success"}\n'
     (tmp_path / "r.jsonl").write_text(row + last)
     (tmp_path / "ids.txt").write_text("before\na")
@@ -333,7 +333,7 @@ async def test_sandbox_command(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 async def test_sandbox_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands use the URL and the time scale in the variables that `sandbox` prints."""
+    """`sandbox` prints environment variables. Other commands use the URL and time scale in them."""
     options = ("--port", "0", "--time-scale", "400", "--failure-share", "0")
     process = await start(None, "sandbox", *options, cwd=tmp_path)
     assert process.stdout is not None
@@ -356,7 +356,7 @@ async def test_sandbox_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_sandbox_tasks(tmp_path: Path) -> None:
-    """`sandbox --tasks N --ids FILE` creates N tasks without requests, and `poll` finds all N."""
+    """`sandbox --tasks N --ids FILE` starts with N tasks. `poll FILE` finds all of these tasks."""
     options = ("--port", "0", "--json", "--time-scale", "1e6", "--tasks", "6", "--ids", "ids.txt")
     process = await start(None, "sandbox", *options, cwd=tmp_path)
     assert process.stdout is not None

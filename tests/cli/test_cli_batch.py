@@ -51,7 +51,10 @@ async def created(sandbox: Sandbox, count: int) -> None:
 async def test_interrupted_batch(
     tmp_path: Path, way: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A resumed batch creates no task twice. After SIGKILL, some outcomes may be unknown."""
+    """A resumed batch creates no task twice.
+
+    After SIGKILL, the outcome of a create request can be unknown.
+    """
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(COUNT)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
@@ -152,7 +155,7 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """`statuses_by_index` returns the first final status of an input, or else its last status."""
+    """`statuses_by_index` returns the first final status of each input, or else the last status."""
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (0, "failed"), (2, "failed")]
     rows += [(1, "unknown"), (1, "not_created")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]

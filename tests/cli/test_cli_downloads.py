@@ -31,8 +31,8 @@ SONG = (b"\xff\xfb\x10\xc0" + bytes(100)) * 40
 class FileHost:
     """An HTTP server that sends a song for every path, with two exceptions.
 
-    A path that begins with ``/slow`` gets half of a song. The rest is sent after `go` is set. A
-    path that begins with ``/gone`` gets a 404.
+    If a path begins with ``/slow``, the server sends half of the song, and the rest only after
+    `go` is set. If a path begins with ``/gone``, the server sends a 404.
 
     Attributes:
         url: The base URL.
@@ -194,7 +194,7 @@ async def test_poll(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A resumed batch with --download also saves the songs of tasks that had already ended."""
+    """A resumed batch with --download also saves the songs of tasks that ended in the first run."""
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     (tmp_path / "in.jsonl").write_text('{"prompt": "x", "instrumental": true}\n' * 3)
     words = ("create", "--batch", "in.jsonl", "--output", "out.jsonl", "--json")
@@ -207,7 +207,7 @@ async def test_batch(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 async def test_missing_files(sandbox: Sandbox, files: FileHost, tmp_path: Path) -> None:
-    """If an earlier song cannot be downloaded, `poll --resume` prints an error and exits with 7."""
+    """If a song of an earlier run cannot be downloaded, `poll --resume` exits with 7."""
     (tmp_path / "results.jsonl").write_text(row("t", f"{files.url}/gone.mp3") + "\n")
     (tmp_path / "ids.txt").write_text("t")
     words = ("poll", "ids.txt", "--resume", "--download", "songs", "--json", "-q")

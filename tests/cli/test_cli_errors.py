@@ -1,4 +1,4 @@
-"""Each error of the command line is one line on stderr. It names the affected input or task."""
+"""Each error of the command line is one line on stderr that names the affected input or task."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def test_every_kind_has_a_short_name() -> None:
 
 @given(st.lists(st.tuples(inputs, st.booleans(), st.booleans()), max_size=3))
 def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
-    """Each JSONL input is read back unchanged, with a long, a short or no value of `kind`."""
+    """JSONL inputs are read back unchanged. Each `kind` is a long name, a short name or absent."""
     lines = ["\ufeff# a comment", "", "  "]
     for job, short, absent in jobs:
         kind = {} if absent else {"kind": NAMES[type(job)] if short else job.KIND}
@@ -123,7 +123,7 @@ def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
 
 @given(st.lists(inputs, min_size=1, max_size=3))
 def test_csv_reads_back(jobs: list[Input]) -> None:
-    """Inputs of all kinds in one CSV table are read back unchanged, except spaces around cells."""
+    """Inputs of all kinds are read back from one CSV table, without the spaces around cells."""
     rows = [_cells(job) for job in jobs]
     out = io.StringIO()
     table = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
@@ -209,7 +209,7 @@ def test_every_problem_of_every_line() -> None:
 
 
 def test_model_of_a_flat_object_is_the_song_s() -> None:
-    """If a JSON object has no field `input`, its field `model` is the music model."""
+    """If a JSON object has no field `input`, its `model` is the music model, not the job kind."""
     wire = {"model": "suno/music-generate", "input": {"model": "v4", "prompt": "y"}}
     lines = [json.dumps({"model": "v5.5", "prompt": "x"}), json.dumps(wire)]
     assert read_inputs(lines) == [

@@ -106,7 +106,7 @@ async def test_empty_files(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_many_problems(sandbox: Sandbox, tmp_path: Path) -> None:
-    """Of 1,000 wrong lines, the command reports ten and counts the others."""
+    """For 1,000 wrong lines, the command prints ten errors and the number of further problems."""
     (tmp_path / "bad").write_text("no id\x01\n" * 1000)
     code, _, errors = await run(sandbox, "poll", "bad", cwd=tmp_path)
     assert (code, len(errors.splitlines())) == (2, 11)

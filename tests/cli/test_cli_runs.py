@@ -242,7 +242,7 @@ async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 async def test_two_processes_on_one_run(tmp_path: Path) -> None:
-    """Two processes cannot use one run at once, even with different output files."""
+    """Two processes cannot use the same run at the same time, even with different output files."""
     write_inputs(tmp_path, 3)
     async with Sandbox(endless_share=1.0, rate_limit=GENEROUS) as endless:
         process = await start(endless, *batch("--run", "r"), cwd=tmp_path)

@@ -58,7 +58,7 @@ def record(task_id: str = "t", **fields: Any) -> TaskInfo:  # noqa: ANN401 (the 
 
 
 async def test_stems_of_one_name(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Stems with similar names are saved as separate files."""
+    """Stems whose names are equal or differ only in case are saved as separate files."""
     infos = [
         record(
             each,
@@ -101,7 +101,7 @@ async def test_urls_that_differ_in_the_query(
 async def test_titles(
     host: FileHost, suno: SunoClient, tmp_path: Path, title: str, name: str
 ) -> None:
-    """A song with any title is saved in the given directory, under a name with the song's id."""
+    """Whatever its title is, a song is saved in the given directory. Its file name has the id."""
     track = song(host, title)
     path = await suno.download(track, tmp_path / "music")
     assert await suno.download_all(record(tracks=(track,)), tmp_path / "music") == [path]
@@ -111,7 +111,7 @@ async def test_titles(
 
 
 async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A name template applies to every file. If names could be equal, a hash is added to them."""
+    """A name template applies to every file. If its names can be equal, a hash is added to them."""
     info = record(tracks=(song(host), song(host, number=1)))
     await suno.download_all(info, tmp_path, name="{task_id}/{index}-{title}")
     assert names(tmp_path) == ["t/1-Rain.mp3", "t/2-Rain.mp3"]
@@ -146,7 +146,7 @@ async def test_invalid_templates(
 
 
 async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Covers are saved only with `covers=True`, and they must be images."""
+    """Covers are saved only with `covers=True`. A cover that is not an image causes an error."""
     track = song(host, suno_image_url=f"{host.url}/small.jpeg")
     info = record(tracks=(track,), media_urls=(track.suno_audio_url,))
     paths = await suno.download_all(info, tmp_path)
@@ -160,7 +160,7 @@ async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_files_of_unknown_kinds(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A result whose URL has no suffix may be any media file, but a stem must be audio."""
+    """If a URL has no suffix, a result can be any media file, but a stem must be audio."""
     host.body = b"\x00\x00\x00\x18ftypisom" + bytes(1000)
     (path,) = await suno.download_all(record(media_urls=(f"{host.url}/result",)), tmp_path)
     assert path.read_bytes() == host.body

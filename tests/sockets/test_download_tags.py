@@ -127,7 +127,7 @@ async def test_a_task(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 async def test_other_files(
     host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stem gets only the task id as a tag, and the file of a plain URL gets no tags."""
+    """A stem gets only the task id as a tag. A file that is downloaded by its URL gets no tags."""
     stems = record(media_info={"vocals": f"{host.url}/vocals.mp3"})
     stem, plain = await suno.download_all([stems, f"{host.url}/x.mp3"], tmp_path, tags=True)
     assert list(read(stem)) == ["TXXX:SUNO_TASK_ID"]

@@ -83,7 +83,7 @@ async def test_attempts_without_progress(host: FileHost, suno: SunoClient, tmp_p
 
 @pytest.mark.parametrize("change", ["version", "no ranges", "weak", "no validator", "young"])
 async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, change: str) -> None:
-    """A download that cannot be resumed safely starts again."""
+    """If a download cannot be resumed safely, it starts again at the first byte."""
     first, host.cuts = host.body, [100_000]
     now = "Tue, 15 Nov 1994 12:45:26 GMT"
     if change == "no ranges":
@@ -106,7 +106,7 @@ async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, chang
 
 
 async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Without an ETag, a download is resumed if the file is at least 1 s older than the reply."""
+    """Without an ETag, a download is resumed if the file changed at least 1 s before the reply."""
     modified = "Tue, 15 Nov 1994 12:45:26 GMT"
     host.headers = {"Last-Modified": modified, "Date": "Tue, 15 Nov 1994 12:45:27 GMT"}
     host.cuts = [100_000]
@@ -128,7 +128,7 @@ async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path)
 async def test_wrong_ranges(
     suno: SunoClient, host: FileHost, tmp_path: Path, fields: dict[str, str]
 ) -> None:
-    """A partial reply with a wrong range or version makes the download start again."""
+    """If a partial reply has a wrong range or file version, the download starts again."""
     asked: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -311,7 +311,7 @@ async def test_any_media(host: FileHost, suno: SunoClient, tmp_path: Path) -> No
 
 
 async def test_compressed(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A compressed reply is saved decompressed. If the connection breaks, the download restarts."""
+    """A compressed reply is decompressed. If the connection breaks, the download starts again."""
     body, host.body = host.body, gzip.compress(host.body)
     host.headers["Content-Encoding"] = "gzip"
     host.cuts = [len(host.body) // 2]
@@ -440,7 +440,7 @@ async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
 async def test_a_callback_that_two_calls_share(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """If two calls share a download and a callback that raises, the callback is called once."""
+    """If two calls share a download and a callback, and the callback raises, it is called once."""
     events: list[DownloadProgress] = []
 
     def fail(event: DownloadProgress) -> None:
@@ -479,7 +479,7 @@ def tracks(host: FileHost, count: int, task_id: str = "t") -> tuple[Track, ...]:
 
 
 async def test_expired(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """An expired URL is replaced once, by the URL in the current record of the task."""
+    """An expired URL is replaced by the URL in the current task record, but only once."""
     new = TaskInfo(
         task_id="t",
         status=TaskStatus.SUCCESS,

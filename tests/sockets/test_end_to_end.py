@@ -82,7 +82,7 @@ async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
-    """`outcomes` returns one outcome for each given task, in order, even if a task is repeated."""
+    """`outcomes` keeps the order of the given tasks, even if a task is given twice."""
     a, b = sandbox.add_tasks(2, created_ago=10.0)
     outcomes = await suno.outcomes([b, suno.task(a), b])
     assert [each.task_id for each in outcomes] == [b, a, b]

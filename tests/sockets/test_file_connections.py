@@ -348,7 +348,7 @@ async def test_downgrade(tmp_path: Path) -> None:
 
 
 async def test_uploads_to_refused_addresses(tmp_path: Path) -> None:
-    """A file is not uploaded to a private address that the API's reply names."""
+    """If the API names a private address for an upload, the file is not sent."""
     file = tmp_path / "up.mp3"
     file.write_bytes(b"song")
     target = {"presigned_url": "https://127.0.0.2/store", "file_url": "https://127.0.0.2/f"}

@@ -159,7 +159,7 @@ class Store:
 
 @pytest.fixture
 async def store() -> AsyncIterator[Store]:
-    """Start a storage server, and an API endpoint that returns its upload URL."""
+    """Yield a storage server that also has the API endpoint for upload URLs."""
     store = Store()
     app = web.Application()
     app.router.add_route("*", "/put", store.put)
@@ -240,7 +240,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """Without credits, polling continues. `create` sends nothing until `balance` is called."""
+    """If credits run out, polling continues. `create` sends nothing until `balance` is called."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,
@@ -259,7 +259,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_models(suno: SunoClient) -> None:
-    """`models` lists and filters models; each schema has the same fields as the input class."""
+    """`models` lists and filters models. A model's schema has the fields of its input class."""
     assert {each.model for each in await suno.models()} == set(KINDS)
     (video,) = await suno.models(modality="video")
     assert video.model == MusicVideo.KIND

@@ -212,7 +212,7 @@ async def test_cancelled_twice() -> None:
 
 
 async def test_left_creates_are_not_tried_again() -> None:
-    """After a stream is cancelled, its open create requests are not retried."""
+    """If a create request is refused after its stream is cancelled, the request is not retried."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(faults=faults, rate_limit=1, retry_after=0) as sandbox,
@@ -230,7 +230,7 @@ async def test_left_creates_are_not_tried_again() -> None:
 
 
 async def test_refused_key() -> None:
-    """A refused key ends all waits, and the pipeline raises one `AuthenticationError`."""
+    """If the key is refused, all waits end, and the pipeline raises `AuthenticationError`."""
     async with (
         Sandbox(time_scale=1.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url) as suno,
@@ -262,7 +262,7 @@ async def test_refused_key() -> None:
 
 
 async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A refused key ends a pipeline even if the iterator of inputs never yields again."""
+    """If the key is refused, a pipeline ends, even if its iterator of inputs still waits."""
     waits = asyncio.Event()
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -298,7 +298,7 @@ async def test_leaving_a_source_that_failed(
 
 
 async def test_out_of_credits() -> None:
-    """If the credits run out, a pipeline reads no more inputs. It fails after all tasks ended."""
+    """If the credits run out, a pipeline stops reading inputs. It fails after its tasks ended."""
     read = 0
 
     def source() -> Iterator[GenerateMusic]:
@@ -318,7 +318,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_closed_client() -> None:
-    """If the client is closed, a pipeline and its outcomes end with `ClientClosedError`."""
+    """If the client is closed, the pipeline and each outcome report `ClientClosedError`."""
     async with Sandbox(endless_share=1.0) as sandbox, asyncio.timeout(60):
         suno = SunoClient(sandbox.key, base_url=sandbox.url)
         created = asyncio.Queue[Creation]()

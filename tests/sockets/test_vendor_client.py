@@ -218,7 +218,7 @@ async def test_upload(vendor: Vendor) -> None:
 
 
 async def test_callback_url(vendor: Vendor) -> None:
-    """The callback URL is sent next to the model and the input, and is part of the record."""
+    """The callback URL of a create request is also part of the task record."""
     url = "http://127.0.0.1:9/callback"
     task_id = await vendor.create(GENERATE, SIMPLE, callback_url=url)
     assert (await vendor.status(task_id))["param"]["callback_url"] == url
