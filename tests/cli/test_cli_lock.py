@@ -37,7 +37,7 @@ async def asked(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
-    """If an output file is in use, a second process gets an error with the first process id."""
+    """If a process uses an output file, a second process gets an error with the id of the first."""
     (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, durations=[1e9])[0])
     (tmp_path / "link.jsonl").symlink_to("results.jsonl")
     process = await start(sandbox, "poll", "ids.txt", cwd=tmp_path)

@@ -259,7 +259,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_models(suno: SunoClient) -> None:
-    """`models` lists and filters models. A model's schema has the fields of its input class."""
+    """`models` lists and filters models. A schema has the fields that the client can send."""
     assert {each.model for each in await suno.models()} == set(KINDS)
     (video,) = await suno.models(modality="video")
     assert video.model == MusicVideo.KIND
