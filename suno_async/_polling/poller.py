@@ -112,7 +112,7 @@ class Poller:
 
         Waiting is the time from the end of a task to the status request that reports this end. The
         value is None before the first request for a task of known age. It is also None while a bug
-        has stopped the schedule, and always with ``schedule="backoff"``.
+        has stopped the schedule. With ``schedule="backoff"``, it is always None.
         """
         return self._schedule.price
 
@@ -171,7 +171,7 @@ class Poller:
     def leave(self, task_ids: set[str], watcher: Watcher) -> None:
         """Remove a waiter from many tasks, and empty the set `task_ids`.
 
-        The waiter is removed from `CHUNK` tasks immediately. The other tasks follow in the next
+        The waiter is removed from `CHUNK` tasks immediately, and from the other tasks in the next
         cycles of the event loop. No cancellation can stop the removal halfway, because this method
         awaits nothing.
         """
@@ -181,7 +181,7 @@ class Poller:
             self._loop.call_soon(self.leave, task_ids, watcher)
 
     def last_seen(self, task_id: str) -> tuple[str, float | None]:
-        """Return the last known status of a watched task, and the time when it was requested.
+        """Return the last known status of a watched task, and when this status was requested.
 
         The time is in Unix seconds. If no status is known, return an empty string and None.
         """
@@ -320,11 +320,11 @@ class Poller:
             timer.cancel()
 
     async def _is_key_good(self) -> bool:
-        """Return True if the API key is not in doubt. After False, call this method again.
+        """Return True if the API key is not in doubt. If the result is False, call again.
 
         A single 401 or 403 can be a temporary fault of the server. So after a single refusal,
-        request the balance once, and return False. If the server has refused the key twice, end
-        all waits, and return False.
+        test the key with a request for the balance, and return False. If the server has refused the
+        key twice, end all waits, and return False.
         """
         breaker = self._transport.breaker
         if breaker.suspected_at is None:

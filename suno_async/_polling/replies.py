@@ -43,8 +43,8 @@ class ReplyHandler:
         finished: Number of watched tasks that succeeded, according to the server.
         failed: Number of watched tasks that failed, according to the server.
         delays: Seconds from the end of a task until its final record was handled. With a journal,
-            this includes the time to store the record. Only the last 1,000 delays are kept. A task
-            whose end time is unknown adds no delay.
+            a delay includes the time to store the record. Only the last 1,000 delays are kept. A
+            task whose end time is unknown adds no delay.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (its collaborators)
@@ -73,7 +73,8 @@ class ReplyHandler:
     def handle_record(self, entry: Watched, info: TaskInfo) -> None:
         """Handle the record of a task: end the waits for the task, or schedule its next check.
 
-        The waits end if the task has ended, or if its last check returned this record.
+        The waits end if the task has ended. They also end if this record is the reply to the last
+        check, which is sent at the deadline.
         """
         self._deadlines.answered_at = now = self._clock.mono()
         if self._is_observed:
@@ -92,8 +93,8 @@ class ReplyHandler:
     def handle_error(self, entry: Watched, error: SunoError) -> None:
         """Retry a failed check later.
 
-        If the error is final, or if the time for retries is over (see `Frame.gives_up_at`), end all
-        waits for the task instead.
+        If a retry cannot help, or if the time for retries is over (see `Frame.gives_up_at`), end
+        all waits for the task instead.
         """
         if not self._watches.holds(entry):
             return

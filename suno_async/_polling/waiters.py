@@ -217,7 +217,7 @@ def internal_error(what: str, task_id: str, cause: BaseException) -> InternalErr
 
 
 def last_seen(entry: Watched | None, clock: Clock) -> tuple[str, float | None]:
-    """Return the last known status of a task, and the time when it was requested.
+    """Return the last known status of a task, and the time when this status was requested.
 
     The time is in Unix seconds. If no status is known, return an empty string and None.
     """

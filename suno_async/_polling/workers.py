@@ -18,12 +18,13 @@ MOST_IDLE = 16
 class Workers(Generic[J]):
     """Handles jobs concurrently in asyncio tasks, which are called *workers*.
 
-    Workers are reused, because this takes a third less CPU time than starting a new asyncio task.
+    Workers are reused, because this takes a third less CPU time than a new asyncio task for each
+    job.
 
     Args:
         handle: Handles one job. It must not raise, except when it is cancelled.
         lost: Called with a job and an error if the worker of the job was cancelled. In this case,
-            `handle` may have been called or not.
+            it is unknown whether `handle` was called.
 
     Attributes:
         jobs: The current jobs, by worker.

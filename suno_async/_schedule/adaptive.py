@@ -19,8 +19,9 @@ To find the next task quickly among a million tasks, the schedule groups them:
 A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Each
 kind of job has separate cohorts for interactive and for bulk tasks. For the ages up to the default
 deadline, each kind has at most about 600 interactive and 600 bulk cohorts. The interactive cohorts
-of older tasks form a row, and so do the bulk cohorts. Only the first cohort of a row competes for a
-request. So the number of competing cohorts of a kind has a limit, however many tasks there are.
+of older tasks form one row, and the bulk cohorts of older tasks form another row. Only the first
+cohort of a row competes for a request. So the number of competing cohorts of a kind has a limit,
+however many tasks there are.
 
 The parts:
 
@@ -104,9 +105,9 @@ class AdaptiveSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry, which represents one task.
 
-        The next check takes place when the shortest interval has passed since the previous check,
-        or later. If there was no previous check, the interval begins at the creation of the task.
-        If the creation time is unknown, too, the check may take place at once.
+        At least the shortest interval of the policy passes between the previous check and the next
+        check. If there was no previous check, the interval begins at the creation of the task. If
+        the creation time is unknown, the first check may take place at once.
         """
         self._join(entry, now)
 

@@ -48,9 +48,9 @@ class BackoffSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry.
 
-        The entry is normally due when the shortest interval has passed since the previous check. If
-        there was no previous check, the interval begins at the creation of the task. If the
-        creation time is unknown, too, the entry is due at once.
+        The entry is normally due when the shortest interval of the policy has passed since the
+        previous check. If there was no previous check, the interval begins at the creation of the
+        task. If the creation time is unknown, the first check is due at once.
         """
         due = max(now, self._frame.earliest(entry))
         # Only a first check may take place shortly before the deadline.
@@ -120,17 +120,17 @@ class BackoffSchedule(Generic[E]):
     def _after(self, entry: E, now: float, number: int) -> float:
         """Return the time at which an entry is due again, after a check that ended at `now`.
 
-        `number` says how many intervals of the backoff came before.
+        `number` is the number of earlier intervals of this backoff.
         """
         interval = self._frame.backoff(number)
         due = now + interval * (1 + self._jitter * self._random())
         return self._keep_off_the_end(entry, due, now)
 
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
-        """Return `due`. If `due` is after the deadline or shortly before it, return the deadline.
+        """If `due` is shortly before the deadline or after it, return the deadline, else `due`.
 
-        But if the shortest interval since the previous check ends after the deadline, return the
-        end of this interval instead. `last` is the time of the previous check.
+        If the shortest interval since the previous check ends after the deadline, return the end of
+        this interval instead of the deadline. `last` is the time of the previous check.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

@@ -181,8 +181,9 @@ class Cohort(Generic[E]):
     def fits(self, entry: E, tolerance: float) -> bool:
         """Return whether the values that `rank` calculated for the head also fit this entry.
 
-        They fit if each time on which they depend is the same for the head and for this entry,
-        within `tolerance` seconds.
+        They fit if three values of the entry differ from those of the head by at most `tolerance`
+        seconds: the creation time, the time of the latest check, and the age at which a check last
+        found the task running.
         """
         last = entry.added_at if entry.asked_at is None else entry.asked_at
         return (

@@ -17,7 +17,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     """One task that a schedule tracks. Times are seconds on a monotonic clock.
 
     Python's garbage collector does not track entries. So an entry must not be part of a reference
-    cycle.
+    cycle, because such an entry would never be freed.
 
     Attributes:
         task_id: The server's id.

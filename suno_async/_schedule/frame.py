@@ -50,7 +50,7 @@ class Frame:
         For a task that was never checked, this is `max_interval` after its creation. If the
         creation time is unknown, the start of tracking counts instead. For a task that was checked,
         this is the later of two times: `max_interval` after the previous check, and the time when
-        the age has doubled since that check.
+        the task is twice as old as at the previous check.
         """
         born = entry.known_since
         if entry.asked_at is None:
@@ -80,7 +80,7 @@ class Frame:
 
         Args:
             when: Time of the check.
-            end: Time of the deadline of the task, or of the youngest task of the cohort.
+            end: The deadline of the task, or the deadline of the youngest task of the cohort.
             spread: Seconds between the deadlines of the oldest and the youngest task of the cohort;
                 0 for a single task.
         """

@@ -4,13 +4,14 @@ The age at which a task of one kind ends is random. Let F be the distribution fu
 let f be its density, and let S = 1 - F. Only a check shows whether a task has ended. For one task,
 let s be the age at which it was last known to run, and let t be its age now.
 
-*The problem.* Choose ages for the checks with the least expected cost. Two checks are at least
-`floor` apart. The cost is the time from the end of the task to the check that detects this end,
-plus a price for each check. This problem is called optimal inspection: R. E. Barlow, L. C. Hunter
-and F. Proschan ("Optimum checking procedures", J. SIAM 11, 1963, 1078-1095) and J. B. Keller
-("Optimum checking schedules for systems subject to random failure", Management Science 21, 1974,
-256-260). The price represents the budget of 15 requests a second, which all tasks share. By
-Lagrangian duality, the problem of all tasks splits into one such problem for each task.
+*The problem.* Choose the ages of the checks so that the expected cost is least. Two checks are at
+least `floor` apart. The cost is the time from the end of the task to the check that detects this
+end, plus a price for each check. This problem is called optimal inspection. Two papers on it are by
+R. E. Barlow, L. C. Hunter and F. Proschan ("Optimum checking procedures", J. SIAM 11, 1963,
+1078-1095) and by J. B. Keller ("Optimum checking schedules for systems subject to random failure",
+Management Science 21, 1974, 256-260). The price represents the budget of 15 requests a second,
+which all tasks share. By Lagrangian duality, the problem of all tasks splits into one such problem
+for each task.
 
 *Its solution.* Let J(t) be the least future cost just after a check at age t. It is weighted with
 S(t), the probability that the task reaches this age. Let u be the age at the next check:

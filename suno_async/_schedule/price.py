@@ -34,7 +34,7 @@ class RequestPrice:
             self._set(tuning.eager_saving)
 
     def adjust(self, *, is_idle: bool) -> None:
-        """Adjust the price after a request. `is_idle` says whether no other task is due."""
+        """Adjust the price after a request. `is_idle` is True if no other task is due."""
         # Dual ascent: the price is the dual variable of the request budget.
         tuning = self._tuning
         price = self.least * (1.0 + tuning.eager_gain * (tuning.eager_slack - is_idle))

@@ -26,8 +26,8 @@ class Ranking(Generic[E]):
 
     A *cohort* is a queue of similar tasks; its first entry is its *head*. A cohort is *due* when a
     status request for its head would save enough waiting. `Frame` limits how early and how late
-    this is. A cohort has at most one place in the order. The method `place` calculates this place
-    again when the head or the plan of the cohort has changed.
+    a cohort becomes due. A cohort has at most one place in the order. The method `place` calculates
+    this place again when the head or the plan of the cohort has changed.
     """
 
     def __init__(

@@ -51,8 +51,8 @@ class About(TypedDict, total=False):
 def error_line(message: str, *, as_json: bool, **about: Unpack[About]) -> str:
     """Return the line that reports an error.
 
-    As text, the line starts with the file, input, task or model. If `message` already contains
-    this name, the line does not repeat it.
+    As text, the line names the file, input, task or model before the message. If `message` already
+    contains this name, the line does not repeat the name.
 
     Args:
         message: What went wrong.

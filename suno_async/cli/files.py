@@ -65,7 +65,7 @@ def earlier_statuses(output: str, *, resume: bool) -> dict[str, str]:
 
 
 def earlier_infos(output: str, wanted: Container[str]) -> list[TaskInfo]:
-    """Return a `TaskInfo` with the URLs of the files for each wanted task that succeeded.
+    """For each wanted task that succeeded, return a `TaskInfo` with the URLs of its files.
 
     Args:
         output: The name of the results file.

@@ -83,7 +83,7 @@ def field_options(
         arguments: Names of the fields that the user gives by position, not as an option.
         optional: Names of the fields that the command does not require, even if the input class
             requires them.
-        without: Names of the fields without a parameter.
+        without: Names of the fields that get no parameter.
     """
     return [
         _parameter(field, is_argument=field.name in arguments, optional=field.name in optional)

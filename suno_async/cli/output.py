@@ -54,7 +54,7 @@ def errors_about(**about: Unpack[About]) -> Generator[None]:
 
 
 def system_message(error: OSError) -> str:
-    """Return the operating system's text for an error, without words added by asyncio or open()."""
+    """Return the operating system's text for an error, without words that Python added."""
     if isinstance(error, socket.gaierror) or error.errno is None:
         return error.strerror or str(error)
     return os.strerror(error.errno)
@@ -142,7 +142,7 @@ def command_words(name: str, /, *arguments: str, **options: object) -> list[str]
     """Return a command line of this program as a list of words.
 
     Options that are None or False are omitted. An option that is True is added without a value. If
-    the value is a list, the option is repeated for each item.
+    the value of an option is a list, the option is repeated for each item.
     """
     words = [*program_words(), *name.split(), *arguments]
     for option, value in options.items():

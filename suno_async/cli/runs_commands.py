@@ -1,6 +1,7 @@
 """The commands ``runs …``: show, resume, repair and export the runs in a journal.
 
-A run is a batch of inputs with a name.
+A run is a batch that has a name.
+
 Only two commands need an API key: ``resume``, and ``rebind`` without a new label.
 """
 
@@ -87,7 +88,7 @@ def show(
 ) -> None:
     """Print the state, the submission id and the task id of each input of a run.
 
-    The command runs settle needs the submission id.
+    Pass the submission id to the command "runs settle" if it is unknown whether a task exists.
     """
 
     async def work() -> int:

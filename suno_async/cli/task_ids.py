@@ -76,7 +76,7 @@ def final_statuses(lines: Iterable[str]) -> dict[str, str]:
 
 
 def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskInfo]:
-    """Return a `TaskInfo` with the URLs of the files for each wanted task that succeeded.
+    """For each wanted task that succeeded, return a `TaskInfo` with the URLs of its files.
 
     Args:
         lines: The lines of a results file. Incomplete rows are skipped.

@@ -106,9 +106,9 @@ class LocalPermit:
             self._count_until(self._limiter.now() + WINDOW)
 
     def cancel(self) -> None:
-        """Return the permit to the limiter, unless its request was sent.
+        """If the request was not sent, return the permit to the limiter. Otherwise do nothing.
 
-        The permit's time slot in the limiter's bucket is lost.
+        A returned permit still uses its time slot in the limiter's bucket.
         """
         if self.sent_at is None:
             self._limiter.returned(self)
@@ -182,7 +182,8 @@ class LocalLimiter:
     def recent_rate(self) -> float:
         """Permits granted per second, over the last ten seconds.
 
-        If the limiter is younger, the average is over its whole age, but at least one second.
+        If the limiter is younger than ten seconds, the average is over the age of the limiter, but
+        over at least one second.
         """
         now = self.now()
         span = max(1.0, min(_RATE_SPAN, now - self._started))
