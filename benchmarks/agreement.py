@@ -13,8 +13,8 @@ them. It works in real time over real sockets, with 15 requests a second. Replie
 the simulation.
 
 What it does not show: failed requests, 429s, and the network delay before a request arrives. The
-tasks are a single random sample. So the mean delays of the client and of the simulation may differ
-by up to 10 %.
+tasks are a single random sample. So, by chance, the client's mean delay can differ from that of the
+simulation by up to 10 %.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ async def poll(tasks: TaskSet) -> tuple[list[float], int]:
 def main() -> None:
     """Run the simulation and the client, and print the delays of both.
 
-    Exit with 1 if the mean delays differ by more than `TOLERANCE`.
+    Exit with 1 if the client's mean delay differs from that of the simulation by more than the
+    share `TOLERANCE`.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement")
     parser.add_argument("--tasks", type=int, default=2000)

@@ -9,7 +9,7 @@ own sandbox: a local server that simulates the API. The contenders are:
 
 - A loop per task. It sleeps 5 s, sends a request, and starts again until the task has ended. A
   refused request ends the loop with an error.
-- The same loops, which share one `AsyncLimiter(15, 1)`.
+- The same loops, but all loops share one `AsyncLimiter(15, 1)`.
 - `SunoClient.as_completed`.
 
 All tasks are created at the start, and all loops start at that moment. Durations are log-normal
@@ -199,7 +199,10 @@ CONTENDERS: dict[str, Callable[[Sandbox, Sequence[str], float, Ends], Awaitable[
 
 
 def draw(tasks: int, seed: int) -> list[float]:
-    """Return a random duration for each task, in seconds, not yet divided by the time scale."""
+    """Return a random duration for each task, in seconds.
+
+    The durations are not yet divided by the time scale.
+    """
     random = Random(f"alternatives {seed}")
     return [LOG_NORMAL.draw(random) for _ in range(tasks)]
 

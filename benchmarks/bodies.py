@@ -54,7 +54,8 @@ def serve(kind: str, ready: Connection) -> None:
 
     Args:
         kind: ``"bomb"`` for a gzip bomb; any other text for a body that never ends.
-        ready: The server sends its port number through this connection when it listens.
+        ready: The server sends its port number through this connection when it starts to
+            listen.
     """
     reply = bomb() if kind == "bomb" else b""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -65,8 +65,8 @@ def searches(seed: int, seconds: float) -> list[Search]:
 
     Args:
         seed: The seed of all searches.
-        seconds: The time that remains. Each program in `TIMED` gets at most this time, but at
-            least 1 s.
+        seconds: The time that remains. The programs in `TIMED` end within this time, or within
+            1 s if less than 1 s remains.
     """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (

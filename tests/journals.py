@@ -102,7 +102,7 @@ async def submit(
 async def write_with(
     journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
 ) -> None:
-    """Run `operation` in the writing thread of `journal`, and wait until it is committed."""
+    """Run `operation` in the writing thread of `journal`. Wait until its changes are committed."""
     await (await submit(journal, operation))
 
 

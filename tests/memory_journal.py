@@ -27,7 +27,8 @@ class Store:
         submissions: The submissions by id, in the order in which they were stored.
         tasks: The tasks by id.
         owners: The live owners: owner → whether it knows all other owners. When an owner joins, the
-            values of the others become False. A heartbeat makes its own value True again.
+            values of the other owners become False. The next heartbeat of an owner makes the value
+            of this owner True again.
         owned: The owner of each submission, by the id of the submission.
         held: The owner of each reserved run, by the name of the run.
         durations: The data that `save_durations` stored last; None if there is none.

@@ -100,7 +100,7 @@ class Inspection:
         return best[:, 0], after
 
     def plan(self, after: Places) -> tuple[Places, Floats]:
-        """Return the best ages for checks, and the probability that each check is needed.
+        """Return the best age for each check, and the probability that the check is needed.
 
         Ages are numbers of grid steps. A check is needed if the task was still running at the
         previous check.

@@ -26,13 +26,13 @@ arrivals, a constant price is enough (`Steady`). For other arrivals, the prices 
 of a linear programme (`benchmarks.bound.prices`). That programme rounds times to a coarse grid.
 This makes the bound less tight but never invalid.
 
-The floor is the shortest time between two checks of a task, and from its creation to its first
-check. The computation only allows checks at ages that are multiples of a step. The floor is one of
-these multiples. So if a policy rounds the age of each check up to the next multiple, the checks are
-still at least a floor apart. Each check is less than a step later, so each delay grows by less than
-a step. The computed bound may be too high by this amount. If the price rises, a later check also
-costs a little more. In practice the whole error is small: with half the step, every figure changes
-by less than 0.1 %.
+The floor is the shortest allowed time between two checks of a task, and from the creation of a task
+to its first check. The computation only allows checks at ages that are multiples of a step. The
+floor is one of these multiples. So if a policy rounds the age of each check up to the next
+multiple, the checks are still at least a floor apart. Each check is less than a step later, so each
+delay grows by less than a step. The computed bound can be too high by this growth. If the price
+rises, a later check also costs a little more. In practice the whole error is small: with half the
+step, every figure changes by less than 0.1 %.
 
 The bound only holds for policies that respect the floor and the deadline. The deadline is the age
 `DEADLINE`. A task that has not ended by then must get its last check within the next minute. If all
@@ -73,10 +73,10 @@ PRICES = (0.0, *(0.02 * 1.15**k for k in range(66)))
 
 
 class Steady:
-    """Computes the lower bound of the delays in a long run with steady arrivals.
+    """Computes a lower bound of the sum of the delays in a long run with steady arrivals.
 
-    All requests have the same price until some time after the last arrival. Later requests are
-    free. The price is the delay in seconds that a request costs (see the module).
+    All requests have the same price until a certain time after the last arrival. Later requests
+    are free. The price is the delay in seconds that a request costs (see the module).
     """
 
     def __init__(self, durations: Durations, floor: float) -> None:
@@ -96,7 +96,7 @@ class Steady:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _edge(self, price: float) -> Floats:
-        """Return the value of a task for each age at which the price may drop from `price` to 0.
+        """Return the value of a task for each age at which the price can drop from `price` to 0.
 
         The value is the lowest expected sum of the task's delay and the prices of its checks. The
         ages are 0, `EDGE`, 2 * `EDGE`, … below `DEADLINE`, and infinity.
@@ -136,7 +136,7 @@ class Steady:
 
 
 class Transient:
-    """Computes the lower bound of the delays in a short run.
+    """Computes a lower bound of the sum of the delays in a short run.
 
     The price is the delay in seconds that a request costs (see the module). It changes during the
     run. A linear programme finds the price for every second of the run.
@@ -161,7 +161,7 @@ class Transient:
         """For each second of a block, return the value of a task that is created at this second.
 
         The value is the lowest expected sum of the task's delay and the prices of its checks. A
-        block has `BLOCK` seconds. `block` is its number, counted from 0.
+        block lasts `BLOCK` seconds. `block` is the number of the block, counted from 0.
         """
         first = block * BLOCK
         reach = int(self._reach) + 1
@@ -207,7 +207,7 @@ def mean_delay_bound(
     """Return the lower bound of the mean delay of the tasks that finish, in seconds.
 
     The bound applies to the expected mean delay. For a single set of tasks, the mean delay of a
-    policy may be lower.
+    policy can be lower than the bound by chance.
 
     Args:
         created: Sorted creation times of the tasks in seconds, drawn for `arrivals`.

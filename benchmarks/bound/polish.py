@@ -6,10 +6,13 @@ prices. The method of cutting planes finds the highest bound (Kelley 1960, with 
 
 A plan is a list of the ages at which a task is checked. The cost of a plan is its expected delay
 plus the expected prices of its checks. This cost is a linear function of the prices. The bound uses
-the lowest cost of all plans. So the cost of the best plan at some prices is a tangent: at other
-prices it may be above the lowest cost, but never below. A linear programme over all tangents found
-so far gives the next prices to try. These stay close to the best prices found so far. A sample of
-creation times represents the tasks. A bad sample makes the bound less tight, but never invalid.
+the lowest cost of all plans. Take the plan that is best at some prices. Its cost is a tangent: at
+other prices, this cost can be above the lowest cost, but never below. A linear programme over all
+tangents found so far gives the next prices to try. The next prices stay close to the best prices
+found so far.
+
+A sample of creation times represents the tasks. A bad sample makes the bound less tight, but never
+invalid.
 """
 
 from __future__ import annotations

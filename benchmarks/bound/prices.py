@@ -61,8 +61,8 @@ class _Grid:
     def arcs(self, gap: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the start ages and the end ages, in steps, of all arcs of one class of tasks.
 
-        An arc leads from the creation or a check of a task to its next check. Every arc is at
-        least `gap` steps long.
+        An arc leads from the creation or a check of a task to the next check of the task. Every arc
+        is at least `gap` steps long.
         """
         s, t = np.meshgrid(np.arange(self.ages), np.arange(self.late + 1), indexing="ij")
         keep = (t - s >= gap) & ((t - s <= self.reach) | (t >= self.ages))

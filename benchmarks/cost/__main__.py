@@ -11,8 +11,9 @@ ordinary `SunoClient`. To measure the CPU time per poll, the client's limiter is
 requests per second. So each request passes every step of the limiter without waiting.
 
 The figures with ``paced`` in their names are measured at the real rate of 15 requests per second,
-with thousands of tasks to poll. They compare the client with a loop that sleeps, sends a request
-and decodes the reply. They include the CPU time that the client uses between two requests.
+with thousands of tasks to poll. These figures compare the client with a loop that sleeps, sends
+a request and decodes the reply. They include the CPU time that the client uses between two
+requests.
 
 What it does not measure: TLS and networks, because all connections are local and unencrypted.
 `benchmarks.polling` and `benchmarks.schedule` measure how late the client notices results.

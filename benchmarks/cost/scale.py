@@ -97,10 +97,10 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
 def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[list[float], float]:
     """Return the CPU time in seconds of each *steady* decision, and of the longest *step*.
 
-    A decision handles the replies since the previous one, and calls the schedule's methods `pop`
-    and `next_due`. A new task replaces each task that has ended. A decision is *steady* if it is in
-    the second half of the run and returns a task. A *step* is any decision, or the addition of one
-    task at the start.
+    A decision handles the replies since the previous decision, and calls the schedule's methods
+    `pop` and `next_due`. A new task replaces each task that has ended. A decision is *steady* if it
+    is in the second half of the run and returns a task. A *step* is any decision, or the addition
+    of one task at the start.
     """
     draw = random.Random(1)
     gc.collect()
@@ -293,8 +293,8 @@ def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
     """Return how many milliseconds the event loop is blocked when ids are added or removed.
 
     `count` task ids are added to a client, or removed from it, at once. The pauses of the garbage
-    collector are part of the figures. One more figure is the longest of these pauses while ids are
-    added. Each figure is the lowest value of `tries` measurements.
+    collector are part of the figures. A separate figure is the longest pause of the collector while
+    ids are added. Each figure is the lowest value of `tries` measurements.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}

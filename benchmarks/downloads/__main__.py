@@ -3,8 +3,8 @@
     python -m benchmarks.downloads [--cut] [--addresses] [--bombs] [--throughput] [--quick]
 
 The first four options select measurements. Without them, all four measurements run. The exit code
-is 1 if a target is missed. ``--quick`` uses small files. It has no targets for the throughput and
-the stalls of the event loop.
+is 1 if a target is missed. ``--quick`` uses small files. A quick run has no targets for the
+throughput and the stalls of the event loop.
 
 What it does not show: real networks, slow disks, and file systems without hard links.
 """

@@ -75,7 +75,7 @@ async def _download(port: int, directory: Path, bound: int) -> tuple[str, float]
 
 
 def measure_bombs(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
-    """Download each body. Print the memory used and the longest stall of the event loop.
+    """Download each hostile body. Print the memory used and the longest stall of the event loop.
 
     Return whether all downloads stopped within the limits. In a quick run, the stall has no limit.
     """

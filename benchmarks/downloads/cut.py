@@ -143,8 +143,8 @@ def make_files(directory: Path, count: int, size: int) -> dict[str, str]:
 def measure_cut(directory: Path, quick: bool) -> bool:  # noqa: FBT001 (a table of functions)
     """Download files through a proxy that breaks connections, and print the results.
 
-    Return True if every file was complete, no other files exist, and enough connections were
-    broken.
+    Return True if every file was complete, no unexpected file was saved, and enough connections
+    were broken.
     """
     count, size, mean, least = (
         (8, 2_000_000, 300_000, 20) if quick else (40, 20_000_000, 3_000_000, 100)

@@ -10,7 +10,7 @@ checks:
 
 - No song was created twice.
 - Every create is stored with the right task id, or is listed as unknown.
-- One more run completes all songs, after `settle` was called for each unknown create.
+- After `settle` was called for each unknown create, one more run completes all songs.
 - The files of every song are on disk, and have the same SHA-256 as those of the sandbox. There are
   no other files.
 - SQLite's integrity check passes.

@@ -13,9 +13,10 @@ How: a discrete-event simulation in virtual time runs the schedule classes of th
 take 50 to 250 ms, so they do not arrive in the order of the requests (see `simulation`).
 
 The column "x bound" is the mean delay divided by a lower bound (`benchmarks.bound`). The bound
-holds for every policy that does not know the duration of each task. The bound depends on the
+holds for every policy that cannot know in advance how long a task takes. The bound depends on the
 shortest time between two checks, and includes the mean reply delay of 0.15 s. Only the policy
-``clairvoyant`` knows each duration. So only this policy may be below the bound by more than chance.
+``clairvoyant`` knows each duration in advance. Any other policy can be below the bound only by
+chance.
 
 The option ``--arrivals`` says when tasks are created. With ``once``, all tasks are created at time
 0. With ``p90``, checking every task every 15 s would use 90 % of the request budget. ``p30`` and

@@ -116,9 +116,9 @@ def simulate(
     Args:
         tasks: The tasks, with their creation times and durations.
         poller: The policy.
-        floor: Shortest allowed time in seconds between two requests for a task, and from its
-            creation to its first request. Requests that come too early are still sent. `Run.early`
-            counts them.
+        floor: Shortest allowed time in seconds between two requests for a task, and from a
+            task's creation to its first request. Requests that come too early are still sent.
+            `Run.early` counts them.
         trace: Whether to store every request in `Run.asked`.
         reply_delay: Shortest and longest time from a request to its reply, in seconds.
     """

@@ -96,12 +96,12 @@ class ChaosProxy:
         seed: Seed of all random draws.
         breaks: Share of the exchanges that break. One third of the breaks happen before the request
             is received.
-        refusals: Share of the POST requests that the proxy refuses, by the status of the refusal.
+        refusals: HTTP status → share of the POST requests that the proxy refuses with this status.
         retry_after: Value of the header Retry-After of these refusals, in seconds.
         stall: How many seconds a connection stays open without data.
         idle: How many seconds the proxy waits for the next request on a connection.
-        outages: How many seconds the port is closed after the proxy has accepted a connection, by
-            the number of this connection.
+        outages: Number of a connection → how many seconds the port is closed after the proxy has
+            accepted this connection.
 
     Attributes:
         url: The URL on which the proxy listens.
@@ -234,7 +234,10 @@ class ChaosProxy:
             await client.send(reply)
 
     def draw_for(self, request: bytes) -> random.Random:
-        """Return a random generator that depends on the request and on its number of repeats."""
+        """Return a random generator for a request.
+
+        It depends on the request and on how often the same request has arrived before.
+        """
         head, _, body = request.partition(b"\r\n\r\n")
         # Headers are left out, because they contain the port, which changes from run to run.
         asked = head.partition(b"\r\n")[0] + b" " + body

@@ -205,7 +205,10 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """With the caller's own aiohttp session, only refused create requests are sent again."""
+    """If a client uses an aiohttp session of its caller, no song is created twice.
+
+    A create request that arrived at the server is sent again only after a refusal.
+    """
     songs = [f"song {number}" for number in range(300)]
     async with (
         Sandbox(seed=SEED, rate_limit=10_000, faults=FAULTS) as sandbox,

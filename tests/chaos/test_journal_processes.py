@@ -64,7 +64,7 @@ def start(path: Path, name: str) -> subprocess.Popen[str]:
 
 
 def tell(process: subprocess.Popen[str]) -> None:
-    """Send a line to the stdin of a process, which then continues."""
+    """Send a line to the stdin of a process, so that the process continues."""
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
@@ -98,7 +98,7 @@ def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows waits for the lease to expire")
 def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
-    """The create requests of a killed process are ``unknown`` once the journal is reopened."""
+    """If a process is killed, its create requests are ``unknown`` when the journal is reopened."""
     path = tmp_path / "j.db"
     with start(path, "one") as one:
         tell(one)

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 async def one_song(suno: SunoClient) -> None:
-    """The prompt may be positional. All ways to wait for a task return its record."""
+    """The prompt can be a positional argument. Each way to wait for a task returns its record."""
     info = await suno.run(GenerateMusic("slow piano", instrumental=True), timeout=600)
     assert_type(info, TaskInfo)
     assert_type(info.tracks, tuple[Track, ...])
@@ -101,7 +101,7 @@ def failed_downloads(error: DownloadsFailedError) -> None:
 
 
 def references(suno: SunoClient, handle: TaskHandle) -> None:
-    """A `TaskRef` has its creation time in Unix seconds, and can be stored as JSON."""
+    """A `TaskRef` contains the creation time of its task, and can be stored as JSON."""
     assert_type(handle.id, str)
     assert_type(handle.ref, TaskRef)
     assert_type(handle.kind, str)
@@ -118,7 +118,7 @@ def references(suno: SunoClient, handle: TaskHandle) -> None:
 
 
 def outcome_by_error(outcome: Outcome) -> TaskInfo | None:
-    """``if outcome.error is None:`` narrows to `Success`, and ``else`` to `Failure`."""
+    """If ``outcome.error is None``, checkers infer `Success`, otherwise `Failure`."""
     assert_type(outcome.task_id, str)
     assert_type(outcome.error, SunoError | None)
     if outcome.error is None:
@@ -154,13 +154,16 @@ def outcome_by_match(outcome: Outcome) -> str:
 
 
 def outcome_result(outcome: Outcome) -> TaskInfo:
-    """``result()`` returns the record or raises; ``ok`` is a plain bool."""
+    """``result()`` returns the record of the task or raises the error. ``ok`` is a bool."""
     assert_type(outcome.ok, bool)
     return outcome.result()
 
 
 def job_outcome_by_error(outcome: JobOutcome) -> Input:
-    """``if outcome.error is None:`` narrows a `JobOutcome`. A `JobOutcome` always has its `job`."""
+    """If ``outcome.error is None``, checkers infer `JobSuccess`, otherwise `JobFailure`.
+
+    Both classes have the attribute `job`.
+    """
     assert_type(outcome.index, int)
     if outcome.error is None:
         assert_type(outcome, JobSuccess)
@@ -197,7 +200,7 @@ def job_outcome_by_class(outcome: JobOutcome) -> Outcome:
 
 
 def creation_by_error(creation: Creation) -> TaskHandle | None:
-    """``if creation.error is None:`` narrows to `Created`, and ``else`` to `NotCreated`."""
+    """If ``creation.error is None``, checkers infer `Created`, otherwise `NotCreated`."""
     assert_type(creation.index, int)
     if creation.error is None:
         assert_type(creation, Created)
@@ -233,7 +236,7 @@ def creation_by_match(creation: Creation) -> str:
 
 
 async def ids() -> AsyncIterator[str]:
-    """Yield ids one by one, as a cursor of a database does."""
+    """Yield ids one by one, as a database cursor does."""
     yield "id"
 
 
