@@ -1,4 +1,4 @@
-"""Compare the real client with the simulation. Both poll the same tasks.
+"""Compare the real client with its simulation. Both poll the same tasks.
 
     python -m benchmarks.agreement                    2,000 tasks: about 18 minutes
     python -m benchmarks.agreement --tasks 200        a few minutes; less exact

@@ -163,7 +163,7 @@ class Scheduled:
         self.schedule.add(entry, now)
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return a task; None if no task is left."""
+        """Return the earliest time at which `pop` can return a task; None if no task is left."""
         return self.schedule.next_due()
 
     def pop(self, now: float) -> int | None:

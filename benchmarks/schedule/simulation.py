@@ -50,7 +50,7 @@ class Poller(Protocol):
         ...
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return a task; None if no task is left."""
+        """Return the earliest time at which `pop` can return a task; None if no task is left."""
         ...
 
     def pop(self, now: float) -> int | None:
@@ -111,7 +111,7 @@ def simulate(
     trace: bool = False,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> Run:
-    """Let `poller` poll `tasks` until it has no task left to check. Return what happened.
+    """Let `poller` poll `tasks` until no task is left to check. Return what happened.
 
     Args:
         tasks: The tasks, with their creation times and durations.

@@ -245,7 +245,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """The fate of a request does not depend on the order in which requests arrive."""
+    """If the same requests arrive in a different order, each exchange breaks in the same way."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second
@@ -254,9 +254,10 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Return the fates of each song's requests, by the number of the song.
+    """Return the fates of the requests: number of the song → one fate for each of its requests.
 
-    The requests arrive in the order of `numbers`.
+    A fate is how the proxy breaks the exchange; None if the exchange does not break. The requests
+    arrive in the order of `numbers`.
     """
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
     fates = defaultdict[int, list[Fate | None]](list)
