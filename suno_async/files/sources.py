@@ -176,7 +176,7 @@ def _expected(file: PlannedFile) -> Media | None:
 
 
 def _finder(name: str) -> Callable[[TaskInfo], str | None]:
-    """Return a function that finds the current URL of a file in a new task record.
+    """Return a function that takes a record of the task, and returns the URL of a file.
 
     `name` is the default name of the file.
     """
