@@ -1,4 +1,4 @@
-"""Poll many tasks together, on the built-in sandbox. Needs no key and no network."""
+"""Poll many tasks together on the built-in sandbox. This example needs no key and no network."""
 
 import asyncio
 

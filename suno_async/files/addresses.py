@@ -105,8 +105,8 @@ class AddressPolicy:
     """Decides which URLs and addresses are allowed.
 
     Args:
-        allow_hosts: Allowed host names, addresses, and networks such as ``"10.0.0.0/8"``. They need
-            not be public. URLs with such a host or address may use ``http:``.
+        allow_hosts: Allowed host names, addresses, and networks such as ``"10.0.0.0/8"``. They may
+            be private. URLs with such a host or address may use ``http:``.
         api: The base URL of the API, or None. URLs with the same host and scheme are allowed, even
             if the host has a private address.
 

@@ -64,7 +64,7 @@ def expected_media(url: URL) -> Media | None:
 
 
 def problem(head: bytes, media: Media | None) -> str:
-    """Return the reason why a file cannot be of the required type; empty if it can.
+    """Return the reason why a file does not have the required type; empty if it has.
 
     Args:
         head: The first `HEAD` bytes of the file, or all bytes if the file is shorter.

@@ -1,8 +1,8 @@
 """Names for downloaded files, from a template. Pure.
 
 A name depends only on the template, the file, its song and its task. It does not depend on
-the order of the downloads or on other files on disk. So a second run finds the files of the first
-run.
+the order of the downloads or on other files on disk. So if a program is started again, it finds the
+files that it saved before.
 """
 
 from __future__ import annotations
@@ -107,9 +107,9 @@ class _File(NamedTuple):
 def file_name(source: Track | str, template: str | None = None, media: Media | None = None) -> str:
     """Return the file name for a single download: the audio of a song, or the file at a URL.
 
-    The template field ``{index}`` is always empty. If the template does not contain it, a song gets
-    the same name as in `plan_names`. The default name for a URL contains a short hash. An example
-    is ``song-c71b979760b3.mp3``.
+    The template field ``{index}`` is always empty. If the template does not contain ``{index}``, a
+    song gets the same name as in `plan_names`. The default name for a URL contains a short hash.
+    An example is ``song-c71b979760b3.mp3``.
 
     Args:
         source: The song or the URL.
@@ -266,7 +266,7 @@ def _hash(file: _File) -> str:
 
 
 def _address(url: str) -> str:
-    """Return a URL without its fragment. If its path has a known suffix, also remove the query."""
+    """Return a URL without its fragment. If its suffix is known, also remove the query."""
     address = url.split("#", 1)[0]
     return address.split("?", 1)[0] if _known_suffix(url) else address
 

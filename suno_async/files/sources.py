@@ -192,7 +192,7 @@ def _identity(track: Track | None, media: Media) -> str:
 
 
 def _unused(source: FileSource, used: dict[str, str]) -> str:
-    """Return the name of the source, with a number if another file in `used` has this name."""
+    """Return the name of the source, with a number added if another file already uses this name."""
     # Two URLs may differ only in the query.
     path, number, candidate = PurePosixPath(source.name), 1, source.name
     while used.setdefault(candidate.casefold(), source.identity) != source.identity:

@@ -67,9 +67,9 @@ def require_mutagen() -> None:
 def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = None) -> Tags:
     """Return the tags for a file of a song, or for another result file if `track` is None.
 
-    The lyrics come from the input of the job. If the input has no lyrics, they come from
-    `Track.prompt`. The lyrics are then empty if the song is instrumental, or if `Track.prompt` only
-    repeats the prompt of the input.
+    The lyrics come from the input of the job. If the input has no lyrics, `Track.prompt` is used.
+    But `Track.prompt` is not used if the song is instrumental, or if `Track.prompt` only repeats
+    the prompt of the input.
     """
     given = {} if info is None else info.param.input
     lyrics = _text(given.get("lyrics"))
@@ -93,8 +93,8 @@ def tags_of(track: Track | None, info: TaskInfo | None, cover: bytes | None = No
 def write_tags(path: Path, tags: Tags) -> None:
     """Write tags into an MP3, WAV, MP4, M4A or FLAC file, in place.
 
-    This function blocks, so call it in a thread. The file keeps its other tags, but an MP3 or
-    WAV file loses the tags that ID3v2.3 does not support.
+    This function blocks, so call it in a thread. Existing tags that are not replaced are
+    kept. But an MP3 or WAV file loses the tags that ID3v2.3 does not support.
 
     Args:
         path: The file. Pass a copy, because an error may leave the file damaged.
@@ -124,7 +124,7 @@ def is_cover(image: bytes) -> bool:
 
 
 def _writer(path: Path) -> Callable[[Path, Tags], None]:
-    """Return the function that writes tags into files of this file's format."""
+    """Detect the format of a file. Return the function that writes tags in this format."""
     with path.open("rb") as file:
         start = file.read(12)
     if start[4:8] == b"ftyp":

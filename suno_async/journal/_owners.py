@@ -1,8 +1,8 @@
 """The owners of a journal. An *owner* is a client that opened the journal; see `Journal`.
 
-The table ``owners`` stores each owner, and when its *lease* expires. An owner counts as dead if its
-lease has expired or its process has ended. The table ``leases`` stores which owner has reserved
-which *run* (a named group of create requests).
+The table ``owners`` stores each owner and the end of its *lease*. A live owner extends its lease
+regularly. An owner counts as dead if its lease has expired or its process has ended. The table
+``leases`` stores which owner has reserved which *run* (a named group of create requests).
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class Owner:
         return expires_at > self.clock() and not self._host.ended(machine, pid)
 
     def sweep(self, connection: sqlite3.Connection) -> None:
-        """Remove dead owners. Give a final state to each unfinished submission without an owner."""
+        """Remove dead owners. Give a final state to the unfinished submissions of removed owners."""
         rows = connection.execute(
             "SELECT machine, pid, expires_at, owner FROM owners WHERE owner <> ?", (self.id,)
         ).fetchall()
@@ -204,10 +204,10 @@ class Owner:
         )
 
     def check_held(self, connection: sqlite3.Connection, run: str) -> None:
-        """Check that this owner still has a run that it reserved.
+        """Check that no other owner has taken a run that this owner reserved.
 
-        If no owner has reserved the run now, reserve it again. Do nothing if this owner never
-        reserved the run, or released it.
+        If the run is free now, reserve it again. Do nothing if this owner never reserved the run,
+        or released it.
 
         Raises:
             RunInUseError: Another owner has reserved the run.

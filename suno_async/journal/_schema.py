@@ -27,7 +27,7 @@ RETRY_EVERY = 0.01
 class Migration(NamedTuple):
     """One change of the schema.
 
-    After the change, the version of the schema is the position in `MIGRATIONS` plus 1.
+    After the change, the version of the schema is the index of the change in `MIGRATIONS` plus 1.
     """
 
     name: str

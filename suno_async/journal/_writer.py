@@ -43,7 +43,7 @@ class Worker:
     """Runs operations on an SQLite connection, in a separate thread. Internal.
 
     The thread runs all pending operations in one transaction. So one sync of the disk is enough for
-    many callers. If one operation fails, the others usually still succeed.
+    many callers. If one operation fails, the other operations usually still succeed.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Worker:
         operation: Callable[[sqlite3.Connection, *_Arguments], _T],
         *arguments: *_Arguments,
     ) -> asyncio.Future[_T]:
-        """Add an operation to the queue, and return a future with its result.
+        """Add an operation to the queue. Return a future for the result of the operation.
 
         The future is resolved after the commit. Cancelling the future does not cancel the
         operation.

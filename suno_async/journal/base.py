@@ -106,7 +106,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         open: Number of tasks that have not ended.
         succeeded: Number of tasks that succeeded.
         failed: Number of tasks that failed.
-        holder: Text that names the process that has reserved the run; empty if no process has.
+        holder: Text that names the process that has reserved the run; empty if the run is free.
         started_at: When the first submission of the run was planned, in Unix seconds.
         changed_at: When a submission or task of the run changed last, in Unix seconds.
     """
@@ -172,8 +172,8 @@ class Journal(Protocol):
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
         """Store a planned submission, or return an earlier submission with the same run and key.
 
-        If the earlier submission was refused or not sent, `record` replaces it. A record with an
-        empty key is always stored.
+        If the earlier submission was refused or not sent, `record` replaces it. If the key of
+        `record` is empty, `record` is always stored.
 
         Returns:
             The submission in the journal. It has the id of `record` if `record` was stored.
@@ -198,8 +198,8 @@ class Journal(Protocol):
         """Record a new state of a submission. If a task id is given, also store the task.
 
         Only the owner of a submission may record ``planned`` or ``sending``. Any client may record
-        a final state. ``created`` may replace ``refused`` or ``not_sent``. A persona is not stored
-        as a task.
+        a final state. ``created`` may replace ``refused`` or ``not_sent``, because a task id proves
+        that the task exists. A persona is not stored as a task.
 
         Raises:
             JournalError: The submission cannot change to this state. If `state` is ``sending``, the
@@ -272,7 +272,7 @@ class Journal(Protocol):
         ...
 
     async def save_durations(self, data: bytes) -> None:
-        """Store data about the durations of jobs, as `Durations.to_json` returns it."""
+        """Store data about the durations of jobs: the bytes that `Durations.to_json` returned."""
         ...
 
     async def load_durations(self) -> bytes | None:
@@ -286,7 +286,8 @@ class Journal(Protocol):
             Number of submissions and tasks that changed.
 
         Raises:
-            JournalError: Another live client uses the old label, or records of the two labels
-                conflict.
+            JournalError: Another live client uses the old label, or the same run is reserved under
+                both labels. Or both labels have a submission with the same run and key, and
+                neither submission was refused or not sent.
         """
         ...

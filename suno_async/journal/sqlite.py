@@ -63,8 +63,8 @@ class SqliteJournal:
             lease: Seconds from the last heartbeat until other clients consider this client dead.
                 If the process of this client ends, clients on the same machine usually notice this
                 at once.
-            busy_timeout: Seconds to wait while another process writes. After this time, the call
-                raises `JournalError`.
+            busy_timeout: Maximum number of seconds to wait while another process writes. If that
+                process then still writes, `JournalError` is raised.
             clock: Function that returns the Unix time in seconds.
             host: Identifies this process. Only tests pass it. None means the real process and
                 machine.

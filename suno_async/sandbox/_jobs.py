@@ -125,7 +125,7 @@ class Job:
         Args:
             now: Unix seconds.
             base_url: Base URL of the result files.
-            whole_seconds: Round times down to whole seconds, as the API does.
+            whole_seconds: Whether to round times down to whole seconds, as the API does.
         """
         status = self.status(now)
         ended = status in {"success", "failed"}

@@ -51,7 +51,7 @@ class Sandbox:
         retry_after: Seconds in the Retry-After header of the replies to requests above the rate
             limit. If None, the header is not sent.
         credits: Credits of the account at the start.
-        song_seconds: Length in seconds of each downloaded song. Each second has 4 kB.
+        song_seconds: Length in seconds of each downloaded song. One second of a song takes 4 kB.
         faults: Faults to inject at random; None means no faults.
         errors_as: How errors are sent. ``"status"``: as HTTP status with a plain text.
             ``"envelope"``: with HTTP 200, and the error code in the JSON body. ``"both"``: as HTTP
@@ -138,7 +138,7 @@ class Sandbox:
 
     @property
     def tasks(self) -> Mapping[str, Job]:
-        """All tasks by id. The duration and the outcome of a task are fixed when it is created."""
+        """All tasks by id. The creation of a task already decides its duration and its outcome."""
         return self._jobs.by_id
 
     @property
@@ -204,7 +204,7 @@ class Sandbox:
         Args:
             count: Number of tasks.
             created_ago: Age of the youngest task in seconds.
-            spread: Seconds between the creation of the oldest and of the youngest task. The tasks
+            spread: Age difference in seconds between the oldest and the youngest task. The tasks
                 are evenly spaced.
             durations: Duration of each task in seconds, in the order of the returned ids, before
                 the division by the time scale. If None, durations are random.
@@ -221,7 +221,7 @@ class Sandbox:
         ]
 
     def disable_key(self, key: str | None = None) -> None:
-        """Refuse all requests that use this key, with code 403, until `enable_key` is called.
+        """Disable a key until `enable_key` is called. Requests with the key get the error code 403.
 
         Args:
             key: The key to disable; None means the key of this sandbox.
