@@ -266,7 +266,10 @@ def _hash(file: _File) -> str:
 
 
 def _address(url: str) -> str:
-    """Return a URL without its fragment. If its suffix is known, also remove the query."""
+    """Return a URL without its fragment.
+
+    If the path of the URL has a known suffix, also remove the query.
+    """
     address = url.split("#", 1)[0]
     return address.split("?", 1)[0] if _known_suffix(url) else address
 

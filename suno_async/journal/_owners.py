@@ -162,7 +162,7 @@ class Owner:
         return expires_at > self.clock() and not self._host.ended(machine, pid)
 
     def sweep(self, connection: sqlite3.Connection) -> None:
-        """Remove dead owners. Give a final state to the unfinished submissions of removed owners."""
+        """Remove dead owners. Give a final state to unfinished submissions of removed owners."""
         rows = connection.execute(
             "SELECT machine, pid, expires_at, owner FROM owners WHERE owner <> ?", (self.id,)
         ).fetchall()

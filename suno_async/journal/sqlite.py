@@ -63,8 +63,8 @@ class SqliteJournal:
             lease: Seconds from the last heartbeat until other clients consider this client dead.
                 If the process of this client ends, clients on the same machine usually notice this
                 at once.
-            busy_timeout: Maximum number of seconds to wait while another process writes. If that
-                process then still writes, `JournalError` is raised.
+            busy_timeout: Maximum number of seconds to wait while another process writes. If the
+                database is still locked after this time, `JournalError` is raised.
             clock: Function that returns the Unix time in seconds.
             host: Identifies this process. Only tests pass it. None means the real process and
                 machine.

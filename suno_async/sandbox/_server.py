@@ -138,7 +138,7 @@ class Sandbox:
 
     @property
     def tasks(self) -> Mapping[str, Job]:
-        """All tasks by id. The creation of a task already decides its duration and its outcome."""
+        """All tasks by id. The duration and the outcome of a task are decided at its creation."""
         return self._jobs.by_id
 
     @property
