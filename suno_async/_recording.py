@@ -102,8 +102,8 @@ class Recorder:
         """Replace the label of the account in the journal by `account`.
 
         Raises:
-            JournalError: Another live client uses the old label, or records of the old and the new
-                label conflict.
+            JournalError: Another live client uses the old label, or records of the two labels
+                conflict.
         """
         await self.journal.rebind(self.account, account)
         self.account = account

@@ -111,8 +111,8 @@ class Poller:
         """Seconds of waiting that one status request saves, averaged over recent requests.
 
         Waiting is the time from the end of a task to the status request that reports this end. The
-        value is None before the first request for a task of known age. It is also None while a bug
-        has stopped the schedule. With ``schedule="backoff"``, it is always None.
+        value is None before the first request for a task of known age. It is also None while the
+        schedule is stopped after an internal error. With ``schedule="backoff"``, it is always None.
         """
         return self._schedule.price
 

@@ -251,7 +251,7 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:
-        """Update the mean `price` with the waiting that the request for this entry saves."""
+        """Include the request for this entry in `price`, the mean waiting that a request saves."""
         # Without `born`, the ages of the tasks are unknown or past the horizon.
         if cohort.born is None or now >= cohort.ends:
             return

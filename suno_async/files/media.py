@@ -64,7 +64,7 @@ def expected_media(url: URL) -> Media | None:
 
 
 def problem(head: bytes, media: Media | None) -> str:
-    """Return the reason why a file does not have the required type; empty if it has.
+    """Return why the first bytes of a file do not fit the required type; empty if they fit.
 
     Args:
         head: The first `HEAD` bytes of the file, or all bytes if the file is shorter.

@@ -150,7 +150,7 @@ class LocalLimiter:
         self._reduced: float = math.inf
         self._bucket = AsyncLimiter(1, 1 / rate)
         self._bucket_is_new = False
-        # The window. Permits that no longer count stay in it until it contains `_tidy_at` permits.
+        # The window. It can also contain permits that no longer count (see `_is_full`).
         self._window: set[LocalPermit] = set()
         self._tidy_at = 0
         self._pause = _NO_PAUSE

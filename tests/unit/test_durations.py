@@ -185,7 +185,7 @@ def test_prior_is_outweighed() -> None:
 
 
 def test_censored_answers_count() -> None:
-    """A running job raises the learnt durations, because it will take longer than its age."""
+    """A job that still runs at a high age raises the learnt durations."""
     ended_only, with_running, asked_often = Durations(), Durations(), Durations()
     for learner in (ended_only, with_running, asked_often):
         for n in range(100):

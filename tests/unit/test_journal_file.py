@@ -45,7 +45,7 @@ def database(path: Path) -> Generator[sqlite3.Connection]:
 def schema(path: Path) -> dict[str, str]:
     """Return the SQL that created each table and index, by the name of the table or index.
 
-    In the SQL, a single space replaces each line break and each sequence of spaces.
+    In the SQL, each sequence of spaces and line breaks is replaced by a single space.
     """
     with database(path) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")

@@ -197,7 +197,7 @@ def test_permits_that_expire_during_the_last_wait() -> None:
         (await limiter.acquire()).cancel()
         waiting = asyncio.ensure_future(limiter.acquire())
         await asyncio.sleep(0.1)
-        # Now at most 7 permits may count. The 7 permits from above stop to count a little later.
+        # Now at most 7 permits may count. The 7 permits from above stop counting a little later.
         limiter.share(2, limiter)
         await waiting
         assert limiter.now() - sent == pytest.approx(0.7 + 1 / rate)

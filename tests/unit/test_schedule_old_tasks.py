@@ -105,7 +105,7 @@ def test_discarded_from_a_line(created_at: float | None) -> None:
     assert order == [entry.task_id for entry in left]
 
 
-def test_an_awaited_task_goes_before_thousands_of_old_ids() -> None:
+def test_an_awaited_task_goes_before_a_thousand_old_ids() -> None:
     """A thousand tasks past their deadline do not delay a task that a caller awaits."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     for n in range(1000):
