@@ -13,6 +13,7 @@ from suno_async._protocol.requests import TASK_INFO
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
     from suno_async import TaskInfo
 
@@ -28,6 +29,12 @@ def song(size: int = 300_000) -> bytes:
 def record_path(task_id: str = "t") -> str:
     """Return the path and the query of a request for a task record."""
     return f"{TASK_INFO}?task_id={task_id}"
+
+
+def names_in(directory: Path) -> list[str]:
+    """Return the relative paths of all files below a directory, including incomplete downloads."""
+    files = (each for each in directory.rglob("*") if each.is_file())
+    return sorted(each.relative_to(directory).as_posix() for each in files)
 
 
 class FileHost:

@@ -30,8 +30,8 @@ from suno_async import (
 )
 from suno_async.journal.sqlite import SqliteJournal
 from suno_async.limits.local import LocalLimiter
+from tests.finishing import JOB, Finishing, collect, jobs
 from tests.memory_journal import MemoryJournal, Store
-from tests.unit.test_client_journal import JOB, Finishing, collect, jobs
 from tests.virtual import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:

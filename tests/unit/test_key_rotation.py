@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
-from suno_async import GenerateMusic, JournalError, SunoClient
+from suno_async import (
+    AuthenticationError,
+    ConfigurationError,
+    JournalError,
+    ServerError,
+    SunoClient,
+)
 from suno_async._transport.account import Account, Credentials, account_for
+from tests.finishing import JOB, Finishing
 from tests.memory_journal import MemoryJournal, Store
-from tests.scripted import KEY, URL, Server
+from tests.scripted import KEY, URL, Server, reply
 from tests.virtual import run_virtual
 
-JOB = GenerateMusic(prompt="slow piano", instrumental=True)
+if TYPE_CHECKING:
+    from suno_async._protocol.requests import Request
+    from suno_async._transport.http import Reply
+
 NEW_KEY = "ak_" + "e" * 32
 
 
@@ -167,5 +178,60 @@ def test_two_clients_rotate_at_the_same_time(fails: tuple[bool, bool]) -> None:
             assert [type(each) for each in results] == kinds
             assert one.accounts[0] is two.accounts[0]
             assert (shared_account(NEW_KEY) is one.accounts[0]) is not all(fails)
+
+    run_virtual(work())
+
+
+def test_a_key_is_replaced_while_running() -> None:
+    """After `rotate_key`, the data in the journal belongs to the new API key."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            handle = await suno.create(JOB, dedupe_key="a")
+            before = next(iter(store.submissions.values())).account
+            server.answer = lambda _: reply(None, 401)
+            with pytest.raises(AuthenticationError):
+                await suno.rotate_key("ak_" + "b" * 32)
+            server.answer = lambda _: reply(None, 500)
+            with pytest.raises(ServerError):
+                await suno.rotate_key("ak_" + "b" * 32)
+            assert next(iter(store.submissions.values())).account == before
+            server.answer = server.finishing
+            await suno.rotate_key("ak_" + "b" * 32)
+            assert next(iter(store.submissions.values())).account != before
+            assert (await suno.create(JOB, dedupe_key="a")).id == handle.id
+            with pytest.raises(ConfigurationError):
+                await suno.rotate_key(" ")
+            async with SunoClient("ak_" + "c" * 32, base_url=URL) as other:
+                other.statistics()
+                with pytest.raises(ConfigurationError, match="already uses the new key"):
+                    await suno.rotate_key("ak_" + "c" * 32)
+
+    run_virtual(work())
+
+
+def test_a_client_that_opens_while_a_key_is_replaced() -> None:
+    """If a client with the new API key is opened during `rotate_key`, the call raises an error."""
+
+    async def work() -> None:
+        server, store = Finishing(), Store()
+        other = SunoClient("ak_" + "d" * 32, base_url=URL)
+
+        opening: list[asyncio.Task[SunoClient]] = []
+
+        def answer(request: Request) -> Reply:
+            opening.append(asyncio.create_task(other.__aenter__()))
+            return server.finishing(request)
+
+        async with server.client(journal=MemoryJournal(store)) as suno:
+            await suno.create(JOB)
+            before = next(iter(store.submissions.values())).account
+            server.answer = answer
+            with pytest.raises(ConfigurationError, match="already uses the new key"):
+                await suno.rotate_key("ak_" + "d" * 32)
+            assert opening[0].done()
+            assert next(iter(store.submissions.values())).account == before
+        await other.close()
 
     run_virtual(work())

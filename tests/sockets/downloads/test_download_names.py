@@ -15,34 +15,13 @@ from suno_async import (
     TaskStatus,
     Track,
 )
-from suno_async.sandbox import KEY
-from tests.file_host import FileHost, record_path
+from tests.file_host import FileHost, names_in, record_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 ID = "0f9c1b52-5a1d-4c38-9b5e-6f1f2f0a7a1"
-
-
-@pytest.fixture
-async def host() -> AsyncIterator[FileHost]:
-    """Yield a running host that serves the same file under every path."""
-    async with FileHost().serving() as serving:
-        yield serving
-
-
-@pytest.fixture
-async def suno(host: FileHost) -> AsyncIterator[SunoClient]:
-    """Yield an open client that uses the URL of the host as its base URL."""
-    async with SunoClient(KEY, base_url=host.url) as client:
-        yield client
-
-
-def names(directory: Path) -> list[str]:
-    """Return the relative paths of all files below a directory, including incomplete downloads."""
-    files = (each for each in directory.rglob("*") if each.is_file())
-    return sorted(each.relative_to(directory).as_posix() for each in files)
 
 
 def song(host: FileHost, title: str = "Rain", number: int = 0, **fields: Any) -> Track:  # noqa: ANN401 (the fields of Track)
@@ -85,7 +64,7 @@ async def test_urls_that_differ_in_the_query(
     urls = [f"{host.url}/x.mp3?id={each}" for each in (1, 2, 1)]
     first, second, third = await suno.download_all(urls, tmp_path)
     assert first == third != second
-    assert len(names(tmp_path)) == len(host.requests) == 2
+    assert len(names_in(tmp_path)) == len(host.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -105,7 +84,7 @@ async def test_titles(
     track = song(host, title)
     path = await suno.download(track, tmp_path / "music")
     assert await suno.download_all(record(tracks=(track,)), tmp_path / "music") == [path]
-    assert names(tmp_path) == [f"music/{name}"]
+    assert names_in(tmp_path) == [f"music/{name}"]
     assert path.read_bytes() == host.body
     assert len(host.requests) == 1
 
@@ -114,7 +93,7 @@ async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> No
     """A name template applies to every file. If its names can be equal, a hash is added to them."""
     info = record(tracks=(song(host), song(host, number=1)))
     await suno.download_all(info, tmp_path, name="{task_id}/{index}-{title}")
-    assert names(tmp_path) == ["t/1-Rain.mp3", "t/2-Rain.mp3"]
+    assert names_in(tmp_path) == ["t/1-Rain.mp3", "t/2-Rain.mp3"]
     first, second = await suno.download_all(info.tracks, tmp_path, name="songs/{title}")
     assert first != second
     assert first.parent == second.parent == tmp_path / "songs"
@@ -180,7 +159,7 @@ async def test_songs_without_a_url(host: FileHost, suno: SunoClient, tmp_path: P
         await suno.download_all(record(tracks=tracks), tmp_path)
     assert len(caught.value.errors) == 2
     assert f"no URL of the song '{ID}0'" in str(caught.value.errors[0])
-    assert names(tmp_path) == [f"Rain-{ID}1.mp3"]
+    assert names_in(tmp_path) == [f"Rain-{ID}1.mp3"]
 
 
 @pytest.mark.parametrize("template", [None, "{index}", "{title}"])

@@ -12,17 +12,9 @@ import pytest
 from mutagen import id3
 from yarl import URL
 
-from suno_async import (
-    ConfigurationError,
-    SunoClient,
-    TaskInfo,
-    TaskParam,
-    TaskStatus,
-    Track,
-)
-from suno_async.files import tagging, tags, transfers
+from suno_async import ConfigurationError, SunoClient, TaskInfo, TaskParam, TaskStatus, Track
+from suno_async.files import tagging, tags
 from suno_async.files.connections import Connections
-from suno_async.sandbox import KEY
 from suno_async.sandbox._media_files import PNG, mp3
 from tests.file_host import FileHost, record_path
 
@@ -33,12 +25,6 @@ if TYPE_CHECKING:
 MP3 = mp3("song", 1.0)
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the pause before each retry."""
-    monkeypatch.setattr(transfers, "PAUSE", 0.0)
-
-
 @pytest.fixture
 async def host() -> AsyncIterator[FileHost]:
     """Yield a file server with a song and its cover."""
@@ -46,13 +32,6 @@ async def host() -> AsyncIterator[FileHost]:
     host.bodies = {"/large.png": PNG}
     async with host.serving() as serving:
         yield serving
-
-
-@pytest.fixture
-async def suno(host: FileHost) -> AsyncIterator[SunoClient]:
-    """Yield a client that may download from the file server."""
-    async with SunoClient(KEY, base_url=host.url) as client:
-        yield client
 
 
 def song(host: FileHost, number: int = 0, cover: str = "/large.png") -> Track:

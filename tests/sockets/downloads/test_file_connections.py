@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from suno_async import DownloadError, NotSentError, SunoClient, UploadError
-from suno_async.files import fetching, transfers
 from suno_async.sandbox import KEY
 from tests.file_host import FileHost, song
 from tests.hostile import response, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
 #: A base URL that no test contacts.
@@ -27,20 +26,11 @@ ELSEWHERE = "https://api.example"
 
 
 @pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let retries start at once, and ignore the proxy settings of this machine."""
-    monkeypatch.setattr(transfers, "PAUSE", 0.0)
-    monkeypatch.setattr(fetching, "RESUME_PAUSE", 0.0)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the proxy settings of this machine."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-async def host() -> AsyncIterator[FileHost]:
-    """Yield a running server that serves a file."""
-    async with FileHost().serving() as serving_host:
-        yield serving_host
 
 
 @contextlib.contextmanager
