@@ -63,7 +63,7 @@ def start(path: Path, name: str) -> subprocess.Popen[str]:
     return process
 
 
-def tell(process: subprocess.Popen[str]) -> None:
+def resume(process: subprocess.Popen[str]) -> None:
     """Send a line to the stdin of a process, so that the process continues."""
     assert process.stdin is not None
     process.stdin.write("\n")
@@ -86,10 +86,10 @@ def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     with start(path, "one") as one, start(path, "two") as two:
         for process in (one, two):
-            tell(process)
+            resume(process)
         found = [claimed(process) for process in (one, two)]
         for process in (one, two):
-            tell(process)
+            resume(process)
     assert (one.returncode, two.returncode) == (0, 0)
     assert not found[0] & found[1]
     assert found[0] | found[1] == set(range(KEYS))
@@ -101,7 +101,7 @@ def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
     """If a process is killed, its create requests are ``unknown`` when the journal is reopened."""
     path = tmp_path / "j.db"
     with start(path, "one") as one:
-        tell(one)
+        resume(one)
         assert claimed(one) == set(range(KEYS))
         one.send_signal(signal.SIGKILL)
 

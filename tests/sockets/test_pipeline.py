@@ -137,11 +137,11 @@ async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
 async def test_callback_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
     """If `on_creation` raises, no more inputs are read, but each created task has an outcome."""
 
-    def tell(creation: Creation) -> None:
+    def fail(creation: Creation) -> None:
         if creation.index == 1:
             raise OSError("the disk is full")
 
-    outcomes, error = await until_it_raises(suno.pipeline(songs(50), on_creation=tell))
+    outcomes, error = await until_it_raises(suno.pipeline(songs(50), on_creation=fail))
     assert isinstance(error, OSError)
     assert {outcome.task_id for outcome in outcomes} == set(sandbox.tasks)
     assert len(outcomes) < 50

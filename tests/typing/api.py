@@ -366,7 +366,7 @@ async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -
 
 
 async def durable(journal: Journal) -> None:
-    """Type checkers know the types of the parameters and results that concern a journal."""
+    """Type checkers know the parameter types and return types of a client with a journal."""
     async with SunoClient(journal="runs.db", account="studio") as suno:
         handle = await suno.create(GenerateMusic("rain"), dedupe_key="order-17")
         assert_type(handle, TaskHandle)
