@@ -231,11 +231,7 @@ class Cohorts(Generic[E]):
         return len(self._by_age) + len(self._lines)
 
     def over(self, born: float) -> float:
-        """Return the time when all tasks of a span have reached the age `past_from`.
-
-        `born` is normally the start of the span. If a later time is given, the result is later by
-        the same number of seconds.
-        """
+        """Return when a task that is created one span after `born` reaches the age `past_from`."""
         return born + self._span + self._past_from
 
     def holding(self, entry: E) -> Cohort[E] | None:

@@ -73,8 +73,9 @@ class _Table(msgspec.Struct):
         ends: For each bin, the weight of the tasks that ended in the bin.
         times: For each bin, the weighted time of the observations that start or end in the bin.
             Only the part of each observation within the bin counts.
-        whole: For each bin, the weight of the observations that cover the whole bin, minus this
-            weight for the previous bin. So an observation changes only two of these numbers.
+        whole: The weight of the observations that cover a whole bin, stored as differences: for
+            each bin, its weight minus the weight of the bin before it. So an observation changes
+            only two of these numbers.
         samples: Number of tasks that ended, without weights.
         observations: Number of calls of `watched`. If the table was loaded from JSON, earlier calls
             do not count.
