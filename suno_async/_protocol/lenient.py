@@ -84,7 +84,7 @@ class Reader(Generic[T]):
         self._decoder = msgspec.json.Decoder(kind, strict=False)
 
     def typed(self, data: bytes | msgspec.Raw) -> T | None:
-        """Decode JSON with msgspec alone. Return None if any part does not match its type."""
+        """Decode JSON in one pass. Return None if any part does not match its type."""
         try:
             return self._decoder.decode(data)
         except _UNREADABLE:

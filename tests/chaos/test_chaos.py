@@ -61,7 +61,7 @@ _song: ContextVar[str] = ContextVar("song")
 
 
 class Retries(logging.Handler):
-    """Reads from the log which errors led to retries of create requests.
+    """Collects the errors that led to retries of create requests, as the log reports them.
 
     Attributes:
         of: The classes of these errors, by the prompt of the song.

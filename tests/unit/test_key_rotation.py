@@ -212,7 +212,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_client_that_opens_while_a_key_is_replaced() -> None:
-    """If a client with the new API key is opened during `rotate_key`, the call raises an error."""
+    """`rotate_key` raises an error if a client with the new API key is opened while it runs."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
