@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from suno_async import SunoClient
+from suno_async import GenerateMusic, SunoClient
 from suno_async._clock import Clock
 from suno_async._transport.http import Reply
 
@@ -28,6 +28,11 @@ def reply(data: object, code: int = 200, **headers: str) -> Reply:
     """Return a reply with an API envelope. `code` is the HTTP status and the envelope's code."""
     body = {"code": code, "message": "success" if code == 200 else "refused", "data": data}
     return Reply(code, headers, json.dumps(body).encode())
+
+
+def songs(count: int) -> list[GenerateMusic]:
+    """Return `count` inputs with the prompts "0", "1" and so on."""
+    return [GenerateMusic(prompt=str(number)) for number in range(count)]
 
 
 def virtual_clock() -> Clock:

@@ -169,7 +169,7 @@ objects = st.dictionaries(
     )
 )
 def test_garbage(lines: list[str]) -> None:
-    """Any text is read as valid inputs, or raises an error with line numbers."""
+    """For any text, `read_inputs` returns valid inputs or raises an error with line numbers."""
     jobs, problems = list[Input](), tuple[str, ...]()
     try:
         jobs = read_inputs(lines)

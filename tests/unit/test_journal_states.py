@@ -104,7 +104,7 @@ async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", SubmissionState)
 async def test_claim_with_a_used_key(tmp_path: Path, state: SubmissionState) -> None:
-    """`claim` replaces an earlier submission with its key only if it was refused or not sent."""
+    """`claim` replaces an earlier submission only if that submission was refused or not sent."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         await bring_to(journal, state)
         again = await journal.claim(planned("new", key="k"))

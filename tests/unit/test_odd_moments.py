@@ -19,7 +19,7 @@ from suno_async import (
     Submission,
 )
 from suno_async.limits.local import LocalLimiter
-from tests.scripted import Server, reply
+from tests.scripted import Server, reply, songs
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
     from suno_async._protocol.requests import Request
     from suno_async._transport.http import Reply
     from suno_async.limits import Permit
-
-
-def songs(count: int) -> list[GenerateMusic]:
-    """Return `count` inputs with different prompts."""
-    return [GenerateMusic(prompt=str(number)) for number in range(count)]
 
 
 @pytest.mark.parametrize("turns", range(5))

@@ -195,7 +195,7 @@ def test_lag_after_a_create(kind: Kind) -> None:
 
 
 @each_kind
-def test_running_resets_the_row(kind: Kind) -> None:
+def test_a_task_that_is_found_again(kind: Kind) -> None:
     """After a reply that finds the task, the next 404 starts a new period of a minute."""
 
     def script(now: float) -> str | int:
@@ -213,7 +213,7 @@ def test_running_resets_the_row(kind: Kind) -> None:
 
 
 @each_kind
-def test_passing_failures_in_the_row(kind: Kind) -> None:
+def test_temporary_failures_between_404s(kind: Kind) -> None:
     """With temporary failures between 404s, a wait still ends a minute after the first 404."""
     outcome, now, _ = watch_missing(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
     assert isinstance(outcome.error, TaskNotFoundError)

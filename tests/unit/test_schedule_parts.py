@@ -143,7 +143,7 @@ def test_fair_share() -> None:
 
 
 def test_frame_gives_up() -> None:
-    """If no last check succeeds, a wait ends `LAST_TRIES` poll intervals after the deadline."""
+    """If the last check fails, its retries end `LAST_TRIES` poll intervals after the deadline."""
     frame = Frame(PollPolicy(deadline=200.0))
     young = Entry("t", added_at=50.0, created_at=40.0)
     old = Entry("t", added_at=1000.0, created_at=0.0)
@@ -151,8 +151,8 @@ def test_frame_gives_up() -> None:
     assert frame.gives_up_at(old) == 1015.0 + LAST_TRIES * 15.0
 
 
-def test_plans_are_shared() -> None:
-    """`revised_since(n)` returns the kinds of job whose plans were discarded after revision `n`."""
+def test_discarded_plans() -> None:
+    """`revised_since` returns the kinds of job whose plans were discarded after a revision."""
     policy, durations, tuning = PollPolicy(), Durations(), Tuning()
     plans = InspectionPlans(durations, Frame(policy), RequestPrice(policy, tuning), tuning)
     before = {kind: plans.plan(kind, interactive=False) for kind in ("a", "b")}
@@ -187,7 +187,7 @@ def test_refits_are_apart() -> None:
 
 
 def test_price_of_an_eager_policy() -> None:
-    """With an eager policy, the price of a request rises while tasks are due, or else it falls."""
+    """With `eager=True`, the price of a request rises while tasks are due. Otherwise it falls."""
     price = RequestPrice(PollPolicy(eager=True), Tuning())
     start = price.least
     price.adjust(is_idle=False)

@@ -12,12 +12,11 @@ from suno_async import (
     ClientClosedError,
     CreateOutcomeUnknownError,
     Creation,
-    GenerateMusic,
     JobFailure,
     JobSuccess,
 )
 from suno_async._transport.http import Reply
-from tests.scripted import Server, reply
+from tests.scripted import Server, reply, songs
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
@@ -37,11 +36,6 @@ MALFORMED = {
     "no id": b'{"code": 200, "data": {}}',
     "an id of another type": b'{"code": 200, "data": {"task_id": {"a": 1}}}',
 }
-
-
-def songs(count: int) -> list[GenerateMusic]:
-    """Return `count` inputs with the prompts "0", "1" and so on."""
-    return [GenerateMusic(prompt=str(number)) for number in range(count)]
 
 
 def prompt_of(request: Request) -> str:

@@ -1,1 +1,1 @@
-"""Tests that use real sockets on this machine."""
+"""Tests of downloads over real sockets."""

@@ -34,7 +34,7 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
 async def test_joined(
     host: FileHost, suno: SunoClient, tmp_path: Path, joins: asyncio.Queue[None]
 ) -> None:
-    """Downloads of the same file share one request. If two are cancelled, the others continue."""
+    """Downloads of the same file share one request. Cancelling some does not stop the rest."""
     host.hold = asyncio.Event()
     url = f"{host.url}/x.mp3"
     first = asyncio.ensure_future(suno.download(url, tmp_path))

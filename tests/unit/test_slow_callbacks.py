@@ -15,25 +15,24 @@ from suno_async import (
     Submission,
     SubmissionState,
 )
-from tests.scripted import Server
-from tests.unit.test_odd_moments import songs
+from tests.scripted import Server, songs
 from tests.virtual import run_virtual
 
 
-async def slow_note(submission: Submission) -> None:
+async def slow_callback(submission: Submission) -> None:
     """Wait one second before a create request is sent. Used as a slow `on_submission` callback."""
     if submission.state is SubmissionState.SENDING:
         await asyncio.sleep(1)
 
 
-def test_close_while_an_intent_is_noted() -> None:
+def test_close_during_on_submission() -> None:
     """If the client is closed while `on_submission` is running, no create request is sent."""
     server = Server()
     states: list[str] = []
 
     async def note(submission: Submission) -> None:
         states.append(submission.state.value)
-        await slow_note(submission)
+        await slow_callback(submission)
 
     async def main() -> None:
         suno = server.client()
@@ -50,13 +49,13 @@ def test_close_while_an_intent_is_noted() -> None:
     run_virtual(main())
 
 
-def test_a_pause_while_an_intent_is_noted() -> None:
+def test_a_pause_during_on_submission() -> None:
     """A create request waits for the end of a pause that starts during `on_submission`."""
     server = Server()
 
     async def main() -> None:
         async with server.client() as suno:
-            stream = suno.create_many(songs(8), on_submission=slow_note)
+            stream = suno.create_many(songs(8), on_submission=slow_callback)
             taking = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(0.8)
             suno.accounts[0].limiter.pause(100.0)
@@ -68,14 +67,14 @@ def test_a_pause_while_an_intent_is_noted() -> None:
     run_virtual(main())
 
 
-def test_a_402_while_an_intent_is_noted() -> None:
+def test_a_402_during_on_submission() -> None:
     """If a 402 reply arrives while `on_submission` is running, no create request is sent."""
     server = Server()
     reported: list[Creation] = []
 
     async def main() -> None:
         async with server.client(on_creation=reported.append) as suno:
-            stream = suno.create_many(songs(1), on_submission=slow_note)
+            stream = suno.create_many(songs(1), on_submission=slow_callback)
             taking = asyncio.ensure_future(anext(stream))
             await asyncio.sleep(0.5)
             suno.accounts[0].breaker.credit_refused(asyncio.get_running_loop().time())
@@ -120,7 +119,7 @@ def test_close_while_callbacks_hang(delay: float) -> None:
     run_virtual(main())
 
 
-def test_permits_do_not_pile_up_behind_a_slow_note() -> None:
+def test_permits_do_not_pile_up_behind_a_slow_callback() -> None:
     """Create requests are sent at least 1/15 s apart, even after a slow `on_submission`."""
     server = Server()
     gate = asyncio.Event()
