@@ -61,7 +61,7 @@ _LOG_STEP = math.log1p(BIN_SHARE)
 
 
 def bin_of(age: float) -> int:
-    """Return the number of the bin that contains an age. `age` is in medians of the prior."""
+    """Return the number of the bin that contains `age`. The unit is the median of the prior."""
     if age < _LINEAR_END:
         return int(age / BIN_WIDTH) if age > 0.0 else 0
     if age >= EDGES[-1]:
@@ -93,7 +93,8 @@ class DurationDistribution:
             exp(-cumulative).
         samples: Number of ended tasks from which the distribution was learnt. Running tasks
             contribute, too, but are not counted.
-        unit: The unit of age and time, in seconds: the median of the prior.
+        unit: Length of the unit of age and time, in seconds. It is the median duration that is
+            assumed before any task was observed.
     """
 
     def __init__(self, hazard: list[float], samples: int, unit: float = PRIOR_MEDIAN) -> None:
