@@ -127,7 +127,13 @@ class InspectionPlan:
         return _at(self._finished, age / self.step)
 
     def urgency_given(self, finished: float, age: float) -> float:
-        """Return `urgency(since, age)`. `finished` must be the result of `finished(since)`."""
+        """Return the result of `urgency`, faster.
+
+        Args:
+            finished: The result of the method `finished` for the age at which the task was last
+                known to run.
+            age: The age of the task now.
+        """
         # The code of `_at` is repeated here, because this method is called very often.
         position, gains = age / self.step, self._gain
         if position >= self._steps:

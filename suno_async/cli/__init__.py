@@ -39,8 +39,8 @@ def main() -> None:
 def _run_without_extra(words: list[str]) -> NoReturn:
     """Print how to install the extra ``[cli]``, because it is missing. Then exit.
 
-    With ``--version``, print the version instead. With ``--help`` or without words, print a help
-    text.
+    With ``--version``, print the version instead. With ``--help``, or if `words` is empty, print a
+    help text instead.
 
     Args:
         words: The words of the command line after the name of the program.

@@ -53,7 +53,7 @@ async def by_wait_for(work: Coroutine[Any, Any, TaskHandle], after: float) -> Ta
 
 
 async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Await the `create` call `work` in a task group. Another task fails after `after` seconds."""
+    """Await the `create` call `work` in a task group that fails after `after` seconds."""
 
     async def fail() -> None:
         await asyncio.sleep(after)
