@@ -63,9 +63,9 @@ class AdaptiveSchedule(Generic[E]):
     durations again.
 
     Attributes:
-        price: Seconds of waiting that a request saves, as a mean over the latest requests. Requests
-            for tasks of unknown age, and for tasks past the deadline, do not count. None before the
-            first request that counts.
+        price: What a request is worth: how many seconds of waiting it saves, as a mean over the
+            latest requests. Requests for tasks of unknown age, and for tasks past the deadline, do
+            not count. None before the first request that counts.
         competing: Number of cohorts that compete for a request.
     """
 

@@ -71,7 +71,7 @@ class BackoffSchedule(Generic[E]):
         return None
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` returns an entry; None without entries."""
+        """Return the earliest time at which `pop` returns an entry; None if there is none."""
         keys = (self._bulk.first_key(), self._interactive.first_key())
         return min((key for key in keys if key is not None), default=None)
 

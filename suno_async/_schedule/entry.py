@@ -77,8 +77,9 @@ class Schedule(Protocol[E]):
     it *out*. A `defer` or `retry` that returns True puts the entry in again.
 
     Attributes:
-        price: Seconds of waiting that one request saves, averaged over the latest requests; None if
-            unknown. Waiting is the time from the end of a task to the check that reports this end.
+        price: What a request is worth: how many seconds of waiting it saves, averaged over the
+            latest requests. None if unknown. Waiting is the time from the end of a task to the
+            check that reports this end.
     """
 
     price: float | None
@@ -92,7 +93,7 @@ class Schedule(Protocol[E]):
         ...
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return an entry; None without entries."""
+        """Return the earliest time at which `pop` may return an entry; None if there is none."""
         ...
 
     def defer(self, entry: E, now: float) -> bool:

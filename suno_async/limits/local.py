@@ -128,7 +128,7 @@ class LocalLimiter:
         max_pause: Longest pause in seconds, even if the server asks for more.
 
     Attributes:
-        granted: Permits granted so far, except those that were returned.
+        granted: Number of permits granted so far. Permits that were returned unused do not count.
         rate_limited: Number of replies with the error code 429.
         now: A function that returns the current loop time in seconds.
     """
