@@ -92,7 +92,7 @@ async def test_wrong_options(
 async def test_tags_without_the_extra(
     sandbox: Sandbox, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without mutagen, --write-tags sends nothing and prints an error that says what to install."""
+    """With --write-tags but without mutagen, a command sends nothing and says what to install."""
     monkeypatch.setitem(sys.modules, "mutagen", None)
     before = write_files(tmp_path)
     code, out, errors = await run(sandbox, *words, "songs", "--write-tags", cwd=tmp_path)
