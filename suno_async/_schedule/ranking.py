@@ -99,8 +99,8 @@ class Ranking(Generic[E]):
     def advance(self, cohort: Cohort[E], now: float) -> None:
         """Update the place of a due cohort whose head was taken.
 
-        The cohort keeps its place for a few requests if the urgencies of the new heads are nearly
-        the same. This is normally so if many tasks were created or checked together.
+        If the next head is nearly as urgent as the old head, the cohort keeps its place, but only
+        for a few requests in a row. This is usual if many tasks were created or checked together.
         """
         head = cohort.first()
         if (

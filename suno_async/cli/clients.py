@@ -44,7 +44,8 @@ def open_client(
         needs_key: Whether the command needs an API key.
         journal: The journal file. If None, nothing is stored.
         account: The label of the account in the journal. If None, it is derived from the key.
-        allow_hosts: Hosts that may send or receive files even if their addresses are not public.
+        allow_hosts: Hosts from which files may be downloaded, and to which files may be uploaded,
+            even if their addresses are not public.
     """
     has_key = any(os.environ.get(name, "").strip() for name in ("SUNO_API_KEY", "CRUN_API_KEY"))
     if needs_key and not has_key:

@@ -20,7 +20,7 @@ FileName = Annotated[
         help="Names of the files, without a suffix, such as '{task_id}/{index}-{title}'.",
     ),
 ]
-Covers = Annotated[bool, typer.Option("--covers", help="Download the covers of the songs, too.")]
+Covers = Annotated[bool, typer.Option("--covers", help="Download the cover images, too.")]
 # Not "--tags", because this option sets the style tags in the commands that create songs.
 WriteTags = Annotated[
     bool,
@@ -52,9 +52,10 @@ class FileOptions(NamedTuple):
     Attributes:
         download: Directory for the files. None means that nothing is downloaded.
         name: Template of the file names. None means the default names.
-        covers: Whether to download the covers of songs in addition to the songs.
+        covers: Whether to download the cover images of the songs, too.
         write_tags: Whether to write tags into the files.
-        allow_host: Hosts that may send or receive files even if their addresses are not public.
+        allow_host: Hosts from which files may be downloaded, and to which files may be uploaded,
+            even if their addresses are not public.
     """
 
     download: Path | None
