@@ -143,9 +143,10 @@ def _name_of(file: str) -> str:
 
 @contextlib.contextmanager
 def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
-    """Provide the lines of a results file. After the ``with`` block, remove an incomplete last row.
+    """Open the results file of an earlier run, and yield its lines.
 
-    Without `resume`, exit if the file is not empty.
+    If the earlier run left an incomplete last row, remove this row after the ``with`` block.
+    Without `resume`, end the program if the file is not empty.
     """
     path = Path(name)
     try:

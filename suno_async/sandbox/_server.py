@@ -279,7 +279,7 @@ class Sandbox:
         return order
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer an API request. Apply the rate limit, the refusals of `refuse`, and the faults."""
+        """Answer an API request, or refuse it (rate limit, `Sandbox.refuse`), or inject a fault."""
         faults, injector = self.faults, self._injector
         await injector.delay(faults.latency_in)
         now = time.monotonic()
