@@ -38,14 +38,15 @@ def names_in(directory: Path) -> list[str]:
 
 
 class FileHost:
-    """An HTTP server that sends the same file for every path.
+    """An HTTP server. By default, it sends the same file for every path.
 
     Attributes:
         body: The content of the file.
         bodies: Paths whose content is not `body`: path → content.
         headers: Headers that are added to every reply, except to redirects.
         ranges: Whether the server supports Range requests.
-        cuts: Numbers of bytes after which the bodies of the next successful replies break off.
+        cuts: For each of the next successful replies, in order: the number of bytes after which its
+            body breaks off.
         statuses: The statuses of the next replies. Later replies have the status 200, or 206 for a
             supported range.
         paths: Paths with a fixed status: path → status. They override `statuses`.

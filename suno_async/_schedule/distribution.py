@@ -93,8 +93,7 @@ class DurationDistribution:
             exp(-cumulative).
         samples: Number of ended tasks from which the distribution was learnt. Running tasks
             contribute, too, but are not counted.
-        unit: Length of the unit of age and time, in seconds. It is the median duration that is
-            assumed before any task was observed.
+        unit: Seconds in one unit of time. Ages are measured in this unit, too.
     """
 
     def __init__(self, hazard: list[float], samples: int, unit: float = PRIOR_MEDIAN) -> None:

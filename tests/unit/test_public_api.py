@@ -1,4 +1,4 @@
-"""Tests of `SunoClient` in virtual time: run, outcomes, task, timeouts and observers."""
+"""Tests of `SunoClient` in virtual time: tasks, outcomes, timeouts and observers."""
 
 from __future__ import annotations
 

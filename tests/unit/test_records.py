@@ -59,7 +59,7 @@ def ended(sample: str = "success", status: str = "success", **fields: object) ->
 
 
 def test_a_song() -> None:
-    """A successful job has a result record with times and cost, and a track record per song."""
+    """A successful job has one `ResultRecord`, and one `TrackRecord` for each song."""
     found = result_record(JobSuccess(TASK, INFO, index=7, job=JOB))
     assert found == ResultRecord(
         task_id=TASK,
@@ -92,7 +92,7 @@ def test_a_song() -> None:
 
 
 def test_stems_and_videos() -> None:
-    """Each stem (separated voice or instrument) and each video has its own track record."""
+    """Each stem (separated voice or instrument) and each video has its own `TrackRecord`."""
     stems = track_records(read_task_info(200, {}, SAMPLES["vocal_separation"]))
     assert [(row.index, row.kind) for row in stems] == [(1, "vocals"), (2, "instrumental")]
     assert stems[0].url == "https://cdn.example.com/vocals.mp3"
@@ -110,7 +110,7 @@ def test_stems_and_videos() -> None:
     ],
 )
 def test_failures(task_id: str, error: SunoError, status: str) -> None:
-    """A failure has a result record with a status and the error, but no track records."""
+    """A failure has a `ResultRecord` with a status and the error, but no `TrackRecord`."""
     for failure in (Failure(task_id, error), JobFailure(task_id, error, index=0, job=JOB)):
         found = result_record(failure)
         assert (found.task_id, found.status, found.error) == (task_id, status, str(error))
@@ -127,7 +127,7 @@ def test_failures(task_id: str, error: SunoError, status: str) -> None:
     ],
 )
 def test_tasks(info: TaskInfo, status: str) -> None:
-    """Each `TaskInfo` has a result record, but only a successful task has track records."""
+    """Each `TaskInfo` has a `ResultRecord`, but only a successful task has a `TrackRecord`."""
     assert result_record(info).status == status
     assert bool(track_records(info)) == (status == "success")
 
