@@ -1,16 +1,16 @@
 """Queues of tasks that the schedule treats alike. Pure.
 
 A *cohort* is a queue of tasks of one kind that were created in the same *span*. A span is a short
-period, two seconds by default. The first entry of a cohort is its *head*. The *class* of a task is
-interactive (a caller awaits this one task) or bulk (all other tasks). Each class has cohorts of its
-own.
+period, two seconds by default. The first entry of a cohort is its *head*. The *priority* of a task
+is interactive (a caller awaits this one task) or bulk (all other tasks). Each priority has its own
+cohorts.
 
 Two groups of tasks have no span:
 
 - tasks of unknown age that were never checked
 - tasks past the *horizon*, which is the greatest age that the schedule plans for
 
-For each kind and class, each of these groups forms a *line*, which is a row of cohorts. Only the
+For each kind and priority, each of these groups forms a *line*, which is a row of cohorts. Only the
 first cohort of a line competes for a request. So the number of competing cohorts has a limit,
 however old the tasks are.
 """
@@ -47,13 +47,13 @@ LINE_PIECE = 8192
 
 
 class Cohort(Generic[E]):
-    """A queue of tasks of one kind, class and age, in the order in which they are checked.
+    """A queue of tasks of one kind, priority and age, in the order in which they are checked.
 
     Tasks that were never found running are first, in the order in which they joined. The other
     tasks follow, in the order of the latest checks that found them running.
 
     Attributes:
-        key: Kind, class and span. In a line, `UNKNOWN` or `PAST` replaces the span.
+        key: Kind, priority and span. In a line, `UNKNOWN` or `PAST` replaces the span.
         number: Identifies the cohort, and is the `Entry.place` of its entries. It is negative.
         kind: The kind of all its tasks.
         interactive: Whether a caller awaits each of its tasks separately.
@@ -165,7 +165,7 @@ class Cohort(Generic[E]):
 
         Args:
             head: The first entry.
-            plan: The current plan for this kind and class.
+            plan: The current plan for this kind and priority.
             assumed_age: 0 if the age of the head is known. Otherwise, the age in seconds that the
                 head is assumed to have had when it was added.
             patience: After this many seconds without a check, the urgency is higher by 1.
@@ -208,7 +208,7 @@ class Cohorts(Generic[E]):
     """All cohorts of a schedule.
 
     Tasks without a span are in lines of cohorts (see the module docstring). For all other tasks,
-    there is one cohort for each kind, class and span.
+    there is one cohort for each kind, priority and span.
 
     Args:
         span: Length of a span, in seconds.
@@ -255,7 +255,7 @@ class Cohorts(Generic[E]):
         return (self._by_age.get(cohort.key) if line is None else line[0]) is cohort
 
     def join(self, entry: E, span: int | str) -> Cohort[E] | None:
-        """Put an entry into the cohort of its kind, its class and `span`.
+        """Put an entry into the cohort for its kind, its priority and `span`.
 
         Return the cohort if it competes for a request and the entry is its new head. Otherwise
         return None.

@@ -55,10 +55,10 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     #: A person notices every second; the value is a judgement.
     interactive_weight: float = 50.0
 
-    #: While both classes have due tasks, at least one of this many requests goes to a bulk task. So
-    #: interactive tasks cannot starve bulk tasks. In the same way, one of this many requests goes
-    #: to a retry for which the caller set the time (`at` of `Schedule.retry`). The value is a
-    #: judgement.
+    #: While interactive tasks and bulk tasks are due, at least one of this many requests goes to a
+    #: bulk task. So interactive tasks cannot starve bulk tasks. In the same way, one of this many
+    #: requests goes to a retry for which the caller set the time (`at` of `Schedule.retry`). The
+    #: value is a judgement.
     bulk_share: int = 4
 
     #: After this time without a check, impatience adds 1 to the urgency of a task. That equals the
