@@ -171,9 +171,8 @@ class Poller:
     def leave(self, task_ids: set[str], watcher: Watcher) -> None:
         """Remove a waiter from many tasks, and empty the set `task_ids`.
 
-        The waiter is removed from `CHUNK` tasks immediately, and from the other tasks in the next
-        cycles of the event loop. No cancellation can stop the removal halfway, because this method
-        awaits nothing.
+        The waiter is removed from at most `CHUNK` tasks immediately. Callbacks of the event loop
+        remove it from the other tasks a little later, so no cancellation can stop the removal.
         """
         for _ in range(min(CHUNK, len(task_ids))):
             self.unwatch(task_ids.pop(), watcher)

@@ -20,8 +20,8 @@ A task is *interactive* if a caller awaits this one task. All other tasks are *b
 kind of job has separate cohorts for interactive and for bulk tasks. For the ages up to the default
 deadline, each kind has at most about 600 interactive and 600 bulk cohorts. The interactive cohorts
 of older tasks form one row, and the bulk cohorts of older tasks form another row. Only the first
-cohort of a row competes for a request. So the number of competing cohorts of a kind has a limit,
-however many tasks there are.
+cohort of a row competes for the next request. So the number of competing cohorts of a kind has a
+limit, however many tasks there are.
 
 The parts:
 
@@ -66,7 +66,7 @@ class AdaptiveSchedule(Generic[E]):
         price: What a request is worth: how many seconds of waiting it saves, as a mean over the
             latest requests. Requests for tasks of unknown age, and for tasks past the deadline, do
             not count. None before the first request that counts.
-        competing: Number of cohorts that compete for a request.
+        competing: Number of cohorts that compete for the next request.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class AdaptiveSchedule(Generic[E]):
 
     @property
     def competing(self) -> int:
-        """Number of cohorts that compete for a request."""
+        """Number of cohorts that compete for the next request."""
         return len(self._cohorts)
 
     def add(self, entry: E, now: float) -> None:

@@ -11,8 +11,8 @@ Two groups of tasks have no span:
 - tasks past the *horizon*, which is the greatest age that the schedule plans for
 
 For each kind and priority, each of these groups forms a *line*, which is a row of cohorts. Only the
-first cohort of a line competes for a request. So the number of competing cohorts has a limit,
-however old the tasks are.
+first cohort of a line competes for the next request. So the number of competing cohorts has a
+limit, however old the tasks are.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class Cohorts(Generic[E]):
         self._numbered: dict[int, Cohort[E]] = {}
 
     def __len__(self) -> int:
-        """Return the number of cohorts that compete for a request."""
+        """Return the number of cohorts that compete for the next request."""
         return len(self._by_age) + len(self._lines)
 
     def over(self, born: float) -> float:
@@ -239,7 +239,7 @@ class Cohorts(Generic[E]):
         return None if entry.place is None else self._numbered.get(entry.place)
 
     def competing(self, kind: str) -> list[Cohort[E]]:
-        """Return the cohorts of one kind that compete for a request.
+        """Return the cohorts of one kind that compete for the next request.
 
         Of each line, only the first cohort competes.
         """
@@ -247,7 +247,7 @@ class Cohorts(Generic[E]):
         return [each for each in (*self._by_age.values(), *firsts) if each.kind == kind]
 
     def competes(self, cohort: Cohort[E]) -> bool:
-        """Return whether a cohort competes for a request.
+        """Return whether a cohort competes for the next request.
 
         It competes if it still exists and is not behind another cohort in a line.
         """
@@ -257,8 +257,8 @@ class Cohorts(Generic[E]):
     def join(self, entry: E, span: int | str) -> Cohort[E] | None:
         """Put an entry into the cohort for its kind, its priority and `span`.
 
-        Return the cohort if it competes for a request and the entry is its new head. Otherwise
-        return None.
+        If the entry is now the first entry of a cohort that competes for the next request, return
+        this cohort. Otherwise return None.
         """
         key = (entry.kind, entry.interactive, span)
         cohort = self._by_age.get(key) if isinstance(span, int) else self._last_in_line(key)
@@ -306,7 +306,7 @@ class Cohorts(Generic[E]):
         return len(line) == 1
 
     def remove(self, cohort: Cohort[E]) -> Cohort[E] | None:
-        """Remove an empty cohort that competes for a request.
+        """Remove an empty cohort that competes for the next request.
 
         Return the next cohort of its line; None if there is no next cohort.
         """

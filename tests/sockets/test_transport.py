@@ -1,4 +1,4 @@
-"""Requests over real sockets: counting sent requests, reading replies, removing the key.
+"""Requests over real sockets: counting sent requests, reading replies, hiding the API key.
 
 The *hook* is a function that aiohttp calls when it is about to send the headers of a request.
 """

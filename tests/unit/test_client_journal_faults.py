@@ -45,11 +45,11 @@ class Late(MemoryJournal):
     """A journal that completes `claim` and `hold` even if their caller is cancelled."""
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
-        """Store a planned submission."""
+        """Store a planned submission. See `Journal.claim`."""
         return await asyncio.shield(asyncio.ensure_future(super().claim(record)))
 
     async def hold(self, run: str) -> None:
-        """Reserve a run, so that no other stream works on it."""
+        """Reserve a run. See `Journal.hold`."""
         await asyncio.shield(asyncio.ensure_future(super().hold(run)))
 
 
