@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from suno_async._protocol.requests import Request
     from suno_async._transport.http import Reply
 
-
 JOB = GenerateMusic(prompt="slow piano", instrumental=True)
 
 

@@ -1,10 +1,14 @@
-"""A server that answers HTTP requests with any bytes that a test chooses."""
+"""A server that answers HTTP requests with any bytes that a test chooses, and a client for it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from typing import TYPE_CHECKING
+
+from suno_async import SunoClient
+from suno_async.limits.local import LocalLimiter
+from suno_async.sandbox import KEY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -68,3 +72,8 @@ def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
         *headers,
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def client(url: str) -> SunoClient:
+    """Return a client that has a high rate limit and does not retry."""
+    return SunoClient(KEY, base_url=url, limiter=LocalLimiter(1000), retry_for=0)
