@@ -9,12 +9,12 @@ from the end of the task to the arrival of the reply that reports this end.
 How: `benchmarks.schedule` draws the tasks, with log-normal durations and the load p200. At this
 load, checking every task every 15 s would need twice the request budget. Each task is created on
 the sandbox at its own time. A new `SunoClient`, which does not yet know how long tasks take, polls
-them. It works in real time over real sockets, with 15 requests a second. Replies take as long as in
-the simulation.
+the tasks. It works in real time over real sockets, with 15 requests a second. Reply times are drawn
+from the same range as in the simulation.
 
 What it does not show: failed requests, 429s, and the network delay before a request arrives. The
-tasks are a single random sample. So, by chance, the client's mean delay can differ from that of the
-simulation by up to 10 %.
+client and the simulation get different random reply times, and each runs only once. So, by chance,
+their mean delays can differ by up to 10 %.
 """
 
 from __future__ import annotations

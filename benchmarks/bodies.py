@@ -76,7 +76,7 @@ def serve(kind: str, ready: Connection) -> None:
 
 
 async def longest_hold(holds: list[float]) -> None:
-    """Until cancelled, append the length of each event loop cycle in seconds to `holds`."""
+    """Append the length of each event loop cycle, in seconds, to `holds`, until cancelled."""
     last = time.perf_counter()
     while True:
         await asyncio.sleep(0)

@@ -145,8 +145,7 @@ class Runtime:
     def _forget_later(self, task_id: str) -> None:
         """Record that a task has ended.
 
-        If more than `ENDED_REMEMBERED` remembered tasks have ended, forget the task that ended
-        first.
+        Remember only the last `ENDED_REMEMBERED` ended tasks.
         """
         if task_id in self._refs:
             self._ended.append(task_id)

@@ -378,7 +378,10 @@ class Pipeline:
 
 
 async def _bounded(items: AsyncGenerator[T], places: asyncio.Semaphore) -> AsyncGenerator[T]:
-    """Yield the items. Acquire the semaphore `places` before each item is read."""
+    """Yield the items. Acquire the semaphore `places` before each item is read.
+
+    The consumer of the items releases the semaphore.
+    """
     async with contextlib.aclosing(items):
         while True:
             await places.acquire()

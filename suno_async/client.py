@@ -330,7 +330,7 @@ class SunoClient:
             wait_for_credits: Whether to wait for credits after a 402, instead of ending the stream.
             on_creation: Called once for each input that is read, with its `Creation`.
             on_submission: Called with a `Submission` right before its request is sent. Called again
-                with the state ``"planned"`` if the server did not accept the request for now.
+                when the state returns to ``"planned"``, for example after a 429.
 
         Raises:
             InvalidInputError: `max_credits` is not valid.
@@ -448,12 +448,12 @@ class SunoClient:
         """Store the outcome of a create that ended with a `CreateOutcomeUnknownError`.
 
         First find out the outcome, for example from a callback or the balance. The error contains
-        `submission_id`. `task_id` is the id of the new task; None means that there is none.
+        `submission_id`. `task_id` is the id of the new task; None means that no task was created.
 
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
             ConfigurationError: The client has no journal.
-            JournalError: The journal contains no create with this id whose outcome is unknown.
+            JournalError: The journal does not contain the submission, or knows its outcome.
         """
         self._runtime()
         if task_id is not None:
@@ -516,10 +516,10 @@ class SunoClient:
         return TaskHandle(self._runtime_of, ref)
 
     async def task_info(self, task_id: str) -> TaskInfo:
-        """Read the current record of one task. Needs one request, or more after errors.
+        """Read the current record of one task. Needs one request, and one more for each retry.
 
         Raises:
-            InvalidInputError: The value cannot be a task id.
+            InvalidInputError: `task_id` cannot be a task id.
             SunoError: The server refused the request, or did not answer.
         """
         return await self._runtime().task_info(task_id)
@@ -596,8 +596,8 @@ class SunoClient:
             track: A song, or a URL.
             directory: Where to save the file. It is created if it does not exist.
             name: Template of the name without a suffix; a ``/`` makes directories. The default is
-                ``{title}-{suno_id}`` for a song. For a URL, the default is the last part of its
-                path. If the name might not be unique, a hash is added.
+                ``{title}-{suno_id}`` for a song, and the last part of the path for a URL. A short
+                hash is added for a URL, and for a song if the template does not identify it.
             overwrite: Whether to replace an existing file. If False, the existing file is kept.
             progress: Called with a `DownloadProgress`, at most about ten times per second.
             media: What the file must contain: ``"audio"``, ``"image"``, ``"video"``, or ``"any"``.

@@ -126,8 +126,8 @@ class ResponseError(SunoError):
     Attributes:
         reason: What is wrong with the reply.
         status: The HTTP status; 0 if the reply was not valid HTTP.
-        body_start: The first 200 bytes of the reply's body, as text; empty if the error does not
-            quote the body.
+        body_start: The first 200 bytes of the reply's body, as text. Some errors leave it empty,
+            even if the reply has a body.
     """
 
     def __init__(self, reason: str, status: int = 0, body_start: str = "") -> None:

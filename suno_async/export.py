@@ -169,7 +169,10 @@ def _check_target(path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio
 
 
 def _tables(path: Path) -> set[str]:
-    """Return all names in the schema of an SQLite database; an empty set for other files."""
+    """Return the names of all tables and other objects in an SQLite database.
+
+    Return an empty set for a file of another kind.
+    """
     with path.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             return set()

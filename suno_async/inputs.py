@@ -11,7 +11,7 @@ The classes::
     ├── MusicVideo              make a video of a song
     ├── SeparateVocals          separate a song into stems
     └── GenerateSounds          create sounds
-    GeneratePersona             learn the voice of a song; not a job, but an endpoint of its own
+    GeneratePersona             create a persona from a song; not a job, but an endpoint of its own
 
 The methods of `Track` return inputs that refer to a finished song. To add a kind, add a struct here
 and a row in `KINDS`. The rules that several kinds share are tables in `suno_async._input_rules`.
@@ -313,14 +313,16 @@ class GenerateSounds(_Sounds, frozen=True):
 
 
 class GeneratePersona(_Checked, frozen=True, kw_only=True):
-    """Learn the voice of a song as a persona for later songs. `Track.persona` fills in the ids.
+    """Create a persona from the voice of a song. `Track.persona` fills in the ids.
+
+    Later songs can use the persona.
 
     Attributes:
         task_id: The id of the task that made the song.
         suno_id: Suno's id of the song.
         name: The name of the persona.
         description: A description of the persona in words.
-        vocal_start: Start of the vocals that are learned, in seconds from the start of the song.
+        vocal_start: Start of the vocals to use, in seconds from the start of the song.
         vocal_end: End of these vocals, in seconds from the start of the song.
         style: The style of the persona.
         song_duration: Length of the song in seconds; None if unknown. It is only used to check

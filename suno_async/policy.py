@@ -84,9 +84,9 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def next_not_found_check(self, since: float, now: float) -> float:
         """Return the time of the next check of a task for which the server answered 404.
 
-        Normally, the next check is one `interval` after `now`. But if less than one `interval` of
-        the grace period would then be left, the next check is at the end of the grace period. The
-        grace period ends at `since` plus `not_found_grace`.
+        This is one `interval` after `now`. But if it is in the last `interval` of the grace period,
+        return the end of the grace period instead. The grace period ends at `since` plus
+        `not_found_grace`.
 
         Args:
             since: When the first request of the current series of 404s was sent.

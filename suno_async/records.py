@@ -35,7 +35,8 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
         status: ``"success"``, ``"failed"``, ``"open"`` (not ended, or the end is not known),
             ``"unknown"`` (a task may or may not have been created) or ``"not_created"``.
         kind: The kind of job, such as ``"suno/music-generate"``.
-        error: Why the job did not succeed, or why this is not known; empty if there was no error.
+        error: Why the job did not succeed, or why its outcome is unknown; empty if there was no
+            error.
         created_at: When the task was created, in Unix seconds; None if unknown.
         ended_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown.
         duration: How many seconds the task took; None if unknown.

@@ -8,8 +8,8 @@ The states and their transitions::
     (402, 429,     └──────► not sent    the server did not accept it, and it is not sent again
      455, no connection)
 
-A planned create that is given up ends as refused if the server has replied with an error. Otherwise
-it ends as not sent.
+If the caller gives up a planned create, its final state is refused if the server has replied with
+an error. Otherwise, its final state is not sent.
 
 A create costs credits, and the API has no idempotency key. So only a planned create may be sent.
 """
@@ -135,11 +135,14 @@ class Submission(msgspec.Struct, eq=False):
         self.task_id, self.created_at = task_id, created_at
 
     def failed(self, error: SunoError, body: bytes = b"") -> None:
-        """Record the last error, and set the final state.
+        """Record the error of the last attempt, and set the final state.
+
+        If the server may have accepted the request, the recorded error is a
+        `CreateOutcomeUnknownError`.
 
         Args:
             error: The error of the last attempt.
-            body: The JSON body of the request, for a `CreateOutcomeUnknownError`.
+            body: The JSON body of the request. The `CreateOutcomeUnknownError` contains it.
         """
         if self.state is SubmissionState.PLANNED or _proves_nothing_was_accepted(error):
             self.error = error

@@ -1,4 +1,4 @@
-"""A scripted server that ends each task at its first poll, and inputs for it."""
+"""A scripted server that ends each task at its first poll, and helpers for tests with it."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ def searches(seed: int, seconds: float) -> list[Search]:
 
     Args:
         seed: The seed of all searches.
-        seconds: The time that remains. The programs in `TIMED` end within this time, or within
-            1 s if less than 1 s remains.
+        seconds: The time that remains. Each program in `TIMED` searches at most for this time,
+            but at least for 1 s.
     """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (
@@ -86,7 +86,7 @@ def searches(seed: int, seconds: float) -> list[Search]:
 
 
 def main() -> int:
-    """Search until the time is up, then return 0. After the first failure, return 1."""
+    """Search for failures. Return 1 after the first failure, or 0 when the time is up."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, help="seed of the first round; each later round adds 1")

@@ -81,7 +81,7 @@ class HostileServer(Server):
         self.lost: set[str] = set()
 
     async def send(self, request: Request, permit: Permit) -> Reply:
-        """Answer a request, or fail at random before or after the request arrives."""
+        """Return a reply, or raise an error at random, before or after the request is handled."""
         fate = self._draw.random()
         if fate < self._share / 4:
             await asyncio.sleep(self._draw.choice([0, 1.0]))

@@ -1,4 +1,4 @@
-"""Helpers for the tests of journals: a clock, a simulated process, and journals of clients."""
+"""Helpers for the tests of journals: a clock, a simulated process, and functions for journals."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ async def opened(
 async def submit(
     journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
 ) -> asyncio.Task[None]:
-    """Add `operation` to the queue of the writing thread of `journal`.
+    """Add `operation` to the queue of the writing thread of `journal`. Return the asyncio task.
 
-    To do so, replace the SQL of `Journal.save_durations` by `operation` for one call. Return the
-    asyncio task of this call.
+    The asyncio task is a call of `SqliteJournal.save_durations` that runs `operation` instead of
+    storing durations.
     """
 
     def run(connection: sqlite3.Connection, *_: object) -> None:
@@ -111,7 +111,7 @@ async def read_with(
 ) -> None:
     """Run `operation` in the reading thread of `journal`, and wait until it has ended.
 
-    To do so, replace the SQL of `Journal.load_durations` by `operation` for one call.
+    For this, `Journal.load_durations` calls `operation` once instead of its own query.
     """
 
     def run(connection: sqlite3.Connection, *_: object) -> None:

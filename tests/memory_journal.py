@@ -107,9 +107,11 @@ class MemoryJournal:
         self.store.sweep()
 
     async def claim(self, record: SubmissionRecord) -> SubmissionRecord:
-        """Store a planned submission, or return the stored submission with the same run and key.
+        """Store a planned submission, and return it.
 
-        If the stored submission was refused or not sent, the planned submission replaces it.
+        If the store already has a submission with the same run and key, return that submission
+        instead. But if that submission was refused or not sent, replace it by the planned
+        submission.
         """
         await self._work("claim")
         self.store.sweep()

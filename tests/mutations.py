@@ -267,7 +267,7 @@ def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _nasty(draw: random.Random) -> str:
-    """Choose a value of `NASTY` at random, and return a placeholder for this value."""
+    """Return a placeholder, which a random value of `NASTY` later replaces in the JSON text."""
     return f"<nasty {draw.randrange(len(NASTY))}>"
 
 

@@ -45,8 +45,8 @@ class ScriptedClient(SunoClient):
     """A client that sends its requests with `sender`, without sockets, in virtual time.
 
     Attributes:
-        accounts: The account of the client, and then one account for each new key that the client
-            checked.
+        accounts: The accounts for which the client opened a sender. The first is its own account.
+            Each new key that it checks adds one account.
     """
 
     def __init__(self, sender: Sender, **options: Any) -> None:  # noqa: ANN401 (passed on)

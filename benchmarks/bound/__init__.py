@@ -1,6 +1,6 @@
-"""Compute a lower bound of the mean delay with which a polling policy notices the ends of tasks.
+"""Compute a lower bound of the mean delay of any polling policy.
 
-See `benchmarks.bound.mean_delay`.
+A delay is the time from the end of a task to the next check. See `benchmarks.bound.mean_delay`.
 """
 
 from __future__ import annotations

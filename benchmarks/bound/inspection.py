@@ -65,9 +65,9 @@ class Inspection:
         The cost is the delay in seconds plus the prices of all checks.
 
         Args:
-            prices: In each row, the price in seconds of a check at each age of the grid, from 0
-                on. A row must reach at least the age `DEADLINE`. No check is allowed at ages after
-                the end of the row.
+            prices: Each row contains the prices of a check in seconds: one for each age of the
+                grid, starting at age 0. A row must reach at least the age `DEADLINE`. After the
+                last age of a row, no check is allowed.
         """
         return self.solve(prices)[0]
 
@@ -100,13 +100,14 @@ class Inspection:
         return best[:, 0], after
 
     def plan(self, after: Places) -> tuple[Places, Floats]:
-        """Return the best age for each check, and the probability that the check is needed.
+        """Return the best ages for all checks of one task, and the probability of each check.
 
-        Ages are numbers of grid steps. A check is needed if the task was still running at the
-        previous check.
+        Ages are numbers of grid steps. The probability of a check is the probability that the task
+        is still running at the previous check.
 
         Args:
-            after: One row of the second array that `solve` returned.
+            after: The best age for the next check, by the age at the previous check: one row of the
+                second array that `solve` returns.
         """
         _, _, unseen = self.tables(self.last + 1)
         ages, chances, age = list[int](), list[float](), 0

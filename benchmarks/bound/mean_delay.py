@@ -4,35 +4,34 @@ A policy decides when to check each task. The policy knows the distribution of t
 not the duration of a single task. The delay of a task is the time from its end to the next check.
 
 The bound follows from weak duality. Replace the limit of 15 requests per second by a price: a
-request at time u costs p(u) >= 0 seconds. The charges of a policy are the prices of all its
-requests. If all requests are at least 1/15 s apart, the charges are at most
+request at time u costs p(u) >= 0 seconds. If a policy respects the limit, its requests are at least
+1/15 s apart, and the prices of all its requests add up to at most
 
     B = 15 * integral of p + sum of the increases of p.
 
-So for every policy that respects the limit, the expected sum of the delays is at least the expected
-sum of the delays and the charges, minus B. Each task contributes its delay and the prices of its
-checks to the sum of the delays and the charges. The *value* of a task is the lowest contribution
-that can be expected if the task is checked at the best times. The tasks are independent, so no
-policy can expect less for a task than its value. So the expected sum of the delays is at least
+The *cost* of a task is its delay plus the prices of its checks. So the sum of all delays is at
+least the sum of all costs minus B. The *value* of a task is its expected cost if it is checked at
+the best times. The tasks are independent, so no policy has a lower expected cost for a task than
+the value of the task. So the expected sum of all delays is at least
 
     sum of the values of all tasks - B.
 
-This difference, divided by the expected number of tasks that finish, is the bound of the mean
-delay. Dynamic programming over the age of a task at its previous check finds the value of the task.
-The problem is known as optimal inspection (Barlow, Hunter and Proschan 1963; Keller 1974).
+The bound of the mean delay is this difference, divided by the expected number of tasks that finish.
+The value of a task is calculated by dynamic programming over its age at the previous check. This
+problem is known as optimal inspection (Barlow, Hunter and Proschan 1963; Keller 1974).
 
 Every price function gives a valid lower bound, and good prices give a tight bound. For steady
 arrivals, a constant price is enough (`Steady`). For other arrivals, the prices are the dual values
-of a linear programme (`benchmarks.bound.prices`). That programme rounds times to a coarse grid.
-This makes the bound less tight but never invalid.
+of a linear programme (`benchmarks.bound.prices`). That programme rounds times to a coarse grid. So
+the bound is less tight, but still valid.
 
 The floor is the shortest allowed time between two checks of a task, and from the creation of a task
-to its first check. The computation only allows checks at ages that are multiples of a step. The
-floor is one of these multiples. So if a policy rounds the age of each check up to the next
-multiple, the checks are still at least a floor apart. Each check is less than a step later, so each
-delay grows by less than a step. The computed bound can be too high by this growth. If the price
-rises, a later check also costs a little more. In practice the whole error is small: with half the
-step, every figure changes by less than 0.1 %.
+to its first check. The computation only allows checks at ages that are multiples of a step. A
+policy can also check at other ages, so the computed bound can be too high. If a policy rounds the
+age of each check up to the next multiple, each delay grows by less than a step. The checks are
+still at least a floor apart, because the floor is a multiple of the step. If the price rises, a
+later check also costs a little more. In practice the whole error is small: with half the step,
+every figure changes by less than 0.1 %.
 
 The bound only holds for policies that respect the floor and the deadline. The deadline is the age
 `DEADLINE`. A task that has not ended by then must get its last check within the next minute. If all
@@ -75,8 +74,8 @@ PRICES = (0.0, *(0.02 * 1.15**k for k in range(66)))
 class Steady:
     """Computes a lower bound of the sum of the delays in a long run with steady arrivals.
 
-    All requests have the same price until a certain time after the last arrival. Later requests
-    are free. The price is the delay in seconds that a request costs (see the module).
+    The bound uses a price for each request, in seconds of delay (see the module). All requests have
+    the same price until a certain time after the last arrival. Later requests are free.
     """
 
     def __init__(self, durations: Durations, floor: float) -> None:
@@ -96,10 +95,11 @@ class Steady:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _edge(self, price: float) -> Floats:
-        """Return the value of a task for each age at which the price can drop from `price` to 0.
+        """Return one value of a task for each age at which its requests can become free.
 
-        The value is the lowest expected sum of the task's delay and the prices of its checks. The
-        ages are 0, `EDGE`, 2 * `EDGE`, … below `DEADLINE`, and infinity.
+        Before this age, each request costs `price`. The value is the lowest expected sum of the
+        task's delay and the prices of its checks. The ages are 0, `EDGE`, 2 * `EDGE`, … below
+        `DEADLINE`, and infinity.
         """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
@@ -138,8 +138,8 @@ class Steady:
 class Transient:
     """Computes a lower bound of the sum of the delays in a short run.
 
-    The price is the delay in seconds that a request costs (see the module). It changes during the
-    run. A linear programme finds the price for every second of the run.
+    Each request has a price in seconds of delay (see the module). The price changes during the run.
+    A linear programme finds the price for every second of the run.
     """
 
     def __init__(self, n: int, rate: float, durations: Durations, floor: float) -> None:
@@ -204,14 +204,13 @@ def _transient(n: int, arrivals: str, durations: Durations, floor: float) -> Tra
 def mean_delay_bound(
     created: Sequence[float], arrivals: str, durations: Durations, floor: float = FLOOR
 ) -> float:
-    """Return the lower bound of the mean delay of the tasks that finish, in seconds.
+    """Return a lower bound of the expected mean delay, in seconds, of the tasks that finish.
 
-    The bound applies to the expected mean delay. For a single set of tasks, the mean delay of a
-    policy can be lower than the bound by chance.
+    For a single set of tasks, the mean delay of a policy can be lower than the bound by chance.
 
     Args:
-        created: Sorted creation times of the tasks in seconds, drawn for `arrivals`.
-        arrivals: Name of the arrivals, such as ``p90`` (see `arrival_rate`).
+        created: Sorted creation times of the tasks in seconds, from a run with `arrivals`.
+        arrivals: How fast tasks are created, such as ``p90`` (see `arrival_rate`).
         durations: Distribution of the durations.
         floor: Shortest time between two checks of a task: a whole number of seconds.
     """

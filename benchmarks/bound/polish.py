@@ -1,18 +1,20 @@
 """Improve the prices of the lower bound on the mean delay (see `benchmarks.bound.mean_delay`).
 
-The bound uses prices instead of the limit on requests. A price is the delay in seconds that one
-request costs, and each second of the run has its own price. The bound is a concave function of the
-prices. The method of cutting planes finds the highest bound (Kelley 1960, with a trust region).
+The bound replaces the limit on requests by prices. A price is the delay in seconds that one request
+costs. Each second of the run has its own price. The highest bound is the best one.
 
 A plan is a list of the ages at which a task is checked. The cost of a plan is its expected delay
-plus the expected prices of its checks. This cost is a linear function of the prices. The bound uses
-the lowest cost of all plans. Take the plan that is best at some prices. Its cost is a tangent: at
-other prices, this cost can be above the lowest cost, but never below. A linear programme over all
-tangents found so far gives the next prices to try. The next prices stay close to the best prices
-found so far.
+plus the expected prices of its checks. It is a linear function of the prices. For each task, the
+bound uses the plan with the lowest cost. So the bound is a concave function of the prices, and the
+method of cutting planes finds its maximum (Kelley 1960, with a trust region):
 
-A sample of creation times represents the tasks. A bad sample makes the bound less tight, but never
-invalid.
+1. Find the best plan of each task at the current prices. The cost of this plan, as a function of
+   the prices, is a *tangent*. At any prices, the lowest cost is at most the value of each tangent.
+2. Solve a linear programme with all tangents found so far. Its solution is the next prices to try.
+   They must be close to the best prices found so far.
+
+A small sample of creation times represents all tasks. With a bad sample, the bound is less tight,
+but still valid.
 """
 
 from __future__ import annotations
@@ -39,10 +41,10 @@ KNOTS = 80
 
 
 def polished(prices: Floats, inspection: Inspection, n: int, rate: float) -> Floats:
-    """Return improved prices of requests, one for each second of a run (see the module).
+    """Return improved prices of requests, one for each second of a run (see the module docstring).
 
-    A price is the delay in seconds that one request costs. In the run, `n` tasks are created at
-    `rate` per second.
+    Prices are in seconds: in the bound, a request counts as a delay of this length. In the run, `n`
+    tasks are created at `rate` per second.
     """
     # Requests after `end` are free.
     paid = np.flatnonzero(prices > 0)
@@ -86,10 +88,17 @@ def _next(
     best: Floats,
     width: float,
 ) -> Floats:
-    """Return the prices to try next: those at which the bound could be highest (see the module).
+    """Return the next prices to try: those at which the bound could be highest.
 
-    The tangents in `cuts` limit the bound. Each returned price differs by at most `width` from the
-    corresponding price in `best`.
+    See the module docstring.
+
+    Args:
+        cuts: The tangents found so far. Each contains the number of the sampled task, the cost of
+            its plan without prices, and the expected use of each price.
+        budget: For each price, the number of requests that the rate limit allows.
+        weight: Number of tasks that each sampled task represents.
+        best: The best prices found so far.
+        width: Maximum difference between a returned price and the price in `best`.
     """
     uses = np.stack([use for _, _, use in cuts])
     # Each tangent limits the value z of a sampled task: z - use p <= cost without charges.

@@ -5,8 +5,8 @@ prices are the dual values of a linear programme. The programme groups tasks int
 creation time. It describes the checks of a task as a path. Each arc of the path leads from the age
 at one check to the age at the next check. The programme decides how many tasks of each class use
 each arc. It minimises the sum of the expected delays, and keeps the number of requests in each
-interval of time within the rate limit. Times are rounded to a coarse grid, so the optimum is not a
-valid lower bound of the delays. But the dual values are good prices.
+interval of time within the rate limit. Times are rounded to a coarse grid, so the minimum is not a
+lower bound of the delays. `benchmarks.bound.mean_delay` calculates such a bound from the prices.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class _Grid:
 
     Attributes:
         step: Length of one step in seconds. All ages are multiples of this step.
-        width: Number of steps in one bin. A bin is an interval of the run with a request budget.
-            Tasks that are created in the same bin form a class.
+        width: Number of steps in one bin. A bin is an interval of the run; the number of requests
+            in it is limited. Tasks that are created in the same bin form a class.
         classes: Number of classes; 1 if `together`.
         ages: Number of steps from the creation of a task to its deadline.
         late: Number of steps from the creation of a task to the latest time of its last check.
         reach: Maximum number of steps between two checks, except before the last check.
-        bins: Number of bins. The price is 0 after the last bin.
+        bins: Number of bins. After the last bin, the price of a request is 0.
         together: Whether all tasks are created at 0 s.
     """
 
@@ -70,9 +70,9 @@ class _Grid:
 
 
 def dual_prices(n: int, rate: float, durations: Durations, floor: float) -> NDArray[np.float64]:
-    """Return the price of a request, in seconds of delay, at 0, 1, 2, … s of the run.
+    """Return the price of a request at 0, 1, 2, … s of the run.
 
-    After the last of these times, the price is 0.
+    The price is in seconds of delay (see the module). After the last of these times, it is 0.
 
     Args:
         n: Number of tasks.

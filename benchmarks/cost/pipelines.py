@@ -1,4 +1,7 @@
-"""Measure the memory of a long pipeline, which must not grow with the number of inputs."""
+"""Measure how much memory a long pipeline uses.
+
+The memory must not grow with the number of inputs.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,10 @@ FAST = PollPolicy(deadline=None).scaled(1_000)
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return the growth of the client's memory, in bytes per input whose task has ended.
+    """Return the growth of the client's memory, in bytes per ended task.
 
-    A pipeline creates and polls a task for each input. The tasks of the first `EARLY` inputs do not
-    count. The growth is measured while the next `count - BOUND` tasks end.
+    A pipeline creates and polls `EARLY + count` tasks. The memory is measured when `EARLY` tasks
+    have ended, and again when `count - BOUND` more tasks have ended.
     """
     return {"bytes_per_ended_input": asyncio.run(_growth(base_url, count))}
 

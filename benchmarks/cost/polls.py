@@ -200,8 +200,9 @@ def measure(
 ) -> dict[str, float]:
     """Return the median CPU time per poll of each contender, in microseconds.
 
-    Also return the ratio of the client's CPU time to that of each other contender: the median, the
-    smallest and the largest ratio. Each contender runs once in each round.
+    For each contender except the client, also return the client's CPU time divided by the
+    contender's CPU time: the median, the smallest and the largest ratio. Each contender runs once
+    in each round.
     """
     table: dict[str, list[float]] = {name: [] for name in names}
     for name in names:
@@ -224,12 +225,12 @@ def measure(
 
 
 def with_journal(base_url: str, ids: int, rounds: int) -> dict[str, float]:
-    """Return the ratio of the CPU time per poll with a journal to that without a journal.
+    """Return the ratio of the CPU time per poll with a journal to the CPU time without one.
 
     The result contains the median and the smallest ratio over the rounds.
 
-    Pass many more `ids` than to `measure`. Opening and closing a journal takes about 10 ms of CPU
-    time. With few ids, these 10 ms would be a large part of the figure.
+    Use many more `ids` here than for `measure`. Opening and closing a journal takes about 10 ms of
+    CPU time. With few ids, these 10 ms would be a large part of the result.
     """
     ratios: list[float] = []
     contenders = (suno_async, suno_async_journal)
@@ -260,11 +261,11 @@ async def _cpu_per_poll(
 
 
 async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]:
-    """Return the CPU time per poll at 15 requests per second, in microseconds.
+    """Measure the CPU time per poll at 15 requests per second. Return the figures by name.
 
-    The CPU time is measured for a client that polls `tracked` tasks, and for a loop that sleeps,
-    sends a request and decodes the reply. Also return the ratio of the client's CPU time to that
-    of the loop.
+    First measure a client that polls `tracked` tasks, then a loop that sleeps, sends a request and
+    decodes the reply. The figures are both CPU times in microseconds, and the client's CPU time
+    divided by that of the loop.
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)

@@ -62,10 +62,10 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
     In a decision, the schedule chooses the next task to check. A *step* is a decision, or the
     addition of one task at the start. The names of the figures contain their units.
 
-    Tasks up to ten minutes old (young tasks) are measured with every number of tasks in `sizes`.
-    Tasks up to ten days old are measured only with the last number. The growth is a ratio of times
-    per decision: the time with `sizes[-1]` tasks, young or old, divided by the time with `sizes[0]`
-    young tasks.
+    Young tasks are up to ten minutes old. They are measured with each number of tasks in `sizes`.
+    Old tasks are up to ten days old. They are measured only with `sizes[-1]` tasks. The growth is
+    the time per decision with `sizes[-1]` tasks (young or old), divided by the time per decision
+    with `sizes[0]` young tasks.
 
     Each measurement is repeated with the same work. The lowest value counts, because other
     processes can only make a time longer.
@@ -97,10 +97,10 @@ def decisions(sizes: Sequence[int], steps: int) -> dict[str, float]:
 def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[list[float], float]:
     """Return the CPU time in seconds of each *steady* decision, and of the longest *step*.
 
-    A decision handles the replies since the previous decision, and calls the schedule's methods
-    `pop` and `next_due`. A new task replaces each task that has ended. A decision is *steady* if it
-    is in the second half of the run and returns a task. A *step* is any decision, or the addition
-    of one task at the start.
+    A decision first passes the replies since the previous decision to the schedule. Then it calls
+    the schedule's methods `pop` and `next_due`. A decision is *steady* if it is in the second half
+    of the run and `pop` returns a task. A *step* is a decision, or the addition of one task before
+    the first decision. Each task that has ended is replaced with a new task.
     """
     draw = random.Random(1)
     gc.collect()
@@ -155,10 +155,10 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
 
 
 def memory(base_url: str, count: int) -> dict[str, float]:
-    """Return the bytes per task id and the number of asyncio tasks, for each way to get results.
+    """Return the memory per task id and the number of asyncio tasks, for each way to get results.
 
-    `tracemalloc` counts the bytes. The figures do not include what the caller creates: the ids, and
-    in one case an asyncio task for each id.
+    `tracemalloc` counts the memory in bytes. The figures do not include what the caller creates:
+    the list of ids, and the asyncio tasks of the caller in ``own_tasks``.
     """
     figures: dict[str, float] = {}
     for name, wait, rate in (
@@ -290,11 +290,11 @@ class _Watch:
 
 
 def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
-    """Return how many milliseconds the event loop is blocked when ids are added or removed.
+    """Return how many milliseconds the event loop is blocked when many ids are added or removed.
 
-    `count` task ids are added to a client, or removed from it, at once. The pauses of the garbage
-    collector are part of the figures. A separate figure is the longest pause of the collector while
-    ids are added. Each figure is the lowest value of `tries` measurements.
+    `count` task ids are added to a client together, and removed from it together. The figures
+    include the pauses of the garbage collector. The longest of these pauses while ids are added is
+    also a separate figure. Each figure is the lowest value of `tries` measurements.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}

@@ -69,7 +69,9 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 def serve(directory: Path, mean: int, pipe: Connection) -> None:
     """Run a file server and a `CuttingProxy`, until a message arrives through `pipe`.
 
-    First send the proxy's port through `pipe`. At the end, send the number of broken connections.
+    At the start, send the proxy's port through `pipe`. At the end, send the number of broken
+    connections. The server serves the files in `directory`. A connection breaks after `mean` bytes
+    on average.
     """
 
     async def run() -> None:

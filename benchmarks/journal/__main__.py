@@ -73,7 +73,10 @@ async def rate(path: Path, callers: int, songs: int) -> dict[str, float]:
 
 
 def measure(directory: Path, *, quick: bool, kills: bool) -> dict[str, float]:
-    """Run all measurements. Return the figures by name."""
+    """Run the measurements, and return the figures by name.
+
+    `quick` uses fewer songs and kills. `kills` adds the test that kills processes.
+    """
     songs = 3_000 if quick else 30_000
     runs = [asyncio.run(rate(directory / f"{n}.db", CALLERS, songs)) for n in range(3)]
     figures = max(runs, key=lambda each: each["changes_per_s"])

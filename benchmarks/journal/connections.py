@@ -1,4 +1,4 @@
-"""Open a journal, and observe its SQLite connections."""
+"""Access the SQLite connections of a journal, and count their commits."""
 
 from __future__ import annotations
 

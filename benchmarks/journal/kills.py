@@ -62,9 +62,10 @@ def kill_again_and_again(
 ) -> Killed:
     """Start processes that write to a journal, kill each with SIGKILL, and return the results.
 
-    The test ends when at least `kills` processes were killed and at least `rows` rows were
-    acknowledged in total. One process in ten is killed while it starts. The others are killed at
-    random moments, after `rows` / `kills` rows on average.
+    Stop when at least `kills` processes were killed and at least `rows` rows were acknowledged in
+    total. One process in ten is killed while it starts. The others are killed at random moments,
+    after `rows` / `kills` rows on average. Each process stores the changes of `callers` songs at a
+    time.
     """
     started = time.perf_counter()
     draw = random.Random(seed)

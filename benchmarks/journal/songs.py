@@ -1,4 +1,4 @@
-"""Store four changes for each of many songs in a journal. Print a line for each stored change.
+"""Store many songs in a journal, with four changes for each song. Print a line for each change.
 
     python -m benchmarks.journal.songs PATH --run NAME [--callers N] [--songs N]
 

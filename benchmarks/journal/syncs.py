@@ -20,12 +20,12 @@ _START = re.compile(r'^1(?:<[^>]*>)?, "start')
 
 
 class Syncs(NamedTuple):
-    """What strace counted.
+    """The disk syncs and the commits of two tests.
 
     Attributes:
-        commits: Number of transactions that 50 callers committed.
-        syncs: Number of disk syncs while these transactions were committed.
-        alone: Number of changes in a second test, where one caller makes one change at a time.
+        commits: Number of transactions in the first test, with 50 callers at the same time.
+        syncs: Number of disk syncs in the first test.
+        alone: Number of changes in the second test, where one caller makes one change at a time.
         unsynced: Number of changes in the second test that were acknowledged before they were
             synced.
     """
@@ -37,7 +37,10 @@ class Syncs(NamedTuple):
 
 
 def count(directory: Path, *, songs: int) -> Syncs | None:
-    """Use strace to count the disk syncs. Return None if strace is missing or not permitted."""
+    """Store songs in two journals, and count the disk syncs with strace.
+
+    Return None if strace is missing or fails. `songs` is the number of songs in the first journal.
+    """
     many = _trace(directory, "many", callers=50, songs=songs)
     one = _trace(directory, "one", callers=1, songs=songs // 10)
     if many is None or one is None:

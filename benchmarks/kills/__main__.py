@@ -82,9 +82,10 @@ async def main(songs: int, kills: int, how: signal.Signals, seed: int) -> dict[s
 
 
 def _phase(sandbox: Sandbox, directory: Path, songs: int) -> str:
-    """Return what a killed worker was mainly doing: "creates", "polls" or "the end".
+    """Return the phase in which a worker was killed.
 
-    The downloads take place during "polls".
+    The phase is "creates" until 90 % of the tasks exist, then "polls" until 90 % of the files
+    exist, then "the end".
     """
     if len(sandbox.tasks) < 0.9 * songs:
         return "creates"

@@ -1,8 +1,8 @@
 """Create many songs and download their files. The benchmark kills this process.
 
-Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. A song is skipped if the
-client does not know whether the song was created. The exit code is 0 if all other songs have ended
-and their files are on disk.
+Usage: ``python -m benchmarks.kills.worker JOURNAL DIRECTORY SONGS``. The worker skips a song if it
+is unknown whether its task was created. The exit code is 0 if all other tasks succeeded and their
+files are on disk.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The targets that the adaptive schedule must reach in simulations.
 
-Most targets limit a ratio: a result of the adaptive schedule, such as its mean delay, divided by
-the same result of another policy. The other policy polls the same tasks. Some targets divide by a
-lower bound of the mean delay instead.
+Most targets limit a ratio. The numerator is a result of the adaptive schedule, such as its mean
+delay. The denominator is the same result of another policy for the same tasks, or a lower bound of
+the mean delay.
 
 The delay of a task is the time from its end to the arrival of the reply that reports the end. In
 every run, replies take 50 to 250 ms. The bound includes the mean time of one reply.
@@ -108,7 +108,10 @@ def from_scenarios(seeds: range) -> Iterator[Point]:
 
 
 def check(measure: Callable[[tuple[int, str, str], list[str]], list[Row]], seeds: range) -> bool:
-    """Run all simulations, print a line for each target, and return whether all targets passed."""
+    """Run all simulations, and print a line for each target. Return whether all targets are met.
+
+    `measure` simulates policies on sets of tasks, and returns the results.
+    """
     rows: list[Row] = []
     for where, policies in SETS.items():
         rows += measure(where, list(policies))
@@ -132,7 +135,7 @@ class _Ratios:
     def ratio(self, column: str, other: str, policy: str) -> float:
         """Return the mean of `column` for `policy`, divided by the mean for `other`.
 
-        `other` is a policy or ``"bound"``: the lower bound of the mean delay.
+        If `other` is ``"bound"``, divide by the lower bound of the mean delay instead.
         """
         own = pick(self._rows, self._where, policy)
         if other == "bound":
@@ -142,9 +145,10 @@ class _Ratios:
         return mean(figure(row, column) for row in own) / against
 
     def point(self, number: int, other: str, column: str, limit: float) -> Point:
-        """Return a target: the trained schedule's mean of `column`, divided by that of `other`.
+        """Return the target that a ratio is at most `limit`.
 
-        `other` is a policy or ``"bound"``. The ratio must be at most `limit`.
+        The ratio is the mean of `column` for the trained schedule, divided by the mean for `other`.
+        `other` is a policy or ``"bound"``. `number` is the group of the target.
         """
         _, arrivals, durations = self._where
         what = f"{arrivals} {durations}: {column.replace('_', ' ')} / {other}"

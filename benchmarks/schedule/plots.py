@@ -75,7 +75,10 @@ def _mean(rows: Sequence[Row], load: int, policy: str, column: str) -> float:
 
 
 def _budget(file: Path, policies: Sequence[str]) -> None:
-    """Draw how the requests of each minute are divided among tasks of different age ranges."""
+    """Draw the shares of each minute's requests by age range of the tasks.
+
+    Each policy has its own panel. Save the chart as `file`.
+    """
     tasks = draw_set(SIZE, "p200", LOG_NORMAL, 1)
     figure, panels = plt.subplots(
         1,

@@ -135,9 +135,9 @@ class Scheduled:
 
     Attributes:
         schedule: The schedule.
-        lessons: What the schedule learns just before a task is added: index of the task → list
-            of lessons. Each lesson consists of the name of a kind of job and a list of durations
-            in seconds.
+        lessons: Durations that the schedule learns just before a task is added. The key is the
+            index of the task. The value is a list of pairs: the name of a kind of job, and
+            durations in seconds.
     """
 
     def __init__(self, tasks: TaskSet, schedule: Schedule[Watched], learner: Learner) -> None:
@@ -203,7 +203,13 @@ def adaptive_poller(
 
 
 def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) -> Poller:
-    """Return a new policy with the name `policy` for a set of tasks.
+    """Return a new poller that applies the policy with the name `policy` to a set of tasks.
+
+    Args:
+        policy: One of `BASELINES` and `SCHEDULES`.
+        tasks: The tasks.
+        durations: The distribution that ``trained`` and ``eager`` learn before the first task.
+        seed: Seed of all random draws.
 
     Raises:
         ValueError: No policy has this name.

@@ -19,10 +19,10 @@ class Row(TypedDict):
 
     With ``--json FILE``, the benchmark writes its rows to this file, as a JSON list.
 
-    Times are in seconds. `n` is the number of tasks. `bound` is a lower bound of `mean_delay`,
-    except for the policy ``clairvoyant``. Both values include the reply delay. `makespan` is the
-    time of the last request. `lost` is the number of finished tasks whose end the policy did not
-    detect.
+    Times are in seconds. `n` is the number of tasks. `bound` is a lower bound of `mean_delay`. It
+    does not hold for the policy ``clairvoyant``, which knows each duration in advance. `bound` and
+    `mean_delay` include the reply delay. `makespan` is the time of the last request. `lost` is the
+    number of finished tasks whose end the policy did not detect.
     """
 
     n: int
@@ -86,10 +86,10 @@ def standard_error(values: Sequence[float]) -> float:
 
 
 def pick(rows: Iterable[Row], where: tuple[int, str, str], policy: str) -> list[Row]:
-    """Return the rows of one policy, for the sets of tasks that `where` describes.
+    """Return the rows of one policy for one kind of task set.
 
-    `where` contains the number of tasks, their arrivals, and the name of the distribution of
-    durations.
+    `where` describes the task set: the number of tasks, the name of the arrivals (such as ``p90``),
+    and the name of the distribution of durations.
     """
     return [
         row

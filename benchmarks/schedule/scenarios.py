@@ -75,8 +75,8 @@ def interactive(policy: str, n: int = 10_000) -> Interactive:
 def untaught(policy: str, truth: Durations, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
-    Before the first task, the trained schedule learns durations drawn from `truth`. The first
-    `LEARNT` results of each run do not count.
+    The trained schedule learns durations drawn from `truth` before the first task. The first
+    `LEARNT` results of each run are not part of the mean.
     """
     cold, taught = list[float](), list[float]()
     for seed in seeds:

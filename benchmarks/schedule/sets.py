@@ -29,7 +29,7 @@ ENDLESS = 0.03
 
 @dataclass(frozen=True)
 class Durations:
-    """How long tasks take, if they finish: a mixture of log-normal distributions.
+    """The durations of the tasks that finish: a mixture of log-normal distributions.
 
     Attributes:
         name: The name of the mixture on the command line.
@@ -75,8 +75,8 @@ class TaskSet:
         created: Creation time of each task. The policy receives the task at this time.
         durations: Duration of each task; infinite if it never finishes.
         kinds: Kind of job of each task.
-        interactive: Indexes of the interactive tasks. A caller waits for each of these tasks alone,
-            not for a group of tasks.
+        interactive: Indexes of the *interactive* tasks. A caller awaits each of these tasks
+            separately. All other tasks are awaited in groups.
     """
 
     created: list[float]
@@ -108,9 +108,13 @@ def fixed_requests(durations: Durations) -> float:
 def arrival_rate(arrivals: str, durations: Durations) -> float:
     """Return the number of tasks created per second.
 
-    If `arrivals` is ``once``, the number is infinite: all tasks are created at the same time. With
-    ``p90``, checking every task every 15 s would use 90 % of the allowed request rate. With
-    ``d90``, one request per task would use 90 % of this rate. Other percentages are also possible.
+    `arrivals` has one of these forms:
+
+    - ``once``: all tasks are created at the same time, so the number is infinite.
+    - ``p90``: checks of every task every 15 s would use 90 % of the allowed request rate.
+    - ``d90``: one request per task would use 90 % of the allowed request rate.
+
+    Other percentages are also possible.
 
     Raises:
         ValueError: `arrivals` has none of these forms.

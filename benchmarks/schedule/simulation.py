@@ -40,9 +40,9 @@ AT_ONCE = (0.0, 0.0)
 
 
 class Poller(Protocol):
-    """The interface of a polling policy.
+    """The interface of a polling policy. Times are in seconds.
 
-    A number represents a task: its index in the set of tasks. Times are in seconds.
+    Each task is represented by its index in the set of tasks.
     """
 
     def add(self, task: int, now: float) -> None:

@@ -172,7 +172,7 @@ class Poller:
         """Remove a waiter from many tasks, and empty the set `task_ids`.
 
         The waiter is removed from at most `CHUNK` tasks immediately. Callbacks of the event loop
-        remove it from the other tasks a little later, so no cancellation can stop the removal.
+        remove it from the other tasks a little later. They run even if the caller is cancelled.
         """
         for _ in range(min(CHUNK, len(task_ids))):
             self.unwatch(task_ids.pop(), watcher)
@@ -319,11 +319,11 @@ class Poller:
             timer.cancel()
 
     async def _is_key_good(self) -> bool:
-        """Return True if the API key is not in doubt. If the result is False, call again.
+        """Return True if the server has not refused the API key. After False, call again.
 
-        A single 401 or 403 can be a temporary fault of the server. So after a single refusal,
-        test the key with a request for the balance, and return False. If the server has refused the
-        key twice, end all waits, and return False.
+        A single 401 or 403 can be a temporary fault of the server. So after one refusal, test the
+        key with a request for the balance. If the key is refused twice, end all waits. In both
+        cases, return False.
         """
         breaker = self._transport.breaker
         if breaker.suspected_at is None:

@@ -91,7 +91,10 @@ class SafeSchedule(Generic[E]):
         return None
 
     def defer(self, entry: E, now: float) -> bool:
-        """Forward to `Schedule.defer`. Return True while the schedule is stopped."""
+        """Forward to `Schedule.defer`, and return its result.
+
+        If the schedule is stopped or raises an exception, return True.
+        """
         if self.failure is None:
             try:
                 goes_on = self._schedule.defer(entry, now)
@@ -103,7 +106,10 @@ class SafeSchedule(Generic[E]):
         return True
 
     def retry(self, entry: E, now: float, at: float | None = None) -> bool:
-        """Forward to `Schedule.retry`. Return True while the schedule is stopped."""
+        """Forward to `Schedule.retry`, and return its result.
+
+        If the schedule is stopped or raises an exception, return True.
+        """
         return self._call(True, self._schedule.retry, entry, now, at)  # noqa: FBT003 (what it returns)
 
     def settle(self, entry: E, duration: float | None) -> None:

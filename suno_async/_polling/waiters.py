@@ -1,4 +1,7 @@
-"""The watched tasks and their waiters: a future for one task, a queue for many."""
+"""The watched tasks and their waiters.
+
+A `FutureWaiter` waits for one task. A `QueueWaiter` collects the outcomes of many tasks.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ class Watched(Entry, eq=False, gc=False):
         last_status: The last status that the server reported, in the server's spelling. Empty
             before the first report.
         missing_since: Loop time when the first request that got a 404 was sent. Further 404s do not
-            change this time. A record of the task resets it to None.
+            change this time. A reply with a task record sets it to None.
     """
 
     watchers: tuple[Watcher, ...] = ()
@@ -88,11 +91,11 @@ class FutureWaiter:
 
 
 class QueueWaiter:
-    """Collects the outcomes of tasks in a queue, for one consumer.
+    """Puts the records and outcomes of tasks into a queue, for one consumer.
 
     Args:
-        interactive: Whether the caller awaits one task, not a stream of many tasks.
-        readings: Whether to also collect the records of tasks that have not ended.
+        interactive: Whether the caller awaits a single task, not a stream of many tasks.
+        readings: Whether to put records of unfinished tasks into the queue, too.
     """
 
     def __init__(self, *, interactive: bool, readings: bool = False) -> None:

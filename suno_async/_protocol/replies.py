@@ -51,7 +51,7 @@ class ModelsData(msgspec.Struct):
 
 
 class SchemaData(msgspec.Struct):
-    """The data in a reply with the schema of a model."""
+    """The data in a reply that contains the input schema of a model."""
 
     model: str | None = None
     input_schema: dict[str, Any] | None = None

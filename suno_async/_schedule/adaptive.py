@@ -77,7 +77,8 @@ class AdaptiveSchedule(Generic[E]):
         Args:
             policy: When to check tasks.
             durations: How long jobs run. The schedule adds its new observations to this object.
-            tuning: Constants for an interval of 15 s. They are scaled to the interval of `policy`.
+            tuning: Constants of the schedule, for a polling interval of 15 s. They are scaled to
+                `policy.interval`.
         """
         self._tuning = tuning = tuning.scaled(policy.interval)
         self._durations = durations
@@ -211,7 +212,7 @@ class AdaptiveSchedule(Generic[E]):
             self._ranking.place(cohort, now)
 
     def _rejoin(self, now: float) -> None:
-        """Move some due entries of `_parked` into their cohorts. Later calls move more."""
+        """Move due entries of `_parked` into their cohorts. One call moves only a few of them."""
         joined = 0
         while joined < self._tuning.joined_at_once or self._ranking.is_idle:
             entry = self._parked.pop_up_to(now)
@@ -251,7 +252,7 @@ class AdaptiveSchedule(Generic[E]):
         return entry
 
     def _note_price(self, entry: E, cohort: Cohort[E], now: float) -> None:
-        """Include the request for this entry in `price`, the mean waiting that a request saves."""
+        """Update `price` with the seconds of waiting that the request for this entry saves."""
         # Without `born`, the ages of the tasks are unknown or past the horizon.
         if cohort.born is None or now >= cohort.ends:
             return

@@ -120,17 +120,17 @@ class BackoffSchedule(Generic[E]):
     def _after(self, entry: E, now: float, number: int) -> float:
         """Return the time at which an entry is due again, after a check that ended at `now`.
 
-        `number` is the number of earlier intervals of this backoff.
+        `number` is how many intervals of this backoff came before the next interval.
         """
         interval = self._frame.backoff(number)
         due = now + interval * (1 + self._jitter * self._random())
         return self._keep_off_the_end(entry, due, now)
 
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
-        """If `due` is shortly before the deadline or after it, return the deadline, else `due`.
+        """Return `due`. If this is too near the deadline or after it, return the deadline instead.
 
-        If the shortest interval since the previous check ends after the deadline, return the end of
-        this interval instead of the deadline. `last` is the time of the previous check.
+        But the last check is never sent before the shortest interval after `last`, the time of the
+        previous check. So the result can be later than the deadline.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

@@ -1,18 +1,18 @@
-"""Queues of tasks that the schedule treats alike. Pure.
+"""Queues of tasks for the adaptive schedule. Pure.
 
-A *cohort* is a queue of tasks of one kind that were created in the same *span*. A span is a short
-period, two seconds by default. The first entry of a cohort is its *head*. The *priority* of a task
-is interactive (a caller awaits this one task) or bulk (all other tasks). Each priority has its own
-cohorts.
+A *cohort* is a queue of tasks of one kind and one priority. The *priority* of a task is interactive
+(a caller awaits this one task) or bulk (all other tasks). The first entry of a cohort is its
+*head*.
 
-Two groups of tasks have no span:
+Most cohorts contain the tasks that were created in one *span*. A span is a short period, two
+seconds by default. Two groups of tasks have no span:
 
 - tasks of unknown age that were never checked
 - tasks past the *horizon*, which is the greatest age that the schedule plans for
 
-For each kind and priority, each of these groups forms a *line*, which is a row of cohorts. Only the
-first cohort of a line competes for the next request. So the number of competing cohorts has a
-limit, however old the tasks are.
+For each kind and priority, each of these groups forms a *line*: a row of cohorts. Only the first
+cohort of a line competes for the next request. So the number of competing cohorts is limited,
+however old the tasks are.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ LINE_PIECE = 8192
 
 
 class Cohort(Generic[E]):
-    """A queue of tasks of one kind, priority and age, in the order in which they are checked.
+    """A queue of tasks of one kind, priority and age. The first task is checked first.
 
-    Tasks that were never found running are first, in the order in which they joined. The other
-    tasks follow, in the order of the latest checks that found them running.
+    The module explains *priority*, *span*, *line* and *horizon*. Tasks that were never found
+    running are first, in the order in which they joined. The other tasks follow, in the order of
+    the latest checks that found them running.
 
     Attributes:
-        key: Kind, priority and span. In a line, `UNKNOWN` or `PAST` replaces the span.
+        key: Kind, priority and span. In a line, the last item is `UNKNOWN` or `PAST`, not a span.
         number: Identifies the cohort, and is the `Entry.place` of its entries. It is negative.
         kind: The kind of all its tasks.
         interactive: Whether a caller awaits each of its tasks separately.
@@ -63,11 +64,11 @@ class Cohort(Generic[E]):
         over: Time from which the cohort can move into the line of tasks past the horizon. Infinity
             if the cohort is in a line.
         place: Number of the cohort's valid place in the ranking; None if it has no place.
-        head: The entry that was first when the ranking last updated the cohort.
+        head: The first entry when the ranking last updated the cohort.
         due: Time when `head` is due.
-        plan: The inspection plan that `urgency` uses; None while the head is not due.
-        kept: Number of times that the cohort got a new head but kept its place, since the last call
-            of `rank`.
+        plan: The inspection plan that `urgency` uses; None while `head` is not due.
+        kept: Number of new heads since the last call of `rank`. For these heads, the cohort kept
+            its place in the ranking.
     """
 
     __slots__ = (
@@ -104,10 +105,10 @@ class Cohort(Generic[E]):
         return self._fresh.size + len(self._seen)
 
     def join(self, entry: E) -> bool:
-        """Insert an entry at its position in the order.
+        """Insert an entry at its position in the order. Return whether it is now the first entry.
 
-        Return whether the entry is now the first entry. An entry behind a discarded entry is not
-        the first.
+        Discarded entries count until they are removed, so an entry behind one of them is not the
+        first.
         """
         entry.place = self.number
         if entry.seen_at is None:
@@ -207,8 +208,8 @@ class Cohort(Generic[E]):
 class Cohorts(Generic[E]):
     """All cohorts of a schedule.
 
-    Tasks without a span are in lines of cohorts (see the module docstring). For all other tasks,
-    there is one cohort for each kind, priority and span.
+    A *span* is a short period in which tasks were created. There is one cohort for each kind,
+    priority and span. Tasks without a span are in lines of cohorts (see the module docstring).
 
     Args:
         span: Length of a span, in seconds.
@@ -231,7 +232,7 @@ class Cohorts(Generic[E]):
         return len(self._by_age) + len(self._lines)
 
     def over(self, born: float) -> float:
-        """Return when a task that is created one span after `born` reaches the age `past_from`."""
+        """Return when all tasks of the span that starts at `born` are at least `past_from` old."""
         return born + self._span + self._past_from
 
     def holding(self, entry: E) -> Cohort[E] | None:

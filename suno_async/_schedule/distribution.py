@@ -1,8 +1,8 @@
 """The distribution of the age at which jobs of one kind end. Pure.
 
 The estimate is a life table: a Kaplan-Meier estimate in which ages are grouped into bins. The
-*hazard* of a bin is the number of tasks that ended in the bin, divided by a time. This time is the
-total time for which tasks were watched in the bin.
+*hazard* of a bin is the number of tasks that ended in the bin, divided by the total time for which
+tasks were watched in the bin.
 
 The hazard has a lower limit that falls as 1/age, like the hazard of a Pareto distribution. So even
 very old tasks keep some probability of ending.
@@ -61,7 +61,10 @@ _LOG_STEP = math.log1p(BIN_SHARE)
 
 
 def bin_of(age: float) -> int:
-    """Return the number of the bin that contains `age`. The unit is the median of the prior."""
+    """Return the number of the bin that contains `age`.
+
+    `age` is in medians of the prior (see the module docstring).
+    """
     if age < _LINEAR_END:
         return int(age / BIN_WIDTH) if age > 0.0 else 0
     if age >= EDGES[-1]:
@@ -74,9 +77,9 @@ def bin_of(age: float) -> int:
 
 
 def least_hazard(high: float) -> float:
-    """Return the lower limit of the hazard in the bin that ends at the age `high`.
+    """Return the lowest hazard that is allowed in the bin that ends at the age `high`.
 
-    The unit of time is the median of the prior.
+    The age and the hazard use the median of the prior as the unit of time.
     """
     return TAIL / max(high, TAIL_FROM)
 
@@ -88,12 +91,12 @@ class DurationDistribution:
     that have ended by a given age. The hazard is limited, so that F stays below 1.
 
     Attributes:
-        hazard: For each bin, the number of ended tasks per running task and per `unit` of time.
-        cumulative: The integral of the hazard up to each edge between bins. At an edge, 1 - F is
-            exp(-cumulative).
+        hazard: For each bin, the rate at which running tasks end: ends per task and `unit` of time.
+        cumulative: The integral of the hazard from age 0 to each edge of a bin. At an edge, 1 - F
+            is exp(-cumulative).
         samples: Number of ended tasks from which the distribution was learnt. Running tasks
             contribute, too, but are not counted.
-        unit: Seconds in one unit of time. Ages are measured in this unit, too.
+        unit: The unit of time in seconds. The edges of the bins use this unit, too.
     """
 
     def __init__(self, hazard: list[float], samples: int, unit: float = PRIOR_MEDIAN) -> None:

@@ -1,14 +1,14 @@
 """Learn how long jobs take, separately for each kind of job. Pure.
 
-Each kind of job has a life table (see `distribution`). For each range of ages, the table counts the
-tasks that ended and the time for which tasks were watched. A task that ended adds its end and its
-time from creation to completion. Both are exact, because the task's record contains these times. A
-task that is still running adds only the time watched. This is a censored observation (E. L. Kaplan
-and P. Meier, JASA 53, 1958, 457-481).
+Each kind of job has a life table (see `distribution`). For each range of ages, the table stores the
+number of tasks that ended, and the time for which tasks were watched. For a task that ended, the
+watched time is the time from creation to completion. It is exact, because the task's record
+contains both times. For a task that is still running, only the watched time is stored. This is a
+censored observation (E. L. Kaplan and P. Meier, JASA 53, 1958, 457-481).
 
 Before any job was observed, the durations are assumed to have a log-normal distribution: the
 *prior*. The prior is wide and counts only as much as a few tasks, so real tasks soon outweigh it.
-Every new end counts a little more than the end before it. So the estimate adapts when jobs begin to
+A new observation counts a little more than an older one. So the estimate adapts when jobs begin to
 take longer or shorter.
 """
 
@@ -46,7 +46,7 @@ MEMORY = 1500.0
 
 
 def _prior() -> list[tuple[float, float]]:
-    """Return what the prior adds to each bin: a number of ended tasks and a watched time.
+    """Return the ended tasks and the watched time that the prior adds to each range of ages.
 
     The unit of time is the median of the prior.
     """
@@ -73,9 +73,9 @@ class _Table(msgspec.Struct):
         ends: For each bin, the weight of the tasks that ended in the bin.
         times: For each bin, the weighted time of the observations that start or end in the bin.
             Only the part of each observation within the bin counts.
-        whole: The weight of the observations that cover a whole bin, stored as differences: for
-            each bin, its weight minus the weight of the bin before it. So an observation changes
-            only two of these numbers.
+        whole: For each bin, the weight of the observations that cover the whole bin, minus the same
+            weight of the bin before it. With these differences, an observation changes only two
+            numbers.
         samples: Number of tasks that ended, without weights.
         observations: Number of calls of `watched`. If the table was loaded from JSON, earlier calls
             do not count.
@@ -102,7 +102,10 @@ class _Table(msgspec.Struct):
         self.whole[last] -= weight
 
     def ended(self, age: float) -> None:
-        """Add a task that ended at `age`. Later observations then have a greater weight."""
+        """Add a task that ended at `age`.
+
+        Increase the weight of later observations, so that new ones count more than old ones.
+        """
         self.ends[bin_of(age)] += self.weight
         self.samples += 1
         self.weight *= 1.0 + 1.0 / MEMORY
@@ -128,10 +131,11 @@ class Durations:
     `SunoClient(durations=...)`.
 
     Args:
-        median: Before any job of a kind was observed, half of the jobs are assumed to end within
+        median: As long as no job of a kind was observed, half of the jobs are assumed to end within
             this many seconds. The default is 90 s, because the API contract shows a music
-            generation of 86 s. Ages are grouped into ranges. The width of a range is a 45th of the
-            median or 3 % of the age, whichever is greater.
+            generation of 86 s. The median also sets the precision of the learnt durations. Ages are
+            grouped into ranges, and the width of a range is a 45th of the median or 3 % of the age,
+            whichever is greater.
 
     Raises:
         ConfigurationError: `median` is not a finite number above 0.
@@ -161,7 +165,7 @@ class Durations:
         return self._tables[kind].samples if kind in self._tables else 0
 
     def observations(self, kind: str) -> int:
-        """Return the number of observations of a kind, without those that `from_json` loaded.
+        """Return the number of observations of one kind of job. Loaded observations do not count.
 
         An observation is a period during which a task was known to run.
         """
@@ -198,7 +202,7 @@ class Durations:
         )
 
     def distribution(self, kind: str) -> DurationDistribution:
-        """Return the current distribution of the durations of a kind.
+        """Return the current distribution of the durations of one kind of job.
 
         A call takes some tenths of a millisecond.
         """

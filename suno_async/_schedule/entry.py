@@ -1,7 +1,7 @@
-"""The data about a task that a schedule uses, and the interface of every schedule. Pure.
+"""The interface of every schedule, and `Entry`: the data of one task in a schedule. Pure.
 
-Times are seconds on one monotonic clock of the caller's choice. An age is the time since a task was
-created.
+All times are in seconds. They come from one monotonic clock, which the caller chooses. The age
+of a task is the time since it was created.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         kind: The kind of job; empty while unknown. The caller may set it while the entry is out.
         interactive: Whether a caller awaits this single task; False for a task of a stream.
         asked_at: When `pop` last returned the entry; None if it never did.
-        seen_at: When the latest check that found the task running was sent; None if there is none.
+        seen_at: Send time of the latest check that found the task running; None if there is none.
         checks: Number of checks that found the task running.
         failures: Number of failed checks since the latest check that succeeded.
         place: Number with which the schedule finds the entry; None while the entry is out.
@@ -57,9 +57,9 @@ class Entry(msgspec.Struct, eq=False, gc=False):
         return max(0.0, self.seen_at - self.created_at)
 
     def answered(self, now: float) -> float:
-        """Record that the latest check found the task running.
+        """Record that the latest check found the task running. Return the time when it was sent.
 
-        Return the time at which this check was sent.
+        If this time is unknown, use `now`.
         """
         self.seen_at = asked = now if self.asked_at is None else self.asked_at
         self.failures = 0
@@ -93,7 +93,7 @@ class Schedule(Protocol[E]):
         ...
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` may return an entry; None if there is none."""
+        """Return the earliest time at which `pop` can return an entry; None if no entry is in."""
         ...
 
     def defer(self, entry: E, now: float) -> bool:

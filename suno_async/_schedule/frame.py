@@ -1,4 +1,4 @@
-"""The earliest and the latest time of each check, for every schedule. Pure."""
+"""Calculate the earliest and the latest time of a check. Every schedule uses this. Pure."""
 
 from __future__ import annotations
 
@@ -64,8 +64,9 @@ class Frame:
     def gives_up_at(self, entry: Entry) -> float:
         """Return the time after which the last check of a task is no longer retried.
 
-        This is `LAST_TRIES` poll intervals after the deadline, but at least `LAST_TRIES` + 1 poll
-        intervals after tracking began. Without a deadline, it is infinity.
+        This is `LAST_TRIES` poll intervals after the deadline, or `LAST_TRIES` + 1 poll intervals
+        after the task was added to the schedule, whichever is later. Without a deadline, it is
+        infinity.
         """
         if self.deadline is None:
             return math.inf

@@ -25,9 +25,10 @@ check u*(s), in O(n). A distribution with two peaks needs no special treatment. 
 condition would have several roots for such a distribution.)
 
 *Two prices.* The first price decides when a task is due: at the age u*(s). Each check before the
-last planned age saves at least this price. The second price is assumed for the checks after the
-next check of a task. It influences the urgency, by which the due tasks are ordered. The urgency is
-the expected cost of delaying the next check by one more second:
+last planned age saves at least this price. The second price is used only for the urgency, which
+orders the due tasks. There, J is calculated with the second price. So this is the assumed price of
+all checks after the next one. The urgency is the expected cost of delaying the next check by one
+more second:
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
@@ -60,11 +61,11 @@ class InspectionPlan:
         floor: Shortest time between two checks, in seconds.
         horizon: Age of the last planned check, in seconds.
         price: Seconds of waiting that each check before the horizon must save.
-        future_price: Seconds of waiting that each later request is assumed to save. The urgency
-            depends on this assumption.
+        future_price: The price to assume for the checks after the next check of a task, in
+            seconds. The urgency depends on it.
         weight: Factor for the cost of waiting: 1, or more if a caller awaits each task.
         steps: Number of steps into which the ages up to the horizon are divided.
-        slope_steps: Number of steps over which the slope of the cost J is calculated.
+        slope_steps: Number of steps over which the slope of the future cost J is calculated.
     """
 
     def __init__(  # noqa: PLR0913 (all named)
@@ -116,9 +117,13 @@ class InspectionPlan:
         return self._due[int(min(max(since / self.step, 0.0), self._steps))] * self.step
 
     def urgency(self, since: float, age: float) -> float:
-        """Return the expected cost of delaying a check by 1 s: seconds of waiting times `weight`.
+        """Return the expected cost of delaying a check of a task by 1 s.
 
-        The task now has the age `age`. It was last known to run at the age `since`.
+        The cost is in seconds of waiting, multiplied by `weight`.
+
+        Args:
+            since: The age at which the task was last seen running.
+            age: The age of the task now.
         """
         return self.urgency_given(self.finished(since), age)
 
@@ -127,11 +132,10 @@ class InspectionPlan:
         return _at(self._finished, age / self.step)
 
     def urgency_given(self, finished: float, age: float) -> float:
-        """Return the result of `urgency`, faster.
+        """Return the same value as `urgency`, in less time.
 
         Args:
-            finished: The result of the method `finished` for the age at which the task was last
-                known to run.
+            finished: The result of `finished` for the age at which the task was last seen running.
             age: The age of the task now.
         """
         # The code of `_at` is repeated here, because this method is called very often.
@@ -177,10 +181,11 @@ def _at(values: tuple[float, ...], position: float) -> float:
 def _inspect(
     finished: tuple[float, ...], step: float, apart: int, price: float
 ) -> tuple[list[int], list[float]]:
-    """Calculate J for one price, from the greatest age down to 0. See the module docstring.
+    """Calculate the best next check and the cost J at each age, for one price.
 
-    Ages are counted in steps. Two checks are at least `apart` steps apart. Only the check at the
-    greatest age may follow sooner.
+    See the module docstring for J and F. Ages are counted in steps of `step` seconds, and
+    `finished` contains F at each age. Two checks are at least `apart` steps apart. Only a check at
+    the greatest age may follow an earlier check sooner.
 
     Returns:
         Two lists with a value for each age: the age of the best next check, and the cost J.

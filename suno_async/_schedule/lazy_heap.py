@@ -13,8 +13,8 @@ class Placed(Protocol):
     """An item of a `LazyHeap`.
 
     Attributes:
-        place: The number of the item's valid element in a heap. If the item is in no heap, None or
-            a number that no element has.
+        place: The number of the item's current element in a heap (see `LazyHeap`). If the item is
+            in no heap, this is None, or a number that no element has.
     """
 
     place: int | None
@@ -24,18 +24,19 @@ P = TypeVar("P", bound=Placed)
 
 
 class LazyHeap(Generic[P]):
-    """A heap of items with keys, least key first. Items with equal keys are first in, first out.
+    """A heap of items with keys. The item with the least key is first.
 
-    `push` adds an element with a unique number to the heap, and stores this number as the `place`
-    of the item. An element is valid only while its number is equal to the `place` of its item. So
-    setting `place` to None removes an item, and pushing an item again moves it.
+    Items with equal keys are first in, first out. `push` adds an *element* to the heap: a key, a
+    new unique number and the item. It also stores the number as the `place` of the item. An element
+    is valid only while its number is equal to the `place` of its item. So setting `place` to None
+    removes an item, and pushing an item again moves it.
 
     Args:
         numbers: Source of the numbers. Heaps that contain the same items must share this source.
 
     Attributes:
-        items: The heap as a list, including elements that are no longer valid. Callers may check
-            whether it is empty, but must not change it.
+        items: The list of elements, including elements that are no longer valid. Callers may check
+            whether the list is empty, but must not change it.
     """
 
     __slots__ = ("_numbers", "items")

@@ -87,7 +87,7 @@ class InspectionPlans:
         return plan
 
     def typical_age(self, kind: str) -> float:
-        """Return the age in seconds by which most jobs of a kind (the share `TYPICAL`) have ended.
+        """Return the age in seconds by which the share `TYPICAL` of the jobs of a kind has ended.
 
         Call `plan` for this kind first.
         """

@@ -35,7 +35,7 @@ class Ranking(Generic[E]):
     ) -> None:
         """Create a ranking. `cohorts` must not contain any cohort yet.
 
-        `tuning` must already be scaled to the interval of the policy.
+        `tuning` must be the result of `Tuning.scaled` for the poll interval of the policy.
         """
         self._cohorts = cohorts
         self._frame = frame
@@ -72,9 +72,8 @@ class Ranking(Generic[E]):
     def place(self, cohort: Cohort[E], now: float) -> None:
         """Calculate the place of a cohort from its head. If the cohort is empty, remove it.
 
-        A *line* is a row of cohorts. Only the first cohort of a line has a place. When this
-        cohort is removed, the next cohort gets a place. A cohort moves into a line when all its
-        tasks are very old.
+        In a *line* of cohorts, only the first cohort has a place. When it is removed, the next
+        cohort gets a place. A cohort moves to the end of a line when all its tasks are very old.
         """
         while (head := cohort.first()) is None:
             cohort.place = None
@@ -97,10 +96,11 @@ class Ranking(Generic[E]):
             heap.push(cohort, -cohort.urgency(now))
 
     def advance(self, cohort: Cohort[E], now: float) -> None:
-        """Update the place of a due cohort whose head was taken.
+        """Update the place of a due cohort after its head was taken.
 
         If the next head is nearly as urgent as the old head, the cohort keeps its place, but only
-        for a few requests in a row. This is usual if many tasks were created or checked together.
+        for a few requests in a row. The two heads are usually nearly as urgent if many tasks were
+        created or checked together.
         """
         head = cohort.first()
         if (
@@ -130,7 +130,10 @@ class Ranking(Generic[E]):
             self._place_some(self._tuning.placed_at_once, now)
 
     def finish_placing(self, now: float) -> None:
-        """If no cohort is due, place all cohorts that `follow_plans` has not placed yet."""
+        """If no cohort is due, place all cohorts that `follow_plans` has not placed yet.
+
+        If a cohort is due, do nothing, because `follow_plans` is called again soon.
+        """
         # While a cohort is due, `follow_plans` is called again soon.
         if self._unplaced and self.is_idle:
             self._place_some(len(self._unplaced), now)

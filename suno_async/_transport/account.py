@@ -247,7 +247,7 @@ def _escaped(key: str) -> re.Pattern[bytes]:
 
 
 def _spellings(character: str) -> str:
-    """Return the text of a pattern that matches a character and all its escaped forms."""
+    """Return a regular expression for a character and all its escaped forms."""
     code, plain = ord(character), re.escape(character)
     digits = "".join(f"[{each}{each.upper()}]" for each in f"{code:02x}")
     # JSON inside a JSON string has more than one backslash. The pattern allows at most four.

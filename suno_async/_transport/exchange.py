@@ -181,22 +181,22 @@ class Transport:
         *,
         waits_out: bool = False,
     ) -> T:
-        """Call `attempt` with a permit of the limiter, and return the result of the call.
+        """Call `attempt` with a permit of the limiter, and return the result. Retry after errors.
 
         After an error that `is_worth_it` accepts, call `attempt` again with a new permit. Stop
         after ``retry_for`` seconds (an argument of `Transport`). If ``retry_for`` is 0, make only
-        one attempt. If `waits_out` is False, this single attempt waits at most ``request_timeout``
-        seconds for its permit.
+        one attempt.
 
         Args:
             attempt: Sends one request and returns the decoded reply.
             is_worth_it: Takes the error of an attempt. Returns whether a further attempt is safe
                 and may succeed.
             what: The name of the request in the log.
-            waits_out: If True, wait until each pause of the account has ended, however long the
-                pause is. The wait for a permit then does not count toward ``retry_for``,
-                and after each 429 or 455 the full time of ``retry_for`` is available again. If
-                False, pauses and the wait for a permit count toward ``retry_for``.
+            waits_out: If True, wait until each pause of the account has ended, however long it is.
+                The wait for a permit does not count toward ``retry_for``. After each 429 or 455,
+                ``retry_for`` starts again. If False, pauses and the wait for a permit count toward
+                ``retry_for``. If ``retry_for`` is 0, the wait for a permit may then take at most
+                ``request_timeout`` seconds.
 
         Raises:
             SunoError: The last attempt failed, a pause ends too late for another attempt, or no

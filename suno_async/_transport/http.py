@@ -267,8 +267,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _translate(error: Exception, host: str) -> SunoError:
     """Convert an aiohttp error to an error of this library.
 
-    `NotSentError` means that the server certainly received nothing. Only a failure to connect
-    proves this. The absence of a call of `_on_headers` does not prove this.
+    Return `NotSentError` only if no connection could be opened. After any other error, the server
+    may have received the request, even if `_on_headers` was not called.
     """
     what = type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):

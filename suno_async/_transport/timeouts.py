@@ -43,7 +43,10 @@ class RequestTimeouts:
             self._timer = self.loop.call_at(when, self._expire)
 
     def close(self) -> None:
-        """Stop the timer if no request is running."""
+        """Stop the timer if no request is running.
+
+        If requests are running, their time limits stay in effect.
+        """
         if self._timer is not None and not self.running:
             self._timer.cancel()
             self._timer = None

@@ -1,6 +1,6 @@
 """The command line ``suno-async``. It uses only the public API of the library.
 
-Its packages are installed with the extra ``[cli]``.
+The packages that it needs are installed with the extra ``[cli]``.
 """
 
 from __future__ import annotations

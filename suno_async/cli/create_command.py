@@ -110,9 +110,9 @@ commands = typer.Typer()
 def create(**given: Any) -> None:  # noqa: ANN401 (the options)
     """Create a song, or with --batch every job in a file. Costs credits.
 
-    Before a batch sends a request that creates a task, it stores the request in a journal (by
-    default OUTPUT.journal). After an interruption, --resume polls the tasks that were created, and
-    creates the tasks that certainly do not exist. It creates no task twice, unless you pass
+    A batch stores each create request in a journal (by default OUTPUT.journal) before it sends the
+    request. After an interruption, --resume polls the tasks that were created. It sends the other
+    requests, except those whose outcome is unknown. So it creates no task twice, unless you pass
     --resend-unknown.
     """
     batch_options = {each.name: given.pop(each.name) for each in _BATCH_OPTIONS}
@@ -266,9 +266,9 @@ async def _run_batch(
 async def _check_run(
     suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
 ) -> None:
-    """Exit if the run in the journal does not fit the inputs, the results file or `resume`.
+    """Exit if the inputs or the results file do not belong to the run in the journal.
 
-    Without `resume`, the journal must not contain the run. With `resend_unknown`, mark create
+    Without `resume`, also exit if the journal contains the run. With `resend_unknown`, mark create
     requests with an unknown outcome as not sent, so that they are sent again.
     """
     journal = suno.journal

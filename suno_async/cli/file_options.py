@@ -54,8 +54,8 @@ class FileOptions(NamedTuple):
         name: Template of the file names. None means the default names.
         covers: Whether to download the cover images of the songs, too.
         write_tags: Whether to write tags into the files.
-        allow_host: Hosts from which files may be downloaded, and to which files may be uploaded,
-            even if their addresses are not public.
+        allow_host: Hosts that downloads and uploads may use without https, or at an address that
+            is not public.
     """
 
     download: Path | None

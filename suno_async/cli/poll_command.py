@@ -158,8 +158,8 @@ def how_to_resume(
     """Return what to do after an interrupted ``poll``.
 
     Returns:
-        A hint for the user, and the words of the command that resumes the run. The words are
-        None if no command can resume the run.
+        A hint for the user, and the command that continues the polling, as a list of arguments.
+        The command is None if the polling cannot be continued.
     """
     if output == "-":
         return "the results went to stdout, so this run cannot be resumed", None

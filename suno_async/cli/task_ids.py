@@ -112,7 +112,7 @@ def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
 
 
 class _Files(msgspec.Struct):
-    """The files in a row of a results file."""
+    """The fields with URLs of result files, in one row of a results file."""
 
     tracks: tuple[Track, ...] = ()
     stems: dict[str, str] = {}

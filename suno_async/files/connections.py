@@ -98,7 +98,7 @@ class Connections:
 
     Args:
         network: How to reach the hosts. None means the defaults of `Network`.
-        api: The base URL of the API, or None. Its host may have a private address.
+        api: The base URL of the API, or None. Its host is allowed even if it has a private address.
 
     Raises:
         ConfigurationError: The proxy or a host is not valid.

@@ -222,7 +222,11 @@ def _cancelling() -> bool:
 
 
 def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
-    """Return the path of a file, a key that identifies the path, and whether the file exists."""
+    """Return the path of a file, its key, and whether the file exists.
+
+    The key identifies the file. It is the same if `directory` is a relative path or a symbolic
+    link.
+    """
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts:
         raise DownloadError(f"not a name for a file in the directory: {name!r}")

@@ -65,7 +65,8 @@ class DownloadTerms(NamedTuple):
     Attributes:
         overwrite: Whether to replace an existing file.
         timeout: Seconds for all attempts together; None for no limit.
-        max_bytes: Maximum size of the file in bytes, after decompression and without new tags.
+        max_bytes: Maximum size of the downloaded file in bytes, after decompression. Tags that are
+            written into the file later do not count.
         tags: Whether to write tags into the file. Images get no tags.
     """
 

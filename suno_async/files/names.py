@@ -88,7 +88,7 @@ class PlannedFile(NamedTuple):
 
 
 class _File(NamedTuple):
-    """A file, and the values for the fields of a template.
+    """One file, and the values of the template fields for its name.
 
     `number` is the value of ``{index}``; None if it is unknown. `track` is None if the file does
     not belong to a song.
@@ -108,15 +108,16 @@ def file_name(source: Track | str, template: str | None = None, media: Media | N
     """Return the file name for a single download: the audio of a song, or the file at a URL.
 
     The template field ``{index}`` is always empty. If the template does not contain ``{index}``, a
-    song gets the same name as in `plan_names`. The default name for a URL contains a short hash.
-    An example is ``song-c71b979760b3.mp3``.
+    song gets the same name as in `plan_names`. The default name for a URL contains a short hash,
+    for example ``song-c71b979760b3.mp3``.
 
     Args:
         source: The song or the URL.
         template: The template. If None, it is ``{title}-{suno_id}`` for a song and ``{title}`` for
             a URL.
         media: What the file contains; used only for a URL. If None, the suffix of the URL
-            determines it. ``"any"`` usually keeps the suffix of the URL.
+            determines it. With ``"any"``, the name gets the suffix of the URL if this suffix has at
+            most eight letters or digits, otherwise no suffix.
 
     Raises:
         InvalidInputError: The template is not valid.
@@ -266,9 +267,9 @@ def _hash(file: _File) -> str:
 
 
 def _address(url: str) -> str:
-    """Return a URL without its fragment.
+    """Return a URL without the parts that do not identify the file.
 
-    If the path of the URL has a known suffix, also remove the query.
+    These parts are the fragment, and also the query if the path has a known suffix.
     """
     address = url.split("#", 1)[0]
     return address.split("?", 1)[0] if _known_suffix(url) else address

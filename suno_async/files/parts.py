@@ -134,8 +134,8 @@ class Part:
         Args:
             path: The final path.
             overwrite: Whether to replace an existing file.
-            edit: Changes a copy of the checked file in place. If it returns False, the copy is not
-                used. None means no change.
+            edit: Edits a copy of the checked file, and returns whether the copy replaces the file.
+                None means no edit.
 
         Raises:
             PartError: The file is incomplete, damaged or not the expected media, or it cannot be

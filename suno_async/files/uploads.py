@@ -97,7 +97,7 @@ class Uploader:
         """Stream a file to a presigned URL.
 
         Raises:
-            UploadError: The complete file could not be sent, or the server did not accept it.
+            UploadError: The file could not be sent completely, or the server did not accept it.
         """
 
         async def attempt(connections: Connections) -> None:

@@ -1,8 +1,10 @@
 """The owners of a journal. An *owner* is a client that opened the journal; see `Journal`.
 
 The table ``owners`` stores each owner and the end of its *lease*. A live owner extends its lease
-regularly. An owner counts as dead if its lease has expired or its process has ended. The table
-``leases`` stores which owner has reserved which *run* (a named group of create requests).
+regularly. An owner counts as dead if its lease has expired or its process has ended.
+
+A *run* is a named group of create requests. The table ``leases`` stores which owner has reserved
+which run. It does not store the leases of owners.
 """
 
 from __future__ import annotations
@@ -115,10 +117,10 @@ class Owner:
         self.sweep(connection)
 
     def renew(self, connection: sqlite3.Connection) -> None:
-        """Extend the lease of this owner. Called in each writing transaction.
+        """Extend the lease of this owner. Each writing transaction calls this method.
 
-        If this owner was removed, add it again. Then reserve its runs again, except runs that
-        another owner has reserved meanwhile.
+        If this owner was removed, add it again, and reserve its runs again. If another owner has
+        reserved one of these runs in the meantime, leave it to that owner.
         """
         if self.account is None:
             return
@@ -150,7 +152,7 @@ class Owner:
         return self.account
 
     def live(self, connection: sqlite3.Connection, owner: str) -> bool:
-        """Return whether the owner with the id `owner` is live. This owner is always live."""
+        """Return whether the owner with the id `owner` is live; always True for `self`."""
         if owner == self.id:
             return True
         found = connection.execute(

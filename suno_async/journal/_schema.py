@@ -169,7 +169,7 @@ _REMEDIES = {
 
 
 def translate(error: BaseException, path: Path) -> JournalError:
-    """Return a `JournalError` for any error. Its message usually says what the user can do."""
+    """Return a `JournalError` for any error. The message usually says what the user can do."""
     if isinstance(error, JournalError):
         return error
     if isinstance(error, sqlite3.Error):

@@ -43,7 +43,8 @@ class Worker:
     """Runs operations on an SQLite connection, in a separate thread. Internal.
 
     The thread runs all pending operations in one transaction. So one sync of the disk is enough for
-    many callers. If one operation fails, the other operations usually still succeed.
+    many callers. If one operation fails, the others still succeed, unless the cause concerns all of
+    them, such as a full disk.
     """
 
     def __init__(

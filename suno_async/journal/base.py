@@ -1,8 +1,8 @@
 """The `Journal` protocol and its records.
 
-A journal stores submissions, tasks and results. So a process can be stopped at any moment and
-started again. A *submission* is one create request; `suno_async.submissions` describes its states.
-A *run* is a named group of submissions, such as the jobs of one `SunoClient.pipeline`.
+A journal stores submissions, tasks and results, so that a client can continue its work after a
+restart. A *submission* is one create request; `suno_async.submissions` describes its states. A
+*run* is a named group of submissions, such as the jobs of one `SunoClient.pipeline`.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Journal(Protocol):
 
         Only the owner of a submission may record ``planned`` or ``sending``. Any client may record
         a final state. ``created`` may replace ``refused`` or ``not_sent``, because a task id proves
-        that the task exists. A persona is not stored as a task.
+        that the task exists. If the submission is a persona, no task is stored.
 
         Raises:
             JournalError: The submission cannot change to this state. If `state` is ``sending``, the
@@ -286,8 +286,8 @@ class Journal(Protocol):
             Number of submissions and tasks that changed.
 
         Raises:
-            JournalError: Another live client uses the old label, or the same run is reserved under
-                both labels. Or both labels have a submission with the same run and key, and
-                neither submission was refused or not sent.
+            JournalError: Another live client uses the old label. Or the same run is reserved under
+                both labels. Or both labels have a submission with the same run and key, and both
+                submissions are in states other than ``refused`` and ``not_sent``.
         """
         ...

@@ -68,9 +68,9 @@ class LocalPermit:
     """Permission to send one request now.
 
     The limiter's *window* counts the requests that may reach the server within the same second. The
-    client cannot see when a request reaches the server. The limiter assumes that this happens
-    before the reply arrives, and at most `JITTER` seconds after the request was sent. The request
-    leaves the window `WINDOW` seconds after the earlier of these two times.
+    client cannot see when a request arrives. The limiter assumes that it has arrived when the reply
+    arrives, or `JITTER` seconds after it was sent, whichever is earlier. For `WINDOW` seconds after
+    this time, the request still counts.
 
     A request counts as sent when its connection is open, so the duration of the handshake does not
     matter. If the caller passed an aiohttp session, the client cannot see when a connection opens.
@@ -78,8 +78,8 @@ class LocalPermit:
 
     Attributes:
         sent_at: Loop time at which the request was sent; None if it was not sent yet.
-        counts_until: Loop time until which the request counts in the window; infinity before it
-            is sent.
+        counts_until: Loop time until which the request counts in the window; infinity before it is
+            sent.
     """
 
     # Why not assume that a request arrived at the time of its reply minus the shortest round trip
@@ -182,8 +182,8 @@ class LocalLimiter:
     def recent_rate(self) -> float:
         """Permits granted per second, over the last ten seconds.
 
-        If the limiter is younger than ten seconds, the average is over the age of the limiter, but
-        over at least one second.
+        During the first ten seconds of the limiter, this is the average since its start. The
+        average is always over at least one second.
         """
         now = self.now()
         span = max(1.0, min(_RATE_SPAN, now - self._started))
@@ -285,8 +285,8 @@ class LocalLimiter:
     def rate_exceeded(self, retry_after: float | None) -> None:
         """Pause the account and reduce the rate after a 429.
 
-        A 429 that arrives during a pause may extend the pause, but does not reduce the rate. The
-        cause of the pause, a 429 or a 455, does not matter.
+        If the account is already paused (after a 429 or a 455), do not reduce the rate. The pause
+        may get longer.
 
         Args:
             retry_after: The delay in seconds that the server asked for; None if it asked for no
@@ -321,7 +321,8 @@ class LocalLimiter:
     def leaves_window(self, when: float) -> None:
         """Wake the caller that waits for a permit, if the caller planned to wake after `when`.
 
-        A request leaves the window at `when`, so the caller may get its permit earlier.
+        From the loop time `when`, a request no longer counts in the window (see the module
+        docstring). So the caller may get its permit earlier.
         """
         if when < self._waiting_until:
             self._wake()
@@ -364,8 +365,8 @@ class LocalLimiter:
     def _ready_at(self, now: float) -> float:
         """Return the loop time from which the window and the pause allow a permit.
 
-        Return infinity if this time is unknown, or if the number of clients from `share` has
-        expired.
+        Return infinity while this time is unknown: if the window is full of requests that were not
+        sent yet, or if the number of clients passed to `share` has expired.
         """
         if now > self._shared_until:
             return math.inf

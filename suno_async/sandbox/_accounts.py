@@ -63,5 +63,5 @@ class Accounts:
         self._credits[key] -= price
 
     def refund(self, key: str, when: float, price: float) -> None:
-        """Add `price` to the credits of a key at the Unix time `when`."""
+        """Add `price` to the credits of a key as soon as the Unix time `when` is reached."""
         heapq.heappush(self._refunds, (when, key, price))

@@ -26,7 +26,7 @@ class FaultInjector:
         self._stopping = asyncio.Event()
 
     def start(self) -> None:
-        """Delay replies again if `stop` was called before."""
+        """Allow delays again after a call of `stop`."""
         self._stopping.clear()
 
     def stop(self) -> None:
@@ -46,7 +46,7 @@ class FaultInjector:
         Args:
             fault: The fault of the request.
             faults: Contains the probability `after`.
-            is_create: Whether the request is a POST request.
+            is_create: Whether the request is a POST request, such as a create.
         """
         return fault is Fault.SLOW or (is_create and self._random.random() < faults.after)
 

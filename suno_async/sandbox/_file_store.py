@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class FileStore:
-    """Serves media files. Accepts uploads, and serves them.
+    """Serves media files and uploaded files.
 
     Args:
-        announced: Maps the file name in the URL of each upload to the Content-Type that the client
-            announced.
+        announced: The Content-Type that the client announced for each upload, by the file name in
+            the upload URL.
         song_seconds: Length of each song in seconds.
 
     Attributes:

@@ -46,7 +46,7 @@ OTHER_PRICE = 2.5
 
 
 def price_of(body: dict[str, Any]) -> float:
-    """Return the price in credits of the job in the body of a CreateTask request."""
+    """Return the price of a job in credits. `body` is the body of its CreateTask request."""
     return PRICES.get(str(body["model"]), OTHER_PRICE)
 
 

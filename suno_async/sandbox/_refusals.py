@@ -83,14 +83,14 @@ class OrderedRefusals:
         self._orders: list[OrderedRefusal] = []
 
     def add(self, order: OrderedRefusal) -> None:
-        """Add an order to refuse requests."""
+        """Add an `OrderedRefusal`."""
         self._orders.append(order)
 
     def find(self, path: str, now: float) -> Refusal | None:
-        """Return the refusal of a request for `path` at `now` (monotonic seconds).
+        """Return the refusal of a request for `path` at `now` (monotonic seconds), or None.
 
-        The oldest `OrderedRefusal` that applies to the request is used, and counts the request.
-        Return None if none applies.
+        The oldest `OrderedRefusal` that applies to the request is used. Its `remaining` falls by 1,
+        and its `refused` rises by 1.
         """
         self._orders = [each for each in self._orders if each.remaining > 0 and now < each.until]
         for order in self._orders:

@@ -254,14 +254,15 @@ class Sandbox:
         """Answer the next requests with an error code.
 
         Refused requests change neither tasks nor credits. Requests above the rate limit still get a
-        429. Each call adds an *order* to refuse requests. The oldest order is used first.
+        429. Each call adds an *order* to refuse requests. If several orders apply to a request, the
+        oldest one is used.
 
         Args:
             code: Error code of the replies, such as 401, 404 or 455.
             count: Number of requests to refuse; None means no limit.
             seconds: Seconds until the order ends. They are not divided by the time scale.
-            path: Refuse only requests whose path ends with these whole segments, such as
-                ``"TaskInfo"`` or ``"job/CreateTask"``. None means any path.
+            path: The last segments of the path of the requests to refuse, such as ``"TaskInfo"`` or
+                ``"job/CreateTask"``. None means any path.
             retry_after: Value of the Retry-After header. If None, the header is not sent.
 
         Returns:
@@ -279,7 +280,11 @@ class Sandbox:
         return order
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer an API request, or refuse it (rate limit, `Sandbox.refuse`), or inject a fault."""
+        """Answer an API request normally, with an error, or with a fault.
+
+        Send an error if the request is above the rate limit, or if `Sandbox.refuse` was called for
+        such requests. Otherwise, decide at random whether to inject a fault.
+        """
         faults, injector = self.faults, self._injector
         await injector.delay(faults.latency_in)
         now = time.monotonic()

@@ -50,7 +50,7 @@ class How(enum.Enum):
 
 
 class Fate(NamedTuple):
-    """How one exchange breaks."""
+    """How one exchange (a request and its reply) breaks."""
 
     point: Point
     extent: Extent
@@ -98,7 +98,7 @@ class ChaosProxy:
             is received.
         refusals: HTTP status → share of the POST requests that the proxy refuses with this status.
         retry_after: Value of the header Retry-After of these refusals, in seconds.
-        stall: How many seconds a connection stays open without data.
+        stall: How many seconds a connection that breaks with `How.STALL` stays open without data.
         idle: How many seconds the proxy waits for the next request on a connection.
         outages: Number of a connection → how many seconds the port is closed after the proxy has
             accepted this connection.

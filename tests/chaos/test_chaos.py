@@ -61,10 +61,10 @@ _song: ContextVar[str] = ContextVar("song")
 
 
 class Retries(logging.Handler):
-    """Collects the errors that led to retries of create requests, as the log reports them.
+    """Collects the errors in the log that led to a retry of a create request.
 
     Attributes:
-        of: The classes of these errors, by the prompt of the song.
+        of: The classes of the errors of each song. The key is the song's prompt.
     """
 
     def __init__(self) -> None:
@@ -205,9 +205,9 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:
-    """If a client uses an aiohttp session of its caller, no song is created twice.
+    """With the caller's own aiohttp session, a client creates no song twice.
 
-    A create request that arrived at the server is sent again only after a refusal.
+    A create request that reached the server is sent again only after a refusal.
     """
     songs = [f"song {number}" for number in range(300)]
     async with (
@@ -245,7 +245,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """If the same requests arrive in a different order, each exchange breaks in the same way."""
+    """The way a request or its reply breaks does not depend on the order of the requests."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second
@@ -254,10 +254,10 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Return the fates of the requests: number of the song → one fate for each of its requests.
+    """Return how the exchanges break: number of the song → `Fate` of each of its requests.
 
-    A fate is how the proxy breaks the exchange; None if the exchange does not break. The requests
-    arrive in the order of `numbers`.
+    Each item of `numbers` is one request for this song, and requests arrive in this order. None
+    means that the exchange does not break. `port` is the port in the header Host.
     """
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)
     fates = defaultdict[int, list[Fate | None]](list)

@@ -333,7 +333,7 @@ async def test_sandbox_command(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 async def test_sandbox_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sandbox` prints environment variables. Other commands use the URL and time scale in them."""
+    """`sandbox` prints environment variables that give other commands its URL and time scale."""
     options = ("--port", "0", "--time-scale", "400", "--failure-share", "0")
     process = await start(None, "sandbox", *options, cwd=tmp_path)
     assert process.stdout is not None

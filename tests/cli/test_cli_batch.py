@@ -1,4 +1,4 @@
-"""``create --batch``: no task is lost, and no input is paid for twice."""
+"""Tests that ``create --batch`` loses no task, and pays for no input twice."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ async def created(sandbox: Sandbox, count: int) -> None:
 async def test_interrupted_batch(
     tmp_path: Path, way: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A resumed batch creates no task twice.
+    """An interrupted batch that continues with ``--resume`` creates no task twice.
 
-    After SIGKILL, the outcome of a create request can be unknown.
+    After SIGKILL, the outcomes of some requests can be unknown. These are not sent again.
     """
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(COUNT)]
@@ -155,7 +155,10 @@ async def test_batch_that_runs_out_of_credits(
 
 
 def test_rows_of_an_earlier_run() -> None:
-    """`statuses_by_index` returns the first final status of each input, or else the last status."""
+    """For each input, `statuses_by_index` returns the first final status.
+
+    If an input has no final status, it returns the last one.
+    """
     rows = [(0, "unknown"), (0, "success"), (0, "undecided"), (0, "failed"), (2, "failed")]
     rows += [(1, "unknown"), (1, "not_created")]
     lines = [json.dumps({"index": index, "status": status}) for index, status in rows]

@@ -12,7 +12,10 @@ def counts(**numbers: int) -> dict[str, int]:
 
 
 def test_states() -> None:
-    """Each task is counted once, in its present state."""
+    """`TaskCounts` counts each task once, in its latest state.
+
+    A task that has ended stays in its final state.
+    """
     tasks = TaskCounts(["a", "b"])
     assert tasks.numbers() == counts(created=2)
     tasks.task_created(TaskRef(task_id="c"))

@@ -1,4 +1,4 @@
-"""Files with job inputs: inputs are read back unchanged, and each problem names its line."""
+"""Files with job inputs: inputs are read back unchanged. Errors name the lines with problems."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_every_kind_has_a_short_name() -> None:
 
 @given(st.lists(st.tuples(inputs, st.booleans(), st.booleans()), max_size=3))
 def test_jsonl_reads_back(jobs: list[tuple[Input, bool, bool]]) -> None:
-    """JSONL inputs are read back unchanged. Each `kind` is a long name, a short name or absent."""
+    """JSONL inputs are read back unchanged if `kind` is a long name, a short name or absent."""
     lines = ["\ufeff# a comment", "", "  "]
     for job, short, absent in jobs:
         kind = {} if absent else {"kind": NAMES[type(job)] if short else job.KIND}
@@ -123,7 +123,7 @@ def test_the_wire_form_reads_back(jobs: list[Input]) -> None:
 
 @given(st.lists(inputs, min_size=1, max_size=3))
 def test_csv_reads_back(jobs: list[Input]) -> None:
-    """Inputs of all kinds are read back from one CSV table, without the spaces around cells."""
+    """One CSV table can contain inputs of all kinds. Spaces around its cells are removed."""
     rows = [_cells(job) for job in jobs]
     out = io.StringIO()
     table = csv.DictWriter(out, list(dict.fromkeys(name for row in rows for name in row)))
@@ -239,7 +239,7 @@ def test_csv_cells() -> None:
 
 
 def test_csv_problems() -> None:
-    """A problem in CSV names the header line or the first line of its row."""
+    """A CSV problem is reported with the number of the header line or the row's first line."""
     assert problems_of("promt,title,title,z\nx\n") == (
         "line 1: promt: not a field of any input (did you mean prompt?)",
         "line 1: z: not a field of any input",
@@ -255,7 +255,7 @@ def test_csv_problems() -> None:
 
 
 def test_a_single_object_on_several_lines() -> None:
-    """A JSON object on several lines is one input, and its problems name its first line."""
+    """A JSON object on several lines is one input. An error names the first line of the object."""
     text = json.dumps({"prompt": "x", "extra": {"a": [1, 2]}}, indent=2)
     assert read("\n" + text) == [GenerateMusic(prompt="x", extra={"a": [1, 2]})]
     assert problems_of("\n\n" + json.dumps({"promt": "x"}, indent=2))[0].startswith("line 3: promt")

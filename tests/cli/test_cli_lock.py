@@ -37,7 +37,10 @@ async def asked(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> None:
-    """If a process uses an output file, a second process gets an error with the id of the first."""
+    """Two `poll` processes cannot write the same file: the second fails and names the first.
+
+    When the first process ends, even by SIGKILL, the file can be used again.
+    """
     (tmp_path / "ids.txt").write_text(sandbox.add_tasks(1, durations=[1e9])[0])
     (tmp_path / "link.jsonl").symlink_to("results.jsonl")
     process = await start(sandbox, "poll", "ids.txt", cwd=tmp_path)
@@ -61,7 +64,7 @@ async def test_poll(sandbox: Sandbox, tmp_path: Path, end: signal.Signals) -> No
 
 
 async def test_batch(sandbox: Sandbox, tmp_path: Path) -> None:
-    """If two processes resume the same batch, one gets an error. Each input gets only one task."""
+    """Of two processes that resume a batch at once, one gets an error. No input gets two tasks."""
     prompts = [f"song {number}" for number in range(6)]
     lines = [json.dumps({"prompt": each, "instrumental": True}) for each in prompts]
     (tmp_path / "in.jsonl").write_text("\n".join(lines))

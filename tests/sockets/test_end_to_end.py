@@ -82,7 +82,7 @@ async def test_many_tasks(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_results_in_order(suno: SunoClient, sandbox: Sandbox) -> None:
-    """`outcomes` keeps the order of the given tasks, even if a task is given twice."""
+    """`outcomes` keeps the order of the given tasks. A task given twice has two outcomes."""
     a, b = sandbox.add_tasks(2, created_ago=10.0)
     outcomes = await suno.outcomes([b, suno.task(a), b])
     assert [each.task_id for each in outcomes] == [b, a, b]
@@ -141,7 +141,7 @@ async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
-    """After a timeout, `result` raises `TaskTimeoutError`, and each outcome has this error."""
+    """After a timeout, `result` raises `TaskTimeoutError`. Items of `outcomes` have this error."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     with pytest.raises(TaskTimeoutError):
         await suno.task(ids[0]).result(timeout=0.05)

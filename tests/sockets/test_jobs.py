@@ -102,7 +102,7 @@ async def test_upload(suno: SunoClient, sandbox: Sandbox, tmp_path: Path) -> Non
 
 
 async def test_upload_without_a_suffix(suno: SunoClient, tmp_path: Path) -> None:
-    """A file without an audio suffix is uploaded with the suffix of its media type."""
+    """If a file has no audio suffix, `content_type` determines the suffix of its upload."""
     (tmp_path / "recording").write_bytes(b"RIFF")
     url = await suno.upload(tmp_path / "recording", content_type="audio/wav")
     assert url.endswith(".wav")
@@ -259,7 +259,7 @@ async def test_out_of_credits() -> None:
 
 
 async def test_models(suno: SunoClient) -> None:
-    """`models` lists and filters models. A schema has the fields that the client can send."""
+    """`models` lists and filters models. The schema of a model has the fields of its input."""
     assert {each.model for each in await suno.models()} == set(KINDS)
     (video,) = await suno.models(modality="video")
     assert video.model == MusicVideo.KIND
@@ -330,7 +330,7 @@ async def test_callbacks(shape: str) -> None:
 
 
 async def test_store_of_the_sandbox(sandbox: Sandbox) -> None:
-    """The sandbox refuses uploads with a wrong URL, a wrong media type or an API key."""
+    """The sandbox refuses an upload that has a wrong URL or media type, or sends the API key."""
     async with aiohttp.ClientSession() as http:
         ask = http.get(
             f"{sandbox.url}/api/v1/client/files/upload-url",

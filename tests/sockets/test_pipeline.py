@@ -44,7 +44,7 @@ def songs(count: int) -> list[GenerateMusic]:
 
 
 async def slowly(jobs: list[GenerateMusic]) -> AsyncIterator[GenerateMusic]:
-    """Yield the jobs one by one, as an asynchronous iterator."""
+    """Yield the jobs one by one. Before each job, give control to the event loop once."""
     for job in jobs:
         await asyncio.sleep(0)
         yield job
@@ -123,7 +123,7 @@ async def test_create_many(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_source_that_fails(suno: SunoClient, sandbox: Sandbox) -> None:
-    """A pipeline yields all outcomes before it raises an error of the iterator of inputs."""
+    """If reading the inputs fails, a pipeline first yields all outcomes, then raises the error."""
 
     def source() -> Iterator[GenerateMusic]:
         yield from songs(3)
@@ -212,7 +212,7 @@ async def test_cancelled_twice() -> None:
 
 
 async def test_left_creates_are_not_tried_again() -> None:
-    """If a create request is refused after its stream is cancelled, the request is not retried."""
+    """After a stream is cancelled, a create request that was refused with a 429 is not retried."""
     faults = Faults(latency_out=(0.3, 0.3))
     async with (
         Sandbox(faults=faults, rate_limit=1, retry_after=0) as sandbox,
@@ -262,7 +262,7 @@ async def test_refused_key() -> None:
 
 
 async def test_refused_key_and_a_source_that_waits(suno: SunoClient, sandbox: Sandbox) -> None:
-    """If the key is refused, a pipeline ends, even if its iterator of inputs still waits."""
+    """If the key is refused, a pipeline ends even while it waits for the next input."""
     waits = asyncio.Event()
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -336,14 +336,14 @@ async def test_closed_client() -> None:
 
 
 async def test_bad_bound(suno: SunoClient) -> None:
-    """A pipeline without inputs ends at once. `max_pending=0` raises an error."""
+    """A pipeline without inputs has no outcomes. `max_pending=0` raises a `ConfigurationError`."""
     assert [outcome async for outcome in suno.pipeline([])] == []
     with pytest.raises(ConfigurationError):
         suno.pipeline([], max_pending=0)
 
 
 async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
-    """The outcome of an object that is not an input has the error `InvalidInputError`."""
+    """If an object is not an input, its outcome has the error `InvalidInputError`."""
     anything: Any = ["a prompt", None]
     outcomes = [outcome async for outcome in suno.pipeline(anything)]
     assert {type(outcome.error) for outcome in outcomes} == {InvalidInputError}

@@ -35,7 +35,10 @@ def programs() -> Path | None:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Yield the URL of a PostgreSQL server. Start a server if necessary, or skip the test."""
+    """Yield the URL of a PostgreSQL server: a given server, or else a new one.
+
+    If neither is possible, skip the test.
+    """
     if given := os.environ.get(VARIABLE):
         yield given
         return

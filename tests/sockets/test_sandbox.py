@@ -213,7 +213,7 @@ def test_invalid_ids(ids: dict[str, Any]) -> None:
 
 
 def test_optional_ids() -> None:
-    """A cover version of an audio URL needs no ids, but may have a task id or a song id."""
+    """A `CoverMusic` job with an `audio_url` needs no ids, but may have a task id or a song id."""
     allowed: list[dict[str, Any]] = [{}, {"task_id": "x" * 128}, {"suno_id": "x"}]
     for ids in allowed:
         cover = CoverMusic(audio_url=URL, prompt="a tango", **ids)

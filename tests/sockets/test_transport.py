@@ -43,7 +43,7 @@ BALANCE = response(b'{"code": 200, "data": {"balance": 7}}')
 
 
 async def test_the_hook_fires_when_a_request_leaves() -> None:
-    """When the server receives a request, the limiter's permit for it is already marked as used."""
+    """When a request reaches the server, its permit is already marked as sent."""
     arrived = asyncio.Event()
 
     async def answer(_request: bytes, _writer: asyncio.StreamWriter) -> bool:
@@ -113,7 +113,7 @@ async def test_a_request_that_aiohttp_sends_again_counts_again() -> None:
 async def test_a_silent_hook_does_not_prove_anything(
     *, injected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A create request without a reply is not repeated, even if aiohttp never called the hook."""
+    """A create request without a reply is not sent again, even if the trace hook was not called."""
 
     async def silent(*_: object) -> None:
         pass
@@ -282,7 +282,7 @@ async def test_a_session_that_its_owner_closed() -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_refused_create_raises_at_once(code: int) -> None:
-    """After a 401 or 403, `create` raises at once. After two refusals, `create` sends nothing."""
+    """`create` raises the error of a 401 or 403. After two such replies, it sends no request."""
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:

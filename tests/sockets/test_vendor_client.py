@@ -124,7 +124,7 @@ async def test_key(vendor: Vendor) -> None:
 
 
 async def test_credits(vendor: Vendor) -> None:
-    """The command `credits` receives the balance."""
+    """The request of the vendor's command `credits` returns the balance."""
     assert await vendor.ask("GET", "account/balance") == {"balance": 1_000_000}
 
 
@@ -145,7 +145,7 @@ async def test_models_list(vendor: Vendor, operation: str) -> None:
 
 
 async def test_models_list_without_filters(vendor: Vendor) -> None:
-    """`models list` receives every model, and with `--modality video` only the video model."""
+    """`models list` receives every model; with filters, it receives only the matching models."""
     listed = (await vendor.ask("GET", "job/Models"))["models"]
     assert {each["model"] for each in listed} == set(KINDS)
     query = {"modality": "video", "operation": "music-video"}
@@ -155,7 +155,7 @@ async def test_models_list_without_filters(vendor: Vendor) -> None:
 
 @pytest.mark.parametrize("model", KINDS)
 async def test_models_describe(vendor: Vendor, model: str) -> None:
-    """`models describe` sends the slash in a model's name unescaped, and gets a full schema."""
+    """`models describe` sends the slash in a model's name unescaped, and gets the input schema."""
     described = await vendor.ask("GET", f"job/Models/{model}")
     assert described["model"] == model
     assert set(described["required_input_fields"]) <= set(described["input_schema"]["properties"])
@@ -163,7 +163,7 @@ async def test_models_describe(vendor: Vendor, model: str) -> None:
 
 
 async def test_estimate(vendor: Vendor) -> None:
-    """`task estimate` receives the price, the balance, and whether the balance is sufficient."""
+    """A reply to EstimateTask has the price, the balance, and whether the balance is enough."""
     body = {"model": GENERATE, "input": SIMPLE}
     answer = await vendor.ask("POST", "job/EstimateTask", None, body)
     assert answer == {"estimated_credits": 12, "balance": 1_000_000, "affordable": True}
@@ -249,7 +249,7 @@ async def test_whole_seconds() -> None:
 
 
 async def test_refused_input(vendor: Vendor) -> None:
-    """A 422 reply names the field and the model in the vendor's words, and has no ``data``."""
+    """The errors of a 422 reply have exactly the vendor's text, and the reply has no ``data``."""
     body = {"model": GENERATE, "input": {"mode": "custom", "model": "v5", "tags": "jazz"}}
     for path in ("job/CreateTask", "job/EstimateTask", "job/estimate-credits"):
         status, answer = await vendor.exchange("POST", path, None, body)

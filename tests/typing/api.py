@@ -154,7 +154,7 @@ def outcome_by_match(outcome: Outcome) -> str:
 
 
 def outcome_result(outcome: Outcome) -> TaskInfo:
-    """``result()`` returns the record of the task or raises the error. ``ok`` is a bool."""
+    """The method `result` returns a `TaskInfo`, and the attribute `ok` is a bool."""
     assert_type(outcome.ok, bool)
     return outcome.result()
 
@@ -270,15 +270,15 @@ async def many(suno: SunoClient, handles: list[TaskHandle], refs: tuple[TaskRef,
 
 
 def save(creation: Creation) -> None:
-    """Handle a creation in a plain function."""
+    """Receive a creation. This callback is a plain function."""
 
 
 async def save_later(creation: Creation) -> None:
-    """Handle a creation in a coroutine function."""
+    """Receive a creation. This callback is a coroutine function."""
 
 
 def record(submission: Submission) -> None:
-    """Handle a submission in a plain function."""
+    """Do nothing. This plain function is used as an `on_submission` callback."""
 
 
 async def record_later(submission: Submission) -> None:
@@ -286,11 +286,11 @@ async def record_later(submission: Submission) -> None:
 
 
 def wrong(creation: int) -> None:
-    """Accept an argument of a type that no callback receives."""
+    """Take an int. The client never passes an int to a callback."""
 
 
 def save_any(creation: Creation | PersonaCreation) -> None:
-    """Handle a song or a persona in a plain function."""
+    """Handle a task creation or a persona creation in a plain function."""
     if isinstance(creation, PersonaCreation):
         assert_type(creation.persona, Persona | None)
         assert_type(creation.error, SunoError | None)
@@ -346,7 +346,7 @@ async def limiters(limiter: LocalLimiter) -> None:
 
 
 def extras(job: GenerateMusic) -> dict[str, Any]:
-    """Type checkers know the types of `prompt` and `extra` of an input."""
+    """The field `prompt` of a job is a string or None, and `extra` is a dict."""
     assert_type(job.prompt, str | None)
     return job.extra
 
@@ -366,7 +366,7 @@ async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -
 
 
 async def durable(journal: Journal) -> None:
-    """Type checkers know the parameter types and return types of a client with a journal."""
+    """Use a client with a journal. Type checkers know the types of its arguments and results."""
     async with SunoClient(journal="runs.db", account="studio") as suno:
         handle = await suno.create(GenerateMusic("rain"), dedupe_key="order-17")
         assert_type(handle, TaskHandle)

@@ -102,7 +102,7 @@ class Listener(Timers):
 
 
 def test_replies_overtake_each_other() -> None:
-    """Replies take 50 to 250 ms, so many replies arrive out of order."""
+    """`simulate` delays replies by 50 to 250 ms, so many replies arrive out of order."""
     tasks = TaskSet([0.0] * 1000, [1.0] * 1000)
     listener = Listener(tasks)
     assert simulate(tasks, listener).requests == 1000
@@ -117,7 +117,7 @@ def test_replies_overtake_each_other() -> None:
 
 @pytest.mark.parametrize("arrivals", ["once", "p200"])
 def test_slow_replies_add_little_delay(arrivals: str) -> None:
-    """Replies that take time add at most 1.1 times their mean time to the mean delay."""
+    """If replies take time, the mean delay grows by at most 1.1 times the mean time of a reply."""
     # The difference varies by 0.04 s between sets.
     sets = [draw_set(1000, arrivals, LOG_NORMAL, seed) for seed in range(1, 5)]
     at_once = mean(run("trained", each, reply_delay=AT_ONCE).mean_delay for each in sets)
@@ -146,9 +146,9 @@ def test_clairvoyant_asks_once() -> None:
 
 @pytest.mark.parametrize("durations", DURATIONS.values(), ids=list(DURATIONS))
 def test_load_means_what_it_says(durations: Durations) -> None:
-    """With arrivals ``p30``, the fixed poller uses 30 % of the request budget.
+    """With ``p30``, checking every task every 15 s uses 30 % of the request budget.
 
-    `fixed_requests` predicts how many requests the fixed poller sends per task.
+    The simulation of the fixed poller sends as many requests per task as `fixed_requests` returns.
     """
     runs = [run("fixed", draw_set(2000, "p30", durations, seed)) for seed in range(1, 5)]
     measured = mean(each.requests / 2000 for each in runs)
@@ -217,7 +217,7 @@ def test_finer_grid_moves_the_inspection_little() -> None:
     [("once", "two-humped"), ("p90", "log-normal"), ("d90", "log-normal")],
 )
 def test_no_policy_beats_the_bound(arrivals: str, kind: str) -> None:
-    """No policy has a mean delay that is more than three standard errors below the bound."""
+    """No policy in `POLICIES` has a mean delay more than three standard errors below the bound."""
     durations = DURATIONS[kind]
     sets = [draw_set(80, arrivals, durations, seed) for seed in range(1, 9)]
     bounds = [
@@ -238,7 +238,7 @@ def test_bound_is_met_where_requests_are_free() -> None:
 
 
 def test_bound_knows_scarcity() -> None:
-    """The bound is higher if tasks arrive faster, or if the time between checks must be longer."""
+    """`mean_delay_bound` is higher for faster arrivals, and for a longer `floor`."""
     p90, p200, d90 = (
         mean_delay_bound(draw_set(400, arrivals, LOG_NORMAL, 1).created, arrivals, LOG_NORMAL)
         for arrivals in ("p90", "p200", "d90")

@@ -1,4 +1,4 @@
-"""Tests of the circuit breaker. The tests use no clock, because every time is an argument."""
+"""Tests of the circuit breaker. The tests need no clock: they pass each time as an argument."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_key_refused_twice() -> None:
 
 
 def test_one_glitch() -> None:
-    """If the key is refused for several concurrent requests, later requests are not blocked."""
+    """Concurrent refusals of the key count as one refusal. One refusal does not block requests."""
     gate = CircuitBreaker()
     for sent_at in (9.0, 9.5, 9.9):
         gate.key_refused(sent_at, now=10.0 + sent_at / 100)
@@ -63,7 +63,7 @@ def test_outdated_refusal() -> None:
 
 
 def test_suspicion_that_cannot_be_confirmed() -> None:
-    """After `clear_suspicion`, one more refusal of the key does not block requests."""
+    """After `clear_suspicion`, the next refusal of the key does not block requests."""
     gate = CircuitBreaker()
     gate.key_refused(sent_at=1.0, now=2.0)
     gate.clear_suspicion()
@@ -73,7 +73,10 @@ def test_suspicion_that_cannot_be_confirmed() -> None:
 
 
 def test_polls_look_at_the_key_only_in_doubt() -> None:
-    """`doubts_key` is true after a refusal of the key, and false after the key is accepted."""
+    """`doubts_key` is true after a refusal of the key.
+
+    It is false again after the key is accepted, or when the breaker closes.
+    """
     gate = CircuitBreaker()
     seen = [gate.doubts_key(9.0)]
     gate.key_refused(sent_at=9.0, now=10.0)

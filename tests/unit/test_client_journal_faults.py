@@ -257,7 +257,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """If a process was suspended, its client waits until the other clients share the rate again."""
+    """After its process was suspended, a client sends nothing until the others share the rate."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -315,7 +315,7 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """`resume` omits personas and jobs of an unknown kind, and logs each of them."""
+    """`resume` skips each persona and each job of an unknown kind, and logs it."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

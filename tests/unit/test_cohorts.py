@@ -59,7 +59,7 @@ def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | Non
 
 
 def test_an_early_request_joins_a_long_queue() -> None:
-    """A new entry is inserted by the time of its last check, even if the cohort is long."""
+    """`Cohort.join` keeps entries in the order of their last checks, even if the cohort is long."""
     cohort = Cohort[Entry](("", False, 0), -1)
     for n in range(4 * NEAR_END):
         cohort.join(seen(str(n), float(n)))
@@ -120,10 +120,9 @@ PLAN = InspectionPlan(
 def test_a_new_head_like_the_old_one(
     created: float | None, asked: float | None, seen_at: float | None, *, fits: bool
 ) -> None:
-    """`Cohort.fits` returns whether a new head is like the old head.
+    """`Cohort.fits` returns True only if three times of a new head are near those of the old head.
 
-    The creation times of both heads must be nearly the same, and the times of their last checks
-    too. The last check of the new head must have succeeded.
+    These are the creation, the last check, and the last check that found the task running.
     """
     cohort = Cohort[Entry](("", False, 50), -1)
     old = seen("old", 160.0, 100.0)

@@ -51,9 +51,9 @@ Row = dict[str, str]
 
 
 def read_tables(text: str) -> dict[str, list[Row]]:
-    """Map the heading above each table of a Markdown text to the rows of the table.
+    """Return the rows of each table in a Markdown text, by the heading above the table.
 
-    A row maps the names of the columns to the cells.
+    Each row is a dict: column name → cell.
     """
     tables: dict[str, list[Row]] = defaultdict(list)
     heading, columns = "", list[str]()
@@ -227,7 +227,7 @@ async def test_the_sandbox_knows_every_endpoint(sandbox: Sandbox) -> None:
 
 
 def test_samples_are_documented() -> None:
-    """docs/contract.md lists all fields of the sample replies, except those in free-form fields."""
+    """docs/contract.md lists all fields of the sample replies. Free-form content is not checked."""
     documented = set[str]()
     for heading in ("Envelope", "Task record", "Result", "Song", "Other answers"):
         documented |= first(TABLES[heading], "field")
@@ -237,9 +237,10 @@ def test_samples_are_documented() -> None:
 
 
 def field_names(value: object, free: set[str], prefix: str = "") -> set[str]:
-    """Return the names of all fields in a reply. Omit the content of each field named in `free`.
+    """Return the names of all fields in a reply, including nested fields.
 
-    A field inside ``param`` has the prefix ``param.``.
+    Skip the fields inside the fields named in `free`. A field inside ``param`` has the prefix
+    ``param.``.
     """
     if isinstance(value, list):
         items = cast("list[object]", value)

@@ -147,7 +147,7 @@ def test_pauses(tmp_path: Path) -> None:
 
 
 def test_slow_host(tmp_path: Path) -> None:
-    """A download that is slower than the minimum speed fails after three windows of 30 s."""
+    """A download below the minimum speed fails after three attempts of 30 s each."""
     ended, error = run_virtual(download(Hosts(lambda _: Reply(speed=4000)), tmp_path))
     assert "slower" in error
     assert 90 < ended < 100
@@ -200,7 +200,7 @@ def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
 
 
 def test_slow_hosts_do_not_occupy_every_slot(tmp_path: Path) -> None:
-    """Hosts that send nothing block downloads from other hosts only for about 30 s (a window)."""
+    """Hosts that send nothing delay downloads from other hosts by only about 30 s, one window."""
 
     def answer(url: URL) -> Reply:
         return Reply(speed=0.0 if "slow" in (url.host or "") else len(BODY))

@@ -129,7 +129,7 @@ async def test_round_trip(tmp_path: Path, suffix: str) -> None:
 
 
 async def test_a_download_into_the_same_directory(tmp_path: Path) -> None:
-    """A download does not remove the part file of a running export into the same directory."""
+    """A download into the directory of a running export does not remove the export's part file."""
 
     async def source() -> AsyncIterator[ResultSource]:
         part = Part(tmp_path, None, 1000)
@@ -198,7 +198,7 @@ async def entries(count: int) -> AsyncIterator[ResultSource]:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_entries_of_a_journal(tmp_path: Path, suffix: str) -> None:
-    """If an export writes a long source in several batches, the file contains all songs."""
+    """An export of many journal entries contains all songs, although it is written in batches."""
     path = tmp_path / f"songs.{suffix}"
     assert await export_results(entries(2_050), path, rows="tracks") == 4_100
     songs = read(path, TrackRecord)
@@ -291,7 +291,7 @@ async def test_existing_files(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
-    """If a file appears at the path of a running export, the export fails without `overwrite`."""
+    """Without `overwrite`, an export fails if a file appears at its path while it runs."""
     path = tmp_path / "songs.csv"
 
     async def source() -> AsyncIterator[ResultSource]:

@@ -211,7 +211,7 @@ def test_a_blank_id_beside_an_url_is_refused(bench: Bench, name: str, blank: str
 
 @given(data=st.data())
 def test_personas(bench: Bench, data: st.DataObject) -> None:
-    """The client refuses invalid personas. The sandbox creates valid personas."""
+    """The client refuses a persona if it breaks an input rule of the sandbox, and only then."""
     persona = cast("GeneratePersona", data.draw(inputs(GeneratePersona)))
     request = persona_request(persona)
     forbidden = broken_persona_rules(json.loads(request.body or b""), length_of)

@@ -218,7 +218,7 @@ async def test_files_that_are_no_journal(tmp_path: Path) -> None:
 
 
 async def test_inspecting_needs_a_journal(tmp_path: Path) -> None:
-    """Opening a missing or empty file without an account raises an error and creates no journal."""
+    """Without an account, opening a missing or empty file raises an error, and creates nothing."""
     await refused(tmp_path / "j.db", "there is no journal; check the path", None)
     assert modes(tmp_path) == {}
     (tmp_path / "j.db").touch()

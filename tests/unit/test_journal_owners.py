@@ -1,8 +1,8 @@
 """Tests of the owners of an SQLite journal. An *owner* is a client that opened the journal.
 
 Each owner has a *lease* (a time limit) that the owner must extend regularly. An owner is *dead* if
-its lease has expired. For owners on the same machine, an owner is also dead if its process has
-ended.
+its lease has expired. An owner whose process has ended is dead, too, but other machines cannot
+detect this.
 
 A *submission* is the record of a request that creates a task. A submission is *unfinished* in the
 states ``planned`` and ``sending``. A *run* is a named group of submissions. To *hold* a run means
@@ -66,7 +66,10 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 
 
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
-    """An owner whose process has ended is dead at once, but only for owners on the same machine."""
+    """An owner whose process has ended is dead at once for the owners on the same machine.
+
+    For owners on other machines, it is live until its lease expires.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     dead = set[int]()
     async with (
@@ -109,9 +112,9 @@ async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_a_slow_owner(tmp_path: Path) -> None:
-    """After an owner was treated as dead, it cannot send its earlier ``planned`` submissions.
+    """An owner that was treated as dead cannot send the submissions that it planned before.
 
-    The owner can still store created tasks, and can send new submissions.
+    It can still store created tasks, and send new submissions.
     """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:

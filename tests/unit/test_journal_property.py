@@ -24,7 +24,7 @@ OPEN = {PLANNED, SENDING}
 
 
 class Sub(msgspec.Struct):
-    """A submission (the record of a request that creates a task) in the model."""
+    """A submission in the model. A submission is the record of a request that creates a task."""
 
     id: str
     run: str
@@ -83,7 +83,7 @@ class Model:
     def claim(self, me: str, new: Sub) -> Sub:
         """Return the earlier submission with the run and key of `new`.
 
-        If there is none, or if it was refused or not sent, store and return `new`.
+        If there is no earlier submission, or if it was refused or not sent, store and return `new`.
         """
         if new.run in self.held[me] and self.holders.get(new.run, me) != me:
             raise RunInUseError(new.run, "")
@@ -227,7 +227,10 @@ class Pair:
         return name, f"t-{name}"
 
     def expect(self, call: Call, new: Sub) -> object:
-        """Apply `call` to the model, and return the expected result."""
+        """Apply `call` to the model, and return the expected result.
+
+        If `call` is a claim, the model stores `new`.
+        """
         me, model, (name, task) = self.owners[call.client], self.model, self.target(call)
         match call.name:
             case "claim":

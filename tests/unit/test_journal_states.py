@@ -88,7 +88,7 @@ async def test_a_created_submission_keeps_its_task(tmp_path: Path) -> None:
 
 
 async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
-    """If a task id arrives after its submission was replaced, the journal still stores the id."""
+    """The journal stores the id of a task even if the submission of the task was replaced."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await bring_to(slow, UNKNOWN)
@@ -236,7 +236,7 @@ async def test_a_late_create_does_not_open_an_ended_task(tmp_path: Path) -> None
 
 
 async def test_entries(tmp_path: Path) -> None:
-    """`entries` yields submissions in the order of the claims, then tasks without a submission."""
+    """`entries` yields submissions in the order of `claim`, then tasks without a submission."""
 
     def names(entries: list[object]) -> list[str]:
         found: list[str] = []

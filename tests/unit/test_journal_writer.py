@@ -217,7 +217,7 @@ async def test_a_cancelled_close(tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_open(tmp_path: Path) -> None:
-    """After a cancelled `open`, no thread of the journal remains and its client is not live."""
+    """A cancelled `open` leaves no thread running, and its client is not counted as live."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock, 2)) as other:
         journal = client(path, clock)

@@ -102,7 +102,10 @@ def test_a_client_that_opens_while_the_journal_changes(*, fails: bool) -> None:
 
 
 def test_rotation_to_the_current_key() -> None:
-    """If a rotation to the current key fails, a second client shares the first client's account."""
+    """A failed `rotate_key` to the current key changes nothing.
+
+    A second client with this key still shares the first client's account.
+    """
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -122,7 +125,7 @@ def test_rotation_to_the_current_key() -> None:
 
 
 def test_a_client_keeps_its_key() -> None:
-    """After a failed `rotate_key`, a second client with the new key gets its own account."""
+    """If `rotate_key` fails, a second client with the new key does not share the account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -141,7 +144,7 @@ def test_a_client_keeps_its_key() -> None:
 
 
 def test_a_failed_rotation_back() -> None:
-    """If a rotation back to the first key fails, clients with either key share one account."""
+    """If `rotate_key` cannot return to the first key, both keys still belong to one account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -159,7 +162,10 @@ def test_a_failed_rotation_back() -> None:
 
 @pytest.mark.parametrize("fails", [(True, False), (False, True), (True, True)])
 def test_two_clients_rotate_at_the_same_time(fails: tuple[bool, bool]) -> None:
-    """If two clients rotate at the same time and one succeeds, the new key is for their account."""
+    """If two clients rotate to the same key at the same time, they still share one account.
+
+    The new key belongs to this account if at least one rotation succeeds.
+    """
 
     async def work() -> None:
         server = Server()
@@ -212,7 +218,7 @@ def test_a_key_is_replaced_while_running() -> None:
 
 
 def test_a_client_that_opens_while_a_key_is_replaced() -> None:
-    """`rotate_key` raises an error if a client with the new API key is opened while it runs."""
+    """`rotate_key` raises an error if a client with the new API key opens during this call."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

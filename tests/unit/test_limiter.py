@@ -181,7 +181,7 @@ def test_a_lower_limit_does_not_count_old_permits() -> None:
 
 
 def test_permits_that_expire_during_the_last_wait() -> None:
-    """After a reduction of the limit, permits that no longer count do not delay the next permit."""
+    """If the limit is cut during a wait, permits that expire in the wait do not prolong it."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -208,7 +208,7 @@ def test_permits_that_expire_during_the_last_wait() -> None:
 
 @pytest.mark.parametrize("rate", [15.0, 10_000.0])
 def test_old_permits_are_forgotten(rate: float) -> None:
-    """The limiter keeps few permits in memory, even if its rate limit is never reached."""
+    """The limiter does not keep old permits in memory, even if requests are rare."""
 
     async def work() -> None:
         limiter = LocalLimiter(rate)
@@ -224,7 +224,7 @@ def test_old_permits_are_forgotten(rate: float) -> None:
 
 
 def test_rate_exceeded() -> None:
-    """Two 429 replies at the same time start a pause, but cut the rate only once."""
+    """Two 429 replies at the same time start one pause, and reduce the rate only once."""
 
     async def work() -> None:
         limiter = LocalLimiter()

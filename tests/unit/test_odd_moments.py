@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """If a pause gets longer, callers with a time limit shorter than the pause get an error."""
+    """If a pause grows while callers give up because of it, each caller gets a `RateLimitError`."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -78,9 +78,9 @@ async def cancelled(*_: object) -> None:
 
 
 async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exception | None]:
-    """Return the items of a stream, and its error.
+    """Return the items of a stream, and the `RuntimeError` that ended it.
 
-    The error is None if the stream ended without a `RuntimeError`.
+    If the stream ended without an error, return None instead of the error.
     """
     taken: list[Creation] = []
 
@@ -98,7 +98,7 @@ async def take_all(stream: AsyncIterator[Creation]) -> tuple[list[Creation], Exc
 
 
 async def test_a_source_that_is_cancelled_from_inside() -> None:
-    """If the source raises `CancelledError`, the stream yields the earlier items, then raises."""
+    """If the source raises `CancelledError`, the stream yields the earlier results, then fails."""
     server = Server(delay=0.01)
 
     async def source() -> AsyncIterator[GenerateMusic]:
@@ -165,7 +165,7 @@ def test_a_failed_note_is_not_tried_again() -> None:
 
 
 def test_a_source_that_swallows_its_cancellation() -> None:
-    """If the source yields an input after `aclose`, the input is reported as not created."""
+    """An input that a source yields after its cancellation by `aclose` counts as not created."""
     server = Server()
     known: list[Creation] = []
 
@@ -189,7 +189,10 @@ def test_a_source_that_swallows_its_cancellation() -> None:
 
 
 def test_estimates_at_once() -> None:
-    """Two concurrent estimates find the working endpoint, even if replies arrive out of order."""
+    """Two concurrent estimates both succeed, although the first estimate endpoint returns a 404.
+
+    The 404s arrive in the opposite order of the requests.
+    """
     slow = [2.0, 0.0]
 
     class Slow(Server):
@@ -212,7 +215,7 @@ def test_estimates_at_once() -> None:
 
 
 def test_no_connection_after_a_pause() -> None:
-    """In a stream, the time limit `retry_for` does not include a pause of the account."""
+    """After a pause longer than `retry_for`, a stream still retries if a connection fails."""
     server = Server()
     failures = 3
 

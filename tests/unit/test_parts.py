@@ -198,7 +198,7 @@ def test_discarded_while_a_thread_writes(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_part_files_of_dead_processes(tmp_path: Path) -> None:
-    """The first download into a directory removes only the part files of ended processes."""
+    """The first download into a directory removes part files of ended processes, and no others."""
     dead, other = tmp_path / ".suno-dead.part", tmp_path / "other.part"
     dead.write_bytes(b"left behind")
     other.write_bytes(b"not ours")
@@ -264,7 +264,7 @@ def test_edits_that_fail(tmp_path: Path, problem: str) -> None:
 
 
 def test_an_interrupted_edit(tmp_path: Path) -> None:
-    """If an edit is interrupted, no file is left."""
+    """After an interrupted edit and a call of `discard`, the directory is empty."""
 
     def edit(_copy: Path) -> bool:
         raise KeyboardInterrupt
@@ -277,7 +277,7 @@ def test_an_interrupted_edit(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_not_edited(tmp_path: Path) -> None:
-    """A damaged file is refused before it is edited."""
+    """If the file is damaged, `finish` raises an error and does not edit the file."""
     part = Part(tmp_path, "audio", 1000)
     part.restart("identity", None)
     part.write([b"<html>"])

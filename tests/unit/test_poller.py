@@ -189,7 +189,7 @@ def test_one_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If one call of a function raises an error, at most one task ends with an `InternalError`."""
+    """If one call of `place.name` raises an error, at most one task ends with `InternalError`."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, passes, times=1))
@@ -220,7 +220,7 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If every call of a function raises, all waits still end in time."""
+    """If a function that the poller calls always raises, all waits still end by `ALL_OVER`."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, 0, times=1_000_000))
@@ -302,7 +302,7 @@ def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_closed_client_in_the_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an error of the limiter, every wait ends with its own copy of the error."""
+    """If the limiter raises `ClientClosedError`, every wait ends with its own copy of the error."""
     error = ClientClosedError("closed")
     bug = Bug(monkeypatch, Limiter, "acquire", error)
     bug.left = 1

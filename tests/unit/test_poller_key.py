@@ -85,7 +85,7 @@ def test_confirmed_refusal_ends_all(code: int) -> None:
 
 
 def test_no_verdict_on_the_key() -> None:
-    """If the server refuses the key, but a second request gets a server error, no wait ends."""
+    """If polls get a 401, and the check of the key gets a server error, all waits still succeed."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")
@@ -100,7 +100,7 @@ def test_no_verdict_on_the_key() -> None:
 
 
 def test_deadline_while_the_key_is_being_confirmed() -> None:
-    """While a refusal of the key is unconfirmed, a wait ends within a minute after its deadline."""
+    """If a refusal of the key cannot be confirmed, a wait ends within 60 s after its deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: 401)

@@ -1,7 +1,7 @@
 """How waits end: deadlines, 404s, errors and closing. The tests run in virtual time.
 
-A 404 starts a period of a minute. A reply that finds the task ends this period. Otherwise, the next
-404 after the period ends the wait with `TaskNotFoundError`.
+A 404 starts a period of a minute. If a reply finds the task, the period is cancelled, and the next
+404 starts a new one. If a 404 arrives after the period, the wait ends with `TaskNotFoundError`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def outcome_at(wait: asyncio.Future[Outcome]) -> tuple[Outcome, float]:
 
 @each_kind
 def test_deadline_during_a_pause(kind: Kind) -> None:
-    """During a pause, a wait ends a minute after its deadline."""
+    """If a pause prevents the last check of a task, the wait ends a minute after the deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: "running")
@@ -73,7 +73,7 @@ def test_deadline_during_a_pause(kind: Kind) -> None:
 
 
 def test_pause_that_ends_in_time() -> None:
-    """A short pause ends no wait, even for a task past its deadline."""
+    """A pause of less than a minute ends no wait, even if the task is past its deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: "running" if now < 50.0 else "success")
@@ -176,7 +176,7 @@ def watch_missing(
 @each_kind
 @pytest.mark.parametrize("created_at", [None, -1.0, -100.0, -1e6])
 def test_unknown_id(kind: Kind, created_at: float | None) -> None:
-    """The wait for a single unknown id ends a minute after its first 404."""
+    """If every poll gets a 404, the wait ends a minute after the first 404."""
     outcome, now, asked = watch_missing(lambda _: 404, created_at, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert asked[0] + 60.0 <= asked[-1] <= asked[0] + 60.1
@@ -196,7 +196,7 @@ def test_lag_after_a_create(kind: Kind) -> None:
 
 @each_kind
 def test_a_task_that_is_found_again(kind: Kind) -> None:
-    """After a reply that finds the task, the next 404 starts a new period of a minute."""
+    """If a task is found between 404s, its wait ends at least a minute after the next 404."""
 
     def script(now: float) -> str | int:
         return "running" if 44.0 < now < 47.0 or now < 10.0 else 404

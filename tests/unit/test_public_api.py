@@ -202,7 +202,7 @@ def test_pipeline_timeout() -> None:
 
 
 def test_narrowing() -> None:
-    """Each result of `pipeline` and `create_many` has a class that shows success or failure."""
+    """`pipeline` and `create_many` yield different classes for success and failure."""
 
     async def main() -> None:
         async with Jobs(30.0).client() as suno:
@@ -251,7 +251,7 @@ class Events(NullObserver):
         self.names.append(f"polled {info.status}")
 
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
-        """Record the id of a task whose waits ended, and the class of its error (or None)."""
+        """Record the id of a task that has an outcome, and the class of its error (or None)."""
         self.ended.append((task_id, None if error is None else type(error)))
 
     def rate_limited(self, retry_after: float | None) -> None:

@@ -1,4 +1,4 @@
-"""The time limit of requests, which all share one timer."""
+"""The time limit of requests. One timer is enough for all requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT = 30.0
 async def request(timeouts: RequestTimeouts, start: float, seconds: float) -> str:
     """Simulate a request that starts at `start` and takes `seconds`.
 
-    Return whether the request was done or timed out, and the time of its end.
+    Return its result and the time of its end: ``done at 5.0`` or ``timeout at 31.0``, for example.
     """
     loop = asyncio.get_running_loop()
     await asyncio.sleep(start)
@@ -66,7 +66,7 @@ def test_task_can_go_on_after_a_timeout() -> None:
 
 @pytest.mark.parametrize("when", [10.0, LIMIT])
 def test_cancellation_is_not_a_timeout(when: float) -> None:
-    """If other code cancels a task, the task is cancelled, even at the moment of a timeout."""
+    """A cancelled request ends as cancelled, even if it times out at the same moment."""
 
     async def main() -> None:
         timeouts = RequestTimeouts(LIMIT)

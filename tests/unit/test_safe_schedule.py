@@ -78,7 +78,7 @@ def test_failed_schedule_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_restarts_that_do_not_help() -> None:
-    """If a restarted schedule handles no poll, only the next call of `restart` returns False."""
+    """If a restarted schedule handles no poll before it fails, `restart` returns False once."""
     safe = Stage().safe
     safe.fail(TypeError())
     safe.settle(Entry("a", added_at=0.0), None)
@@ -104,7 +104,7 @@ def test_too_many_restarts(apart: float, *, helps: bool) -> None:
 
 
 def test_schedule_that_cannot_be_made() -> None:
-    """If `make` raises an error, a later restart can still succeed."""
+    """After a restart in which `make` raises an error, a later restart can still succeed."""
     stage = Stage()
     stage.is_broken = True
     stage.safe.fail(TypeError())

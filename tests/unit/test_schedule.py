@@ -129,7 +129,7 @@ def test_eager_goes_below_the_advice_while_idle() -> None:
 
 @each_kind
 def test_awaited_first_but_not_alone(kind: Kind) -> None:
-    """Awaited tasks are checked first, but every fourth request checks a bulk task."""
+    """Awaited tasks are checked first, but every fourth request is for another task."""
     plan = make(PollPolicy(schedule=kind))
     for n in range(8):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -181,7 +181,10 @@ def test_kinds_do_not_blur() -> None:
 
 
 def test_the_next_task_of_a_cohort_keeps_the_shortest_interval() -> None:
-    """Two tasks that were last checked 0.2 s apart are also checked again 0.2 s apart."""
+    """Each task of a cohort waits the shortest interval before its next check.
+
+    This also holds if two tasks were checked only 0.2 s apart.
+    """
     plan = make(PollPolicy(min_saving=0.0))
     for name, seen_at in (("first", 85.0), ("second", 85.2)):
         entry = Entry(name, added_at=0.0, created_at=0.0)
@@ -206,10 +209,9 @@ def test_the_next_task_of_a_cohort_keeps_the_shortest_interval() -> None:
 def test_a_task_does_not_wait_for_a_burst_of_another_kind(
     created_at: float | None, latest: int
 ) -> None:
-    """A task that is added early in a burst of another kind is checked early.
+    """A task that is added early among 999 tasks of another kind is also checked early.
 
-    The burst has 999 tasks. 50 of them are added before the task, and at most `latest` of them are
-    checked before the task.
+    50 of the other tasks are added before it. At most `latest` of them are checked before it.
     """
     plan = make(PollPolicy())
     for n in range(1000):
@@ -345,7 +347,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_deadline_check_is_kept(data: st.DataObject) -> None:
-    """If every due check is made at once, the last check comes within 2 s after the deadline."""
+    """If each check is sent as soon as it is due, the last is 0 to 2 s after the deadline."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=300.0), Durations())
     births = data.draw(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted))
     for n, born in enumerate(births):
@@ -384,7 +386,10 @@ def test_price_rises_with_scarcity() -> None:
 
 
 def test_new_plans_apply_while_nothing_is_due() -> None:
-    """After new durations are learnt, `next_due` is the same as in a new schedule."""
+    """New durations also change the next check of tasks that are not due.
+
+    After they are learnt, `next_due` returns the same time as a new schedule with these durations.
+    """
     durations = Durations()
     for _ in range(300):
         durations.ended("", 0.0, 700.0)

@@ -34,13 +34,13 @@ class Item:
 
 
 def test_tuning_at_the_default_interval() -> None:
-    """The constants of `Tuning` are made for the default `interval` of a `PollPolicy`."""
+    """At the default `interval` of a `PollPolicy`, `Tuning.scaled` changes no constant."""
     assert PollPolicy().interval == DEFAULT_INTERVAL
     assert Tuning().scaled(DEFAULT_INTERVAL) == Tuning()
 
 
 def test_tuning_scales_seconds_only() -> None:
-    """Constants in seconds are scaled to the interval; counts and ratios do not change."""
+    """With twice the polling interval, only the constants in seconds change: they double."""
     default, doubled = Tuning(), Tuning().scaled(2 * DEFAULT_INTERVAL)
     changed = {
         name
@@ -143,7 +143,7 @@ def test_fair_share() -> None:
 
 
 def test_frame_gives_up() -> None:
-    """If the last check fails, its retries end `LAST_TRIES` poll intervals after the deadline."""
+    """`gives_up_at` is `LAST_TRIES` poll intervals after the time when the last check is due."""
     frame = Frame(PollPolicy(deadline=200.0))
     young = Entry("t", added_at=50.0, created_at=40.0)
     old = Entry("t", added_at=1000.0, created_at=0.0)
@@ -152,7 +152,7 @@ def test_frame_gives_up() -> None:
 
 
 def test_discarded_plans() -> None:
-    """`revised_since` returns the kinds of job whose plans were discarded after a revision."""
+    """`revised_since(n)` returns the kinds whose plans were discarded since `revision` was n."""
     policy, durations, tuning = PollPolicy(), Durations(), Tuning()
     plans = InspectionPlans(durations, Frame(policy), RequestPrice(policy, tuning), tuning)
     before = {kind: plans.plan(kind, interactive=False) for kind in ("a", "b")}
@@ -171,7 +171,7 @@ def test_discarded_plans() -> None:
 
 
 def test_refits_are_apart() -> None:
-    """Plans are discarded at most once in two seconds, even if many new durations are observed."""
+    """`InspectionPlans` discards its plans at most every two seconds, even if many jobs end."""
     policy, durations, tuning = PollPolicy(), Durations(), Tuning()
     plans = InspectionPlans(durations, Frame(policy), RequestPrice(policy, tuning), tuning)
     revised = list[float]()
@@ -187,7 +187,7 @@ def test_refits_are_apart() -> None:
 
 
 def test_price_of_an_eager_policy() -> None:
-    """With `eager=True`, the price of a request rises while tasks are due. Otherwise it falls."""
+    """An eager policy raises the price of a request while tasks are due, and then lowers it."""
     price = RequestPrice(PollPolicy(eager=True), Tuning())
     start = price.least
     price.adjust(is_idle=False)
@@ -219,7 +219,7 @@ def test_scaled_times() -> None:
 @pytest.mark.parametrize("deadline", [600.0, None])
 @pytest.mark.parametrize("kind", ["adaptive", "backoff", "eager"])
 def test_scaled_policy(kind: str, deadline: float | None) -> None:
-    """If the policy and the durations are scaled by a factor, so are the times of all checks."""
+    """Scaling the policy and the durations by a factor scales the times of all checks by it."""
     policy = PollPolicy(deadline=deadline, jitter=0.0)
     if kind == "backoff":
         policy = msgspec.structs.replace(policy, schedule="backoff")

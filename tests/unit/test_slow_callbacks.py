@@ -68,7 +68,7 @@ def test_a_pause_during_on_submission() -> None:
 
 
 def test_a_402_during_on_submission() -> None:
-    """If a 402 reply arrives while `on_submission` is running, no create request is sent."""
+    """If another request gets a 402 during `on_submission`, the create request is not sent."""
     server = Server()
     reported: list[Creation] = []
 

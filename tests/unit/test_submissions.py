@@ -124,7 +124,7 @@ def test_every_cancelled_create_is_accounted_for(seed: int) -> None:
 
 
 async def test_cancelled_creates_over_sockets(caplog: pytest.LogCaptureFixture) -> None:
-    """With real sockets, `on_creation` also receives every task of a cancelled `create` call."""
+    """Over real sockets, `on_creation` receives every new task, even if `create` is cancelled."""
     caplog.set_level(logging.CRITICAL, logger="suno_async")
     reported: list[Creation | PersonaCreation] = []
     async with Sandbox(rate_limit=100_000, faults=Faults(latency_out=(0.0, 0.02))) as sandbox:
@@ -331,7 +331,7 @@ def test_a_pause_fails_no_input_of_a_stream() -> None:
 
 
 def test_wait_for_credits() -> None:
-    """With `wait_for_credits`, a stream without credits waits and reads the balance every 30 s."""
+    """With `wait_for_credits`, a stream reads the balance every 30 s until there are credits."""
     server = Server()
     credit = 5
 

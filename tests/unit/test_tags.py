@@ -182,7 +182,7 @@ def test_lyrics(given: dict[str, object], lyrics: str) -> None:
 
 
 def test_a_file_without_a_song(tmp_path: Path) -> None:
-    """A file without a song, such as vocals, gets only the task id and the model as tags."""
+    """A file that is not a song, such as vocals, gets only the task id and the model as tags."""
     path = tmp_path / "vocals.mp3"
     path.write_bytes(MP3)
     write(path, None, record())
@@ -231,7 +231,7 @@ def test_files_that_cannot_be_tagged(
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
-    """A missing file raises `DownloadError`."""
+    """Writing tags into a missing file raises `DownloadError`."""
     with pytest.raises(DownloadError, match="cannot write tags: No such file"):
         write(tmp_path / "gone.mp3", TRACK)
 

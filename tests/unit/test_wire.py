@@ -1,4 +1,4 @@
-"""Task records and damaged replies, decoded from bytes."""
+"""Tests of how replies are decoded from bytes, including damaged replies."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_nesting_that_is_kept() -> None:
 
 
 def test_hostile_sizes() -> None:
-    """Long lists in a reply are cut. A damaged reply of more than `MAX_BYTES` raises an error."""
+    """Long lists in replies are shortened. Damaged replies above `MAX_BYTES` raise an error."""
     record: dict[str, Any] = RECORD | {
         "result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}
     }
@@ -290,7 +290,10 @@ def test_result_of_another_shape(result: object) -> None:
     ],
 )
 def test_status_words(word: str, status: str) -> None:
-    """An unknown status is kept in `raw_status` and does not end a task."""
+    """``error`` means failed, upper case is accepted, and an unknown status does not end a task.
+
+    `raw_status` contains the word that the server sent.
+    """
     info = read_task_info(200, {}, envelope(RECORD | {"status": word}))
     assert (info.status, info.raw_status) == (status, word)
     assert info.status.terminal == (status == "failed")

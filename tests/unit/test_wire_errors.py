@@ -60,7 +60,7 @@ def test_the_error_of_a_proxy(status: int) -> None:
 
 
 def test_generation_failed_is_a_record() -> None:
-    """A status reply with code 501 in its body is the record of a failed task."""
+    """A status reply with code 501 in its body is read as the record of a failed task."""
     for body in (
         envelope(None, 501),
         envelope(None, 501).replace(b'"data": null', b'"data": 1e400'),

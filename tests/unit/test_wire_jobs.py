@@ -70,7 +70,7 @@ def test_estimate(data: object, estimate: Estimate) -> None:
 
 @pytest.mark.parametrize("price", [None, -1, "nan", "inf", True, [], 10**400])
 def test_no_price(price: object) -> None:
-    """An estimate whose price is missing, negative or otherwise invalid raises `ResponseError`."""
+    """`read_estimate` raises an error if the price is missing, negative or otherwise invalid."""
     for name in ("credits", "estimated_credits"):
         with pytest.raises(ResponseError):
             read_estimate(200, {}, envelope({name: price, "balance": 50}))
@@ -86,7 +86,7 @@ def test_models() -> None:
 
 
 def test_schema() -> None:
-    """A schema has the fields that the server sent."""
+    """`read_schema` returns the input schema and the required fields that the server sent."""
     data = {"input_schema": {"type": "object"}, "required_input_fields": ["prompt"]}
     schema = read_schema(200, {}, envelope(data), "suno/x")
     assert (schema.model, schema.input_schema) == ("suno/x", {"type": "object"})
@@ -120,7 +120,7 @@ def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader o
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("code", [401, 402, 404, 422, 429, 455, 500, 505])
 def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of many types)
-    """A `read` function raises an error if the body contains an error code."""
+    """Each function in `READERS` raises an `APIError` if the body contains an error code."""
     for status in (200, code):
         with pytest.raises(APIError) as caught:
             read(status, {}, envelope(None, code))
@@ -209,7 +209,10 @@ def test_tracks_lead_on() -> None:
 
 
 def test_song_options() -> None:
-    """`SongOptions` has the fields of `GenerateMusic`; `ExtendMusic` and `CoverMusic` have more."""
+    """`SongOptions` has the same fields as `GenerateMusic`.
+
+    `ExtendMusic` and `CoverMusic` have these fields, and others.
+    """
     options = set(SongOptions.__annotations__)
     assert options == set(GenerateMusic.__struct_fields__)
     assert set(ExtendMusic.__struct_fields__) > options < set(CoverMusic.__struct_fields__)

@@ -42,7 +42,7 @@ def workers() -> set[asyncio.Task[object]]:
 
 
 def test_jobs_run_at_once_and_workers_are_reused() -> None:
-    """Jobs run concurrently. Later jobs reuse idle workers. `MOST_IDLE` workers are kept."""
+    """Jobs run concurrently. Later jobs reuse idle workers. Only `MOST_IDLE` workers stay idle."""
 
     async def main() -> None:
         pool = Pool()

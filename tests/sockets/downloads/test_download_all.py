@@ -36,7 +36,10 @@ def tracks(host: FileHost, count: int, task_id: str = "t") -> tuple[Track, ...]:
 
 
 async def test_expired(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """An expired URL is replaced by the URL in the current task record, but only once."""
+    """An expired URL is replaced by the URL in the current task record.
+
+    If the server refuses this URL too, the download raises `DownloadError`.
+    """
     new = TaskInfo(
         task_id="t",
         status=TaskStatus.SUCCESS,

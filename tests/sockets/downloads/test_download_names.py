@@ -80,7 +80,7 @@ async def test_urls_that_differ_in_the_query(
 async def test_titles(
     host: FileHost, suno: SunoClient, tmp_path: Path, title: str, name: str
 ) -> None:
-    """Whatever its title is, a song is saved in the given directory. Its file name has the id."""
+    """A song with any title is saved in the given directory. The file name contains its Suno id."""
     track = song(host, title)
     path = await suno.download(track, tmp_path / "music")
     assert await suno.download_all(record(tracks=(track,)), tmp_path / "music") == [path]
@@ -90,7 +90,10 @@ async def test_titles(
 
 
 async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """A name template applies to every file. If its names can be equal, a hash is added to them."""
+    """A name template applies to every file.
+
+    If the fields of the template do not identify a file, a hash is added to its name.
+    """
     info = record(tracks=(song(host), song(host, number=1)))
     await suno.download_all(info, tmp_path, name="{task_id}/{index}-{title}")
     assert names_in(tmp_path) == ["t/1-Rain.mp3", "t/2-Rain.mp3"]
@@ -139,7 +142,10 @@ async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
 
 
 async def test_files_of_unknown_kinds(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """If a URL has no suffix, a result can be any media file, but a stem must be audio."""
+    """Without a suffix in the URL, a result can be any media file, but a stem must be audio.
+
+    A stem is a part of a song, such as the vocals.
+    """
     host.body = b"\x00\x00\x00\x18ftypisom" + bytes(1000)
     (path,) = await suno.download_all(record(media_urls=(f"{host.url}/result",)), tmp_path)
     assert path.read_bytes() == host.body

@@ -52,7 +52,7 @@ async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
 async def test_a_callback_that_two_calls_share(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """If two calls share a download and a callback, a callback that raises is called only once."""
+    """A callback that raises is not called again, even if two calls share it and the download."""
     events: list[DownloadProgress] = []
 
     def fail(event: DownloadProgress) -> None:

@@ -27,7 +27,7 @@ ELSEWHERE = "https://api.example"
 
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove the proxy settings of this machine."""
+    """Unset the environment variables that configure proxies."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -59,7 +59,7 @@ SPELLINGS = [
 async def test_loopback(
     host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str, scheme: str
 ) -> None:
-    """By default, a download connects to no loopback address, however the address is written."""
+    """By default, a download never connects to a loopback address, whatever its spelling."""
     url = f"{scheme}://{spelling}:{host.url.rpartition(':')[2]}/x.mp3"
     connections = 0
     connect = asyncio.get_running_loop().sock_connect
@@ -156,7 +156,7 @@ class Proxy:
 
     Attributes:
         lines: The first line of each request.
-        heads: Each complete request: the first line, the headers and the body.
+        heads: The text of each request, with headers and body.
     """
 
     def __init__(self) -> None:

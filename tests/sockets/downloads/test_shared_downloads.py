@@ -1,4 +1,4 @@
-"""Tests of several downloads at once: of the same file, and with the same path."""
+"""Tests of concurrent downloads of the same file, or of different files to the same path."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ async def test_restarted(host: FileHost, suno: SunoClient, tmp_path: Path, chang
 
 
 async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Without an ETag, a download is resumed if the file changed at least 1 s before the reply."""
+    """Without an ETag, a download is resumed if Last-Modified is at least 1 s before Date."""
     modified = "Tue, 15 Nov 1994 12:45:26 GMT"
     host.headers = {"Last-Modified": modified, "Date": "Tue, 15 Nov 1994 12:45:27 GMT"}
     host.cuts = [100_000]
@@ -87,7 +87,7 @@ async def test_resumed_by_date(host: FileHost, suno: SunoClient, tmp_path: Path)
 async def test_wrong_ranges(
     suno: SunoClient, host: FileHost, tmp_path: Path, fields: dict[str, str]
 ) -> None:
-    """If a partial reply has a wrong range or file version, the download starts again."""
+    """If a partial reply has a wrong range, no range or another ETag, the download starts again."""
     asked: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -116,7 +116,7 @@ async def test_wrong_ranges(
 async def test_final_statuses(
     host: FileHost, suno: SunoClient, tmp_path: Path, status: int
 ) -> None:
-    """After an HTTP status that a retry cannot change, the download fails without a retry."""
+    """If an HTTP status shows that a retry cannot help, the download fails without a retry."""
     host.statuses = [status] * 3
     with pytest.raises(DownloadError, match=f"HTTP {status}"):
         await suno.download(f"{host.url}/x.mp3?signature=secret", tmp_path)
