@@ -121,7 +121,7 @@ class Ends:
 class Result(NamedTuple):
     """What was measured for one contender and one number of tasks.
 
-    Delays are in seconds. They are NaN if no wait got a result.
+    Delays are in seconds. They are NaN if `ended` is 0.
     """
 
     tasks: int

@@ -76,7 +76,7 @@ def serve(kind: str, ready: Connection) -> None:
 
 
 async def longest_hold(holds: list[float]) -> None:
-    """Append the length of each event loop cycle, in seconds, to `holds`, until cancelled."""
+    """Measure each event loop cycle until cancelled. Append its length in seconds to `holds`."""
     last = time.perf_counter()
     while True:
         await asyncio.sleep(0)

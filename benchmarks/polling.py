@@ -45,7 +45,7 @@ async def measure(
     time_scale: float,
     reply_delay: tuple[float, float] = REPLY_DELAY,
 ) -> dict[str, float | int]:
-    """Poll `tasks` tasks for `seconds` seconds, and return the figures by name."""
+    """Poll `tasks` tasks for `seconds` seconds. Return the measured numbers by name."""
     policy = PollPolicy().scaled(time_scale)
     faults = Faults(latency_in=(0.0, jitter), latency_out=reply_delay)
     async with (

@@ -36,8 +36,8 @@ SILENCE = 3 * HEARTBEAT
 class RateShare:
     """Limits a client to 1/N of the account's request rate, where N is the number of live clients.
 
-    Only the rate of a `LocalLimiter` is divided. A limiter of another class keeps its full rate. To
-    stay within the account's rate, all clients must then share that limiter.
+    Only the rate of a `LocalLimiter` is divided. A limiter of another class keeps its full rate, so
+    all clients of the account must share this limiter.
 
     Args:
         journal: The journal. Its heartbeat returns the number of live clients.

@@ -90,8 +90,9 @@ class Runtime:
         self._ended: deque[str] = deque()
 
     async def close(self) -> None:
-        """End every wait, finish or cancel every create request, and close what was opened.
+        """End all waits and create requests, and close the objects that this client opened.
 
+        A create request that was not sent is cancelled. A request in flight may still finish.
         If `close` is cancelled, call it again to complete the work.
         """
         self.transport.end_calls()
@@ -143,10 +144,7 @@ class Runtime:
         return self._refs.get(ref.task_id, ref)
 
     def _forget_later(self, task_id: str) -> None:
-        """Record that a task has ended.
-
-        Remember only the last `ENDED_REMEMBERED` ended tasks.
-        """
+        """Forget an ended task, but only after `ENDED_REMEMBERED` more tasks have ended."""
         if task_id in self._refs:
             self._ended.append(task_id)
             if len(self._ended) > ENDED_REMEMBERED:

@@ -84,7 +84,8 @@ class StreamOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Return the key that identifies an input within its run; empty if there is no run.
 
         Raises:
-            ConfigurationError: The user's function `key` did not return a non-empty string.
+            ConfigurationError: The user's function `key` returned an empty string, or a value that
+                is not a string.
         """
         if not self.run:
             return ""
@@ -254,7 +255,7 @@ def _unasked(what: str, error: asyncio.CancelledError) -> RuntimeError:
 
 
 class _PipelineWaiter:
-    """Waits for the task of one job."""
+    """Puts the outcome of one task into the queue of a pipeline."""
 
     __slots__ = ("_created", "_outcomes")
     interactive = False

@@ -326,7 +326,7 @@ class Submitter:
 
 
 class CreditWait:
-    """After a 402 (not enough credits), holds back creates until the account has credits."""
+    """Delays creates after a 402 (not enough credits) until the account has credits."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

@@ -122,7 +122,7 @@ class SunoClient:
             processes use the key.
         max_pause: Longest pause in seconds after a 429 (too many requests) or a 455 (maintenance).
         request_timeout: Timeout of one API request in seconds.
-        retry_for: Seconds for which a create, or a direct call such as `balance`, is retried. 0
+        retry_for: Seconds for which a call such as `create` or `balance` retries its request. 0
             means one attempt. If a pause lasts longer than `retry_for`, the call raises an error.
             `create_many` and `pipeline` wait until the pause ends.
         proxy: URL of an HTTP proxy for API calls, uploads and downloads.
@@ -329,8 +329,8 @@ class SunoClient:
             max_credits: As in `create`, for each input.
             wait_for_credits: Whether to wait for credits after a 402, instead of ending the stream.
             on_creation: Called once for each input that is read, with its `Creation`.
-            on_submission: Called with a `Submission` right before its request is sent. Called again
-                when the state returns to ``"planned"``, for example after a 429.
+            on_submission: Called with a `Submission` before each attempt to send its request. Also
+                called when the state returns to ``"planned"``, for example after a 429.
 
         Raises:
             InvalidInputError: `max_credits` is not valid.
@@ -363,7 +363,8 @@ class SunoClient:
         """Create a task for each job, wait for the tasks, and yield their outcomes.
 
         Every input that is read yields one `JobOutcome`, as soon as the outcome is known. Inputs
-        are read as in `create_many`. If reading stops, the created tasks are still awaited.
+        are read as in `create_many`. If an error ends the reading, the created tasks are still
+        awaited.
 
         Args:
             jobs: What to make. A synchronous iterable must not block the event loop.
@@ -416,9 +417,9 @@ class SunoClient:
     def resume(self, *, run: str | None = None) -> AsyncGenerator[JobOutcome]:
         """Wait for every unfinished task in the journal; yield each outcome.
 
-        `run` is the name of a run of `pipeline`; None means all tasks. A create with an unknown
-        outcome yields a failure; call `settle` to store its outcome. This method sends no creates.
-        If some inputs of a run were not sent, call `pipeline` again to send them.
+        `run` is the name of a run of `pipeline`; None means all tasks. If it is unknown
+        whether a create made a task, yield a `JobFailure` for it; call `settle` when you know. This
+        method sends no creates. If some inputs of a run were not sent, call `pipeline` again.
 
         Raises:
             ConfigurationError: The client has no journal.
@@ -596,8 +597,9 @@ class SunoClient:
             track: A song, or a URL.
             directory: Where to save the file. It is created if it does not exist.
             name: Template of the name without a suffix; a ``/`` makes directories. The default is
-                ``{title}-{suno_id}`` for a song, and the last part of the path for a URL. A short
-                hash is added for a URL, and for a song if the template does not identify it.
+                ``{title}-{suno_id}`` for a song, and the last part of the path for a URL. A name
+                from a URL also gets a short hash. The name of a song gets one only if the fields
+                in the template do not identify the song.
             overwrite: Whether to replace an existing file. If False, the existing file is kept.
             progress: Called with a `DownloadProgress`, at most about ten times per second.
             media: What the file must contain: ``"audio"``, ``"image"``, ``"video"``, or ``"any"``.

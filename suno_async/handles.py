@@ -107,7 +107,7 @@ class TaskHandle:
         return await self._runtime().task_info(self.id)
 
     async def updates(self) -> AsyncIterator[TaskInfo]:
-        """Yield the record of the task after every poll that returns it. The last record is final.
+        """Yield the record of the task each time a poll returns it. The last record is final.
 
         If the task failed, the last record contains the failure, and no error is raised.
 

@@ -249,7 +249,7 @@ class CoverMusic(_Music, frozen=True, kw_only=True):
 
 
 class MusicVideo(Input, frozen=True, kw_only=True):
-    """Make a video of a song. `Track.video` fills in the ids.
+    """Make a video of a song. `Track.video` returns this input with both ids.
 
     Attributes:
         task_id: The id of the task that made the song.

@@ -84,9 +84,9 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def next_not_found_check(self, since: float, now: float) -> float:
         """Return the time of the next check of a task for which the server answered 404.
 
-        This is one `interval` after `now`. But if it is in the last `interval` of the grace period,
-        return the end of the grace period instead. The grace period ends at `since` plus
-        `not_found_grace`.
+        Normally, this is `interval` seconds after `now`. If the grace period ends less than
+        `interval` seconds after that, return the end of the grace period instead. The grace period
+        ends `not_found_grace` seconds after `since`.
 
         Args:
             since: When the first request of the current series of 404s was sent.
@@ -99,7 +99,7 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def scaled(self, time_scale: float) -> PollPolicy:
         """Return a copy of the policy for a server whose time runs `time_scale` times as fast.
 
-        Every time is divided by `time_scale`, including the grace period for 404s.
+        All times are divided by `time_scale`, including the grace period for 404s.
 
         Raises:
             ConfigurationError: `time_scale` is not a finite number above 0.

@@ -40,7 +40,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         pause_reason: Why the account is paused; empty if it is not paused.
         delay_mean: Mean seconds from the end of a task until the client received its result, over
             the last thousand tasks; None if there are none.
-        delay_p95: 95th percentile of the times whose mean is `delay_mean`; None if there are none.
+        delay_p95: 95th percentile of the same times as for `delay_mean`; None if there are none.
         price: How many seconds of delay a status request saves, averaged over recent requests. A
             high value means that the request budget is scarce. None if unknown.
         learnt: How long each kind of job takes, by kind. With ``schedule="backoff"``, the client

@@ -5,11 +5,11 @@ The states and their transitions::
     planned ──► sending ──► created     the server accepted it and returned a task id
        ▲           │   ├──► refused     the server replied with a refusal
        └───────────┤   └──► unknown     it may or may not have been accepted: never sent again
-    (402, 429,     └──────► not sent    the server did not accept it, and it is not sent again
+    (402, 429,     └──────► not_sent    the server did not accept it, and it is not sent again
      455, no connection)
 
-If the caller gives up a planned create, its final state is refused if the server has replied with
-an error. Otherwise, its final state is not sent.
+A planned create that is not sent again ends as ``refused`` if its last error is an error reply of
+the server. Otherwise, it ends as ``not_sent``.
 
 A create costs credits, and the API has no idempotency key. So only a planned create may be sent.
 """
@@ -42,8 +42,8 @@ class SubmissionState(enum.StrEnum):
     """The state of a create.
 
     A create is ``planned``, then ``sending``, and ends as ``created``, ``refused`` or ``unknown``.
-    A request that the server did not accept for now (402, 429, 455, no connection) is ``planned``
-    again. A create that was never sent normally ends as ``not_sent``.
+    After a 402, 429 or 455, or if no connection could be made, it is ``planned`` again. A create
+    that was never sent normally ends as ``not_sent``.
     """
 
     PLANNED = "planned"

@@ -21,7 +21,7 @@ class Finishing(Server):
     A task fails if its prompt contains "fail". All other tasks succeed.
 
     Attributes:
-        lose: Prompts of creates whose reply is lost, although the task is created.
+        lose: The server creates tasks for these prompts, but the replies are lost.
         refuse: The error code in the reply to every create; 0 means no error.
         polls: The task id of each poll.
     """

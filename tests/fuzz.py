@@ -65,8 +65,8 @@ def searches(seed: int, seconds: float) -> list[Search]:
 
     Args:
         seed: The seed of all searches.
-        seconds: The time that remains. Each program in `TIMED` searches at most for this time,
-            but at least for 1 s.
+        seconds: The time that remains. It limits the time of each program in `TIMED`, which is
+            always at least 1 s.
     """
     pytest = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider")
     properties = (

@@ -1,4 +1,4 @@
-"""Helpers for the tests of journals: a clock, a simulated process, and functions for journals."""
+"""Helpers to test journals: a clock, a simulated process, functions to open and read journals."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ async def opened(
 async def submit(
     journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
 ) -> asyncio.Task[None]:
-    """Add `operation` to the queue of the writing thread of `journal`. Return the asyncio task.
+    """Add `operation` to the queue of the writing thread of `journal`.
 
-    The asyncio task is a call of `SqliteJournal.save_durations` that runs `operation` instead of
-    storing durations.
+    Return an asyncio task that ends when `operation` has ended. For this, one call of
+    `SqliteJournal.save_durations` runs `operation` instead of storing durations.
     """
 
     def run(connection: sqlite3.Connection, *_: object) -> None:
@@ -109,9 +109,9 @@ async def write_with(
 async def read_with(
     journal: SqliteJournal, operation: Callable[[sqlite3.Connection], object]
 ) -> None:
-    """Run `operation` in the reading thread of `journal`, and wait until it has ended.
+    """Run `operation` in the reading thread of `journal`, and wait until the operation has ended.
 
-    For this, `Journal.load_durations` calls `operation` once instead of its own query.
+    This calls `journal.load_durations`, with `operation` instead of the query.
     """
 
     def run(connection: sqlite3.Connection, *_: object) -> None:

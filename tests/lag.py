@@ -14,7 +14,8 @@ _TICK = 0.002
 class Lag:
     """Measures the longest time for which the event loop was blocked during an ``async with``.
 
-    A blocked loop can make two requests arrive closer together than they were sent.
+    Tests of the times between requests need it, because requests can arrive closer together than
+    they were sent if the loop is blocked.
 
     Attributes:
         worst: The longest time in seconds. It may be too long by up to `_TICK` seconds.

@@ -70,7 +70,9 @@ class Store:
 
 
 class MemoryJournal:
-    """The journal of one owner, on a store that other owners may share.
+    """The journal of one client. Several journals can share one store.
+
+    A client that has opened its journal is an *owner* of the store.
 
     Attributes:
         store: The store.
@@ -78,8 +80,8 @@ class MemoryJournal:
         before: Function that each method calls first. The argument is the name of the method, or
             ``"advance <new state>"`` for the method `advance`. The function may raise.
         delay: Seconds that each method takes.
-        killed: Whether the owner was killed or has closed the journal. If so, every method except
-            `close` raises `JournalError`.
+        killed: Whether the journal was killed (see `Store.kill`) or closed. If so, every method
+            except `close` raises `JournalError`.
     """
 
     def __init__(self, store: Store | None = None, delay: float = 0.002) -> None:

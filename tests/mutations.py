@@ -258,7 +258,7 @@ def _headers(draw: random.Random) -> dict[str, str]:
 
 
 def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield the container and the key of each value at any depth."""
+    """Yield each value in `parent` at any depth, as its container and its key."""
     keys: list[Any] = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
     for key in keys:
         yield parent, key
@@ -267,7 +267,7 @@ def _slots(parent: dict[str, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _nasty(draw: random.Random) -> str:
-    """Return a placeholder, which a random value of `NASTY` later replaces in the JSON text."""
+    """Return a placeholder. It is later replaced by a random value of `NASTY` in the JSON text."""
     return f"<nasty {draw.randrange(len(NASTY))}>"
 
 

@@ -46,7 +46,7 @@ class ScriptedClient(SunoClient):
 
     Attributes:
         accounts: The accounts for which the client opened a sender. The first is its own account.
-            Each new key that it checks adds one account.
+            Each call of `rotate_key` adds one, because a separate sender checks the new key.
     """
 
     def __init__(self, sender: Sender, **options: Any) -> None:  # noqa: ANN401 (passed on)

@@ -45,10 +45,9 @@ class Inspection:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def tables(self, ages: int) -> tuple[Floats, Floats, Floats]:
-        """Return three arrays: F, the integral of F, and 1 - F, for each of the first `ages` ages.
+        """Return F, the integral of F, and 1 - F as arrays for the first `ages` ages of the grid.
 
-        F(age) is the probability that the task has ended by this age. The ages are those of the
-        grid.
+        F(age) is the probability that the task has ended by this age.
         """
         grid = np.arange(ages) * self.step
         fine = np.array([self._durations.cdf(a) for a in grid])

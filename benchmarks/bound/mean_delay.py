@@ -27,11 +27,11 @@ the bound is less tight, but still valid.
 
 The floor is the shortest allowed time between two checks of a task, and from the creation of a task
 to its first check. The computation only allows checks at ages that are multiples of a step. A
-policy can also check at other ages, so the computed bound can be too high. If a policy rounds the
-age of each check up to the next multiple, each delay grows by less than a step. The checks are
-still at least a floor apart, because the floor is a multiple of the step. If the price rises, a
-later check also costs a little more. In practice the whole error is small: with half the step,
-every figure changes by less than 0.1 %.
+policy can also check at other ages, so the computed bound can be too high. But it is only a little
+too high. Suppose that a policy moves each check to the next multiple of a step. Then each delay
+grows by less than a step. The checks are still at least a floor apart, because the floor is a
+multiple of the step. If the price rises, a later check also costs a little more. In practice, with
+half the step, every figure changes by less than 0.1 %.
 
 The bound only holds for policies that respect the floor and the deadline. The deadline is the age
 `DEADLINE`. A task that has not ended by then must get its last check within the next minute. If all
@@ -74,8 +74,8 @@ PRICES = (0.0, *(0.02 * 1.15**k for k in range(66)))
 class Steady:
     """Computes a lower bound of the sum of the delays in a long run with steady arrivals.
 
-    The bound uses a price for each request, in seconds of delay (see the module). All requests have
-    the same price until a certain time after the last arrival. Later requests are free.
+    The bound uses a price for each request, in seconds of delay (see the module). Until some
+    time after the last arrival, all requests have the same price. Later requests are free.
     """
 
     def __init__(self, durations: Durations, floor: float) -> None:
@@ -95,11 +95,11 @@ class Steady:
 
     @cache  # noqa: B019 (the few instances exist until the end anyway)
     def _edge(self, price: float) -> Floats:
-        """Return one value of a task for each age at which its requests can become free.
+        """Return the value of a task for each age from which its requests can be free.
 
-        Before this age, each request costs `price`. The value is the lowest expected sum of the
-        task's delay and the prices of its checks. The ages are 0, `EDGE`, 2 * `EDGE`, … below
-        `DEADLINE`, and infinity.
+        A request before this age costs `price`. The ages are 0, `EDGE`, 2 * `EDGE`, … below
+        `DEADLINE`, and infinity. The value is the lowest expected sum of the task's delay and the
+        prices of its checks.
         """
         ages = self._inspection.last + round(LATE / self._inspection.step) + 1
         grid = np.arange(ages) * self._inspection.step
@@ -138,8 +138,9 @@ class Steady:
 class Transient:
     """Computes a lower bound of the sum of the delays in a short run.
 
-    Each request has a price in seconds of delay (see the module). The price changes during the run.
-    A linear programme finds the price for every second of the run.
+    The module explains the price of a request. Here, the price changes during the run. A linear
+    programme finds the price for every second. Unless all tasks are created at once, `polished`
+    then improves the prices.
     """
 
     def __init__(self, n: int, rate: float, durations: Durations, floor: float) -> None:

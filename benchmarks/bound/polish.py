@@ -1,7 +1,8 @@
-"""Improve the prices of the lower bound on the mean delay (see `benchmarks.bound.mean_delay`).
+"""Improve the prices from which the lower bound of the mean delay is calculated.
 
-The bound replaces the limit on requests by prices. A price is the delay in seconds that one request
-costs. Each second of the run has its own price. The highest bound is the best one.
+The bound replaces the limit on requests by prices (see `benchmarks.bound.mean_delay`). A price is
+the delay in seconds that one request costs. Each second of the run has its own price. The best
+prices are those with the highest bound.
 
 A plan is a list of the ages at which a task is checked. The cost of a plan is its expected delay
 plus the expected prices of its checks. It is a linear function of the prices. For each task, the
@@ -11,7 +12,7 @@ method of cutting planes finds its maximum (Kelley 1960, with a trust region):
 1. Find the best plan of each task at the current prices. The cost of this plan, as a function of
    the prices, is a *tangent*. At any prices, the lowest cost is at most the value of each tangent.
 2. Solve a linear programme with all tangents found so far. Its solution is the next prices to try.
-   They must be close to the best prices found so far.
+   These prices must be close to the best prices found so far.
 
 A small sample of creation times represents all tasks. With a bad sample, the bound is less tight,
 but still valid.
@@ -93,8 +94,9 @@ def _next(
     See the module docstring.
 
     Args:
-        cuts: The tangents found so far. Each contains the number of the sampled task, the cost of
-            its plan without prices, and the expected use of each price.
+        cuts: The tangents found so far. Each contains the index of the sampled task, the cost of
+            its plan if all prices are 0, and, for each price, the expected number of requests at
+            this price.
         budget: For each price, the number of requests that the rate limit allows.
         weight: Number of tasks that each sampled task represents.
         best: The best prices found so far.

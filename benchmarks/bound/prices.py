@@ -42,9 +42,9 @@ class _Grid:
         width: Number of steps in one bin. A bin is an interval of the run; the number of requests
             in it is limited. Tasks that are created in the same bin form a class.
         classes: Number of classes; 1 if `together`.
-        ages: Number of steps from the creation of a task to its deadline.
-        late: Number of steps from the creation of a task to the latest time of its last check.
-        reach: Maximum number of steps between two checks, except before the last check.
+        ages: Age of a task at its deadline, in steps.
+        late: Greatest age of a task at its last check, in steps.
+        reach: Maximum number of steps between two checks. Does not apply to the last check.
         bins: Number of bins. After the last bin, the price of a request is 0.
         together: Whether all tasks are created at 0 s.
     """
@@ -72,7 +72,8 @@ class _Grid:
 def dual_prices(n: int, rate: float, durations: Durations, floor: float) -> NDArray[np.float64]:
     """Return the price of a request at 0, 1, 2, … s of the run.
 
-    The price is in seconds of delay (see the module). After the last of these times, it is 0.
+    The price is in seconds of delay (see the module). At times after the last item of the result,
+    the price is 0.
 
     Args:
         n: Number of tasks.

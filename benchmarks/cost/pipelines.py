@@ -33,7 +33,7 @@ def memory(base_url: str, count: int) -> dict[str, float]:
     """Return the growth of the client's memory, in bytes per ended task.
 
     A pipeline creates and polls `EARLY + count` tasks. The memory is measured when `EARLY` tasks
-    have ended, and again when `count - BOUND` more tasks have ended.
+    have ended, and again when all but `BOUND` tasks have ended. Both times, `BOUND` tasks are open.
     """
     return {"bytes_per_ended_input": asyncio.run(_growth(base_url, count))}
 

@@ -261,11 +261,11 @@ async def _cpu_per_poll(
 
 
 async def paced(base_url: str, tracked: int, seconds: float) -> dict[str, float]:
-    """Measure the CPU time per poll at 15 requests per second. Return the figures by name.
+    """Measure the CPU time per poll of a client and of a simple loop, at 15 requests per second.
 
-    First measure a client that polls `tracked` tasks, then a loop that sleeps, sends a request and
-    decodes the reply. The figures are both CPU times in microseconds, and the client's CPU time
-    divided by that of the loop.
+    The client polls `tracked` tasks. Then the loop sleeps, sends a request and decodes the reply,
+    again and again. Return three figures by name: both CPU times in microseconds, and the client's
+    CPU time divided by that of the loop.
     """
     # No task ends before all are tracked.
     await reset(base_url, 10 * tracked)

@@ -157,8 +157,9 @@ def _decide(size: int, steps: int, oldest: float, policy: PollPolicy) -> tuple[l
 def memory(base_url: str, count: int) -> dict[str, float]:
     """Return the memory per task id and the number of asyncio tasks, for each way to get results.
 
-    `tracemalloc` counts the memory in bytes. The figures do not include what the caller creates:
-    the list of ids, and the asyncio tasks of the caller in ``own_tasks``.
+    `tracemalloc` counts the memory in bytes. The memory does not include the caller's list of ids.
+    In ``own_tasks``, the caller creates one asyncio task per id. These tasks and their memory are
+    not counted.
     """
     figures: dict[str, float] = {}
     for name, wait, rate in (
@@ -292,9 +293,9 @@ class _Watch:
 def holds(base_url: str, count: int, tries: int) -> dict[str, float]:
     """Return how many milliseconds the event loop is blocked when many ids are added or removed.
 
-    `count` task ids are added to a client together, and removed from it together. The figures
-    include the pauses of the garbage collector. The longest of these pauses while ids are added is
-    also a separate figure. Each figure is the lowest value of `tries` measurements.
+    `count` task ids are added to a client together, and later removed together. A separate figure
+    is the longest pause of the garbage collector while ids are added. The other figures include
+    such pauses. Each figure is the lowest value of `tries` measurements.
     """
     tried = [asyncio.run(_hold(base_url, count)) for _ in range(tries)]
     return {name: min(each[name] for each in tried) for name in tried[0]}

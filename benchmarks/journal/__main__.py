@@ -75,7 +75,7 @@ async def rate(path: Path, callers: int, songs: int) -> dict[str, float]:
 def measure(directory: Path, *, quick: bool, kills: bool) -> dict[str, float]:
     """Run the measurements, and return the figures by name.
 
-    `quick` uses fewer songs and kills. `kills` adds the test that kills processes.
+    `quick` reduces the number of songs and of kills. If `kills` is True, processes are killed, too.
     """
     songs = 3_000 if quick else 30_000
     runs = [asyncio.run(rate(directory / f"{n}.db", CALLERS, songs)) for n in range(3)]

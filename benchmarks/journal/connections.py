@@ -20,7 +20,7 @@ async def observed(
 ) -> AsyncGenerator[tuple[SqliteJournal, list[sqlite3.Connection]]]:
     """Open a journal for a ``with`` block. Yield the journal and its SQLite connections.
 
-    Use the connections only while the journal has nothing to do.
+    Use the connections only while the journal is idle.
     """
     connections: list[sqlite3.Connection] = []
     connect: Callable[..., sqlite3.Connection] = sqlite3.connect

@@ -39,7 +39,8 @@ class Syncs(NamedTuple):
 def count(directory: Path, *, songs: int) -> Syncs | None:
     """Store songs in two journals, and count the disk syncs with strace.
 
-    Return None if strace is missing or fails. `songs` is the number of songs in the first journal.
+    In the first journal, 50 concurrent callers store `songs` songs. In the second journal, a single
+    caller stores a tenth of this number. Return None if strace is missing or fails.
     """
     many = _trace(directory, "many", callers=50, songs=songs)
     one = _trace(directory, "one", callers=1, songs=songs // 10)

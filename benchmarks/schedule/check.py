@@ -8,8 +8,8 @@ The delay of a task is the time from its end to the arrival of the reply that re
 every run, replies take 50 to 250 ms. The bound includes the mean time of one reply.
 
 The bound assumes that the distribution of durations is known. So a schedule that is compared with
-the bound is trained: it has learnt from 5,000 jobs. Most lines also show the result of an untrained
-schedule.
+the bound is trained: it has learnt from 5,000 jobs. `check` prints a line for each target. Most
+lines also show the result of an untrained schedule.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def from_rows(rows: Sequence[Row]) -> Iterator[Point]:
 
 
 def from_scenarios(seeds: range) -> Iterator[Point]:
-    """Run the special cases of the module `scenarios` and yield their targets."""
+    """Run the special cases of the module `scenarios`. Yield a `Point` for each target."""
     yield Point(5, "p90 log-normal: eager, most requests in a second", _busiest("eager"), RATE)
     met = scenarios.interactive("adaptive")
     late = scenarios.interactive_p95(met)
@@ -145,10 +145,10 @@ class _Ratios:
         return mean(figure(row, column) for row in own) / against
 
     def point(self, number: int, other: str, column: str, limit: float) -> Point:
-        """Return the target that a ratio is at most `limit`.
+        """Return a target of the trained schedule: a ratio must be at most `limit`.
 
-        The ratio is the mean of `column` for the trained schedule, divided by the mean for `other`.
-        `other` is a policy or ``"bound"``. `number` is the group of the target.
+        The numerator is the mean of `column` for the trained schedule. The denominator is the mean
+        for `other`, which is a policy or ``"bound"``. The target belongs to the group `number`.
         """
         _, arrivals, durations = self._where
         what = f"{arrivals} {durations}: {column.replace('_', ' ')} / {other}"

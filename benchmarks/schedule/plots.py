@@ -75,7 +75,7 @@ def _mean(rows: Sequence[Row], load: int, policy: str, column: str) -> float:
 
 
 def _budget(file: Path, policies: Sequence[str]) -> None:
-    """Draw the shares of each minute's requests by age range of the tasks.
+    """For each minute, draw the share of the requests that each age range of tasks received.
 
     Each policy has its own panel. Save the chart as `file`.
     """

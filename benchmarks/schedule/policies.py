@@ -8,7 +8,7 @@ edf          the client with schedule="backoff": exponential backoff, earliest d
 adaptive     the client with schedule="adaptive": starts with a prior and learns durations
 trained      as adaptive, but has already learnt from 5,000 tasks with the same durations
 eager        as trained, but with intervals as short as 2 s if the rate limit allows
-clairvoyant  knows when every task ends: one request per task, and endless tasks come last
+clairvoyant  knows when each task ends; checks each task once, tasks that never end last
 
 A FIFO limiter sends requests in the order in which they join its queue. A request joins the queue
 when the timer of its task ends. The next timer of the task starts when the reply arrives.
@@ -135,8 +135,8 @@ class Scheduled:
 
     Attributes:
         schedule: The schedule.
-        lessons: Durations that the schedule learns just before a task is added. The key is the
-            index of the task. The value is a list of pairs: the name of a kind of job, and
+        lessons: Durations that the schedule learns just before a task is added, by the index of the
+            task. Each item of a list is for one kind of job: the name of the kind, and a list of
             durations in seconds.
     """
 
@@ -208,7 +208,8 @@ def make_poller(policy: str, tasks: TaskSet, durations: Durations, seed: int) ->
     Args:
         policy: One of `BASELINES` and `SCHEDULES`.
         tasks: The tasks.
-        durations: The distribution that ``trained`` and ``eager`` learn before the first task.
+        durations: The distribution from which the policies ``trained`` and ``eager`` learn before
+            the first task.
         seed: Seed of all random draws.
 
     Raises:

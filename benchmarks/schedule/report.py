@@ -44,8 +44,8 @@ class Row(TypedDict):
 def make_row(where: tuple[int, str, str], policy: str, seed: int, run: Run, bound: float) -> Row:
     """Return the row with the results of one simulation.
 
-    `where` contains the number of tasks, their arrivals, and the name of the distribution of
-    durations.
+    `where` contains the number of tasks, the name of their rate of arrival (such as ``p90``), and
+    the name of the distribution of durations.
     """
     delays = sorted(run.delays.values())
     return Row(

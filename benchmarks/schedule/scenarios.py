@@ -1,6 +1,7 @@
-"""Special cases of polling: awaited tasks, wrong assumptions, changing durations, two kinds of job.
+"""Simulate special cases of polling.
 
-The *delay* of a task is the time from its end until a reply reports its end.
+The cases are interactive tasks, durations that differ from the prior, durations that change, and
+two kinds of job. The *delay* of a task is the time from its end until a reply reports its end.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class Interactive(NamedTuple):
 
     Attributes:
         delays: Seconds from the end of each interactive task until a reply reports its end.
-        growth: Relative increase of the bulk tasks' mean delay if one interactive task is added;
-            the mean over all runs.
+            Infinity if no reply reports its end.
+        growth: How much one interactive task increases the mean delay of the bulk tasks, as a share
+            of this delay. It is the mean over all runs.
     """
 
     delays: list[float]
@@ -75,8 +77,8 @@ def interactive(policy: str, n: int = 10_000) -> Interactive:
 def untaught(policy: str, truth: Durations, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
-    The trained schedule learns durations drawn from `truth` before the first task. The first
-    `LEARNT` results of each run are not part of the mean.
+    Before the first task, the trained schedule learns durations that are drawn from `truth`. The
+    first `LEARNT` results of each run are not part of the mean.
     """
     cold, taught = list[float](), list[float]()
     for seed in seeds:
@@ -90,9 +92,9 @@ def untaught(policy: str, truth: Durations, seeds: range) -> float:
 def doubled(policy: str, seeds: range) -> float:
     """Return the mean delay of an untrained schedule, divided by that of a trained schedule.
 
-    The tasks in the second half of each run take twice as long as those in the first half. The
-    trained schedule learns the durations of each half when that half begins. Only the tasks of the
-    second half count. The first `LEARNT` results of these tasks are ignored.
+    The tasks in the second half of each run take twice as long as those in the first half. At the
+    start of each half, the trained schedule learns how long the tasks of this half take. Both means
+    include only the tasks of the second half, without the first `LEARNT` results of this half.
     """
     cold, taught = list[float](), list[float]()
     half = LEARNERS // 2

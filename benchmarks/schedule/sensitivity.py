@@ -86,7 +86,11 @@ def measure(scenario: Scenario, n: int, seed: int, tuning: Tuning) -> Figures:
 def print_sensitivity(
     n: int, seeds: range, names: Sequence[str] = Tuning.__struct_fields__
 ) -> None:
-    """Halve and double each constant in `names`. Print one line of changes for each new value."""
+    """Halve and double each constant in `names`, and print the effects.
+
+    For each new value, print one line with the changes in each scenario: of the mean delay, and of
+    the requests per finished task.
+    """
     print(f"{n:,} tasks, seeds: {len(seeds)}; relative change with half and twice each constant\n")
     print(_line(("", "", *(text for each in SCENARIOS for text in (each.name, "")))))
     print(_line(("constant", "value", *("delay", "requests") * len(SCENARIOS))))

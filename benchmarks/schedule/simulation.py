@@ -8,10 +8,10 @@ learns a status when the reply arrives, not before.
 The delay of a task is the time from its end to the arrival of the reply that reports this end. It
 always includes the time that this reply takes, and no policy can predict this time.
 
-A lower bound of the mean delay is computed in two steps. First, a lower bound is computed for
-replies that take no time. Then the mean time that a reply takes (`MEAN_REPLY_DELAY`) is added. This
-is correct, because a policy whose replies take no time could imitate slow replies. It could wait
-for a random time before it uses each reply.
+The lower bound of the mean delay is a sum. The first part is a lower bound for replies that take
+no time. The second part is the mean time that a reply takes (`MEAN_REPLY_DELAY`). The first part
+also holds if replies take time. The reason: if a policy gets each reply at once, it can still wait
+before it uses the reply. So no policy does better only because its replies are slow.
 """
 
 from __future__ import annotations

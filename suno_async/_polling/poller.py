@@ -319,11 +319,11 @@ class Poller:
             timer.cancel()
 
     async def _is_key_good(self) -> bool:
-        """Return True if the server has not refused the API key. After False, call again.
+        """Return True if the server has not refused the API key.
 
         A single 401 or 403 can be a temporary fault of the server. So after one refusal, test the
-        key with a request for the balance. If the key is refused twice, end all waits. In both
-        cases, return False.
+        key with a request for the balance, and return False, whatever the result. If the key is
+        refused twice, end all waits, and return False. After a result of False, call this again.
         """
         breaker = self._transport.breaker
         if breaker.suspected_at is None:

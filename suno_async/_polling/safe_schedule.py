@@ -143,13 +143,13 @@ class SafeSchedule(Generic[E]):
     def restart(self, now: float) -> bool:
         """Replace the schedule with a new, empty schedule, and return True.
 
-        If earlier restarts did not help, return False and replace nothing. This is so in two cases:
+        Keep the schedule and return False in two cases:
 
         - No `defer` or `settle` has succeeded since the last restart.
-        - There were `MOST_RESTARTS` restarts within the last `RESTART_SPAN` seconds.
+        - There were already `MOST_RESTARTS` restarts within the last `RESTART_SPAN` seconds.
 
-        If a call returned False, the next call replaces the schedule in any case. If `make` raises,
-        return True, but keep the old schedule, which stays stopped.
+        If a call returns False, the next call returns True. If the function `make` (see `__init__`)
+        raises, return True, but keep the old schedule, which stays stopped.
         """
         restarts = self._restarts
         too_many = len(restarts) == MOST_RESTARTS and now - restarts[0] < RESTART_SPAN

@@ -59,8 +59,8 @@ class Watched(Entry, eq=False, gc=False):
         watchers: The waiters of the task.
         last_status: The last status that the server reported, in the server's spelling. Empty
             before the first report.
-        missing_since: Loop time when the first request that got a 404 was sent. Further 404s do not
-            change this time. A reply with a task record sets it to None.
+        missing_since: Send time (loop time) of the first request that the server answered with a
+            404. Further 404s do not change this time. A reply with a task record sets it to None.
     """
 
     watchers: tuple[Watcher, ...] = ()
@@ -172,10 +172,10 @@ class WatchList:
             self._schedule.discard(entry)
 
     def end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
-        """End all waits for an entry. Each of several waits gets its own copy of `error`.
+        """End all waits for an entry. If the entry is no longer watched, do nothing.
 
-        `error` is None if the task succeeded. `info` is the task record that ends the waits; None
-        if the waits end without a record. If the entry is no longer watched, do nothing.
+        `error` is None if the task succeeded. If there are several waits, each gets its own copy of
+        `error`. `info` is the task record that ends the waits; None if they end without a record.
         """
         if not self.holds(entry):
             return

@@ -135,9 +135,9 @@ def fields_of(value: object) -> dict[str, Any]:
 def bounded(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of a JSON object, with a limit on nesting and on the number of values.
 
-    If no field is an object or a list, return the fields unchanged. Otherwise, objects and lists at
-    more than `MAX_DEPTH` levels of nesting become None. All values after the first `MAX_VALUES`
-    also become None, including the values inside objects and lists.
+    If no field is an object or a list, return the fields unchanged. Otherwise, replace two kinds of
+    values by None: objects and lists at more than `MAX_DEPTH` levels of nesting, and all values
+    after the first `MAX_VALUES`. Values at all levels count.
     """
     for value in fields.values():
         if type(value) in _NESTED:

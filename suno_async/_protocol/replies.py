@@ -59,7 +59,7 @@ class SchemaData(msgspec.Struct):
 
 
 class UploadData(msgspec.Struct):
-    """The data in a reply with the URLs of an upload."""
+    """The data in a reply to a request for upload URLs."""
 
     presigned_url: str = ""
     file_url: str = ""
@@ -115,7 +115,9 @@ def read_models(status: int, headers: Mapping[str, str], body: bytes) -> tuple[M
 def read_schema(
     status: int, headers: Mapping[str, str], body: bytes, model: str = ""
 ) -> ModelSchema:
-    """Decode the schema of a model. Missing parts become empty. A missing name becomes `model`.
+    """Decode the schema of a model. Parts that are missing in the reply are empty.
+
+    If the reply does not contain the name of the model, use `model`.
 
     Raises:
         APIError: The reply reports an error. The error code determines the exception class.

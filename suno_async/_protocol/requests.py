@@ -102,5 +102,5 @@ def persona_request(persona: GeneratePersona) -> Request:
 
 
 def upload_request(content_type: str, suffix: str) -> Request:
-    """Return the GET request for a URL to upload a new file and a URL to download it."""
+    """Return the GET request for two URLs: one to upload a new file, and one to download it."""
     return Request("GET", UPLOAD_URL, (("content_type", content_type), ("ext", suffix)))

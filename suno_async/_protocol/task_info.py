@@ -1,8 +1,9 @@
-"""Decode task records, which are the replies to TaskInfo requests. Pure.
+"""Decode the task records in replies to TaskInfo requests. Pure.
 
-The envelope is the JSON object around the record. Almost every reply to the client is a task
-record, so decoding must be fast. One msgspec call decodes the envelope and the record together. If
-a field has an unexpected type, they are decoded separately and field by field.
+The envelope is the JSON object around the record. Almost every reply to the client contains a
+task record, so decoding must be fast. One msgspec call decodes the envelope and the record
+together. If a field has an unexpected type, the envelope is decoded first. Then the record is
+decoded field by field.
 """
 
 from __future__ import annotations
@@ -111,14 +112,14 @@ def read_task_info(
 ) -> TaskInfo:
     """Decode the reply to a TaskInfo request, and return the task record.
 
-    The error code 501 in an envelope means that the task has failed. In this case, return a record
-    with the status `FAILED`, even if the reply contains no record. If the envelope has no error
-    code, the HTTP status is used as the error code. A record without an id is treated as the record
-    of `task_id`.
+    The envelope is the JSON object around the record. If it contains the error code 501, the task
+    has failed. In this case, return a record with the status `FAILED`, even if the reply contains
+    no record. If the envelope has no error code, the HTTP status is used as the error code. A
+    record without an id is treated as the record of `task_id`.
 
     Raises:
-        APIError: The reply reports an error other than 501, or a 501 without an envelope. The error
-            code determines the exception class.
+        APIError: The reply reports an error. For a 501, this is raised only if the reply has no
+            envelope. The error code determines the exception class.
         ResponseError: The reply contains no record, or the record of another task.
     """
     try:

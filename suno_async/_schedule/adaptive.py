@@ -19,9 +19,9 @@ To find the next task quickly among a million tasks, the schedule groups them:
 A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks. Each
 kind of job has separate cohorts for interactive and for bulk tasks. For the ages up to the default
 deadline, each kind has at most about 600 interactive and 600 bulk cohorts. The interactive cohorts
-of older tasks form one row, and the bulk cohorts of older tasks form another row. Only the first
-cohort of a row competes for the next request. So the number of competing cohorts of a kind has a
-limit, however many tasks there are.
+of older tasks form one *line*, and the bulk cohorts of older tasks form another line. Only the
+first cohort of a line competes for the next request. So the number of competing cohorts of a kind
+has a limit, however many tasks there are.
 
 The parts:
 
@@ -106,9 +106,9 @@ class AdaptiveSchedule(Generic[E]):
     def add(self, entry: E, now: float) -> None:
         """Track a new entry, which represents one task.
 
-        At least the shortest interval of the policy passes between the previous check and the next
-        check. If there was no previous check, the interval begins at the creation of the task. If
-        the creation time is unknown, the first check may take place at once.
+        Two checks of a task are at least the shortest interval of the policy apart. The first check
+        takes place at least this interval after the creation of the task. If the creation time is
+        unknown, the first check may take place at once.
         """
         self._join(entry, now)
 
@@ -222,9 +222,10 @@ class AdaptiveSchedule(Generic[E]):
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
-        """Remove and return a due entry of `_planned`, for which the caller chose the check time.
+        """Remove and return a due entry of `_planned`.
 
-        Return None if no such entry is due, or if the next request is reserved for a cohort.
+        Return None if no entry in `_planned` is due, or if the next request is reserved for a
+        cohort. `_planned` contains the entries for which the caller chose the check time.
         """
         due = self._planned.first_key()
         if due is None or due > now:

@@ -127,10 +127,10 @@ class BackoffSchedule(Generic[E]):
         return self._keep_off_the_end(entry, due, now)
 
     def _keep_off_the_end(self, entry: E, due: float, last: float) -> float:
-        """Return `due`. If this is too near the deadline or after it, return the deadline instead.
+        """Return `due`, or the deadline if `due` is too near the deadline or after it.
 
-        But the last check is never sent before the shortest interval after `last`, the time of the
-        previous check. So the result can be later than the deadline.
+        `last` is the time of the previous check. If the deadline is earlier than `last` plus the
+        shortest interval, return this sum instead of the deadline.
         """
         end = self._frame.end(entry)
         if due < end and not self._frame.is_too_near(due, end):

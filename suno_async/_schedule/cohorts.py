@@ -67,8 +67,8 @@ class Cohort(Generic[E]):
         head: The first entry when the ranking last updated the cohort.
         due: Time when `head` is due.
         plan: The inspection plan that `urgency` uses; None while `head` is not due.
-        kept: Number of new heads since the last call of `rank`. For these heads, the cohort kept
-            its place in the ranking.
+        kept: How many times the cohort got a new head but kept its place in the ranking, since the
+            last call of `rank`.
     """
 
     __slots__ = (
@@ -107,8 +107,8 @@ class Cohort(Generic[E]):
     def join(self, entry: E) -> bool:
         """Insert an entry at its position in the order. Return whether it is now the first entry.
 
-        Discarded entries count until they are removed, so an entry behind one of them is not the
-        first.
+        Discarded entries keep their positions until they are removed. So an entry that follows
+        a discarded entry is not the first.
         """
         entry.place = self.number
         if entry.seen_at is None:
@@ -180,11 +180,11 @@ class Cohort(Generic[E]):
         self._impatience = 1.0 / patience
 
     def fits(self, entry: E, tolerance: float) -> bool:
-        """Return whether the values that `rank` calculated for the head also fit this entry.
+        """Return whether `rank` would set about the same values for this entry as for the head.
 
-        They fit if three values of the entry differ from those of the head by at most `tolerance`
-        seconds: the creation time, the time of the latest check, and the age at which a check last
-        found the task running.
+        This is true if three times of the entry and the head differ by at most `tolerance` seconds:
+        the creation time, the time of the latest check, and the age at which a check last found the
+        task running.
         """
         last = entry.added_at if entry.asked_at is None else entry.asked_at
         return (
@@ -294,7 +294,7 @@ class Cohorts(Generic[E]):
         return cohort
 
     def grow_old(self, cohort: Cohort[E]) -> bool:
-        """Move a cohort to the end of the line of tasks past the horizon.
+        """Move a cohort to the end of the line for tasks past the horizon (see the module).
 
         Return whether the cohort is the only one in this line.
         """

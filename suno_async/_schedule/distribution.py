@@ -61,9 +61,9 @@ _LOG_STEP = math.log1p(BIN_SHARE)
 
 
 def bin_of(age: float) -> int:
-    """Return the number of the bin that contains `age`.
+    """Return the index of the bin that contains `age`.
 
-    `age` is in medians of the prior (see the module docstring).
+    The unit of `age` is the median of the prior (see the module docstring).
     """
     if age < _LINEAR_END:
         return int(age / BIN_WIDTH) if age > 0.0 else 0
@@ -77,7 +77,7 @@ def bin_of(age: float) -> int:
 
 
 def least_hazard(high: float) -> float:
-    """Return the lowest hazard that is allowed in the bin that ends at the age `high`.
+    """Return the lowest allowed hazard in the bin whose upper end is the age `high`.
 
     The age and the hazard use the median of the prior as the unit of time.
     """
@@ -87,11 +87,12 @@ def least_hazard(high: float) -> float:
 class DurationDistribution:
     """The distribution of the age at which tasks of one kind end.
 
-    Ages are grouped into bins, and the hazard is constant within a bin. F is the share of the tasks
-    that have ended by a given age. The hazard is limited, so that F stays below 1.
+    Ages are grouped into bins. The hazard is the rate at which running tasks end. It is constant
+    within a bin, and it is limited, so that F stays below 1. F is the share of the tasks that have
+    ended by a given age.
 
     Attributes:
-        hazard: For each bin, the rate at which running tasks end: ends per task and `unit` of time.
+        hazard: The hazard in each bin, per `unit` of time.
         cumulative: The integral of the hazard from age 0 to each edge of a bin. At an edge, 1 - F
             is exp(-cumulative).
         samples: Number of ended tasks from which the distribution was learnt. Running tasks

@@ -46,9 +46,9 @@ MEMORY = 1500.0
 
 
 def _prior() -> list[tuple[float, float]]:
-    """Return the ended tasks and the watched time that the prior adds to each range of ages.
+    """Return the prior: a number of ended tasks and a watched time for each range of ages.
 
-    The unit of time is the median of the prior.
+    The module explains these terms. The unit of time is the median of the prior.
     """
     scale = PRIOR_SIGMA * math.sqrt(2.0)
     shares = [0.5 * (1.0 + math.erf(math.log(edge) / scale)) if edge else 0.0 for edge in EDGES]
@@ -73,9 +73,9 @@ class _Table(msgspec.Struct):
         ends: For each bin, the weight of the tasks that ended in the bin.
         times: For each bin, the weighted time of the observations that start or end in the bin.
             Only the part of each observation within the bin counts.
-        whole: For each bin, the weight of the observations that cover the whole bin, minus the same
-            weight of the bin before it. With these differences, an observation changes only two
-            numbers.
+        whole: For each bin, its *cover* minus the cover of the previous bin. The cover of a bin is
+            the weight of all observations that contain the whole bin. With these differences, an
+            observation changes at most two numbers.
         samples: Number of tasks that ended, without weights.
         observations: Number of calls of `watched`. If the table was loaded from JSON, earlier calls
             do not count.
@@ -133,8 +133,8 @@ class Durations:
     Args:
         median: As long as no job of a kind was observed, half of the jobs are assumed to end within
             this many seconds. The default is 90 s, because the API contract shows a music
-            generation of 86 s. The median also sets the precision of the learnt durations. Ages are
-            grouped into ranges, and the width of a range is a 45th of the median or 3 % of the age,
+            generation that took 86 s. The median also sets the precision: durations are grouped
+            into ranges. The width of a range is a 45th of the median or 3 % of the duration,
             whichever is greater.
 
     Raises:
@@ -179,7 +179,7 @@ class Durations:
             self._table(kind).watched(since / self._median, age / self._median)
 
     def ended(self, kind: str, since: float, duration: float) -> None:
-        """Learn that a task was running at the age `since` and ended at the age `duration`.
+        """Learn that a task was running from the age `since` until it ended at the age `duration`.
 
         Both ages are in seconds.
         """

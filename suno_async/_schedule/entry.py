@@ -93,7 +93,10 @@ class Schedule(Protocol[E]):
         ...
 
     def next_due(self) -> float | None:
-        """Return the earliest time at which `pop` can return an entry; None if no entry is in."""
+        """Return the earliest time at which `pop` can return an entry.
+
+        Return None if the schedule contains no entry.
+        """
         ...
 
     def defer(self, entry: E, now: float) -> bool:

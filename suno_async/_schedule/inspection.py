@@ -26,9 +26,9 @@ condition would have several roots for such a distribution.)
 
 *Two prices.* The first price decides when a task is due: at the age u*(s). Each check before the
 last planned age saves at least this price. The second price is used only for the urgency, which
-orders the due tasks. There, J is calculated with the second price. So this is the assumed price of
-all checks after the next one. The urgency is the expected cost of delaying the next check by one
-more second:
+orders the due tasks. J in the urgency is calculated with the second price. So every check after the
+next one is assumed to have the second price. The urgency is the expected cost of delaying the next
+check by one more second:
 
     urgency(s, t) = (F(t) - F(s) + J'(t)) / S(s)
 
@@ -61,11 +61,12 @@ class InspectionPlan:
         floor: Shortest time between two checks, in seconds.
         horizon: Age of the last planned check, in seconds.
         price: Seconds of waiting that each check before the horizon must save.
-        future_price: The price to assume for the checks after the next check of a task, in
-            seconds. The urgency depends on it.
+        future_price: Like `price`, but for calculating the urgency of a check: the assumed price of
+            all later checks of the task.
         weight: Factor for the cost of waiting: 1, or more if a caller awaits each task.
         steps: Number of steps into which the ages up to the horizon are divided.
-        slope_steps: Number of steps over which the slope of the future cost J is calculated.
+        slope_steps: Number of steps over which the derivative J' is calculated (see the module
+            docstring).
     """
 
     def __init__(  # noqa: PLR0913 (all named)
@@ -132,10 +133,13 @@ class InspectionPlan:
         return _at(self._finished, age / self.step)
 
     def urgency_given(self, finished: float, age: float) -> float:
-        """Return the same value as `urgency`, in less time.
+        """Return the same value as `urgency`, without calling the method `finished`.
+
+        This saves time if the caller stores the result of `finished`.
 
         Args:
-            finished: The result of `finished` for the age at which the task was last seen running.
+            finished: The result of the method `finished` for the age at which the task was last
+                seen running.
             age: The age of the task now.
         """
         # The code of `_at` is repeated here, because this method is called very often.
@@ -184,8 +188,8 @@ def _inspect(
     """Calculate the best next check and the cost J at each age, for one price.
 
     See the module docstring for J and F. Ages are counted in steps of `step` seconds, and
-    `finished` contains F at each age. Two checks are at least `apart` steps apart. Only a check at
-    the greatest age may follow an earlier check sooner.
+    `finished` contains F at each age. There are at least `apart` steps between two checks.
+    There may be fewer steps only before a check at the greatest age.
 
     Returns:
         Two lists with a value for each age: the age of the best next check, and the cost J.

@@ -13,8 +13,8 @@ class Placed(Protocol):
     """An item of a `LazyHeap`.
 
     Attributes:
-        place: The number of the item's current element in a heap (see `LazyHeap`). If the item is
-            in no heap, this is None, or a number that no element has.
+        place: The number of the item's valid element in a heap (see `LazyHeap`). If the item is in
+            no heap, this is None or any number that no element has.
     """
 
     place: int | None

@@ -94,10 +94,10 @@ class InspectionPlans:
         return self._typical[kind]
 
     def refit(self, now: float) -> None:
-        """Discard the plans of at most one kind of job, so that they are calculated again.
+        """Discard the plans of one kind of job, so that they are calculated again.
 
-        Choose a kind with enough new observations since its plans were made. If the previous search
-        for such a kind was less than `Tuning.refit_apart` seconds ago, do nothing.
+        Choose a kind with enough new observations since its plans were made. If there is none, or
+        if the previous search for one was less than `Tuning.refit_apart` seconds ago, do nothing.
         """
         if now < self._next_refit:
             return

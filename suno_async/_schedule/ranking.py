@@ -72,8 +72,9 @@ class Ranking(Generic[E]):
     def place(self, cohort: Cohort[E], now: float) -> None:
         """Calculate the place of a cohort from its head. If the cohort is empty, remove it.
 
-        In a *line* of cohorts, only the first cohort has a place. When it is removed, the next
-        cohort gets a place. A cohort moves to the end of a line when all its tasks are very old.
+        Only the first cohort of a *line* has a place. If it is removed, place the next cohort of
+        the line. If all tasks of a cohort are past the horizon, move the cohort to the end of the
+        line for such tasks.
         """
         while (head := cohort.first()) is None:
             cohort.place = None
@@ -98,9 +99,9 @@ class Ranking(Generic[E]):
     def advance(self, cohort: Cohort[E], now: float) -> None:
         """Update the place of a due cohort after its head was taken.
 
-        If the next head is nearly as urgent as the old head, the cohort keeps its place, but only
-        for a few requests in a row. The two heads are usually nearly as urgent if many tasks were
-        created or checked together.
+        If the urgency of the next head is about the same, the cohort keeps its place, but only for
+        a few requests in a row. The urgency is usually about the same if many tasks were created or
+        checked together.
         """
         head = cohort.first()
         if (

@@ -149,10 +149,9 @@ class Account:
     async def replacing_key(self, fresh: Credentials) -> AsyncGenerator[None]:
         """Replace the key by the key of `fresh` at the end of the ``async with`` block.
 
-        If the block raises, keep the old key. Otherwise, both keys belong to this account: clients
-        that are opened with either key, during the block or later, share this account. If two
-        callers want to replace the key at the same time, one waits until the block of the other
-        has ended.
+        If the block raises, keep the old key. During the block, new clients with either key share
+        this account. This is also so after the block, unless the block raises. If two callers
+        want to replace the key at the same time, one waits until the block of the other has ended.
 
         Raises:
             ConfigurationError: A client of another account in this event loop uses the new key, or

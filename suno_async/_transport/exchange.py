@@ -192,11 +192,11 @@ class Transport:
             is_worth_it: Takes the error of an attempt. Returns whether a further attempt is safe
                 and may succeed.
             what: The name of the request in the log.
-            waits_out: If True, wait until each pause of the account has ended, however long it is.
-                The wait for a permit does not count toward ``retry_for``. After each 429 or 455,
-                ``retry_for`` starts again. If False, pauses and the wait for a permit count toward
-                ``retry_for``. If ``retry_for`` is 0, the wait for a permit may then take at most
-                ``request_timeout`` seconds.
+            waits_out: Whether to wait for each permit without a time limit, even during a pause of
+                the account. If True, this wait does not count toward ``retry_for``, and
+                ``retry_for`` starts again after each 429 or 455. If False, this wait counts toward
+                ``retry_for``, but if ``retry_for`` is 0, it may take up to ``request_timeout``
+                seconds.
 
         Raises:
             SunoError: The last attempt failed, a pause ends too late for another attempt, or no

@@ -117,9 +117,9 @@ class Batch(NamedTuple):
             options: Options of `SunoClient.pipeline`.
 
         Returns:
-            A dict and an error. The dict maps the index of each input for which a task may or may
-            not exist to the id of its create request, as `EarlierRun.unknown` does. The error is
-            the one that stopped the create requests; None if there is none.
+            A dict and an error. The dict contains each input for which a task may or may not exist:
+            the index of the input → the id of its create request. The error is the one that stopped
+            the create requests; None if there is none.
         """
         unknown: dict[int, str] = {}
         stopped_by: SunoError | None = None

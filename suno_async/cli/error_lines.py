@@ -82,7 +82,7 @@ def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
     """Print an error of the library on stderr, and what to do about it.
 
     For an invalid input, print one line for each of the first `MOST_PROBLEMS` problems. If there
-    are more problems, print their number.
+    are more problems, also print how many more there are.
 
     Args:
         error: The error. If it has a `task_id`, each line contains this id.

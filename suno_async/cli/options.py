@@ -65,7 +65,7 @@ def option(name: str, annotation: object, default: object = None) -> inspect.Par
 
 
 def as_flag(name: str) -> str:
-    """Return the name of a parameter's option, for example ``--write-tags`` for ``write_tags``."""
+    """Return the option name of a parameter, such as ``--write-tags`` for ``write_tags``."""
     return f"--{name.replace('_', '-')}"
 
 

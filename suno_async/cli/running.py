@@ -71,7 +71,7 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
 
 @contextlib.contextmanager
 def _signals() -> Generator[None]:
-    """In the ``with`` block, let SIGTERM and Ctrl-Break work like Ctrl-C: raise `Stopped`."""
+    """Raise `Stopped` after Ctrl-C, SIGTERM or Ctrl-Break in the ``with`` block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

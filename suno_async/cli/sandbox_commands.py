@@ -68,11 +68,12 @@ def sandbox(
 ) -> None:
     """Run a local server that simulates the API.
 
-    Stop the server with Ctrl-C or SIGTERM. Then it prints how many requests it received and how
-    many tasks it created.
+    Stop the server with Ctrl-C or SIGTERM. Then the server prints how many requests it received and
+    how many tasks it created.
 
-    Without --json, the first line of the output is a shell command. Run this command to use the
-    sandbox in other commands and programs. To try the command poll, add --tasks 1000 --ids ids.txt.
+    Without --json, the first line of the output is an export command. Run it in another shell. Then
+    the commands and programs that you start in that shell use the sandbox. To try the command poll,
+    add --tasks 1000 --ids ids.txt.
     """
     if not 0 < time_scale < float("inf"):
         fail(f"--time-scale: must be above 0, not {time_scale:g}", 2)

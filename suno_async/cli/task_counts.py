@@ -39,7 +39,10 @@ class TaskCounts(NullObserver):
         self.add(task.task_id)
 
     def add(self, task_id: str) -> None:
-        """Count a task in the state ``created``. If it is counted already, do nothing."""
+        """Count a task as ``created``.
+
+        Do nothing if the task is counted already and has not ended.
+        """
         if task_id not in self._open:
             self._move(task_id, "created")
 

@@ -112,7 +112,7 @@ def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
 
 
 class _Files(msgspec.Struct):
-    """The fields with URLs of result files, in one row of a results file."""
+    """One row of a results file, reduced to the fields that contain URLs."""
 
     tracks: tuple[Track, ...] = ()
     stems: dict[str, str] = {}

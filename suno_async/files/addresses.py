@@ -105,10 +105,10 @@ class AddressPolicy:
     """Decides which URLs and addresses are allowed.
 
     Args:
-        allow_hosts: Allowed host names, addresses, and networks such as ``"10.0.0.0/8"``. They may
-            be private. URLs with such a host or address may use ``http:``.
+        allow_hosts: Host names, addresses, and networks such as ``"10.0.0.0/8"``. They are allowed
+            even if they are not public, and their URLs may use ``http:``.
         api: The base URL of the API, or None. URLs with the same host and scheme are allowed, even
-            if the host has a private address.
+            if the address of the host is not public.
 
     Raises:
         ConfigurationError: `allow_hosts` is a string, or one of its items is not a host or a

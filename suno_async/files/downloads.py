@@ -224,8 +224,7 @@ def _cancelling() -> bool:
 def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
     """Return the path of a file, its key, and whether the file exists.
 
-    The key identifies the file. It is the same if `directory` is a relative path or a symbolic
-    link.
+    Each file has one key, even if `directory` is a relative path or a symbolic link.
     """
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts:

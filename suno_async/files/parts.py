@@ -184,7 +184,7 @@ class Part:
         return self._file
 
     def _edit(self, file: IO[bytes], edit: Callable[[Path], bool]) -> None:
-        """Edit a copy of the part file. If that succeeds, the copy becomes the part file."""
+        """Edit a copy of the part file. If `edit` returns True, the copy becomes the part file."""
         # The copy is locked, so no other process removes it during the edit.
         path, copy = part_files.create(self._directory)
         edited = False

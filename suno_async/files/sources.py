@@ -176,9 +176,10 @@ def _expected(file: PlannedFile) -> Media | None:
 
 
 def _finder(name: str) -> Callable[[TaskInfo], str | None]:
-    """Return a function that takes a record of the task, and returns the URL of a file.
+    """Return a function that returns the URL of a file from a record of its task.
 
-    `name` is the default name of the file.
+    `name` is the default name of the file. It identifies the file in the record. If the record has
+    no such file, the function returns None.
     """
 
     def find(info: TaskInfo) -> str | None:

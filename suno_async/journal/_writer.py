@@ -43,8 +43,8 @@ class Worker:
     """Runs operations on an SQLite connection, in a separate thread. Internal.
 
     The thread runs all pending operations in one transaction. So one sync of the disk is enough for
-    many callers. If one operation fails, the others still succeed, unless the cause concerns all of
-    them, such as a full disk.
+    many callers. If one operation fails, the others still succeed. But a fault such as a full disk
+    makes all of them fail.
     """
 
     def __init__(

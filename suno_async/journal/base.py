@@ -286,8 +286,8 @@ class Journal(Protocol):
             Number of submissions and tasks that changed.
 
         Raises:
-            JournalError: Another live client uses the old label. Or the same run is reserved under
-                both labels. Or both labels have a submission with the same run and key, and both
-                submissions are in states other than ``refused`` and ``not_sent``.
+            JournalError: One of these is true: another live client uses the old label; the same run
+                is reserved under both labels; both labels have a submission with the same run and
+                key, and neither submission is ``refused`` or ``not_sent``.
         """
         ...

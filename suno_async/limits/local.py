@@ -319,10 +319,10 @@ class LocalLimiter:
                 scope.reschedule(now)
 
     def leaves_window(self, when: float) -> None:
-        """Wake the caller that waits for a permit, if the caller planned to wake after `when`.
+        """Wake the caller that waits for a permit, if it would otherwise wake after `when`.
 
-        From the loop time `when`, a request no longer counts in the window (see the module
-        docstring). So the caller may get its permit earlier.
+        At the loop time `when`, a request leaves the window (see the module docstring). Then the
+        caller may get its permit.
         """
         if when < self._waiting_until:
             self._wake()
@@ -354,7 +354,7 @@ class LocalLimiter:
             self._bucket_is_new = True
 
     def _recover(self) -> None:
-        """Raise the rate by one step after a reduction. Called when a caller asks for a permit."""
+        """Raise the reduced rate by one step. `acquire` calls this after `_recover_at`."""
         self._reduced *= RECOVERY_FACTOR
         done = self._reduced >= self._whole
         if done:
@@ -365,8 +365,8 @@ class LocalLimiter:
     def _ready_at(self, now: float) -> float:
         """Return the loop time from which the window and the pause allow a permit.
 
-        Return infinity while this time is unknown: if the window is full of requests that were not
-        sent yet, or if the number of clients passed to `share` has expired.
+        Return infinity while this time is unknown. It is unknown if the window is full and none of
+        its requests was sent yet, or if the number of clients passed to `share` is out of date.
         """
         if now > self._shared_until:
             return math.inf

@@ -1,4 +1,4 @@
-"""The endpoints of the simulated API: calculate the reply to each request. Pure."""
+"""The endpoints of the simulated API. They calculate the reply to each request. Pure."""
 
 from __future__ import annotations
 

@@ -100,8 +100,8 @@ class ChaosProxy:
         retry_after: Value of the header Retry-After of these refusals, in seconds.
         stall: How many seconds a connection that breaks with `How.STALL` stays open without data.
         idle: How many seconds the proxy waits for the next request on a connection.
-        outages: Number of a connection → how many seconds the port is closed after the proxy has
-            accepted this connection.
+        outages: Position of a connection (the first is 1) → how many seconds the port is closed
+            after the proxy has accepted this connection.
 
     Attributes:
         url: The URL on which the proxy listens.
@@ -236,7 +236,7 @@ class ChaosProxy:
     def draw_for(self, request: bytes) -> random.Random:
         """Return a random generator for a request.
 
-        It depends on the request and on how often the same request has arrived before.
+        Its seed depends on the request and on how often the same request has arrived before.
         """
         head, _, body = request.partition(b"\r\n\r\n")
         # Headers are left out, because they contain the port, which changes from run to run.

@@ -61,10 +61,10 @@ _song: ContextVar[str] = ContextVar("song")
 
 
 class Retries(logging.Handler):
-    """Collects the errors in the log that led to a retry of a create request.
+    """Collects the logged errors that made the client retry create requests.
 
     Attributes:
-        of: The classes of the errors of each song. The key is the song's prompt.
+        of: The classes of the errors, by the prompt of the song.
     """
 
     def __init__(self) -> None:
@@ -137,9 +137,9 @@ def check(
     proxy: ChaosProxy,
     retries: Retries,
 ) -> dict[str, set[str]]:
-    """Assert that each result agrees with the tasks on the server.
+    """Assert that the result of each `create` call agrees with the tasks on the server.
 
-    Return the songs for each kind of result, such as ``"created"``.
+    Return the prompts of the songs by kind of result, such as ``"created"``.
     """
     at_server = defaultdict[str, list[str]](list)
     for task_id, job in sandbox.tasks.items():
@@ -245,7 +245,7 @@ async def test_idle_connections_that_the_server_closes() -> None:
 
 
 def test_fates_do_not_depend_on_the_order() -> None:
-    """The way a request or its reply breaks does not depend on the order of the requests."""
+    """`ChaosProxy` breaks an exchange in the same way for every order of the requests."""
     numbers = [*range(40), *range(40)]
     first, second = (fates_of(order, port) for order, port in ((numbers, 1), (numbers[::-1], 2)))
     assert first == second
@@ -254,9 +254,9 @@ def test_fates_do_not_depend_on_the_order() -> None:
 
 
 def fates_of(numbers: Sequence[int], port: int) -> dict[int, list[Fate | None]]:
-    """Return how the exchanges break: number of the song → `Fate` of each of its requests.
+    """Return how the exchanges break: number of a song → `Fate` of each request for this song.
 
-    Each item of `numbers` is one request for this song, and requests arrive in this order. None
+    `numbers` contains the number of the song of each request, in the order of the requests. None
     means that the exchange does not break. `port` is the port in the header Host.
     """
     proxy = ChaosProxy("http://127.0.0.1", seed=7, breaks=0.9)

@@ -98,7 +98,7 @@ def test_two_processes_claim_the_same_keys(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows waits for the lease to expire")
 def test_a_killed_process_is_dead_at_once(tmp_path: Path) -> None:
-    """If a process is killed, its create requests are ``unknown`` when the journal is reopened."""
+    """The creates of a killed process are ``unknown`` as soon as the journal is reopened."""
     path = tmp_path / "j.db"
     with start(path, "one") as one:
         resume(one)

@@ -53,7 +53,8 @@ async def test_interrupted_batch(
 ) -> None:
     """An interrupted batch that continues with ``--resume`` creates no task twice.
 
-    After SIGKILL, the outcomes of some requests can be unknown. These are not sent again.
+    After SIGKILL, it can be unknown whether a request created a task. Such a request is not sent
+    again.
     """
     monkeypatch.setenv("SUNO_TIME_SCALE", "100")
     prompts = [f"song {n}" for n in range(COUNT)]

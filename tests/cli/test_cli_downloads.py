@@ -92,7 +92,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 def songs_in(directory: Path) -> dict[str, int]:
-    """Return the time (in ns) at which each MP3 file in a directory last changed, by file name."""
+    """Return when each MP3 file in a directory was last changed, in ns, by file name."""
     return {each.name: each.stat().st_mtime_ns for each in directory.glob("*.mp3")}
 
 

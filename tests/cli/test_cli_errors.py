@@ -152,7 +152,7 @@ async def test_models(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_persona(sandbox: Sandbox, tmp_path: Path) -> None:
-    """If a song does not exist, the error of `persona` contains the task id of the song."""
+    """If the task id of the song is unknown, the error of `persona` contains this task id."""
     words = ("persona", UNKNOWN_ID, "s", "Ann", "--json")
     code, _, errors = await run(sandbox, *words, cwd=tmp_path)
     assert (code, [each["task_id"] for each in errors_in(errors)]) == (5, [UNKNOWN_ID])

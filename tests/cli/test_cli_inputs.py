@@ -239,7 +239,7 @@ def test_csv_cells() -> None:
 
 
 def test_csv_problems() -> None:
-    """A CSV problem is reported with the number of the header line or the row's first line."""
+    """A CSV problem starts with the number of the header line, or of the first line of the row."""
     assert problems_of("promt,title,title,z\nx\n") == (
         "line 1: promt: not a field of any input (did you mean prompt?)",
         "line 1: z: not a field of any input",

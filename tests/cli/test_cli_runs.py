@@ -159,7 +159,7 @@ async def test_existing_runs(sandbox: Sandbox, tmp_path: Path) -> None:
 
 
 async def test_unknown_creates(sandbox: Sandbox, tmp_path: Path) -> None:
-    """A resumed run repeats requests with an unknown outcome only with `--resend-unknown`."""
+    """A resumed run repeats requests with unknown outcomes only if `--resend-unknown` is given."""
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
     account = await account_of(tmp_path)

@@ -57,7 +57,7 @@ async def end_of(process: asyncio.subprocess.Process) -> tuple[str, str]:
 
 @SIGNALS
 async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_path: Path) -> None:
-    """After SIGINT or SIGTERM, a sandbox in the background of a script prints its statistics."""
+    """After SIGINT or SIGTERM, a sandbox that runs in the background prints its statistics."""
     words = (sys.executable, "-c", MAIN, "sandbox", "--port", "0", "--json")
     shell = await start("sh", "-c", BACKGROUND, "sh", *words, cwd=tmp_path)
     pid = int(await line_of(shell.stderr))

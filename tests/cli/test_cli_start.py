@@ -1,4 +1,4 @@
-"""How ``suno-async`` starts: command or module, version, shell completion, verbosity."""
+"""How ``suno-async`` starts, as a command and as a module. Also its completion and verbosity."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_help(name: str) -> None:
 
 @PROGRAMS
 async def test_missing_extra(name: str) -> None:
-    """Without a package of the extra `cli`, the help and all commands say what to install."""
+    """If a package of the extra `cli` is missing, the help and all commands say what to install."""
     words = (("--help",), ("poll", "ids.txt"), ("balance", "--json"))
     packages = ("typer", "rich", "filelock")
     ends = await launch(name, *((package, *each) for package in packages for each in words))

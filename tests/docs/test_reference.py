@@ -1,4 +1,4 @@
-"""The API reference is complete."""
+"""The API reference describes every public name of the package and the sandbox exactly once."""
 
 from __future__ import annotations
 

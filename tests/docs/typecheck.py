@@ -16,7 +16,7 @@ from tests.docs.blocks import ROOT, Block, blocks
 
 
 def main() -> int:
-    """Check all blocks. Return the higher exit code of the two type checkers."""
+    """Run mypy and pyright on all code blocks. Return the higher of their exit codes."""
     checked = blocks()
     with tempfile.TemporaryDirectory() as folder:
         for block in checked:

@@ -141,7 +141,10 @@ async def test_updates(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
-    """After a timeout, `result` raises `TaskTimeoutError`. Items of `outcomes` have this error."""
+    """After a timeout, `result` raises `TaskTimeoutError`.
+
+    `outcomes` returns an outcome with this error for each task.
+    """
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     with pytest.raises(TaskTimeoutError):
         await suno.task(ids[0]).result(timeout=0.05)
@@ -151,7 +154,7 @@ async def test_timeouts(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_timeouts_say_what_was_seen(suno: SunoClient, sandbox: Sandbox) -> None:
-    """`TaskTimeoutError` contains the task's last status and the time at which it was read."""
+    """`TaskTimeoutError` contains the task's last status and the time when it was requested."""
     ids = sandbox.add_tasks(3, durations=[10_000.0] * 3)
     outcomes = await suno.outcomes(ids, timeout=1.0)
     errors = [each.error for each in outcomes]

@@ -240,7 +240,7 @@ async def test_price(suno: SunoClient, sandbox: Sandbox) -> None:
 
 
 async def test_out_of_credits() -> None:
-    """If credits run out, polling continues. `create` sends nothing until `balance` is called."""
+    """After a 402, `create` sends nothing until `balance` returns credits. Polling continues."""
     async with (
         Sandbox(time_scale=SCALE, credits=COST + 1, failure_share=0.0) as sandbox,
         SunoClient(sandbox.key, base_url=sandbox.url, policy=FAST) as suno,

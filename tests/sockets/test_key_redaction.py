@@ -63,7 +63,7 @@ ESCAPED = {
 
 @pytest.mark.parametrize("spelling", ESCAPED.values(), ids=ESCAPED)
 async def test_a_server_that_repeats_the_key_escaped(spelling: str) -> None:
-    """The key is also removed from replies in which some or all of its characters are escaped."""
+    """The key is also removed from a reply if some or all characters of the key are escaped."""
 
     async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
         found = f'{{"code": 422, "message": "bad: {spelling}.", "errors": ["{spelling}"]}}'
@@ -91,7 +91,10 @@ async def test_a_server_that_repeats_the_key_escaped(spelling: str) -> None:
     ],
 )
 def test_a_key_with_special_characters(key: str) -> None:
-    """A key with special characters is also removed if it is escaped for JSON, HTML or a URL."""
+    """A key with special characters is removed from replies.
+
+    It is also removed if it is escaped for JSON, HTML or a URL.
+    """
     redacted = Credentials(key, "http://host").redacted
     in_json = json.dumps(key).replace("/", "\\/")
     in_json_only = json.dumps(key)

@@ -318,7 +318,10 @@ async def test_out_of_credits() -> None:
 
 
 async def test_closed_client() -> None:
-    """If the client is closed, the pipeline and each outcome report `ClientClosedError`."""
+    """If the client is closed, all outcomes have a `ClientClosedError`.
+
+    Then the pipeline raises this error.
+    """
     async with Sandbox(endless_share=1.0) as sandbox, asyncio.timeout(60):
         suno = SunoClient(sandbox.key, base_url=sandbox.url)
         created = asyncio.Queue[Creation]()
@@ -336,7 +339,7 @@ async def test_closed_client() -> None:
 
 
 async def test_bad_bound(suno: SunoClient) -> None:
-    """A pipeline without inputs has no outcomes. `max_pending=0` raises a `ConfigurationError`."""
+    """`pipeline` accepts an empty list of inputs, but raises an error for `max_pending=0`."""
     assert [outcome async for outcome in suno.pipeline([])] == []
     with pytest.raises(ConfigurationError):
         suno.pipeline([], max_pending=0)

@@ -124,7 +124,7 @@ async def test_key(vendor: Vendor) -> None:
 
 
 async def test_credits(vendor: Vendor) -> None:
-    """The request of the vendor's command `credits` returns the balance."""
+    """The request that the vendor's command `credits` sends returns the balance of the account."""
     assert await vendor.ask("GET", "account/balance") == {"balance": 1_000_000}
 
 
@@ -266,7 +266,7 @@ async def test_refused_input(vendor: Vendor) -> None:
 
 
 async def test_refused_requests(vendor: Vendor) -> None:
-    """A refusal other than 422 contains its code and the vendor's message, and null as ``data``."""
+    """A refusal (other than 422) contains its code, the vendor's message, and null as ``data``."""
 
     async def balance(key: str | None = None) -> tuple[int, Any]:
         return await vendor.exchange("GET", "account/balance", key=key)

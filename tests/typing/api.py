@@ -200,7 +200,7 @@ def job_outcome_by_class(outcome: JobOutcome) -> Outcome:
 
 
 def creation_by_error(creation: Creation) -> TaskHandle | None:
-    """If ``creation.error is None``, checkers infer `Created`, otherwise `NotCreated`."""
+    """If ``creation.error is None``, type checkers infer `Created`, otherwise `NotCreated`."""
     assert_type(creation.index, int)
     if creation.error is None:
         assert_type(creation, Created)
@@ -282,7 +282,7 @@ def record(submission: Submission) -> None:
 
 
 async def record_later(submission: Submission) -> None:
-    """Handle a submission in a coroutine function."""
+    """Do nothing. This coroutine function is used as an `on_submission` callback."""
 
 
 def wrong(creation: int) -> None:
@@ -355,7 +355,7 @@ def extras(job: GenerateMusic) -> dict[str, Any]:
 
 
 async def records(suno: SunoClient, outcome: Outcome, job_outcome: JobOutcome) -> None:
-    """Every outcome can be converted to records, and every source of outcomes can be exported."""
+    """Every outcome can be converted to records. Streams and lists of outcomes can be exported."""
     assert_type(result_record(outcome), ResultRecord)
     assert_type(track_records(job_outcome), list[TrackRecord])
     jobs = [GenerateMusic("slow piano")]

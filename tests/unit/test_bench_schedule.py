@@ -148,7 +148,7 @@ def test_clairvoyant_asks_once() -> None:
 def test_load_means_what_it_says(durations: Durations) -> None:
     """With ``p30``, checking every task every 15 s uses 30 % of the request budget.
 
-    The simulation of the fixed poller sends as many requests per task as `fixed_requests` returns.
+    This is calculated with `fixed_requests`, which agrees with the simulation of the fixed poller.
     """
     runs = [run("fixed", draw_set(2000, "p30", durations, seed)) for seed in range(1, 5)]
     measured = mean(each.requests / 2000 for each in runs)

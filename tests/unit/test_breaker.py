@@ -52,7 +52,7 @@ def test_one_glitch() -> None:
 
 
 def test_outdated_refusal() -> None:
-    """A refusal of the key does not count if the server accepted the key for a later request."""
+    """The key is not suspected after a refusal if a request sent later was already accepted."""
     gate = CircuitBreaker()
     gate.key_accepted(sent_at=10.0)
     seen: list[bool] = []
@@ -73,9 +73,9 @@ def test_suspicion_that_cannot_be_confirmed() -> None:
 
 
 def test_polls_look_at_the_key_only_in_doubt() -> None:
-    """`doubts_key` is true after a refusal of the key.
+    """`doubts_key` returns True after a refusal of the key.
 
-    It is false again after the key is accepted, or when the breaker closes.
+    It returns False again after the key is accepted, or when the breaker closes.
     """
     gate = CircuitBreaker()
     seen = [gate.doubts_key(9.0)]

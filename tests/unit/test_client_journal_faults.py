@@ -257,7 +257,7 @@ def test_of_several_counts_of_clients_the_highest_takes_effect() -> None:
 
 
 def test_a_client_that_was_stopped_waits_until_the_others_share() -> None:
-    """After its process was suspended, a client sends nothing until the others share the rate."""
+    """A client whose process was suspended sends nothing until the others reduce their rate."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
@@ -315,7 +315,7 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """`resume` skips each persona and each job of an unknown kind, and logs it."""
+    """`resume` skips and logs each persona, and each job whose kind is unknown."""
 
     async def work() -> None:
         server, store = Finishing(), Store()

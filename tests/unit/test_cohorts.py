@@ -43,7 +43,7 @@ def drained(cohort: Cohort[Entry]) -> list[str]:
     )
 )
 def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | None, bool]]) -> None:
-    """Entries without a check come first. The others are ordered by their last check."""
+    """Tasks that were never found running come first. The others are ordered by `seen_at`."""
     cohort, kept = Cohort[Entry](("", False, 0), -1), list[Entry]()
     for n, (at, stays) in enumerate(joins):
         entry = seen(str(n), at)
@@ -120,9 +120,10 @@ PLAN = InspectionPlan(
 def test_a_new_head_like_the_old_one(
     created: float | None, asked: float | None, seen_at: float | None, *, fits: bool
 ) -> None:
-    """`Cohort.fits` returns True only if three times of a new head are near those of the old head.
+    """`Cohort.fits` returns True only if a new head is similar to the old head.
 
-    These are the creation, the last check, and the last check that found the task running.
+    The times of the creation, of the last check, and of the last check that found the task running
+    must be nearly the same.
     """
     cohort = Cohort[Entry](("", False, 50), -1)
     old = seen("old", 160.0, 100.0)

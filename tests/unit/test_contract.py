@@ -180,7 +180,7 @@ def test_what_a_user_holds() -> None:
 
 
 def test_kinds() -> None:
-    """docs/contract.md names the right struct for each kind of job and for each song method."""
+    """docs/contract.md lists every kind of job with its struct and the right methods of `Track`."""
     rows = TABLES["Kinds of job"]
     for row in rows:
         kind, struct = words(row["kind"]), words(row["struct"])[0]

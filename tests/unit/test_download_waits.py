@@ -200,7 +200,7 @@ def test_names_that_lead_out_of_the_directory(tmp_path: Path) -> None:
 
 
 def test_slow_hosts_do_not_occupy_every_slot(tmp_path: Path) -> None:
-    """Hosts that send nothing delay downloads from other hosts by only about 30 s, one window."""
+    """Hosts that send nothing delay the downloads from other hosts by about 30 s at most."""
 
     def answer(url: URL) -> Reply:
         return Reply(speed=0.0 if "slow" in (url.host or "") else len(BODY))

@@ -185,7 +185,10 @@ def test_prior_is_outweighed() -> None:
 
 
 def test_censored_answers_count() -> None:
-    """A job that still runs at a high age raises the learnt durations."""
+    """A job that still runs at a high age increases the learnt durations.
+
+    The number of its checks does not matter.
+    """
     ended_only, with_running, asked_often = Durations(), Durations(), Durations()
     for learner in (ended_only, with_running, asked_often):
         for n in range(100):

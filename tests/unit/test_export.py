@@ -291,7 +291,7 @@ async def test_existing_files(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
-    """Without `overwrite`, an export fails if a file appears at its path while it runs."""
+    """Without `overwrite`, an export fails if a file appears at its path during the export."""
     path = tmp_path / "songs.csv"
 
     async def source() -> AsyncIterator[ResultSource]:
@@ -308,7 +308,10 @@ async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
 
 
 async def test_a_database_that_appears_during_the_export(tmp_path: Path) -> None:
-    """If a journal appears at the path of an export, the export fails even with `overwrite`."""
+    """If a journal is created at the path of a running export, the export fails.
+
+    It fails even with `overwrite`.
+    """
     path = tmp_path / "songs.db"
 
     async def source() -> AsyncIterator[ResultSource]:

@@ -74,7 +74,7 @@ def test_records(case: str, status: TaskStatus) -> None:
 
 
 def test_other_answers() -> None:
-    """Each reader except `read_task_info` returns the documented value for its sample reply."""
+    """Every reader except `read_task_info` decodes its sample replies correctly."""
     assert read_created(200, {}, SAMPLES["created"]) == TASK_ID
     assert read_created(200, {}, SAMPLES["persona"]) == "7c1b9f0e-6a2d-4c53-8f4e-0d1c2b3a4f5e"
     assert read_balance(200, {}, SAMPLES["balance"]) == 987.5

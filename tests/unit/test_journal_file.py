@@ -308,7 +308,7 @@ async def test_a_read_only_file(tmp_path: Path) -> None:
 
 
 async def test_text_that_sqlite_cannot_store(tmp_path: Path) -> None:
-    """If SQLite cannot store a text, only the `claim` that contains this text fails."""
+    """If SQLite cannot store a text, only the `claim` call with this text fails."""
     async with opened(client(tmp_path / "j.db", Clock())) as journal:
         names = ("one", "text\ud800", "two")
         claims = [journal.claim(planned(each, key=each)) for each in names]

@@ -66,9 +66,9 @@ async def test_open_sweeps(tmp_path: Path, account: str | None) -> None:
 
 
 async def test_a_dead_process_is_swept_at_once(tmp_path: Path) -> None:
-    """An owner whose process has ended is dead at once for the owners on the same machine.
+    """If the process of an owner ends, owners on the same machine treat this owner as dead at once.
 
-    For owners on other machines, it is live until its lease expires.
+    Owners on other machines treat it as live until its lease expires.
     """
     clock, path = Clock(), tmp_path / "j.db"
     dead = set[int]()
@@ -112,7 +112,7 @@ async def test_settle_meets_a_dead_owner(tmp_path: Path) -> None:
 
 
 async def test_a_slow_owner(tmp_path: Path) -> None:
-    """An owner that was treated as dead cannot send the submissions that it planned before.
+    """If an owner is dead, its ``planned`` submissions become ``not_sent``. It cannot send them.
 
     It can still store created tasks, and send new submissions.
     """
@@ -172,7 +172,10 @@ async def test_hold(tmp_path: Path) -> None:
 
 
 async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
-    """After an owner was treated as dead, its next heartbeat takes back its runs that are free."""
+    """An owner that was treated as dead loses its runs.
+
+    Its next heartbeat reserves these runs again if they are still free.
+    """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:
         await journal.hold("r")
@@ -184,9 +187,9 @@ async def test_a_free_run_is_taken_back(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_was_reserved_meanwhile(tmp_path: Path) -> None:
-    """If an owner has lost its run to another owner, `claim` fails for this run.
+    """If an owner has lost its run to another owner, a `claim` of the first owner fails.
 
-    When the run is free again, the next `claim` reserves it.
+    When the other owner has released the run, the next `claim` reserves it for the first owner.
     """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as journal, opened(client(path, clock, 2)) as other:

@@ -229,7 +229,7 @@ class Pair:
     def expect(self, call: Call, new: Sub) -> object:
         """Apply `call` to the model, and return the expected result.
 
-        If `call` is a claim, the model stores `new`.
+        `new` is the submission that the model stores if `call` is a claim. Other calls ignore it.
         """
         me, model, (name, task) = self.owners[call.client], self.model, self.target(call)
         match call.name:
@@ -254,7 +254,10 @@ class Pair:
         return None
 
     async def make(self, journal: SqliteJournal, call: Call, new: Sub) -> object:
-        """Apply `call` to the SQLite journal, and return the result."""
+        """Apply `call` to `journal`, and return the result.
+
+        If `call` is a claim, the journal stores `new`.
+        """
         name, task = self.target(call)
         match call.name:
             case "claim":

@@ -88,7 +88,7 @@ async def test_a_created_submission_keeps_its_task(tmp_path: Path) -> None:
 
 
 async def test_a_paid_task_is_never_dropped(tmp_path: Path) -> None:
-    """The journal stores the id of a task even if the submission of the task was replaced."""
+    """The journal stores the id of a created task even if another submission replaced its own."""
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock)) as slow, opened(client(path, clock, 2)) as other:
         await bring_to(slow, UNKNOWN)
@@ -388,7 +388,8 @@ async def test_rebind(tmp_path: Path) -> None:
 async def test_rebind_to_a_label_in_use(tmp_path: Path) -> None:
     """If both labels have data, `rebind` merges the data.
 
-    If two submissions conflict, it raises `JournalError`.
+    If both have a submission with the same run and key, and neither submission is ``refused`` or
+    ``not_sent``, `rebind` raises `JournalError`.
     """
     clock, path = Clock(), tmp_path / "j.db"
     async with opened(client(path, clock), "old") as old:

@@ -58,8 +58,8 @@ class Gate:
 async def record_statements(journal: SqliteJournal) -> list[str]:
     """Record the BEGIN, COMMIT and ROLLBACK statements that the writing thread executes.
 
-    Return a list to which each of these statements is added. The first item is the COMMIT of the
-    transaction in which the recording began.
+    Return the list of these statements, which grows later. The recording starts inside a
+    transaction, so the first item is the COMMIT of this transaction.
     """
     found: list[str] = []
 

@@ -38,7 +38,7 @@ class SlowToReport(MemoryJournal):
 
 
 def refuse_rebind(method: str) -> None:
-    """Raise `JournalError` if `method` is ``rebind``. A `MemoryJournal` calls this function."""
+    """Raise `JournalError` if `method` is ``rebind``. Used as `MemoryJournal.before`."""
     if method == "rebind":
         raise JournalError("another client uses the account")
 
@@ -102,10 +102,7 @@ def test_a_client_that_opens_while_the_journal_changes(*, fails: bool) -> None:
 
 
 def test_rotation_to_the_current_key() -> None:
-    """A failed `rotate_key` to the current key changes nothing.
-
-    A second client with this key still shares the first client's account.
-    """
+    """If `rotate_key` to the current key fails, clients with this key still share the account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -125,7 +122,7 @@ def test_rotation_to_the_current_key() -> None:
 
 
 def test_a_client_keeps_its_key() -> None:
-    """If `rotate_key` fails, a second client with the new key does not share the account."""
+    """After a failed `rotate_key`, a second client with the new key gets a separate account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()
@@ -144,7 +141,7 @@ def test_a_client_keeps_its_key() -> None:
 
 
 def test_a_failed_rotation_back() -> None:
-    """If `rotate_key` cannot return to the first key, both keys still belong to one account."""
+    """If `rotate_key` back to the first key fails, both keys still belong to one account."""
 
     async def work() -> None:
         server, journal = Server(), MemoryJournal()

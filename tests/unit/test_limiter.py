@@ -159,7 +159,7 @@ def test_a_permit_counts_once() -> None:
 
 
 def test_a_lower_limit_does_not_count_old_permits() -> None:
-    """If the limit is reduced, permits of requests that were sent long ago do not count."""
+    """If the limit is reduced, requests sent two seconds ago do not delay the next permit."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -181,7 +181,7 @@ def test_a_lower_limit_does_not_count_old_permits() -> None:
 
 
 def test_permits_that_expire_during_the_last_wait() -> None:
-    """If the limit is cut during a wait, permits that expire in the wait do not prolong it."""
+    """A reduced limit does not prolong a wait if the old permits stop counting before its end."""
 
     async def work() -> None:
         limiter = LocalLimiter()
@@ -208,7 +208,7 @@ def test_permits_that_expire_during_the_last_wait() -> None:
 
 @pytest.mark.parametrize("rate", [15.0, 10_000.0])
 def test_old_permits_are_forgotten(rate: float) -> None:
-    """The limiter does not keep old permits in memory, even if requests are rare."""
+    """Old permits do not stay in memory, even if the limiter grants only one permit every 0.5 s."""
 
     async def work() -> None:
         limiter = LocalLimiter(rate)
@@ -365,7 +365,7 @@ def test_a_client_that_joins_does_not_undo_a_cut() -> None:
 
 
 class Thing:
-    """A stand-in for the object that counts the clients of an account."""
+    """An object without methods. It replaces the object that counts the clients of an account."""
 
 
 def test_a_share_does_not_undo_a_cut() -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("turns", range(5))
 def test_a_pause_grows_while_callers_give_up(turns: int) -> None:
-    """If a pause grows while callers give up because of it, each caller gets a `RateLimitError`."""
+    """If a pause is extended while it ends waits for permits, each wait raises `RateLimitError`."""
 
     async def main() -> None:
         limiter = LocalLimiter(1.0)
@@ -165,7 +165,7 @@ def test_a_failed_note_is_not_tried_again() -> None:
 
 
 def test_a_source_that_swallows_its_cancellation() -> None:
-    """An input that a source yields after its cancellation by `aclose` counts as not created."""
+    """If `aclose` cancels a source, an input that the source still yields counts as not created."""
     server = Server()
     known: list[Creation] = []
 
@@ -215,7 +215,7 @@ def test_estimates_at_once() -> None:
 
 
 def test_no_connection_after_a_pause() -> None:
-    """After a pause longer than `retry_for`, a stream still retries if a connection fails."""
+    """If a connection fails after a pause longer than `retry_for`, a stream retries the create."""
     server = Server()
     failures = 3
 
@@ -237,7 +237,7 @@ def test_no_connection_after_a_pause() -> None:
 
 
 def test_a_client_that_follows_respects_the_budget() -> None:
-    """If all clients of an account close during a pause, the pause also delays the next client."""
+    """A new client waits for the pause of its account, even if all earlier clients are closed."""
     server = Server()
 
     async def main() -> None:

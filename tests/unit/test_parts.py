@@ -248,7 +248,7 @@ def test_edited(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("problem", ["useless", "disk full"])
 def test_edits_that_fail(tmp_path: Path, problem: str) -> None:
-    """If an edit fails, the file is saved as it was received."""
+    """If an edit raises an error or returns False, the file is saved unedited."""
 
     def edit(copy: Path) -> bool:
         copy.write_bytes(b"damaged")

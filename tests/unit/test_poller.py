@@ -1,4 +1,7 @@
-"""Tests of the poller in virtual time. Bugs are injected into functions that the poller calls."""
+"""Tests of the poller in virtual time.
+
+In most tests, a function that the poller calls raises an error.
+"""
 
 from __future__ import annotations
 
@@ -130,10 +133,10 @@ async def collect(queue: QueueWaiter, count: int) -> list[Outcome]:
 
 
 async def scenario(bug: Bug, policy: PollPolicy, passes: int, times: int) -> list[Outcome]:
-    """Wait for 40 tasks while the bug is active, and return all outcomes.
+    """Wait for 40 tasks while `bug` is active, and return the outcomes of all waits.
 
-    The first `passes` calls of the changed function work, and the next `times` calls raise.
-    Afterwards, check that new waits succeed without the bug.
+    The replaced function works in its first `passes` calls, and raises in its next `times` calls.
+    At the end, check that new waits succeed when the function works again.
     """
     transport = Scripted(script)
     poller = make_poller(transport, policy)
@@ -220,7 +223,7 @@ def test_lasting_bug(  # noqa: PLR0913, PLR0917 (what is injected where)
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """If a function that the poller calls always raises, all waits still end by `ALL_OVER`."""
+    """All waits end by `ALL_OVER`, even if every call of `place.name` raises an error."""
     error = kind("injected")
     bug = Bug(monkeypatch, place, name, error)
     outcomes = run_virtual(scenario(bug, policy, 0, times=1_000_000))

@@ -24,7 +24,7 @@ GIVEN_UP = 1200.0 + LAST_TRIES * 15.0
 
 
 async def ten_thousand(poller: Poller) -> tuple[QueueWaiter, int]:
-    """Start to wait for 10,000 tasks. Return the queue of outcomes, and the number of tasks."""
+    """Start to wait for 10,000 tasks. Return the queue of outcomes, and the number 10,000."""
     queue = QueueWaiter(interactive=False)
     for n in range(10_000):
         watch(poller, f"t{n}", queue, None)
@@ -59,7 +59,7 @@ def test_one_glitch_ends_nothing(code: int) -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 def test_confirmed_refusal_ends_all(code: int) -> None:
-    """After a confirmed refusal of the key, each wait ends with its own error object."""
+    """If a second request confirms that the key is refused, each wait gets its own error object."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: code if now > 5.0 else "running")
@@ -85,7 +85,7 @@ def test_confirmed_refusal_ends_all(code: int) -> None:
 
 
 def test_no_verdict_on_the_key() -> None:
-    """If polls get a 401, and the check of the key gets a server error, all waits still succeed."""
+    """If polls get a 401 and the check of the key gets a 500, later polls are sent and succeed."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, now: 401 if now < 0.05 else "success")
@@ -100,7 +100,7 @@ def test_no_verdict_on_the_key() -> None:
 
 
 def test_deadline_while_the_key_is_being_confirmed() -> None:
-    """If a refusal of the key cannot be confirmed, a wait ends within 60 s after its deadline."""
+    """If a pause blocks the check of a refused key, a wait ends within 60 s after its deadline."""
 
     async def main() -> None:
         transport = Scripted(lambda _id, _now: 401)

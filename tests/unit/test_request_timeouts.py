@@ -80,7 +80,7 @@ def test_cancellation_is_not_a_timeout(when: float) -> None:
 
 
 def test_outer_timeout() -> None:
-    """An `asyncio.timeout` around a request works, and may be shorter or longer than `LIMIT`."""
+    """If a request is inside `asyncio.timeout`, the shorter of this timeout and `LIMIT` ends it."""
 
     async def nested(outer: float) -> None:
         async with asyncio.timeout(outer):

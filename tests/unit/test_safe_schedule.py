@@ -1,6 +1,6 @@
-"""Tests of `SafeSchedule`, with which polling survives exceptions of a schedule.
+"""Tests of `SafeSchedule`. With it, polling survives exceptions of a schedule.
 
-The tests pass the time as an argument.
+The tests do not wait: they pass the time as an argument to the schedule.
 """
 
 from __future__ import annotations

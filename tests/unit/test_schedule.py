@@ -104,7 +104,7 @@ def test_adaptive_asks_when_it_is_worth_it() -> None:
 
 
 def test_adaptive_backs_off_in_the_tail_and_asks_at_the_deadline() -> None:
-    """A task that runs longer than usual is checked rarely until its deadline."""
+    """A task that runs longer than usual is rarely checked, but it is checked at its deadline."""
     durations = Durations()
     for n in range(500):
         durations.ended("", 0.0, 60.0 + n % 41)
@@ -129,7 +129,10 @@ def test_eager_goes_below_the_advice_while_idle() -> None:
 
 @each_kind
 def test_awaited_first_but_not_alone(kind: Kind) -> None:
-    """Awaited tasks are checked first, but every fourth request is for another task."""
+    """Interactive tasks are checked first, but every fourth request is for a bulk task.
+
+    A task is *interactive* if a caller awaits this one task. All other tasks are *bulk* tasks.
+    """
     plan = make(PollPolicy(schedule=kind))
     for n in range(8):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -181,9 +184,9 @@ def test_kinds_do_not_blur() -> None:
 
 
 def test_the_next_task_of_a_cohort_keeps_the_shortest_interval() -> None:
-    """Each task of a cohort waits the shortest interval before its next check.
+    """Each task of a cohort is due one poll interval after its own last check.
 
-    This also holds if two tasks were checked only 0.2 s apart.
+    So two tasks that were checked 0.2 s apart are due again 0.2 s apart.
     """
     plan = make(PollPolicy(min_saving=0.0))
     for name, seen_at in (("first", 85.0), ("second", 85.2)):
@@ -209,9 +212,9 @@ def test_the_next_task_of_a_cohort_keeps_the_shortest_interval() -> None:
 def test_a_task_does_not_wait_for_a_burst_of_another_kind(
     created_at: float | None, latest: int
 ) -> None:
-    """A task that is added early among 999 tasks of another kind is also checked early.
+    """A task that is added after 50 of 999 tasks of another kind is checked early.
 
-    50 of the other tasks are added before it. At most `latest` of them are checked before it.
+    At most `latest` of the 999 tasks are checked before it.
     """
     plan = make(PollPolicy())
     for n in range(1000):
@@ -271,7 +274,7 @@ steps = st.lists(
 def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for each step)
     kind: Kind, steps: list[tuple[str, int, float]], draw: float, *, eager: bool
 ) -> None:
-    """In any order of method calls, a schedule makes no check too early and loses no task."""
+    """In any order of method calls, no check is too early, and each scheduled task is checked."""
     if kind == "backoff":
         policy, floor = PollPolicy(schedule="backoff", deadline=200.0), 15.0
     else:
@@ -347,7 +350,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
 @settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_deadline_check_is_kept(data: st.DataObject) -> None:
-    """If each check is sent as soon as it is due, the last is 0 to 2 s after the deadline."""
+    """If checks are sent when they are due, the last check is sent 0 to 2 s after the deadline."""
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=300.0), Durations())
     births = data.draw(st.lists(st.floats(0, 100), min_size=1, max_size=20).map(sorted))
     for n, born in enumerate(births):
@@ -363,7 +366,7 @@ def test_deadline_check_is_kept(data: st.DataObject) -> None:
 
 
 def test_price_rises_with_scarcity() -> None:
-    """`price` is None at first, and rises with the number of tasks."""
+    """`price` is None at first. It is higher if more tasks are added per second."""
     assert AdaptiveSchedule[Entry](PollPolicy(), Durations()).price is None
     prices: list[float] = []
     for arrivals in (1, 10):  # a second, while 15 requests a second can be made
@@ -386,9 +389,9 @@ def test_price_rises_with_scarcity() -> None:
 
 
 def test_new_plans_apply_while_nothing_is_due() -> None:
-    """New durations also change the next check of tasks that are not due.
+    """After new durations are learnt, tasks that are not due yet also use them.
 
-    After they are learnt, `next_due` returns the same time as a new schedule with these durations.
+    `next_due` then returns the same time as a new schedule with these durations.
     """
     durations = Durations()
     for _ in range(300):
@@ -417,7 +420,10 @@ def test_new_plans_apply_while_nothing_is_due() -> None:
 
 
 def test_new_plans_of_two_kinds_apply() -> None:
-    """If new durations of two kinds are learnt, `next_due` is the same as in a new schedule."""
+    """If the durations of two kinds of job change, the schedule uses the new durations for both.
+
+    `next_due` is then the same as in a new schedule with the same tasks and durations.
+    """
     durations = Durations()
     for kind in ("a", "b"):
         for _ in range(300):

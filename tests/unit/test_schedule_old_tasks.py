@@ -59,9 +59,9 @@ def test_cohorts_that_grow_old_make_room(deadline: float | None) -> None:
 
 
 def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
-    """Without a deadline, an old task is checked when its age has doubled.
+    """Without a deadline, an old task is checked again each time its age has doubled.
 
-    A much older task that was added before it does not change this.
+    A much older task that was added earlier does not delay these checks.
     """
     plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
     for name, age in (("days", 5 * DAY), ("hours", DAY / 12)):
@@ -94,7 +94,7 @@ def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
 
 @pytest.mark.parametrize("created_at", [None, -DAY])
 def test_discarded_from_a_line(created_at: float | None) -> None:
-    """Only tasks that were not discarded are checked, if all tasks are old or of unknown age."""
+    """Old tasks and tasks of unknown age are checked, but not those that were discarded."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations())
     count = LINE_PIECE + 100
     entries = [Entry(str(n), added_at=0.0, created_at=created_at) for n in range(count)]

@@ -71,7 +71,7 @@ def test_tuning_varied(name: str, factor: float) -> None:
 
 
 def test_tuning_is_used() -> None:
-    """With `bulk_share=2`, every second request polls a task that no caller awaits."""
+    """With `bulk_share=2`, every second request is for a task that is not interactive."""
     plan = AdaptiveSchedule[Entry](PollPolicy(), Durations(), Tuning(bulk_share=2))
     for n in range(4):
         plan.add(Entry(f"bulk{n}", added_at=0.0), 0.0)
@@ -171,7 +171,7 @@ def test_discarded_plans() -> None:
 
 
 def test_refits_are_apart() -> None:
-    """`InspectionPlans` discards its plans at most every two seconds, even if many jobs end."""
+    """`InspectionPlans.refit` discards plans at most once in two seconds, even if many jobs end."""
     policy, durations, tuning = PollPolicy(), Durations(), Tuning()
     plans = InspectionPlans(durations, Frame(policy), RequestPrice(policy, tuning), tuning)
     revised = list[float]()
@@ -187,7 +187,7 @@ def test_refits_are_apart() -> None:
 
 
 def test_price_of_an_eager_policy() -> None:
-    """An eager policy raises the price of a request while tasks are due, and then lowers it."""
+    """An eager policy raises the price after a request if another task is due, else lowers it."""
     price = RequestPrice(PollPolicy(eager=True), Tuning())
     start = price.least
     price.adjust(is_idle=False)
@@ -219,7 +219,7 @@ def test_scaled_times() -> None:
 @pytest.mark.parametrize("deadline", [600.0, None])
 @pytest.mark.parametrize("kind", ["adaptive", "backoff", "eager"])
 def test_scaled_policy(kind: str, deadline: float | None) -> None:
-    """Scaling the policy and the durations by a factor scales the times of all checks by it."""
+    """If the policy and the durations are divided by a factor, the times of all checks are too."""
     policy = PollPolicy(deadline=deadline, jitter=0.0)
     if kind == "backoff":
         policy = msgspec.structs.replace(policy, schedule="backoff")

@@ -1,4 +1,4 @@
-"""Closing, pauses and refused requests while `on_submission` or `on_creation` runs."""
+"""Tests of callbacks that are slow or never return: `on_submission` and `on_creation`."""
 
 from __future__ import annotations
 

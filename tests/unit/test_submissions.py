@@ -66,7 +66,10 @@ async def by_group(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskH
 
 
 async def by_inner_task(work: Coroutine[Any, Any, TaskHandle], after: float) -> TaskHandle:
-    """Let an outer task await an inner task with `work`. Cancel the outer task `after` s later."""
+    """Await the `create` call `work` in an inner asyncio task, and this task in an outer one.
+
+    Cancel the outer task after `after` seconds.
+    """
 
     async def outer() -> TaskHandle:
         return await asyncio.create_task(work)
@@ -163,7 +166,10 @@ def test_cancelled_while_planned() -> None:
 
 
 def test_cancelled_in_flight(caplog: pytest.LogCaptureFixture) -> None:
-    """If `create` is cancelled during its request, the new task is logged and reported once."""
+    """If `create` is cancelled during its request, `on_creation` still gets the new task, once.
+
+    The client also logs the task.
+    """
     server = Server(delay=1.0)
     reported: list[Creation] = []
 
@@ -206,7 +212,10 @@ def test_an_abandoned_create_is_not_retried(code: int) -> None:
 
 
 def test_close_waits_for_creates_in_flight() -> None:
-    """`close` ends the unsent create requests and waits for the replies to the sent requests."""
+    """`close` waits for the replies to the create requests in flight.
+
+    Unsent creates raise `ClientClosedError`.
+    """
     server = Server(delay=4.0)
     reported: list[Creation] = []
 

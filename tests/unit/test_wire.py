@@ -110,7 +110,7 @@ def test_creation_times(when: object) -> None:
 
 
 def test_digits_are_no_date() -> None:
-    """A text of 13 digits is read as milliseconds, not as a date."""
+    """A text of 13 digits is read as a Unix time in milliseconds, not as a date."""
     assert unix_time("1712010112300") == 1712010112.3
 
 
@@ -167,7 +167,7 @@ def test_numbers_that_do_not_fit(token: bytes, name: str) -> None:
     ],
 )
 def test_damaged_title(damage: bytes, title: str) -> None:
-    """A title that is not valid UTF-8 or JSON does not make the record unreadable."""
+    """A record is decoded even if its title contains invalid UTF-8 or invalid JSON."""
     body = envelope(RECORD).replace(b"Rain", damage)
     info = read_task_info(200, {}, body, "t1")
     assert (info.status, info.duration_s, info.raw) == (TaskStatus.SUCCESS, 86.0, body)
@@ -209,7 +209,10 @@ def test_nesting_that_is_kept() -> None:
 
 
 def test_hostile_sizes() -> None:
-    """Long lists in replies are shortened. Damaged replies above `MAX_BYTES` raise an error."""
+    """Long lists in a reply are shortened.
+
+    If a reply is damaged and longer than `MAX_BYTES`, decoding it raises `ResponseError`.
+    """
     record: dict[str, Any] = RECORD | {
         "result": {"suno_data": [{}] * 2_000, "usage": {"a": [[]] * 200_000}}
     }

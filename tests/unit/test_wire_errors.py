@@ -52,7 +52,7 @@ def test_every_code(code: int, style: str) -> None:
 
 @pytest.mark.parametrize("status", [403, 501])
 def test_the_error_of_a_proxy(status: int) -> None:
-    """The error reply of a proxy is not treated as a reply of the API."""
+    """If an error reply is not in the format of the API, its exception has `understood=False`."""
     body = b'{"message": "Not Implemented"}'
     with pytest.raises(CODES[status]) as caught:
         read_task_info(status, {}, body, "t")

@@ -64,7 +64,7 @@ READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
     ],
 )
 def test_estimate(data: object, estimate: Estimate) -> None:
-    """An `Estimate` is read from the replies of both estimate endpoints."""
+    """The reply of each of the two estimate endpoints is decoded to an `Estimate`."""
     assert read_estimate(200, {}, envelope(data)) == estimate
 
 
@@ -110,7 +110,7 @@ def test_upload_target() -> None:
     "body", [b"", b"{", envelope(None), envelope([]), envelope("x"), envelope({"models": 1})]
 )
 def test_no_reply(read: Any, body: bytes) -> None:  # noqa: ANN401 (one reader of many types)
-    """A `read` function raises `ResponseError` for a reply without usable data."""
+    """Each function in `READERS` raises `ResponseError` for a reply without usable data."""
     if read is read_schema and body == envelope({"models": 1}):
         return  # every field of a schema is optional
     with pytest.raises(ResponseError):

@@ -42,7 +42,7 @@ def workers() -> set[asyncio.Task[object]]:
 
 
 def test_jobs_run_at_once_and_workers_are_reused() -> None:
-    """Jobs run concurrently. Later jobs reuse idle workers. Only `MOST_IDLE` workers stay idle."""
+    """Jobs run concurrently. At most `MOST_IDLE` idle workers are kept. Later jobs reuse them."""
 
     async def main() -> None:
         pool = Pool()
@@ -130,7 +130,7 @@ def test_job_that_ends_normally_although_it_was_cancelled(is_closing: bool) -> N
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="has no eager tasks")
 def test_eager_tasks() -> None:
-    """With an eager task factory, jobs that end at once are handled like all other jobs."""
+    """With an eager task factory, jobs that end without waiting are handled like all other jobs."""
 
     class Quick(Pool):
         async def sleep(self, job: float) -> None:

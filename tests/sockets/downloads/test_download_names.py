@@ -60,7 +60,7 @@ async def test_stems_of_one_name(host: FileHost, suno: SunoClient, tmp_path: Pat
 async def test_urls_that_differ_in_the_query(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """URLs that differ only in the query are saved as separate files."""
+    """Files whose URLs differ only in the query are saved under different names."""
     urls = [f"{host.url}/x.mp3?id={each}" for each in (1, 2, 1)]
     first, second, third = await suno.download_all(urls, tmp_path)
     assert first == third != second
@@ -92,7 +92,7 @@ async def test_titles(
 async def test_templates(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     """A name template applies to every file.
 
-    If the fields of the template do not identify a file, a hash is added to its name.
+    If the template could give two files the same name, a hash is added to the name.
     """
     info = record(tracks=(song(host), song(host, number=1)))
     await suno.download_all(info, tmp_path, name="{task_id}/{index}-{title}")

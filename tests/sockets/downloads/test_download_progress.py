@@ -52,7 +52,7 @@ async def test_progress(host: FileHost, suno: SunoClient, tmp_path: Path) -> Non
 async def test_a_callback_that_two_calls_share(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
-    """A callback that raises is not called again, even if two calls share it and the download."""
+    """If a callback raises, it is not called again, even if two calls download the same file."""
     events: list[DownloadProgress] = []
 
     def fail(event: DownloadProgress) -> None:

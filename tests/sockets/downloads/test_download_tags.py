@@ -223,7 +223,7 @@ async def test_compressed_covers(
     caplog: pytest.LogCaptureFixture,
     damage: str,
 ) -> None:
-    """If a compressed cover is intact and not too large, it is written into the song."""
+    """A gzip-compressed cover is written into the song only if it is intact and not too large."""
     body = bytearray(gzip.compress(PNG if damage != "bomb" else PNG + bytes(10**8)))
     if damage == "cut":
         del body[-9:]

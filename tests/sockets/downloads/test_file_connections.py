@@ -35,7 +35,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.contextmanager
 def names_resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> Any:  # noqa: ANN401 (a context)
-    """Within a ``with`` block, give `addresses` to all host names that end in ``.test``."""
+    """Within a ``with`` block, resolve all host names that end in ``.test`` to `addresses`."""
     real = socket.getaddrinfo
 
     def resolve(name: Any, port: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 (passed on)
@@ -234,7 +234,7 @@ async def test_no_passwords_from_netrc(
 async def test_unusable_proxy_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
-    """If a proxy variable is not an http(s) URL, calls raise an error and send nothing."""
+    """If the variable `http_proxy` is not an http(s) URL, calls raise an error and send nothing."""
     monkeypatch.setenv("http_proxy", value)
     async with SunoClient(KEY, base_url="http://api.test", trust_env=True, retry_for=0) as suno:
         with pytest.raises(NotSentError, match=r"not an http\(s\) URL"):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def joins(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[None]:
-    """Return a queue that gets an item when a call of `download` begins to wait for its file."""
+    """Return a queue that gets an item each time a call of `download` starts to wait for a file."""
     queue = asyncio.Queue[None]()
     add = Reporter.add
 
