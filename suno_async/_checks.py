@@ -1,4 +1,4 @@
-"""Check inputs before anything is sent. The checks send nothing and cost no credits. Pure."""
+"""Check inputs before anything is sent. The checks send nothing and cost no credits. No I/O."""
 
 from __future__ import annotations
 

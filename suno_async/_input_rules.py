@@ -1,4 +1,4 @@
-"""The API's rules for inputs, as tables that all kinds of jobs share. Pure.
+"""The API's rules for inputs, as tables that all kinds of jobs share. No I/O.
 
 Each rule applies to a field name, because a name has the same meaning in every kind of job. Only
 values that the API contract forbids are rejected. The server decides about everything else.

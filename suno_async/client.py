@@ -464,15 +464,18 @@ class SunoClient:
     async def rotate_key(self, new_key: str) -> None:
         """Replace the API key of this account with another key of the same account.
 
+        One call replaces the key of all clients in this event loop that share the request budget.
+        Call `rotate_key` again in each other process, and for each client with its own `limiter`.
+
         If this call raises an error, the old key stays in use. If the call is cancelled, either key
-        may be in use. Call `rotate_key` in each process, and for each client that has its own
-        `limiter`.
+        may be in use.
 
         Raises:
-            ConfigurationError: The new key is not valid, or another client already uses it.
+            ConfigurationError: The new key is not valid, or a client with a different request
+                budget already uses it in this event loop.
             AuthenticationError: The server refuses the new key.
-            JournalError: The journal cannot be changed, or another client of the account uses the
-                journal.
+            JournalError: The journal cannot be changed. Or the account's label in the journal is a
+                hash of the old key, and another client also uses this label.
             SunoError: The new key could not be checked.
         """
         runtime = self._runtime()

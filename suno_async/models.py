@@ -1,4 +1,4 @@
-"""The data that the server returns, as frozen structs. Pure."""
+"""The data that the server returns, as frozen structs. No I/O."""
 
 from __future__ import annotations
 

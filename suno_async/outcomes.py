@@ -1,4 +1,4 @@
-"""The outcomes of tasks, and of jobs in a pipeline. Pure.
+"""The outcomes of tasks, and of jobs in a pipeline. No I/O.
 
 An `Outcome` is a `Success` or a `Failure`. A `JobOutcome` is a `JobSuccess` or a `JobFailure`. To
 distinguish them, use ``match``, ``isinstance`` or ``if outcome.error is None:``. Type checkers
@@ -104,7 +104,7 @@ JobOutcome: TypeAlias = JobSuccess | JobFailure
 
 
 def outcome_of(task_id: str, info: TaskInfo | None, error: SunoError | None) -> Outcome:
-    """Return a `Success` if `error` is None and `info` is a record; otherwise a `Failure`."""
+    """Return a `Failure` if `error` is given or `info` is None, otherwise a `Success`."""
     if error is not None:
         return Failure(task_id, error, info)
     if info is None:

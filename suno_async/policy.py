@@ -1,4 +1,4 @@
-"""How often a task is polled. Pure."""
+"""How often a task is polled. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results as flat records, for a file or a database. Pure.
+"""Results as flat records, for a file or a database. No I/O.
 
 Every field is text, an integer, a float or None. Text is valid Unicode without NUL characters, so
 that every database accepts it.

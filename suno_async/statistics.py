@@ -1,4 +1,4 @@
-"""Statistics of a client. Pure."""
+"""Statistics of a client. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of one create: the request that creates a task or a persona. Pure.
+"""The state of one create: the request that creates a task or a persona. No I/O.
 
 The states and their transitions::
 

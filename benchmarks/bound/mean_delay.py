@@ -34,9 +34,9 @@ multiple of the step. If the price rises, a later check also costs a little more
 half the step, every figure changes by less than 0.1 %.
 
 The bound only holds for policies that respect the floor and the deadline. The deadline is the age
-`DEADLINE`. A task that has not ended by then must get its last check within the next minute. If all
-tasks are created at once, the last check may come at any time after the deadline. The bound also
-holds for policies that know when future tasks will be created.
+`DEADLINE`. A task that has not ended by then must get its last check within the next minute. There
+is one exception: if all tasks are created at once, the bound also holds for later last checks. The
+bound also holds for policies that know when future tasks will be created.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compare the CPU time per poll with `SunoClient` and without it.
+"""Measure the CPU time per poll of `SunoClient` and of other ways to poll.
 
 A *contender* is a function that polls. It sends one request per task to a server in another
 process, and stores the records of the tasks that ended. All contenders have the same number of
@@ -7,7 +7,10 @@ requests in flight.
 The CPU time per poll is the CPU time of this process (`time.process_time`) divided by the number of
 requests. It includes opening sessions and connections. For `SunoClient`, it also includes adding
 every task, and removing the tasks that are still running. In each round, all contenders run one
-after another. Each ratio compares two contenders in the same round.
+after another.
+
+The CPU time of `SunoClient` is also divided by the CPU time of each other contender in the same
+round.
 """
 
 from __future__ import annotations

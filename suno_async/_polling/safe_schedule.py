@@ -1,4 +1,4 @@
-"""A wrapper for a schedule, so that polling survives exceptions of the schedule. Pure.
+"""A wrapper for a schedule, so that polling survives exceptions of the schedule. No I/O.
 
 A schedule decides when each task is checked. Times are seconds on a monotonic clock. The caller may
 choose any such clock, but must always use the same clock.

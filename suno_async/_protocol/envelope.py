@@ -1,4 +1,4 @@
-"""Decode the envelope that surrounds the data or the error in every reply. Pure."""
+"""Decode the envelope that surrounds the data or the error in every reply. No I/O."""
 
 from __future__ import annotations
 

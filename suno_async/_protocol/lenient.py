@@ -1,4 +1,4 @@
-"""Lenient decoding of JSON: any bytes give a struct or None, never an exception. Pure.
+"""Lenient decoding of JSON: any bytes give a struct or None, never an exception. No I/O.
 
 msgspec decodes almost every reply directly into a struct. If a reply does not match the struct, the
 reply is converted field by field. Fields of a wrong type are skipped.

@@ -1,4 +1,4 @@
-"""Decode all replies except task records. Pure."""
+"""Decode all replies except task records. No I/O."""
 
 from __future__ import annotations
 

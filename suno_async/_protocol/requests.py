@@ -1,4 +1,4 @@
-"""Build the requests that `docs/contract.md` describes. Pure."""
+"""Build the requests that `docs/contract.md` describes. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the Retry-After header of a reply. Pure."""
+"""Read the Retry-After header of a reply. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decode the task records in replies to TaskInfo requests. Pure.
+"""Decode the task records in replies to TaskInfo requests. No I/O.
 
 The envelope is the JSON object around the record. Almost every reply to the client contains a
 task record, so decoding must be fast. One msgspec call decodes the envelope and the record

@@ -1,4 +1,4 @@
-"""The adaptive schedule: each request goes to the task where it saves the most waiting. Pure.
+"""The adaptive schedule: each request goes to the task where it saves the most waiting. No I/O.
 
 Times are seconds on one monotonic clock of the caller's choice. An age is the time since a task was
 created. A *check* is a status request for one task. *Waiting* is the time from the end of a task to

@@ -1,4 +1,4 @@
-"""Exponential backoff: the schedule behind ``PollPolicy(schedule="backoff")``. Pure."""
+"""Exponential backoff: the schedule behind ``PollPolicy(schedule="backoff")``. No I/O."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class BackoffSchedule(Generic[E]):
     Each operation takes O(log n) time with n entries.
 
     Attributes:
-        price: How much waiting a request saves. Always None, because this schedule does not
-            calculate it.
+        price: How many seconds of waiting a request saves. Always None, because this schedule does
+            not calculate it.
     """
 
     def __init__(

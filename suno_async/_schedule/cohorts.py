@@ -1,4 +1,4 @@
-"""Queues of tasks for the adaptive schedule. Pure.
+"""Queues of tasks for the adaptive schedule. No I/O.
 
 A *cohort* is a queue of tasks of one kind and one priority. The *priority* of a task is interactive
 (a caller awaits this one task) or bulk (all other tasks). The first entry of a cohort is its
@@ -63,7 +63,8 @@ class Cohort(Generic[E]):
             or if the ages of the tasks are unknown.
         over: Time from which the cohort can move into the line of tasks past the horizon. Infinity
             if the cohort is in a line.
-        place: Number of the cohort's valid place in the ranking; None if it has no place.
+        place: Number of the cohort's current element in a heap of the ranking; None if the cohort
+            is in no heap.
         head: The first entry when the ranking last updated the cohort.
         due: Time when `head` is due.
         plan: The inspection plan that `urgency` uses; None while `head` is not due.
@@ -232,7 +233,10 @@ class Cohorts(Generic[E]):
         return len(self._by_age) + len(self._lines)
 
     def over(self, born: float) -> float:
-        """Return when all tasks of the span that starts at `born` are at least `past_from` old."""
+        """Return the time from which all tasks of the span `born` are at least `past_from` old.
+
+        `born` is the start of the span.
+        """
         return born + self._span + self._past_from
 
     def holding(self, entry: E) -> Cohort[E] | None:

@@ -1,4 +1,4 @@
-"""The distribution of the age at which jobs of one kind end. Pure.
+"""The distribution of the age at which jobs of one kind end. No I/O.
 
 The estimate is a life table: a Kaplan-Meier estimate in which ages are grouped into bins. The
 *hazard* of a bin is the number of tasks that ended in the bin, divided by the total time for which

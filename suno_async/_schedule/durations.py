@@ -1,4 +1,4 @@
-"""Learn how long jobs take, separately for each kind of job. Pure.
+"""Learn how long jobs take, separately for each kind of job. No I/O.
 
 Each kind of job has a life table (see `distribution`). For each range of ages, the table stores the
 number of tasks that ended, and the time for which tasks were watched. For a task that ended, the

@@ -1,4 +1,4 @@
-"""The interface of every schedule, and `Entry`: the data of one task in a schedule. Pure.
+"""The interface of every schedule, and `Entry`: the data of one task in a schedule. No I/O.
 
 All times are in seconds. They come from one monotonic clock, which the caller chooses. The age
 of a task is the time since it was created.

@@ -1,4 +1,4 @@
-"""How requests are divided between two groups of tasks. Pure."""
+"""How requests are divided between two groups of tasks. No I/O."""
 
 from __future__ import annotations
 

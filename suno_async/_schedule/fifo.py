@@ -1,4 +1,4 @@
-"""A first-in, first-out queue that is cheap for Python's garbage collector. Pure."""
+"""A first-in, first-out queue that is cheap for Python's garbage collector. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calculate the earliest and the latest time of a check. Every schedule uses this. Pure."""
+"""Calculate the earliest and the latest time of a check. Every schedule uses this. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A heap whose items can be removed at any time. Pure."""
+"""A heap whose items can be removed at any time. No I/O."""
 
 from __future__ import annotations
 

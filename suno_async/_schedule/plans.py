@@ -1,4 +1,4 @@
-"""The inspection plans of all kinds of job, recalculated as the client learns. Pure.
+"""The inspection plans of all kinds of job, recalculated as the client learns. No I/O.
 
 An inspection plan says at which age a task is due, and how urgent its check is. Plans depend on the
 learnt durations, the policy and the price of a request. The price is how many seconds of waiting a

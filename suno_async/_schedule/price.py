@@ -1,4 +1,4 @@
-"""The price of a status request: how much waiting the request must save. Pure."""
+"""The price of a status request: how much waiting the request must save. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide which cohort of tasks gets the next request. Pure.
+"""Decide which cohort of tasks gets the next request. No I/O.
 
 A *cohort* is a queue of tasks that the schedule treats alike (see `cohorts`).
 """

@@ -1,4 +1,4 @@
-"""The tuned constants of the schedules, in one place. Pure."""
+"""The tuned constants of the schedules, in one place. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The circuit breaker of an account: after refusals, requests fail locally for a while. Pure.
+"""The circuit breaker of an account: after refusals, requests fail locally for a while. No I/O.
 
 A refusal is a reply with the error code 401, 402 or 403. All times are seconds of the same
 monotonic clock.

@@ -1,4 +1,4 @@
-"""The exit codes of ``suno-async``. Pure."""
+"""The exit codes of ``suno-async``. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hints for the user: what to do about an error of the library. Pure."""
+"""Hints for the user: what to do about an error of the library. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the inputs of many jobs from JSONL or CSV. Pure."""
+"""Read the inputs of many jobs from JSONL or CSV. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert an outcome to a row of a results file. Pure."""
+"""Convert an outcome to a row of a results file. No I/O."""
 
 from __future__ import annotations
 

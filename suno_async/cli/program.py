@@ -1,4 +1,4 @@
-"""The words that start this program on the command line. Pure."""
+"""The words that start this program on the command line. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The number of tasks in each state, for the live display. Pure."""
+"""The number of tasks in each state, for the live display. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read task ids, and the results of an earlier run. Pure."""
+"""Read task ids, and the results of an earlier run. No I/O."""
 
 from __future__ import annotations
 

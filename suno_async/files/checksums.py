@@ -1,4 +1,4 @@
-"""Read the checksum that a server sends with a file. Pure."""
+"""Read the checksum that a server sends with a file. No I/O."""
 
 from __future__ import annotations
 

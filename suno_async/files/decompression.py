@@ -1,4 +1,4 @@
-"""Decompress the body of a reply in pieces of limited size. Pure."""
+"""Decompress the body of a reply in pieces of limited size. No I/O."""
 
 from __future__ import annotations
 

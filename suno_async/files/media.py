@@ -1,4 +1,4 @@
-"""Recognise media files by their first bytes. Pure.
+"""Recognise media files by their first bytes. No I/O.
 
 The HTTP status 200 does not prove that the body of a reply is a media file. A server may also send
 an error page or a login page with this status.

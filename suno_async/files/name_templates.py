@@ -1,4 +1,4 @@
-"""Templates for file names: their syntax and their rules. Pure."""
+"""Templates for file names: their syntax and their rules. No I/O."""
 
 from __future__ import annotations
 

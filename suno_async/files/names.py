@@ -1,4 +1,4 @@
-"""Names for downloaded files, from a template. Pure.
+"""Names for downloaded files, from a template. No I/O.
 
 A name depends only on the template, the file, its song and its task. It does not depend on
 the order of the downloads or on other files on disk. So if a program is started again, it finds the

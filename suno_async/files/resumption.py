@@ -1,4 +1,4 @@
-"""Decide whether a broken download can be continued. Pure."""
+"""Decide whether a broken download can be continued. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API keys of a sandbox, and the credits of each key. Pure."""
+"""The API keys of a sandbox, and the credits of each key. No I/O."""
 
 from __future__ import annotations
 

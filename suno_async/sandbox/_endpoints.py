@@ -1,4 +1,4 @@
-"""The endpoints of the simulated API. They calculate the reply to each request. Pure."""
+"""The endpoints of the simulated API. They calculate the reply to each request. No I/O."""
 
 from __future__ import annotations
 

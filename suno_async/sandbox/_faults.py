@@ -1,4 +1,4 @@
-"""The faults that a sandbox injects at random into API requests. Pure."""
+"""The faults that a sandbox injects at random into API requests. No I/O."""
 
 from __future__ import annotations
 

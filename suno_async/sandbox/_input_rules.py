@@ -1,4 +1,4 @@
-"""The rules of the API for inputs. An input that breaks a rule is refused with 422. Pure.
+"""The rules of the API for inputs. An input that breaks a rule is refused with 422. No I/O.
 
 The rules are written from the API contract alone. They share no code with the client, so they do
 not repeat mistakes of the client.

@@ -1,4 +1,4 @@
-"""The jobs of a sandbox and their records. Pure, because the caller passes the current time."""
+"""The jobs of a sandbox and their records. No I/O. The caller passes the current time."""
 
 from __future__ import annotations
 

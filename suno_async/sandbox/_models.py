@@ -1,4 +1,4 @@
-"""The models that the sandbox lists, and the schemas of their inputs. Pure."""
+"""The models that the sandbox lists, and the schemas of their inputs. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The strict rate limit of the sandbox. Pure."""
+"""The strict rate limit of the sandbox. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Error replies of the API. A test can make the sandbox send them. Pure."""
+"""Error replies of the API. A test can make the sandbox send them. No I/O."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Refusal(Exception):  # noqa: N818 (a refusal is an answer, not an error of
     Args:
         code: The error code, such as 401.
         message: The message. If None, the reply contains the default message of the code.
-        errors: One text for each broken rule; None if no rule is broken.
+        errors: One text for each rule that the input breaks; None if the reply is not about an
+            input.
         retry_after: Value of the Retry-After header. If None, the reply has no such header.
     """
 

@@ -1,4 +1,4 @@
-"""The statistics of a sandbox. Pure."""
+"""The statistics of a sandbox. No I/O."""
 
 from __future__ import annotations
 

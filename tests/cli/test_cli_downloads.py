@@ -92,7 +92,10 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 def songs_in(directory: Path) -> dict[str, int]:
-    """Return when each MP3 file in a directory was last changed, in ns, by file name."""
+    """Return the times at which the MP3 files in a directory were last changed.
+
+    The result maps each file name to a time in ns.
+    """
     return {each.name: each.stat().st_mtime_ns for each in directory.glob("*.mp3")}
 
 

@@ -1,4 +1,7 @@
-"""A sandbox in a separate thread, so that programs in the docs can call ``asyncio.run``."""
+"""Run a sandbox server in a separate thread, for the programs in the documentation.
+
+The programs call ``asyncio.run`` in the main thread.
+"""
 
 from __future__ import annotations
 

@@ -3,9 +3,11 @@
 A *create* is the request that creates a task. A *submission* is the record of a create. A
 *key* identifies a create, so that a repeated create returns the earlier task.
 
-A *run* is a named stream. A stream *reserves* its run, so that no other stream works on the same
-run. The clients of one account divide the rate limit equally. Each client regularly writes a
-*heartbeat* to the journal, so that the other clients know how many clients are open.
+A *run* is a named group of submissions. A stream, such as a pipeline, *reserves* its run. Then no
+other stream works on the same run.
+
+The clients of one account divide the rate limit equally. Each client regularly writes a *heartbeat*
+to the journal, so that the other clients know how many clients are open.
 """
 
 from __future__ import annotations
