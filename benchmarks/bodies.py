@@ -75,7 +75,7 @@ def serve(kind: str, ready: Connection) -> None:
                     continue
 
 
-async def longest_hold(holds: list[float]) -> None:
+async def record_cycles(holds: list[float]) -> None:
     """Measure each event loop cycle until cancelled. Append its length in seconds to `holds`."""
     last = time.perf_counter()
     while True:
@@ -106,7 +106,7 @@ async def measure(url: str) -> tuple[float, float]:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     holds: list[float] = []
-    ticking = asyncio.ensure_future(longest_hold(holds))
+    ticking = asyncio.ensure_future(record_cycles(holds))
     await ask(url)
     ticking.cancel()
     return peak, max(holds)

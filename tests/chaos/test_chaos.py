@@ -64,19 +64,19 @@ class Retries(logging.Handler):
     """Collects the logged errors that made the client retry create requests.
 
     Attributes:
-        of: The classes of the errors, by the prompt of the song.
+        errors_of: The classes of the errors, by the prompt of the song.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.of: defaultdict[str, list[type[object]]] = defaultdict(list)
+        self.errors_of: defaultdict[str, list[type[object]]] = defaultdict(list)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Record the class of an error that is logged for a song."""
         arguments = record.args if isinstance(record.args, tuple) else ()
         errors = [each for each in arguments if isinstance(each, SunoError)]
         if errors and (song := _song.get(None)) is not None:
-            self.of[song].append(type(errors[-1]))
+            self.errors_of[song].append(type(errors[-1]))
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def check(
     verdicts["orphaned"] = orphans
     # A create that reached the proxy is sent again only if the client received a refusal.
     for song, times in Counter(map(song_in, proxy.arrived)).items():
-        refusals = [why for why in retries.of[song] if why is not NotSentError]
+        refusals = [why for why in retries.errors_of[song] if why is not NotSentError]
         assert set(refusals) <= {RateLimitError, MaintenanceError}
         assert times <= 1 + len(refusals)
     return verdicts
@@ -201,7 +201,7 @@ async def test_no_song_is_created_twice(retries: Retries) -> None:
     assert proxy.refused.keys() == REFUSALS.keys()
     assert all(verdicts[name] for name in ("created", "unknown", "not sent", "refused", "orphaned"))
     for reason in (NotSentError, RateLimitError, MaintenanceError):
-        assert any(reason in retries.of[song] for song in verdicts["created"])
+        assert any(reason in retries.errors_of[song] for song in verdicts["created"])
 
 
 async def test_a_session_of_the_callers_resends_no_create(retries: Retries) -> None:

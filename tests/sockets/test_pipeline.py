@@ -43,7 +43,7 @@ def songs(count: int) -> list[GenerateMusic]:
     return [GenerateMusic(prompt=f"song {n}", instrumental=True) for n in range(count)]
 
 
-async def slowly(jobs: list[GenerateMusic]) -> AsyncIterator[GenerateMusic]:
+async def as_async_iterator(jobs: list[GenerateMusic]) -> AsyncIterator[GenerateMusic]:
     """Yield the jobs one by one. Before each job, give control to the event loop once."""
     for job in jobs:
         await asyncio.sleep(0)
@@ -81,7 +81,9 @@ async def test_each_input_has_its_outcome(*, is_async: bool) -> None:
         outcomes = [
             outcome
             async for outcome in suno.pipeline(
-                slowly(jobs) if is_async else iter(jobs), max_pending=5, on_creation=created.append
+                as_async_iterator(jobs) if is_async else iter(jobs),
+                max_pending=5,
+                on_creation=created.append,
             )
         ]
         assert sorted(outcome.index for outcome in outcomes) == list(range(12))
@@ -338,14 +340,18 @@ async def test_closed_client() -> None:
             suno.pipeline([])
 
 
-async def test_bad_bound(suno: SunoClient) -> None:
-    """`pipeline` accepts an empty list of inputs, but raises an error for `max_pending=0`."""
+async def test_no_inputs(suno: SunoClient) -> None:
+    """A pipeline without inputs yields nothing."""
     assert [outcome async for outcome in suno.pipeline([])] == []
+
+
+async def test_max_pending_of_zero(suno: SunoClient) -> None:
+    """`max_pending=0` raises a `ConfigurationError`."""
     with pytest.raises(ConfigurationError):
         suno.pipeline([], max_pending=0)
 
 
-async def test_what_is_no_input(suno: SunoClient, sandbox: Sandbox) -> None:
+async def test_an_object_that_is_not_an_input(suno: SunoClient, sandbox: Sandbox) -> None:
     """If an object is not an input, its outcome has the error `InvalidInputError`."""
     anything: Any = ["a prompt", None]
     outcomes = [outcome async for outcome in suno.pipeline(anything)]

@@ -145,9 +145,13 @@ async def test_models_list(vendor: Vendor, operation: str) -> None:
 
 
 async def test_models_list_without_filters(vendor: Vendor) -> None:
-    """`models list` receives every model; with filters, it receives only the matching models."""
+    """Without filters, the command `models list` receives every model."""
     listed = (await vendor.ask("GET", "job/Models"))["models"]
     assert {each["model"] for each in listed} == set(KINDS)
+
+
+async def test_models_list_with_two_filters(vendor: Vendor) -> None:
+    """With two filters, the command `models list` receives the models that match both."""
     query = {"modality": "video", "operation": "music-video"}
     (video,) = (await vendor.ask("GET", "job/Models", query))["models"]
     assert (video["model"], video["modality"]) == ("suno/music-video", "video")

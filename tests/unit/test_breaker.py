@@ -72,7 +72,7 @@ def test_suspicion_that_cannot_be_confirmed() -> None:
     assert gate.refusal(4.0) is None
 
 
-def test_polls_look_at_the_key_only_in_doubt() -> None:
+def test_doubts_key() -> None:
     """`doubts_key` returns True after a refusal of the key.
 
     It returns False again after the key is accepted, or when the breaker closes.

@@ -42,7 +42,7 @@ def drained(cohort: Cohort[Entry]) -> list[str]:
         st.tuples(st.one_of(st.none(), st.floats(0, 100)), st.booleans()), max_size=2 * NEAR_END
     )
 )
-def test_a_cohort_is_ordered_by_the_time_of_asking(joins: list[tuple[float | None, bool]]) -> None:
+def test_a_cohort_is_ordered_by_seen_at(joins: list[tuple[float | None, bool]]) -> None:
     """Tasks that were never found running come first. The others are ordered by `seen_at`."""
     cohort, kept = Cohort[Entry](("", False, 0), -1), list[Entry]()
     for n, (at, stays) in enumerate(joins):

@@ -196,7 +196,7 @@ async def refused(path: Path, match: str, account: str | None = "a") -> None:
     await journal.close()
 
 
-async def test_files_that_are_no_journal(tmp_path: Path) -> None:
+async def test_files_that_are_not_journals(tmp_path: Path) -> None:
     """A file that is not a usable journal cannot be opened, and stays unchanged."""
     text, other, newer = tmp_path / "text", tmp_path / "other.db", tmp_path / "newer.db"
     text.write_text("this is not a database, but it is long enough\n" * 100)

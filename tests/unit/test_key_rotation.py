@@ -121,7 +121,7 @@ def test_rotation_to_the_current_key() -> None:
     run_virtual(work())
 
 
-def test_a_client_keeps_its_key() -> None:
+def test_a_failed_rotation() -> None:
     """After a failed `rotate_key`, a second client with the new key gets a separate account."""
 
     async def work() -> None:

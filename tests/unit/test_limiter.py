@@ -364,7 +364,7 @@ def test_a_client_that_joins_does_not_undo_a_cut() -> None:
     run_virtual(work())
 
 
-class Thing:
+class Counter:
     """An object without methods. It replaces the object that counts the clients of an account."""
 
 
@@ -372,7 +372,7 @@ def test_a_share_does_not_undo_a_cut() -> None:
     """A change of the number of clients does not raise the rate above the rate set after a 429."""
 
     async def work() -> None:
-        limiter, counter = LocalLimiter(), Thing()
+        limiter, counter = LocalLimiter(), Counter()
         limiter.rate_exceeded(None)
         assert limiter.rate == 12.0
         limiter.share(2, counter)

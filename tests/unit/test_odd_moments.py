@@ -236,7 +236,7 @@ def test_no_connection_after_a_pause() -> None:
     run_virtual(main())
 
 
-def test_a_client_that_follows_respects_the_budget() -> None:
+def test_a_pause_outlives_its_client() -> None:
     """A new client waits for the pause of its account, even if all earlier clients are closed."""
     server = Server()
 

@@ -304,7 +304,7 @@ def test_cancelled_from_outside(name: str, caplog: pytest.LogCaptureFixture) -> 
     assert any(record.levelno == logging.ERROR for record in caplog.records)
 
 
-def test_closed_client_in_the_limiter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limiter_raises_client_closed_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the limiter raises `ClientClosedError`, every wait ends with its own copy of the error."""
     error = ClientClosedError("closed")
     bug = Bug(monkeypatch, Limiter, "acquire", error)

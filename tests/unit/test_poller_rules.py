@@ -158,7 +158,7 @@ def test_old_id_survives_a_failure() -> None:
 # --- 404
 
 
-def watch_missing(
+def poll_scripted(
     script: Callable[[float], str | int], created_at: float | None, kind: Kind = "adaptive"
 ) -> tuple[Outcome, float, list[float]]:
     """Poll one task; `script` returns the reply at each time.
@@ -180,7 +180,7 @@ def watch_missing(
 @pytest.mark.parametrize("created_at", [None, -1.0, -100.0, -1e6])
 def test_unknown_id(kind: Kind, created_at: float | None) -> None:
     """If every poll gets a 404, the wait ends a minute after the first 404."""
-    outcome, now, asked = watch_missing(lambda _: 404, created_at, kind)
+    outcome, now, asked = poll_scripted(lambda _: 404, created_at, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert asked[0] + 60.0 <= asked[-1] <= asked[0] + 60.1
     assert now <= asked[0] + 60.1 + DELAY
@@ -193,7 +193,7 @@ def test_unknown_id(kind: Kind, created_at: float | None) -> None:
 @each_kind
 def test_lag_after_a_create(kind: Kind) -> None:
     """A wait succeeds if the task is found within a minute after the first 404."""
-    outcome, _, _ = watch_missing(lambda now: 404 if now < 70.0 else "success", 0.0, kind)
+    outcome, _, _ = poll_scripted(lambda now: 404 if now < 70.0 else "success", 0.0, kind)
     assert outcome.ok
 
 
@@ -204,13 +204,13 @@ def test_a_task_that_is_found_again(kind: Kind) -> None:
     def script(now: float) -> str | int:
         return "running" if 44.0 < now < 47.0 or now < 10.0 else 404
 
-    outcome, _, asked = watch_missing(script, None, kind)
+    outcome, _, asked = poll_scripted(script, None, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     statuses = [script(when) for when in asked]
     last_seen = max(when for when, each in zip(asked, statuses, strict=True) if each != 404)
     first = min(when for when in asked if when > last_seen)
     assert asked[-1] >= first + 60.0
-    flaky, now, _ = watch_missing(lambda now: 404 if now % 40.0 < 20.0 else "running", 0.0, kind)
+    flaky, now, _ = poll_scripted(lambda now: 404 if now % 40.0 < 20.0 else "running", 0.0, kind)
     assert isinstance(flaky.error, TaskTimeoutError)
     assert now >= 1200.0
 
@@ -218,10 +218,10 @@ def test_a_task_that_is_found_again(kind: Kind) -> None:
 @each_kind
 def test_temporary_failures_between_404s(kind: Kind) -> None:
     """With temporary failures between 404s, a wait still ends a minute after the first 404."""
-    outcome, now, _ = watch_missing(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
+    outcome, now, _ = poll_scripted(lambda now: 500 if 10.0 < now < 55.0 else 404, None, kind)
     assert isinstance(outcome.error, TaskNotFoundError)
     assert 60.0 <= now <= 62.0
-    outcome, _, _ = watch_missing(
+    outcome, _, _ = poll_scripted(
         lambda now: 404 if now < 1.0 else 500 if now < 130.0 else "success", None, kind
     )
     assert outcome.ok

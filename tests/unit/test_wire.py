@@ -109,7 +109,7 @@ def test_creation_times(when: object) -> None:
         assert info.tracks[0].create_at == 1768900378.0
 
 
-def test_digits_are_no_date() -> None:
+def test_digits_are_not_a_date() -> None:
     """A text of 13 digits is read as a Unix time in milliseconds, not as a date."""
     assert unix_time("1712010112300") == 1712010112.3
 

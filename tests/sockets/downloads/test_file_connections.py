@@ -156,20 +156,20 @@ class Proxy:
 
     Attributes:
         lines: The first line of each request.
-        heads: The text of each request, with headers and body.
+        requests: The text of each request, with headers and body.
     """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.heads: list[str] = []
+        self.requests: list[str] = []
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[str]:
         """Run the proxy until the ``with`` block ends. Yield the URL of the proxy."""
 
         async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
-            self.heads.append(request.decode(errors="replace"))
-            self.lines.append(line := self.heads[-1].partition("\r\n")[0])
+            self.requests.append(request.decode(errors="replace"))
+            self.lines.append(line := self.requests[-1].partition("\r\n")[0])
             if "/upload-url" in line:
                 target = {"presigned_url": "http://api.test/store", "file_url": "http://api.test/f"}
                 writer.write(response(json.dumps({"code": 200, "data": target}).encode()))
@@ -205,8 +205,13 @@ async def test_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
             with pytest.raises(DownloadError):
                 await suno.download("https://cdn.test/y.mp3", tmp_path)
     assert all("http://api.test/" in line for line in proxy.lines[:4])
-    assert ["x-api-key" in each.lower() for each in proxy.heads[:4]] == [True, True, False, False]
-    assert all("proxy-authorization: basic" in each.lower() for each in proxy.heads)
+    assert ["x-api-key" in each.lower() for each in proxy.requests[:4]] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert all("proxy-authorization: basic" in each.lower() for each in proxy.requests)
     tunnels = [line for line in proxy.lines if line.startswith("CONNECT")]
     assert all("cdn.test:443" in line for line in tunnels)
     assert bool(tunnels) == (where == "argument")
@@ -227,7 +232,7 @@ async def test_no_passwords_from_netrc(
         host = "http://api.test" if proxied else url
         async with SunoClient(KEY, base_url=host, trust_env=True) as suno:
             assert await suno.balance() == 7
-    assert "authorization" not in server.heads[0].lower()
+    assert "authorization" not in server.requests[0].lower()
 
 
 @pytest.mark.parametrize("value", ["127.0.0.1:9", "http://[", "socks5://127.0.0.1:9"])
