@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from suno_async.errors import JournalError
@@ -65,14 +66,13 @@ class RateShare:
         """
         peers = await self._journal.heartbeat()
         self._divide(peers.count)
-        waits = not peers.aware
-        if waits:
-            logger.info("other processes use this account: waiting until they share its rate")
+        if not peers.aware:
+            logger.info("other clients use this account: waiting until they reduce their rates")
         while not peers.aware:
             await asyncio.sleep(JOINING)
             peers = await self._journal.heartbeat()
             self._divide(peers.count)
-        if waits:
+        if peers.count > 1:
             await asyncio.sleep(ARRIVING)
         self._beating = asyncio.create_task(self._beat(), name="suno_async journal heartbeat")
         # If the heartbeats end for any reason, requests must not wait for the next one.
@@ -86,6 +86,10 @@ class RateShare:
         self._count = 1
         self._release()
 
+    def _stop_sending(self) -> None:
+        if isinstance(self._limiter, LocalLimiter):
+            self._limiter.share(self._count, self, -math.inf)
+
     def _release(self) -> None:
         if isinstance(self._limiter, LocalLimiter):
             self._limiter.share(self._count, self)
@@ -93,33 +97,45 @@ class RateShare:
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         shared_at, pause = loop.time(), HEARTBEAT
+        # Whether other clients may use the share of this client, so that it must not send.
+        is_lost = False
         while True:
+            slept_at = loop.time()
             await asyncio.sleep(pause)
-            silent = loop.time() - shared_at > SILENCE
+            if loop.time() - slept_at > SILENCE:
+                is_lost = True  # The process was suspended.
             try:
                 peers = await self._journal.heartbeat()
-                if silent and not peers.aware:
+                # The heartbeat itself can take long, so read the clock after it.
+                is_late = loop.time() - shared_at > SILENCE
+                if is_late and not peers.aware:
                     # Others have taken the share of this client in the meantime.
-                    pause = JOINING
+                    is_lost, pause = True, JOINING
+                    self._stop_sending()
                     continue
-                if pause == JOINING:
+                if is_lost:
                     await asyncio.sleep(ARRIVING)
-                shared_at, pause = loop.time(), HEARTBEAT
-                self._divide(peers.count)
+                # After a fault of the journal, the others may be late as well. Until they have sent
+                # their heartbeats, they are not counted, but they still send.
+                count = max(peers.count, self._count) if is_late else peers.count
+                shared_at, pause, is_lost = loop.time(), HEARTBEAT, False
+                self._divide(count)
                 await self._on_heartbeat()
                 continue
             except JournalError as error:
-                logger.error("no heartbeat in the journal: %s", error)  # noqa: TRY400 (no bug)
+                logger.error("the journal cannot be written: %s; trying again", error)  # noqa: TRY400 (no bug)
             except Exception:
-                logger.exception("bug in the heartbeat of the journal; it continues")
-            # Polling continues without the journal.
-            shared_at, pause = loop.time(), HEARTBEAT
-            self._divide(self._count)
+                logger.exception("bug in a heartbeat of the journal; further heartbeats follow")
+            pause = HEARTBEAT
+            if not is_lost:
+                # Polling continues without the journal.
+                self._divide(self._count)
 
     def _divide(self, count: int) -> None:
         """Use 1/`count` of the account's rate for the next `SILENCE` seconds.
 
-        After this time, the client sends nothing until this method is called again.
+        After this time, the client sends nothing until this method is called again. If the limiter
+        is not a `LocalLimiter`, do nothing.
         """
         limiter = self._limiter
         if not isinstance(limiter, LocalLimiter):
@@ -129,7 +145,7 @@ class RateShare:
             return
         self._count = count
         logger.warning(
-            "%d live clients use this account: this one sends at most %.3g requests per second",
+            "clients that use this account: %d; this one sends at most %.3g requests per second",
             count,
             limiter.rate,
         )
