@@ -64,6 +64,18 @@ class RateShare:
         Raises:
             JournalError: The journal cannot be written.
         """
+        try:
+            await self._wait_for_peers()
+        except BaseException:
+            # An expired share would block all clients with this limiter.
+            self._count = 1
+            self._release()
+            raise
+        self._beating = asyncio.create_task(self._beat(), name="suno_async journal heartbeat")
+        # If the heartbeats end for any reason, requests must not wait for the next one.
+        self._beating.add_done_callback(lambda _: self._release())
+
+    async def _wait_for_peers(self) -> None:
         peers = await self._journal.heartbeat()
         self._divide(peers.count)
         if not peers.aware:
@@ -74,9 +86,6 @@ class RateShare:
             self._divide(peers.count)
         if peers.count > 1:
             await asyncio.sleep(ARRIVING)
-        self._beating = asyncio.create_task(self._beat(), name="suno_async journal heartbeat")
-        # If the heartbeats end for any reason, requests must not wait for the next one.
-        self._beating.add_done_callback(lambda _: self._release())
 
     async def leave(self) -> None:
         """Stop the heartbeats, and no longer reduce the rate of the limiter."""

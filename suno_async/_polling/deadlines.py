@@ -14,8 +14,10 @@ from suno_async._polling.waiters import CHUNK, timeout_error
 from suno_async._schedule.frame import LAST_TRIES, Frame
 
 if TYPE_CHECKING:
+    from collections.abc import Set  # noqa: PYI025 (read-only view)
+
     from suno_async._clock import Clock
-    from suno_async._polling.waiters import WatchList
+    from suno_async._polling.waiters import Watched, WatchList
     from suno_async.policy import PollPolicy
 
 #: A scan of this many entries is repeated after one interval at the earliest. A scan of fewer
@@ -32,17 +34,28 @@ class DeadlineKeeper:
     Therefore, this class ends the wait when two conditions are met:
 
     - The time for the last request and its retries is over (see `Frame.gives_up_at`).
-    - For `PollPolicy.interval` seconds, no task record and no 404 has arrived for any task.
+    - For `PollPolicy.interval` seconds, no task record and no 404 of the API has arrived for any
+      task. A 404 of a proxy does not count (see `APIError.understood`).
 
     A single loop scans all tasks for overdue waits, so there is no timer for each task.
 
+    Args:
+        watches: The watched tasks.
+        policy: When to check tasks.
+        clock: The clock.
+        keeping: The entries whose final record has arrived and is being stored. Their waits are not
+            overdue.
+
     Attributes:
-        answered_at: Loop time when a task record or a 404 was last handled. Other error replies do
-            not count. When `run` starts, it sets this attribute to the current time.
+        answered_at: Loop time when a task record or a 404 of the API was last handled. Other error
+            replies do not count. When `run` starts, it sets this attribute to the current time.
     """
 
-    def __init__(self, watches: WatchList, policy: PollPolicy, clock: Clock) -> None:
+    def __init__(
+        self, watches: WatchList, policy: PollPolicy, clock: Clock, keeping: Set[Watched]
+    ) -> None:
         self._watches = watches
+        self._keeping = keeping
         self._policy = policy
         self._frame = Frame(policy)
         self._clock = clock
@@ -70,8 +83,10 @@ class DeadlineKeeper:
             overdue_at = self._frame.gives_up_at(entry)
             if overdue_at > now:
                 earliest = min(earliest, overdue_at)
-            elif self._watches.holds(entry):
-                why = "last checks failed" if entry.failures else "last check could not be made"
+            elif self._watches.holds(entry) and entry not in self._keeping:
+                why = "last checks failed"
+                if not entry.failures:
+                    why = "last check was not sent or not answered"
                 reason = f"past its deadline, and its {why}"
                 self._watches.end(entry, timeout_error(entry, reason, self._clock))
             if number % CHUNK == 0:

@@ -85,12 +85,14 @@ class Poller:
         # Entries whose final record is being stored by `keep`.
         self._keeping: set[Watched] = set()
         self._has_deadlines = policy.deadline is not None
+        # After this time, the checks before a wait no longer delay the first check of the wait.
+        self._remembered_for = policy.max_interval
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._observer = observer
         self._schedule = SafeSchedule(make, self._schedule_failed)
         self._watches = WatchList(self._schedule, observer)
-        self._deadlines = DeadlineKeeper(self._watches, policy, clock)
+        self._deadlines = DeadlineKeeper(self._watches, policy, clock, self._keeping)
         self.replies = ReplyHandler(
             self._watches, self._schedule, self._deadlines, policy, clock, observer, on_ended
         )
@@ -124,6 +126,9 @@ class Poller:
     def watch(self, task: TaskRef, watchers: tuple[Watcher]) -> None:
         """Poll a task, and report its statuses and its outcome to a waiter.
 
+        If the poller is closed, do not poll. Then this call passes a `ClientClosedError` to the
+        waiter.
+
         Args:
             task: The task.
             watchers: A tuple that contains only the waiter. If a waiter waits for many tasks, pass
@@ -137,22 +142,17 @@ class Poller:
         now = self._clock.mono()
         entry = self._watches.get(task_id)
         if entry is not None:
-            entry.watchers += watchers
+            entry.add_waiter(watchers)
             if watcher.interactive:
                 self._schedule.promote(entry)
                 self._wake.set()
             return
-        entry = Watched(
-            task_id,
-            added_at=now,
-            created_at=None if task.created_at is None else self._clock.to_mono(task.created_at),
-            kind=task.kind,
-            interactive=watcher.interactive,
-            watchers=watchers,
-        )
+        entry, is_out = self._entry_for(task, now)
+        entry.interactive, entry.watchers = watcher.interactive, watchers
         self._watches.add(entry)
         try:
-            added = self._schedule.add(entry, now)
+            # The reply to the request in flight puts the entry into the schedule.
+            added = is_out or self._schedule.add(entry, now)
             self._wake.set()
             if self._dispatcher is None or self._dispatcher.done():
                 self._dispatcher = self._supervised(self._dispatch(), "suno_async poller")
@@ -163,6 +163,26 @@ class Poller:
         else:
             if not added and self._schedule.failure is not None:
                 self.replies.end_by_bug(entry, self._schedule.failure, "scheduling a new task")
+
+    def _entry_for(self, task: TaskRef, now: float) -> tuple[Watched, bool]:
+        """Return an entry for a task that is not watched, and whether the entry is out.
+
+        An entry is out of the schedule while a status request for it is in flight, and while its
+        final record is being stored.
+        """
+        is_out = False
+        entry = self._watches.take_left(task.task_id)
+        if entry is None or entry.asked_at is None or now - entry.asked_at > self._remembered_for:
+            entry = Watched(task.task_id, added_at=now)
+        else:
+            in_flight = (each for each, _ in self._requests.jobs.values())
+            is_out = entry in self._keeping or any(each is entry for each in in_flight)
+            if not is_out:
+                entry = entry.copy()
+        if task.created_at is not None:
+            entry.created_at = self._clock.to_mono(task.created_at)
+        entry.kind = task.kind or entry.kind
+        return entry, is_out
 
     def unwatch(self, task_id: str, watcher: Watcher) -> None:
         """Remove a waiter of a task. A task without waiters is no longer polled."""

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
+#: How many different unknown statuses are logged. A status with a number in it, such as a position
+#: in a queue, could otherwise fill the log and the memory.
+MOST_UNKNOWN = 100
+
 
 class ReplyHandler:
     """Updates a polled task, its waiters and the schedule after each status request.
@@ -79,13 +83,14 @@ class ReplyHandler:
         self._deadlines.answered_at = now = self._clock.mono()
         if self._is_observed:
             self._observer.task_polled(info)
-        if not self._watches.holds(entry):
-            return  # the last wait was cancelled while the request was in flight
         entry.missing_since = None
         if entry.created_at is None and info.create_at is not None:
             entry.created_at = self._clock.to_mono(info.create_at)
         entry.kind = entry.kind or sys.intern(info.param.model)
-        if info.status.terminal:
+        if not self._watches.holds(entry):
+            # The last wait was cancelled while the request was in flight.
+            self._watches.answered(entry, info, now)
+        elif info.status.terminal:
             self._end(entry, info)
         else:
             self._continue(entry, info, now)
@@ -138,9 +143,8 @@ class ReplyHandler:
             self.delays.append(max(0.0, self._clock.unix() - info.complete_at))
 
     def _continue(self, entry: Watched, info: TaskInfo, now: float) -> None:
-        if info.status is TaskStatus.UNKNOWN and info.raw_status not in self._unknown_words:
-            self._unknown_words.add(info.raw_status)
-            logger.warning("unknown task status %r: polling continues", info.raw_status)
+        if info.status is TaskStatus.UNKNOWN:
+            self._note_unknown(info.raw_status)
         if entry.last_status != info.raw_status:
             entry.last_status = sys.intern(info.raw_status)
         for watcher in entry.watchers:
@@ -148,6 +152,13 @@ class ReplyHandler:
         if not self._schedule.defer(entry, now):
             error = timeout_error(entry, "not finished at its deadline", self._clock)
             self._watches.end(entry, error, info)
+
+    def _note_unknown(self, word: str) -> None:
+        """Log an unknown status, but only once, and at most `MOST_UNKNOWN` different ones."""
+        words, word = self._unknown_words, word[:100]
+        if word not in words and len(words) < MOST_UNKNOWN:
+            words.add(word)
+            logger.warning("unknown task status %r: polling continues", word)
 
     def _is_final(self, entry: Watched, error: SunoError) -> bool:
         if isinstance(error, ClientClosedError):

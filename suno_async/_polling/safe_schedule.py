@@ -29,8 +29,10 @@ class SafeSchedule(Generic[E]):
     An *entry* represents one task in the schedule. An exception *stops* the schedule: no method of
     the schedule is called until `restart`. In the meantime, the methods of this class return
     neutral values: no entry is due, and no entry has reached its deadline. After a restart, the
-    caller must add all entries again, except the entries that `pop` has returned. A later `defer`
-    or `retry` puts those entries back.
+    caller must add all entries again, except the entries that are still out: `pop` has returned
+    them, and `defer`, `retry` or `settle` was not called yet. A later `defer` or `retry` puts those
+    entries back. If `defer` or `retry` was called while the schedule was stopped, the caller must
+    add the entry again.
 
     Attributes:
         failure: The exception that stopped the schedule; None while the schedule works.
@@ -50,7 +52,8 @@ class SafeSchedule(Generic[E]):
         self._schedule = make()
         self._restarts: deque[float] = deque(maxlen=MOST_RESTARTS)
         self.failure: Exception | None = None
-        # Whether the current schedule has handled the reply to a poll.
+        # Whether a restart may help. False from a restart until the new schedule has handled the
+        # reply to a poll.
         self._proven = True
 
     @property

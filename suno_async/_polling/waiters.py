@@ -30,6 +30,14 @@ logger = logging.getLogger("suno_async")
 #: the loop for too long.
 CHUNK = 256
 
+#: How many tasks are remembered after their last waiter left. A remembered task takes about half a
+#: kilobyte.
+LEFT_REMEMBERED = 10_000
+
+#: With more waiters than this for one task, the waiters are stored in a dict. It needs more memory
+#: than a tuple, but a waiter can be removed without copying all others.
+FEW_WAITERS = 8
+
 
 class Watcher(Protocol):
     """Receives the records and outcomes of tasks. The methods must not block.
@@ -56,16 +64,51 @@ class Watched(Entry, eq=False, gc=False):
     """A watched task: its entry in the schedule, and its waiters.
 
     Attributes:
-        watchers: The waiters of the task.
+        watchers: The waiters of the task. If there are many, they are the keys of a dict.
         last_status: The last status that the server reported, in the server's spelling. Empty
             before the first report.
         missing_since: Send time (loop time) of the first request that the server answered with a
             404. Further 404s do not change this time. A reply with a task record sets it to None.
     """
 
-    watchers: tuple[Watcher, ...] = ()
+    watchers: tuple[Watcher, ...] | dict[Watcher, None] = ()
     last_status: str = ""
     missing_since: float | None = None
+
+    def add_waiter(self, watchers: tuple[Watcher]) -> None:
+        """Add the waiter in `watchers`. If it is the only waiter, share this tuple."""
+        if isinstance(self.watchers, dict):
+            self.watchers[watchers[0]] = None
+        elif len(self.watchers) < FEW_WAITERS:
+            self.watchers += watchers
+        else:
+            self.watchers = dict.fromkeys(self.watchers + watchers)
+
+    def remove_waiter(self, watcher: Watcher) -> None:
+        """Remove a waiter. If it does not wait for this task, do nothing."""
+        if isinstance(self.watchers, dict):
+            self.watchers.pop(watcher, None)
+        elif len(self.watchers) == 1 and self.watchers[0] is watcher:
+            self.watchers = ()
+        else:
+            self.watchers = tuple(each for each in self.watchers if each is not watcher)
+
+    def copy(self) -> Watched:
+        """Return a new entry with what the checks of this entry found.
+
+        The schedule may still contain this entry as a discarded one, so it cannot be added again.
+        """
+        return Watched(
+            self.task_id,
+            added_at=self.added_at,
+            created_at=self.created_at,
+            kind=self.kind,
+            asked_at=self.asked_at,
+            seen_at=self.seen_at,
+            checks=self.checks,
+            last_status=self.last_status,
+            missing_since=self.missing_since,
+        )
 
 
 class FutureWaiter:
@@ -138,6 +181,9 @@ class WatchList:
         self._schedule = schedule
         self._observer = observer
         self.entries: dict[str, Watched] = {}
+        # Tasks without waiters that were checked and had not ended. The task that was left first is
+        # the first.
+        self._left: dict[str, Watched] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -163,13 +209,32 @@ class WatchList:
         entry = self.entries.get(task_id)
         if entry is None:
             return
-        if len(entry.watchers) == 1 and entry.watchers[0] is watcher:
-            entry.watchers = ()
-        else:
-            entry.watchers = tuple(each for each in entry.watchers if each is not watcher)
+        entry.remove_waiter(watcher)
         if not entry.watchers:
             del self.entries[task_id]
             self._schedule.discard(entry)
+            if entry.asked_at is not None:
+                self._left[task_id] = entry
+                if len(self._left) > LEFT_REMEMBERED:
+                    del self._left[next(iter(self._left))]
+
+    def take_left(self, task_id: str) -> Watched | None:
+        """Remove and return the entry of a task whose last waiter left; None if there is none."""
+        return self._left.pop(task_id, None) if self._left else None
+
+    def answered(self, entry: Watched, info: TaskInfo, now: float) -> None:
+        """Use a record that arrived after the last waiter of its task had left.
+
+        If a caller already waits for the task again, the entry is another one, so do nothing.
+        """
+        if self._left.get(entry.task_id) is not entry:
+            return
+        if info.status.terminal:
+            # The next wait must not delay its first check.
+            del self._left[entry.task_id]
+        else:
+            entry.answered(now)
+            entry.last_status = info.raw_status
 
     def end(self, entry: Watched, error: SunoError | None, info: TaskInfo | None = None) -> None:
         """End all waits for an entry. If the entry is no longer watched, do nothing.
@@ -180,7 +245,7 @@ class WatchList:
         if not self.holds(entry):
             return
         del self.entries[entry.task_id]
-        watchers, entry.watchers = entry.watchers, ()
+        watchers, entry.watchers = tuple(entry.watchers), ()
         self._schedule.discard(entry)
         self._observer.task_ended(entry.task_id, error)
         for watcher in watchers:

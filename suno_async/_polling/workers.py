@@ -51,7 +51,8 @@ class Workers(Generic[J]):
                 self.jobs[worker] = job
                 next_job.set_result(job)
                 return
-        # An eager task factory would run the first part of the job here, before `jobs` contains it.
+        # Not `create_task`: with an eager task factory, it would run the first part of the job here
+        # and now, before `jobs` contains the job.
         worker = asyncio.Task(self._work(job), loop=self._loop, name="suno_async worker")
         self._tasks.add(worker)
         self.jobs[worker] = job

@@ -47,8 +47,9 @@ def check_pause(pause: Pause | None, give_up_at: float, now: float) -> None:
 class Permit(Protocol):
     """Permission to send one request now.
 
-    The sender calls `sent` when it sends the request, and `answered` when the reply arrives. If the
-    sender does not send the request, it calls `cancel`.
+    The client calls `sent` when it sends the request, and `answered` when the headers of the reply
+    arrive. When the client no longer needs the permit, it calls `cancel`. It often does this after
+    `sent`, and sometimes more than once.
     """
 
     @property
@@ -65,7 +66,10 @@ class Permit(Protocol):
         ...
 
     def cancel(self) -> None:
-        """If the request was not sent, return the permit to the limiter. Otherwise do nothing."""
+        """If the request was not sent, return the permit to the limiter. Otherwise do nothing.
+
+        Only the first call has an effect.
+        """
         ...
 
 

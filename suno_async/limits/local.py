@@ -8,6 +8,9 @@ permit:
   default, it never allows more than 15.
 - The *bucket* is an `aiolimiter.AsyncLimiter` of size one. It spreads permits evenly over the
   second, so it prevents bursts.
+
+Two more conditions apply. No permit is granted during a pause (after a 429 or a 455), or while the
+number of clients that share the account is out of date (see `LocalLimiter.share`).
 """
 
 from __future__ import annotations
@@ -21,13 +24,13 @@ from collections import deque
 from aiolimiter import AsyncLimiter
 
 from suno_async._clock import loop_time
-from suno_async.errors import NotSentError
+from suno_async.errors import ConfigurationError, NotSentError
 from suno_async.limits.base import Pause, check_pause
 
 logger = logging.getLogger("suno_async")
 
-#: Maximum number of requests of an account in any window of one second (API contract, "Limits and
-#: advice").
+#: Maximum number of requests of an account in any window of one second (docs/contract.md,
+#: "Basics").
 RATE_LIMIT = 15.0
 
 #: Longest delay in seconds that a request is assumed to have on its way to the server. It also
@@ -38,17 +41,18 @@ JITTER = 0.06
 #: Length of the window in seconds: one second, and 2 ms for differences between the clocks.
 WINDOW = 1.002
 
-#: A 429 reduces the rate by a fifth, but not below `LOWEST_RATE` requests per second. After the
-#: pause and `RECOVERY_PERIOD` seconds without a 429, the next request for a permit multiplies the
-#: rate by `RECOVERY_FACTOR`, up to the maximum. The next period then begins, so a longer time
-#: without requests does not increase the rate further.
+#: A 429 outside a pause reduces the rate by a fifth, but not below `LOWEST_RATE` requests per
+#: second. During a pause, a 429 does not reduce the rate. After the pause and `RECOVERY_PERIOD`
+#: seconds without a 429, the next request for a permit multiplies the rate by `RECOVERY_FACTOR`, up
+#: to the maximum. The next period then begins, so a longer time without requests does not increase
+#: the rate further.
 CUT = 0.8
 RECOVERY_FACTOR = 1.05
 RECOVERY_PERIOD = 10.0
 LOWEST_RATE = 1.0
 
-#: Seconds of pause after a 429 and after a 455, if the reply has no Retry-After. For a 455 the API
-#: contract says "wait, minutes".
+#: Seconds of pause after a 429 and after a 455, if the reply has no Retry-After. A 455 means
+#: maintenance "for minutes" (docs/contract.md, "Codes").
 PAUSE_429 = 1.0
 PAUSE_MAINTENANCE = 60.0
 
@@ -74,7 +78,8 @@ class LocalPermit:
 
     A request counts as sent when its connection is open, so the duration of the handshake does not
     matter. If the caller passed an aiohttp session, the client cannot see when a connection opens.
-    Then a request counts as sent before its connection is open.
+    Then a request counts as sent before its connection is open. So more than 15 requests may arrive
+    in one second while new connections take longer than `JITTER` to open.
 
     Attributes:
         sent_at: Loop time at which the request was sent; None if it was not sent yet.
@@ -131,10 +136,17 @@ class LocalLimiter:
         granted: Number of permits granted so far. Permits that were returned unused do not count.
         rate_limited: Number of replies with the error code 429.
         now: A function that returns the current loop time in seconds.
+
+    Raises:
+        ConfigurationError: `rate` is not a finite number above 0, or `max_pause` is not above 0.
     """
 
     def __init__(self, rate: float = RATE_LIMIT, max_pause: float = MAX_PAUSE) -> None:
         """Create a limiter for the running event loop."""
+        if not 0 < rate < math.inf:
+            raise ConfigurationError(f"rate must be a finite number above 0, not {rate!r}")
+        if not max_pause > 0:
+            raise ConfigurationError(f"max_pause must be above 0, not {max_pause!r}")
         self._loop = asyncio.get_running_loop()
         self.now = loop_time(self._loop)
         self._turn = asyncio.Lock()
@@ -146,7 +158,7 @@ class LocalLimiter:
         self._max_pause = max_pause
         self._most = max(1, math.floor(rate))
         self._rate: float = rate
-        #: The rate to which 429s have reduced it; infinity if there is no reduction.
+        #: Upper limit of the rate because of earlier 429s; infinity if there is no such limit.
         self._reduced: float = math.inf
         self._bucket = AsyncLimiter(1, 1 / rate)
         self._bucket_is_new = False
@@ -168,8 +180,8 @@ class LocalLimiter:
     def rate(self) -> float:
         """Requests per second that are currently allowed.
 
-        The rate is reduced for a while after a 429. It is also reduced while clients in other
-        processes use the same account.
+        The rate is reduced for a while after a 429. It is also reduced while other live clients use
+        the same account and the same journal.
         """
         return self._rate
 
@@ -192,7 +204,8 @@ class LocalLimiter:
     def tighten(self, rate: float, max_pause: float) -> None:
         """Apply the settings of another client of the account.
 
-        For each setting, the lower of the old and the new value takes effect.
+        For each setting, the lower of the old and the new value takes effect. If the rest of the
+        current pause is longer than the lower `max_pause`, it is shortened to `max_pause`.
         """
         self._max_pause = min(self._max_pause, max_pause)
         latest = self.now() + self._max_pause
@@ -280,17 +293,19 @@ class LocalLimiter:
         except TimeoutError:
             pass
         check_pause(self.paused, give_up_at, self.now())
-        raise NotSentError("no permit was available in the request budget within the time limit")
+        raise NotSentError(
+            "not sent within the time limit: the request budget allowed no further request"
+        )
 
     def rate_exceeded(self, retry_after: float | None) -> None:
         """Pause the account and reduce the rate after a 429.
 
         If the account is already paused (after a 429 or a 455), do not reduce the rate. The pause
-        may get longer.
+        may get longer. No pause is longer than `max_pause`.
 
         Args:
-            retry_after: The delay in seconds that the server asked for; None if it asked for no
-                delay.
+            retry_after: The delay in seconds that the server asked for. If None, it asked for no
+                delay, and the pause takes `PAUSE_429` seconds. If 0, there is no pause.
         """
         self.rate_limited += 1
         if self.paused is None:
@@ -378,8 +393,9 @@ class LocalLimiter:
         """Return whether the window has no room for another permit."""
         if len(self._window) >= min(self._tidy_at, self._most):
             self._window = {each for each in self._window if each.counts_until > now}
-            # Normally more than `_most`. Only with a high limit, for a test server, this is less,
-            # so that the window does not grow to thousands of permits that no longer count.
+            # Normally, `_tidy_at` is more than `_most` and has no effect. With a high limit, for a
+            # test server, it is less. Otherwise the window would grow to thousands of permits that
+            # no longer count.
             self._tidy_at = 2 * len(self._window) + 16
         return len(self._window) >= self._most
 

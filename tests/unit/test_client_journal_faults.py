@@ -34,12 +34,15 @@ from suno_async.journal.sqlite import SqliteJournal
 from suno_async.limits.local import LocalLimiter
 from tests.finishing import JOB, Finishing, collect, jobs
 from tests.memory_journal import MemoryJournal, Store
+from tests.scripted import EPOCH, reply
 from tests.virtual import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
     from pathlib import Path
 
+    from suno_async._protocol.requests import Request
+    from suno_async._transport.http import Reply
     from suno_async.inputs import Input
 
 
@@ -312,6 +315,57 @@ def test_a_journal_without_heartbeats_does_not_stop_the_client() -> None:
             await asyncio.sleep(60)
             async with asyncio.timeout(5):
                 await suno.balance()
+
+    run_virtual(work())
+
+
+def test_a_result_that_is_stored_slowly() -> None:
+    """A success that arrived in time ends as a success, even if storing it takes 90 s."""
+
+    async def work() -> str:
+        server, journal = Finishing(), MemoryJournal()
+        loop = asyncio.get_running_loop()
+
+        def answer(_: Request) -> Reply:
+            if loop.time() < 1190:
+                return reply({"task_id": "t", "status": "running"})
+            journal.delay = 90.0
+            return reply({"task_id": "t", "status": "success"})
+
+        server.answer = answer
+        async with server.client(journal=journal) as suno:
+            info = await suno.task("t", created_at=EPOCH).result()
+            journal.delay = 0.0
+        return info.status
+
+    assert run_virtual(work()) == "success"
+
+
+def test_a_client_that_is_cancelled_while_it_joins() -> None:
+    """If two cancellations end the opening of a client, other clients still get permits."""
+
+    async def work() -> None:
+        server, slow, journal = Finishing(), Finishing(), MemoryJournal()
+
+        async def heartbeat() -> Peers:
+            return Peers(2, aware=False)
+
+        async def close() -> None:
+            await asyncio.sleep(1)
+
+        journal.heartbeat = heartbeat  # type: ignore[method-assign]
+        slow.close = close  # type: ignore[method-assign]
+        async with server.client() as other:
+            opening = asyncio.ensure_future(slow.client(journal=journal).__aenter__())
+            await asyncio.sleep(1)
+            opening.cancel()
+            await asyncio.sleep(0.1)
+            opening.cancel()
+            await asyncio.wait([opening])
+            await asyncio.sleep(60)
+            async with asyncio.timeout(5):
+                await other.balance()
+            assert other.statistics().rate_limit == 15.0
 
     run_virtual(work())
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suno_async import MaintenanceError, NotSentError, RateLimitError
+from suno_async import ConfigurationError, MaintenanceError, NotSentError, RateLimitError
 from suno_async._transport.account import Credentials, account_for
 from suno_async.limits.local import JITTER, WINDOW, LocalLimiter, LocalPermit
 from tests.virtual import run_virtual
@@ -400,5 +400,20 @@ def test_one_budget_per_account() -> None:
         assert one.paused is not None
         assert one.paused.until == pytest.approx(5.0)
         assert account_for(second, 15.0, 120.0).limiter is not one
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rate": 0}, {"rate": -1}, {"rate": math.nan}, {"rate": math.inf}, {"max_pause": 0}],
+    ids=str,
+)
+def test_invalid_arguments(options: dict[str, float]) -> None:
+    """A rate that is not a finite number above 0, or no `max_pause`, is refused."""
+
+    async def work() -> None:
+        with pytest.raises(ConfigurationError):
+            LocalLimiter(**options)
 
     run_virtual(work())

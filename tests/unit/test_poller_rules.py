@@ -20,6 +20,7 @@ from suno_async import (
     TaskNotFoundError,
     TaskTimeoutError,
 )
+from suno_async._polling.replies import MOST_UNKNOWN
 from suno_async._polling.waiters import QueueWaiter
 from suno_async._schedule.frame import LAST_TRIES, Frame
 from tests.scripted import EPOCH
@@ -62,7 +63,7 @@ def test_deadline_during_a_pause(kind: Kind) -> None:
             outcome, now = await outcome_at(wait)
             assert GIVEN_UP <= now + age <= GIVEN_UP + 0.1
             assert isinstance(outcome.error, TaskTimeoutError)
-            assert "last check could not be made" in str(outcome.error)
+            assert "last check was not sent or not answered" in str(outcome.error)
             if age:
                 assert outcome.error.last_status == "running"
                 assert EPOCH <= (outcome.error.seen_at or 0.0) <= EPOCH + 20.0
@@ -348,3 +349,23 @@ def test_close_cancelled_once_ends_waits() -> None:
         assert all(wait.done() for wait in waits)
 
     run_virtual(main())
+
+
+# --- statuses
+
+
+def test_many_unknown_statuses(caplog: pytest.LogCaptureFixture) -> None:
+    """At most `MOST_UNKNOWN` different unknown statuses are logged, and each of them is cut."""
+
+    async def main() -> None:
+        transport = Scripted(lambda _id, now: f"waiting since {now} " + "x" * 1000)
+        poller = make_poller(transport)
+        waits = [wait_for(poller, f"t{number}") for number in range(200)]
+        await asyncio.sleep(60.0)
+        await poller.close()
+        await asyncio.gather(*waits)
+
+    run_virtual(main())
+    lines = [each for each in caplog.messages if "unknown task status" in each]
+    assert len(lines) == MOST_UNKNOWN
+    assert max(map(len, lines)) < 200
