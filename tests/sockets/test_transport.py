@@ -282,7 +282,10 @@ async def test_a_session_that_its_owner_closed() -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_refused_create_raises_at_once(code: int) -> None:
-    """`create` raises the error of a 401 or 403. After two such replies, it sends no request."""
+    """`create` raises the error of a 401 or 403. After two such replies, it sends no request.
+
+    The error without a request has the code of the replies.
+    """
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -296,9 +299,10 @@ async def test_a_refused_create_raises_at_once(code: int) -> None:
         for _ in range(2):
             with pytest.raises(AuthenticationError, match="disabled"):
                 await suno.create(SONG)
-        with pytest.raises(AuthenticationError, match="not sent"):
+        with pytest.raises(AuthenticationError, match="not sent") as caught:
             await suno.create(SONG)
         assert requests == 2
+        assert caught.value.code == code
 
 
 @pytest.mark.parametrize("missing", ["estimate-credits", "EstimateTask"])

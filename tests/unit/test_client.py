@@ -89,7 +89,7 @@ async def test_create_is_never_sent_twice(
 
 async def test_create_again_after_429(http: aioresponses) -> None:
     """After a 429 with Retry-After, a create request is sent again."""
-    http.post(CREATE, status=429, headers={"Retry-After": "0"})
+    http.post(CREATE, status=429, headers={"Retry-After": "0.01"})
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     async with SunoClient(CANARY, base_url=BASE) as suno:
         assert (await suno.create(JOB)).id == "t1"
