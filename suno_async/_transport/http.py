@@ -40,8 +40,9 @@ logger = logging.getLogger("suno_async")
 #: Longest time in seconds to establish a connection, including TLS.
 CONNECT_TIMEOUT = 10.0
 
-#: Maximum size of a reply in bytes, after decompression. A task record has a few kilobytes.
-MOST_BYTES = 8 * 1024 * 1024
+#: Maximum size of a reply in bytes, after decompression. A task record has a few kilobytes. The
+#: search for the API key in a hostile reply of this size blocks the event loop for about 0.1 s.
+MOST_BYTES = 2**20
 
 
 class Reply(NamedTuple):

@@ -194,7 +194,7 @@ async def test_a_proxy_that_cannot_be_determined(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_bodies_are_bounded() -> None:
-    """A gzip bomb, an endless body and a huge Content-Length raise an error."""
+    """A gzip bomb, an endless body, a huge Content-Length and a body of 2 MB raise an error."""
     bomb = gzip_bomb()
 
     async def explode(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -206,7 +206,11 @@ async def test_bodies_are_bounded() -> None:
         await asyncio.Event().wait()
         return False
 
-    for answer in (explode, endless, boast):
+    async def exceed(_request: bytes, writer: asyncio.StreamWriter) -> bool:
+        writer.write(response(b" " * 2_000_000))
+        return True
+
+    for answer in (explode, endless, boast, exceed):
         async with serving(answer) as url, client(url) as suno:
             with pytest.raises(ResponseError, match=str(MOST_BYTES)):
                 await suno.balance()
