@@ -29,8 +29,9 @@ from suno_async import ResponseError, SunoClient
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-#: Bytes of memory allowed. A reply may have 8 MiB, and joining its parts needs as much again.
-MOST_MEMORY = 24 * 1024 * 1024
+#: Bytes of memory allowed. A reply may have 1 MiB, and joining its parts needs as much again. The
+#: compressed body of the bomb needs another 1 MiB.
+MOST_MEMORY = 6 * 1024 * 1024
 
 #: Longest allowed stall of the loop in seconds, on a busy machine. The longest step decompresses
 #: one piece of the body.

@@ -103,7 +103,8 @@ class SunoClient:
         session: Your own aiohttp session for API calls. The client does not close it. `proxy`,
             `trust_env` and `ssl` do not apply to it. With your own session,
             creates reuse open connections. A reused connection can break during a create, so a
-            `CreateOutcomeUnknownError` is more likely.
+            `CreateOutcomeUnknownError` is more likely. For a moment after new connections were
+            opened, more than 15 requests can arrive within a second.
         policy: When to poll tasks; by default `PollPolicy()`, with all times divided by the
             variable SUNO_TIME_SCALE if it is set.
         durations: Known durations of jobs; by default from the journal. The client learns further

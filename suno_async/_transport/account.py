@@ -12,10 +12,9 @@ import re
 import weakref
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
 from suno_async._transport.breaker import CircuitBreaker
 from suno_async.errors import ConfigurationError
+from suno_async.files.connections import http_url
 from suno_async.limits.local import LocalLimiter
 
 if TYPE_CHECKING:
@@ -33,6 +32,9 @@ LINGER = 120.0
 #: The vendor's keys have 35 characters.
 SHORTEST_SECRET = 16
 
+#: Number of replaced keys that are also removed from replies. Each costs CPU time for each reply.
+MOST_FORMER = 2
+
 #: Names of characters in HTML.
 _HTML_NAMES = {"&": ("amp",), "<": ("lt",), ">": ("gt",), '"': ("quot",), "'": ("apos",)}
 
@@ -47,10 +49,19 @@ REDACTED = b"[redacted]"
 class Credentials:
     """An API key and the URL of the API host. The key is sent only in request headers.
 
+    Args:
+        api_key: The key. If None or empty, the variable SUNO_API_KEY or CRUN_API_KEY is used.
+        base_url: The URL. If None or empty, the variable SUNO_BASE_URL or CRUN_BASE_URL is used,
+            otherwise `BASE_URL`.
+
     Attributes:
         base_url: The URL of the API host.
         headers: The headers of every request, with the key.
-        digest: A hash of the key and the host. It does not reveal the key.
+        digest: A hash of the key and the URL. It does not reveal the key.
+
+    Raises:
+        ConfigurationError: There is no key, the key is not allowed in HTTP headers, or the URL is
+            not usable.
     """
 
     def __init__(self, api_key: str | None, base_url: str | None) -> None:
@@ -60,16 +71,14 @@ class Credentials:
         if not key.isascii() or not key.isprintable():
             raise ConfigurationError("a character of the API key is not allowed in HTTP headers")
         text = base_url or _environment("SUNO_BASE_URL", "CRUN_BASE_URL") or BASE_URL
-        try:
-            self.base_url = URL(text.rstrip("/"))
-        except ValueError:
-            self.base_url = URL()
-        if self.base_url.scheme not in {"http", "https"} or not self.base_url.host:
+        url = http_url(text.rstrip("/"))
+        if url is None:
             raise ConfigurationError(f"base_url must be an http(s) URL, not {text!r}")
-        if self.base_url.user or self.base_url.password:
+        if url.user or url.password:
             raise ConfigurationError("base_url must not contain a user or a password")
+        self.base_url = url
         self._secret = key.encode()
-        self._former: Credentials | None = None
+        self._former: tuple[Credentials, ...] = ()
         self._escaped = _escaped(key) if len(key) >= SHORTEST_SECRET else None
         # Whether the key has a character with a short escape in JSON or HTML. The vendor's keys
         # have none.
@@ -95,9 +104,11 @@ class Credentials:
     def adopt(self, other: Credentials) -> None:
         """Replace the key by the key of `other`.
 
-        After that, `redacted` removes both the old and the new key from replies.
+        After that, `redacted` removes the new key and the last `MOST_FORMER` keys from replies.
         """
-        self._former = copy.copy(self)
+        # The copy must not contain former keys, because `redacted` calls itself for each copy.
+        former, self._former = self._former, ()
+        self._former = (*former, copy.copy(self))[-MOST_FORMER:]
         self._secret, self._escaped = other._secret, other._escaped
         self._has_short_escapes = other._has_short_escapes
         self.headers, self.digest = other.headers, other.digest
@@ -108,11 +119,13 @@ class Credentials:
     def redacted(self, body: bytes) -> bytes:
         """Return the body of a reply, with every copy of the API key replaced by `REDACTED`.
 
+        The last `MOST_FORMER` keys are replaced as well.
+
         Copies that are escaped for JSON, URLs or HTML are also replaced. A key shorter than
         `SHORTEST_SECRET` characters is not replaced.
         """
-        if self._former is not None:
-            body = self._former.redacted(body)
+        for former in self._former:
+            body = former.redacted(body)
         if self._escaped is None:
             return body
         if self._secret in body:
@@ -184,7 +197,8 @@ class Account:
         # Two accounts would be two request budgets for one key.
         if in_loop is not None and in_loop.get(fresh.digest, self) is not self:
             raise ConfigurationError(
-                "a client in this event loop already uses the new key: use that client instead"
+                "another client in this event loop already uses the new key, or was closed in the "
+                f"last {LINGER:g} s: use that client, or wait {LINGER:g} s after it was closed"
             )
 
     def _shared_in(self) -> weakref.WeakValueDictionary[str, Account] | None:
@@ -220,7 +234,8 @@ def account_for(credentials: Credentials, rate: float, max_pause: float) -> Acco
     """Return the account of these credentials in the running event loop.
 
     All clients with the same credentials in this event loop share the account. The lowest `rate`
-    and the lowest `max_pause` of these clients apply.
+    and the lowest `max_pause` of these clients apply. Clients that were closed also count while the
+    account stays in memory (see `Account.linger`).
 
     Args:
         credentials: The API key and its host.

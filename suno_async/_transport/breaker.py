@@ -35,6 +35,7 @@ class CircuitBreaker:
         self.suspected_at: float | None = None
         self._accepted_at = -math.inf
         self._key_open_until = -math.inf
+        self._key_code = 401
         self._credit_open_until = -math.inf
 
     def check(self, now: float, *, spends: bool) -> None:
@@ -59,14 +60,17 @@ class CircuitBreaker:
         return self._refusal(now) if now < self._key_open_until else None
 
     def _refusal(self, now: float) -> AuthenticationError:
-        return AuthenticationError(401, _not_sent(self._key_open_until - now))
+        return AuthenticationError(self._key_code, _not_sent(self._key_open_until - now))
 
     def doubts_key(self, now: float) -> bool:
         """Return whether the key is suspected, or the breaker is open because of the key."""
         return self.suspected_at is not None or now < self._key_open_until
 
-    def key_refused(self, sent_at: float, now: float) -> None:
-        """Record a 401 or 403 that arrived at `now`, in reply to a request sent at `sent_at`."""
+    def key_refused(self, sent_at: float, now: float, code: int = 401) -> None:
+        """Record a 401 or 403 that arrived at `now`, in reply to a request sent at `sent_at`.
+
+        While the breaker is open, its errors have the `code` of the refusal that opened it.
+        """
         if sent_at < self._accepted_at:
             return  # outdated: a request sent later was accepted
         if self.suspected_at is None:
@@ -75,6 +79,7 @@ class CircuitBreaker:
         elif sent_at >= self.suspected_at:
             self.suspected_at = None
             self._key_open_until = now + OPEN_FOR
+            self._key_code = code
 
     def key_accepted(self, sent_at: float) -> None:
         """Record that the server accepted the key of a request sent at `sent_at`."""
@@ -109,4 +114,4 @@ class CircuitBreaker:
 
 
 def _not_sent(seconds: float) -> str:
-    return f"not sent: an earlier request was refused; requests are sent again in {seconds:.0f} s"
+    return f"not sent: an earlier request was refused; try again in {math.ceil(seconds)} s"

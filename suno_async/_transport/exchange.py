@@ -53,7 +53,15 @@ class Transport:
         request_timeout: float,
         retry_for: float,
     ) -> None:
-        """Requires a running event loop."""
+        """Create the transport. A running event loop is required.
+
+        Args:
+            account: The account, with the limiter and the circuit breaker.
+            sender: Sends the requests. `close` closes it.
+            observer: Receives the events of the requests.
+            request_timeout: Time limit of one request, in seconds.
+            retry_for: How long a request is retried, in seconds. 0 means one attempt.
+        """
         self._sender = sender
         self._observer = observer
         self._is_observed = type(observer) is not NullObserver
@@ -103,6 +111,7 @@ class Transport:
             TransportError: No reply arrived.
             ResponseError: The reply could not be decoded.
             APIError: The server returned an error, or the circuit breaker is open.
+            ClientClosedError: The aiohttp session that the caller passed is closed.
         """
         try:
             # Check only now: other requests may have been refused while this request waited for its
@@ -154,7 +163,8 @@ class Transport:
         """After a refusal of the API key, request the balance once to check the key again.
 
         Raises:
-            AuthenticationError: The server refuses the key again.
+            AuthenticationError: The server refuses the key again. Or, during the wait for a
+                permit, it refused another request, and the circuit breaker opened.
             SunoError: The request failed, so it is unknown whether the key is valid.
         """
         permit = await self.limiter.acquire()
@@ -170,6 +180,10 @@ class Transport:
         permit = await self.limiter.acquire(self._now() + self.request_timeout)
         try:
             read_balance(*await sender.send(balance_request(), permit))
+        except APIError as error:
+            # Not `_heed`: a reply to another key says nothing about the key of this account.
+            self._pause_after(error)
+            raise
         finally:
             permit.cancel()
 
@@ -219,13 +233,13 @@ class Transport:
             except SunoError as error:
                 if not is_worth_it(error):
                     raise
+                delay = retry_delay(number, random.random())  # noqa: S311 (jitter, no secret)
                 if isinstance(error, RateLimitError | MaintenanceError):
-                    # The limiter already delays all requests of the account.
-                    delay = 0.0
+                    # A pause already delays all requests. A Retry-After of 0 causes no pause.
+                    if self.limiter.paused is not None:
+                        delay = 0.0
                     if waits_out:
                         give_up_at = self._now() + self._retry_for
-                else:
-                    delay = retry_delay(number, random.random())  # noqa: S311 (jitter, no secret)
                 if self._now() + delay >= give_up_at:
                     raise
                 logger.info("%s: %s; retrying in %.1f s", what, error, delay)
@@ -266,13 +280,17 @@ class Transport:
         now = self._now()
         if isinstance(error, AuthenticationError):
             if error.understood:
-                self.breaker.key_refused(started, now)
+                self.breaker.key_refused(started, now, error.code)
             return
         if error.understood and self.breaker.suspected_at is not None:
             self.breaker.key_accepted(started)
         if isinstance(error, InsufficientCreditsError):
             self.breaker.credit_refused(now)
-        elif isinstance(error, RateLimitError):
+        self._pause_after(error)
+
+    def _pause_after(self, error: APIError) -> None:
+        """Pause the account if the error is a 429 or a 455."""
+        if isinstance(error, RateLimitError):
             self._observer.rate_limited(error.retry_after)
             self.limiter.rate_exceeded(error.retry_after)
         elif isinstance(error, MaintenanceError):
@@ -280,8 +298,8 @@ class Transport:
             self.limiter.pause(PAUSE_MAINTENANCE if wait is None else wait)
         else:
             return
-        if not isinstance(error, InsufficientCreditsError) and (pause := self.limiter.paused):
-            self._observer.paused(pause.until - now, pause.reason)
+        if pause := self.limiter.paused:
+            self._observer.paused(pause.until - self._now(), pause.reason)
 
 
 def _is_passing(error: SunoError) -> bool:

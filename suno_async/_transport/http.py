@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import weakref
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import aiohttp
@@ -41,8 +40,9 @@ logger = logging.getLogger("suno_async")
 #: Longest time in seconds to establish a connection, including TLS.
 CONNECT_TIMEOUT = 10.0
 
-#: Maximum size of a reply in bytes, after decompression. A task record has a few kilobytes.
-MOST_BYTES = 8 * 1024 * 1024
+#: Maximum size of a reply in bytes, after decompression. A task record has a few kilobytes. The
+#: search for the API key in a hostile reply of this size blocks the event loop for about 0.1 s.
+MOST_BYTES = 2**20
 
 
 class Reply(NamedTuple):
@@ -60,10 +60,12 @@ class Sender(Protocol):
         """Send a request and return the reply.
 
         An implementation calls `permit.sent` when it sends the request, and `permit.answered` when
-        the reply arrives.
+        the headers of the reply arrive.
 
         Raises:
-            NotSentError: The request certainly did not reach the server.
+            NotSentError: No connection could be opened, so the request did not reach the server.
+                But if aiohttp repeated a GET, the server may have received the first copy.
+            ClientClosedError: The aiohttp session that the caller passed is closed.
             SunoError: No reply arrived, or the reply could not be read.
         """
         ...
@@ -102,7 +104,8 @@ class HttpSender:
         self._digest = credentials.digest
         self._urls: dict[str, URL] = {}
         self._timeouts = RequestTimeouts(timeout)
-        # Shorter than `timeout`: only a failed connection proves that a request was not sent.
+        # Shorter than `timeout`, so that a connection that is too slow fails with its own error.
+        # This error proves that the request was not sent. An expired `timeout` does not prove it.
         self._aiohttp_timeout = aiohttp.ClientTimeout(
             connect=min(CONNECT_TIMEOUT, 0.8 * timeout),
             ceil_threshold=math.inf,  # aiohttp would round timeouts above 5 s to whole seconds
@@ -137,7 +140,10 @@ class HttpSender:
             self._urls[request.path] = url
         proxy = await self._environment_proxy(url) if self._uses_environment else self._proxy
         if session.closed:
-            raise ClientClosedError("the aiohttp session of this SunoClient is closed")
+            raise ClientClosedError(
+                "the aiohttp session passed to SunoClient(session=) is closed; close the client "
+                "first, then the session"
+            )
         if self._injected:
             # An injected session does not call `_on_headers`, so the request counts as sent now.
             permit.sent()
@@ -154,8 +160,11 @@ class HttpSender:
                     # The key must not follow a redirect to another host.
                     allow_redirects=False,
                     timeout=self._aiohttp_timeout,
-                    # A weak reference, because aioresponses makes a deep copy of this argument.
-                    trace_request_ctx=weakref.ref(permit),
+                    # An injected session may have other defaults for these two.
+                    raise_for_status=False,
+                    auto_decompress=True,
+                    # A function, because aioresponses makes a deep copy of this argument.
+                    trace_request_ctx=lambda: permit,
                 )
                 try:
                     permit.sent()
@@ -219,9 +228,8 @@ class HttpSender:
 
         aiohttp awaits this method before it writes the first byte of the request.
         """
-        reference: weakref.ref[Permit] = context.trace_request_ctx
-        permit = reference()
-        if permit is not None and permit.sent_at is None:
+        permit: Permit = context.trace_request_ctx()
+        if permit.sent_at is None:
             permit.sent()
         else:
             # aiohttp repeats a GET on its own when a reused connection breaks. The server counts
@@ -244,6 +252,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
     Raises:
         ResponseError: The body has more than `MOST_BYTES` bytes.
+        aiohttp.ClientError: The connection broke, or the body could not be decompressed.
     """
     content = response.content
     if content.is_eof():
@@ -271,10 +280,17 @@ def _translate(error: Exception, host: str) -> SunoError:
     may have received the request, even if `_on_headers` was not called.
     """
     what = type(error).__name__
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return NotSentError(f"the proxy refused a connection to {host} (HTTP {error.status})")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        host = f"the proxy {error.host}:{error.port}"
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return NotSentError(f"could not connect to {host} ({what})")
     if isinstance(error, TimeoutError):
         return RequestTimeoutError(f"no reply from {host} in time ({what})")
     if isinstance(error, aiohttp.ClientResponseError):
-        return ResponseError(f"the reply is not valid HTTP ({what})", error.status)
+        # Without the status of the error: aiohttp sets it to 400, whatever the server sent.
+        return ResponseError(f"the reply is not valid HTTP ({what})")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return ConnectionLostError(f"the reply of {host} is incomplete or damaged ({what})")
     return ConnectionLostError(f"the connection to {host} broke ({what})")

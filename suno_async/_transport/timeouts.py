@@ -27,7 +27,7 @@ class RequestTimeouts:
     """
 
     def __init__(self, seconds: float) -> None:
-        """Requires a running event loop."""
+        """Create the timer. A running event loop is required."""
         self.seconds = seconds
         self.running: dict[RequestTimeout, None] = {}
         self.loop = asyncio.get_running_loop()

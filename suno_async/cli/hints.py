@@ -27,7 +27,7 @@ def hint_for(error: SunoError, *, is_task: bool) -> str:
     """
     if "see allow_hosts" in str(error):
         return "if you trust the host, add --allow-host"
-    if isinstance(error, NotSentError) and "ClientProxy" in str(error):
+    if isinstance(error, NotSentError) and "the proxy" in str(error):
         return "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
     if isinstance(error, TaskNotFoundError) and not is_task:
         return "suno-async models lists the models"

@@ -37,6 +37,20 @@ DOWNLOAD_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=10, sock_read=30)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
+def http_url(text: str | URL) -> URL | None:
+    """Return `text` as a URL; None if it is not an http(s) URL with a valid host name."""
+    try:
+        url = URL(text)
+        if url.scheme not in {"http", "https"} or not url.host:
+            return None
+        # A connection attempt encodes the name in the same way. This raises an error if, for
+        # example, a part of the name is empty or has more than 63 characters.
+        (url.raw_host or "").encode("idna")
+    except (TypeError, ValueError):
+        return None
+    return url
+
+
 class Network(NamedTuple):
     """How to reach the API and the hosts that store files.
 
@@ -71,11 +85,8 @@ class Network(NamedTuple):
         """
         if self.proxy is None:
             return None
-        try:
-            url = URL(self.proxy)
-        except (TypeError, ValueError):
-            url = URL()
-        if url.scheme not in {"http", "https"} or not url.host:
+        url = http_url(self.proxy)
+        if url is None:
             # Do not show the value, because it may contain a password.
             raise ConfigurationError("proxy must be an http(s) URL")
         return url

@@ -106,6 +106,16 @@ def test_a_key_with_special_characters(key: str) -> None:
         assert b"012" not in redacted(text.encode())
 
 
+def test_many_keys() -> None:
+    """After many replacements of the key, the current key and the previous one are removed."""
+    keys = [*(["short"] * 1_200), "ak_" + "1" * 32, "ak_" + "2" * 32]
+    credentials = Credentials(keys[0], "http://host")
+    for key in keys[1:]:
+        credentials.adopt(credentials.with_key(key))
+    for key in keys[-2:]:
+        assert credentials.redacted(key.encode()) == b"[redacted]"
+
+
 def test_replies_without_the_key_are_unchanged() -> None:
     """A reply without the key is unchanged, even if it contains many escaped characters."""
     redacted = Credentials(KEY, "http://host").redacted

@@ -194,7 +194,7 @@ async def test_a_proxy_that_cannot_be_determined(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_bodies_are_bounded() -> None:
-    """A gzip bomb, an endless body and a huge Content-Length raise an error."""
+    """A gzip bomb, an endless body, a huge Content-Length and a body of 2 MB raise an error."""
     bomb = gzip_bomb()
 
     async def explode(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -206,7 +206,11 @@ async def test_bodies_are_bounded() -> None:
         await asyncio.Event().wait()
         return False
 
-    for answer in (explode, endless, boast):
+    async def exceed(_request: bytes, writer: asyncio.StreamWriter) -> bool:
+        writer.write(response(b" " * 2_000_000))
+        return True
+
+    for answer in (explode, endless, boast, exceed):
         async with serving(answer) as url, client(url) as suno:
             with pytest.raises(ResponseError, match=str(MOST_BYTES)):
                 await suno.balance()
@@ -282,7 +286,10 @@ async def test_a_session_that_its_owner_closed() -> None:
 
 @pytest.mark.parametrize("code", [401, 403])
 async def test_a_refused_create_raises_at_once(code: int) -> None:
-    """`create` raises the error of a 401 or 403. After two such replies, it sends no request."""
+    """`create` raises the error of a 401 or 403. After two such replies, it sends no request.
+
+    The error without a request has the code of the replies.
+    """
     requests = 0
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
@@ -296,9 +303,10 @@ async def test_a_refused_create_raises_at_once(code: int) -> None:
         for _ in range(2):
             with pytest.raises(AuthenticationError, match="disabled"):
                 await suno.create(SONG)
-        with pytest.raises(AuthenticationError, match="not sent"):
+        with pytest.raises(AuthenticationError, match="not sent") as caught:
             await suno.create(SONG)
         assert requests == 2
+        assert caught.value.code == code
 
 
 @pytest.mark.parametrize("missing", ["estimate-credits", "EstimateTask"])

@@ -33,7 +33,7 @@ def test_key_refused_twice() -> None:
     gate.saw_balance(5.0)
     assert (before, gate.suspected_at is not None) == (True, False)
     for spends in (True, False):
-        with pytest.raises(AuthenticationError, match="an earlier request was refused"):
+        with pytest.raises(AuthenticationError, match=r"refused; try again in 1 s"):
             gate.check(11.0 + OPEN_FOR - 0.1, spends=spends)
         gate.check(11.0 + OPEN_FOR, spends=spends)
 

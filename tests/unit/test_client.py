@@ -89,7 +89,7 @@ async def test_create_is_never_sent_twice(
 
 async def test_create_again_after_429(http: aioresponses) -> None:
     """After a 429 with Retry-After, a create request is sent again."""
-    http.post(CREATE, status=429, headers={"Retry-After": "0"})
+    http.post(CREATE, status=429, headers={"Retry-After": "0.01"})
     http.post(CREATE, payload={"code": 200, "data": {"task_id": "t1"}})
     async with SunoClient(CANARY, base_url=BASE) as suno:
         assert (await suno.create(JOB)).id == "t1"
@@ -166,13 +166,22 @@ async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_bad_options() -> None:
-    """An invalid `base_url`, `rate_limit` or `request_timeout` raises `ConfigurationError`."""
-    with pytest.raises(ConfigurationError):
-        SunoClient(CANARY, base_url="ftp://x")
+    """An invalid `rate_limit` or `request_timeout` raises `ConfigurationError`."""
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, rate_limit=16)
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, request_timeout=0)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "https://api..crun.ai", f"https://{'a' * 64}.ai", "http://xn--.com"]
+)
+def test_bad_urls(url: str) -> None:
+    """A `base_url` or `proxy` with another scheme or an invalid host name raises an error."""
+    with pytest.raises(ConfigurationError, match="base_url"):
+        SunoClient(CANARY, base_url=url)
+    with pytest.raises(ConfigurationError, match="proxy"):
+        SunoClient(CANARY, proxy=url)
 
 
 async def test_closed() -> None:

@@ -11,8 +11,11 @@ from suno_async import (
     AuthenticationError,
     ConfigurationError,
     JournalError,
+    MaintenanceError,
+    RateLimitError,
     ServerError,
     SunoClient,
+    SunoError,
 )
 from suno_async._transport.account import Account, Credentials, account_for
 from tests.finishing import JOB, Finishing
@@ -236,5 +239,24 @@ def test_a_client_that_opens_while_a_key_is_replaced() -> None:
             assert opening[0].done()
             assert next(iter(store.submissions.values())).account == before
         await other.close()
+
+    run_virtual(work())
+
+
+@pytest.mark.parametrize(("code", "error"), [(429, RateLimitError), (455, MaintenanceError)])
+def test_a_pause_during_the_check_of_a_key(code: int, error: type[SunoError]) -> None:
+    """A 429 or 455 in reply to the request that checks the new key pauses the account."""
+
+    async def work() -> None:
+        server = Server()
+        server.answer = lambda _: reply(None, code, **{"Retry-After": "30"})
+        async with server.client() as suno:
+            with pytest.raises(error):
+                await suno.rotate_key(NEW_KEY)
+            assert str(code) in suno.statistics().pause_reason
+            assert suno.statistics().rate_limited == (code == 429)
+            server.answer = server.usual
+            await suno.balance()
+            assert asyncio.get_running_loop().time() > 30
 
     run_virtual(work())

@@ -281,3 +281,25 @@ def test_a_pause_longer_than_the_retries() -> None:
             assert asyncio.get_running_loop().time() < 0.1
 
     run_virtual(main())
+
+
+@pytest.mark.parametrize("code", [429, 455])
+def test_retry_after_of_zero(code: int) -> None:
+    """After a 429 or 455 with a Retry-After of 0, the intervals between the attempts grow."""
+    server = Server()
+    server.answer = lambda _: reply(None, code, **{"Retry-After": "0"})
+
+    async def main() -> None:
+        async with server.client(retry_for=60.0) as suno:
+            with pytest.raises((RateLimitError, MaintenanceError)):
+                await suno.balance()
+            assert 5 <= server.count("balance") <= 10
+            stream = suno.create_many(songs(8))
+            waiting = asyncio.ensure_future(anext(stream))
+            await asyncio.sleep(600)
+            assert 100 < server.count("CreateTask") < 400
+            server.answer = server.usual
+            creations = [await waiting, *[each async for each in stream]]
+        assert [each.ok for each in creations] == [True] * 8
+
+    run_virtual(main())
