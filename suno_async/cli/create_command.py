@@ -266,6 +266,18 @@ async def _run_batch(
     return progress.worst
 
 
+async def _other_label(path: Path, run: str) -> str | None:
+    """Return an account label under which a run may have tasks. Return None if there is none."""
+    journal = SqliteJournal(path)
+    await journal.open(None)
+    try:
+        runs = await journal.runs()
+    finally:
+        await journal.close()
+    found = (each.account for each in runs if each.run == run and each.states.keys() - _NOT_CREATED)
+    return next(found, None)
+
+
 async def _check_run(
     suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
 ) -> None:
@@ -313,15 +325,3 @@ async def _check_run(
         )
     for submission_id in earlier.unknown.values() if resend_unknown else ():
         await journal.settle(submission_id, None)
-
-
-async def _other_label(path: Path, run: str) -> str | None:
-    """Return an account label under which a run may have tasks. Return None if there is none."""
-    journal = SqliteJournal(path)
-    await journal.open(None)
-    try:
-        runs = await journal.runs()
-    finally:
-        await journal.close()
-    found = (each.account for each in runs if each.run == run and each.states.keys() - _NOT_CREATED)
-    return next(found, None)
