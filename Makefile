@@ -11,13 +11,14 @@ demo: .venv/.demo
 	$(BIN)/suno-async demo
 
 # Many tests start a process that imports the package. Compile it only once, even if the environment
-# forbids to write bytecode.
+# forbids writing bytecode.
 test coverage: export PYTHONDONTWRITEBYTECODE =
 
 test: .venv/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-# Test the built wheel with the lowest allowed versions of the dependencies.
+# Test the built wheel with the lowest allowed versions of the dependencies, on Python 3.11. Without
+# Python 3.11, nothing is tested.
 test-lowest: .venv/.build
 	WORKERS=$(WORKERS) VERSIONS=3.11 CONSTRAINTS=.ci/lowest.txt .ci/test-all
 
@@ -25,7 +26,7 @@ test-lowest: .venv/.build
 coverage: .venv/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term
 
-# Test the built wheel with every Python version on this machine, from 3.11 on.
+# Test the built wheel with each Python from 3.11 to 3.14 on this machine.
 test-all: .venv/.build
 	WORKERS=$(WORKERS) .ci/test-all
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from suno_async import GenerateMusic, SunoClient
+from suno_async import GenerateMusic, SqliteJournal, SubmissionState, SunoClient
 from suno_async.cli.batch import Batch, ChangedInputError, read_run
 from suno_async.cli.clients import open_client
 from suno_async.cli.creating import CREATE_OPTIONS, create_task
@@ -95,6 +95,9 @@ _BATCH_OPTIONS = [
 
 #: Options of `CREATE_OPTIONS` that also apply to a batch, in addition to those in `FileOptions`.
 _SHARED = ("callback_url", "max_credits", "base_url", "as_json")
+
+#: States of create requests that certainly created no task.
+_NOT_CREATED = {SubmissionState.REFUSED, SubmissionState.NOT_SENT}
 
 commands = typer.Typer()
 
@@ -263,13 +266,26 @@ async def _run_batch(
     return progress.worst
 
 
+async def _other_label(path: Path, run: str) -> str | None:
+    """Return an account label under which a run may have tasks. Return None if there is none."""
+    journal = SqliteJournal(path)
+    await journal.open(None)
+    try:
+        runs = await journal.runs()
+    finally:
+        await journal.close()
+    found = (each.account for each in runs if each.run == run and each.states.keys() - _NOT_CREATED)
+    return next(found, None)
+
+
 async def _check_run(
     suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
 ) -> None:
     """Exit if the inputs or the results file do not belong to the run in the journal.
 
-    Without `resume`, also exit if the journal contains the run. With `resend_unknown`, mark create
-    requests with an unknown outcome as not sent, so that they are sent again.
+    Also exit if the run may have tasks under another account label, because its inputs would be
+    paid again. Without `resume`, also exit if the journal contains the run. With `resend_unknown`,
+    mark create requests with an unknown outcome as not sent, so that they are sent again.
     """
     journal = suno.journal
     if journal is None:
@@ -289,6 +305,15 @@ async def _check_run(
         fail(
             f"run {batch.run} exists already in {place.journal}: add --resume to continue it, or "
             "choose another --run",
+            2,
+        )
+    if not earlier.submitted and (label := await _other_label(place.journal, batch.run)):
+        rebind = command_words("runs rebind", label, suno.account, journal=place.journal)
+        fail(
+            f"run {batch.run} exists in {place.journal} under the account label {label}, but the "
+            f"label is {suno.account} now, and every input would be paid again. To continue the "
+            f"run, use the same key and host, or --account {label}, or, for a new key of the same "
+            f"account, {shlex.join(rebind)}. To start another run, choose another --run",
             2,
         )
     if not earlier.submitted and batch.left < len(batch.jobs):

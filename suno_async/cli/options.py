@@ -26,7 +26,9 @@ JournalFile = Annotated[
 ]
 Account = Annotated[
     str | None,
-    typer.Option(help="Label of the account in the journal. Default: a hash of the key."),
+    typer.Option(
+        help="Label of the account in the journal. Default: a hash of the key and the API host."
+    ),
 ]
 TaskIds = Annotated[list[str], typer.Argument(help="Task ids.")]
 

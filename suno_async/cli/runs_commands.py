@@ -221,15 +221,17 @@ def rebind(
     new: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NEW]", help="The new label. Default: the label of the current key."
+            metavar="[NEW]",
+            help="The new label. Default: the label of the current key and host.",
         ),
     ] = None,
     journal: Journal = DEFAULT,
+    base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
     """Change the label of an account in a journal, for example after a change of the API key."""
     with errors_about():
-        label = new or open_client(None).account
+        label = new or open_client(base_url).account
 
     async def work() -> int:
         async with _opened(journal) as opened:

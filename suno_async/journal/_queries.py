@@ -182,6 +182,20 @@ def runs(connection: sqlite3.Connection, owner: Owner) -> list[RunSummary]:
     return [summaries[key] for key in sorted(summaries, key=first.__getitem__, reverse=True)]
 
 
+def other_account(connection: sqlite3.Connection, account: str, run: str) -> str | None:
+    """Return the label of another account under which a run may have created tasks.
+
+    Return None if there is none, or if `account` has submissions in this run.
+    """
+    found = connection.execute(
+        "SELECT account FROM submissions WHERE run = ? AND account <> ?"
+        " AND state NOT IN ('refused', 'not_sent') AND NOT EXISTS"
+        " (SELECT 1 FROM submissions WHERE run = ? AND account = ?) LIMIT 1",
+        (run, account, run, account),
+    ).fetchone()
+    return None if found is None else str(found[0])
+
+
 def load_durations(connection: sqlite3.Connection, account: str | None) -> bytes | None:
     """Return the newest data about the durations of jobs, or None. See `Journal.load_durations`."""
     found = connection.execute(

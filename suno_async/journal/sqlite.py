@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 import uuid
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
         TaskRecord,
     )
     from suno_async.submissions import SubmissionState
+
+logger = logging.getLogger("suno_async")
 
 
 class _Opened(NamedTuple):
@@ -213,8 +216,20 @@ class SqliteJournal:
         return await reader.submit(_queries.runs, owner)
 
     async def hold(self, run: str) -> None:
-        """Reserve a run, so that no other client can reserve it. See `Journal.hold`."""
-        owner, writer, _ = self._use()
+        """Reserve a run, so that no other client can reserve it. See `Journal.hold`.
+
+        Log a warning if the run is new under this account label, but not under another one.
+        """
+        owner, writer, reader = self._use()
+        account = owner.require()
+        other = await reader.submit(_queries.other_account, account, run)
+        if other is not None:
+            logger.warning(
+                "journal %s: run %r is new under the account label %r, but it exists under %r. If "
+                "this is the same account, a pipeline pays for its inputs again: stop, and pass "
+                "account=%r, or rebind that label",
+                *(self.path, run, account, other, other),
+            )
         await writer.submit(owner.hold, run)
 
     async def release(self, run: str) -> None:

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from suno_async import GenerateMusic, SqliteJournal, SubmissionRecord, SubmissionState
+from suno_async import (
+    GenerateMusic,
+    SqliteJournal,
+    SubmissionRecord,
+    SubmissionState,
+    SunoClient,
+)
 from suno_async._recording import digest_of
 from suno_async.sandbox import Sandbox
 from tests.cli.test_cli import GENEROUS, run, start
@@ -226,7 +232,7 @@ async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monk
     old = await account_of(tmp_path)
     monkeypatch.setattr(sandbox, "key", "ak_another_key")
     code, _, errors = await run(sandbox, *batch("--resume"), cwd=tmp_path)
-    assert (code, "see runs rebind" in errors) == (2, True)
+    assert (code, f"runs rebind {old} key-" in errors) == (2, True)
     code, out, errors = await run(sandbox, "runs", "rebind", old, *JOURNAL, "--json", cwd=tmp_path)
     assert (code, json.loads(out)["rows"]) == (0, 4), errors
     assert await account_of(tmp_path) == json.loads(out)["account"] != old
@@ -239,6 +245,46 @@ async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monk
     labelled = batch("--resume", "--account", "label")
     assert (await run(sandbox, *labelled, cwd=tmp_path))[0] == 0
     assert sandbox.statistics.created == 2
+
+
+async def test_rebind_with_another_host(sandbox: Sandbox, tmp_path: Path) -> None:
+    """`runs rebind --base-url` computes the new label from the key and this host."""
+    await make_unknown(tmp_path, "old")
+    host = ("--base-url", "https://another.example")
+    words = ("runs", "rebind", "old", *JOURNAL, *host, "--json")
+    code, out, errors = await run(sandbox, *words, cwd=tmp_path)
+    assert code == 0, errors
+    assert json.loads(out)["account"] == SunoClient(sandbox.key, base_url=host[1]).account
+
+
+@pytest.mark.parametrize("more", [(), ("--resume",)])
+async def test_a_run_of_another_label(
+    sandbox: Sandbox, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """A batch sends nothing if its run may have tasks under another account label."""
+    write_inputs(tmp_path, 2)
+    await make_unknown(tmp_path, "old label")
+    words = batch("--run", "r", *more)
+    code, _, errors = await run(sandbox, *words, cwd=tmp_path)
+    assert (code, sandbox.statistics.requests) == (2, 0)
+    assert "run r exists in j.db under the account label old label" in errors
+    label = SunoClient(sandbox.key, base_url=sandbox.url).account
+    assert f"suno-async runs rebind 'old label' {label} --journal j.db" in errors
+    assert (await run(None, "runs", "rebind", "old label", label, *JOURNAL, cwd=tmp_path))[0] == 0
+    code, _, errors = await run(sandbox, *batch("--run", "r", "--resume"), cwd=tmp_path)
+    assert (code, sandbox.statistics.created) == (6, 1), errors
+
+
+async def test_a_refused_run_of_another_label(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the key of a run was refused, the run continues with the right key without `rebind`."""
+    write_inputs(tmp_path, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(sandbox, "key", "ak_wrong_key")
+        assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 3
+    code, _, errors = await run(sandbox, *batch("--resume"), cwd=tmp_path)
+    assert (code, sandbox.statistics.created) == (0, 1), errors
 
 
 async def test_two_processes_on_one_run(tmp_path: Path) -> None:

@@ -146,6 +146,31 @@ async def test_leases_are_extended(tmp_path: Path, beat: str) -> None:
         assert (await states(other))["s"] == "sending"
 
 
+async def test_a_run_of_another_label(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """`hold` logs a warning if a run is new, but may have tasks under another account label."""
+    path = tmp_path / "j.db"
+    async with opened(client(path, Clock()), "old") as journal:
+        await journal.claim(planned("s", run="r"))
+        await journal.claim(planned("refused", run="refused"))
+        await journal.advance("refused", SubmissionState.REFUSED)
+        await journal.hold("r")
+    async with opened(client(path, Clock()), "old") as journal:
+        await journal.advance("s", CREATED, task_id="t")
+    async with opened(client(path, Clock()), "new") as journal:
+        await journal.hold("refused")
+        await journal.hold("another run")
+        assert caplog.messages == []
+        await journal.hold("r")
+        assert [each.levelname for each in caplog.records] == ["WARNING"]
+        assert "run 'r' is new under the account label 'new', but it exists under 'old'" in (
+            caplog.text
+        )
+        await journal.release("r")
+        await journal.claim(planned("first", run="r"))
+        await journal.hold("r")
+    assert len(caplog.records) == 1
+
+
 async def test_hold(tmp_path: Path) -> None:
     """In each account, only one live owner can hold a run."""
     clock, path = Clock(), tmp_path / "j.db"
