@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from suno_async._input_rules import task_id_problem
+from suno_async._input_rules import callback_url_problem, task_id_problem
 from suno_async.errors import InvalidInputError
 from suno_async.inputs import GeneratePersona, Input
 
@@ -18,7 +18,7 @@ def check_task_id(task_id: object) -> str:
     return task_id
 
 
-def check_job(job: object, callback_url: str | None = None) -> None:
+def check_job(job: object, callback_url: object = None) -> None:
     """Check the input of a job, and the callback URL if there is one.
 
     Raises:
@@ -26,20 +26,27 @@ def check_job(job: object, callback_url: str | None = None) -> None:
     """
     if not isinstance(job, Input):
         what = f"must be an input such as GenerateMusic, not {type(job).__name__}"
+        if isinstance(job, GeneratePersona):
+            what = "this is a GeneratePersona; pass it to create_persona"
         raise InvalidInputError((f"job: {what}",))
     problems = job.problems()
-    if callback_url and not callback_url.startswith(("https://", "http://")):
-        problems += (f"callback_url: must be an http(s) URL, not {callback_url!r}",)
+    if callback_url and (problem := callback_url_problem(callback_url)):
+        problems += (problem,)
     if problems:
         raise InvalidInputError(problems)
 
 
-def check_persona(persona: GeneratePersona) -> None:
+def check_persona(persona: object) -> None:
     """Check the input of `SunoClient.create_persona`.
 
     Raises:
         InvalidInputError: One or more rules are broken. The error lists every problem.
     """
+    if not isinstance(persona, GeneratePersona):
+        what = f"must be a GeneratePersona, not {type(persona).__name__}"
+        if isinstance(persona, Input):
+            what = f"this is a {type(persona).__name__}; pass it to create"
+        raise InvalidInputError((f"persona: {what}",))
     if problems := persona.problems():
         raise InvalidInputError(problems)
 

@@ -1,12 +1,14 @@
 """The API's rules for inputs, as tables that all kinds of jobs share. No I/O.
 
-Each rule applies to a field name, because a name has the same meaning in every kind of job. Only
-values that the API contract forbids are rejected. The server decides about everything else.
+Each rule applies to a field name. Each name in these tables has the same meaning in every kind of
+job. Only values that the API contract forbids are rejected. The server decides about everything
+else.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import math
 import re
 import reprlib
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 #: Maximum length of a field in characters, by model. The row ``""`` applies to all models without
-#: their own row. Public code that calls the API cuts texts to these lengths (API contract,
-#: "CreateTask").
+#: their own row. Public code that calls the API cuts texts to these lengths (docs/contract.md,
+#: "Fields of jobs").
 LENGTHS: dict[str, dict[str, int]] = {"": {"title": 100, "tags": 1000, "lyrics": 5000}}
 
 #: Fields with values from 0 to 1.
@@ -36,9 +38,20 @@ REQUIRED_BY_MODE = {"simple": ("prompt",), "custom": ("title", "tags", "lyrics")
 #: also show shorter ones.
 TASK_ID_LENGTH = 128
 
+_SCHEMES = ("https://", "http://")
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-_WORDS = {bool: "True or False", str: "text", float: "a number", dict: "a mapping"}
+_WORDS = {
+    bool: "True or False",
+    str: "text (a plain str)",
+    float: "a number (a plain int or float)",
+    dict: "a dict with text keys and JSON values",
+}
+_JSON_VALUE = "a value that JSON can represent"
+
+# What msgspec and json raise for values of a wrong type. msgspec.ValidationError is a ValueError.
+_NOT_CONVERTIBLE = (TypeError, ValueError, RecursionError)
 
 
 def task_id_problem(task_id: object) -> str | None:
@@ -51,6 +64,15 @@ def task_id_problem(task_id: object) -> str | None:
         return f"task_id: at most {TASK_ID_LENGTH} characters, this one has {len(task_id)}"
     if _CONTROL.search(task_id):
         return f"task_id: must not contain control characters: {task_id!r}"
+    return None
+
+
+def callback_url_problem(url: Any) -> str | None:  # noqa: ANN401 (any value of the caller)
+    """Return why a value cannot be a callback URL. Return None if the value may be one."""
+    if wrong := _wrong_type(url, str):
+        return f"callback_url: must be {wrong}, not {url!r}"
+    if not url.startswith(_SCHEMES):
+        return f"callback_url: must be an http(s) URL, not {url!r}"
     return None
 
 
@@ -101,12 +123,22 @@ def broken(
 def _wrong_type(value: object, kind: Any) -> str:  # noqa: ANN401 (an annotation)
     # The constructor of a struct does not check types. Converting its values does.
     try:
-        msgspec.convert(msgspec.to_builtins(value), kind)
-        # Some text, such as a lone surrogate, cannot be encoded as JSON.
-        msgspec.json.encode(value)
-    except (msgspec.ValidationError, TypeError, ValueError, RecursionError):
+        msgspec.convert(value, kind)
+        # A Decimal is a number, but in JSON it becomes text.
+        plain = msgspec.to_builtins(value)
+        msgspec.convert(plain, kind)
+    except _NOT_CONVERTIBLE:
         return _in_words(kind)
-    return "" if _is_finite(value) else "a finite number"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    try:
+        # This refuses text with a lone surrogate.
+        msgspec.json.encode(plain)
+        # This refuses numbers that are not finite. msgspec would send null instead.
+        json.dumps(plain, allow_nan=False)
+    except _NOT_CONVERTIBLE:
+        return _JSON_VALUE
+    return ""
 
 
 def _in_words(kind: Any) -> str:  # noqa: ANN401 (an annotation)
@@ -115,11 +147,7 @@ def _in_words(kind: Any) -> str:  # noqa: ANN401 (an annotation)
         return "one of " + ", ".join(map(repr, arguments))
     if origin in {Union, types.UnionType}:
         return _in_words(arguments[0])
-    return _WORDS.get(origin or kind, "a value that JSON can represent")
-
-
-def _is_finite(value: object) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+    return _WORDS.get(origin or kind, _JSON_VALUE)
 
 
 def _out_of_bounds(
@@ -134,12 +162,12 @@ def _out_of_bounds(
     if name in SHARES and not 0 <= value <= 1:
         yield f"{name}: must be from 0 to 1, not {value!r}"
     if name in MOMENTS and value < 0:
-        yield f"{name}: must not be before the start of the song, not {value!r}"
+        yield f"{name}: must be 0 or more, not {value!r}"
     if name in MOMENTS and isinstance(song_duration, int | float) and value > song_duration:
         yield f"{name}: must be within the song's {song_duration:g} s, not {value!r}"
     if name == "suno_id" and not value.strip():
         yield "suno_id: must not be empty"
     if name == "task_id" and (problem := task_id_problem(value)):
         yield problem
-    if name == "audio_url" and not value.startswith(("https://", "http://")):
+    if name == "audio_url" and not value.startswith(_SCHEMES):
         yield f"audio_url: must be an http(s) URL, not {reprlib.repr(value)}"

@@ -68,7 +68,8 @@ class Input(_Checked, frozen=True, kw_only=True):
     """Base class of all jobs. Use its subclasses.
 
     Attributes:
-        extra: Additional fields that this library does not know. They are sent unchanged.
+        extra: Additional fields that this library does not know. They are sent unchanged. A known
+            name replaces the field of this name, and its value is not checked.
     """
 
     KIND: ClassVar[str] = ""
@@ -129,14 +130,18 @@ class _Music(Input, frozen=True, kw_only=True):
         return {"mode": self.effective_mode} | super().payload()
 
     def _relations(self, fields: dict[str, Any]) -> Iterator[str]:
-        # A struct accepts values of any type. Another rule reports a mode that is not text.
-        mode = str(self.effective_mode)
+        # Compared, not looked up: a struct accepts any value, and an enum member with the value
+        # "custom" has another hash. Another rule reports an unknown mode.
+        mode = next((each for each in REQUIRED_BY_MODE if each == self.effective_mode), "")
         required = REQUIRED_BY_MODE.get(mode, ())
         if self.instrumental is True:
             required = tuple(name for name in required if name != "lyrics")
         if mode == "custom":
             required += self.CUSTOM
-        yield from missing(fields, required, f" in {mode} mode")
+        why = f" in {mode} mode"
+        if self.mode is None and mode == "custom":
+            why += " (the default with title, tags or lyrics)"
+        yield from missing(fields, required, why)
 
 
 class GenerateMusic(_Music, frozen=True):
@@ -164,7 +169,8 @@ class GenerateMusic(_Music, frozen=True):
         negative_tags: Styles to avoid.
         persona_id: The id of the persona that sings the song. `SunoClient.create_persona` creates
             personas.
-        extra: Additional fields that this library does not know. They are sent unchanged.
+        extra: Additional fields that this library does not know. They are sent unchanged. A known
+            name replaces the field of this name, and its value is not checked.
     """
 
     KIND: ClassVar[str] = "suno/music-generate"
@@ -327,7 +333,8 @@ class GeneratePersona(_Checked, frozen=True, kw_only=True):
         style: The style of the persona.
         song_duration: Length of the song in seconds; None if unknown. It is only used to check
             `vocal_start` and `vocal_end`, and is not sent.
-        extra: Additional fields that this library does not know. They are sent unchanged.
+        extra: Additional fields that this library does not know. They are sent unchanged. A known
+            name replaces the field of this name, and its value is not checked.
     """
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("task_id", "suno_id", "name")
