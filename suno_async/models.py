@@ -20,7 +20,7 @@ from suno_async.inputs import (
     SongOptions,
 )
 
-#: The version of each Suno model name (API contract, "Model names").
+#: The version of each Suno model name (docs/contract.md, "Models of Suno").
 MODEL_VERSIONS = {
     "chirp-fenix": "v5.5",
     "chirp-crow": "v5",
@@ -56,8 +56,8 @@ class TaskStatus(enum.StrEnum):
         return self is TaskStatus.SUCCESS or self is TaskStatus.FAILED
 
 
-#: Seconds by which `TaskInfo.duration_s` and the difference of the two times may differ. The server
-#: rounds all three values to whole seconds.
+#: Maximum difference in seconds between `TaskInfo.duration_s` and ``complete_at - create_at``. The
+#: server rounds all three values to whole seconds.
 ROUNDING = 2.0
 
 
@@ -200,7 +200,9 @@ class Track(msgspec.Struct, frozen=True, kw_only=True):
     def _defaults(self, options: SongOptions) -> SongOptions:
         if self.model_version is not None:
             options.setdefault("model", self.model_version)
-        if self.title and (options.get("mode") == "custom" or {"tags", "lyrics"} & options.keys()):
+        mode = options.get("mode")
+        described = options.get("tags") or options.get("lyrics")
+        if self.title and (mode == "custom" or (mode is None and described)):
             options.setdefault("title", self.title)
         return options
 
@@ -274,7 +276,8 @@ class TaskParam(msgspec.Struct, frozen=True):
 class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a task, as one reply of the server reports it.
 
-    Times outside the years 2000 to 2099, and numbers that are not finite, become None.
+    Times outside the years 2000 to 2099, and numbers that are not finite, become None. So do
+    durations that are negative or longer than a year.
 
     Attributes:
         task_id: The id of the task.
@@ -296,7 +299,8 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
         media_info: URLs of the stems of a vocal separation, by name. Empty for other kinds of jobs.
         usage: What the server reports about resource usage; None if it reports nothing.
         failure: Why the task failed; None if it did not fail.
-        raw: The reply as received, as bytes.
+        raw: The body of the reply after decompression, as bytes. Copies of the API key are
+            replaced by ``[redacted]``.
     """
 
     task_id: str
@@ -335,6 +339,8 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
 
         Normally, this is `duration_s`. But if `duration_s` is missing, or differs from
         ``complete_at - create_at`` by more than 2 s, this is ``complete_at - create_at``.
+
+        If `complete_at` is before `create_at`, this is `duration_s`.
         """
         reported = _span(self.duration_s)
         if self.create_at is None or self.complete_at is None:

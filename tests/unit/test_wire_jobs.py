@@ -208,6 +208,18 @@ def test_tracks_lead_on() -> None:
     assert track.persona("A", vocal_start=90, vocal_end=110).problems()
 
 
+def test_default_title() -> None:
+    """A track passes its title only to jobs in custom mode. Blank tags do not make a job custom."""
+    track = Track(task_id="t1", suno_id="s1", title="Rain")
+    for job in (
+        track.cover(prompt="as a bossa nova", tags=""),
+        track.extend(prompt="as a bossa nova", lyrics=""),
+        track.cover(prompt="as a bossa nova", tags="slow", mode="simple"),
+    ):
+        assert (job.title, job.effective_mode, job.problems()) == (None, "simple", ())
+    assert track.cover(mode="custom").title == "Rain"
+
+
 def test_song_options() -> None:
     """`SongOptions` has the same fields as `GenerateMusic`.
 
