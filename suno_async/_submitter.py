@@ -14,7 +14,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from suno_async._checks import check_job, check_persona
-from suno_async._protocol.replies import read_balance, read_created, read_estimate
+from suno_async._protocol.replies import read_balance, read_created, read_estimate, read_persona
 from suno_async._protocol.requests import (
     ESTIMATE_CREDITS,
     ESTIMATE_TASK,
@@ -300,8 +300,9 @@ class Submitter:
             if noted:
                 await self._changed(submission, terms)
             raise
+        read = read_persona if isinstance(submission.job, GeneratePersona) else read_created
         try:
-            return await self._transport.once(request, read_created, permit, spends=True)
+            return await self._transport.once(request, read, permit, spends=True)
         except SunoError as error:
             submission.attempt_failed(error)
             if submission.state is SubmissionState.PLANNED:

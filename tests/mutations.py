@@ -23,6 +23,7 @@ from suno_async._protocol.replies import (
     read_created,
     read_estimate,
     read_models,
+    read_persona,
     read_schema,
     read_upload,
 )
@@ -64,6 +65,7 @@ READERS: dict[str, Callable[[int, Mapping[str, str], bytes], object]] = {
     "task_info": read_task_info,
     "task_info_by_id": lambda status, headers, body: read_task_info(status, headers, body, TASK_ID),
     "created": read_created,
+    "persona": read_persona,
     "balance": read_balance,
     "estimate": read_estimate,
     "models": read_models,

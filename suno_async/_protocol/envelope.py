@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Envelope(msgspec.Struct):
-    """The envelope of every reply: a code, a message, and the data as undecoded JSON."""
+    """The envelope of every reply: a code, a message, validation errors, and undecoded data."""
 
     code: int | None = None
     message: str | None = None
@@ -36,8 +36,10 @@ def read_data(status: int, headers: Mapping[str, str], body: bytes, reader: Read
     Fields of an unexpected type are skipped.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the exception class.
-        ResponseError: The reply has no envelope, or its data does not have the expected form.
+        APIError: The HTTP status or the envelope reports an error. The error code determines the
+            exception class.
+        ResponseError: The HTTP status reports success, but the reply has no envelope, or its data
+            does not have the expected form.
     """
     found = reader.read(data_of(status, headers, body))
     if found is None:
@@ -49,8 +51,9 @@ def data_of(status: int, headers: Mapping[str, str], body: bytes) -> object:
     """Return the data in the envelope of a reply, either as undecoded JSON or already parsed.
 
     Raises:
-        APIError: The reply reports an error. The error code determines the exception class.
-        ResponseError: The reply has no envelope.
+        APIError: The HTTP status or the envelope reports an error. The error code determines the
+            exception class.
+        ResponseError: The HTTP status reports success, but the reply has no envelope.
     """
     envelope, data = open_envelope(body)
     code = envelope.code if envelope is not None else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import msgspec
 
 from suno_async._input_rules import task_id_problem
 from suno_async._protocol.envelope import read_data, unreadable
-from suno_async._protocol.lenient import Credits, Price, Reader, bounded
+from suno_async._protocol.lenient import Credits, Price, Reader, bounded, fields_of
 from suno_async.errors import ResponseError
 from suno_async.models import Estimate, ModelInfo, ModelSchema
 
@@ -84,7 +84,7 @@ def read_estimate(status: int, headers: Mapping[str, str], body: bytes) -> Estim
     data = read_data(status, headers, body, _estimate)
     price = data.credits if data.estimated_credits is None else data.estimated_credits
     if price is None:
-        raise ResponseError("no price in the reply", status)
+        raise unreadable("no price in the reply", status, body)
     affordable = data.affordable
     if affordable is None and data.balance is not None:
         affordable = price <= data.balance
@@ -104,9 +104,9 @@ def read_models(status: int, headers: Mapping[str, str], body: bytes) -> tuple[M
         ResponseError: The reply contains no list.
     """
     entries = read_data(status, headers, body, _models).models
-    details: list[dict[str, Any]] = [
-        {"model": entry} if isinstance(entry, str) else bounded(entry) for entry in entries
-    ]
+    # All models together are bounded. `bounded` replaces what is too much by None.
+    kept = cast("list[object]", bounded({"models": entries})["models"])
+    details = [{"model": each} if isinstance(each, str) else fields_of(each) for each in kept]
     return tuple(
         ModelInfo(each["model"], each) for each in details if isinstance(each.get("model"), str)
     )
@@ -142,14 +142,20 @@ def read_upload(status: int, headers: Mapping[str, str], body: bytes) -> UploadT
     # The error does not quote the body, because the presigned URL is secret.
     for name, url in (("presigned_url", data.presigned_url), ("file_url", data.file_url)):
         if not url.startswith(("https://", "http://")):
-            raise ResponseError(f"{name} is not http(s)", status)
+            raise ResponseError(f"the reply has no http(s) URL in {name}", status)
     return UploadTarget(data.presigned_url, data.file_url)
 
 
 class CreatedData(msgspec.Struct):
-    """The data in a reply to a request that creates a task or a persona."""
+    """The data in a reply to a request that creates a task."""
 
     task_id: str | None = None
+
+
+class PersonaData(msgspec.Struct):
+    """The data in a reply to a request that creates a persona."""
+
+    # The reply may also repeat the task id of the request, which is not the id of the persona.
     persona_id: str | None = None
 
 
@@ -161,23 +167,42 @@ class BalanceData(msgspec.Struct):
 
 _created = Reader(CreatedData)
 
+_persona = Reader(PersonaData)
+
 _balance = Reader(BalanceData)
 
 
 def read_created(status: int, headers: Mapping[str, str], body: bytes) -> str:
-    """Decode the reply to a request that creates a task or a persona, and return the new id.
+    """Decode the reply to a request that creates a task, and return the id of the task.
 
     Raises:
         APIError: The reply reports an error. The error code determines the exception class.
         ResponseError: The reply contains no usable id. So it is unknown whether the server created
-            a task or persona.
+            a task.
     """
-    created = read_data(status, headers, body, _created)
-    new = created.task_id or created.persona_id
-    # U+FFFD replaces bytes that could not be decoded. An id that contains it is not usable.
-    if not new or task_id_problem(new) or "\ufffd" in new:
+    new = read_data(status, headers, body, _created).task_id
+    if not _usable(new):
         raise unreadable("no usable task_id in the reply", status, body)
     return new
+
+
+def read_persona(status: int, headers: Mapping[str, str], body: bytes) -> str:
+    """Decode the reply to a request that creates a persona, and return the id of the persona.
+
+    Raises:
+        APIError: The reply reports an error. The error code determines the exception class.
+        ResponseError: The reply contains no usable id. So it is unknown whether the server created
+            a persona.
+    """
+    new = read_data(status, headers, body, _persona).persona_id
+    if not _usable(new):
+        raise unreadable("no usable persona_id in the reply", status, body)
+    return new
+
+
+def _usable(new_id: str | None) -> TypeGuard[str]:
+    # U+FFFD replaces bytes that could not be decoded. An id that contains it is not usable.
+    return new_id is not None and not task_id_problem(new_id) and "\ufffd" not in new_id
 
 
 def read_balance(status: int, headers: Mapping[str, str], body: bytes) -> float:

@@ -25,7 +25,7 @@ ESTIMATE_CREDITS = "/api/v1/client/job/estimate-credits"
 #: The path for estimates that the vendor's own client calls.
 ESTIMATE_TASK = "/api/v1/client/job/EstimateTask"
 
-# A model name becomes part of a path, so it must not contain text such as ".." or "?".
+# A model name becomes part of a path, so no segment may be "..", and "?" is not allowed.
 _MODEL = re.compile(r"[A-Za-z0-9_][\w.\-]*(/[A-Za-z0-9_][\w.\-]*)*", re.ASCII)
 
 
@@ -51,7 +51,11 @@ def task_info_request(task_id: str) -> Request:
 
 
 def create_request(job: Input, callback_url: str | None, path: str = CREATE_TASK) -> Request:
-    """Return the POST request that creates a task. The server charges credits for the task."""
+    """Return the POST request that creates a task. The server charges credits for the task.
+
+    If `path` is an endpoint for estimates, the request asks for the price of the task. Then it
+    creates nothing and costs nothing.
+    """
     body: dict[str, Any] = {"model": job.KIND, "input": job.payload()}
     if callback_url:
         body["callback_url"] = callback_url
@@ -97,7 +101,7 @@ def schema_request(model: str) -> Request:
 
 
 def persona_request(persona: GeneratePersona) -> Request:
-    """Return the POST request that creates a persona. `read_created` decodes the reply."""
+    """Return the POST request that creates a persona. `read_persona` decodes the reply."""
     return Request("POST", PERSONA, (), msgspec.json.encode(persona.payload()))
 
 

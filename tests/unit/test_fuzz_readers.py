@@ -21,6 +21,7 @@ from suno_async._protocol.replies import (
     read_created,
     read_estimate,
     read_models,
+    read_persona,
     read_schema,
     read_upload,
 )
@@ -76,7 +77,7 @@ def test_records(case: str, status: TaskStatus) -> None:
 def test_other_answers() -> None:
     """Every reader except `read_task_info` decodes its sample replies correctly."""
     assert read_created(200, {}, SAMPLES["created"]) == TASK_ID
-    assert read_created(200, {}, SAMPLES["persona"]) == "7c1b9f0e-6a2d-4c53-8f4e-0d1c2b3a4f5e"
+    assert read_persona(200, {}, SAMPLES["persona"]) == "7c1b9f0e-6a2d-4c53-8f4e-0d1c2b3a4f5e"
     assert read_balance(200, {}, SAMPLES["balance"]) == 987.5
     documented = Estimate(estimated_credits=1.5, estimated=False)
     assert read_estimate(200, {}, SAMPLES["estimate_credits"]) == documented

@@ -24,7 +24,7 @@ from suno_async import (
     SeparateVocals,
     SunoClient,
 )
-from suno_async._protocol.replies import read_created
+from suno_async._protocol.replies import read_created, read_persona
 from suno_async._protocol.requests import create_request, persona_request, task_info_request
 from suno_async._protocol.task_info import read_task_info
 from suno_async.inputs import KINDS, Input
@@ -221,4 +221,4 @@ def test_personas(bench: Bench, data: st.DataObject) -> None:
     else:
         status, reply = bench.send(request)
         assert status == (422 if forbidden else 200)
-        assert forbidden or read_created(status, {}, reply)
+        assert forbidden or read_persona(status, {}, reply)

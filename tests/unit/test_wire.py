@@ -15,7 +15,7 @@ from suno_async import (
     TaskStatus,
 )
 from suno_async._protocol.lenient import MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_VALUES, unix_time
-from suno_async._protocol.replies import read_balance, read_created
+from suno_async._protocol.replies import read_balance, read_created, read_models
 from suno_async._protocol.requests import create_request, task_info_request
 from suno_async._protocol.task_info import read_task_info
 from suno_async.models import MODEL_VERSIONS
@@ -226,6 +226,10 @@ def test_hostile_sizes() -> None:
     body = envelope(RECORD).replace(b"Rain", b"\xff" * MAX_BYTES)
     with pytest.raises(ResponseError):
         read_task_info(200, {}, body, "t1")
+    models: list[Any] = [{"model": str(number), "x": [[]] * 60_000} for number in range(3)]
+    found = read_models(200, {}, envelope({"models": models}))
+    kept = [each for model in found for each in model.details["x"] or () if each is not None]
+    assert MAX_VALUES - 10 < len(kept) < MAX_VALUES
     with pytest.raises(APIError) as caught:
         read_balance(200, {}, envelope(None, 422, errors=["e"] * 100_000))
     assert len(caught.value.errors) == 100

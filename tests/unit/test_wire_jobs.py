@@ -27,6 +27,7 @@ from suno_async._protocol.replies import (
     read_created,
     read_estimate,
     read_models,
+    read_persona,
     read_schema,
     read_upload,
 )
@@ -42,7 +43,7 @@ from suno_async._protocol.task_info import read_task_info
 from suno_async.inputs import KINDS, SongOptions
 from tests.unit.test_wire import envelope
 
-READERS = (read_estimate, read_models, read_schema, read_upload, read_created)
+READERS = (read_estimate, read_models, read_schema, read_upload, read_created, read_persona)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,22 @@ def test_refusals(read: Any, code: int) -> None:  # noqa: ANN401 (one reader of 
         with pytest.raises(APIError) as caught:
             read(status, {}, envelope(None, code))
         assert caught.value.code == code
+
+
+def test_ids_of_tasks_and_personas() -> None:
+    """The id of a task is never taken for the id of a persona, or the other way round."""
+    both = envelope({"task_id": "t1", "persona_id": "p1"})
+    assert (read_created(200, {}, both), read_persona(200, {}, both)) == ("t1", "p1")
+    with pytest.raises(ResponseError, match="no usable persona_id"):
+        read_persona(200, {}, envelope({"task_id": "t1"}))
+    with pytest.raises(ResponseError, match="no usable task_id"):
+        read_created(200, {}, envelope({"persona_id": "p1"}))
+
+
+def test_reply_without_a_price() -> None:
+    """The error for a reply without a price shows the start of the reply."""
+    with pytest.raises(ResponseError, match=r"no price in the reply.*balance"):
+        read_estimate(200, {}, envelope({"balance": 7}))
 
 
 def test_requests() -> None:
