@@ -30,7 +30,7 @@ class FaultInjector:
         self._stopping.clear()
 
     def stop(self) -> None:
-        """End all delays now. After this, do not delay replies until `start` is called."""
+        """End all delays now. Later replies have no delay until `start` is called."""
         self._stopping.set()
 
     def draw(self, faults: Faults) -> Fault | None:
@@ -85,7 +85,7 @@ class FaultInjector:
         self, request: web.Request, answer: web.Response, seconds: float
     ) -> web.StreamResponse:
         body = answer.body if isinstance(answer.body, bytes) else b""
-        response = web.StreamResponse(status=answer.status)
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
         response.content_length = len(body)
         await response.prepare(request)
         await response.write(body[: len(body) // 2])

@@ -73,7 +73,7 @@ class FileStore:
         name = request.match_info["name"]
         if name not in self._files:
             return web.Response(status=404)
-        return web.Response(body=self._files[name], content_type=self._announced[name])
+        return web.Response(body=self._files[name], headers={"Content-Type": self._announced[name]})
 
     def _key_leak(self, request: web.Request) -> web.Response | None:
         if "x-api-key" not in request.headers:

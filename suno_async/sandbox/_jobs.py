@@ -37,10 +37,11 @@ STEMS = {
     ),
 }
 
-#: Price of a music generation in credits, as seen in practice (API contract, "CreateTask").
+#: Price of one music generation in credits, as seen in practice (docs/contract.md, "Kinds of job").
 COST = 12
 
-#: Price of each kind in credits. Only the price of music is known; the other prices are invented.
+#: Price of each kind in credits. Only the price of a music generation was seen. The other prices,
+#: also those of extensions and covers, are invented.
 PRICES: Mapping[str, float] = dict.fromkeys(MUSIC, COST) | {VIDEO: 4, SEPARATE: 2}
 OTHER_PRICE = 2.5
 
@@ -107,7 +108,10 @@ class Job:
 
     @property
     def songs(self) -> tuple[str, ...]:
-        """The ids of the songs that the job makes; empty for kinds of jobs that make no songs."""
+        """The ids of the job's songs; empty for kinds of jobs that make no songs.
+
+        A job that fails also has ids here, but these songs never exist.
+        """
         if self.kind not in MUSIC:
             return ()
         task = uuid.UUID(self.task_id)

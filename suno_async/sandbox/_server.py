@@ -14,7 +14,7 @@ from suno_async.sandbox._accounts import Accounts
 from suno_async.sandbox._callbacks import Callbacks
 from suno_async.sandbox._endpoints import ESTIMATE_PATHS, Call, Endpoints
 from suno_async.sandbox._fault_injection import FaultInjector
-from suno_async.sandbox._faults import Faults
+from suno_async.sandbox._faults import Fault, Faults
 from suno_async.sandbox._file_store import FileStore
 from suno_async.sandbox._input_rules import GENERATE
 from suno_async.sandbox._jobs import Job, Jobs
@@ -183,11 +183,12 @@ class Sandbox:
         self.url = self._endpoints.url = str(URL.build(scheme="http", host=host, port=port))
 
     async def stop(self) -> None:
-        """Stop listening, and close all connections."""
+        """Stop listening, close all connections, and cancel callbacks that were not delivered."""
         self._injector.stop()
-        await self._callbacks.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        # Last, because a create in flight may have scheduled a callback.
+        await self._callbacks.close()
 
     def add_tasks(
         self,
@@ -203,11 +204,12 @@ class Sandbox:
 
         Args:
             count: Number of tasks.
-            created_ago: Age of the youngest task in seconds.
-            spread: Age difference in seconds between the oldest and the youngest task. The tasks
-                are evenly spaced.
+            created_ago: Age of the youngest task in seconds. Not divided by the time scale.
+            spread: Age difference in seconds between the oldest and the youngest task. Not divided
+                by the time scale. The tasks are evenly spaced.
             durations: Duration of each task in seconds, in the order of the returned ids, before
-                the division by the time scale. If None, durations are random.
+                the division by the time scale. It needs at least `count` values. If None, durations
+                are random.
         """
         now = time.time() - created_ago
         body = {"model": GENERATE, "input": {"mode": "simple", "model": "v5", "prompt": "a song"}}
@@ -282,8 +284,8 @@ class Sandbox:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         """Answer an API request normally, with an error, or with a fault.
 
-        Send an error if the request is above the rate limit, or if `Sandbox.refuse` was called for
-        such requests. Otherwise, decide at random whether to inject a fault.
+        Send an error if the request is above the rate limit, or if an order of `Sandbox.refuse`
+        applies to the request. Otherwise, decide at random whether to inject a fault.
         """
         faults, injector = self.faults, self._injector
         await injector.delay(faults.latency_in)
@@ -304,6 +306,10 @@ class Sandbox:
             is_create = request.method == "POST"
             handled = injector.takes_effect(fault, faults, is_create=is_create)
             normal = await self._answer(request, key, now) if handled else None
+            if fault is Fault.SLOW:
+                # The injector itself sends a slow answer.
+                await injector.delay(faults.latency_out)
+                return await injector.reply(request, fault, faults, normal)
             answer = await injector.reply(request, fault, faults, normal)
         await injector.delay(faults.latency_out)
         return answer
@@ -314,6 +320,11 @@ class Sandbox:
         except ConnectionError:
             # The client closed the connection in the middle of the body, so it reads no reply.
             return web.Response(status=400)
+        except web.RequestPayloadError:
+            reply = self._error(Refusal(422, errors=["Value error, body: cannot be decompressed"]))
+            # aiohttp cannot read the rest of the body either.
+            reply.force_close()
+            return reply
         call = Call(
             method=request.method,
             path=request.path,

@@ -1,4 +1,7 @@
-"""The pytest fixture `suno_sandbox`. Add this module to ``pytest_plugins`` in your conftest.py."""
+"""The pytest fixture `suno_sandbox`. Needs pytest-asyncio.
+
+Add this module to ``pytest_plugins`` in your conftest.py.
+"""
 
 from __future__ import annotations
 
