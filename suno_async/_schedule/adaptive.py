@@ -171,7 +171,9 @@ class AdaptiveSchedule(Generic[E]):
         If `duration` is None, do nothing.
         """
         if duration is not None:
-            self._durations.ended(entry.kind, entry.seen_age, duration)
+            # Without a creation time, `seen_age` is the time since the start of tracking.
+            since = 0.0 if entry.created_at is None else entry.seen_age
+            self._durations.ended(entry.kind, since, duration)
 
     def discard(self, entry: E) -> None:
         """Remove an entry. Do nothing if the entry was popped already."""
