@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import msgspec
 
-from suno_async._checks import check_job, check_max_credits, check_persona, check_task_id
+from suno_async._checks import check_job, check_max_credits, check_persona, check_ref, check_task_id
 from suno_async._clock import Clock
 from suno_async._completions import completions, resumed
 from suno_async._protocol.replies import (
@@ -508,15 +508,15 @@ class SunoClient:
         precedence. If the creation time is unknown, the task may be polled at once.
 
         Raises:
-            InvalidInputError: The value cannot be a task id.
+            InvalidInputError: The value cannot be a task id, or the creation time is not a finite
+                number.
         """
-        ref = task if isinstance(task, TaskRef) else TaskRef(task)
-        check_task_id(ref.task_id)
+        ref = check_ref(task if isinstance(task, TaskRef) else TaskRef(task))
         if ref.created_at is None:
             if self._opened is not None:
                 ref = self._opened.recall(ref)
             if created_at is not None:
-                ref = msgspec.structs.replace(ref, created_at=created_at)
+                ref = check_ref(msgspec.structs.replace(ref, created_at=created_at))
         return TaskHandle(self._runtime_of, ref)
 
     async def task_info(self, task_id: str) -> TaskInfo:
@@ -544,7 +544,8 @@ class SunoClient:
         also ends the wait for a task.
 
         Raises:
-            InvalidInputError: A value cannot be a task id; nothing was polled.
+            InvalidInputError: A value cannot be a task id, or the creation time in a `TaskRef` is
+                not a finite number; nothing was polled.
         """
         if isinstance(tasks, str):
             raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
@@ -561,7 +562,7 @@ class SunoClient:
         """Wait for many tasks, as with `as_completed`. Return all outcomes in the order of `tasks`.
 
         Raises:
-            InvalidInputError: One of the values cannot be a task id; nothing was polled.
+            InvalidInputError: As for `as_completed`; nothing was polled.
         """
         if isinstance(tasks, str):
             raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
@@ -852,8 +853,7 @@ class SunoClient:
     def _ref(self, task: str | TaskRef | TaskHandle) -> TaskRef:
         if isinstance(task, TaskHandle):
             return task.ref
-        ref = task if isinstance(task, TaskRef) else TaskRef(task)
-        check_task_id(ref.task_id)
+        ref = check_ref(task if isinstance(task, TaskRef) else TaskRef(task))
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:
