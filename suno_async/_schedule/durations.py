@@ -240,7 +240,7 @@ class Durations:
         problem: str
         try:
             saved = msgspec.json.decode(data, type=_File)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             problem = str(error)
         else:
             if saved.bins == [BIN_WIDTH, BIN_SHARE, LONGEST]:
@@ -248,7 +248,7 @@ class Durations:
                 for kind, table in saved.kinds.items():
                     durations._tables[kind] = table.restored()
                 return durations
-            problem = "this data is from a version that uses other bins of age"
+            problem = "another version of suno_async saved this data; start without it"
         raise ConfigurationError(f"expected the output of Durations.to_json: {problem}")
 
     def _table(self, kind: str) -> _Table:
@@ -268,7 +268,7 @@ _Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1e15)]
 
 
 class _Saved(msgspec.Struct):
-    samples: int
+    samples: Annotated[int, msgspec.Meta(ge=0)]
     ends: list[_Weight]
     times: list[_Weight]
 
