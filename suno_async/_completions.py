@@ -103,10 +103,12 @@ async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[
 
 
 async def _collected(tasks: Iterable[TaskRef] | AsyncIterable[TaskRef]) -> dict[str, TaskRef]:
+    """Return the references by task id. Of several for one task, prefer one with a time."""
     given: dict[str, TaskRef] = {}
     number = 0
     async for ref in iterate(tasks):
-        given[ref.task_id] = ref
+        if ref.created_at is not None or ref.task_id not in given:
+            given[ref.task_id] = ref
         number += 1
         if number % CHUNK == 0:
             await asyncio.sleep(0)
