@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from suno_async._runtime import Runtime
     from suno_async.inputs import Input
     from suno_async.journal.base import SubmissionRecord
+    from suno_async.models import TaskInfo
 
 logger = logging.getLogger("suno_async")
 
@@ -73,16 +74,24 @@ async def completions(
 async def _timeouts(
     runtime: Runtime, pending: set[str], queue: QueueWaiter, timeout: float | None
 ) -> AsyncIterator[Outcome]:
-    """Stop waiting for the tasks in `pending`. Then yield a timeout failure for each of them."""
+    """Stop waiting for the tasks in `pending`. Then yield a timeout failure for each of them.
+
+    If the outcome of a task arrives in the meantime, yield this outcome instead.
+    """
     poller = runtime.poller
-    late: list[tuple[str, tuple[str, float | None]]] = []
+    late: dict[str, tuple[str, float | None]] = {}
     while pending:
         task_id = pending.pop()
-        late.append((task_id, poller.last_seen(task_id)))
+        late[task_id] = poller.last_seen(task_id)
         poller.unwatch(task_id, queue)
         if len(late) % CHUNK == 0:
             await asyncio.sleep(0)
-    for number, (task_id, seen) in enumerate(late, 1):
+    while (outcome := _outcome(queue.get_nowait())) is not None:
+        if late.pop(outcome.task_id, None) is not None:
+            if len(late) % CHUNK == 0:
+                await asyncio.sleep(0)
+            yield outcome
+    for number, (task_id, seen) in enumerate(late.items(), 1):
         if number % CHUNK == 0:
             await asyncio.sleep(0)
         reason = f"not finished within the timeout of {timeout:g} s"
@@ -116,14 +125,18 @@ async def _collected(tasks: Iterable[TaskRef] | AsyncIterable[TaskRef]) -> dict[
 
 
 async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | None:
+    """Return the next outcome; None if the timeout has passed and the queue is empty."""
     if ends_at is None:
-        item = await queue.get()
-    else:
-        try:
-            async with asyncio.timeout_at(ends_at):
-                item = await queue.get()
-        except TimeoutError:
-            return None
+        return _outcome(await queue.get())
+    try:
+        async with asyncio.timeout_at(ends_at):
+            return _outcome(await queue.get())
+    except TimeoutError:
+        # An outcome may have arrived in the same turn of the event loop.
+        return _outcome(queue.get_nowait())
+
+
+def _outcome(item: Outcome | TaskInfo | None) -> Outcome | None:
     return item if isinstance(item, Success | Failure) else None
 
 
