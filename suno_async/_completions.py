@@ -35,8 +35,10 @@ async def completions(
 ) -> AsyncIterator[Outcome]:
     """Yield the outcome of each task as soon as it is known. See `SunoClient.as_completed`.
 
-    All `tasks` are read before the first poll. `timeout` is in seconds, for all tasks together.
-    None means no timeout. `PollPolicy.deadline` also ends the wait for a task.
+    All `tasks` are read before the first poll. Outcomes in the journal come first. `timeout` is in
+    seconds, for all tasks together. It includes the time to read `tasks` and the journal, but it
+    does not interrupt this reading. None means no timeout. `PollPolicy.deadline` also ends the wait
+    for a task.
     """
     poller = runtime.poller
     queue = QueueWaiter(interactive=False)
@@ -146,8 +148,14 @@ async def resumed(
     """Yield failures for creates with an unknown outcome, then the outcomes of unfinished tasks.
 
     A *create* is a request that creates a task. A *run* is a named series of creates. The creates
-    and the tasks come from the journal. If `run` is None, use all of them. Otherwise, use only
-    the creates and tasks of the run with this name. See `SunoClient.resume`.
+    and the tasks come from the journal. If `run` is None, use all of them. If `run` is empty, use
+    those without a run. Otherwise, use only the creates and tasks of the run with this name. Skip
+    each create whose job cannot be decoded, and each persona, with a warning in the log. See
+    `SunoClient.resume`.
+
+    Raises:
+        RunInUseError: The run is already reserved, in this process or in another one.
+        JournalError: The journal cannot be read.
     """
     journal = recorder.journal
     async with recorder.holding(run or ""):

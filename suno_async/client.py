@@ -420,11 +420,13 @@ class SunoClient:
         `run` is the name of a run of `pipeline`; None means all tasks. If it is unknown
         whether a create made a task, yield a `JobFailure` for it; call `settle` when you know. This
         method sends no creates. If some inputs of a run were not sent, call `pipeline` again.
+        Personas, and jobs that cannot be decoded, are skipped with a warning in the log.
 
         Raises:
             ConfigurationError: The client has no journal.
             RunInUseError: Another process, or another call of `pipeline` or `resume`, uses the run.
                 Raised during the iteration.
+            JournalError: The journal cannot be read. Raised during the iteration.
         """
         runtime = self._runtime()
         return resumed(runtime, self._required_recorder("resume"), run)

@@ -64,8 +64,9 @@ class AdaptiveSchedule(Generic[E]):
 
     Attributes:
         price: What a request is worth: how many seconds of waiting it saves, as a mean over the
-            latest requests. Requests for tasks of unknown age, and for tasks past the deadline, do
-            not count. None before the first request that counts.
+            latest requests. Some requests do not count: the first check of a task of unknown age,
+            checks past the deadline (without a deadline, most checks past `Tuning.horizon`), and
+            retries at a time that the caller set. None before the first request that counts.
         competing: Number of cohorts that compete for the next request.
     """
 
