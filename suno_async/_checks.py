@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from suno_async._input_rules import callback_url_problem, task_id_problem
 from suno_async.errors import InvalidInputError
 from suno_async.inputs import GeneratePersona, Input
+
+if TYPE_CHECKING:
+    from suno_async.models import TaskRef
+
+#: Greatest absolute value of a creation time, in seconds. It is far from every real time, and far
+#: from the numbers with which calculations overflow.
+MOST_SECONDS = 1e15
 
 
 def check_task_id(task_id: object) -> str:
@@ -16,6 +25,23 @@ def check_task_id(task_id: object) -> str:
     if (problem := task_id_problem(task_id)) or not isinstance(task_id, str):
         raise InvalidInputError((problem or "",))
     return task_id
+
+
+def check_ref(ref: TaskRef) -> TaskRef:
+    """Return the reference unchanged if its id and its creation time are possible.
+
+    Raises:
+        InvalidInputError: The id cannot be a task id, or the creation time is not a finite number.
+    """
+    check_task_id(ref.task_id)
+    at = ref.created_at
+    try:
+        valid = at is None or -MOST_SECONDS <= at <= MOST_SECONDS
+    except TypeError:
+        valid = False
+    if not valid:
+        raise InvalidInputError((f"created_at: must be a time in Unix seconds, not {at!r}",))
+    return ref
 
 
 def check_job(job: object, callback_url: object = None) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from suno_async._runtime import Runtime
     from suno_async.inputs import Input
     from suno_async.journal.base import SubmissionRecord
+    from suno_async.models import TaskInfo
 
 logger = logging.getLogger("suno_async")
 
@@ -34,8 +35,10 @@ async def completions(
 ) -> AsyncIterator[Outcome]:
     """Yield the outcome of each task as soon as it is known. See `SunoClient.as_completed`.
 
-    All `tasks` are read before the first poll. `timeout` is in seconds, for all tasks together.
-    None means no timeout. `PollPolicy.deadline` also ends the wait for a task.
+    All `tasks` are read before the first poll. Outcomes in the journal come first. `timeout` is in
+    seconds, for all tasks together. It includes the time to read `tasks` and the journal, but it
+    does not interrupt this reading. None means no timeout. `PollPolicy.deadline` also ends the wait
+    for a task.
     """
     poller = runtime.poller
     queue = QueueWaiter(interactive=False)
@@ -73,16 +76,24 @@ async def completions(
 async def _timeouts(
     runtime: Runtime, pending: set[str], queue: QueueWaiter, timeout: float | None
 ) -> AsyncIterator[Outcome]:
-    """Stop waiting for the tasks in `pending`. Then yield a timeout failure for each of them."""
+    """Stop waiting for the tasks in `pending`. Then yield a timeout failure for each of them.
+
+    If the outcome of a task arrives in the meantime, yield this outcome instead.
+    """
     poller = runtime.poller
-    late: list[tuple[str, tuple[str, float | None]]] = []
+    late: dict[str, tuple[str, float | None]] = {}
     while pending:
         task_id = pending.pop()
-        late.append((task_id, poller.last_seen(task_id)))
+        late[task_id] = poller.last_seen(task_id)
         poller.unwatch(task_id, queue)
         if len(late) % CHUNK == 0:
             await asyncio.sleep(0)
-    for number, (task_id, seen) in enumerate(late, 1):
+    while (outcome := _outcome(queue.get_nowait())) is not None:
+        if late.pop(outcome.task_id, None) is not None:
+            if len(late) % CHUNK == 0:
+                await asyncio.sleep(0)
+            yield outcome
+    for number, (task_id, seen) in enumerate(late.items(), 1):
         if number % CHUNK == 0:
             await asyncio.sleep(0)
         reason = f"not finished within the timeout of {timeout:g} s"
@@ -103,10 +114,12 @@ async def _stored(runtime: Runtime, given: dict[str, TaskRef]) -> AsyncIterator[
 
 
 async def _collected(tasks: Iterable[TaskRef] | AsyncIterable[TaskRef]) -> dict[str, TaskRef]:
+    """Return the references by task id. Of several for one task, prefer one with a time."""
     given: dict[str, TaskRef] = {}
     number = 0
     async for ref in iterate(tasks):
-        given[ref.task_id] = ref
+        if ref.created_at is not None or ref.task_id not in given:
+            given[ref.task_id] = ref
         number += 1
         if number % CHUNK == 0:
             await asyncio.sleep(0)
@@ -114,14 +127,18 @@ async def _collected(tasks: Iterable[TaskRef] | AsyncIterable[TaskRef]) -> dict[
 
 
 async def _next_outcome(queue: QueueWaiter, ends_at: float | None) -> Outcome | None:
+    """Return the next outcome; None if the timeout has passed and the queue is empty."""
     if ends_at is None:
-        item = await queue.get()
-    else:
-        try:
-            async with asyncio.timeout_at(ends_at):
-                item = await queue.get()
-        except TimeoutError:
-            return None
+        return _outcome(await queue.get())
+    try:
+        async with asyncio.timeout_at(ends_at):
+            return _outcome(await queue.get())
+    except TimeoutError:
+        # An outcome may have arrived in the same turn of the event loop.
+        return _outcome(queue.get_nowait())
+
+
+def _outcome(item: Outcome | TaskInfo | None) -> Outcome | None:
     return item if isinstance(item, Success | Failure) else None
 
 
@@ -131,8 +148,14 @@ async def resumed(
     """Yield failures for creates with an unknown outcome, then the outcomes of unfinished tasks.
 
     A *create* is a request that creates a task. A *run* is a named series of creates. The creates
-    and the tasks come from the journal. If `run` is None, use all of them. Otherwise, use only
-    the creates and tasks of the run with this name. See `SunoClient.resume`.
+    and the tasks come from the journal. If `run` is None, use all of them. If `run` is empty, use
+    those without a run. Otherwise, use only the creates and tasks of the run with this name. Skip
+    each create whose job cannot be decoded, and each persona, with a warning in the log. See
+    `SunoClient.resume`.
+
+    Raises:
+        RunInUseError: The run is already reserved, in this process or in another one.
+        JournalError: The journal cannot be read.
     """
     journal = recorder.journal
     async with recorder.holding(run or ""):

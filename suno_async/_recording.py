@@ -351,8 +351,8 @@ def job_in(record: SubmissionRecord) -> Input:
     """
     try:
         return msgspec.json.decode(record.job, type=KINDS[record.kind])
-    except (KeyError, msgspec.DecodeError):
-        problem = f"this version of suno_async cannot decode a job of kind {record.kind!r}"
+    except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
+        problem = f"this version of suno_async cannot resume this job of kind {record.kind!r}"
     raise JournalError(problem)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, cast
 
 import msgspec
 
-from suno_async._checks import check_job, check_max_credits, check_persona, check_task_id
+from suno_async._checks import check_job, check_max_credits, check_persona, check_ref, check_task_id
 from suno_async._clock import Clock
 from suno_async._completions import completions, resumed
 from suno_async._protocol.replies import (
@@ -421,11 +421,13 @@ class SunoClient:
         `run` is the name of a run of `pipeline`; None means all tasks. If it is unknown
         whether a create made a task, yield a `JobFailure` for it; call `settle` when you know. This
         method sends no creates. If some inputs of a run were not sent, call `pipeline` again.
+        Personas, and jobs that cannot be decoded, are skipped with a warning in the log.
 
         Raises:
             ConfigurationError: The client has no journal.
             RunInUseError: Another process, or another call of `pipeline` or `resume`, uses the run.
                 Raised during the iteration.
+            JournalError: The journal cannot be read. Raised during the iteration.
         """
         runtime = self._runtime()
         return resumed(runtime, self._required_recorder("resume"), run)
@@ -509,15 +511,15 @@ class SunoClient:
         precedence. If the creation time is unknown, the task may be polled at once.
 
         Raises:
-            InvalidInputError: The value cannot be a task id.
+            InvalidInputError: The value cannot be a task id, or the creation time is not a finite
+                number.
         """
-        ref = task if isinstance(task, TaskRef) else TaskRef(task)
-        check_task_id(ref.task_id)
+        ref = check_ref(task if isinstance(task, TaskRef) else TaskRef(task))
         if ref.created_at is None:
             if self._opened is not None:
                 ref = self._opened.recall(ref)
             if created_at is not None:
-                ref = msgspec.structs.replace(ref, created_at=created_at)
+                ref = check_ref(msgspec.structs.replace(ref, created_at=created_at))
         return TaskHandle(self._runtime_of, ref)
 
     async def task_info(self, task_id: str) -> TaskInfo:
@@ -545,7 +547,8 @@ class SunoClient:
         also ends the wait for a task.
 
         Raises:
-            InvalidInputError: A value cannot be a task id; nothing was polled.
+            InvalidInputError: A value cannot be a task id, or the creation time in a `TaskRef` is
+                not a finite number; nothing was polled.
         """
         if isinstance(tasks, str):
             raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
@@ -562,7 +565,7 @@ class SunoClient:
         """Wait for many tasks, as with `as_completed`. Return all outcomes in the order of `tasks`.
 
         Raises:
-            InvalidInputError: One of the values cannot be a task id; nothing was polled.
+            InvalidInputError: As for `as_completed`; nothing was polled.
         """
         if isinstance(tasks, str):
             raise InvalidInputError((f"give a list of task ids, not the one string {tasks!r}",))
@@ -853,8 +856,7 @@ class SunoClient:
     def _ref(self, task: str | TaskRef | TaskHandle) -> TaskRef:
         if isinstance(task, TaskHandle):
             return task.ref
-        ref = task if isinstance(task, TaskRef) else TaskRef(task)
-        check_task_id(ref.task_id)
+        ref = check_ref(task if isinstance(task, TaskRef) else TaskRef(task))
         return ref if self._opened is None else self._opened.recall(ref)
 
     async def _conclude(self, submission: Submission) -> Creation:

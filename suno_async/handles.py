@@ -84,14 +84,13 @@ class TaskHandle:
         late: TaskTimeoutError | None = None
         try:
             if ends_at is None:
-                # There may be 100,000 waits, and each timeout scope would take 200 bytes.
+                # There may be 100,000 waits, and `asyncio.wait` needs more memory for each.
                 await waiter.outcome
             else:
-                async with asyncio.timeout_at(ends_at):
-                    await waiter.outcome
-        except TimeoutError:
-            reason = f"not finished within the timeout of {timeout:g} s"
-            late = TaskTimeoutError(self.id, reason, *poller.last_seen(self.id))
+                await asyncio.wait([waiter.outcome], timeout=ends_at - runtime.loop.time())
+            if not waiter.outcome.done():
+                reason = f"not finished within the timeout of {timeout:g} s"
+                late = TaskTimeoutError(self.id, reason, *poller.last_seen(self.id))
         finally:
             poller.unwatch(self.id, waiter)
         if late is not None:

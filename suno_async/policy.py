@@ -37,9 +37,9 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         deadline: Age at which a task is checked for the last time. If the task still runs then,
             each wait for it ends with a `TaskTimeoutError` (vendor's advice: stop after 15 to 20
             minutes). None means no limit.
-        min_saving: Normally, a request must save at least this many seconds of expected waiting. A
-            smaller value means more requests and earlier results. Only for ``"adaptive"`` without
-            `eager`.
+        min_saving: Normally, a request must save at least this many seconds of expected waiting. If
+            a caller awaits the task individually, a 50th of this is enough. A smaller value means
+            more requests and earlier results. Only for ``"adaptive"`` without `eager`.
         eager: While there is budget to spare, check tasks more often than the vendor advises. Only
             for ``"adaptive"``.
         eager_interval: Shortest interval if `eager` is set.

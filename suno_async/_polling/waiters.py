@@ -165,6 +165,10 @@ class QueueWaiter:
             await self._arrived.wait()
         return self._items.popleft()
 
+    def get_nowait(self) -> Outcome | TaskInfo | None:
+        """Return the next outcome or record; None if the queue is empty."""
+        return self._items.popleft() if self._items else None
+
 
 class WatchList:
     """All watched tasks. Each has an entry, which is a `Watched` object.

@@ -64,8 +64,9 @@ class AdaptiveSchedule(Generic[E]):
 
     Attributes:
         price: What a request is worth: how many seconds of waiting it saves, as a mean over the
-            latest requests. Requests for tasks of unknown age, and for tasks past the deadline, do
-            not count. None before the first request that counts.
+            latest requests. Some requests do not count: the first check of a task of unknown age,
+            checks past the deadline (without a deadline, most checks past `Tuning.horizon`), and
+            retries at a time that the caller set. None before the first request that counts.
         competing: Number of cohorts that compete for the next request.
     """
 
@@ -171,7 +172,9 @@ class AdaptiveSchedule(Generic[E]):
         If `duration` is None, do nothing.
         """
         if duration is not None:
-            self._durations.ended(entry.kind, entry.seen_age, duration)
+            # Without a creation time, `seen_age` is the time since the start of tracking.
+            since = 0.0 if entry.created_at is None else entry.seen_age
+            self._durations.ended(entry.kind, since, duration)
 
     def discard(self, entry: E) -> None:
         """Remove an entry. Do nothing if the entry was popped already."""

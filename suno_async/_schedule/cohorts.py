@@ -181,11 +181,11 @@ class Cohort(Generic[E]):
         self._impatience = 1.0 / patience
 
     def fits(self, entry: E, tolerance: float) -> bool:
-        """Return whether `rank` would set about the same values for this entry as for the head.
+        """Return whether `rank` would set about the same values for this entry as in its last call.
 
-        This is true if three times of the entry and the head differ by at most `tolerance` seconds:
-        the creation time, the time of the latest check, and the age at which a check last found the
-        task running.
+        This is true if three times of this entry differ by at most `tolerance` seconds from the
+        times that the last call of `rank` stored: the creation time, the time of the latest check,
+        and the age at which a check last found the task running.
         """
         last = entry.added_at if entry.asked_at is None else entry.asked_at
         return (

@@ -124,11 +124,11 @@ class _Table(msgspec.Struct):
 
 
 class Durations:
-    """How long jobs of each kind take, learnt from every reply about a task.
+    """How long jobs of each kind take, learnt from the replies about polled tasks.
 
-    A client learns automatically, unless its policy has ``schedule="backoff"``. To use the learnt
-    durations in the next process, save `to_json()`. Then pass `Durations.from_json(...)` as
-    `SunoClient(durations=...)`.
+    A client learns automatically while it polls, unless its policy has ``schedule="backoff"``. To
+    use the learnt durations in the next process, save `to_json()`. Then pass
+    `Durations.from_json(...)` as `SunoClient(durations=...)`.
 
     Args:
         median: As long as no job of a kind was observed, half of the jobs are assumed to end within
@@ -172,7 +172,11 @@ class Durations:
         return self._tables[kind].observations if kind in self._tables else 0
 
     def still_running(self, kind: str, since: float, age: float) -> None:
-        """Learn that a task was running from the age `since` to the age `age` (in seconds)."""
+        """Learn that a task was running from the age `since` to the age `age` (in seconds).
+
+        An `age` above 160 medians counts as 160 medians. If `age` is then not above `since`, do
+        nothing.
+        """
         longest = LONGEST * self._median
         age = min(age, longest)
         if 0.0 <= since < age:
@@ -181,7 +185,8 @@ class Durations:
     def ended(self, kind: str, since: float, duration: float) -> None:
         """Learn that a task was running from the age `since` until it ended at the age `duration`.
 
-        Both ages are in seconds.
+        Both ages are in seconds. Ignore a `duration` below 0, or of 160 medians or more (four hours
+        by default).
         """
         if not 0.0 <= duration < LONGEST * self._median:
             return
@@ -240,7 +245,7 @@ class Durations:
         problem: str
         try:
             saved = msgspec.json.decode(data, type=_File)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             problem = str(error)
         else:
             if saved.bins == [BIN_WIDTH, BIN_SHARE, LONGEST]:
@@ -248,7 +253,7 @@ class Durations:
                 for kind, table in saved.kinds.items():
                     durations._tables[kind] = table.restored()
                 return durations
-            problem = "this data is from a version that uses other bins of age"
+            problem = "another version of suno_async saved this data; start without it"
         raise ConfigurationError(f"expected the output of Durations.to_json: {problem}")
 
     def _table(self, kind: str) -> _Table:
@@ -268,7 +273,7 @@ _Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1e15)]
 
 
 class _Saved(msgspec.Struct):
-    samples: int
+    samples: Annotated[int, msgspec.Meta(ge=0)]
     ends: list[_Weight]
     times: list[_Weight]
 

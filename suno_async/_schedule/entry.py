@@ -51,10 +51,15 @@ class Entry(msgspec.Struct, eq=False, gc=False):
 
     @property
     def seen_age(self) -> float:
-        """The age in seconds at which a check last found the task running; 0 if unknown."""
-        if self.seen_at is None or self.created_at is None:
+        """The age in seconds at which a check last found the task running; 0 if no check did.
+
+        If no creation time is known, the time since the start of tracking counts as the age.
+        """
+        if self.seen_at is None:
             return 0.0
-        return max(0.0, self.seen_at - self.created_at)
+        # Not `known_since`, because each poll needs this value several times.
+        born = self.added_at if self.created_at is None else self.created_at
+        return max(0.0, self.seen_at - born)
 
     def answered(self, now: float) -> float:
         """Record that the latest check found the task running. Return the time when it was sent.

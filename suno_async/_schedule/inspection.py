@@ -60,7 +60,8 @@ class InspectionPlan:
         distribution: The distribution of the durations of the tasks.
         floor: Shortest time between two checks, in seconds.
         horizon: Age of the last planned check, in seconds.
-        price: Seconds of waiting that each check before the horizon must save.
+        price: Seconds of waiting that each check before the horizon must save if `weight` is 1.
+            With a greater weight, `price / weight` seconds are enough.
         future_price: Like `price`, but for calculating the urgency of a check: the assumed price of
             all later checks of the task.
         weight: Factor for the cost of waiting: 1, or more if a caller awaits each task.

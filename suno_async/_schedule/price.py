@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 class RequestPrice:
     """The price of a request: how many seconds of expected waiting the request must save.
 
+    The price is for bulk tasks. For an interactive task (a caller awaits this one task), the price
+    divided by `Tuning.interactive_weight` is enough.
+
     Normally the price is the `min_saving` of the policy. If the policy sets `eager`, the price
     depends on the load. After each request, it rises if another task is due; otherwise it falls.
 

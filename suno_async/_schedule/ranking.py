@@ -135,7 +135,6 @@ class Ranking(Generic[E]):
 
         If a cohort is due, do nothing, because `follow_plans` is called again soon.
         """
-        # While a cohort is due, `follow_plans` is called again soon.
         if self._unplaced and self.is_idle:
             self._place_some(len(self._unplaced), now)
 
@@ -199,7 +198,8 @@ class Ranking(Generic[E]):
     def _prepare(self, cohort: Cohort[E], head: E) -> None:
         """Set the values from which `Cohort.urgency` is calculated."""
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
-        # If the age is unknown: most ids that a caller stored earlier belong to ended tasks.
+        # Most ids that a caller stored earlier belong to ended tasks. So a task of unknown age is
+        # assumed to be so old that most tasks of its kind have ended.
         is_unknown = cohort.key[2] == UNKNOWN
         assumed_age = self._plans.typical_age(cohort.kind) if is_unknown else 0.0
         cohort.rank(head, plan, assumed_age, self._tuning.patience)

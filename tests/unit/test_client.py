@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from suno_async import (
     PollPolicy,
     SunoClient,
     SunoError,
+    TaskRef,
     WrongEventLoopError,
 )
 from suno_async import client as client_module
@@ -108,6 +110,28 @@ async def test_bad_input_sends_nothing(client: SunoClient, http: aioresponses) -
         client.as_completed("one-string")
     with pytest.raises(InvalidInputError):
         await client.task_info("")
+    assert http.requests == {}
+
+
+@pytest.mark.parametrize(
+    "created_at", [-math.inf, math.nan, -1e308, pytest.param(10**400, id="huge"), "yesterday"]
+)
+async def test_bad_creation_times(
+    created_at: Any,  # noqa: ANN401 (wrong values)
+    client: SunoClient,
+    http: aioresponses,
+) -> None:
+    """A creation time that is not a finite number raises an error, and nothing is polled."""
+    ref = TaskRef("t", created_at)
+    with pytest.raises(InvalidInputError, match="created_at"):
+        client.task("t", created_at=created_at)
+    with pytest.raises(InvalidInputError, match="created_at"):
+        client.task(ref)
+    with pytest.raises(InvalidInputError, match="created_at"):
+        await anext(aiter(client.as_completed(["ok", ref])))
+    with pytest.raises(InvalidInputError, match="created_at"):
+        await client.outcomes(["ok", ref])
+    assert client.statistics().watched == 0
     assert http.requests == {}
 
 

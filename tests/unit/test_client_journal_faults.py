@@ -371,16 +371,18 @@ def test_a_client_that_is_cancelled_while_it_joins() -> None:
 
 
 def test_resume_leaves_out_what_it_cannot_read(caplog: pytest.LogCaptureFixture) -> None:
-    """`resume` skips and logs each persona, and each job whose kind is unknown."""
+    """`resume` skips and logs each persona, and each job that it cannot decode."""
 
     async def work() -> None:
         server, store = Finishing(), Store()
         server.lose = {"song 2"}
         async with server.client(journal=MemoryJournal(store)) as suno:
-            _ = [each async for each in suno.create_many(jobs(5))]
+            _ = [each async for each in suno.create_many(jobs(6))]
         for record in list(store.submissions.values()):
             if b"song 0" in record.job:
                 store.change(record.id, kind="suno/newer")
+            elif b"song 5" in record.job:
+                store.change(record.id, job=record.job.replace(b"song 5", b"song \xff"))
             elif b"song 1" in record.job:
                 store.change(record.id, kind="persona", state=SubmissionState.UNKNOWN, task_id="")
         async with server.client(journal=MemoryJournal(store)) as suno:

@@ -113,8 +113,8 @@ PLAN = InspectionPlan(
         (100.2, 160.5, 160.2, False),
         # The last check failed. The check before it found the task running.
         (100.2, 160.2, 130.0, False),
-        # The creation time is unknown. It was added when the old head was created.
-        (None, 160.2, 160.2, False),
+        # The creation time is unknown, so the time when it was added counts: 100.0.
+        (None, 160.2, 160.2, True),
     ],
 )
 def test_a_new_head_like_the_old_one(

@@ -235,8 +235,19 @@ def test_saved_and_loaded() -> None:
     assert again.distribution("song").quantile(0.5) == pytest.approx(20.0, rel=0.2)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b'{"median": 1, "kinds": {}, "bins": [1, 2, 3]}'])
-def test_loading_something_else(data: bytes) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b'{"median": 1, "kinds": {}, "bins": [1, 2, 3]}',
+        b'{"median": 1, "kinds": {"song": {"samples": -1, "ends": [], "times": []}}}',
+        b'{"median": 1, "kinds": {"\xff": {"samples": 1, "ends": [], "times": []}}}',
+        '{"median": 1, "kinds": {"\ud800": {"samples": 1, "ends": [], "times": []}}}',
+        pytest.param(b'{"x": ' + 100_000 * b"[", id="deeply nested"),
+    ],
+)
+def test_loading_something_else(data: bytes | str) -> None:
     """`from_json` raises `ConfigurationError` for data that `to_json` did not return."""
     with pytest.raises(ConfigurationError, match="to_json"):
         Durations.from_json(data)

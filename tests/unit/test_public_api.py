@@ -144,6 +144,20 @@ def test_outcomes_in_order() -> None:
     run_virtual(main())
 
 
+@pytest.mark.parametrize("plain_first", [False, True])
+def test_a_duplicate_without_a_creation_time(*, plain_first: bool) -> None:
+    """If a task is given as a `TaskRef` and as a plain id, the creation time is not lost."""
+    server = Jobs(20.0)
+    tasks: list[str | TaskRef] = [TaskRef("t", EPOCH), "t"]
+
+    async def main() -> None:
+        async with server.client() as suno:
+            assert len(await suno.outcomes(reversed(tasks) if plain_first else tasks)) == 2
+        assert min(at for at, _ in server.requests) > 15
+
+    run_virtual(main())
+
+
 def test_task_remembers_what_was_created() -> None:
     """If the client created a task, `task` returns a handle with its kind and its creation time."""
     server = Jobs(60.0)

@@ -5,6 +5,8 @@ A *cohort* is a queue of tasks that the schedule treats alike. Cohorts compete f
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from suno_async import Durations, PollPolicy
@@ -119,3 +121,39 @@ def test_an_awaited_task_goes_before_a_thousand_old_ids() -> None:
     asked = [entry.task_id for n in range(900) if (entry := plan.pop(n / 15))]
     # One request may be reserved for an old task.
     assert asked.index("awaited") / 15 <= (alone.next_due() or 0.0) + 2 / 15
+
+
+@pytest.mark.parametrize("created_at", [None, 0.0])
+def test_tasks_that_grow_old_keep_their_intervals(created_at: float | None) -> None:
+    """Two checks of a task are 15 s apart, also if its creation time stays unknown for an hour."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=None), Durations())
+    for n in range(30):
+        plan.add(Entry(str(n), added_at=0.0, created_at=created_at), 0.0)
+    asked = dict[str, float]()
+    now, shortest = 20.0, math.inf
+    while now < 3800.0:
+        if (entry := plan.pop(now)) is not None:
+            shortest = min(shortest, now - asked.get(entry.task_id, -math.inf))
+            asked[entry.task_id] = now
+            plan.defer(entry, now + 0.05)
+        # At first, the checks are 0.5 s apart, so that not all tasks are due at the same time.
+        now = max(now + (0.5 if now < 40.0 else 1 / 15), plan.next_due() or 0.0)
+    assert len(asked) == 30
+    assert shortest == pytest.approx(15.0)
+
+
+def test_an_unknown_creation_time_does_not_falsify_what_is_learnt() -> None:
+    """If the creation time is unknown, a task counts as running from the age 0 until it ended."""
+    learnt = Durations()
+    plan = AdaptiveSchedule[Entry](PollPolicy(), learnt)
+    plan.add(Entry("t", added_at=0.0), 0.0)
+    for now in (0.0, 30.0, 60.0):
+        entry = plan.pop(now)
+        assert entry is not None
+        if now < 60.0:
+            assert plan.defer(entry, now + 0.1)
+        else:
+            plan.settle(entry, 100.0)
+    expected = Durations()
+    expected.ended("", 0.0, 100.0)
+    assert learnt.to_json() == expected.to_json()
