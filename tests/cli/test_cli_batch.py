@@ -107,10 +107,9 @@ async def test_interrupted_batch(
         assert sandbox.statistics.requests == asked
         assert (tmp_path / "out.jsonl").read_text() == written
         if lost:
+            total = len(sandbox.tasks) + len(lost)
             process = await start(sandbox, *words, "--resume", "--resend-unknown", cwd=tmp_path)
-            async with asyncio.timeout(60):
-                while not {prompts[n] for n in lost} <= prompts_of(sandbox).keys():  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+            await created(sandbox, total)
             process.send_signal(signal.SIGKILL)
             await process.wait()
         (tmp_path / "in.jsonl").write_text("\n".join(reversed(lines)))
