@@ -132,6 +132,17 @@ def test_tasks(info: TaskInfo, status: str) -> None:
     assert bool(track_records(info)) == (status == "success")
 
 
+@pytest.mark.parametrize("what", ["surrogate", "object", "nesting"])
+def test_an_input_that_json_cannot_represent(what: str) -> None:
+    """The record of a job has no input if the input cannot be encoded as JSON."""
+    value: object = "caf\udce9" if what == "surrogate" else object()
+    for _ in range(100_000 if what == "nesting" else 0):
+        value = [value]
+    job = GenerateMusic("p", extra={"a": value})
+    found = result_record(JobFailure("", InvalidInputError(("wrong",)), index=3, job=job))
+    assert (found.status, found.position, found.input) == ("not_created", 3, "")
+
+
 def test_an_entry_of_a_journal() -> None:
     """The result record of a journal entry contains the stored result, run, position and key."""
     entry = JournalEntry(SUBMISSION, ended())
