@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from suno_async._protocol.task_info import read_task_info
+from suno_async._protocol.task_info import read_stored_info
 from suno_async._rate_share import HEARTBEAT, RateShare
 from suno_async._schedule.durations import Durations
 from suno_async.errors import (
@@ -342,7 +342,7 @@ def outcome_in(task: TaskRecord) -> Outcome:
     error: SunoError | None = None
     info = None
     try:
-        info = read_task_info(200, {}, task.raw, task.task_id)
+        info = read_stored_info(task.raw, task.task_id, failed=task.status == "failed")
     except SunoError as problem:
         error = problem
     if info is not None and task.status != "success":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
-from suno_async._protocol.task_info import read_task_info
+from suno_async._protocol.task_info import read_stored_info
 from suno_async.errors import CreateOutcomeUnknownError, SunoError, TaskFailedError
 from suno_async.files.names import other_results
 from suno_async.journal.base import JournalEntry
@@ -261,7 +261,7 @@ def _read(entry: JournalEntry) -> tuple[TaskInfo | None, str]:
     if task is None or not task.raw:
         return None, ""
     try:
-        return read_task_info(200, {}, task.raw, task.task_id), ""
+        return read_stored_info(task.raw, task.task_id, failed=task.status == "failed"), ""
     except SunoError as error:
         return None, f"the stored reply cannot be decoded: {error}"
 

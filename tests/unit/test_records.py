@@ -29,6 +29,7 @@ from suno_async import (
     track_records,
 )
 from suno_async._protocol.task_info import read_task_info
+from suno_async._recording import outcome_in
 from suno_async.journal.base import JournalEntry, SubmissionRecord, TaskRecord
 from tests.mutations import SAMPLES
 
@@ -182,6 +183,27 @@ def test_other_entries(entry: JournalEntry, status: str, error: str) -> None:
     found = result_record(entry)
     assert found.status == status
     assert error in found.error
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"code":200,"message":"bad lyrics","data":null}',
+        b'{"code":200,"message":"bad lyrics","data":{"status":"running","task_id":"%s"}}'
+        % TASK.encode(),
+    ],
+)
+def test_a_failure_that_only_the_http_status_reported(raw: bytes) -> None:
+    """A stored failure keeps its reason, although the journal does not store the HTTP status."""
+    info = read_task_info(501, {}, raw, TASK)
+    assert (info.status, info.failure and info.failure.message) == ("failed", "bad lyrics")
+    task = ended(status="failed", raw=raw)
+    found = result_record(JournalEntry(None, task))
+    assert (found.status, found.error) == ("failed", "bad lyrics")
+    outcome = outcome_in(task)
+    assert outcome.info == info
+    assert isinstance(outcome.error, TaskFailedError)
+    assert outcome.error.reason == "bad lyrics"
 
 
 def test_a_persona() -> None:
