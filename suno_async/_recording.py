@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from suno_async._protocol.task_info import read_task_info
+from suno_async._protocol.task_info import read_stored_info
 from suno_async._rate_share import HEARTBEAT, RateShare
 from suno_async._schedule.durations import Durations
 from suno_async.errors import (
@@ -72,6 +72,11 @@ class Recorder:
         self._share: RateShare | None = None
         self._results: list[tuple[TaskRecord, asyncio.Future[None]]] = []
         self._storing: asyncio.Task[None] | None = None
+        # Ended submissions whose final state is not stored, because the journal could not be
+        # written; by id. Without this state, other creates with the same key would wait for ever.
+        self._late_ends: dict[str, Submission] = {}
+        # Runs that may still be reserved, although nobody works on them any more.
+        self._unreleased: set[str] = set()
 
     async def join(self, limiter: Limiter) -> None:
         """Share the account's request rate among all live clients. See `RateShare.join`.
@@ -85,13 +90,14 @@ class Recorder:
     async def close(self) -> None:
         """Stop the heartbeats, and close the journal.
 
-        Before that, store the remaining results, and the learnt durations of jobs.
+        Before that, store the remaining results and final states, and the learnt durations of jobs.
         """
         if self._share is not None:
             await self._share.leave()
         if self._storing is not None:
             await asyncio.wait([self._storing])
         try:
+            await self._store_late_ends()
             await self._save_durations()
         except JournalError as error:
             logger.warning("cannot store the learnt durations: %s", error)
@@ -123,7 +129,7 @@ class Recorder:
             RunInUseError: This client had reserved the run, but now another client has it.
             JournalError: The journal cannot be written.
         """
-        record = self._record_of(submission)
+        record = _record_of(submission, self.account, self._unix())
         waits = False
         while True:
             stored = await _claimed(self.journal, submission, record)
@@ -132,6 +138,9 @@ class Recorder:
             if stored.state is SubmissionState.CREATED:
                 submission.repeats(stored.task_id, stored.created_at)
                 return False
+            if (late := self._late_ends.get(stored.id)) is not None:
+                await self.note(late)
+                continue
             if stored.state is SubmissionState.UNKNOWN:
                 raise unknown_outcome(stored)
             if not waits:
@@ -154,11 +163,15 @@ class Recorder:
                 submission.state,
                 task_id=submission.task_id,
                 created_at=submission.created_at,
-                error="" if submission.error is None else str(submission.error),
+                error=_reason(submission.error),
             )
+            self._late_ends.pop(submission.id, None)
 
     async def note_end(self, submission: Submission) -> None:
-        """Store the final state of a submission. If this fails, log the error and the task id."""
+        """Store the final state of a submission.
+
+        If this fails, log the error and the task id. After each heartbeat, try to store it again.
+        """
         noting = asyncio.ensure_future(self.note(submission))
         try:
             await in_spite_of_cancellation(noting)
@@ -170,6 +183,13 @@ class Recorder:
                 submission.state,
                 what,
             )
+            if submission.recorded:
+                self._late_ends[submission.id] = submission
+
+    async def _store_late_ends(self) -> None:
+        # Store them together, so that one sync of the disk is enough.
+        late = [self.note(submission) for submission in self._late_ends.values()]
+        await asyncio.gather(*late, return_exceptions=True)
 
     def keep(self, info: TaskInfo) -> asyncio.Future[None]:
         """Store the final record of a task.
@@ -241,6 +261,7 @@ class Recorder:
         if not run:
             yield
             return
+        await self._release(run)
         holding = asyncio.ensure_future(self.journal.hold(run))
         try:
             await asyncio.shield(holding)
@@ -248,37 +269,30 @@ class Recorder:
             # The journal may have reserved the run in spite of the cancellation.
             with contextlib.suppress(JournalError):
                 await in_spite_of_cancellation(holding)
-                await self.journal.release(run)
+                self._unreleased.add(run)
+                await self._release(run)
             raise
         try:
             yield
         finally:
-            # If the journal is closed already, the run is free.
+            # If the journal is closed already, the run is free. After another error, or after a
+            # cancellation, the run is released later.
+            self._unreleased.add(run)
             with contextlib.suppress(JournalError):
-                await self.journal.release(run)
+                await self._release(run)
 
-    def _record_of(self, submission: Submission) -> SubmissionRecord:
-        job = submission.job
-        stored = msgspec.json.encode(job)
-        # The digest is computed from the decoded job, so that the same job, read from the journal
-        # later, has the same digest: 1 in a field for fractions becomes 1.0.
-        payload = msgspec.json.decode(stored, type=type(job)).payload()
-        return SubmissionRecord(
-            id=submission.id,
-            account=self.account,
-            kind=submission.kind,
-            job=stored,
-            digest=digest_of(submission.kind, payload),
-            run=submission.run,
-            position=submission.index,
-            key=submission.key,
-            callback_url=submission.callback_url,
-            planned_at=self._unix(),
-            changed_at=self._unix(),
-        )
+    async def _release(self, *runs: str) -> None:
+        """Release those of the runs that nobody works on any more."""
+        for run in runs:
+            # During the release of another run, `holding` may have reserved this one again.
+            if run in self._unreleased:
+                await self.journal.release(run)
+                self._unreleased.discard(run)
 
     async def _after_heartbeat(self) -> None:
         self._heartbeats += 1
+        await self._store_late_ends()
+        await self._release(*self._unreleased)
         if self._heartbeats % DURATIONS_EVERY == 0:
             await self._save_durations()
 
@@ -328,7 +342,7 @@ def outcome_in(task: TaskRecord) -> Outcome:
     error: SunoError | None = None
     info = None
     try:
-        info = read_task_info(200, {}, task.raw, task.task_id)
+        info = read_stored_info(task.raw, task.task_id, failed=task.status == "failed")
     except SunoError as problem:
         error = problem
     if info is not None and task.status != "success":
@@ -354,6 +368,36 @@ def job_in(record: SubmissionRecord) -> Input:
     except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
         problem = f"this version of suno_async cannot resume this job of kind {record.kind!r}"
     raise JournalError(problem)
+
+
+def _record_of(submission: Submission, account: str, now: float) -> SubmissionRecord:
+    job = submission.job
+    stored = msgspec.json.encode(job)
+    # The digest is computed from the decoded job, so that the same job, read from the journal
+    # later, has the same digest: 1 in a field for fractions becomes 1.0.
+    payload = msgspec.json.decode(stored, type=type(job)).payload()
+    return SubmissionRecord(
+        id=submission.id,
+        account=account,
+        kind=submission.kind,
+        job=stored,
+        digest=digest_of(submission.kind, payload),
+        run=submission.run,
+        position=submission.index,
+        key=submission.key,
+        callback_url=submission.callback_url,
+        planned_at=now,
+        changed_at=now,
+    )
+
+
+def _reason(error: SunoError | None) -> str:
+    """Return the text of an error for the journal. It is valid Unicode."""
+    if error is None:
+        return ""
+    # `unknown_outcome` makes a whole message of the cause again.
+    text = error.cause if isinstance(error, CreateOutcomeUnknownError) else str(error)
+    return text.encode(errors="replace").decode()
 
 
 def digest_of(kind: str, payload: dict[str, Any]) -> str:

@@ -907,5 +907,5 @@ def _default_policy() -> PollPolicy:
     except ValueError:
         scale = 0.0
     if not 0.0 < scale < math.inf:
-        raise ConfigurationError(f"SUNO_TIME_SCALE must be a number above 0, not {text!r}")
+        raise ConfigurationError(f"SUNO_TIME_SCALE must be a finite number above 0, not {text!r}")
     return PollPolicy().scaled(scale)

@@ -57,18 +57,19 @@ class SunoError(Exception):
 
 
 class ConfigurationError(SunoError):
-    """The client cannot work with this configuration. The message says what to change."""
+    """An argument or a setting is not valid, or a package is missing. The message names it."""
 
 
 class WrongEventLoopError(ConfigurationError):
-    """The client was used in a second event loop. Create one client for each event loop."""
+    """A client or journal was used in a second event loop. Create one for each event loop."""
 
 
 class InvalidInputError(SunoError, ValueError):
     """An input is invalid. Nothing was sent and nothing was charged.
 
     Attributes:
-        problems: All problems found. Each names the field, the rule and the value.
+        problems: One text for each problem found. It names the rule, and normally the field and the
+            value.
     """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -93,8 +94,8 @@ class CreditLimitError(SunoError):
         self.estimate = estimate
 
     def __str__(self) -> str:
-        price = "more" if self.estimate is None else f"{self.estimate.estimated_credits:g}"
-        return f"the job would cost {price} credits, but max_credits is {self.limit:g}"
+        price = "more" if self.estimate is None else f"{self.estimate.estimated_credits:.15g}"
+        return f"the job would cost {price} credits, but max_credits is {self.limit:.15g}"
 
 
 class ClientClosedError(SunoError):
@@ -114,9 +115,9 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 
 class ConnectionLostError(TransportError):
-    """The connection broke after the request was sent.
+    """The connection broke, or the client was closed, before the complete reply arrived.
 
-    The server may have processed the request.
+    The request was sent, or may have been sent. So the server may have processed it.
     """
 
 
@@ -137,7 +138,9 @@ class ResponseError(SunoError):
         self.body_start = body_start
 
     def __str__(self) -> str:
-        return f"{self.reason} (HTTP {self.status}): {self.body_start!r}"
+        status = f" (HTTP {self.status})" if self.status else ""
+        body = f": {self.body_start!r}" if self.body_start else ""
+        return f"{self.reason}{status}{body}"
 
 
 class APIError(SunoError):
@@ -276,7 +279,8 @@ class CreateOutcomeUnknownError(SunoError):
     def __str__(self) -> str:
         return (
             f"{self.kind} may or may not have been created and charged: {self.cause}. "
-            "It was not sent again. Compare the balance, or wait for the callback."
+            "It was not sent again. Compare the balance, or wait for the callback. If there is a "
+            "journal, then call settle."
         )
 
 
@@ -309,7 +313,8 @@ class TaskTimeoutError(SunoError, TimeoutError):
         reason: What ended the wait: the caller's timeout or `PollPolicy.deadline`.
         last_status: The last status that was read, as the server spells it; empty if no status was
             read.
-        seen_at: When `last_status` was read, in Unix seconds; None if no status was read.
+        seen_at: When the request that returned `last_status` was sent, in Unix seconds; None if no
+            status was read.
     """
 
     def __init__(
@@ -405,7 +410,10 @@ class RunInUseError(JournalError):
         self.holder = holder
 
     def __str__(self) -> str:
-        return f"run {self.run!r} is in use by {self.holder}; wait until it ends, or stop it"
+        return (
+            f"run {self.run!r} is in use by {self.holder}; wait until that process has finished "
+            "the run, or stop it (in one process, only one pipeline or resume can use a run)"
+        )
 
 
 class InternalError(SunoError):

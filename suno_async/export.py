@@ -12,7 +12,7 @@ import csv
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
@@ -23,7 +23,7 @@ from suno_async.files import part_files
 from suno_async.records import ResultRecord, TrackRecord, result_record, track_records
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Callable, Iterable
     from os import PathLike
 
     from suno_async.records import ResultSource
@@ -66,22 +66,26 @@ async def export_results(
 
     Args:
         source: Outcomes, `TaskInfo` objects, or the entries of a journal. A synchronous iterable
-            must not block the event loop.
+            must not block the event loop. If the export fails, an asynchronous generator is closed,
+            so a `SunoClient.pipeline` creates no further tasks.
         path: The file. It appears only when it is complete.
         file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. If None, the suffix of
             `path` decides. Parquet needs the extra ``parquet``.
         rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes a
-            `TrackRecord` for each song, stem, video or sound. In SQLite, the value of `rows` is
-            also the name of the table.
+            `TrackRecord` for each song and each other result file. In SQLite, the value of `rows`
+            is also the name of the table.
         overwrite: Whether to replace an existing file. If False, a file that appears during the
-            export is not replaced either. Two kinds of SQLite files are never replaced: an open
-            database, and a database that no export created.
+            export is not replaced either. An SQLite database with other tables than ``results``
+            and ``tracks`` is never replaced. While an SQLite log of the file exists (the same name
+            plus ``-wal`` or ``-journal``), the file is not replaced either.
 
     Raises:
         ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
-            missing, or the file must not be replaced. Nothing was read from `source`.
+            missing, `path` is not a valid file name, or the file must not be written. Nothing was
+            read from `source`.
         ExportError: The file cannot be written, or it appeared during the export and must not be
             replaced.
+        Exception: An error of `source` is raised unchanged.
     """
     path = Path(path)
     file_format = _format_of(path, file_format)
@@ -91,12 +95,13 @@ async def export_results(
     cleanup = contextlib.ExitStack()
     count = 0
     try:
-        await _in_thread(_check_target, path, overwrite)
+        await _in_thread(_check_target, path, file_format, overwrite)
         part, locked = await _in_thread(_open_part, path.parent, cleanup)
         writer = await _in_thread(_open_writer, writer_class, part, rows, cleanup)
-        async for batch in _batches(source):
-            count += await _in_thread(_write, writer, batch, rows)
-        await _in_thread(_finish, writer, part, locked, path, overwrite)
+        async with contextlib.aclosing(_batches(source)) as batches:
+            async for batch in batches:
+                count += await _in_thread(_write, writer, batch, rows)
+        await _in_thread(_finish, writer, part, locked, path, file_format, overwrite)
     finally:
         await _in_thread(cleanup.close)
     return count
@@ -106,38 +111,46 @@ def _format_of(path: Path, file_format: FileFormat | None) -> FileFormat:
     found = file_format or SUFFIXES.get(path.suffix.lower())
     if found not in _WRITERS:
         known = ", ".join(_WRITERS)
-        wrong = f"{str(path)!r}" if file_format is None else f"{file_format!r}"
+        wrong = f"{str(path)!r} (pass file_format)" if file_format is None else f"{file_format!r}"
         raise ConfigurationError(f"unknown format: {wrong}; the formats are {known}")
     return found
 
 
 async def _batches(
     source: Iterable[ResultSource] | AsyncIterable[ResultSource],
-) -> AsyncIterator[list[ResultSource]]:
+) -> AsyncGenerator[list[ResultSource]]:
     batch: list[ResultSource] = []
-    async for item in _iterate(source):
-        batch.append(item)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
+    async with contextlib.aclosing(_iterate(source)) as items:
+        async for item in items:
+            batch.append(item)
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
     if batch:
         yield batch
 
 
 async def _iterate(
     source: Iterable[ResultSource] | AsyncIterable[ResultSource],
-) -> AsyncIterator[ResultSource]:
-    if isinstance(source, AsyncIterable):
-        async for item in source:
+) -> AsyncGenerator[ResultSource]:
+    if not isinstance(source, AsyncIterable):
+        for item in source:
             yield item
         return
-    for item in source:
-        yield item
+    try:
+        async for item in source:
+            yield item
+    finally:
+        # After a failed export, an open pipeline would continue to create tasks.
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
 
 
 async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
     """Run a function in a thread. If this call is cancelled, wait until the function has ended."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    # Not `asyncio.to_thread`: its asyncio task could be cancelled, for example at the end of
+    # `asyncio.run`. It would then count as done, although the function is still running.
+    work = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
     try:
         await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -149,22 +162,45 @@ async def _in_thread(function: Callable[..., T], *arguments: object) -> T:
         raise
     except (OSError, sqlite3.Error) as error:
         problem = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise ExportError(f"cannot write the export: {problem}") from error
+        raise ExportError(
+            f"cannot write the export: {problem}; check the directory, its permissions and the disk"
+        ) from error
     return work.result()
 
 
-def _check_target(path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio.to_thread passes it by position)
-    if not path.exists():
-        return
-    if not overwrite:
+def _check_target(path: Path, file_format: FileFormat, overwrite: bool) -> None:  # noqa: FBT001 (run_in_executor passes it by position)
+    try:
+        is_valid = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        is_valid = False
+    if not is_valid:
+        raise ConfigurationError(f"{str(path)!r} is not a valid file name: choose another path")
+    if path.exists() and not overwrite:
         raise ConfigurationError(f"{path} exists: pass overwrite=True, or choose another file")
-    if not path.is_file():
-        raise ConfigurationError(f"{path} is not a file")
-    # The log of an open database would damage the new file.
-    open_database = any(Path(f"{path}{end}").exists() for end in ("-wal", "-journal"))
-    if open_database or not _tables(path) <= _RECORDS.keys():
+    _check_replaceable(path, file_format)
+
+
+def _check_replaceable(path: Path, file_format: FileFormat) -> None:
+    """Check that a new file at `path` replaces only an earlier export, or a file of another kind.
+
+    Raises:
+        ConfigurationError: The file must not be replaced.
+    """
+    exists = path.exists()
+    if exists and not path.is_file():
+        raise ConfigurationError(f"{path} is not a file: choose another path")
+    if exists or file_format == "sqlite":
+        # SQLite would apply the log of another database to the new file, and damage it.
+        for log in (Path(f"{path}{end}") for end in ("-wal", "-journal")):
+            if log.exists():
+                raise ConfigurationError(
+                    f"cannot write {path}: there is the log of another database, {log.name}; "
+                    "close the database, or choose another file (if no program uses the database, "
+                    "remove the log)"
+                )
+    if exists and not _tables(path) <= _RECORDS.keys():
         raise ConfigurationError(
-            f"cannot replace {path}: it is another database, such as a journal, or it is open"
+            f"cannot replace {path}: it is another database, such as a journal; choose another file"
         )
 
 
@@ -176,7 +212,9 @@ def _tables(path: Path) -> set[str]:
     with path.open("rb") as file:
         if file.read(16) != b"SQLite format 3\0":
             return set()
-    with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
+    # `immutable`: otherwise, SQLite would create a log beside a database in WAL mode.
+    database = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+    with contextlib.closing(sqlite3.connect(database, uri=True)) as db:
         return {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
 
 
@@ -217,18 +255,24 @@ def _write(writer: _Writer, batch: list[ResultSource], rows: Rows) -> int:
     return len(records)
 
 
-def _finish(writer: _Writer, part: Path, locked: IO[bytes], path: Path, overwrite: bool) -> None:  # noqa: FBT001 (asyncio.to_thread passes it by position)
+def _finish(  # noqa: PLR0913, PLR0917 (run_in_executor passes them by position)
+    writer: _Writer,
+    part: Path,
+    locked: IO[bytes],
+    path: Path,
+    file_format: FileFormat,
+    overwrite: bool,  # noqa: FBT001 (as above)
+) -> None:
     writer.close()
     os.fsync(locked.fileno())
     if sys.platform == "win32":
         # Windows cannot rename an open file.
         locked.close()
-    if overwrite:
-        # Another program may have created or opened the file during the export.
-        try:
-            _check_target(path, overwrite)
-        except ConfigurationError as error:
-            raise ExportError(str(error)) from None
+    # Another program may have created or opened the file during the export.
+    try:
+        _check_replaceable(path, file_format)
+    except ConfigurationError as error:
+        raise ExportError(str(error)) from None
     if not part_files.publish(part, path, overwrite=overwrite):
         raise ExportError(f"{path} appeared during the export: choose another file")
 

@@ -69,13 +69,14 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class JobSuccess(Success, frozen=True, kw_only=True):
-    """A job of a pipeline succeeded.
+    """A job of `SunoClient.pipeline` or `SunoClient.resume` succeeded.
 
     Attributes:
         task_id: The id of the task.
         info: The final record of the task.
         error: Always None.
-        index: The position of the job among the inputs of the pipeline, starting at 0.
+        index: The position of the job among the inputs of its `pipeline` or `create_many`, starting
+            at 0; 0 for a job that was created with `SunoClient.create`.
         job: The job.
     """
 
@@ -84,14 +85,17 @@ class JobSuccess(Success, frozen=True, kw_only=True):
 
 
 class JobFailure(Failure, frozen=True, kw_only=True):
-    """A job of a pipeline failed or was not created, or its outcome is unknown.
+    """A job of `SunoClient.pipeline` or `SunoClient.resume` did not succeed.
+
+    It failed, it was not created, or its outcome is unknown.
 
     Attributes:
         task_id: The id of the task; empty if no task is known to exist.
         error: Why the job did not succeed.
         info: The record of the task if it failed, or if it was still running at
             `PollPolicy.deadline`; otherwise None.
-        index: The position of the job among the inputs of the pipeline, starting at 0.
+        index: The position of the job among the inputs of its `pipeline` or `create_many`, starting
+            at 0; 0 for a job that was created with `SunoClient.create`.
         job: The job.
     """
 

@@ -13,6 +13,10 @@ from suno_async.errors import ConfigurationError
 #: mean that a new task is not visible yet ("for a short while", API contract, "Codes").
 NOT_FOUND_INTERVALS = 4
 
+#: Greatest allowed `PollPolicy.growth`. The backoff calculates powers of it up to the 64th, which
+#: would overflow for values above about 65,000. A greater value than 2 is hardly ever useful.
+MAX_GROWTH = 100
+
 
 class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How often the status of a task is checked. The defaults follow the vendor's advice.
@@ -43,6 +47,10 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
         eager: While there is budget to spare, check tasks more often than the vendor advises. Only
             for ``"adaptive"``.
         eager_interval: Shortest interval if `eager` is set.
+
+    Raises:
+        ConfigurationError: A value is not allowed, for example `max_interval` or `deadline` is less
+            than `interval`, or `eager` is set with ``"backoff"``. The message lists every problem.
     """
 
     schedule: Literal["adaptive", "backoff"] = "adaptive"
@@ -58,14 +66,17 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         rules = {
             'schedule must be "adaptive" or "backoff"': self.schedule in {"adaptive", "backoff"},
-            "interval must be above 0": self.interval > 0,
-            "growth must be at least 1": self.growth >= 1,
-            "max_interval must be at least interval": self.max_interval >= self.interval,
-            "jitter must not be negative": self.jitter >= 0,
-            "deadline must be at least interval": self.deadline is None
-            or self.deadline >= self.interval,
-            "min_saving must not be negative": self.min_saving >= 0,
-            "eager_interval must be above 0": self.eager_interval > 0,
+            "interval must be finite and above 0": 0 < self.interval < math.inf,
+            f"growth must be from 1 to {MAX_GROWTH}": 1 <= self.growth <= MAX_GROWTH,
+            "max_interval must be finite and at least interval": (
+                self.interval <= self.max_interval < math.inf
+            ),
+            "jitter must be finite and not negative": 0 <= self.jitter < math.inf,
+            "deadline must be finite and at least interval, or None for no limit": (
+                self.deadline is None or self.interval <= self.deadline < math.inf
+            ),
+            "min_saving must be finite and not negative": 0 <= self.min_saving < math.inf,
+            "eager_interval must be finite and above 0": 0 < self.eager_interval < math.inf,
             "eager_interval must be at most interval": not self.eager
             or self.eager_interval <= self.interval,
             'eager needs schedule="adaptive"': not self.eager or self.schedule == "adaptive",
@@ -105,7 +116,7 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
             ConfigurationError: `time_scale` is not a finite number above 0.
         """
         if not 0.0 < time_scale < math.inf:
-            raise ConfigurationError(f"time_scale must be a number above 0, not {time_scale!r}")
+            raise ConfigurationError(f"time_scale must be finite and above 0, not {time_scale!r}")
         return msgspec.structs.replace(
             self,
             interval=self.interval / time_scale,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
-from suno_async._protocol.task_info import read_task_info
+from suno_async._protocol.task_info import read_stored_info
 from suno_async.errors import CreateOutcomeUnknownError, SunoError, TaskFailedError
 from suno_async.files.names import other_results
 from suno_async.journal.base import JournalEntry
@@ -19,6 +19,7 @@ from suno_async.outcomes import Failure, JobFailure, JobSuccess, Success
 from suno_async.submissions import SubmissionState
 
 if TYPE_CHECKING:
+    from suno_async.inputs import Input
     from suno_async.models import Track
 
 #: The types that can be turned into records.
@@ -36,15 +37,16 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
             ``"unknown"`` (a task may or may not have been created) or ``"not_created"``.
         kind: The kind of job, such as ``"suno/music-generate"``.
         error: Why the job did not succeed, or why its outcome is unknown; empty if there was no
-            error.
+            error or no reason is known. If the reply that a journal stored cannot be decoded, this
+            field says so, even if `status` is ``"success"``.
         created_at: When the task was created, in Unix seconds; None if unknown.
         ended_at: When the task ended, in Unix seconds; None if it has not ended, or if unknown.
         duration: How many seconds the task took; None if unknown.
         credits: The cost of the task in credits; before its end, the reserved credits. None if
             unknown.
         songs: Number of songs that the task made.
-        input: The input of the job as JSON. For an entry of a journal, it contains all fields, even
-            unset ones.
+        input: The input of the job as JSON; empty if JSON cannot represent it. For an entry of a
+            journal, it contains all fields, even unset ones.
         run: The name of the run in a journal.
         position: The position of the job in its pipeline or run, starting at 0; None if unknown.
         key: The text that identifies the job in a journal, within its run or its account.
@@ -70,7 +72,9 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrackRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One song, stem, video or sound. Text fields are empty if their value is unknown.
+    """One song, or one other result file: a stem, video, sound or image.
+
+    Text fields are empty if their value is unknown.
 
     ``(task_id, index)`` identifies a record.
 
@@ -114,15 +118,19 @@ def result_record(source: ResultSource) -> ResultRecord:
     if source.error is not None:
         found = msgspec.structs.replace(found, error=str(source.error))
     if isinstance(source, JobSuccess | JobFailure):
-        payload = msgspec.json.encode(source.job.payload()).decode()
         found = msgspec.structs.replace(
-            found, kind=source.job.KIND, position=source.index, input=payload
+            found,
+            kind=source.job.KIND,
+            position=source.index,
+            input=_input_of(source.job),
         )
     return _clean(found)
 
 
 def track_records(source: ResultSource) -> list[TrackRecord]:
-    """Return a `TrackRecord` for each song, stem, video and sound of a task.
+    """Return a `TrackRecord` for each song and each other result file of a task.
+
+    Other result files are stems, videos, sounds and images.
 
     The list is empty if the task has not succeeded.
     """
@@ -171,6 +179,15 @@ def _task_record(info: TaskInfo | None, task_id: str, status: str) -> ResultReco
         songs=len(info.tracks),
         input=msgspec.json.encode(info.param.input).decode() if info.param.input else "",
     )
+
+
+def _input_of(job: Input) -> str:
+    """Return the input of a job as JSON; empty if JSON cannot represent it."""
+    try:
+        return msgspec.json.encode(job.payload()).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        # An invalid input can contain anything: a lone surrogate, any object, deep nesting.
+        return ""
 
 
 def _entry_record(entry: JournalEntry) -> ResultRecord:
@@ -244,7 +261,7 @@ def _read(entry: JournalEntry) -> tuple[TaskInfo | None, str]:
     if task is None or not task.raw:
         return None, ""
     try:
-        return read_task_info(200, {}, task.raw, task.task_id), ""
+        return read_stored_info(task.raw, task.task_id, failed=task.status == "failed"), ""
     except SunoError as error:
         return None, f"the stored reply cannot be decoded: {error}"
 

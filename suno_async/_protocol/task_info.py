@@ -21,7 +21,7 @@ from suno_async._protocol.lenient import (
     bounded,
     unix_time,
 )
-from suno_async.errors import APIError, GenerationFailedError
+from suno_async.errors import APIError, GenerationFailedError, SunoError
 from suno_async.models import TaskFailure, TaskInfo, TaskParam, TaskStatus, Track
 
 if TYPE_CHECKING:
@@ -133,6 +133,38 @@ def read_task_info(
     if task_id and record.task_id and record.task_id != task_id:
         raise unreadable(f"requested task {task_id}, received another task", status, body)
     return _task_info(record, task_id or record.task_id or "", body)
+
+
+def read_stored_info(body: bytes, task_id: str, *, failed: bool) -> TaskInfo:
+    """Decode the stored reply of a task that has ended. See `read_task_info`.
+
+    The HTTP status is not stored. If the reply reported the failure of the task only in the HTTP
+    status, this status was 501.
+
+    Args:
+        body: The body of the reply.
+        task_id: The id of the task.
+        failed: Whether the task failed.
+
+    Raises:
+        SunoError: The reply cannot be decoded.
+    """
+    try:
+        info = read_task_info(200, {}, body, task_id)
+    except SunoError:
+        if failed and (found := _failed_info(body, task_id)) is not None:
+            return found
+        raise
+    if failed and info.status is not _FAILED:
+        return _failed_info(body, task_id) or info
+    return info
+
+
+def _failed_info(body: bytes, task_id: str) -> TaskInfo | None:
+    try:
+        return read_task_info(501, {}, body, task_id)
+    except SunoError:
+        return None
 
 
 def _read_record(status: int, headers: Mapping[str, str], body: bytes) -> RecordData | None:

@@ -46,6 +46,7 @@ less harm.
 from __future__ import annotations
 
 import itertools
+import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -96,9 +97,10 @@ class InspectionPlan:
     # of unknown age have no due age, and young tasks have no urgency yet.
 
     @cached_property
-    def _due(self) -> tuple[int, ...]:
+    def _due(self) -> tuple[float, ...]:
         due, _ = self._inspect(self._price)
-        return tuple(due)
+        # No check is planned after the horizon.
+        return (*due[:-1], math.inf)
 
     @cached_property
     def _gain(self) -> tuple[float, ...]:
@@ -115,7 +117,10 @@ class InspectionPlan:
         return _inspect(self._finished, self.step, self._apart, price / self._weight)
 
     def due(self, since: float) -> float:
-        """Return the age at which to check a task that was last known to run at age `since`."""
+        """Return the age at which to check a task that was last known to run at age `since`.
+
+        Return infinity if `since` is past the horizon.
+        """
         return self._due[int(min(max(since / self.step, 0.0), self._steps))] * self.step
 
     def urgency(self, since: float, age: float) -> float:

@@ -27,8 +27,9 @@ class InspectionPlans:
     """Calculates plans from learnt durations, caches them, and replaces outdated plans.
 
     Attributes:
-        horizon: Greatest age that plans cover, in seconds: the deadline, or `Tuning.horizon` if
-            there is no deadline.
+        horizon: Greatest age at which tasks compete by age, in seconds: the deadline, or
+            `Tuning.horizon` if there is no deadline. Plans cover ages up to this one, but with a
+            long deadline, they end earlier.
         price: How much waiting a request must save. A new plan uses the current value.
         revision: A number that rises each time plans are discarded; see `revised_since`.
     """
@@ -54,6 +55,8 @@ class InspectionPlans:
         self._next_refit = -math.inf
         self._revised: dict[str, int] = {}
         self.horizon = tuning.horizon if frame.deadline is None else frame.deadline
+        # With a longer plan, its steps would be longer than the shortest interval.
+        self._planned_to = min(self.horizon, max(tuning.horizon, tuning.grid_steps * frame.floor))
         self.price = price
         self.revision = 0
 
@@ -74,7 +77,7 @@ class InspectionPlans:
             plan = self._plans[kind, interactive] = InspectionPlan(
                 distribution,
                 floor=self._frame.floor,
-                horizon=self.horizon,
+                horizon=self._planned_to,
                 price=self.price.least,
                 future_price=self.price.future,
                 weight=tuning.interactive_weight if interactive else 1.0,

@@ -193,7 +193,7 @@ class Ranking(Generic[E]):
             return earliest
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
         due = head.known_since + plan.due(head.seen_age)
-        return max(earliest, min(due, self._frame.latest(head)))
+        return max(earliest, min(due, self._frame.latest(head), cohort.ends))
 
     def _prepare(self, cohort: Cohort[E], head: E) -> None:
         """Set the values from which `Cohort.urgency` is calculated."""

@@ -119,8 +119,9 @@ class Owner:
     def renew(self, connection: sqlite3.Connection) -> None:
         """Extend the lease of this owner. Each writing transaction calls this method.
 
-        If this owner was removed, add it again, and reserve its runs again. If another owner has
-        reserved one of these runs in the meantime, leave it to that owner.
+        If this owner is not in the journal yet, add it. If it was removed, add it again, and
+        reserve its runs again. If another owner has reserved one of these runs in the meantime,
+        leave it to that owner.
         """
         if self.account is None:
             return
@@ -128,7 +129,7 @@ class Owner:
             "SELECT account, expires_at FROM owners WHERE owner = ?", (self.id,)
         ).fetchone()
         if found is None:
-            # The process was suspended for too long.
+            # This is the first transaction, or the process was suspended for too long.
             self.join(connection)
             for run in self._held:
                 self._take(connection, run)
@@ -148,7 +149,10 @@ class Owner:
             JournalError: The journal was opened without an account.
         """
         if self.account is None:
-            raise JournalError("the journal was opened without an account, only to inspect it")
+            raise JournalError(
+                "the journal was opened without an account, only to inspect it; pass an account "
+                "to open"
+            )
         return self.account
 
     def live(self, connection: sqlite3.Connection, owner: str) -> bool:

@@ -204,7 +204,8 @@ def _advance_owned(
         stored, holder = _find(connection, submission_id)
         other = "" if holder == owner.id else ", and another client owns it"
         raise JournalError(
-            f"submission {submission_id!r} is {stored.state.value}{other}: it must not be sent"
+            f"submission {submission_id!r} is {stored.state.value}{other}: it must not be sent; "
+            "this client was probably suspended for longer than its lease; run the create again"
         )
 
 
@@ -242,7 +243,9 @@ def settle(
         owner.sweep(connection)
         stored, _ = _find(connection, submission_id)
     if owner.account not in {None, stored.account}:
-        raise JournalError(f"submission {submission_id!r} belongs to another account")
+        raise JournalError(
+            f"submission {submission_id!r} belongs to another account: {stored.account!r}"
+        )
     if stored.state is not SubmissionState.UNKNOWN:
         raise JournalError(
             f"submission {submission_id!r} is {stored.state.value}, not unknown: nothing to settle"

@@ -157,7 +157,8 @@ _REMEDIES = {
     ),
     sqlite3.SQLITE_FULL: "the disk is full; free space and start again; stored data is not lost",
     sqlite3.SQLITE_READONLY: (
-        "it is read-only; allow writing to the file and to its directory, or copy both"
+        "it is read-only; allow writing to the file and to its directory, or copy the file to "
+        "another directory"
     ),
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
@@ -177,7 +178,7 @@ def translate(error: BaseException, path: Path) -> JournalError:
     if isinstance(error, OSError):
         return JournalError(f"journal {path}: {error.strerror or error}; choose another path")
     # For example, SQLite cannot store lone surrogates and integers of more than 64 bits.
-    return JournalError(f"journal {path}: this cannot be stored: {error!r}")
+    return JournalError(f"journal {path}: this cannot be stored or looked up: {error!r}")
 
 
 def _remedy(error: sqlite3.Error) -> str:
@@ -292,6 +293,7 @@ def migrate(
 
     Raises:
         JournalError: A newer version of the library made the schema.
+        sqlite3.Error: The database is locked, or cannot be written.
     """
     if version_of(connection) == len(migrations):
         return

@@ -81,6 +81,17 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    def check_loop(self) -> None:
+        """Check that the running event loop is the one in which the worker was started.
+
+        Raises:
+            WrongEventLoopError: It is another event loop.
+        """
+        if asyncio.get_running_loop() is not self._loop:
+            raise WrongEventLoopError(
+                "the journal was opened in another event loop; open one journal in each event loop"
+            )
+
     def submit(
         self,
         operation: Callable[[sqlite3.Connection, *_Arguments], _T],
@@ -95,8 +106,7 @@ class Worker:
             JournalError: The journal is closed, or the thread died.
             WrongEventLoopError: The worker was started in another event loop.
         """
-        if asyncio.get_running_loop() is not self._loop:
-            raise WrongEventLoopError("the journal was opened in another event loop")
+        self.check_loop()
         future: asyncio.Future[_T] = self._loop.create_future()
         with self._lock:
             if self._refusal is not None:
@@ -128,7 +138,8 @@ class Worker:
                 results = self._execute(connection, batch)
                 batch.clear()
                 self._report(self._resolve, results)
-                del results  # they must not live until the next operation
+                # Otherwise the results would stay in memory until the next operation arrives.
+                del results
         except BaseException as error:  # noqa: BLE001 (reported to each caller, and logged)
             failure = error
         try:

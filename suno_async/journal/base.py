@@ -201,6 +201,10 @@ class Journal(Protocol):
         a final state. ``created`` may replace ``refused`` or ``not_sent``, because a task id proves
         that the task exists. If the submission is a persona, no task is stored.
 
+        It is not an error to record the same final state and task id again. If the submission no
+        longer exists, because another one replaced it, only the task is stored; without a task id,
+        `JournalError` is raised.
+
         Raises:
             JournalError: The submission cannot change to this state. If `state` is ``sending``, the
                 caller must not send the request.
@@ -281,6 +285,10 @@ class Journal(Protocol):
 
     async def rebind(self, old: str, new: str) -> int:
         """Replace the account label `old` by `new` in all records of the journal.
+
+        If both labels have a submission with the same run and key, keep only one of them: the one
+        that is not ``refused`` or ``not_sent``. If both labels have a record of the same task, keep
+        only one of them: the one that has ended. If this does not decide, keep the one of `new`.
 
         Returns:
             Number of submissions and tasks that changed.

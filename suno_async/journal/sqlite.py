@@ -46,6 +46,9 @@ class SqliteJournal:
     because SQLite's write-ahead log does not work on network file systems. A new file can be read
     only by the user who creates it.
 
+    One object serves one client, in one event loop. In another event loop, the methods raise
+    `WrongEventLoopError`.
+
     Attributes:
         path: The absolute path of the file.
     """
@@ -63,9 +66,9 @@ class SqliteJournal:
 
         Args:
             path: The file. If it does not exist, `open` with an account creates it.
-            lease: Seconds from the last heartbeat until other clients consider this client dead.
-                If the process of this client ends, clients on the same machine usually notice this
-                at once.
+            lease: Seconds from the last heartbeat or change until other clients consider this
+                client dead. Must be above 2 s, the time between two heartbeats. If the process of
+                this client ends, clients on the same machine usually notice this at once.
             busy_timeout: Maximum number of seconds to wait while another process writes. If the
                 database is still locked after this time, `JournalError` is raised.
             clock: Function that returns the Unix time in seconds.
@@ -76,7 +79,7 @@ class SqliteJournal:
         self._lease = lease
         self._busy_timeout = busy_timeout
         self._clock = clock
-        self._host = Host() if host is None else host
+        self._host = host
         self._opened: _Opened | None = None
         self._opening = False
         self._closing = False
@@ -84,7 +87,9 @@ class SqliteJournal:
     async def open(self, account: str | None) -> None:
         """Open the journal. See `Journal.open`."""
         if self._opened is not None or self._opening:
-            raise JournalError(f"journal {self.path}: it is already open")
+            raise JournalError(
+                f"journal {self.path}: it is already open; use one SqliteJournal for each client"
+            )
         self._opening = True
         try:
             await self._open(account)
@@ -92,9 +97,9 @@ class SqliteJournal:
             self._opening = False
 
     async def _open(self, account: str | None) -> None:
-        owner = Owner(
-            uuid.uuid4().hex, account, ttl=self._lease, host=self._host, clock=self._clock
-        )
+        # Not in `__init__`, because the process may fork before it opens the journal.
+        host = Host() if self._host is None else self._host
+        owner = Owner(uuid.uuid4().hex, account, ttl=self._lease, host=host, clock=self._clock)
         path, timeout, clock = self.path, self._busy_timeout, self._clock
 
         found: list[os.stat_result] = []
@@ -132,8 +137,11 @@ class SqliteJournal:
         if self._opened is None:
             return
         owner, writer, reader = self._opened
+        writer.check_loop()
         if self._closing:
             await writer.join()
+            # The first call does not get this far if it is cancelled twice.
+            self._opened = None
             return
         self._closing = True
         try:

@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import tracemalloc
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -21,6 +21,9 @@ from suno_async import (
     ConfigurationError,
     ExportError,
     Failure,
+    GenerateMusic,
+    InvalidInputError,
+    JobFailure,
     Success,
     TaskInfo,
     TaskStatus,
@@ -258,6 +261,75 @@ async def test_a_cancellation_waits_for_the_write(
     assert files_in(tmp_path) == []
 
 
+async def test_the_end_of_the_program_waits_for_the_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is closed after its current write, even if all asyncio tasks are cancelled.
+
+    `asyncio.run` cancels all of them at its end.
+    """
+    loop = asyncio.get_running_loop()
+    others = asyncio.all_tasks()
+    steps: list[str] = []
+
+    def cancel_all() -> None:
+        for task in asyncio.all_tasks() - others:
+            task.cancel()
+
+    async def other_work() -> None:
+        for _ in range(20):
+            await loop.run_in_executor(None, lambda: None)
+
+    def write(*_: object) -> int:
+        loop.call_soon_threadsafe(cancel_all)
+        asyncio.run_coroutine_threadsafe(other_work(), loop).result()
+        steps.append("written")
+        return 1
+
+    def close(writer: IO[bytes]) -> None:
+        steps.append("closed")
+        writer.close()
+
+    monkeypatch.setattr(export_module, "_write", write)
+    monkeypatch.setattr(export_module, "_close", close)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(export_results(outcomes(), tmp_path / "songs.csv"))
+    assert steps == ["written", "closed"]
+
+
+async def test_a_failed_export_closes_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If a write fails, the source is closed, so that a pipeline creates no further tasks."""
+    closed: list[bool] = []
+
+    async def source() -> AsyncIterator[ResultSource]:
+        try:
+            async for entry in entries(1_500):
+                yield entry
+        finally:
+            closed.append(True)
+
+    def write(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(export_module, "_write", write)
+    # The traceback of the error keeps the frames of the export alive.
+    with pytest.raises(ExportError) as kept:
+        await export_results(source(), tmp_path / "songs.csv")
+    assert closed
+    del kept
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+async def test_an_invalid_input(tmp_path: Path, suffix: str) -> None:
+    """A job whose input cannot be encoded does not end the export of the other outcomes."""
+    path = tmp_path / f"songs.{suffix}"
+    lost = JobFailure("", InvalidInputError(("x",)), index=0, job=GenerateMusic("caf\udce9"))
+    assert await export_results([*outcomes(), lost], path) == 5
+    assert read(path, Result)[-1].status == "not_created"
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
     """If a write fails, the export raises `ExportError` and leaves no file."""
@@ -276,71 +348,6 @@ async def test_a_missing_directory(tmp_path: Path) -> None:
     for suffix in FORMATS:
         with pytest.raises(ExportError, match="No such file"):
             await export_results(outcomes(), tmp_path / f"missing/songs.{suffix}")
-
-
-async def test_existing_files(tmp_path: Path) -> None:
-    """An existing file is replaced only with ``overwrite=True``."""
-    path = tmp_path / "songs.csv"
-    path.write_text("mine")
-    with pytest.raises(ConfigurationError, match="pass overwrite=True"):
-        await export_results(outcomes(), path)
-    assert path.read_text() == "mine"
-    assert await export_results(outcomes(), path, overwrite=True) == 4
-    with pytest.raises(ConfigurationError, match="is not a file"):
-        await export_results(outcomes(), tmp_path, file_format="csv", overwrite=True)
-
-
-async def test_a_file_that_appears_during_the_export(tmp_path: Path) -> None:
-    """Without `overwrite`, an export fails if a file appears at its path during the export."""
-    path = tmp_path / "songs.csv"
-
-    async def source() -> AsyncIterator[ResultSource]:
-        path.write_text("mine")
-        for outcome in outcomes():
-            yield outcome
-
-    with pytest.raises(ExportError, match="appeared during the export"):
-        await export_results(source(), path)
-    assert path.read_text() == "mine"
-    assert files_in(tmp_path) == [path]
-    assert await export_results(source(), path, overwrite=True) == 4
-    assert files_in(tmp_path) == [path]
-
-
-async def test_a_database_that_appears_during_the_export(tmp_path: Path) -> None:
-    """If a journal is created at the path of a running export, the export fails.
-
-    It fails even with `overwrite`.
-    """
-    path = tmp_path / "songs.db"
-
-    async def source() -> AsyncIterator[ResultSource]:
-        with closing(sqlite3.connect(path)) as db:
-            db.execute("CREATE TABLE submissions (id TEXT)")
-        for outcome in outcomes():
-            yield outcome
-
-    with pytest.raises(ExportError, match="another database"):
-        await export_results(source(), path, overwrite=True)
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("SELECT id FROM submissions")
-    assert files_in(tmp_path) == [path]
-
-
-async def test_other_databases(tmp_path: Path) -> None:
-    """`overwrite` replaces a database only if an earlier export wrote it and it is not open."""
-    journal = tmp_path / "runs.db"
-    with closing(sqlite3.connect(journal)) as db:
-        db.execute("CREATE TABLE submissions (id TEXT)")
-    for file_format in ("sqlite", "csv"):
-        with pytest.raises(ConfigurationError, match="another database"):
-            await export_results([], journal, file_format=file_format, overwrite=True)
-    export = tmp_path / "songs.db"
-    await export_results(outcomes(), export)
-    assert await export_results([], export, overwrite=True) == 0
-    (tmp_path / "songs.db-wal").write_bytes(b"")
-    with pytest.raises(ConfigurationError, match="another database"):
-        await export_results([], export, overwrite=True)
 
 
 async def test_wrong_arguments(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ to reserve it. The tests use a fake clock.
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,12 +23,11 @@ import pytest
 from suno_async import JournalError, RunInUseError, SubmissionState
 from suno_async.journal._owners import Host
 from suno_async.journal.base import Peers
+from suno_async.journal.sqlite import SqliteJournal
 from tests.journals import TTL, Clock, client, opened, planned, states
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from suno_async.journal.sqlite import SqliteJournal
 
 SENDING, CREATED = SubmissionState.SENDING, SubmissionState.CREATED
 SWEPT = {"p": "not_sent", "s": "unknown"}
@@ -49,6 +50,17 @@ async def test_close_ends_what_is_open(tmp_path: Path) -> None:
         assert await states(other) == SWEPT
         await other.hold("r")
         assert (await other.heartbeat()).count == 1
+
+
+async def test_a_process_that_forks_before_it_opens_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal stores the id of the process that opened it, not of the one that created it."""
+    journal = SqliteJournal(tmp_path / "j.db")
+    monkeypatch.setattr(os, "getpid", lambda: 4711)
+    async with opened(journal):
+        with closing(sqlite3.connect(journal.path)) as connection:
+            assert connection.execute("SELECT pid FROM owners").fetchall() == [(4711,)]
 
 
 @pytest.mark.parametrize("account", ["a", "b", None])

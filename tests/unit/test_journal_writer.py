@@ -121,7 +121,7 @@ def fail(error: BaseException) -> Callable[[sqlite3.Connection], None]:
     [
         (sqlite3.IntegrityError("unexpected"), "unexpected"),
         (sqlite3.OperationalError("disk I/O error"), "disk I/O error"),
-        (ValueError("a bug"), "cannot be stored: ValueError"),
+        (ValueError("a bug"), "cannot be stored or looked up: ValueError"),
     ],
 )
 async def test_only_the_bad_operation_fails(tmp_path: Path, error: Exception, message: str) -> None:
@@ -216,6 +216,25 @@ async def test_a_cancelled_close(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["j.db"]  # noqa: ASYNC240 (a test)
 
 
+async def test_a_close_that_is_cancelled_twice(tmp_path: Path) -> None:
+    """After a `close` that was cancelled twice, another `close` makes the journal usable again."""
+    journal = client(tmp_path / "j.db", Clock())
+    await journal.open("a")
+    gate = await Gate.shut(journal)
+    close = asyncio.create_task(journal.close())
+    await asyncio.sleep(0)
+    for _ in range(3):
+        close.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await close
+    await journal.close()
+    async with opened(journal):
+        assert (await journal.heartbeat()).count == 1
+
+
 async def test_a_cancelled_open(tmp_path: Path) -> None:
     """A cancelled `open` leaves no thread running, and its client is not counted as live."""
     clock, path = Clock(), tmp_path / "j.db"
@@ -270,10 +289,12 @@ def test_another_event_loop(tmp_path: Path) -> None:
     first.run_until_complete(journal.open("a"))
 
     async def use() -> None:
-        with pytest.raises(WrongEventLoopError, match="opened in another event loop"):
-            await journal.heartbeat()
+        for call in (journal.heartbeat(), journal.close(), journal.close()):
+            with pytest.raises(WrongEventLoopError, match="opened in another event loop"):
+                await call
 
     asyncio.run(use())
+    first.run_until_complete(journal.heartbeat())
     first.run_until_complete(journal.close())
     first.close()
 

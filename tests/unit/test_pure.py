@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 import suno_async
 from suno_async import (
     ConfigurationError,
+    CreditLimitError,
     DownloadError,
+    Estimate,
     GenerateMusic,
     InvalidInputError,
     PollPolicy,
+    ResponseError,
     SunoError,
 )
 from suno_async._checks import check_job, check_task_id
@@ -44,6 +48,16 @@ def test_errors_survive(kind: type[SunoError]) -> None:
         assert (type(twin), str(twin)) == (kind, str(error))
         # Errors inside other errors do not compare as equal, so compare the text of everything.
         assert repr((twin.args, vars(twin))) == repr((error.args, vars(error)))
+
+
+def test_numbers_in_messages() -> None:
+    """The message of an error shows large and nearly equal numbers exactly, and nothing unknown."""
+    above = CreditLimitError(1_000_000, Estimate(estimated_credits=1_000_001.0))
+    assert "cost 1000001 credits, but max_credits is 1000000" in str(above)
+    assert "cost 10.000001 " in str(CreditLimitError(10, Estimate(estimated_credits=10.000001)))
+    assert str(ResponseError("not valid HTTP")) == "not valid HTTP"
+    assert str(ResponseError("too large", 200)) == "too large (HTTP 200)"
+    assert str(ResponseError("not JSON", 200, "<p>")) == "not JSON (HTTP 200): '<p>'"
 
 
 def test_public_names() -> None:
@@ -85,6 +99,13 @@ def test_extra_fields() -> None:
         {"schedule": "fifo"},
         {"eager": True, "eager_interval": 20},
         {"eager": True, "schedule": "backoff"},
+        {"growth": 1e6},
+        {"interval": math.inf, "max_interval": math.inf, "deadline": None},
+        *(
+            {name: value}
+            for name in ("max_interval", "jitter", "deadline", "min_saving", "eager_interval")
+            for value in (math.inf, math.nan)
+        ),
     ],
 )
 def test_policy_rules(wrong: dict[str, Any]) -> None:

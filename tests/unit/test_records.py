@@ -29,6 +29,7 @@ from suno_async import (
     track_records,
 )
 from suno_async._protocol.task_info import read_task_info
+from suno_async._recording import outcome_in
 from suno_async.journal.base import JournalEntry, SubmissionRecord, TaskRecord
 from tests.mutations import SAMPLES
 
@@ -132,6 +133,17 @@ def test_tasks(info: TaskInfo, status: str) -> None:
     assert bool(track_records(info)) == (status == "success")
 
 
+@pytest.mark.parametrize("what", ["surrogate", "object", "nesting"])
+def test_an_input_that_json_cannot_represent(what: str) -> None:
+    """The record of a job has no input if the input cannot be encoded as JSON."""
+    value: object = "caf\udce9" if what == "surrogate" else object()
+    for _ in range(100_000 if what == "nesting" else 0):
+        value = [value]
+    job = GenerateMusic("p", extra={"a": value})
+    found = result_record(JobFailure("", InvalidInputError(("wrong",)), index=3, job=job))
+    assert (found.status, found.position, found.input) == ("not_created", 3, "")
+
+
 def test_an_entry_of_a_journal() -> None:
     """The result record of a journal entry contains the stored result, run, position and key."""
     entry = JournalEntry(SUBMISSION, ended())
@@ -171,6 +183,27 @@ def test_other_entries(entry: JournalEntry, status: str, error: str) -> None:
     found = result_record(entry)
     assert found.status == status
     assert error in found.error
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"code":200,"message":"bad lyrics","data":null}',
+        b'{"code":200,"message":"bad lyrics","data":{"status":"running","task_id":"%s"}}'
+        % TASK.encode(),
+    ],
+)
+def test_a_failure_that_only_the_http_status_reported(raw: bytes) -> None:
+    """A stored failure keeps its reason, although the journal does not store the HTTP status."""
+    info = read_task_info(501, {}, raw, TASK)
+    assert (info.status, info.failure and info.failure.message) == ("failed", "bad lyrics")
+    task = ended(status="failed", raw=raw)
+    found = result_record(JournalEntry(None, task))
+    assert (found.status, found.error) == ("failed", "bad lyrics")
+    outcome = outcome_in(task)
+    assert outcome.info == info
+    assert isinstance(outcome.error, TaskFailedError)
+    assert outcome.error.reason == "bad lyrics"
 
 
 def test_a_persona() -> None:

@@ -6,6 +6,7 @@ A *cohort* is a queue of tasks that the schedule treats alike. Cohorts compete f
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -78,6 +79,22 @@ def test_old_tasks_of_different_ages_do_not_block_each_other() -> None:
         assert entry is not None
         assert entry.task_id == name
         plan.defer(entry, due + 0.2)
+
+
+@pytest.mark.parametrize("deadline", [4 * 3600.0, DAY, 7 * DAY])
+def test_a_long_deadline_does_not_delay_the_checks(deadline: float) -> None:
+    """With a deadline of days, young tasks are checked as often as usual. The deadline holds."""
+    plan = AdaptiveSchedule[Entry](PollPolicy(deadline=deadline), Durations(90.0))
+    plan.add(Entry("t", added_at=0.0, created_at=0.0), 0.0)
+    ages, more = [0.0], True
+    while more:
+        now = plan.next_due()
+        assert now is not None
+        if (entry := plan.pop(now)) is not None:
+            ages.append(now)
+            more = plan.defer(entry, now)
+    assert all(later - age <= 60.0 for age, later in pairwise(ages) if age < 600.0)
+    assert 0.0 <= ages[-1] - deadline <= SPAN
 
 
 def test_a_failed_check_of_an_old_task_is_soon_tried_again() -> None:
