@@ -17,7 +17,7 @@ from suno_async.cli.outcome_rows import FINAL
 from suno_async.cli.running import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
     from suno_async import Creation, Input, Journal, SubmissionRecord, SunoClient
     from suno_async.cli.downloads import Downloads
@@ -105,6 +105,8 @@ class Batch(NamedTuple):
         progress: Progress,
         out: IO[str],
         downloads: Downloads | None,
+        *,
+        resend: Collection[str] = (),
         **options: Any,  # noqa: ANN401 (passed on)
     ) -> tuple[dict[int, str], SunoError | None]:
         """Create the tasks that do not exist yet, wait for all tasks, and download their files.
@@ -114,6 +116,7 @@ class Batch(NamedTuple):
             progress: Counts the outcomes.
             out: The results file. Inputs with a final status in this file get no second row.
             downloads: Downloads the files of tasks that succeed. If None, no files are downloaded.
+            resend: Ids of create requests with an unknown outcome that are sent again.
             options: Options of `SunoClient.pipeline`.
 
         Returns:
@@ -128,7 +131,15 @@ class Batch(NamedTuple):
             if creation.error is None and self.rows.get(creation.index) not in FINAL:
                 progress.tasks.add(creation.handle.id)
 
-        stream = suno.pipeline(self.jobs, run=self.run, on_creation=on_creation, **options)
+        async def jobs() -> AsyncGenerator[Input]:
+            # The pipeline reads the first input only after it has reserved the run. If another
+            # process has the run, no request may be marked as not sent.
+            for submission_id in resend:
+                await suno.settle(submission_id, None)
+            for job in self.jobs:
+                yield job
+
+        stream = suno.pipeline(jobs(), run=self.run, on_creation=on_creation, **options)
         async with task_group() as group, contextlib.aclosing(stream):
             try:
                 async for outcome in stream:

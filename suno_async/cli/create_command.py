@@ -231,13 +231,18 @@ async def _run_batch(
         account=place.account,
         allow_hosts=files.allow_host,
     ) as suno:
-        await _check_run(suno, batch, place, resume=resume, resend_unknown=resend_unknown)
+        unsettled = await _check_run(suno, batch, place, resume=resume)
         downloads = None if files.download is None else Downloads(suno, files)
         with results_file(place.output) as out:
             try:
                 async with progress.shown(suno, *([] if downloads is None else [downloads.line])):
                     unknown, stopped_by = await batch.create_and_wait(
-                        suno, progress, out, downloads, **options
+                        suno,
+                        progress,
+                        out,
+                        downloads,
+                        resend=unsettled if resend_unknown else (),
+                        **options,
                     )
             finally:
                 summary |= progress.summary()
@@ -263,13 +268,13 @@ async def _run_batch(
     return progress.worst
 
 
-async def _check_run(
-    suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
-) -> None:
+async def _check_run(suno: SunoClient, batch: Batch, place: Place, *, resume: bool) -> list[str]:
     """Exit if the inputs or the results file do not belong to the run in the journal.
 
-    Without `resume`, also exit if the journal contains the run. With `resend_unknown`, mark create
-    requests with an unknown outcome as not sent, so that they are sent again.
+    Without `resume`, also exit if the journal contains the run.
+
+    Returns:
+        The ids of the create requests of the run whose outcome is unknown.
     """
     journal = suno.journal
     if journal is None:
@@ -298,5 +303,4 @@ async def _check_run(
             "see runs rebind)",
             2,
         )
-    for submission_id in earlier.unknown.values() if resend_unknown else ():
-        await journal.settle(submission_id, None)
+    return list(earlier.unknown.values())

@@ -242,7 +242,10 @@ async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 async def test_two_processes_on_one_run(tmp_path: Path) -> None:
-    """Two processes cannot use the same run at the same time, even with different output files."""
+    """Two processes cannot use the same run at the same time, even with different output files.
+
+    The second process changes nothing in the journal, even with `--resend-unknown`.
+    """
     write_inputs(tmp_path, 3)
     async with Sandbox(endless_share=1.0, rate_limit=GENEROUS) as endless:
         process = await start(endless, *batch("--run", "r"), cwd=tmp_path)
@@ -253,6 +256,12 @@ async def test_two_processes_on_one_run(tmp_path: Path) -> None:
         code, _, errors = await run(endless, *words, cwd=tmp_path)
         assert (code, endless.statistics.created) == (2, 3)
         assert f"run 'r' is in use by process {process.pid} on " in errors
+        write_inputs(tmp_path, 4)
+        await make_unknown(tmp_path, await account_of(tmp_path), 3)
+        code, _, errors = await run(endless, *words, "--resend-unknown", cwd=tmp_path)
+        assert (code, "run 'r' is in use" in errors) == (2, True)
+        _, out, _ = await run(None, "runs", "show", "r", *JOURNAL, "--json", cwd=tmp_path)
+        assert json.loads(out.splitlines()[-1])["status"] == "unknown"
         process.send_signal(signal.SIGKILL)
         await process.communicate()
 
