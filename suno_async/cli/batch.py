@@ -131,15 +131,8 @@ class Batch(NamedTuple):
             if creation.error is None and self.rows.get(creation.index) not in FINAL:
                 progress.tasks.add(creation.handle.id)
 
-        async def jobs() -> AsyncGenerator[Input]:
-            # The pipeline reads the first input only after it has reserved the run. If another
-            # process has the run, no request may be marked as not sent.
-            for submission_id in resend:
-                await suno.settle(submission_id, None)
-            for job in self.jobs:
-                yield job
-
-        stream = suno.pipeline(jobs(), run=self.run, on_creation=on_creation, **options)
+        jobs = _after_settling(suno, resend, self.jobs)
+        stream = suno.pipeline(jobs, run=self.run, on_creation=on_creation, **options)
         async with task_group() as group, contextlib.aclosing(stream):
             try:
                 async for outcome in stream:
@@ -159,3 +152,15 @@ class Batch(NamedTuple):
     def _needs_row(self, index: int, *, is_unknown: bool) -> bool:
         row = self.rows.get(index)
         return row not in FINAL and not (is_unknown and row == "unknown")
+
+
+async def _after_settling(
+    suno: SunoClient, resend: Collection[str], jobs: Sequence[Input]
+) -> AsyncGenerator[Input]:
+    """Mark create requests as not sent. Then yield the jobs."""
+    # The pipeline reads the first job only after it has reserved the run. While another process
+    # has the run, its requests must not be marked.
+    for submission_id in resend:
+        await suno.settle(submission_id, None)
+    for job in jobs:
+        yield job

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from suno_async import GeneratePersona
+from suno_async import Creation, GeneratePersona, PersonaCreation
 from suno_async.cli.clients import open_client
-from suno_async.cli.creating import CREATE_OPTIONS
+from suno_async.cli.creating import CREATE_OPTIONS, print_created, run_create
 from suno_async.cli.exit_codes import exit_codes_help
 from suno_async.cli.file_options import AllowHosts
 from suno_async.cli.files import inputs_in
@@ -37,13 +37,16 @@ def persona(**given: Any) -> None:  # noqa: ANN401 (the options)
     given["extra"] = parse_json_object("--extra", given["extra"])
     wanted = GeneratePersona(**given)
 
+    unprinted: list[Creation | PersonaCreation] = []
+
     async def work() -> None:
-        async with open_client(base_url) as suno:
+        async with open_client(base_url, on_creation=unprinted.append) as suno:
             with errors_about(task_id=wanted.task_id):
                 created = await suno.create_persona(wanted)
-        typer.echo(msgspec.json.encode(created).decode() if as_json else created.persona_id)
+            print_created(created, as_json=as_json)
+            unprinted.clear()
 
-    run(work())
+    run_create(work(), unprinted, as_json=as_json)
 
 
 @commands.command(epilog=exit_codes_help(2, 3, 5))

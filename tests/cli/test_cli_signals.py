@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from suno_async.sandbox import KEY, Sandbox
+from suno_async.sandbox import KEY, Faults, Sandbox
 from tests.cli.test_cli import environment, run
 
 if TYPE_CHECKING:
@@ -85,6 +85,29 @@ async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code:
     _, errors = await end_of(process)
     assert (process.returncode, errors) == (code, "interrupted\n")
     assert first.decode().split()[0] == ids[0]
+
+
+@pytest.mark.parametrize("words", [("create", "x"), ("persona", "TASK", "SONG", "Ann")])
+async def test_create_in_flight(words: tuple[str, ...], tmp_path: Path) -> None:
+    """After a signal while a create request is in flight, the id is printed, even with `-q`."""
+    slow = Faults(latency_out=(0.5, 0.5))
+    async with Sandbox(failure_share=0.0, faults=slow) as sandbox:
+        (task_id,) = sandbox.add_tasks(1, created_ago=1000)
+        ids = {"TASK": task_id, "SONG": sandbox.tasks[task_id].songs[0]}
+        given = [ids.get(word, word) for word in words]
+        process = await start(
+            sys.executable, "-c", MAIN, *given, "-q", cwd=tmp_path, sandbox=sandbox
+        )
+        async with asyncio.timeout(30):
+            while not sandbox.statistics.requests:  # noqa: ASYNC110 (another process has no Event)
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        out, errors = await end_of(process)
+        assert (process.returncode, errors) == (143, "interrupted\n")
+        if words[0] == "create":
+            assert out.strip() in sandbox.tasks.keys() - {task_id}
+        else:
+            assert out.strip()
 
 
 @SIGNALS
