@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from suno_async import CreateOutcomeUnknownError, SubmissionState, SunoError
+from suno_async import CreateOutcomeUnknownError, JournalError, SubmissionState, SunoError
 from suno_async.cli.exit_codes import exit_code
 from suno_async.cli.job_inputs import KINDS_BY_NAME
 from suno_async.cli.outcome_rows import FINAL
@@ -56,6 +56,7 @@ async def read_run(journal: Journal, run: str, jobs: Sequence[Input]) -> Earlier
 
     Raises:
         ChangedInputError: An input of the run is different in `jobs`, or is missing there.
+        JournalError: The journal cannot be read.
     """
     count = 0
     unknown: dict[int, str] = {}
@@ -77,7 +78,12 @@ def _has_changed(record: SubmissionRecord, job: Input) -> bool:
     if record.kind != job.KIND:
         return True
     # Decode first: a newer version may have fields whose defaults are not in the journal.
-    return msgspec.json.decode(record.job, type=_KINDS[record.kind]).payload() != job.payload()
+    try:
+        stored = msgspec.json.decode(record.job, type=_KINDS[record.kind])
+    except msgspec.DecodeError as error:
+        problem = f"this version of suno_async cannot decode input {record.position + 1}"
+        raise JournalError(f"{problem} of run {record.run!r}: {error}") from None
+    return stored.payload() != job.payload()
 
 
 class Batch(NamedTuple):

@@ -1,7 +1,6 @@
 """The command ``create``: create one song, or every job in a file (a batch)."""
 
 import json
-import shlex
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -20,16 +19,14 @@ from suno_async.cli.exit_codes import (
     exit_codes_help,
 )
 from suno_async.cli.file_options import FileOptions
-from suno_async.cli.files import earlier_rows, inputs_in, results_file
+from suno_async.cli.files import check_different, earlier_rows, inputs_in, results_file
 from suno_async.cli.options import (
-    Account,
-    JournalFile,
     as_flag,
     field_options,
     option,
     with_parameters,
 )
-from suno_async.cli.output import command_words, fail, print_interruption
+from suno_async.cli.output import command_words, fail, print_interruption, settle_commands
 from suno_async.cli.output_lock import output_lock
 from suno_async.cli.progress import Progress
 from suno_async.cli.running import Stopped, run
@@ -47,7 +44,13 @@ _BATCH_OPTIONS = [
         Annotated[str, typer.Option(help="Batch: the results file (JSONL).")],
         "outcomes.jsonl",
     ),
-    option("journal", JournalFile),
+    option(
+        "journal",
+        Annotated[
+            Path | None,
+            typer.Option(help="Batch: the journal, an SQLite file. Default: OUTPUT.journal."),
+        ],
+    ),
     option(
         "run_name",
         Annotated[
@@ -55,7 +58,16 @@ _BATCH_OPTIONS = [
             typer.Option("--run", help="Batch: name of the run. Default: file name of --output."),
         ],
     ),
-    option("account", Account),
+    option(
+        "account",
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Batch: label of the account in the journal. Default: a hash of the key and "
+                "the API host."
+            ),
+        ],
+    ),
     option(
         "resume",
         Annotated[
@@ -155,6 +167,8 @@ def _create_batch(
 ) -> None:
     if "-" in {file, output}:
         fail("a batch cannot use stdin or stdout: only named files can be resumed", 2)
+    journal_file = journal or Path(f"{output}.journal")
+    check_different({"--batch": file, "--output": output, "--journal": str(journal_file)})
     inputs = inputs_in(file)
     files.prepare(base_url)
     summary: dict[str, Any] = {"output": output}
@@ -163,7 +177,7 @@ def _create_batch(
         summary["skipped"] = len(inputs) - batch.left
         work = _run_batch(
             batch,
-            Place(file, output, journal or Path(f"{output}.journal"), account, base_url),
+            Place(file, output, journal_file, account, base_url),
             files,
             summary,
             resume=resume,
@@ -200,7 +214,8 @@ class Place(NamedTuple):
         file: Path of the file with the inputs.
         output: Path of the results file.
         journal: Path of the journal.
-        account: The label of the account in the journal. If None, it is derived from the API key.
+        account: The label of the account in the journal. If None, it is derived from the API key
+            and the URL of the API host.
         base_url: Base URL of the API. If None, an environment variable or the default is used.
     """
 
@@ -250,19 +265,16 @@ async def _run_batch(
                     summary |= downloads.summary()
     summary["unknown"] = len(unknown)
     for index, submission_id in unknown.items():
-        settle = shlex.join(command_words("runs settle", submission_id, journal=place.journal))
-        print_error(
-            "may or may not have been created. Compare the balance, then run: "
-            f"{settle} TASK_ID, or {settle} --not-created",
-            file=place.file,
-            index=index,
-        )
+        settle = settle_commands(submission_id, place.journal)
+        message = f"may or may not have been created. Compare the balance, then run: {settle}"
+        print_error(message, file=place.file, index=index)
     if downloads is not None and downloads.missing:
         progress.note(MISSING_FILES)
     if stopped_by is not None:
         left = progress.total - progress.done
         print_error(
-            f"{stopped_by}; {left} inputs are left: add --resume to continue", file=place.file
+            f"{stopped_by}; inputs left: {left}; to continue, run the command with --resume",
+            file=place.file,
         )
         progress.note(exit_code(stopped_by))
     return progress.worst

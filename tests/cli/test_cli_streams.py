@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or that cannot represent a character."""
+"""Standard streams that are closed or full, and characters that they cannot show."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from suno_async import TaskInfo, TaskStatus, Track
+from suno_async.cli.demo import print_figures
+from suno_async.cli.output import print_info
 from suno_async.sandbox import Sandbox
 from tests.cli.test_cli import GENEROUS, environment
 
@@ -98,3 +101,16 @@ async def test_characters_outside_the_encoding(sandbox: Sandbox, tmp_path: Path)
         sandbox, f"status {task_id}", cwd=tmp_path, PYTHONIOENCODING="cp1252"
     )
     assert (code, errors, "\\u65e5\\u672c" in out) == (0, "", True), out
+
+
+def test_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    """A control character in a text from the server is printed as a space."""
+    track = Track(title="a\x1b]0;owned\x07\nfake line", suno_audio_url="https://x/a.mp3")
+    print_info(TaskInfo(task_id="t", status=TaskStatus.SUCCESS, tracks=(track,)), as_json=False)
+    assert capsys.readouterr().out == "t \n  a ]0;owned fake line  https://x/a.mp3\n"
+
+
+def test_figures_with_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    """The figures of the demo are printed as they are, although rich reads markup in brackets."""
+    print_figures({"audio": "dd[/x]/audio"})
+    assert "dd[/x]/audio" in capsys.readouterr().out
