@@ -108,7 +108,10 @@ def check_different(paths: dict[str, str]) -> None:
     """
     found: dict[str, str] = {}
     for option, path in paths.items():
-        if (other := found.setdefault(os.path.realpath(path), option)) != option:
+        real = os.path.realpath(path)
+        if os.path.exists(real) and not os.path.isfile(real):  # noqa: PTH110, PTH113 (they ignore errors)
+            continue  # For example, /dev/stdin and /dev/stdout may be one terminal.
+        if (other := found.setdefault(real, option)) != option:
             fail(f"{other} and {option} must be different files", 2, file=path)
 
 
