@@ -390,7 +390,9 @@ async def test_help_lists_exit_codes(command: str, tmp_path: Path) -> None:
     code, out, _ = await run(None, *command.split(), "--help", cwd=tmp_path)
     assert code == 0
     listed = re.sub(r"\s+", " ", out).partition("Exit codes: ")[2]
-    assert re.match(r"0 .*; 2 bad input or configuration; .*130 Ctrl-C; 143 SIGTERM\.", listed)
+    assert re.match(
+        r"0 .*; 2 bad input, file or configuration, .*130 Ctrl-C; 143 SIGTERM\.", listed
+    )
 
 
 async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ async def test_wrong_key(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sandbox, "key", "ak_wrong")
     for words in (("balance",), ("status", "x"), ("create", "x", "--instrumental")):
         line = await error_of(sandbox, *words, cwd=tmp_path, code=3)
-        assert line.endswith("; check SUNO_API_KEY")
+        assert line.endswith("; check SUNO_API_KEY or CRUN_API_KEY")
         assert "401" in line
 
 
@@ -128,9 +128,7 @@ async def test_wrong_id(sandbox: Sandbox, tmp_path: Path) -> None:
     for command in ("status", "download"):
         line = await error_of(sandbox, command, UNKNOWN_ID, cwd=tmp_path, code=5)
         assert line.startswith(f"task {UNKNOWN_ID}: code 404: ")
-        assert line.endswith(
-            "; check the id, and whether the key belongs to the account of the task"
-        )
+        assert line.endswith("and that the key belongs to the same account)")
     for command in ("status", "download", "wait"):
         line = await error_of(sandbox, command, "x" * 200, cwd=tmp_path)
         assert line.startswith(f"task {'x' * 200}: ")
