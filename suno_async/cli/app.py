@@ -1,7 +1,9 @@
 """The command-line program as one typer app."""
 
+import os
 import sys
-from typing import Annotated, cast
+from pathlib import Path
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -19,6 +21,7 @@ from suno_async.cli import (
 from suno_async.cli.error_lines import print_error
 from suno_async.cli.exit_codes import exit_codes_help
 from suno_async.cli.program import program_words
+from suno_async.cli.running import os_errors
 from suno_async.cli.verbosity import Quiet, Verbose, log_on_stderr, set_verbosity, with_verbosity
 
 app = typer.Typer(
@@ -42,7 +45,7 @@ for _module in (
 ):
     for _command in _module.commands.registered_commands:
         if _command.callback is not None:
-            _command.callback = with_verbosity(_command.callback)
+            _command.callback = with_verbosity(os_errors()(_command.callback))
     app.add_typer(_module.commands, name=_module.commands.info.name)
 
 # The base class of all usage errors. Typer has no public name for it, only for BadParameter.
@@ -74,6 +77,7 @@ def global_options(
 def run_app() -> None:
     """Run the command line, and print usage errors in the same form as all other errors."""
     program = " ".join(program_words())
+    _repair_streams()
     try:
         with log_on_stderr():
             code = app(prog_name=program, standalone_mode=False)
@@ -84,3 +88,14 @@ def run_app() -> None:
             print_error(f"{message.rstrip('.')} (see {help_command})")
         sys.exit(error.exit_code)
     sys.exit(code or 0)
+
+
+def _repair_streams() -> None:
+    """Replace closed standard streams, and let stdout escape characters that it cannot encode."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            null = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 (open until the end)
+            setattr(sys, name, null)
+    stdout: Any = sys.stdout
+    if hasattr(stdout, "reconfigure"):  # The stream may have been replaced by another kind.
+        stdout.reconfigure(errors="backslashreplace")

@@ -10,14 +10,14 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from suno_async import CreateOutcomeUnknownError, SubmissionState, SunoError
+from suno_async import CreateOutcomeUnknownError, JournalError, SubmissionState, SunoError
 from suno_async.cli.exit_codes import exit_code
 from suno_async.cli.job_inputs import KINDS_BY_NAME
 from suno_async.cli.outcome_rows import FINAL
 from suno_async.cli.running import task_group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
     from suno_async import Creation, Input, Journal, SubmissionRecord, SunoClient
     from suno_async.cli.downloads import Downloads
@@ -56,6 +56,7 @@ async def read_run(journal: Journal, run: str, jobs: Sequence[Input]) -> Earlier
 
     Raises:
         ChangedInputError: An input of the run is different in `jobs`, or is missing there.
+        JournalError: The journal cannot be read.
     """
     count = 0
     unknown: dict[int, str] = {}
@@ -77,7 +78,12 @@ def _has_changed(record: SubmissionRecord, job: Input) -> bool:
     if record.kind != job.KIND:
         return True
     # Decode first: a newer version may have fields whose defaults are not in the journal.
-    return msgspec.json.decode(record.job, type=_KINDS[record.kind]).payload() != job.payload()
+    try:
+        stored = msgspec.json.decode(record.job, type=_KINDS[record.kind])
+    except msgspec.DecodeError as error:
+        problem = f"this version of suno_async cannot decode input {record.position + 1}"
+        raise JournalError(f"{problem} of run {record.run!r}: {error}") from None
+    return stored.payload() != job.payload()
 
 
 class Batch(NamedTuple):
@@ -105,6 +111,8 @@ class Batch(NamedTuple):
         progress: Progress,
         out: IO[str],
         downloads: Downloads | None,
+        *,
+        resend: Collection[str] = (),
         **options: Any,  # noqa: ANN401 (passed on)
     ) -> tuple[dict[int, str], SunoError | None]:
         """Create the tasks that do not exist yet, wait for all tasks, and download their files.
@@ -114,6 +122,7 @@ class Batch(NamedTuple):
             progress: Counts the outcomes.
             out: The results file. Inputs with a final status in this file get no second row.
             downloads: Downloads the files of tasks that succeed. If None, no files are downloaded.
+            resend: Ids of create requests with an unknown outcome that are sent again.
             options: Options of `SunoClient.pipeline`.
 
         Returns:
@@ -128,7 +137,8 @@ class Batch(NamedTuple):
             if creation.error is None and self.rows.get(creation.index) not in FINAL:
                 progress.tasks.add(creation.handle.id)
 
-        stream = suno.pipeline(self.jobs, run=self.run, on_creation=on_creation, **options)
+        jobs = _after_settling(suno, resend, self.jobs)
+        stream = suno.pipeline(jobs, run=self.run, on_creation=on_creation, **options)
         async with task_group() as group, contextlib.aclosing(stream):
             try:
                 async for outcome in stream:
@@ -148,3 +158,15 @@ class Batch(NamedTuple):
     def _needs_row(self, index: int, *, is_unknown: bool) -> bool:
         row = self.rows.get(index)
         return row not in FINAL and not (is_unknown and row == "unknown")
+
+
+async def _after_settling(
+    suno: SunoClient, resend: Collection[str], jobs: Sequence[Input]
+) -> AsyncGenerator[Input]:
+    """Mark create requests as not sent. Then yield the jobs."""
+    # The pipeline reads the first job only after it has reserved the run. While another process
+    # has the run, its requests must not be marked.
+    for submission_id in resend:
+        await suno.settle(submission_id, None)
+    for job in jobs:
+        yield job

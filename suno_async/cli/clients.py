@@ -10,10 +10,10 @@ from suno_async import SunoClient
 from suno_async.cli.output import fail
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from suno_async import Observer
+    from suno_async import Creation, Observer, PersonaCreation
 
 #: Seconds for which a short command retries a request, for example without a network. With a
 #: longer time, the user would wait too long for the report of a mistyped host.
@@ -27,6 +27,7 @@ def open_client(
     base_url: str | None,
     *,
     observer: Observer | None = None,
+    on_creation: Callable[[Creation | PersonaCreation], object] | None = None,
     patient: bool = False,
     needs_key: bool = True,
     journal: Path | None = None,
@@ -40,12 +41,14 @@ def open_client(
     Args:
         base_url: The URL of the API host. If None, an environment variable or the default is used.
         observer: Receives the events of the client. If None, events are not reported.
+        on_creation: Called once for each create request that was sent.
         patient: Whether to retry failed requests for a minute instead of ten seconds.
         needs_key: Whether the command needs an API key.
         journal: The journal file. If None, nothing is stored.
-        account: The label of the account in the journal. If None, it is derived from the key.
-        allow_hosts: Hosts from which files may be downloaded, and to which files may be uploaded,
-            even if their addresses are not public.
+        account: The label of the account in the journal. If None, it is derived from the key and
+            the URL of the API host.
+        allow_hosts: Hosts that downloads and uploads may use without https, or at an address that
+            is not public.
     """
     has_key = any(os.environ.get(name, "").strip() for name in ("SUNO_API_KEY", "CRUN_API_KEY"))
     if needs_key and not has_key:
@@ -54,6 +57,7 @@ def open_client(
         None if has_key else "no key",
         base_url=base_url,
         observer=observer,
+        on_creation=on_creation,
         journal=journal,
         account=account,
         # Without proxies, True would only cost time for each request.

@@ -20,16 +20,14 @@ from suno_async.cli.exit_codes import (
     exit_codes_help,
 )
 from suno_async.cli.file_options import FileOptions
-from suno_async.cli.files import earlier_rows, inputs_in, results_file
+from suno_async.cli.files import check_different, earlier_rows, inputs_in, results_file
 from suno_async.cli.options import (
-    Account,
-    JournalFile,
     as_flag,
     field_options,
     option,
     with_parameters,
 )
-from suno_async.cli.output import command_words, fail, print_interruption
+from suno_async.cli.output import command_words, fail, print_interruption, settle_commands
 from suno_async.cli.output_lock import output_lock
 from suno_async.cli.progress import Progress
 from suno_async.cli.running import Stopped, run
@@ -47,7 +45,13 @@ _BATCH_OPTIONS = [
         Annotated[str, typer.Option(help="Batch: the results file (JSONL).")],
         "outcomes.jsonl",
     ),
-    option("journal", JournalFile),
+    option(
+        "journal",
+        Annotated[
+            Path | None,
+            typer.Option(help="Batch: the journal, an SQLite file. Default: OUTPUT.journal."),
+        ],
+    ),
     option(
         "run_name",
         Annotated[
@@ -55,7 +59,16 @@ _BATCH_OPTIONS = [
             typer.Option("--run", help="Batch: name of the run. Default: file name of --output."),
         ],
     ),
-    option("account", Account),
+    option(
+        "account",
+        Annotated[
+            str | None,
+            typer.Option(
+                help="Batch: label of the account in the journal. Default: a hash of the key and "
+                "the API host."
+            ),
+        ],
+    ),
     option(
         "resume",
         Annotated[
@@ -158,6 +171,8 @@ def _create_batch(
 ) -> None:
     if "-" in {file, output}:
         fail("a batch cannot use stdin or stdout: only named files can be resumed", 2)
+    journal_file = journal or Path(f"{output}.journal")
+    check_different({"--batch": file, "--output": output, "--journal": str(journal_file)})
     inputs = inputs_in(file)
     files.prepare(base_url)
     summary: dict[str, Any] = {"output": output}
@@ -166,7 +181,7 @@ def _create_batch(
         summary["skipped"] = len(inputs) - batch.left
         work = _run_batch(
             batch,
-            Place(file, output, journal or Path(f"{output}.journal"), account, base_url),
+            Place(file, output, journal_file, account, base_url),
             files,
             summary,
             resume=resume,
@@ -203,7 +218,8 @@ class Place(NamedTuple):
         file: Path of the file with the inputs.
         output: Path of the results file.
         journal: Path of the journal.
-        account: The label of the account in the journal. If None, it is derived from the API key.
+        account: The label of the account in the journal. If None, it is derived from the API key
+            and the URL of the API host.
         base_url: Base URL of the API. If None, an environment variable or the default is used.
     """
 
@@ -234,13 +250,18 @@ async def _run_batch(
         account=place.account,
         allow_hosts=files.allow_host,
     ) as suno:
-        await _check_run(suno, batch, place, resume=resume, resend_unknown=resend_unknown)
+        unsettled = await _check_run(suno, batch, place, resume=resume)
         downloads = None if files.download is None else Downloads(suno, files)
         with results_file(place.output) as out:
             try:
                 async with progress.shown(suno, *([] if downloads is None else [downloads.line])):
                     unknown, stopped_by = await batch.create_and_wait(
-                        suno, progress, out, downloads, **options
+                        suno,
+                        progress,
+                        out,
+                        downloads,
+                        resend=unsettled if resend_unknown else (),
+                        **options,
                     )
             finally:
                 summary |= progress.summary()
@@ -248,19 +269,16 @@ async def _run_batch(
                     summary |= downloads.summary()
     summary["unknown"] = len(unknown)
     for index, submission_id in unknown.items():
-        settle = shlex.join(command_words("runs settle", submission_id, journal=place.journal))
-        print_error(
-            "may or may not have been created. Compare the balance, then run: "
-            f"{settle} TASK_ID, or {settle} --not-created",
-            file=place.file,
-            index=index,
-        )
+        settle = settle_commands(submission_id, place.journal)
+        message = f"may or may not have been created. Compare the balance, then run: {settle}"
+        print_error(message, file=place.file, index=index)
     if downloads is not None and downloads.missing:
         progress.note(MISSING_FILES)
     if stopped_by is not None:
         left = progress.total - progress.done
         print_error(
-            f"{stopped_by}; {left} inputs are left: add --resume to continue", file=place.file
+            f"{stopped_by}; inputs left: {left}; to continue, run the command with --resume",
+            file=place.file,
         )
         progress.note(exit_code(stopped_by))
     return progress.worst
@@ -278,14 +296,14 @@ async def _other_label(path: Path, run: str) -> str | None:
     return next(found, None)
 
 
-async def _check_run(
-    suno: SunoClient, batch: Batch, place: Place, *, resume: bool, resend_unknown: bool
-) -> None:
+async def _check_run(suno: SunoClient, batch: Batch, place: Place, *, resume: bool) -> list[str]:
     """Exit if the inputs or the results file do not belong to the run in the journal.
 
     Also exit if the run may have tasks under another account label, because its inputs would be
-    paid again. Without `resume`, also exit if the journal contains the run. With `resend_unknown`,
-    mark create requests with an unknown outcome as not sent, so that they are sent again.
+    paid again. Without `resume`, also exit if the journal contains the run.
+
+    Returns:
+        The ids of the create requests of the run whose outcome is unknown.
     """
     journal = suno.journal
     if journal is None:
@@ -323,5 +341,4 @@ async def _check_run(
             "see runs rebind)",
             2,
         )
-    for submission_id in earlier.unknown.values() if resend_unknown else ():
-        await journal.settle(submission_id, None)
+    return list(earlier.unknown.values())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from suno_async import GenerateMusic, PollPolicy, SunoClient
 from suno_async.cli.progress import Progress
@@ -43,7 +44,7 @@ async def run_demo(songs: int, directory: Path, seed: int) -> dict[str, Any]:
             f"Real jobs and polling intervals are {TIME_SCALE:g} times as long."
         )
     progress = Progress(songs, "songs")
-    results, audio = directory / "results.jsonl", directory / "audio"
+    results, audio = directory / "demo-results.jsonl", directory / "audio"
     started = time.monotonic()
     async with (
         Sandbox(seed=seed, time_scale=TIME_SCALE) as sandbox,
@@ -74,7 +75,7 @@ def print_figures(figures: dict[str, Any]) -> None:
     """Print the figures of `run_demo` as a table."""
     table = Table(title="summary", show_header=False)
     for name, value in figures.items():
-        table.add_row(name.replace("_", " "), str(value))
+        table.add_row(name.replace("_", " "), Text(str(value)))
     Console().print(table)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Seconds between two updates of the live display.
 LIVE_EVERY = 0.25
 
-#: Seconds between two progress lines when stderr is not a terminal.
+#: Seconds between two progress lines: if stderr is not a terminal, or with `plain`.
 PLAIN_EVERY = 10.0
 
 

@@ -36,7 +36,7 @@ commands = typer.Typer()
 @commands.command(epilog=exit_codes_help(1, 2, 3, 5, 7) + SEVERAL)
 def download(
     targets: Annotated[
-        list[str], typer.Argument(metavar="TASK_ID|URL...", help="Finished tasks, or URLs.")
+        list[str], typer.Argument(metavar="TASK_ID|URL", help="Ids of finished tasks, or URLs.")
     ],
     directory: Annotated[Path, typer.Option(help="Directory for the files.")] = Path(),
     overwrite: Annotated[
@@ -126,7 +126,10 @@ async def _infos(
 
 
 async def _stored_info(suno: SunoClient, task_id: str) -> TaskInfo | None:
-    """Return the final record of a task from the journal; None if it is not in the journal."""
+    """Return the final record of a task, if the journal contains it. Otherwise return None.
+
+    If the stored record cannot be decoded, poll the task. Return None if the poll gives no record.
+    """
     if suno.journal is None:
         return None
     stored = await suno.journal.find_tasks([task_id])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import deque
@@ -11,7 +12,7 @@ import typer
 
 from suno_async import DownloadsFailedError, TaskInfo
 from suno_async.cli.display import Display, clock
-from suno_async.cli.error_lines import print_suno_error
+from suno_async.cli.error_lines import print_error, print_suno_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
@@ -60,20 +61,32 @@ class Downloads:
         Print an error for each file that cannot be downloaded.
         """
         task_id = what.task_id if isinstance(what, TaskInfo) else ""
+        failures: list[DownloadProgress] = []
+
+        def note(event: DownloadProgress) -> None:
+            self.note(event)
+            if event.error:
+                failures.append(event)
+
         try:
             await self._suno.download_all(
                 what,
                 self._files.download or ".",
                 name=self._files.name,
                 overwrite=self._overwrite,
-                progress=self.note,
+                progress=note,
                 covers=self._files.covers,
                 tags=self._files.write_tags,
             )
         except DownloadsFailedError as failed:
-            self.missing += len(failed.errors)
+            # `note` has not counted the errors that have no event, such as an invalid URL.
+            self.missing += len(failed.errors) - len(failures)
             for error in failed.errors:
                 print_suno_error(error, task_id=task_id)
+        except asyncio.CancelledError:
+            for event in failures:
+                print_error(f"cannot download {event.path}: {event.error}", task_id=task_id)
+            raise
 
     def line(self) -> str:
         """Return the progress as text: number of files, bytes, rate and remaining time."""
@@ -83,15 +96,14 @@ class Downloads:
         while now - self._recent[0][0] > WINDOW and len(self._recent) > 2:  # noqa: PLR2004 (a rate needs two)
             self._recent.popleft()
         since, at_first = self._recent[0]
-        rate = (received - at_first) / (now - since) if now > since else 0.0
+        # The number of bytes decreases if a download starts again.
+        rate = max(0.0, received - at_first) / (now - since) if now > since else 0.0
         ended, known = self.count
         left = sum((total or 0) - got for got, total in self._active.values() if total)
         eta = clock(left / rate) if rate > 0 else clock(0) if not left else "unknown"
         missing = f", {self.missing} missing" if self.missing else ""
-        return (
-            f"files: {ended} of {known}{missing}; {_size(received)} of {_size(received + left)}, "
-            f"{_size(rate)}/s, ETA {eta}"
-        )
+        sizes = f"{size_text(received)} of {size_text(received + left)}, {size_text(rate)}/s"
+        return f"files: {ended} of {known}{missing}; {sizes}, ETA {eta}"
 
     def summary(self) -> dict[str, int]:
         """Return the numbers of files and bytes for ``--json``."""
@@ -114,6 +126,8 @@ class Downloads:
         self._ended_bytes += event.received
         if event.done:
             self.paths.append(event.path)
+        else:
+            self.missing += 1
 
 
 async def download_and_print(
@@ -142,10 +156,10 @@ async def download_and_print(
     return downloads.missing
 
 
-def _size(count: float) -> str:
+def size_text(count: float) -> str:
     """Return a number of bytes as text with a unit, such as ``"1.5 MB"``."""
     for unit in ("B", "kB", "MB"):
-        if count < 1000:  # noqa: PLR2004 (a kilobyte)
+        if float(f"{count:.3g}") < 1000:  # noqa: PLR2004 (a kilobyte)
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.2f} GB"

@@ -52,7 +52,7 @@ def error_line(message: str, *, as_json: bool, **about: Unpack[About]) -> str:
     """Return the line that reports an error.
 
     As text, the line names the file, input, task or model before the message. If `message` already
-    contains this name, the line does not repeat the name.
+    contains this name as a whole word, the line does not repeat the name.
 
     Args:
         message: What went wrong.
@@ -63,8 +63,13 @@ def error_line(message: str, *, as_json: bool, **about: Unpack[About]) -> str:
     if as_json:
         return json.dumps({"error": message, **known})
     labels = [_label(name, value) for name, value in known.items()]
-    prefix = "".join(f"{label}: " for label in labels if label not in message)
-    return _CONTROL.sub(" ", f"error: {prefix}{message}")
+    prefix = "".join(f"{label}: " for label in labels if not _contains(message, label))
+    return printable(f"error: {prefix}{message}")
+
+
+def printable(text: str) -> str:
+    """Return the text with a space for each series of control characters."""
+    return _CONTROL.sub(" ", text)
 
 
 def print_error(message: str, **about: Unpack[About]) -> None:
@@ -85,7 +90,8 @@ def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
     are more problems, also print how many more there are.
 
     Args:
-        error: The error. If it has a `task_id`, each line contains this id.
+        error: The error. Its attribute `task_id`, if there is one, is used if `about` contains no
+            `task_id`.
         about: The file, input, task or model that the error is about.
     """
     named: object = getattr(error, "task_id", "")
@@ -99,6 +105,11 @@ def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
         print_error(problem, **about)
     if (more := len(error.problems) - MOST_PROBLEMS) > 0:
         print_error(f"{more} more problems", **about)
+
+
+def _contains(message: str, label: str) -> bool:
+    """Return whether a message contains a label that is not part of a longer word or path."""
+    return re.search(rf"(?<![\w./-]){re.escape(label)}(?![\w/-])", message) is not None
 
 
 def _label(name: str, value: Any) -> str:  # noqa: ANN401 (text or a number)

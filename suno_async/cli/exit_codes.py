@@ -22,12 +22,12 @@ MISSING_FILES = 7
 MEANINGS = {
     0: "success",
     1: "a task failed",
-    2: "bad input or configuration",
+    2: "bad input, file or configuration, or the output file or the run is in use",
     3: "the key was refused",
     4: "not enough credits, or the price is above --max-credits",
     5: (
-        "an outcome is unknown (no such task, timeout, server error), or a file cannot be read or"
-        " written"
+        "an outcome is unknown (no such task, timeout, server error), or reading or writing failed"
+        " during the work"
     ),
     6: "a task may or may not have been created and charged",
     MISSING_FILES: "a file could not be downloaded",

@@ -25,7 +25,8 @@ Covers = Annotated[bool, typer.Option("--covers", help="Download the cover image
 WriteTags = Annotated[
     bool,
     typer.Option(
-        "--write-tags", help='Write title, lyrics and cover into the files. Needs the extra "tags".'
+        "--write-tags",
+        help="Write title, lyrics and cover into the files. Needs the Python package mutagen.",
     ),
 ]
 AllowHosts = Annotated[
@@ -33,7 +34,7 @@ AllowHosts = Annotated[
     typer.Option(
         "--allow-host",
         metavar="HOST",
-        help="Allow files on this host or network, although it is not public. Repeatable.",
+        help="Allow files on this host or network, even if not public or with http. Repeatable.",
     ),
 ]
 

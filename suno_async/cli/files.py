@@ -41,7 +41,8 @@ def ids_in(file: str) -> list[str]:
     """Return the task ids in a file. The name ``-`` means stdin."""
     ids = _read(file, read_ids)
     if not ids:
-        fail("contains no task ids: write one per line", 2, file=_name_of(file))
+        name = _name_of(file)
+        fail(f"{name}: contains no task ids: write one per line", 2, file=name)
     return ids
 
 
@@ -49,7 +50,8 @@ def inputs_in(file: str) -> list[Input]:
     """Return the inputs in a file. The name ``-`` means stdin."""
     inputs = _read(file, read_inputs)
     if not inputs:
-        fail("contains no inputs: write one JSON object per line", 2, file=_name_of(file))
+        name = _name_of(file)
+        fail(f"{name}: contains no inputs: write one JSON object per line", 2, file=name)
     return inputs
 
 
@@ -98,6 +100,21 @@ def results_file(output: str) -> Generator[IO[str]]:
         yield out
 
 
+def check_different(paths: dict[str, str]) -> None:
+    """Exit if two options name the same file.
+
+    Args:
+        paths: The path that each option gives.
+    """
+    found: dict[str, str] = {}
+    for option, path in paths.items():
+        real = os.path.realpath(path)
+        if os.path.exists(real) and not os.path.isfile(real):  # noqa: PTH110, PTH113 (they ignore errors)
+            continue  # For example, /dev/stdin and /dev/stdout may be one terminal.
+        if (other := found.setdefault(real, option)) != option:
+            fail(f"{other} and {option} must be different files", 2, file=path)
+
+
 def make_directory(path: Path) -> None:
     """Make a directory if it does not exist, and check that files can be written into it."""
     try:
@@ -123,7 +140,7 @@ def _read(file: str, read: Callable[[Iterable[str]], T]) -> T:
         print_suno_error(error, file=name)
         raise typer.Exit(2) from None
     except UnicodeError:
-        fail("not a text file: save it as text, CSV or JSONL in UTF-8", 2, file=name)
+        fail(f"{name}: not a text file: save it as text, CSV or JSONL in UTF-8", 2, file=name)
     except KeyboardInterrupt:
         print_interruption()
         raise typer.Exit(130) from None
@@ -145,14 +162,16 @@ def _name_of(file: str) -> str:
 def _resumed(name: str, *, resume: bool) -> Generator[Iterable[str]]:
     """Open the results file of an earlier run, and yield its lines.
 
-    If the earlier run left an incomplete last row, remove this row after the ``with`` block.
-    Without `resume`, end the program if the file is not empty.
+    After the ``with`` block, remove an incomplete last row, or add a missing line break at the end.
+    Exit if the file cannot be read or changed. Without `resume`, also exit if it is not empty.
     """
     path = Path(name)
     try:
         if not path.exists() or not path.stat().st_size:
             yield ()
             return
+        if path.is_dir():
+            fail(f"{name} is a directory: give the name of a file", 2, file=name)
         if not resume:
             message = "exists already: add --resume to continue it, or choose another --output"
             fail(f"{name} {message}", 2, file=name)
@@ -199,6 +218,6 @@ def _is_cut_row(line: bytes) -> bool:
         return False
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     return False

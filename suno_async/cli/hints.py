@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from suno_async import (
     AuthenticationError,
-    InsufficientCreditsError,
     NotSentError,
     SunoError,
     TaskNotFoundError,
 )
 
 _HINTS: tuple[tuple[type[SunoError], str], ...] = (
-    (AuthenticationError, "check SUNO_API_KEY"),
-    (InsufficientCreditsError, "top up the account"),
+    (AuthenticationError, "check SUNO_API_KEY or CRUN_API_KEY"),
     (NotSentError, "check the network, and --base-url or SUNO_BASE_URL"),
-    (TaskNotFoundError, "check the id, and whether the key belongs to the account of the task"),
 )
 
 
@@ -23,7 +20,7 @@ def hint_for(error: SunoError, *, is_task: bool) -> str:
 
     Args:
         error: The error.
-        is_task: True if the error concerns a task; False if it concerns a model.
+        is_task: False if the error concerns a model; otherwise True.
     """
     if "see allow_hosts" in str(error):
         return "if you trust the host, add --allow-host"

@@ -1,9 +1,9 @@
 """The commands that create one task from a song, from audio or from a prompt."""
 
 import contextlib
-import json
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from suno_async import (
@@ -91,9 +91,9 @@ def separate(**given: Any) -> None:  # noqa: ANN401 (the options)
 def sounds(**given: Any) -> None:  # noqa: ANN401 (the options)
     """Create sounds from a description. Costs credits."""
     for name in ("loop", "bpm", "key"):
-        with contextlib.suppress(ValueError, TypeError):
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
             # JSON values are decoded, such as "true" and "120". Other values stay text.
-            given[name] = json.loads(given[name])
+            given[name] = msgspec.json.decode(given[name])
     create_task(GenerateSounds, given)
 
 

@@ -58,10 +58,12 @@ def read_inputs(lines: Iterable[str]) -> list[Input]:
 
     A JSONL line is an object with the fields of an input. The field ``kind`` names the kind of job,
     such as ``"cover"``; the default is ``"generate"``. A line may also be an API request, such as
-    ``{"model": "suno/music-cover", "input": {…}}``.
+    ``{"model": "suno/music-cover", "input": {…}}``. If the file has only one object, the
+    object may have line breaks.
 
-    The first CSV record contains the names of the fields. An empty cell means that the field is
-    absent. The column ``extra`` contains JSON.
+    The first CSV record contains the names of the fields, and may contain ``kind``. An empty cell
+    means that the field is absent. The column ``extra`` contains JSON. The columns ``loop``,
+    ``bpm`` and ``key`` contain JSON or other text.
 
     Raises:
         InvalidInputError: Some lines are not valid inputs. The error lists their problems.

@@ -2,7 +2,6 @@
 
 # Typer reads the annotations at runtime.
 import inspect
-import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -13,7 +12,12 @@ import typer
 from suno_async.cli.output import fail
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON. Errors are JSON too.")]
-BaseUrl = Annotated[str | None, typer.Option(help="API host. Default: SUNO_BASE_URL.")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        help="URL of the API. Default: SUNO_BASE_URL or CRUN_BASE_URL, else https://api.crun.ai."
+    ),
+]
 Timeout = Annotated[
     float | None, typer.Option(min=0.1, help="Maximum wait in seconds, for all tasks together.")
 ]
@@ -38,10 +42,13 @@ Command = Callable[..., None]
 _HELP = {
     "audio_weight": "Weight of the given audio, 0 to 1.",
     "author": "Author shown in the video.",
+    "bpm": "Beats per minute.",
     "brand": "Brand shown in the video.",
     "continue_at": "Where the new part starts, in seconds from the beginning.",
     "extra": "Additional fields for the API, as a JSON object.",
     "instrumental": "No vocals.",
+    "key": "Musical key.",
+    "loop": "Whether the sound loops: true or false.",
     "mode": "Default: custom with a title, tags or lyrics, otherwise simple.",
     "model": "For example v5.5 or v5. Newer names are accepted.",
     "name": "Name of the persona.",
@@ -53,8 +60,8 @@ _HELP = {
     "suno_id": "Id of the song within the task.",
     "tags": "Style tags, separated by commas.",
     "task_id": "Id of the task that made the song.",
-    "vocal_end": "Where the vocals to learn from end, in seconds from the beginning.",
-    "vocal_start": "Where the vocals to learn from start, in seconds from the beginning.",
+    "vocal_end": "End of the vocals to use, in seconds from the start of the song.",
+    "vocal_start": "Start of the vocals to use, in seconds from the start of the song.",
     "weirdness_constraint": "How unusual the song may be, 0 to 1.",
 }
 
@@ -119,8 +126,8 @@ def parse_json_object(option: str, text: str | None) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        value: object = json.loads(text)
-    except ValueError as error:
+        value: object = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
         fail(f"{option}: not JSON: {error}", 2)
     if not isinstance(value, dict):
         fail(f"{option}: must be a JSON object", 2)

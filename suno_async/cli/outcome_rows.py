@@ -19,11 +19,15 @@ def outcome_row(outcome: Outcome | JobOutcome) -> dict[str, Any]:
     """Return an outcome as a dict that is written to a results file as one JSON object."""
     info = outcome.info
     job: dict[str, Any] = {}
+    model = info.param.model if info else None
     if isinstance(outcome, JobSuccess | JobFailure):
-        job = {"index": outcome.index, "model": outcome.job.KIND}
+        job, model = {"index": outcome.index}, outcome.job.KIND
+    if isinstance(outcome.error, CreateOutcomeUnknownError):
+        job["submission_id"] = outcome.error.submission_id
     return {
         **job,
         "task_id": outcome.task_id,
+        "model": model,
         "status": outcome_status(outcome),
         "error": None if outcome.error is None else str(outcome.error),
         "create_at": info.create_at if info else None,
@@ -32,6 +36,8 @@ def outcome_row(outcome: Outcome | JobOutcome) -> dict[str, Any]:
         "tracks": [msgspec.to_builtins(track) for track in info.tracks] if info else [],
         "stems": dict(info.stems) if info else {},
         "media_urls": list(info.media_urls) if info else [],
+        # Names of files and tags depend on the input. So `poll --resume --download` needs it.
+        "input": info.param.input if info else None,
     }
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn, Unpack, cast
 import msgspec
 import typer
 
-from suno_async import SunoError
-from suno_async.cli.error_lines import json_requested, print_error, print_suno_error
+from suno_async import CreateOutcomeUnknownError, SunoError
+from suno_async.cli.error_lines import json_requested, print_error, print_suno_error, printable
 from suno_async.cli.exit_codes import exit_code
 from suno_async.cli.outcome_rows import outcome_row
 from suno_async.cli.program import program_words
@@ -21,6 +21,7 @@ from suno_async.cli.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from suno_async import Outcome, TaskInfo
     from suno_async.cli.error_lines import About
@@ -33,7 +34,7 @@ def fail(message: str, code: int, **about: Unpack[About]) -> NoReturn:
     Args:
         message: The text of the error.
         code: The exit code.
-        about: The file or the task that the error concerns.
+        about: The file, input, task or model that the error is about.
     """
     print_error(message, **about)
     raise typer.Exit(code)
@@ -44,7 +45,7 @@ def errors_about(**about: Unpack[About]) -> Generator[None]:
     """If the ``with`` block raises a `SunoError`, print the error and exit with its exit code.
 
     Args:
-        about: The file or the task that the error concerns.
+        about: The file, input, task or model that the error is about.
     """
     try:
         yield
@@ -65,27 +66,46 @@ def print_info(info: TaskInfo, *, as_json: bool) -> None:
     if as_json:
         typer.echo(info.raw.decode("utf-8", "replace"))
         return
-    typer.echo(f"{info.task_id} {info.raw_status}")
+    echo_text(f"{info.task_id} {info.raw_status}")
     for track in info.tracks:
-        typer.echo(f"  {track.title}  {track.suno_audio_url}")
+        echo_text(f"  {track.title}  {track.suno_audio_url}")
     for name, url in info.stems.items():
-        typer.echo(f"  {name}  {url}")
+        echo_text(f"  {name}  {url}")
     for url in () if info.tracks or info.stems else info.media_urls:
-        typer.echo(f"  {url}")
+        echo_text(f"  {url}")
 
 
-def print_outcome(outcome: Outcome, *, as_json: bool) -> None:
+def echo_text(line: str) -> None:
+    """Print a line of text from the server, without control characters."""
+    typer.echo(printable(line))
+
+
+def print_outcome(outcome: Outcome, *, as_json: bool, journal: Path | None = None) -> None:
     """Print the outcome of a task: its results on stdout, or its error on stderr.
 
     With `as_json`, print the outcome as one JSON line on stdout. If the outcome has an error, also
     print the error on stderr.
+
+    Args:
+        outcome: The outcome.
+        as_json: Print JSON.
+        journal: The journal in which the user can settle a create with an unknown outcome.
     """
     if as_json:
-        typer.echo(msgspec.json.encode(outcome_row(outcome)).decode())
-    if outcome.error is not None:
+        typer.echo(json.dumps(outcome_row(outcome)))
+    if isinstance(outcome.error, CreateOutcomeUnknownError) and journal is not None:
+        settle = settle_commands(outcome.error.submission_id, journal)
+        print_error(f"{outcome.error} Then run: {settle}")
+    elif outcome.error is not None:
         print_suno_error(outcome.error, task_id=outcome.task_id)
     elif not as_json:
         print_info(outcome.info, as_json=False)
+
+
+def settle_commands(submission_id: str, journal: Path) -> str:
+    """Return the two commands that settle a create request with an unknown outcome, as text."""
+    settle = shlex.join(command_words("runs settle", submission_id, journal=journal))
+    return f"{settle} TASK_ID, or {settle} --not-created"
 
 
 def print_sandbox(server: Sandbox, *, as_json: bool) -> None:

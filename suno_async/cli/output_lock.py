@@ -28,10 +28,15 @@ def output_lock(output: str) -> Generator[None]:
     """
     # All names of one file, such as symbolic links, share one lock.
     path = Path(os.path.realpath(output))
-    if output == "-" or (path.exists() and not path.is_file()):
+    try:
+        needs_lock = output != "-" and (path.is_file() or not path.exists())
+        has_parent = path.parent.is_dir()
+    except OSError as error:
+        fail(f"cannot write {output}: {system_message(error)}", 2, file=output)
+    if not needs_lock:
         yield
         return
-    if not path.parent.is_dir():  # FileLock would create it.
+    if not has_parent:  # FileLock would create it.
         fail(f"cannot write {output}: create the directory first", 2, file=output)
     owner = path.with_name(f"{path.name}.lock.pid")
     # Do not remove this file: two processes could then lock two different files of this name.

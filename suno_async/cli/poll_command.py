@@ -14,7 +14,13 @@ from suno_async.cli.clients import open_client
 from suno_async.cli.downloads import Downloads
 from suno_async.cli.exit_codes import MISSING_FILES, SEVERAL, exit_codes_help, most_serious
 from suno_async.cli.file_options import AllowHosts, Covers, FileName, FileOptions, WriteTags
-from suno_async.cli.files import earlier_infos, earlier_statuses, ids_in, results_file
+from suno_async.cli.files import (
+    check_different,
+    earlier_infos,
+    earlier_statuses,
+    ids_in,
+    results_file,
+)
 from suno_async.cli.options import Account, BaseUrl, JournalFile, Timeout
 from suno_async.cli.output import command_words, print_interruption
 from suno_async.cli.output_lock import output_lock
@@ -62,6 +68,8 @@ def poll(
     With --journal, tasks whose result is in the journal are not polled. New results are added to
     the journal.
     """
+    paths = {"FILE": file, "--output": output, "--journal": str(journal or "-")}
+    check_different({name: path for name, path in paths.items() if path != "-"})
     wanted = ids_in(file)
     files = FileOptions(download, name, covers, write_tags, allow_host)
     files.prepare(base_url)

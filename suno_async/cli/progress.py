@@ -7,6 +7,7 @@ import json
 from typing import IO, TYPE_CHECKING, Any
 
 from suno_async.cli.display import Display, clock
+from suno_async.cli.error_lines import printable
 from suno_async.cli.exit_codes import exit_code, most_serious
 from suno_async.cli.outcome_rows import outcome_row, outcome_status
 from suno_async.cli.task_counts import TaskCounts
@@ -104,7 +105,7 @@ class Progress:
         eta = clock(left * self._display.elapsed / self.done) if self.done else "unknown"
         lines = [states, f"{self._rate()}ETA {eta}", *(line() for line in self._more)]
         if self.tasks.trouble:
-            lines.append(f"{self.tasks.trouble}; trying again")
+            lines.append(printable(f"{self.tasks.trouble}; trying again"))
         return [line for line in lines if line]
 
     def _rate(self) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -32,7 +35,9 @@ class Stopped(KeyboardInterrupt):
 
 
 def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
-    """Run the work of a command, and return its result. If an error occurs, print it and exit.
+    """Run the work of a command, and return its result.
+
+    If a `SunoError` occurs, print it and exit. Other exceptions are not caught.
 
     Ctrl-C, SIGTERM and Ctrl-Break cancel the work. A second signal ends the work at once. After a
     signal, the command prints "interrupted", and exits with 128 plus the number of the signal.
@@ -52,8 +57,20 @@ def run(work: Coroutine[Any, Any, T], *, raise_stopped: bool = False) -> T:
             raise
         print_interruption()
         raise typer.Exit(stopped.exit_code) from None
+
+
+@contextlib.contextmanager
+def os_errors() -> Generator[None]:
+    """If the ``with`` block raises an `OSError`, print the error and exit with 5.
+
+    Print nothing if the program that reads the output has ended.
+    """
+    try:
+        yield
     except BrokenPipeError:
-        raise  # Nothing reads the output any more. Typer then exits without a message.
+        # Python flushes stdout at its end, and this would fail again.
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open until the end)
+        raise typer.Exit(5) from None
     except OSError as error:
         file = None if error.filename is None else str(error.filename)
         fail(f"cannot read or write: {system_message(error)}", 5, file=file)
@@ -71,7 +88,11 @@ async def task_group() -> AsyncGenerator[asyncio.TaskGroup]:
 
 @contextlib.contextmanager
 def _signals() -> Generator[None]:
-    """Raise `Stopped` after Ctrl-C, SIGTERM or Ctrl-Break in the ``with`` block."""
+    """Raise `Stopped` if Ctrl-C, SIGTERM or Ctrl-Break ended the ``with`` block.
+
+    The first signal cancels the work in the block. A second signal ends the block at once. Outside
+    the main thread, do nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -86,7 +107,8 @@ def _signals() -> Generator[None]:
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_like_ctrl_c())}
     if before[signal.SIGINT] is signal.SIG_IGN:
-        # A shell without job control starts background jobs that ignore SIGINT.
+        # A shell without job control starts background jobs that ignore SIGINT. asyncio.run would
+        # then install no handler for SIGINT, and `terminate` could not cancel the work.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in _like_ctrl_c():
         signal.signal(number, terminate)

@@ -6,16 +6,19 @@ Only two commands need an API key: ``resume``, and ``rebind`` without a new labe
 """
 
 import contextlib
+import json
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
+from suno_async import Journal as AnyJournal
 from suno_async import (
     JournalEntry,
     RunSummary,
@@ -35,7 +38,13 @@ from suno_async.cli.exit_codes import (
 )
 from suno_async.cli.file_options import AllowHosts, Covers, FileName, FileOptions, WriteTags
 from suno_async.cli.options import Account, BaseUrl, Json
-from suno_async.cli.output import errors_about, fail, print_outcome
+from suno_async.cli.output import (
+    echo_text,
+    errors_about,
+    fail,
+    print_outcome,
+    system_message,
+)
 from suno_async.cli.running import run as run_work
 from suno_async.cli.running import task_group
 
@@ -44,7 +53,7 @@ Journal = Annotated[
     typer.Option("--journal", help="The journal file. Default: the default of create --batch."),
 ]
 OptionalRun = Annotated[
-    str | None, typer.Argument(metavar="[RUN]", help="Name of the run. Default: all runs.")
+    str | None, typer.Argument(metavar="RUN", help="Name of the run. Default: all runs.")
 ]
 
 DEFAULT = Path("outcomes.jsonl.journal")
@@ -76,7 +85,9 @@ def list_runs(journal: Journal = DEFAULT, as_json: Json = False) -> None:
         states = ", ".join(f"{count} {state}" for state, count in each.states.items())
         numbers = (str(number) for number in (each.open, each.succeeded, each.failed))
         started = time.strftime("%Y-%m-%d %H:%M", time.localtime(each.started_at))
-        table.add_row(each.run, started, *numbers, states, each.holder, each.account)
+        texts = (each.run, started, *numbers, states, each.holder, each.account)
+        # Rich reads markup such as [red] in a str, but not in a Text.
+        table.add_row(*map(Text, texts))
     Console().print(table)
 
 
@@ -101,7 +112,7 @@ def show(
         return count
 
     if not run_work(work()):
-        fail(f"{journal} has no run {run!r}: see runs list", 2, file=str(journal))
+        _fail_without_run(journal, run)
 
 
 @commands.command(epilog=exit_codes_help(1, 2, 3, 5, 6, 7) + SEVERAL)
@@ -121,7 +132,8 @@ def resume(
 ) -> None:
     """Wait for the unfinished tasks of one run, or of all runs. Print each outcome.
 
-    This command creates no tasks. For inputs that were never sent, use create --batch --resume.
+    Also print an error for each create request whose outcome is unknown. This command creates no
+    tasks. For inputs that were never sent, use create --batch --resume.
     """
     _check_exists(journal)
     files = FileOptions(download, name, covers, write_tags, allow_host)
@@ -132,11 +144,13 @@ def resume(
         async with open_client(
             base_url, patient=True, journal=journal, account=account, allow_hosts=allow_host
         ) as suno:
+            if run and suno.journal is not None and not await _has_run(suno.journal, run):
+                _fail_without_run(journal, run)
             downloads = None if download is None else Downloads(suno, files)
             async with task_group() as group:
                 async for outcome in suno.resume(run=run):
                     worst = most_serious(worst, exit_code(outcome.error))
-                    print_outcome(outcome, as_json=as_json)
+                    print_outcome(outcome, as_json=as_json, journal=journal)
                     if downloads is not None and outcome.error is None:
                         group.create_task(downloads.fetch(outcome.info))
         missing = downloads is not None and downloads.missing
@@ -149,7 +163,7 @@ def resume(
 def settle(
     submission: Annotated[str, typer.Argument(help="Id of the submission, from runs show.")],
     task_id: Annotated[
-        str | None, typer.Argument(metavar="[TASK_ID]", help="The task that was created.")
+        str | None, typer.Argument(metavar="TASK_ID", help="Id of the task that was created.")
     ] = None,
     not_created: Annotated[
         bool,
@@ -202,6 +216,8 @@ def export(
 
     async def work() -> int:
         async with _opened(journal) as opened:
+            if run and not await _has_run(opened, run):
+                _fail_without_run(journal, run)
             with errors_about(file=str(file)):
                 return await export_results(
                     opened.entries(run=run),
@@ -221,7 +237,7 @@ def rebind(
     new: Annotated[
         str | None,
         typer.Argument(
-            metavar="[NEW]",
+            metavar="NEW",
             help="The new label. Default: the label of the current key and host.",
         ),
     ] = None,
@@ -255,17 +271,31 @@ async def _opened(path: Path) -> AsyncGenerator[SqliteJournal]:
 
 
 def _check_exists(path: Path) -> None:
-    if not path.exists():
-        fail(f"there is no journal {path}: give --journal", 2, file=str(path))
+    try:
+        if path.exists():
+            return
+    except OSError as error:
+        fail(f"cannot read {path}: {system_message(error)}", 2, file=str(path))
+    fail(f"there is no journal {path}: give --journal", 2, file=str(path))
+
+
+async def _has_run(journal: AnyJournal, run: str) -> bool:
+    return any(each.run == run for each in await journal.runs())
+
+
+def _fail_without_run(journal: Path, run: str) -> NoReturn:
+    fail(f"{journal} has no run {run!r}: see runs list", 2, file=str(journal))
 
 
 def _print_entry(entry: JournalEntry, *, as_json: bool) -> None:
     record = result_record(entry)
     if as_json:
-        typer.echo(msgspec.json.encode(record).decode())
+        typer.echo(json.dumps(msgspec.to_builtins(record)))
         return
-    words = (str(record.position or 0), record.status, record.submission_id, record.task_id)
-    typer.echo("  ".join(filter(None, (*words, record.error))))
+    # Inputs are counted from 1 in texts, and from 0 in JSON.
+    number = f"input {(record.position or 0) + 1}"
+    words = (number, record.status, record.submission_id, record.task_id, record.error)
+    echo_text("  ".join(filter(None, words)))
 
 
 def _echo(value: dict[str, Any], text: str, *, as_json: bool) -> None:

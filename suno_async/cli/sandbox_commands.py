@@ -18,7 +18,7 @@ from suno_async.sandbox import Sandbox
 commands = typer.Typer()
 
 
-@commands.command(epilog=exit_codes_help(2, 5, success="the outcome of every song is known"))
+@commands.command(epilog=exit_codes_help(2, 5, 7, success="the outcome of every song is known"))
 def demo(
     songs: Annotated[int, typer.Option(min=1, help="Number of songs.")] = 240,
     directory: Annotated[Path, typer.Option(help="Directory for results and audio.")] = Path(
@@ -52,8 +52,12 @@ def sandbox(
     time_scale: Annotated[
         float, typer.Option(help="Divide the durations of jobs by this number.")
     ] = 1.0,
-    failure_share: Annotated[float, typer.Option(help="Share of jobs that fail.")] = 0.03,
-    endless_share: Annotated[float, typer.Option(help="Share of jobs that never end.")] = 0.0,
+    failure_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of jobs that fail, 0 to 1.")
+    ] = 0.03,
+    endless_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of jobs that never end, 0 to 1.")
+    ] = 0.0,
     tasks: Annotated[
         int,
         typer.Option(
@@ -92,9 +96,10 @@ def sandbox(
         try:
             try:
                 await server.start()
-            except OSError as error:
-                problem = f"cannot listen on {host}, port {port}: {system_message(error)}"
-                fail(f"{problem}; choose another --port (0 takes any free one)", 2)
+            except (OSError, UnicodeError) as error:
+                reason = system_message(error) if isinstance(error, OSError) else error
+                advice = "check --host, or choose another --port (0 takes any free one)"
+                fail(f"cannot listen on {host}, port {port}: {reason}; {advice}", 2)
             if ids is not None:
                 new_file(ids, "".join(f"{each}\n" for each in server.add_tasks(tasks)))
             print_sandbox(server, as_json=as_json)

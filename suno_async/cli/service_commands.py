@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from suno_async import GeneratePersona
+from suno_async import Creation, GeneratePersona, PersonaCreation
 from suno_async.cli.clients import open_client
-from suno_async.cli.creating import CREATE_OPTIONS
+from suno_async.cli.creating import CREATE_OPTIONS, print_created, run_create
 from suno_async.cli.exit_codes import exit_codes_help
 from suno_async.cli.file_options import AllowHosts
 from suno_async.cli.files import inputs_in
@@ -20,7 +20,7 @@ from suno_async.cli.options import (
     parse_json_object,
     with_parameters,
 )
-from suno_async.cli.output import errors_about, fail
+from suno_async.cli.output import echo_text, errors_about, fail
 from suno_async.cli.running import run
 
 commands = typer.Typer()
@@ -37,13 +37,16 @@ def persona(**given: Any) -> None:  # noqa: ANN401 (the options)
     given["extra"] = parse_json_object("--extra", given["extra"])
     wanted = GeneratePersona(**given)
 
+    unprinted: list[Creation | PersonaCreation] = []
+
     async def work() -> None:
-        async with open_client(base_url) as suno:
+        async with open_client(base_url, on_creation=unprinted.append) as suno:
             with errors_about(task_id=wanted.task_id):
                 created = await suno.create_persona(wanted)
-        typer.echo(msgspec.json.encode(created).decode() if as_json else created.persona_id)
+            print_created(created, as_json=as_json)
+            unprinted.clear()
 
-    run(work())
+    run_create(work(), unprinted, as_json=as_json)
 
 
 @commands.command(epilog=exit_codes_help(2, 3, 5))
@@ -64,7 +67,7 @@ def upload(
                 return await suno.upload(file, content_type=content_type)
 
     url = run(work())
-    typer.echo(json.dumps({"url": url}) if as_json else url)
+    echo_text(json.dumps({"url": url}) if as_json else url)
 
 
 @commands.command(epilog=exit_codes_help(2, 3, 5))
@@ -87,9 +90,9 @@ def estimate(
                     price = await suno.estimate(job)
                 total += price.estimated_credits
                 row = {"index": index, **msgspec.to_builtins(price)}
-                typer.echo(json.dumps(row) if as_json else f"{price.estimated_credits:g}")
+                typer.echo(json.dumps(row) if as_json else f"{price.estimated_credits:.15g}")
         if len(inputs) != 1:
-            typer.echo(json.dumps({"total": total}) if as_json else f"total {total:g}")
+            typer.echo(json.dumps({"total": total}) if as_json else f"total {total:.15g}")
 
     run(work())
 
@@ -114,7 +117,7 @@ def models(
         async with open_client(base_url) as suno:
             if model is None:
                 for each in await suno.models(modality=modality, operation=operation):
-                    typer.echo(json.dumps(each.details) if as_json else each.model)
+                    echo_text(json.dumps(each.details) if as_json else each.model)
                 return
             with errors_about(model=model):
                 schema = (await suno.model_schema(model)).input_schema
@@ -132,4 +135,4 @@ def balance(base_url: BaseUrl = None, as_json: Json = False) -> None:
             return await suno.balance()
 
     credit = run(work())
-    typer.echo(json.dumps({"balance": credit}) if as_json else f"{credit:g}")
+    typer.echo(json.dumps({"balance": credit}) if as_json else f"{credit:.15g}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from suno_async import InvalidInputError, TaskInfo, TaskStatus, Track, check_task_id
+from suno_async import InvalidInputError, TaskInfo, TaskParam, TaskStatus, Track, check_task_id
 from suno_async.cli.outcome_rows import FINAL
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def read_ids(lines: Iterable[str]) -> list[str]:
                     continue
                 column = 0
             ids[check_task_id(_cell(cells, column))] = None
-        except (InvalidInputError, ValueError, csv.Error) as error:
+        except (InvalidInputError, ValueError, RecursionError, csv.Error) as error:
             problems.append(f"line {number}: {error}")
     if problems:
         raise InvalidInputError(tuple(problems))
@@ -93,6 +93,7 @@ def successful_infos(lines: Iterable[str], wanted: Container[str]) -> list[TaskI
                     tracks=found.tracks,
                     media_urls=found.media_urls,
                     media_info=found.stems,
+                    param=TaskParam(model=found.model, input=found.input),
                 )
     return list(infos.values())
 
@@ -112,8 +113,13 @@ def statuses_by_index(lines: Iterable[str]) -> dict[int, str]:
 
 
 class _Files(msgspec.Struct):
-    """One row of a results file, reduced to the fields that contain URLs."""
+    """One row of a results file, reduced to what is needed to download files.
 
+    Rows of earlier versions have no `input`, and those of ``poll`` have no `model`.
+    """
+
+    model: str = ""
+    input: dict[str, Any] = {}
     tracks: tuple[Track, ...] = ()
     stems: dict[str, str] = {}
     media_urls: tuple[str, ...] = ()
@@ -131,7 +137,7 @@ def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             value: Any = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             yield cast("dict[str, Any]", value)

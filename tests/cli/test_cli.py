@@ -119,6 +119,8 @@ async def test_balance_and_status(sandbox: Sandbox, tmp_path: Path) -> None:
     """`balance --json` prints the balance as JSON; `status --json` prints the server's reply."""
     code, out, _ = await run(sandbox, "balance", "--json", cwd=tmp_path)
     assert (code, json.loads(out)) == (0, {"balance": 1_000_000})
+    sandbox.credits = 1_234_567.5
+    assert (await run(sandbox, "balance", cwd=tmp_path))[1] == "1234567.5\n"
     (task_id,) = sandbox.add_tasks(1, created_ago=60)
     _, out, _ = await run(sandbox, "status", task_id, "--json", cwd=tmp_path)
     assert json.loads(out)["data"]["task_id"] == task_id
@@ -304,6 +306,8 @@ async def test_bad_paths_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
         ("create", "x", "--extra", "[1]"),
         ("poll", "file", "--output", "no/such/r.jsonl"),
         ("poll", "file", "--output", ".", "--resume"),
+        ("poll", "file", "--output", "x" * 300),
+        ("runs", "resume", "--journal", "x" * 300),
         ("demo", "--directory", "file"),
     ]
     for words in commands:
@@ -386,7 +390,9 @@ async def test_help_lists_exit_codes(command: str, tmp_path: Path) -> None:
     code, out, _ = await run(None, *command.split(), "--help", cwd=tmp_path)
     assert code == 0
     listed = re.sub(r"\s+", " ", out).partition("Exit codes: ")[2]
-    assert re.match(r"0 .*; 2 bad input or configuration; .*130 Ctrl-C; 143 SIGTERM\.", listed)
+    assert re.match(
+        r"0 .*; 2 bad input, file or configuration, .*130 Ctrl-C; 143 SIGTERM\.", listed
+    )
 
 
 async def test_live_display(sandbox: Sandbox, tmp_path: Path) -> None:

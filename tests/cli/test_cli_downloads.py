@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from suno_async import DownloadProgress
-from suno_async.cli.downloads import Downloads
+from suno_async.cli.downloads import Downloads, size_text
 from suno_async.cli.file_options import FileOptions
 from suno_async.sandbox import Sandbox
 from tests.cli.test_cli import GENEROUS, run, start
@@ -252,4 +252,52 @@ async def test_figures(suno: SunoClient, tmp_path: Path, monkeypatch: pytest.Mon
     now = 1.0
     assert downloads.line() == "files: 1 of 2; 1.5 MB of 4.5 MB, 1.5 MB/s, ETA 0:00:02"
     note(DownloadProgress("a", received=1_000_000, total=4_000_000, error="HTTP 404"))
-    assert downloads.line() == "files: 1 of 1; 1.5 MB of 1.5 MB, 1.5 MB/s, ETA 0:00:00"
+    assert downloads.line() == "files: 2 of 2, 1 missing; 1.5 MB of 1.5 MB, 1.5 MB/s, ETA 0:00:00"
+    now = 2.0
+    note(DownloadProgress("c", received=999, total=1_000))
+    downloads.line()
+    note(DownloadProgress("c", received=0, total=1_000))
+    now = 7.5
+    assert ", 0 B/s, " in downloads.line()
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(999, "999 B"), (999.7, "1 kB"), (999_600, "1 MB"), (999_700_000, "1.00 GB")],
+)
+def test_sizes(count: float, text: str) -> None:
+    """A number of bytes is shown with a unit, and never as 1e+03."""
+    assert size_text(count) == text
+
+
+async def test_stems_of_an_earlier_run(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`poll --resume` gives stems the same names as the first run, also if names have a song id."""
+    monkeypatch.setenv("SUNO_TIME_SCALE", "100")
+    (song,) = sandbox.add_tasks(1, created_ago=1e6)
+    _, out, _ = await run(sandbox, "separate", song, sandbox.tasks[song].songs[0], cwd=tmp_path)
+    (tmp_path / "ids.txt").write_text(out)
+    words = ("poll", "ids.txt", "--download", "stems", "--name", "{suno_id}-{kind}-{task_id}")
+    assert (await run(sandbox, *words, cwd=tmp_path))[0] == 0
+    saved = songs_in(tmp_path / "stems")
+    assert saved
+    assert (await run(sandbox, *words, "--resume", cwd=tmp_path))[0] == 0
+    assert songs_in(tmp_path / "stems") == saved
+
+
+async def test_failure_before_an_interruption(
+    suno: SunoClient, files: FileHost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that failed is counted at once, and is printed even after an interruption."""
+    downloads = Downloads(suno, FileOptions(tmp_path))
+    urls = [f"{files.url}/gone.mp3", f"{files.url}/slow.mp3"]
+    fetching = asyncio.create_task(downloads.fetch(urls))
+    async with asyncio.timeout(60):
+        while downloads.count != (1, 2):  # noqa: ASYNC110 (progress events set no Event)
+            await asyncio.sleep(0.01)
+    assert downloads.missing == 1
+    fetching.cancel()
+    await asyncio.gather(fetching, return_exceptions=True)
+    assert downloads.summary()["files_missing"] == 2
+    assert "HTTP 404" in capsys.readouterr().err

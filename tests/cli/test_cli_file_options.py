@@ -194,7 +194,7 @@ async def test_proxies_of_the_environment(
         assert lines[0].startswith(f"GET {sandbox.url}/".encode())
         assert lines[1] == b"GET http://api.test/a.mp3 HTTP/1.1"
         monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert (await run(sandbox, "balance", cwd=tmp_path))[1] == "1e+06\n"
+        assert (await run(sandbox, "balance", cwd=tmp_path))[1] == "1000000\n"
         assert len(lines) == 2
 
 

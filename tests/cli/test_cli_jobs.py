@@ -51,6 +51,7 @@ def song(sandbox: Sandbox) -> tuple[str, str]:
         (["sounds", "rain", "--loop", "true", "--bpm", "120", "--key", "Am"], "sounds", {
             "prompt": "rain", "loop": True, "bpm": 120, "key": "Am",
         }),
+        (["sounds", "x", "--key", "[" * 100_000], "sounds", {"key": "[" * 100_000}),
         (["extend", "--audio", "https://x/a.mp3", "--prompt", "p"], "extend-upload", {
             "audio_url": "https://x/a.mp3",
         }),
@@ -152,6 +153,20 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
         (("cover", "--audio", "", "--prompt", "x"), "--audio: give a file or a URL"),
         (("models", "suno/music-cover", "--modality", "audio"), "use them without a model"),
         (("sounds", "x", "--extra", "[1]"), "--extra"),
+        (("sounds", "x", "--extra", '{"n": NaN}'), "--extra: not JSON"),
+        (("sounds", "x", "--extra", "[" * 100_000), "--extra: not JSON"),
+        (
+            ("create", "--batch", "good.jsonl", "--output", "good.jsonl", "--resume"),
+            "--batch and --output must be different files",
+        ),
+        (
+            ("create", "--batch", "good.jsonl", "--output", "o", "--journal", "./o"),
+            "--output and --journal must be different files",
+        ),
+        (
+            ("poll", "good.jsonl", "--output", "o", "--journal", "o"),
+            "--output and --journal must be different files",
+        ),
     ):
         code, _, errors = await run(sandbox, *words, cwd=tmp_path)
         assert (code, message in errors) == (2 if "none.mp3" not in words else 5, True), errors

@@ -57,7 +57,7 @@ async def test_wrong_key(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sandbox, "key", "ak_wrong")
     for words in (("balance",), ("status", "x"), ("create", "x", "--instrumental")):
         line = await error_of(sandbox, *words, cwd=tmp_path, code=3)
-        assert line.endswith("; check SUNO_API_KEY")
+        assert line.endswith("; check SUNO_API_KEY or CRUN_API_KEY")
         assert "401" in line
 
 
@@ -101,6 +101,9 @@ async def test_empty_files(sandbox: Sandbox, tmp_path: Path) -> None:
     for name in ("empty", "-"):
         line = await error_of(sandbox, "poll", name, cwd=tmp_path)
         assert line.endswith(": contains no task ids: write one per line")
+    (tmp_path / "ids").touch()
+    line = await error_of(sandbox, "poll", "ids", cwd=tmp_path)
+    assert line == "ids: contains no task ids: write one per line"
     line = await error_of(sandbox, "create", "--batch", "empty", cwd=tmp_path)
     assert line == "empty: contains no inputs: write one JSON object per line"
 
@@ -125,9 +128,7 @@ async def test_wrong_id(sandbox: Sandbox, tmp_path: Path) -> None:
     for command in ("status", "download"):
         line = await error_of(sandbox, command, UNKNOWN_ID, cwd=tmp_path, code=5)
         assert line.startswith(f"task {UNKNOWN_ID}: code 404: ")
-        assert line.endswith(
-            "; check the id, and whether the key belongs to the account of the task"
-        )
+        assert line.endswith("and that the key belongs to the same account)")
     for command in ("status", "download", "wait"):
         line = await error_of(sandbox, command, "x" * 200, cwd=tmp_path)
         assert line.startswith(f"task {'x' * 200}: ")
@@ -154,14 +155,35 @@ async def test_port_in_use(tmp_path: Path) -> None:
         line = await error_of(None, "sandbox", "--port", port, cwd=tmp_path)
     assert line == (
         f"cannot listen on 127.0.0.1, port {port}: {os.strerror(errno.EADDRINUSE)}; "
-        "choose another --port (0 takes any free one)"
+        "check --host, or choose another --port (0 takes any free one)"
     )
+
+
+async def test_bad_host(tmp_path: Path) -> None:
+    """If the sandbox cannot listen on a host, the error line names the option for another host."""
+    line = await error_of(None, "sandbox", "--host", "x" * 70, cwd=tmp_path)
+    assert line.startswith(f"cannot listen on {'x' * 70}, port 8815: ")
+    assert "; check --host, or " in line
+
+
+async def test_nested_json(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Deeply nested JSON in a file of ids is an error. In a results file, it is skipped."""
+    nested = "[" * 100_000
+    (tmp_path / "ids").write_text(nested)
+    line = await error_of(sandbox, "poll", "ids", cwd=tmp_path)
+    assert line.startswith("ids: line 1: ")
+    (tmp_path / "results.jsonl").write_text(f'{{"task_id": "t", "status": "failed"}}\n{nested}')
+    code, out, _ = await run(sandbox, "poll", "-", "--resume", "--json", cwd=tmp_path, stdin="t")
+    assert (code, json.loads(out)["skipped"]) == (1, 1)
 
 
 async def test_output_exists(sandbox: Sandbox, tmp_path: Path) -> None:
     """An existing output file is not overwritten, and the error line says how to continue."""
     (tmp_path / "in").write_text('{"prompt": "x"}\n')
     (tmp_path / "ids").write_text("an-id\n")
+    (tmp_path / "directory").mkdir()
+    line = await error_of(sandbox, "poll", "ids", "--output", "directory", cwd=tmp_path)
+    assert line == "directory is a directory: give the name of a file"
     row = '{"task_id": "an-id", "status": "success"}\n'
     (tmp_path / "r.jsonl").write_text(row)
     for words in (("poll", "ids"), ("create", "--batch", "in")):

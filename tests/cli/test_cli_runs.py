@@ -6,9 +6,11 @@ A *submission* is one create request in the journal, with its state.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import json
 import signal
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -97,8 +99,9 @@ async def test_list_show_and_export(sandbox: Sandbox, tmp_path: Path) -> None:
         (n, "success") for n in range(3)
     ]
     _, out, _ = await run(None, "runs", "show", "two", *JOURNAL, cwd=tmp_path)
-    assert [line.split()[1:] for line in out.splitlines()] == [
-        ["success", each["submission_id"], each["task_id"]] for each in shown
+    assert [line.split() for line in out.splitlines()] == [
+        ["input", str(n), "success", each["submission_id"], each["task_id"]]
+        for n, each in enumerate(shown, 1)
     ]
     words = ("runs", "export", "tracks.csv", "--rows", "tracks", "--run", "two", *JOURNAL)
     code, out, _ = await run(None, *words, cwd=tmp_path)
@@ -132,8 +135,10 @@ async def test_mistakes(sandbox: Sandbox, tmp_path: Path) -> None:
     ]
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
-    code, _, errors = await run(None, "runs", "show", "none", *JOURNAL, cwd=tmp_path)
-    assert (code, "has no run 'none'" in errors) == (2, True)
+    for typo in ("show none", "resume none", "export x.csv --run none"):
+        code, _, errors = await run(sandbox, "runs", *typo.split(), *JOURNAL, cwd=tmp_path)
+        assert (code, "has no run 'none'" in errors) == (2, True)
+    assert not (tmp_path / "x.csv").exists()
     code, _, errors = await run(
         None, "runs", "settle", "none", "--not-created", *JOURNAL, cwd=tmp_path
     )
@@ -220,9 +225,34 @@ async def test_resume_reports_unknown_creates(sandbox: Sandbox, tmp_path: Path) 
     """`runs resume` reports create requests with an unknown outcome, and exits with code 6."""
     write_inputs(tmp_path, 1)
     assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
-    await make_unknown(tmp_path, await account_of(tmp_path))
+    submission_id = await make_unknown(tmp_path, await account_of(tmp_path))
     code, out, errors = await run(sandbox, "runs", "resume", *JOURNAL, cwd=tmp_path)
     assert (code, out, "may or may not have been created" in errors) == (6, "", True)
+    settle = f"suno-async runs settle {submission_id} --journal j.db"
+    assert f"Then run: {settle} TASK_ID, or {settle} --not-created" in errors
+    _, out, _ = await run(sandbox, "runs", "resume", *JOURNAL, "--json", cwd=tmp_path)
+    assert json.loads(out)["submission_id"] == submission_id
+
+
+async def test_names_with_brackets(sandbox: Sandbox, tmp_path: Path) -> None:
+    """`runs list` prints the name of a run as it is, although rich reads markup in brackets."""
+    write_inputs(tmp_path, 1)
+    for name in ("a[/b]", "c[red]"):
+        words = batch("--run", name, output=f"{len(name)}.jsonl")
+        assert (await run(sandbox, *words, cwd=tmp_path))[0] == 0
+    code, out, _ = await run(None, "runs", "list", *JOURNAL, cwd=tmp_path)
+    assert (code, "a[/b]" in out, "c[red]" in out) == (0, True, True)
+
+
+async def test_input_of_a_newer_version(sandbox: Sandbox, tmp_path: Path) -> None:
+    """If a stored input cannot be decoded, `create --batch --resume` prints an error."""
+    write_inputs(tmp_path, 1)
+    assert (await run(sandbox, *batch(), cwd=tmp_path))[0] == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "j.db")) as connection:
+        connection.execute("UPDATE submissions SET job = ?", (b'{"mode": "remix"}',))
+        connection.commit()
+    code, _, errors = await run(sandbox, *batch("--resume"), cwd=tmp_path)
+    assert (code, errors.startswith("error: this version of suno_async cannot")) == (2, True)
 
 
 async def test_rebind(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +318,10 @@ async def test_a_refused_run_of_another_label(
 
 
 async def test_two_processes_on_one_run(tmp_path: Path) -> None:
-    """Two processes cannot use the same run at the same time, even with different output files."""
+    """Two processes cannot use the same run at the same time, even with different output files.
+
+    The second process changes nothing in the journal, even with `--resend-unknown`.
+    """
     write_inputs(tmp_path, 3)
     async with Sandbox(endless_share=1.0, rate_limit=GENEROUS) as endless:
         process = await start(endless, *batch("--run", "r"), cwd=tmp_path)
@@ -299,6 +332,12 @@ async def test_two_processes_on_one_run(tmp_path: Path) -> None:
         code, _, errors = await run(endless, *words, cwd=tmp_path)
         assert (code, endless.statistics.created) == (2, 3)
         assert f"run 'r' is in use by process {process.pid} on " in errors
+        write_inputs(tmp_path, 4)
+        await make_unknown(tmp_path, await account_of(tmp_path), 3)
+        code, _, errors = await run(endless, *words, "--resend-unknown", cwd=tmp_path)
+        assert (code, "run 'r' is in use" in errors) == (2, True)
+        _, out, _ = await run(None, "runs", "show", "r", *JOURNAL, "--json", cwd=tmp_path)
+        assert json.loads(out.splitlines()[-1])["status"] == "unknown"
         process.send_signal(signal.SIGKILL)
         await process.communicate()
 

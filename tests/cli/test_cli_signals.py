@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from suno_async.sandbox import KEY, Sandbox
+from suno_async.sandbox import KEY, Faults, Sandbox
 from tests.cli.test_cli import environment, run
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ async def test_sandbox_in_the_background(way: signal.Signals, code: int, tmp_pat
         place = json.loads(await line_of(shell.stdout))
         assert place["key"] == KEY
         balance = ("balance", "--base-url", place["url"])
-        assert await run(Sandbox(), *balance, cwd=tmp_path) == (0, "1e+06\n", "")
+        assert await run(Sandbox(), *balance, cwd=tmp_path) == (0, "1000000\n", "")
         os.kill(pid, way)
         out, errors = await end_of(shell)
     finally:
@@ -87,17 +87,48 @@ async def test_wait(sandbox: Sandbox, tmp_path: Path, way: signal.Signals, code:
     assert first.decode().split()[0] == ids[0]
 
 
+@pytest.mark.parametrize("words", [("create", "x"), ("persona", "TASK", "SONG", "Ann")])
+async def test_create_in_flight(words: tuple[str, ...], tmp_path: Path) -> None:
+    """After a signal while a create request is in flight, the id is printed, even with `-q`."""
+    slow = Faults(latency_out=(0.5, 0.5))
+    async with Sandbox(failure_share=0.0, faults=slow) as sandbox:
+        (task_id,) = sandbox.add_tasks(1, created_ago=1000)
+        ids = {"TASK": task_id, "SONG": sandbox.tasks[task_id].songs[0]}
+        given = [ids.get(word, word) for word in words]
+        process = await start(
+            sys.executable, "-c", MAIN, *given, "-q", cwd=tmp_path, sandbox=sandbox
+        )
+        async with asyncio.timeout(30):
+            while not sandbox.statistics.requests:  # noqa: ASYNC110 (another process has no Event)
+                await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        out, errors = await end_of(process)
+        assert (process.returncode, errors) == (143, "interrupted\n")
+        if words[0] == "create":
+            assert out.strip() in sandbox.tasks.keys() - {task_id}
+        else:
+            assert out.strip()
+
+
 @SIGNALS
 async def test_demo(tmp_path: Path, way: signal.Signals, code: int) -> None:
-    """After SIGINT or SIGTERM, the demo prints "interrupted" as its last line on stderr."""
-    process = await start(sys.executable, "-c", MAIN, "demo", "--songs", "200", cwd=tmp_path)
-    first = await line_of(process.stderr)
-    assert first
+    """After SIGINT or SIGTERM, the demo prints "interrupted" as its last line on stderr.
+
+    The demo does not replace the results of `poll`.
+    """
+    (tmp_path / "results.jsonl").write_text("a result")
+    words = ("demo", "--songs", "200", "--directory", ".")
+    process = await start(sys.executable, "-c", MAIN, *words, cwd=tmp_path)
+    async with asyncio.timeout(30):
+        # The other process cannot set an Event of this process.
+        while not (tmp_path / "demo-results.jsonl").exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     process.send_signal(way)
     _, errors = await end_of(process)
     assert process.returncode == code
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
+    assert (tmp_path / "results.jsonl").read_text() == "a result"
 
 
 async def test_second_signal(tmp_path: Path) -> None:

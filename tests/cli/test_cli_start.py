@@ -133,7 +133,7 @@ async def test_verbosity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ):
             sandbox.refuse(500)
             code, out, errors = await run(sandbox, *words, cwd=tmp_path)
-            assert (code, out) == (0, "1e+06\n"), errors
+            assert (code, out) == (0, "1000000\n"), errors
             assert {line.partition(":")[0] for line in errors.splitlines()} == levels
             assert KEY not in errors
         sandbox.refuse(500)
