@@ -159,10 +159,13 @@ class Recorder:
 
     async def note_end(self, submission: Submission) -> None:
         """Store the final state of a submission. If this fails, log the error and the task id."""
-        noting = asyncio.ensure_future(self.note(submission))
         try:
-            await in_spite_of_cancellation(noting)
-        except Exception:
+            try:
+                await in_spite_of_cancellation(asyncio.ensure_future(self.note(submission)))
+            except asyncio.CancelledError:
+                # `asyncio.run` cancels every asyncio task at its end, and so the inner one, too.
+                await in_spite_of_cancellation(asyncio.ensure_future(self.note(submission)))
+        except (Exception, asyncio.CancelledError):
             what = submission.task_id or submission.error
             logger.exception(
                 "the journal lacks the end of submission %s: %s, %s",

@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import logging
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from suno_async._checks import check_job, check_persona
 from suno_async._protocol.replies import read_balance, read_created, read_estimate
@@ -74,12 +74,14 @@ class Terms:
         credits: After a 402 (not enough credits), delays the create until the account has credits.
             If None, a 402 ends the submission with an error.
         on_change: Called before each request is sent, and when the state returns to `PLANNED`.
+        persona: Whether the submission creates a persona instead of a task.
         on_end: Called when the submission has ended. It must not raise.
     """
 
     max_credits: float | None = None
     waits_out: bool = False
     credits: CreditWait | None = None
+    persona: bool = False
     on_change: Callable[[Submission], object] | None = None
     on_end: Callable[[Submission], Awaitable[object]] | None = None
 
@@ -142,11 +144,23 @@ class Submitter:
     def start(self, submission: Submission, terms: Terms) -> asyncio.Task[None]:
         """Start a submission in a background asyncio task. Return this asyncio task.
 
-        The asyncio task never raises. Errors are stored in `submission.error`.
+        Errors are stored in `submission.error`. The asyncio task itself only fails if it is
+        cancelled before its first step, or if a function of the user raises an exception that is
+        not an `Exception`, such as `SystemExit`.
         """
-        task = self._loop.create_task(self._drive(submission, terms), name="suno_async create")
+
+        def ended(_: asyncio.Task[None]) -> None:
+            del self._running[submission]
+            if not submission.state.ended:
+                # The asyncio task was cancelled before its first step.
+                submission.failed(self._why_cancelled(submission))
+
+        # An eager task factory would run the first part before `_running` contains the submission.
+        task = asyncio.Task(
+            self._drive(submission, terms), loop=self._loop, name="suno_async create"
+        )
         self._running[submission] = task
-        task.add_done_callback(lambda _: self._running.pop(submission, None))
+        task.add_done_callback(ended)
         return task
 
     def abandon(self, submission: Submission) -> None:
@@ -158,7 +172,8 @@ class Submitter:
         submission.abandoned = True
         if (task := self._running.get(submission)) is not None:
             self._cancel_if_planned(submission, task)
-        if submission.state.ended:
+        # Before the end of `note_end`, `_drive` will log the outcome.
+        if submission.state.ended and submission not in self._begun:
             _log_abandoned(submission)
 
     async def close(self, timeout: float) -> None:
@@ -170,9 +185,11 @@ class Submitter:
         self._closed = True
         for submission, task in self._running.items():
             self._cancel_if_planned(submission, task)
-        if not self._running:
+        # A function such as `on_creation` may call `close`. It must not wait for itself.
+        running = set(self._running.values()) - {asyncio.current_task()}
+        if not running:
             return
-        _, late = await asyncio.wait(self._running.values(), timeout=timeout)
+        _, late = await asyncio.wait(running, timeout=timeout)
         # The first cancellation ends the request. The others end functions of the user.
         for _ in range(CANCELLATIONS):
             if not late:
@@ -217,7 +234,7 @@ class Submitter:
         try:
             if self._closed or submission.abandoned:
                 raise self._why_cancelled(submission)  # noqa: TRY301 (one place handles errors)
-            request = _request_for(submission)
+            request = _request_for(submission, persona=terms.persona)
             body = request.body or b""
             if self._recorder is None or await self._recorder.claim(submission):
                 await self._check_price(submission, terms)
@@ -234,9 +251,9 @@ class Submitter:
             bug = InternalError(f"creating {submission.kind}")
             bug.__cause__ = error
             submission.failed(bug, body)
-        self._begun.discard(submission)
         if self._recorder is not None:
             await self._recorder.note_end(submission)
+        self._begun.discard(submission)
         if submission.abandoned:
             _log_abandoned(submission)
         try:
@@ -271,14 +288,14 @@ class Submitter:
         try:
             return await attempts()
         except InsufficientCreditsError:
-            if terms.credits is None or submission.abandoned:
+            if terms.credits is None or submission.abandoned or self._closed:
                 raise
         return await terms.credits.attempt(attempts, submission)
 
     async def _attempt(
         self, submission: Submission, terms: Terms, request: Request, permit: Permit
     ) -> str:
-        noted = False
+        noted, has_permit = False, True
         try:
             self._check_may_send(submission)
             submission.sending()
@@ -288,14 +305,21 @@ class Submitter:
             if self._loop.time() - began > STALE_PERMIT:
                 # Otherwise several delayed creates could be sent at the same time.
                 permit.cancel()
+                has_permit = False
+                self._check_may_send(submission)
+                # Nothing is in flight during this wait, so `close` and `abandon` may end it.
+                submission.state = SubmissionState.PLANNED
                 by = (
                     None if terms.waits_out else self._loop.time() + self._transport.request_timeout
                 )
                 permit = await self._transport.limiter.acquire(by)
+                has_permit = True
+                submission.sending()
             # Check again, because `on_change` may have taken a long time.
             self._check_may_send(submission)
         except BaseException:
-            permit.cancel()
+            if has_permit:
+                permit.cancel()
             submission.state = SubmissionState.PLANNED
             if noted:
                 await self._changed(submission, terms)
@@ -337,7 +361,7 @@ class CreditWait:
         """Wait until the account has credits, then call `create`. Return the id of the new task.
 
         If `create` raises a 402 (not enough credits), wait for credits and call `create` again. But
-        if the caller no longer waits for the submission, raise the 402.
+        if the caller no longer waits for the submission, or the client is closed, raise the 402.
 
         Raises:
             SunoError: The API key was refused, the client was closed, or `create` failed.
@@ -348,7 +372,7 @@ class CreditWait:
                 try:
                     return await create()
                 except InsufficientCreditsError:
-                    if submission.abandoned:
+                    if submission.abandoned or self._transport.closed:
                         raise
 
     async def _until_topped_up(self) -> None:
@@ -363,9 +387,11 @@ class CreditWait:
             await asyncio.sleep(BALANCE_EVERY)
             try:
                 balance = await transport.get(balance_request(), read_balance, waits_out=True)
-            except (AuthenticationError, ClientClosedError):
-                raise
             except SunoError as error:
+                # A refusal that is no envelope of the API may be from a proxy.
+                refused = isinstance(error, AuthenticationError) and error.understood
+                if refused or isinstance(error, ClientClosedError):
+                    raise
                 logger.warning("cannot read the balance: %s", error)
                 continue
             transport.breaker.saw_balance(balance)
@@ -381,13 +407,14 @@ async def call(function: Callable[..., object] | None, *arguments: object) -> No
             await result
 
 
-def _request_for(submission: Submission) -> Request:
+def _request_for(submission: Submission, *, persona: bool) -> Request:
     job = submission.job
-    if isinstance(job, GeneratePersona):
+    if persona and isinstance(job, GeneratePersona):
         check_persona(job)
         return persona_request(job)
+    # This refuses a persona in a stream of jobs.
     check_job(job, submission.callback_url)
-    return create_request(job, submission.callback_url)
+    return create_request(cast("Input", job), submission.callback_url)
 
 
 def _log_abandoned(submission: Submission) -> None:

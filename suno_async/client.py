@@ -16,6 +16,7 @@ import msgspec
 from suno_async._checks import check_job, check_max_credits, check_persona, check_task_id
 from suno_async._clock import Clock
 from suno_async._completions import completions, resumed
+from suno_async._pipeline import Pipeline
 from suno_async._protocol.replies import (
     read_balance,
     read_models,
@@ -36,7 +37,7 @@ from suno_async._recording import (
 )
 from suno_async._runtime import Runtime
 from suno_async._schedule.durations import Durations
-from suno_async._streams import CreateStream, Pipeline, StreamOptions
+from suno_async._streams import CreateStream, StreamOptions
 from suno_async._submitter import Terms, call
 from suno_async._transport.account import Account, Credentials, account_for
 from suno_async._transport.exchange import Transport
@@ -176,7 +177,9 @@ class SunoClient:
         self._journal: Journal | None = (
             SqliteJournal(journal) if isinstance(journal, str | PathLike) else journal
         )
-        self._account = account or _label_of(self._credentials)
+        if account is not None and not account:
+            raise ConfigurationError("account must not be empty")
+        self._account = _label_of(self._credentials) if account is None else account
         self._account_is_derived = account is None
         self._learns_from_journal = durations is None
         self._recorder: Recorder | None = None
@@ -213,9 +216,14 @@ class SunoClient:
         Wait at most `request_timeout` seconds for the creates in flight. Creates that still have
         no reply end with a `CreateOutcomeUnknownError`. If `close` is cancelled, call it again.
         """
+        opened = self._opened
+        if opened is not None and opened.loop is not asyncio.get_running_loop():
+            raise WrongEventLoopError(
+                "close must be awaited in the event loop in which this SunoClient was used"
+            )
         self._closed = True
-        if self._opened is not None:
-            await self._opened.close()
+        if opened is not None:
+            await opened.close()
 
     async def run(
         self,
@@ -696,7 +704,7 @@ class SunoClient:
         runtime = self._runtime()
         check_persona(persona)
         submission = runtime.submitter.submission(persona)
-        terms = Terms(on_end=self._conclude_persona)
+        terms = Terms(persona=True, on_end=self._conclude_persona)
         return Persona(await runtime.submitter.run(submission, terms), persona.name)
 
     async def estimate(self, job: Input, *, callback_url: str | None = None) -> Estimate:
@@ -761,7 +769,8 @@ class SunoClient:
     def statistics(self) -> Statistics:
         """Return the state and the counters of this client. This also works after `close`."""
         if self._opened is None:
-            return Statistics(rate_limit=self._rate_limit)
+            limiter = self._limiter
+            return Statistics(rate_limit=self._rate_limit if limiter is None else limiter.rate)
         return self._opened.statistics()
 
     def _open_sender(self, account: Account) -> Sender:
@@ -861,18 +870,18 @@ class SunoClient:
 
         If the request was sent, also pass the result to the function `on_creation` of the client.
         """
-        runtime = self._opened
         job = cast("Input", submission.job)
         creation: Creation
-        if submission.error is None and runtime is not None:
+        if submission.error is None:
             ref = TaskRef(submission.task_id, submission.created_at, submission.kind)
-            runtime.remember(ref)
+            # None if `__aenter__` failed while the create was in flight.
+            if self._opened is not None:
+                self._opened.remember(ref)
             if submission.sent:
                 self._observer.task_created(ref)
             creation = Created(submission.index, job, TaskHandle(self._runtime_of, ref))
         else:
-            error = submission.error or ClientClosedError("this SunoClient was never opened")
-            creation = NotCreated(submission.index, job, error)
+            creation = NotCreated(submission.index, job, submission.error)
         await self._report(submission, creation)
         return creation
 
@@ -887,10 +896,13 @@ class SunoClient:
             return
         try:
             await call(self._on_creation, creation)
-        except (Exception, asyncio.CancelledError):
-            # `on_creation` cancelled itself, or a `close` that had waited long enough cancelled it.
+        except BaseException as error:
+            # A `CancelledError` means that `on_creation` cancelled itself, or that `close`
+            # cancelled it after a long wait.
             what = submission.task_id or submission.error
             logger.exception("on_creation failed: %s, %s", submission.kind, what)
+            if not isinstance(error, Exception | asyncio.CancelledError):
+                raise
 
 
 def _label_of(credentials: Credentials) -> str:

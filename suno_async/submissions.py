@@ -111,7 +111,8 @@ class Submission(msgspec.Struct, eq=False):
         After 402, 429, 455 or a failed connection, the state is ``planned`` again, because the
         server did not accept the request.
         """
-        self.sent = self.sent or not isinstance(error, NotSentError)
+        # A `ClientClosedError` means that the aiohttp session of the caller is closed.
+        self.sent = self.sent or not isinstance(error, (NotSentError, ClientClosedError))
         if isinstance(error, (*_NOT_ACCEPTED, InsufficientCreditsError)):
             self.state = SubmissionState.PLANNED
 

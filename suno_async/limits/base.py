@@ -65,7 +65,10 @@ class Permit(Protocol):
         ...
 
     def cancel(self) -> None:
-        """If the request was not sent, return the permit to the limiter. Otherwise do nothing."""
+        """If the request was not sent, return the permit to the limiter. Otherwise do nothing.
+
+        Only the first call has an effect.
+        """
         ...
 
 

@@ -166,13 +166,15 @@ async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_bad_options() -> None:
-    """An invalid `base_url`, `rate_limit` or `request_timeout` raises `ConfigurationError`."""
+    """An invalid `base_url`, `rate_limit`, `request_timeout` or `account` is refused."""
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, base_url="ftp://x")
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, rate_limit=16)
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, request_timeout=0)
+    with pytest.raises(ConfigurationError):
+        SunoClient(CANARY, account="")
 
 
 async def test_closed() -> None:
@@ -245,7 +247,7 @@ async def test_injected_session_stays_open(http: aioresponses) -> None:
 
 
 def test_second_event_loop() -> None:
-    """If a client is used in a second event loop, it raises `WrongEventLoopError`."""
+    """If a client is used or closed in a second event loop, it raises `WrongEventLoopError`."""
     suno = SunoClient(CANARY, base_url=BASE)
 
     async def use() -> None:
@@ -256,8 +258,10 @@ def test_second_event_loop() -> None:
 
     with asyncio.Runner() as first:
         first.run(use())
-        with asyncio.Runner() as second, pytest.raises(WrongEventLoopError):
-            second.run(use())
+        with asyncio.Runner() as second:
+            for call in (use, close):
+                with pytest.raises(WrongEventLoopError):
+                    second.run(call())
         first.run(close())
 
 
