@@ -159,13 +159,14 @@ class Recorder:
 
     async def note_end(self, submission: Submission) -> None:
         """Store the final state of a submission. If this fails, log the error and the task id."""
+        noting = asyncio.ensure_future(self.note(submission))
         try:
-            try:
-                await in_spite_of_cancellation(asyncio.ensure_future(self.note(submission)))
-            except asyncio.CancelledError:
-                # `asyncio.run` cancels every asyncio task at its end, and so the inner one, too.
-                await in_spite_of_cancellation(asyncio.ensure_future(self.note(submission)))
+            await in_spite_of_cancellation(noting)
         except (Exception, asyncio.CancelledError):
+            if noting.cancelling():
+                # At its end, `asyncio.run` cancels every asyncio task, and so this one, too.
+                await self.note_end(submission)
+                return
             what = submission.task_id or submission.error
             logger.exception(
                 "the journal lacks the end of submission %s: %s, %s",
