@@ -96,6 +96,9 @@ class Runtime:
 
         A create request that was not sent is cancelled. A request in flight may still finish.
         If `close` is cancelled, call it again to complete the work.
+
+        Raises:
+            JournalError: The journal cannot be written. Everything is closed nevertheless.
         """
         self.transport.end_calls()
         for function in list(self.on_close):
@@ -110,7 +113,9 @@ class Runtime:
             await self.recorder.close()
 
     async def task_info(self, task_id: str) -> TaskInfo:
-        """Request and return the record of one task. If the task has ended, also store the record.
+        """Request and return the record of one task.
+
+        If the task has ended and the client has a journal, also store the record in the journal.
 
         Raises:
             InvalidInputError: The value cannot be a task id.

@@ -73,8 +73,8 @@ class Terms:
             is.
         credits: After a 402 (not enough credits), delays the create until the account has credits.
             If None, a 402 ends the submission with an error.
-        on_change: Called before each request is sent, and when the state returns to `PLANNED`.
         persona: Whether the submission creates a persona instead of a task.
+        on_change: Called before each request is sent, and when the state returns to `PLANNED`.
         on_end: Called when the submission has ended. It must not raise.
     """
 
@@ -180,7 +180,8 @@ class Submitter:
         """End the submissions whose requests were not sent. Wait for the requests in flight.
 
         Wait at most `timeout` seconds. A create that has no reply after this time ends with an
-        unknown outcome.
+        unknown outcome. If functions of the user still run then, cancel them, and wait up to
+        `CANCELLATIONS` times `GRACE` seconds longer.
         """
         self._closed = True
         for submission, task in self._running.items():
@@ -198,7 +199,11 @@ class Submitter:
                 task.cancel()
             _, late = await asyncio.wait(late, timeout=GRACE)
         if late:
-            logger.error("%d creates wait for a function such as on_creation", len(late))
+            logger.error(
+                "the client is closed, but %d creates still wait for a function such as "
+                "on_creation that ignores its cancellation",
+                len(late),
+            )
 
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False
@@ -245,7 +250,7 @@ class Submitter:
         except asyncio.CancelledError:
             submission.failed(self._why_cancelled(submission), body)
         except Exception as error:
-            # A bug in this library, or an error in a function of the user.
+            # A bug in this library, or in an object of the user, such as a journal or a limiter.
             logger.exception("unforeseen error while creating %s", submission.kind)
             self._observer.internal_error(error)
             bug = InternalError(f"creating {submission.kind}")
@@ -380,7 +385,8 @@ class CreditWait:
         if not transport.breaker.lacks_credits(asyncio.get_running_loop().time()):
             return
         logger.warning(
-            "out of credits: creates wait, and the balance is checked every %g s",
+            "out of credits: creates wait until you top up the account; the balance is checked "
+            "every %g s",
             BALANCE_EVERY,
         )
         while True:
@@ -425,4 +431,4 @@ def _log_abandoned(submission: Submission) -> None:
             "the caller of a create was cancelled, but %s %s was created", kind, submission.task_id
         )
     elif submission.sent:
-        logger.warning("a create was sent, and then its caller was cancelled: %s", submission.error)
+        logger.warning("a create that was sent is not tried again: %s", submission.error)
