@@ -186,8 +186,15 @@ class Submitter:
         self._closed = True
         for submission, task in self._running.items():
             self._cancel_if_planned(submission, task)
-        # A function such as `on_creation` may call `close`. It must not wait for itself.
-        running = set(self._running.values()) - {asyncio.current_task()}
+        current = asyncio.current_task()
+        is_inside = current in self._running.values()
+        # `on_creation` may call `close`, even several times at once. These calls must not wait for
+        # each other, but only for the creates that have no outcome yet.
+        running = {
+            task
+            for submission, task in self._running.items()
+            if task is not current and (not is_inside or submission in self._begun)
+        }
         if not running:
             return
         _, late = await asyncio.wait(running, timeout=timeout)
