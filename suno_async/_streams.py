@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from suno_async._completions import iterate
-from suno_async._submitter import CreditWait, Terms, call
+from suno_async._credit_wait import CreditWait
+from suno_async._submitter import Terms, call
 from suno_async.errors import (
     AuthenticationError,
     ClientClosedError,
