@@ -90,7 +90,11 @@ class Recorder:
     async def close(self) -> None:
         """Stop the heartbeats, and close the journal.
 
-        Before that, store the remaining results and final states, and the learnt durations of jobs.
+        Before that, store the remaining results, the final states that could not be stored earlier,
+        and the learnt durations of jobs. If the durations cannot be stored, log a warning.
+
+        Raises:
+            JournalError: The journal cannot be written. It is closed nevertheless.
         """
         if self._share is not None:
             await self._share.leave()
@@ -175,10 +179,14 @@ class Recorder:
         noting = asyncio.ensure_future(self.note(submission))
         try:
             await in_spite_of_cancellation(noting)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if noting.cancelling():
+                # At its end, `asyncio.run` cancels every asyncio task, and so this one, too.
+                await self.note_end(submission)
+                return
             what = submission.task_id or submission.error
             logger.exception(
-                "the journal lacks the end of submission %s: %s, %s",
+                "cannot store the outcome of submission %s in the journal: its state is %s (%s)",
                 submission.id,
                 submission.state,
                 what,
@@ -225,7 +233,9 @@ class Recorder:
         except Exception:
             # The tasks stay open in the journal, so their records will be read again.
             ids = ", ".join(task.task_id for task, _ in results)
-            logger.exception("the journal lacks the results of the tasks %s", ids)
+            logger.exception(
+                "cannot store the results of these tasks, which stay open in the journal: %s", ids
+            )
         finally:
             for _, kept in results:
                 if not kept.done():
@@ -251,12 +261,13 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def holding(self, run: str) -> AsyncGenerator[None]:
-        """Reserve a run during the ``async with`` block, so that nobody else works on this run.
+        """Reserve a run during the ``async with`` block, so that no other client works on it.
 
         A *run* is a named series of jobs in the journal. If `run` is empty, do nothing.
 
         Raises:
             RunInUseError: The run is already reserved, in this process or in another one.
+            JournalError: The journal cannot be written.
         """
         if not run:
             yield
@@ -306,7 +317,11 @@ class Recorder:
 async def load_durations(journal: Journal, expected: Durations) -> Durations:
     """Return the learnt durations of jobs from a journal.
 
-    If there are none, or if they are not usable, return `expected`.
+    If there are none, or if they are not usable, return `expected`. They are also not usable if
+    their assumed median differs from that of `expected`.
+
+    Raises:
+        JournalError: The journal cannot be read.
     """
     data = await journal.load_durations()
     if data is None:
@@ -325,6 +340,9 @@ async def open_refs(recorder: Recorder, run: str | None) -> list[TaskRef]:
     """Return the unfinished tasks in the journal.
 
     If `run` is not None, return only the tasks of the run with this name.
+
+    Raises:
+        JournalError: The journal cannot be read.
     """
     created = [SubmissionState.CREATED]
     return [
@@ -366,7 +384,11 @@ def job_in(record: SubmissionRecord) -> Input:
     try:
         return msgspec.json.decode(record.job, type=KINDS[record.kind])
     except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
-        problem = f"this version of suno_async cannot resume this job of kind {record.kind!r}"
+        problem = (
+            "a persona is not a job"
+            if record.kind == "persona"
+            else f"this version of suno_async cannot decode a job of kind {record.kind!r}"
+        )
     raise JournalError(problem)
 
 

@@ -17,7 +17,7 @@ from suno_async.files.uploads import Uploader
 from suno_async.statistics import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from suno_async._clock import Clock
     from suno_async._recording import Recorder
@@ -50,6 +50,7 @@ class Runtime:
         connections: The connections for downloads and uploads of files.
         downloader: Downloads result files.
         uploader: Uploads local audio files.
+        on_close: Functions to call when the client is closed.
     """
 
     def __init__(  # noqa: PLR0913 (all named)
@@ -85,6 +86,7 @@ class Runtime:
         self.connections = connections
         self.downloader = Downloader(connections, self.task_info)
         self.uploader = Uploader(connections)
+        self.on_close: set[Callable[[], None]] = set()
         self._durations = durations
         self._refs: dict[str, TaskRef] = {}
         self._ended: deque[str] = deque()
@@ -94,8 +96,13 @@ class Runtime:
 
         A create request that was not sent is cancelled. A request in flight may still finish.
         If `close` is cancelled, call it again to complete the work.
+
+        Raises:
+            JournalError: The journal cannot be written. Everything is closed nevertheless.
         """
         self.transport.end_calls()
+        for function in list(self.on_close):
+            function()
         await self.poller.close()
         await self.submitter.close(self.transport.request_timeout)
         await self.downloader.close()
@@ -106,7 +113,9 @@ class Runtime:
             await self.recorder.close()
 
     async def task_info(self, task_id: str) -> TaskInfo:
-        """Request and return the record of one task. If the task has ended, also store the record.
+        """Request and return the record of one task.
+
+        If the task has ended and the client has a journal, also store the record in the journal.
 
         Raises:
             InvalidInputError: The value cannot be a task id.

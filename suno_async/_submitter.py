@@ -11,21 +11,19 @@ import dataclasses
 import inspect
 import logging
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from suno_async._checks import check_job, check_persona
-from suno_async._protocol.replies import read_balance, read_created, read_estimate, read_persona
+from suno_async._protocol.replies import read_created, read_estimate, read_persona
 from suno_async._protocol.requests import (
     ESTIMATE_CREDITS,
     ESTIMATE_TASK,
     Request,
-    balance_request,
     create_request,
     estimate_request,
     persona_request,
 )
 from suno_async.errors import (
-    AuthenticationError,
     ClientClosedError,
     ConnectionLostError,
     CreditLimitError,
@@ -42,6 +40,7 @@ from suno_async.submissions import Submission, SubmissionState
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from suno_async._credit_wait import CreditWait
     from suno_async._recording import Recorder
     from suno_async._transport.exchange import Transport
     from suno_async.limits.base import Permit
@@ -49,9 +48,6 @@ if TYPE_CHECKING:
     from suno_async.telemetry import Observer
 
 logger = logging.getLogger("suno_async")
-
-#: Seconds between two requests for the balance while creates wait for credits.
-BALANCE_EVERY = 30.0
 
 #: How many times `close` cancels late submissions, and how many seconds it waits after each time.
 #: One submission can wait for a request, and then for two functions of the user.
@@ -73,6 +69,7 @@ class Terms:
             is.
         credits: After a 402 (not enough credits), delays the create until the account has credits.
             If None, a 402 ends the submission with an error.
+        persona: Whether the submission creates a persona instead of a task.
         on_change: Called before each request is sent, and when the state returns to `PLANNED`.
         on_end: Called when the submission has ended. It must not raise.
     """
@@ -80,6 +77,7 @@ class Terms:
     max_credits: float | None = None
     waits_out: bool = False
     credits: CreditWait | None = None
+    persona: bool = False
     on_change: Callable[[Submission], object] | None = None
     on_end: Callable[[Submission], Awaitable[object]] | None = None
 
@@ -142,11 +140,23 @@ class Submitter:
     def start(self, submission: Submission, terms: Terms) -> asyncio.Task[None]:
         """Start a submission in a background asyncio task. Return this asyncio task.
 
-        The asyncio task never raises. Errors are stored in `submission.error`.
+        Errors are stored in `submission.error`. The asyncio task itself only fails if it is
+        cancelled before its first step, or if a function of the user raises an exception that is
+        not an `Exception`, such as `SystemExit`.
         """
-        task = self._loop.create_task(self._drive(submission, terms), name="suno_async create")
+
+        def ended(_: asyncio.Task[None]) -> None:
+            del self._running[submission]
+            if not submission.state.ended:
+                # The asyncio task was cancelled before its first step.
+                submission.failed(self._why_cancelled(submission))
+
+        # An eager task factory would run the first part before `_running` contains the submission.
+        task = asyncio.Task(
+            self._drive(submission, terms), loop=self._loop, name="suno_async create"
+        )
         self._running[submission] = task
-        task.add_done_callback(lambda _: self._running.pop(submission, None))
+        task.add_done_callback(ended)
         return task
 
     def abandon(self, submission: Submission) -> None:
@@ -158,21 +168,32 @@ class Submitter:
         submission.abandoned = True
         if (task := self._running.get(submission)) is not None:
             self._cancel_if_planned(submission, task)
-        if submission.state.ended:
+        # Before the end of `note_end`, `_drive` will log the outcome.
+        if submission.state.ended and submission not in self._begun:
             _log_abandoned(submission)
 
     async def close(self, timeout: float) -> None:
         """End the submissions whose requests were not sent. Wait for the requests in flight.
 
         Wait at most `timeout` seconds. A create that has no reply after this time ends with an
-        unknown outcome.
+        unknown outcome. If functions of the user still run then, cancel them, and wait up to
+        `CANCELLATIONS` times `GRACE` seconds longer.
         """
         self._closed = True
         for submission, task in self._running.items():
             self._cancel_if_planned(submission, task)
-        if not self._running:
+        current = asyncio.current_task()
+        is_inside = current in self._running.values()
+        # `on_creation` may call `close`, even several times at once. These calls must not wait for
+        # each other, but only for the creates that have no outcome yet.
+        running = {
+            task
+            for submission, task in self._running.items()
+            if task is not current and (not is_inside or submission in self._begun)
+        }
+        if not running:
             return
-        _, late = await asyncio.wait(self._running.values(), timeout=timeout)
+        _, late = await asyncio.wait(running, timeout=timeout)
         # The first cancellation ends the request. The others end functions of the user.
         for _ in range(CANCELLATIONS):
             if not late:
@@ -181,7 +202,11 @@ class Submitter:
                 task.cancel()
             _, late = await asyncio.wait(late, timeout=GRACE)
         if late:
-            logger.error("%d creates wait for a function such as on_creation", len(late))
+            logger.error(
+                "the client is closed, but %d creates still wait for a function such as "
+                "on_creation that ignores its cancellation",
+                len(late),
+            )
 
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False
@@ -217,7 +242,7 @@ class Submitter:
         try:
             if self._closed or submission.abandoned:
                 raise self._why_cancelled(submission)  # noqa: TRY301 (one place handles errors)
-            request = _request_for(submission)
+            request = _request_for(submission, persona=terms.persona)
             body = request.body or b""
             if self._recorder is None or await self._recorder.claim(submission):
                 await self._check_price(submission, terms)
@@ -228,15 +253,15 @@ class Submitter:
         except asyncio.CancelledError:
             submission.failed(self._why_cancelled(submission), body)
         except Exception as error:
-            # A bug in this library, or an error in a function of the user.
+            # A bug in this library, or in an object of the user, such as a journal or a limiter.
             logger.exception("unforeseen error while creating %s", submission.kind)
             self._observer.internal_error(error)
             bug = InternalError(f"creating {submission.kind}")
             bug.__cause__ = error
             submission.failed(bug, body)
-        self._begun.discard(submission)
         if self._recorder is not None:
             await self._recorder.note_end(submission)
+        self._begun.discard(submission)
         if submission.abandoned:
             _log_abandoned(submission)
         try:
@@ -271,14 +296,14 @@ class Submitter:
         try:
             return await attempts()
         except InsufficientCreditsError:
-            if terms.credits is None or submission.abandoned:
+            if terms.credits is None or submission.abandoned or self._closed:
                 raise
         return await terms.credits.attempt(attempts, submission)
 
     async def _attempt(
         self, submission: Submission, terms: Terms, request: Request, permit: Permit
     ) -> str:
-        noted = False
+        noted, has_permit = False, True
         try:
             self._check_may_send(submission)
             submission.sending()
@@ -288,14 +313,21 @@ class Submitter:
             if self._loop.time() - began > STALE_PERMIT:
                 # Otherwise several delayed creates could be sent at the same time.
                 permit.cancel()
+                has_permit = False
+                self._check_may_send(submission)
+                # Nothing is in flight during this wait, so `close` and `abandon` may end it.
+                submission.state = SubmissionState.PLANNED
                 by = (
                     None if terms.waits_out else self._loop.time() + self._transport.request_timeout
                 )
                 permit = await self._transport.limiter.acquire(by)
+                has_permit = True
+                submission.sending()
             # Check again, because `on_change` may have taken a long time.
             self._check_may_send(submission)
         except BaseException:
-            permit.cancel()
+            if has_permit:
+                permit.cancel()
             submission.state = SubmissionState.PLANNED
             if noted:
                 await self._changed(submission, terms)
@@ -326,54 +358,6 @@ class Submitter:
             raise NotSentError("cancelled before it was sent")
 
 
-class CreditWait:
-    """Delays creates after a 402 (not enough credits) until the account has credits."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        # Only one create at a time tests whether the credits are sufficient.
-        self._turn = asyncio.Lock()
-
-    async def attempt(self, create: Callable[[], Awaitable[str]], submission: Submission) -> str:
-        """Wait until the account has credits, then call `create`. Return the id of the new task.
-
-        If `create` raises a 402 (not enough credits), wait for credits and call `create` again. But
-        if the caller no longer waits for the submission, raise the 402.
-
-        Raises:
-            SunoError: The API key was refused, the client was closed, or `create` failed.
-        """
-        async with self._turn:
-            while True:
-                await self._until_topped_up()
-                try:
-                    return await create()
-                except InsufficientCreditsError:
-                    if submission.abandoned:
-                        raise
-
-    async def _until_topped_up(self) -> None:
-        transport = self._transport
-        if not transport.breaker.lacks_credits(asyncio.get_running_loop().time()):
-            return
-        logger.warning(
-            "out of credits: creates wait, and the balance is checked every %g s",
-            BALANCE_EVERY,
-        )
-        while True:
-            await asyncio.sleep(BALANCE_EVERY)
-            try:
-                balance = await transport.get(balance_request(), read_balance, waits_out=True)
-            except (AuthenticationError, ClientClosedError):
-                raise
-            except SunoError as error:
-                logger.warning("cannot read the balance: %s", error)
-                continue
-            transport.breaker.saw_balance(balance)
-            if balance > 0:
-                return
-
-
 async def call(function: Callable[..., object] | None, *arguments: object) -> None:
     """Call a function, unless it is None. If its result is awaitable, await it."""
     if function is not None:
@@ -382,13 +366,14 @@ async def call(function: Callable[..., object] | None, *arguments: object) -> No
             await result
 
 
-def _request_for(submission: Submission) -> Request:
+def _request_for(submission: Submission, *, persona: bool) -> Request:
     job = submission.job
-    if isinstance(job, GeneratePersona):
+    if persona and isinstance(job, GeneratePersona):
         check_persona(job)
         return persona_request(job)
+    # This refuses a persona in a stream of jobs.
     check_job(job, submission.callback_url)
-    return create_request(job, submission.callback_url)
+    return create_request(cast("Input", job), submission.callback_url)
 
 
 def _log_abandoned(submission: Submission) -> None:
@@ -399,4 +384,4 @@ def _log_abandoned(submission: Submission) -> None:
             "the caller of a create was cancelled, but %s %s was created", kind, submission.task_id
         )
     elif submission.sent:
-        logger.warning("a create was sent, and then its caller was cancelled: %s", submission.error)
+        logger.warning("a create that was sent is not tried again: %s", submission.error)

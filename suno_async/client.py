@@ -16,6 +16,7 @@ import msgspec
 from suno_async._checks import check_job, check_max_credits, check_persona, check_ref, check_task_id
 from suno_async._clock import Clock
 from suno_async._completions import completions, resumed
+from suno_async._pipeline import Pipeline
 from suno_async._protocol.replies import (
     read_balance,
     read_models,
@@ -36,7 +37,7 @@ from suno_async._recording import (
 )
 from suno_async._runtime import Runtime
 from suno_async._schedule.durations import Durations
-from suno_async._streams import CreateStream, Pipeline, StreamOptions
+from suno_async._streams import CreateStream, StreamOptions
 from suno_async._submitter import Terms, call
 from suno_async._transport.account import Account, Credentials, account_for
 from suno_async._transport.exchange import Transport
@@ -87,7 +88,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("suno_async")
 
-#: The median duration assumed before any job has ended: 90 s, in intervals of 15 s.
+#: The median duration that is assumed before any job has ended, in units of `PollPolicy.interval`.
+#: With the default interval of 15 s, this is 90 s.
 PRIOR_INTERVALS = 6.0
 
 
@@ -177,7 +179,9 @@ class SunoClient:
         self._journal: Journal | None = (
             SqliteJournal(journal) if isinstance(journal, str | PathLike) else journal
         )
-        self._account = account or _label_of(self._credentials)
+        if account is not None and not account:
+            raise ConfigurationError("account must not be empty")
+        self._account = _label_of(self._credentials) if account is None else account
         self._account_is_derived = account is None
         self._learns_from_journal = durations is None
         self._recorder: Recorder | None = None
@@ -212,11 +216,22 @@ class SunoClient:
         """End every wait with `ClientClosedError` and close what this client opened.
 
         Wait at most `request_timeout` seconds for the creates in flight. Creates that still have
-        no reply end with a `CreateOutcomeUnknownError`. If `close` is cancelled, call it again.
+        no reply end with a `CreateOutcomeUnknownError`. Then cancel functions such as
+        `on_creation` that still run, and wait at most a few seconds for them. If `close` is
+        cancelled, call it again.
+
+        Raises:
+            WrongEventLoopError: The client was used in another event loop. It stays open.
+            JournalError: The journal cannot be written. Everything is closed nevertheless.
         """
+        opened = self._opened
+        if opened is not None and opened.loop is not asyncio.get_running_loop():
+            raise WrongEventLoopError(
+                "close must be awaited in the event loop in which this SunoClient was used"
+            )
         self._closed = True
-        if self._opened is not None:
-            await self._opened.close()
+        if opened is not None:
+            await opened.close()
 
     async def run(
         self,
@@ -254,7 +269,11 @@ class SunoClient:
             if not scope.expired():
                 raise
         if handle is None:
-            raise TaskTimeoutError("", f"not created within the timeout of {timeout:g} s")
+            reason = (
+                f"create did not end within the timeout of {timeout:g} s; a task may exist, or "
+                "may be created later: see the log or on_creation"
+            )
+            raise TaskTimeoutError("", reason)
         left = None if timeout is None else max(0.0, ends_at - loop.time())
         return await handle.result(timeout=left)
 
@@ -278,7 +297,8 @@ class SunoClient:
             max_credits: Highest price to pay, checked before the create. None means no limit.
             dedupe_key: Identifies this create in the journal, also after a restart. If an earlier
                 create with the same key made a task, return the handle of that task and pay
-                nothing.
+                nothing. If an earlier create with the same key has not ended, wait for its end
+                first.
 
         Raises:
             InvalidInputError: The input or `max_credits` is not valid; nothing was sent.
@@ -317,8 +337,8 @@ class SunoClient:
 
         If the create of one input fails, the other creates continue. During a pause of the account,
         creates wait. Inputs are read only as fast as the caller receives the creations. Reading
-        stops if `jobs` raises an error, the API key is refused, the credits are used up, or the
-        journal fails.
+        stops if `jobs` raises an error, the API key is refused, the credits are used up, the
+        journal fails, or the client is closed.
 
         If you leave the loop early, close the stream with `contextlib.aclosing`. Closing waits for
         the creates in flight and passes their outcomes to `on_creation`. `on_creation` and
@@ -337,6 +357,8 @@ class SunoClient:
             InvalidInputError: `max_credits` is not valid.
             SunoError: The error that stopped the reading of inputs. Raised at the end of the
                 iteration.
+            Exception: An error that `jobs`, `on_creation` or `on_submission` raised, unchanged.
+                Raised at the end of the iteration.
         """
         options = StreamOptions(
             callback_url=callback_url,
@@ -363,9 +385,9 @@ class SunoClient:
     ) -> AsyncGenerator[JobOutcome]:
         """Create a task for each job, wait for the tasks, and yield their outcomes.
 
-        Every input that is read yields one `JobOutcome`, as soon as the outcome is known. Inputs
-        are read as in `create_many`. If an error ends the reading, the created tasks are still
-        awaited.
+        Every input that is read yields one `JobOutcome`, as soon as the outcome is known. The only
+        exception is an input for which `key` raises an error. Inputs are read as in `create_many`.
+        If an error ends the reading, the created tasks are still awaited.
 
         Args:
             jobs: What to make. A synchronous iterable must not block the event loop.
@@ -387,12 +409,15 @@ class SunoClient:
 
         Raises:
             ConfigurationError: `max_pending`, `run` or `key` is not valid, or `run` was given to a
-                client without a journal.
+                client without a journal. If `key` returns no text, this error is raised during the
+                iteration.
             RunInUseError: Another process, or another call of `pipeline` or `resume`, uses the run.
                 Raised during the iteration.
             InputChangedError: The journal contains a different input for the same key. Raised
                 during the iteration.
             SunoError: As in `create_many`.
+            Exception: An error that `jobs`, `key`, `on_creation` or `on_submission` raised,
+                unchanged. Raised at the end of the iteration.
         """
         if max_pending < 1:
             raise ConfigurationError("max_pending must be above 0")
@@ -402,7 +427,7 @@ class SunoClient:
             if not run:
                 raise ConfigurationError("run must not be empty")
         elif key is not None:
-            raise ConfigurationError("key needs the name of a run")
+            raise ConfigurationError("key needs the name of a run: also pass run=")
         options = StreamOptions(
             callback_url=callback_url,
             max_credits=check_max_credits(max_credits),
@@ -418,16 +443,16 @@ class SunoClient:
     def resume(self, *, run: str | None = None) -> AsyncGenerator[JobOutcome]:
         """Wait for every unfinished task in the journal; yield each outcome.
 
-        `run` is the name of a run of `pipeline`; None means all tasks. If it is unknown
-        whether a create made a task, yield a `JobFailure` for it; call `settle` when you know. This
-        method sends no creates. If some inputs of a run were not sent, call `pipeline` again.
-        Personas, and jobs that cannot be decoded, are skipped with a warning in the log.
+        `run` is the name of a run of `pipeline`; None means all tasks. First yield a `JobFailure`
+        for each create whose outcome is unknown; call `settle` when you know the outcome. Personas,
+        and jobs that this version cannot decode, are skipped with a warning in the log. This method
+        sends no creates. If some inputs of a run were not sent, call `pipeline` again.
 
         Raises:
             ConfigurationError: The client has no journal.
             RunInUseError: Another process, or another call of `pipeline` or `resume`, uses the run.
                 Raised during the iteration.
-            JournalError: The journal cannot be read. Raised during the iteration.
+            JournalError: The journal cannot be read or written. Raised during the iteration.
         """
         runtime = self._runtime()
         return resumed(runtime, self._required_recorder("resume"), run)
@@ -457,7 +482,8 @@ class SunoClient:
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
             ConfigurationError: The client has no journal.
-            JournalError: The journal does not contain the submission, or knows its outcome.
+            JournalError: The journal does not contain the submission, contains it under another
+                account, or knows its outcome. Or the journal cannot be written.
         """
         self._runtime()
         if task_id is not None:
@@ -468,7 +494,8 @@ class SunoClient:
         """Replace the API key of this account with another key of the same account.
 
         One call replaces the key of all clients in this event loop that share the request budget.
-        Call `rotate_key` again in each other process, and for each client with its own `limiter`.
+        Call `rotate_key` again in each other process, for each client with its own `limiter`, and
+        for each client with another journal if the account's label is the default.
 
         If this call raises an error, the old key stays in use. If the call is cancelled, either key
         may be in use.
@@ -598,7 +625,8 @@ class SunoClient:
 
         Return the path of the file. The file appears under its name only when it is complete. A
         broken download is resumed or started again. Downloads do not use the request budget, and
-        never send the API key.
+        never send the API key. But if the URL of a song has expired, the client reads the record of
+        its task, with one API request, to get a new URL.
 
         Args:
             track: A song, or a URL.
@@ -620,6 +648,7 @@ class SunoClient:
             InvalidInputError: The template is not valid. Nothing was sent.
             ConfigurationError: The extra ``tags`` is not installed. Nothing was sent.
             DownloadError: The file could not be downloaded completely.
+            ClientClosedError: The client was closed before or during the download.
         """
         check_template(name)
         if tags:
@@ -648,15 +677,17 @@ class SunoClient:
 
         At most 8 files are downloaded at once. One failure does not stop the other downloads.
 
-        `items` is a `TaskInfo`, an outcome, a song or a URL, or an iterable of these. An iterable
-        is read only as fast as the files are downloaded. `covers` also saves the cover image of
-        each song. The other parameters apply to each file, as in `download`. For stems, videos and
-        sounds, the default of `name` is ``{kind}-{task_id}``.
+        `items` is a `TaskInfo`, an outcome, a song or a URL, or an iterable of these. An outcome
+        that is a failure has no files, and is skipped. An iterable is read only as fast as the
+        files are downloaded. `covers` also saves the cover image of each song. The other parameters
+        apply to each file, as in `download`. For stems, videos and sounds, the default of `name` is
+        ``{kind}-{task_id}``.
 
         Raises:
             InvalidInputError: The template is not valid. Nothing was sent.
             ConfigurationError: The extra ``tags`` is not installed. Nothing was sent.
             DownloadsFailedError: Some files could not be downloaded. All other files are complete.
+            ClientClosedError: The client was closed before or during the downloads.
         """
         check_template(name)
         if tags:
@@ -676,7 +707,7 @@ class SunoClient:
         Raises:
             InvalidInputError: The content type is unknown or not valid; nothing was sent.
             UploadError: The file is empty, cannot be read, or could not be sent completely.
-            SunoError: The server returned no URL for the upload.
+            SunoError: The server returned no URL for the upload, or the client was closed.
         """
         runtime = self._runtime()
         file = await runtime.uploader.inspect(path, content_type)
@@ -700,7 +731,7 @@ class SunoClient:
         runtime = self._runtime()
         check_persona(persona)
         submission = runtime.submitter.submission(persona)
-        terms = Terms(on_end=self._conclude_persona)
+        terms = Terms(persona=True, on_end=self._conclude_persona)
         return Persona(await runtime.submitter.run(submission, terms), persona.name)
 
     async def estimate(self, job: Input, *, callback_url: str | None = None) -> Estimate:
@@ -765,7 +796,8 @@ class SunoClient:
     def statistics(self) -> Statistics:
         """Return the state and the counters of this client. This also works after `close`."""
         if self._opened is None:
-            return Statistics(rate_limit=self._rate_limit)
+            limiter = self._limiter
+            return Statistics(rate_limit=self._rate_limit if limiter is None else limiter.rate)
         return self._opened.statistics()
 
     def _open_sender(self, account: Account) -> Sender:
@@ -864,18 +896,18 @@ class SunoClient:
 
         If the request was sent, also pass the result to the function `on_creation` of the client.
         """
-        runtime = self._opened
         job = cast("Input", submission.job)
         creation: Creation
-        if submission.error is None and runtime is not None:
+        if submission.error is None:
             ref = TaskRef(submission.task_id, submission.created_at, submission.kind)
-            runtime.remember(ref)
+            # None if `__aenter__` failed while the create was in flight.
+            if self._opened is not None:
+                self._opened.remember(ref)
             if submission.sent:
                 self._observer.task_created(ref)
             creation = Created(submission.index, job, TaskHandle(self._runtime_of, ref))
         else:
-            error = submission.error or ClientClosedError("this SunoClient was never opened")
-            creation = NotCreated(submission.index, job, error)
+            creation = NotCreated(submission.index, job, submission.error)
         await self._report(submission, creation)
         return creation
 
@@ -890,10 +922,13 @@ class SunoClient:
             return
         try:
             await call(self._on_creation, creation)
-        except (Exception, asyncio.CancelledError):
-            # `on_creation` cancelled itself, or a `close` that had waited long enough cancelled it.
+        except BaseException as error:
+            # A `CancelledError` means that `on_creation` cancelled itself, or that `close`
+            # cancelled it after a long wait.
             what = submission.task_id or submission.error
             logger.exception("on_creation failed: %s, %s", submission.kind, what)
+            if not isinstance(error, Exception | asyncio.CancelledError):
+                raise
 
 
 def _label_of(credentials: Credentials) -> str:

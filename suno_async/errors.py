@@ -309,7 +309,7 @@ class TaskTimeoutError(SunoError, TimeoutError):
     If the task exists, it continues and can be awaited again.
 
     Attributes:
-        task_id: The id of the task; empty if the timeout passed before the task was created.
+        task_id: The id of the task; empty if the timeout passed before `create` returned.
         reason: What ended the wait: the caller's timeout or `PollPolicy.deadline`.
         last_status: The last status that was read, as the server spells it; empty if no status was
             read.

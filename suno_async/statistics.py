@@ -38,8 +38,9 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         rate_limited: How many requests of the account were answered with 429.
         paused_until: When the pause of the account ends, in Unix seconds; None if it is not paused.
         pause_reason: Why the account is paused; empty if it is not paused.
-        delay_mean: Mean seconds from the end of a task until the client received its result, over
-            the last thousand tasks; None if there are none.
+        delay_mean: Mean seconds from the end of a task until the client received its result (with
+            a journal: and stored it), over the last thousand tasks whose end time is known. A task
+            that ended before the client watched it counts, too. None if there are none.
         delay_p95: 95th percentile of the same times as for `delay_mean`; None if there are none.
         price: How many seconds of delay a status request saves, averaged over recent requests. A
             high value means that the request budget is scarce. None if unknown.

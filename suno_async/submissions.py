@@ -8,8 +8,9 @@ The states and their transitions::
     (402, 429,     └──────► not_sent    the server did not accept it, and it is not sent again
      455, no connection)
 
-A planned create that is not sent again ends as ``refused`` if its last error is an error reply of
-the server. Otherwise, it ends as ``not_sent``.
+A planned create that is not sent again ends as ``refused`` if a request for it was sent before and
+its last error is an `APIError`. During a pause of the account, the client itself raises such an
+error. Otherwise, the create ends as ``not_sent``.
 
 A create costs credits, and the API has no idempotency key. So only a planned create may be sent.
 """
@@ -41,9 +42,12 @@ _NOT_ACCEPTED = (NotSentError, RateLimitError, MaintenanceError)
 class SubmissionState(enum.StrEnum):
     """The state of a create.
 
-    A create is ``planned``, then ``sending``, and ends as ``created``, ``refused`` or ``unknown``.
-    After a 402, 429 or 455, or if no connection could be made, it is ``planned`` again. A create
-    that was never sent normally ends as ``not_sent``.
+    A create is ``planned``, then ``sending``, and ends as ``created``, ``refused``, ``unknown`` or
+    ``not_sent``. After a 402, 429 or 455, or if no connection could be made, it is ``planned``
+    again. It ends as ``not_sent`` if it was never sent. It also ends as ``not_sent`` if the server
+    accepted no attempt and the final error is not an error reply: for example, the client was
+    closed after a 429. If the journal already contains a task for the same key, the create ends as
+    ``created`` without being sent.
     """
 
     PLANNED = "planned"
@@ -74,10 +78,12 @@ class Submission(msgspec.Struct, eq=False):
         state: The state of the create.
         sent: Whether at least one request was sent, or may have been sent. It is set when a request
             ends, so it is False while the first request is in flight.
-        abandoned: Whether the caller no longer waits. An abandoned submission is not sent again.
+        abandoned: Whether the caller no longer waits, or its function `on_submission` failed. An
+            abandoned submission is not sent again.
         recorded: Whether the submission is stored in the journal.
         task_id: The id of the new task or persona; empty until it is created.
-        created_at: When the task or persona was created, in Unix seconds; None until then.
+        created_at: When the task or persona was created, in Unix seconds; None until then, or if
+            the time is unknown.
         error: The final error; None if there is none.
     """
 
@@ -111,15 +117,17 @@ class Submission(msgspec.Struct, eq=False):
         After 402, 429, 455 or a failed connection, the state is ``planned`` again, because the
         server did not accept the request.
         """
-        self.sent = self.sent or not isinstance(error, NotSentError)
+        # A `ClientClosedError` means that the aiohttp session of the caller is closed.
+        self.sent = self.sent or not isinstance(error, (NotSentError, ClientClosedError))
         if isinstance(error, (*_NOT_ACCEPTED, InsufficientCreditsError)):
             self.state = SubmissionState.PLANNED
 
     def may_retry(self, error: SunoError) -> bool:
         """Return whether the request may be sent again after `error`.
 
-        The request may only be sent again after a failed connection, a 429 or a 455. If the
-        submission was abandoned, the request is never sent again.
+        This is so after a failed connection, a 429 or a 455. If the submission was abandoned, the
+        request is never sent again. This method does not allow a retry after a 402: `CreditWait`
+        sends the request again when the account has credits.
         """
         planned = self.state is SubmissionState.PLANNED
         return planned and not self.abandoned and isinstance(error, _NOT_ACCEPTED)

@@ -20,7 +20,11 @@ class Observer(Protocol):
     """
 
     def request_sent(self, method: str, path: str) -> None:
-        """Handle a request that is about to be sent."""
+        """Handle a request to the API that is about to be sent.
+
+        Not called for downloads and uploads of files. Also not called for the request with which
+        `SunoClient.rotate_key` checks a new key.
+        """
         ...
 
     def request_finished(
@@ -44,7 +48,8 @@ class Observer(Protocol):
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
         """Handle the outcome of a task that callers wait for.
 
-        Called once for all these callers. Not called if no caller waits for the task any more.
+        Called once for all these callers. Not called if no caller waits for the task any more, if
+        the outcome was read from the journal, or if only the `timeout` of a caller has passed.
         `error` is None if the task succeeded.
         """
         ...

@@ -190,11 +190,13 @@ async def test_environment(http: aioresponses, monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_bad_options() -> None:
-    """An invalid `rate_limit` or `request_timeout` raises `ConfigurationError`."""
+    """An invalid `rate_limit`, `request_timeout` or `account` raises `ConfigurationError`."""
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, rate_limit=16)
     with pytest.raises(ConfigurationError):
         SunoClient(CANARY, request_timeout=0)
+    with pytest.raises(ConfigurationError):
+        SunoClient(CANARY, account="")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +280,7 @@ async def test_injected_session_stays_open(http: aioresponses) -> None:
 
 
 def test_second_event_loop() -> None:
-    """If a client is used in a second event loop, it raises `WrongEventLoopError`."""
+    """If a client is used or closed in a second event loop, it raises `WrongEventLoopError`."""
     suno = SunoClient(CANARY, base_url=BASE)
 
     async def use() -> None:
@@ -289,8 +291,10 @@ def test_second_event_loop() -> None:
 
     with asyncio.Runner() as first:
         first.run(use())
-        with asyncio.Runner() as second, pytest.raises(WrongEventLoopError):
-            second.run(use())
+        with asyncio.Runner() as second:
+            for call in (use, close):
+                with pytest.raises(WrongEventLoopError):
+                    second.run(call())
         first.run(close())
 
 
