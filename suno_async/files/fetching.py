@@ -15,7 +15,7 @@ from suno_async.files import transfers
 from suno_async.files.addresses import UnsafeUrlError, refused
 from suno_async.files.checksums import checksum_of
 from suno_async.files.parts import Part, PartError
-from suno_async.files.resumption import continues, validator_of
+from suno_async.files.resumption import continued_size, validator_of
 from suno_async.files.sources import FileSource, parsed_url
 from suno_async.files.tagging import Tagger
 from suno_async.files.transfers import AttemptFailedError
@@ -258,11 +258,11 @@ class Fetch:
     async def _begin(self, response: aiohttp.ClientResponse, *, resumes: bool) -> None:
         """Check the status and headers of a reply, and prepare the temporary file for its body."""
         status, headers = response.status, response.headers
-        if (
-            resumes
-            and status == _PARTIAL
-            and continues(headers, self._part.received, self._total, self._validator)
-        ):
+        size = None
+        if resumes and status == _PARTIAL:
+            size = continued_size(headers, self._part.received, self._total, self._validator)
+        if size is not None:
+            self._total = size
             self._reporter.begin(self._part.received, self._total)
             self._open_window()
             return

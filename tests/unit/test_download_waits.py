@@ -11,6 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from multidict import CIMultiDict
 
 from suno_async import DownloadError, Track
 from suno_async.files.downloads import PARALLEL, Downloader
@@ -64,7 +65,7 @@ class Reply:
         body: bytes = BODY,
     ) -> None:
         self.status = status
-        self.headers = dict(headers or {})
+        self.headers = CIMultiDict(headers or {})
         self.content_length = len(body)
         self.content = Body(body, speed)
 

@@ -13,7 +13,8 @@ import pytest
 from suno_async import DownloadError, DownloadProgress, SunoClient, Track
 from suno_async.files import parts
 from suno_async.files.names import file_name
-from tests.file_host import FileHost, names_in
+from tests.file_host import FileHost, names_in, song
+from tests.hostile import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,6 +111,31 @@ async def test_wrong_ranges(
     server.close()
     assert path.read_bytes() == host.body
     assert [b"If-Range" in each for each in asked] == [False, True, False]
+
+
+async def test_truncated_without_a_length(suno: SunoClient, tmp_path: Path) -> None:
+    """A truncated reply is not saved if only its Content-Range states the size of the file."""
+    requests, body = 0, song(300_000)
+
+    async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
+        nonlocal requests
+        requests += 1
+        if requests == 1:
+            head = "200 X\r\nTransfer-Encoding: chunked"
+            part = b"3e8\r\n" + body[:1000] + b"\r\n"
+        elif requests == 2:
+            head, part = "206 X\r\nContent-Range: bytes 1000-299999/300000", body[1000:5000]
+        else:
+            head, part = "206 X\r\nContent-Range: bytes 5000-299999/300000", body[5000:]
+        writer.write(f'HTTP/1.1 {head}\r\nETag: "1"\r\nConnection: close\r\n\r\n'.encode() + part)
+        await writer.drain()
+        writer.close()
+        return False
+
+    async with serving(answer) as url:
+        path = await suno.download(f"{url}/x.mp3", tmp_path)
+    assert path.read_bytes() == body
+    assert requests == 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 416, 451, 501, 206])
