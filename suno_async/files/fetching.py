@@ -152,13 +152,17 @@ class Fetch:
             received, total = self._part.received, self._total or "an unknown number of"
             problem = f"timeout of {self._terms.timeout} s: received {received} of {total} bytes"
         else:
-            self._reporter.end()
-            return
+            problem = ""
         finally:
             await _in_thread_always(self._part.discard)
+        if self._part.finished:
+            # The timeout may have passed while a thread saved the complete file.
+            problem = ""
         self._reporter.end(problem)
-        # Leave out the query, because it may contain a signature.
-        url = self._url.with_query(None).with_fragment(None)
+        if not problem:
+            return
+        # Leave out the password, and the query, which may contain a signature.
+        url = self._url.with_user(None).with_query(None).with_fragment(None)
         raise DownloadError(f"{url}: {problem}")
 
     async def _attempts(self, slots: asyncio.Semaphore, scope: asyncio.Timeout) -> None:
@@ -385,6 +389,9 @@ async def _in_thread_always(work: Callable[[], None]) -> None:
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([running])
+        while not running.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        # Retrieve the error, or asyncio would log it. The cancellation is raised instead.
+        running.exception()
         raise

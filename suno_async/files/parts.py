@@ -58,6 +58,7 @@ class Part:
 
     Attributes:
         received: Number of bytes received so far, before decompression.
+        finished: Whether `finish` has succeeded.
     """
 
     #: Directories in which this process has removed the part files of dead processes.
@@ -68,6 +69,7 @@ class Part:
         self._media: Media | None = media
         self._max_bytes = max_bytes
         self.received = 0
+        self.finished = False
         self._written = 0
         self._head = b""
         self._checked = False
@@ -161,6 +163,7 @@ class Part:
                 # Windows cannot rename an open file.
                 file.close()
             part_files.publish(self._path, path, overwrite=overwrite)
+            self.finished = True
 
     def discard(self) -> None:
         """Close the part file, and remove it if it still exists."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypeAlias
@@ -86,11 +87,17 @@ def parsed_url(url: str) -> URL:
         parsed = URL(url)
         # `file_name` uses `urlsplit`, which rejects some URLs that yarl accepts.
         urlsplit(url)
-    except (TypeError, ValueError) as error:
-        raise DownloadError(f"no URL to download: {url!r}: {error}") from None
+    except (TypeError, ValueError):
+        # The text of the error may contain a password.
+        raise DownloadError(f"no URL to download: {_without_secrets(url)!r}") from None
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise DownloadError(f"no http(s) URL to download: {url!r}")
+        raise DownloadError(f"no http(s) URL to download: {_without_secrets(url)!r}")
     return parsed
+
+
+def _without_secrets(url: object) -> str:
+    """Return a URL, which may be invalid, without its user, password and query."""
+    return re.sub("[?#].*", "", re.sub(r"//[^/?#]*@", "//", str(url)), flags=re.DOTALL)
 
 
 async def sources_of(

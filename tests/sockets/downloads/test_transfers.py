@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import os
+import threading
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ import pytest
 from suno_async import DownloadError, DownloadProgress, SunoClient, Track
 from suno_async.files import parts
 from suno_async.files.names import file_name
+from suno_async.files.parts import Part
 from tests.file_host import FileHost, names_in, song
 from tests.hostile import serving
 
@@ -159,12 +162,53 @@ async def test_temporary_statuses(
     assert (await suno.download(f"{host.url}/x.mp3", tmp_path)).read_bytes() == host.body
 
 
+async def test_timeout_while_the_file_is_saved(
+    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the timeout passes while the complete file is being saved, the download succeeds."""
+    loop = asyncio.get_running_loop()
+    timeout, sync, discard = asyncio.timeout, os.fsync, Part.discard
+    scopes: list[asyncio.Timeout] = []
+    discarding = threading.Event()
+
+    def recorded(delay: float | None) -> asyncio.Timeout:
+        scopes.append(timeout(delay))
+        return scopes[-1]
+
+    def slow_sync(descriptor: int) -> None:
+        if not discarding.is_set():
+            loop.call_soon_threadsafe(scopes[1].reschedule, loop.time())
+            discarding.wait(10)
+        sync(descriptor)
+
+    def observed(part: Part) -> None:
+        discarding.set()
+        discard(part)
+
+    monkeypatch.setattr(asyncio, "timeout", recorded)
+    monkeypatch.setattr(os, "fsync", slow_sync)
+    monkeypatch.setattr(Part, "discard", observed)
+    path = await suno.download(f"{host.url}/x.mp3", tmp_path)
+    # The first scope is that of the call, the second one is that of the download.
+    assert scopes[1].expired()
+    assert path.read_bytes() == host.body
+
+
 async def test_errors_hide_signatures(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """The error of a download does not contain the query of the URL."""
-    host.statuses = [404]
-    with pytest.raises(DownloadError) as caught:
-        await suno.download(f"{host.url}/x.mp3?signature=secret", tmp_path)
-    assert "secret" not in str(caught.value)
+    """The error of a download does not contain the query, the user or the password of the URL."""
+    host.paths = dict.fromkeys(("/x.mp3", "/x.mp3?signature=secret"), 404)
+    for url in (
+        f"{host.url}/x.mp3?signature=secret",
+        host.url.replace("//", "//me:secret@") + "/x.mp3",
+        "ftp://me:secret@x.example/x.mp3?signature=secret",
+        "https://me:secret@x.example:99999/x.mp3#secret",
+        "https://me:secret@[::1/x.mp3?secret",
+        "https://me:secret@x℀.example/x.mp3?secret",
+    ):
+        with pytest.raises(DownloadError) as caught:
+            await suno.download(url, tmp_path)
+        assert "x.mp3" in str(caught.value)
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
