@@ -10,12 +10,14 @@ import contextlib
 import ssl
 import urllib.request
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
 
 from suno_async.errors import ConfigurationError
 from suno_async.files.addresses import AddressPolicy, UnsafeUrlError
+from suno_async.files.urls import exact_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -173,9 +175,10 @@ class Connections:
 
     def _redirected(self, url: URL, location: str) -> URL:
         try:
-            target = url.join(URL(location))
-        except ValueError as error:
-            raise UnsafeUrlError(f"redirect to an invalid URL: {error}") from None
+            target = exact_url(urljoin(str(url), location))
+        except ValueError:
+            # The text of the error may contain a password.
+            raise UnsafeUrlError("redirect to an invalid URL") from None
         if url.scheme == "https" and target.scheme != "https":
             raise UnsafeUrlError("redirect from https to a URL that is not secure")
         return target

@@ -12,10 +12,9 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from yarl import URL
-
 from suno_async.errors import InvalidInputError, UploadError
 from suno_async.files.transfers import AttemptFailedError, Transfers
+from suno_async.files.urls import exact_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -121,7 +120,7 @@ async def _put(connections: Connections, file: LocalFile, presigned_url: str) ->
             asyncio.timeout(STALL) as stall,
             connections.request(
                 "PUT",
-                URL(presigned_url),
+                exact_url(presigned_url),
                 {"Content-Type": file.content_type, "Content-Length": str(file.size)},
                 data=pieces(data, stall),
             ) as response,

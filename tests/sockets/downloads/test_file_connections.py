@@ -126,6 +126,48 @@ async def test_redirects(host: FileHost, tmp_path: Path) -> None:
     assert all(each[":path"] != "/x.mp3" for each in host.requests[reached:])
 
 
+@pytest.mark.parametrize("start", ["direct", "absolute redirect", "relative redirect"])
+async def test_signed_urls(host: FileHost, suno: SunoClient, tmp_path: Path, start: str) -> None:
+    """The path and the query of a URL are requested unchanged, because they may be signed."""
+    target = "/a%3Db/x%2Fy.mp3?key=tenant%2Fsong%3A1&plus=a+b%20c&sig=Zm9v%2b%3D&empty="
+    url = f"{host.url}{target}"
+    if start != "direct":
+        host.locations["/start"] = url if start == "absolute redirect" else target
+        url = f"{host.url}/start"
+    path = await suno.download(url, tmp_path, media="audio")
+    assert path.read_bytes() == host.body
+    assert host.requests[-1][":path"] == target
+
+
+async def test_urls_with_other_characters(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Characters that a URL must not contain are escaped."""
+    await suno.download(f"{host.url}/a b/\u96e8.mp3?x=%", tmp_path)
+    await suno.download(f"{host.url}?x=%3D", tmp_path, media="audio")
+    await suno.download(f"{host.url}/a/../x.mp3#part", tmp_path)
+    assert [each[":path"] for each in host.requests] == [
+        "/a%20b/%E9%9B%A8.mp3?x=%25",
+        "/?x=%3D",
+        "/x.mp3",
+    ]
+
+
+async def test_signed_upload_urls(tmp_path: Path) -> None:
+    """The path and the query of a presigned URL are requested unchanged."""
+    file, lines = tmp_path / "up.mp3", list[bytes]()
+    file.write_bytes(b"song")
+    path = "/store/a%3Db?sig=x%2Fy%3D"
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        lines.append(request.partition(b"\r\n")[0])
+        target = {"presigned_url": f"{url}{path}", "file_url": f"{url}/f"}
+        writer.write(response(json.dumps({"code": 200, "data": target}).encode()))
+        return True
+
+    async with serving(answer) as url, SunoClient(KEY, base_url=url) as suno:
+        await suno.upload(file)
+    assert lines[1] == f"PUT {path} HTTP/1.1".encode()
+
+
 async def test_allow_hosts(host: FileHost, tmp_path: Path) -> None:
     """A private host is reached if `allow_hosts` contains its address, network or name."""
     port = host.url.rpartition(":")[2]
