@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mimetypes
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -115,6 +116,7 @@ async def _put(connections: Connections, file: LocalFile, presigned_url: str) ->
     except OSError as error:
         raise AttemptFailedError(type(error).__name__, retryable=False) from None
     try:
+        await asyncio.to_thread(_check_size, data, file)
         # Redirects are not followed, because only the API may choose the host that gets the file.
         async with (
             asyncio.timeout(STALL) as stall,
@@ -125,12 +127,24 @@ async def _put(connections: Connections, file: LocalFile, presigned_url: str) ->
                 data=pieces(data, stall),
             ) as response,
         ):
-            status = response.status
-            if not 200 <= status < 300:  # noqa: PLR2004 (HTTP's success range)
-                retryable = status >= 500 or status in {408, 429}  # noqa: PLR2004 (HTTP)
-                raise AttemptFailedError(f"HTTP {status}", retryable=retryable)
-    finally:
-        data.close()
+            _check_status(response.status)
+        await asyncio.to_thread(_check_size, data, file)
+    except BaseException:
+        # Do not wait: if a read in a thread hangs, `close` hangs, too.
+        asyncio.get_running_loop().run_in_executor(None, data.close)
+        raise
+    await asyncio.to_thread(data.close)
+
+
+def _check_status(status: int) -> None:
+    if not 200 <= status < 300:  # noqa: PLR2004 (HTTP's success range)
+        retryable = status >= 500 or status in {408, 429}  # noqa: PLR2004 (HTTP)
+        raise AttemptFailedError(f"HTTP {status}", retryable=retryable)
+
+
+def _check_size(data: BinaryIO, file: LocalFile) -> None:
+    if os.fstat(data.fileno()).st_size != file.size:
+        raise AttemptFailedError("the file changed during the upload", retryable=False)
 
 
 async def pieces(data: BinaryIO, stall: asyncio.Timeout) -> AsyncGenerator[bytes]:
