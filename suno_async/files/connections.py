@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 import aiohttp
 from yarl import URL
 
-from suno_async.errors import ConfigurationError
+from suno_async.errors import ClientClosedError, ConfigurationError
 from suno_async.files.addresses import AddressPolicy, UnsafeUrlError
 from suno_async.files.urls import exact_url
 
@@ -111,11 +111,13 @@ class Connections:
         network.checked_proxy()  # raises if the proxy is not valid
         self._policy = AddressPolicy(network.allow_hosts, api)
         self._ssl: ssl.SSLContext | bool = True if network.ssl is None else network.ssl
+        self._closed = False
         self._guarded: aiohttp.ClientSession | None = None
         self._unguarded: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. Later requests raise `ClientClosedError`."""
+        self._closed = True
         for session in (self._guarded, self._unguarded):
             if session is not None:
                 await session.close()
@@ -184,6 +186,8 @@ class Connections:
         return target
 
     def _session(self, *, guarded: bool) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ClientClosedError("the client was closed during this call")
         session = self._guarded if guarded else self._unguarded
         if session is None:
             session = aiohttp.ClientSession(

@@ -12,7 +12,7 @@ from aiohttp import http_exceptions
 
 from suno_async.errors import DownloadError, SunoError
 from suno_async.files import transfers
-from suno_async.files.addresses import UnsafeUrlError, refused
+from suno_async.files.addresses import UnsafeUrlError
 from suno_async.files.checksums import checksum_of
 from suno_async.files.parts import Part, PartError
 from suno_async.files.resumption import continued_size, validator_of
@@ -236,24 +236,16 @@ class Fetch:
             raise _FetchError(error.problem, retryable=error.retryable, counts=False) from None
         except UnsafeUrlError as error:
             raise _FetchError(str(error), retryable=False) from None
-        except ValueError as error:
-            # For example, the host name cannot be encoded.
-            what = f"invalid URL or reply ({type(error).__name__})"
-            raise _FetchError(what, retryable=False) from None
         except (
             aiohttp.ClientError,
             http_exceptions.HttpProcessingError,
             TimeoutError,
             OSError,
             EOFError,
+            ValueError,
         ) as error:
-            if isinstance(error, OSError) and _is_refused(error):
-                host = self._url.host
-                raise _FetchError(
-                    f"{host} has no public address; see allow_hosts", retryable=False
-                ) from None
-            # Show only the class, because the text of an aiohttp error may contain a presigned URL.
-            raise _FetchError(type(error).__name__) from None
+            problem, retryable = transfers.problem_of(error)
+            raise _FetchError(problem, retryable=retryable) from None
 
     def _finish(self) -> None:
         edit = None if self._tagger is None else self._tagger.write
@@ -358,11 +350,6 @@ def _refusal(status: int, headers: Mapping[str, str]) -> _FetchError:
         expired=status in _EXPIRED,
         retry_after=retry_after if retry_after > 0 else 0.0,
     )
-
-
-def _is_refused(error: OSError) -> bool:
-    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    return refused(inner)
 
 
 def _unread(content: aiohttp.StreamReader) -> list[bytes]:

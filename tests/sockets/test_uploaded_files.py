@@ -1,4 +1,4 @@
-"""Uploads of files that change, or that cannot be read at once."""
+"""Uploads: presigned URLs, files that change, and reads that hang."""
 
 from __future__ import annotations
 
@@ -19,6 +19,23 @@ from tests.hostile import client, response, serving
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+async def test_signed_upload_urls(tmp_path: Path) -> None:
+    """The path and the query of a presigned URL are requested unchanged."""
+    file, lines = tmp_path / "up.mp3", list[bytes]()
+    file.write_bytes(b"song")
+    path = "/store/a%3Db?sig=x%2Fy%3D"
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
+        lines.append(request.partition(b"\r\n")[0])
+        target = {"presigned_url": f"{url}{path}", "file_url": f"{url}/f"}
+        writer.write(response(json.dumps({"code": 200, "data": target}).encode()))
+        return True
+
+    async with serving(answer) as url, client(url) as suno:
+        await suno.upload(file)
+    assert lines[1] == f"PUT {path} HTTP/1.1".encode()
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,11 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from yarl import URL
 
-from suno_async import DownloadError, NotSentError, SunoClient, UploadError
+from suno_async import ClientClosedError, DownloadError, NotSentError, SunoClient, UploadError
+from suno_async.files import transfers
+from suno_async.files.connections import Connections
 from suno_async.sandbox import KEY
 from tests.file_host import FileHost, song
 from tests.hostile import response, serving
@@ -89,7 +92,7 @@ async def test_rebinding(host: FileHost, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", unreachable)
     with names_resolve(monkeypatch, "8.8.8.8", "127.0.0.1", "::1", "169.254.169.254"):
         async with SunoClient(KEY, base_url=ELSEWHERE) as suno:
-            with pytest.raises(DownloadError, match="no public address"):
+            with pytest.raises(DownloadError, match="is not public; see allow_hosts"):
                 await suno.download(f"https://rebinding.test:{port}/x.mp3", tmp_path)
     assert tried == ["8.8.8.8"]
     assert host.requests == []
@@ -124,48 +127,6 @@ async def test_redirects(host: FileHost, tmp_path: Path) -> None:
                 await suno.download(f"{host.url}/{start}", tmp_path)
     assert len([each for each in host.requests if each[":path"] == "/loop"]) == 11
     assert all(each[":path"] != "/x.mp3" for each in host.requests[reached:])
-
-
-@pytest.mark.parametrize("start", ["direct", "absolute redirect", "relative redirect"])
-async def test_signed_urls(host: FileHost, suno: SunoClient, tmp_path: Path, start: str) -> None:
-    """The path and the query of a URL are requested unchanged, because they may be signed."""
-    target = "/a%3Db/x%2Fy.mp3?key=tenant%2Fsong%3A1&plus=a+b%20c&sig=Zm9v%2b%3D&empty="
-    url = f"{host.url}{target}"
-    if start != "direct":
-        host.locations["/start"] = url if start == "absolute redirect" else target
-        url = f"{host.url}/start"
-    path = await suno.download(url, tmp_path, media="audio")
-    assert path.read_bytes() == host.body
-    assert host.requests[-1][":path"] == target
-
-
-async def test_urls_with_other_characters(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """Characters that a URL must not contain are escaped."""
-    await suno.download(f"{host.url}/a b/\u96e8.mp3?x=%", tmp_path)
-    await suno.download(f"{host.url}?x=%3D", tmp_path, media="audio")
-    await suno.download(f"{host.url}/a/../x.mp3#part", tmp_path)
-    assert [each[":path"] for each in host.requests] == [
-        "/a%20b/%E9%9B%A8.mp3?x=%25",
-        "/?x=%3D",
-        "/x.mp3",
-    ]
-
-
-async def test_signed_upload_urls(tmp_path: Path) -> None:
-    """The path and the query of a presigned URL are requested unchanged."""
-    file, lines = tmp_path / "up.mp3", list[bytes]()
-    file.write_bytes(b"song")
-    path = "/store/a%3Db?sig=x%2Fy%3D"
-
-    async def answer(request: bytes, writer: asyncio.StreamWriter) -> bool:
-        lines.append(request.partition(b"\r\n")[0])
-        target = {"presigned_url": f"{url}{path}", "file_url": f"{url}/f"}
-        writer.write(response(json.dumps({"code": 200, "data": target}).encode()))
-        return True
-
-    async with serving(answer) as url, SunoClient(KEY, base_url=url) as suno:
-        await suno.upload(file)
-    assert lines[1] == f"PUT {path} HTTP/1.1".encode()
 
 
 async def test_allow_hosts(host: FileHost, tmp_path: Path) -> None:
@@ -286,7 +247,7 @@ async def test_unusable_proxy_of_the_environment(
     async with SunoClient(KEY, base_url="http://api.test", trust_env=True, retry_for=0) as suno:
         with pytest.raises(NotSentError, match=r"not an http\(s\) URL"):
             await suno.balance()
-        with pytest.raises(DownloadError, match="invalid URL"):
+        with pytest.raises(DownloadError, match="invalid URL, proxy or reply"):
             await suno.download("http://api.test/x.mp3", tmp_path)
 
 
@@ -298,7 +259,7 @@ async def test_no_proxy(host: FileHost, tmp_path: Path, monkeypatch: pytest.Monk
         await suno.download(f"{host.url}/x.mp3", tmp_path)
         with (
             names_resolve(monkeypatch, "127.0.0.1"),
-            pytest.raises(DownloadError, match="no public address"),
+            pytest.raises(DownloadError, match="is not public; see allow_hosts"),
         ):
             await suno.download("https://direct.test/y.mp3", tmp_path)
     assert len(host.requests) == 1
@@ -384,16 +345,44 @@ async def test_downgrade(tmp_path: Path) -> None:
         assert plain.requests == []
 
 
-async def test_uploads_to_refused_addresses(tmp_path: Path) -> None:
-    """If the API names a private address for an upload, the file is not sent."""
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("https://127.0.0.2/store", "allow_hosts"),
+        ("https://private.test/store", "allow_hosts"),
+        ("https://[::1/store", "invalid URL"),
+        ("https://a..b/store", "invalid URL"),
+    ],
+)
+async def test_uploads_to_refused_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, problem: str
+) -> None:
+    """If the API names a private address or an invalid URL for an upload, it fails at once."""
+    monkeypatch.setattr(transfers, "PAUSE", 1000.0)
     file = tmp_path / "up.mp3"
     file.write_bytes(b"song")
-    target = {"presigned_url": "https://127.0.0.2/store", "file_url": "https://127.0.0.2/f"}
+    target = {"presigned_url": place, "file_url": "https://127.0.0.2/f"}
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
         writer.write(response(json.dumps({"code": 200, "data": target}).encode()))
         return True
 
     async with serving(answer) as url, SunoClient(KEY, base_url=url) as suno:
-        with pytest.raises(UploadError, match="allow_hosts"):
+        with (
+            names_resolve(monkeypatch, "127.0.0.1"),
+            pytest.raises(UploadError, match=problem),
+        ):
             await suno.upload(file)
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_requests_after_close(host: FileHost, *, used: bool) -> None:
+    """A request that starts after `close` raises an error, and opens no new session."""
+    connections = Connections(api=URL(host.url))
+    if used:
+        async with connections.get(URL(host.url), {}):
+            pass
+    await connections.close()
+    with pytest.raises(ClientClosedError):
+        async with connections.get(URL(host.url), {}):
+            pass

@@ -141,6 +141,31 @@ async def test_truncated_without_a_length(suno: SunoClient, tmp_path: Path) -> N
     assert requests == 3
 
 
+@pytest.mark.parametrize("start", ["direct", "absolute redirect", "relative redirect"])
+async def test_signed_urls(host: FileHost, suno: SunoClient, tmp_path: Path, start: str) -> None:
+    """The path and the query of a URL are requested unchanged, because they may be signed."""
+    target = "/a%3Db/x%2Fy.mp3?key=tenant%2Fsong%3A1&plus=a+b%20c&sig=Zm9v%2b%3D&empty="
+    url = f"{host.url}{target}"
+    if start != "direct":
+        host.locations["/start"] = url if start == "absolute redirect" else target
+        url = f"{host.url}/start"
+    path = await suno.download(url, tmp_path, media="audio")
+    assert path.read_bytes() == host.body
+    assert host.requests[-1][":path"] == target
+
+
+async def test_urls_with_other_characters(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Characters that a URL must not contain are escaped."""
+    await suno.download(f"{host.url}/a b/\u96e8.mp3?x=%", tmp_path)
+    await suno.download(f"{host.url}?x=%3D", tmp_path, media="audio")
+    await suno.download(f"{host.url}/a/../x.mp3#part", tmp_path)
+    assert [each[":path"] for each in host.requests] == [
+        "/a%20b/%E9%9B%A8.mp3?x=%25",
+        "/?x=%3D",
+        "/x.mp3",
+    ]
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 416, 451, 501, 206])
 async def test_final_statuses(
     host: FileHost, suno: SunoClient, tmp_path: Path, status: int
