@@ -54,7 +54,8 @@ def sweep(directory: Path) -> None:
                 # Windows does not remove an open file, so no lock is needed.
                 path.unlink()
             else:
-                with path.open("rb") as file:
+                # NFS locks only files that are open for writing.
+                with path.open("r+b") as file:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     path.unlink()
 

@@ -32,6 +32,10 @@ logger = logging.getLogger("suno_async")
 #: accepts 1024.
 _MOST_BUFFERS = 1024
 
+#: Maximum number of directories to remember, about 700 bytes each. A template may make a directory
+#: for each task. If directories are forgotten, they are only swept again.
+_MOST_SWEPT = 1000
+
 
 class PartError(Exception):
     """The file cannot be saved. Internal.
@@ -181,6 +185,8 @@ class Part:
         if self._file is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             if self._directory not in self._swept:
+                if len(self._swept) >= _MOST_SWEPT:
+                    self._swept.clear()
                 self._swept.add(self._directory)
                 part_files.sweep(self._directory)
             self._path, self._file = part_files.create(self._directory)

@@ -240,6 +240,16 @@ def test_part_files_of_dead_processes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [other]
 
 
+def test_few_directories_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of directories that are remembered as swept is limited."""
+    swept: set[Path] = set()
+    monkeypatch.setattr(parts, "_MOST_SWEPT", 3)
+    monkeypatch.setattr(Part, "_swept", swept)
+    for each in range(10):
+        part_in(tmp_path / str(each)).discard()
+        assert 1 <= len(swept) <= 3
+
+
 def test_many_buffers(tmp_path: Path) -> None:
     """All pieces are written in order, even if one system call is not enough."""
     part = part_in(tmp_path)

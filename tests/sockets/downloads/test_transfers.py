@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import hashlib
 import os
+import sys
 import threading
 from base64 import b64encode
 from typing import TYPE_CHECKING
@@ -343,6 +344,14 @@ async def test_disk_errors(
         await suno.download(url, tmp_path, name="y")
     assert len(host.requests) == before + 1
     assert names_in(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows users may not make symbolic links")
+async def test_a_loop_of_links(suno: SunoClient, tmp_path: Path) -> None:
+    """A directory that is a symbolic link to itself raises a `DownloadError`."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(DownloadError, match="save"):
+        await suno.download("https://x.example/x.mp3", tmp_path / "loop")
 
 
 async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
