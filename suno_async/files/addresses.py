@@ -106,9 +106,11 @@ class AddressPolicy:
 
     Args:
         allow_hosts: Host names, addresses, and networks such as ``"10.0.0.0/8"``. They are allowed
-            even if they are not public, and their URLs may use ``http:``.
+            even if they are not public. A URL may use ``http:`` if its host is one of the names or
+            addresses, or an address in one of the networks.
         api: The base URL of the API, or None. URLs with the same host and scheme are allowed, even
-            if the address of the host is not public.
+            if the address of the host is not public. If the scheme is ``http``, ``https`` URLs with
+            the same host are allowed, too.
 
     Raises:
         ConfigurationError: `allow_hosts` is a string, or one of its items is not a host or a

@@ -45,6 +45,7 @@ class Network(NamedTuple):
     Attributes:
         proxy: The URL of an HTTP proxy for all requests, or None.
         trust_env: Whether to use the proxies in the environment variables if `proxy` is None.
+            Without such variables, the system settings are used on macOS and Windows.
         ssl: The SSL context with the trusted certificates. None means the default of the system.
         allow_hosts: Hosts and networks that are allowed although they are not public.
     """
@@ -100,7 +101,8 @@ class Connections:
 
     Args:
         network: How to reach the hosts. None means the defaults of `Network`.
-        api: The base URL of the API, or None. Its host is allowed even if it has a private address.
+        api: The base URL of the API, or None. Its host is allowed even if it has a private address,
+            but with ``http`` only if the base URL uses ``http``.
 
     Raises:
         ConfigurationError: The proxy or a host is not valid.
@@ -133,6 +135,9 @@ class Connections:
         Raises:
             UnsafeUrlError: The URL or a redirect is not allowed, or there are too many redirects.
             aiohttp.ClientError: No reply arrived.
+            ValueError: The host name cannot be encoded, or the proxy in the environment
+                variables is not the URL of an HTTP proxy.
+            ClientClosedError: `close` was called.
         """
         for _ in range(MOST_REDIRECTS + 1):
             async with self.request("GET", url, headers, timeout=DOWNLOAD_TIMEOUT) as response:
@@ -158,6 +163,9 @@ class Connections:
         Raises:
             UnsafeUrlError: The URL is not allowed.
             aiohttp.ClientError: No reply arrived.
+            ValueError: The host name cannot be encoded, or the proxy in the environment
+                variables is not the URL of an HTTP proxy.
+            ClientClosedError: `close` was called.
         """
         self._policy.check_url(url)
         proxy = await self._network.proxy_for(url)

@@ -97,8 +97,9 @@ class Downloader:
 
         If the file already exists and `terms.overwrite` is False, download nothing.
 
-        Concurrent calls for the same file and directory share one download if they have the same
-        `terms.overwrite`. The download uses the `terms` of the first call. Cancelling one call does
+        Concurrent calls for the same file and path share one download if they have the same
+        `terms.overwrite`. The download uses the `terms` of the first call. If `terms.overwrite`
+        differs, the later call waits until the earlier download has ended. Cancelling one call does
         not affect other calls.
 
         Args:
@@ -235,7 +236,6 @@ def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
         raise DownloadError(f"not a name for a file in the directory: {name!r}")
     path = directory.joinpath(*parts)
     try:
-        # Relative paths and symbolic links to the same directory give the same key.
         key = os.path.normcase(path.parent.resolve() / path.name)
         exists = path.exists()
         if exists and not path.is_file():

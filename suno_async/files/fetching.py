@@ -67,7 +67,8 @@ class DownloadTerms(NamedTuple):
         timeout: Seconds for all attempts together; None for no limit.
         max_bytes: Maximum size of the downloaded file in bytes, after decompression. Tags that are
             written into the file later do not count.
-        tags: Whether to write tags into the file. Images get no tags.
+        tags: Whether to write tags into the file. Images get no tags. If only the URL of the
+            file is known, the file gets no tags either.
     """
 
     overwrite: bool

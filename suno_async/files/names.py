@@ -116,8 +116,9 @@ def file_name(source: Track | str, template: str | None = None, media: Media | N
         template: The template. If None, it is ``{title}-{suno_id}`` for a song and ``{title}`` for
             a URL.
         media: What the file contains; used only for a URL. If None, the suffix of the URL
-            determines it. With ``"any"``, the name gets the suffix of the URL if this suffix has at
-            most eight letters or digits, otherwise no suffix.
+            determines it; a URL without a known suffix counts as audio. With ``"any"``, the name
+            gets the suffix of the URL if this suffix has at most eight letters or digits, otherwise
+            no suffix.
 
     Raises:
         InvalidInputError: The template is not valid.

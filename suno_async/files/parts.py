@@ -94,8 +94,8 @@ class Part:
             checksum: The expected checksum of the body before decompression. None means no check.
 
         Raises:
-            PartError: The encoding is not supported, the file cannot be changed, or the file was
-                discarded.
+            PartError: The encoding is not supported, the file cannot be created or changed, or the
+                file was discarded.
         """
         with self._lock, _translated():
             self.received = 0
@@ -113,8 +113,8 @@ class Part:
         """Append pieces of a reply's body to the file. Decompress the pieces if necessary.
 
         Raises:
-            PartError: The body is damaged, too large or not the expected media, or the file cannot
-                be written.
+            PartError: The body is damaged, too large or not the expected media, the file cannot be
+                written, or the file was discarded.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -139,13 +139,14 @@ class Part:
 
         Args:
             path: The final path.
-            overwrite: Whether to replace an existing file.
+            overwrite: Whether to replace an existing file. If False, an existing file is kept, and
+                the part file does not get the final name. This is not an error.
             edit: Edits a copy of the checked file, and returns whether the copy replaces the file.
-                None means no edit.
+                If it raises an `OSError`, the unedited file is saved. None means no edit.
 
         Raises:
-            PartError: The file is incomplete, damaged or not the expected media, or it cannot be
-                saved.
+            PartError: The file is incomplete, damaged or not the expected media, it cannot be
+                saved, or it was discarded.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -160,7 +161,7 @@ class Part:
                     self._edit(file, edit)
                 except OSError as error:
                     # For example, the disk is full. The original is complete, so save it.
-                    logger.warning("%s: saved unedited: %s", path, error.strerror or error)
+                    logger.warning("%s: saved without tags: %s", path, error.strerror or error)
                 file = self._opened()
             os.fsync(file.fileno())
             if sys.platform == "win32":

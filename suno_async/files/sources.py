@@ -36,7 +36,8 @@ class FileSource(NamedTuple):
         find: Function that takes a new record of the task, and returns the current URL of the
             file, or None if the record does not contain the file. `find` is None if only the URL
             of the file is known.
-        identity: A text that is the same for all sources of the same file.
+        identity: A text that identifies the file. Sources with the same text have the same file.
+            Sources of one file may have different texts, for example a song and its URL.
         track: The song that the file belongs to; None if the file belongs to no song.
         info: The record of the task; None if unknown.
     """
@@ -71,6 +72,8 @@ def source_of(
         name = file_name(item, template, media)
         return FileSource(item, name, media or expected_media(parsed), identity=item)
     url = item.suno_audio_url
+    if not url:
+        raise DownloadError(f"no URL of the song {item.suno_id!r}")
     parsed_url(url)
     find = _finder(file_name(item), "audio", item)
     identity = _identity(item, "audio") or url

@@ -69,7 +69,7 @@ class Tagger:
 
         Args:
             time_left: Seconds until the download must end; None means no limit. At most half of
-                this time is used.
+                this time is used, and never more than `TIMEOUT` seconds.
         """
         url, self._cover_url = self._cover_url, ""
         if not url:

@@ -34,7 +34,8 @@ PIECE = 64 * 1024
 #: includes the reply.
 STALL = 60.0
 
-#: Media types of audio files. The table of the standard library depends on the machine.
+#: Media types of audio files. For other suffixes, `_inspect` uses the table of the standard
+#: library, which depends on the machine.
 CONTENT_TYPES = {
     ".aac": "audio/aac",
     ".aif": "audio/aiff",
@@ -151,7 +152,7 @@ async def pieces(data: BinaryIO, stall: asyncio.Timeout) -> AsyncGenerator[bytes
     """Yield the content of a file in pieces. Restart the timeout `stall` before each piece."""
     loop = asyncio.get_running_loop()
     while piece := await asyncio.to_thread(data.read, PIECE):
-        # If the timeout has just passed, aiohttp is about to stop the sending.
+        # If the timeout has just passed, `reschedule` raises RuntimeError. The upload ends anyway.
         with contextlib.suppress(RuntimeError):
             stall.reschedule(loop.time() + STALL)
         yield piece
@@ -161,9 +162,8 @@ def _inspect(path: Path, content_type: str | None) -> LocalFile:
     suffix = path.suffix.lower()
     kind = content_type or CONTENT_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "")
     if not content_type and not kind.startswith("audio/"):
-        raise InvalidInputError(
-            (f"path: the suffix must be that of an audio file, not {suffix!r}: {str(path)!r}",)
-        )
+        problem = f"the suffix must be that of an audio file, not {suffix!r}"
+        raise InvalidInputError((f"path: {problem}, unless content_type is given: {str(path)!r}",))
     if not kind.isprintable() or not kind.isascii():
         raise InvalidInputError((f"content_type: must be a media type, not {kind!r}",))
     try:

@@ -125,8 +125,9 @@ async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_
     host.paths = {"/1.mp3": 404}
     urls = [f"{host.url}/0.mp3", "", f"{host.url}/1.mp3", f"{host.url}/2.mp3"]
     with pytest.raises(DownloadsFailedError) as caught:
-        await suno.download_all(urls, tmp_path)
-    assert len(caught.value.errors) == 2
+        await suno.download_all([*urls, Track(suno_id="s-1")], tmp_path)
+    assert len(caught.value.errors) == 3
+    assert "no URL of the song 's-1'" in str(caught.value.errors[1])
     saved = [file_name(urls[0]), file_name(urls[3])]
     assert [each.name for each in caught.value.paths] == names_in(tmp_path) == saved
 
