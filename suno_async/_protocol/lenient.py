@@ -50,7 +50,7 @@ _NUMBERS = (int, float)  # compared with type(), so bool does not match
 #: Maximum size in bytes of a reply that is parsed leniently.
 MAX_BYTES = 2**20
 #: Maximum number of items kept from a list or object that does not match its type as a whole. Also
-#: the maximum number of songs in a result.
+#: the maximum number of songs, of stems and of URLs in a result.
 MAX_ITEMS = 1_000
 #: Maximum number of values kept in nested free-form fields.
 MAX_VALUES = 100_000

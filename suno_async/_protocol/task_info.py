@@ -8,6 +8,7 @@ decoded field by field.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -199,7 +200,7 @@ def _task_info(record: RecordData, task_id: str, body: bytes) -> TaskInfo:
         credits=record.credits,
         tracks=tuple([_track(item, task_id) for item in songs[:MAX_ITEMS]]) if songs else (),
         media_urls=_media_urls(result) if record.result else (),
-        media_info=result.media_info or {},
+        media_info=_media_info(result.media_info) if result.media_info else {},
         usage=result.usage and bounded(result.usage),
         failure=failure,
         raw=body,
@@ -237,4 +238,8 @@ def _track(item: SongData, task_id: str) -> Track:
 
 def _media_urls(result: ResultData) -> tuple[str, ...]:
     urls = result.media_urls or result.media_url or ()
-    return (urls,) if isinstance(urls, str) else tuple(urls)
+    return (urls,) if isinstance(urls, str) else tuple(urls[:MAX_ITEMS])
+
+
+def _media_info(stems: dict[str, str]) -> dict[str, str]:
+    return dict(itertools.islice(stems.items(), MAX_ITEMS))

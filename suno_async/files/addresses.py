@@ -19,12 +19,12 @@ from ipaddress import (
 )
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from yarl import URL
+
 from suno_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from yarl import URL
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -106,9 +106,11 @@ class AddressPolicy:
 
     Args:
         allow_hosts: Host names, addresses, and networks such as ``"10.0.0.0/8"``. They are allowed
-            even if they are not public, and their URLs may use ``http:``.
+            even if they are not public. A URL may use ``http:`` if its host is one of the names or
+            addresses, or an address in one of the networks.
         api: The base URL of the API, or None. URLs with the same host and scheme are allowed, even
-            if the address of the host is not public.
+            if the address of the host is not public. If the scheme is ``http``, ``https`` URLs with
+            the same host are allowed, too.
 
     Raises:
         ConfigurationError: `allow_hosts` is a string, or one of its items is not a host or a
@@ -125,9 +127,11 @@ class AddressPolicy:
             self._allow(each)
         if api is not None and api.host:
             hosts = self._https_hosts if api.scheme == "https" else self._hosts
-            hosts.add(_normal(api.host))
+            hosts.add(_normal(api.raw_host or ""))
 
     def _allow(self, entry: str) -> None:
+        if not isinstance(entry, str):  # pyright: ignore[reportUnnecessaryIsInstance] (callers without type checker)
+            raise ConfigurationError(f"allow_hosts: not a string: {entry!r}")
         if "/" in entry:
             try:
                 self._networks.append(ip_network(entry))
@@ -141,11 +145,17 @@ class AddressPolicy:
             raise ConfigurationError(f"allow_hosts: not a host or a network: {entry!r}")
         if ":" in host and literal_address(host) is None:
             raise ConfigurationError(f"allow_hosts: give the host without a port: {entry!r}")
-        self._hosts.add(_normal(host))
+        try:
+            ascii_host = URL.build(scheme="https", host=host).raw_host
+        except ValueError as error:
+            raise ConfigurationError(
+                f"allow_hosts: not a host or a network: {entry!r}: {error}"
+            ) from None
+        self._hosts.add(_normal(ascii_host or host))
 
     def trusts(self, url: URL) -> bool:
         """Return whether the host of `url` is allowed to have any address, even a private one."""
-        host = _normal(url.host or "")
+        host = _normal(url.raw_host or "")
         return host in self._hosts or (url.scheme == "https" and host in self._https_hosts)
 
     def check_url(self, url: URL) -> None:
@@ -160,7 +170,7 @@ class AddressPolicy:
             raise UnsafeUrlError("not an http(s) URL")
         if self.trusts(url):
             return
-        host = _normal(url.host)
+        host = _normal(url.raw_host or "")
         address = literal_address(host)
         if address is not None and any(address in each for each in self._networks):
             return
@@ -199,14 +209,15 @@ class AddressPolicy:
 
 
 def refused(error: OSError) -> bool:
-    """Return whether a connection failed because of an `AddressRefusedError`."""
-    # If the addresses of a host fail with different errors, aiohttp raises one OSError with all
-    # their texts.
-    return isinstance(error, AddressRefusedError) or _REFUSED in str(error)
+    """Return whether a connection failed and at least one address of the host was refused."""
+    # aiohttp wraps the error. If the addresses of a host fail with different errors, the wrapped
+    # error is one OSError with all their texts.
+    inner = getattr(error, "os_error", error)
+    return isinstance(inner, AddressRefusedError) or _REFUSED in str(inner)
 
 
 def _normal(host: str) -> str:
-    """Return a host in its normal form. All spellings of a host have the same normal form."""
+    """Return an ASCII host in its normal form. All its spellings have the same normal form."""
     address = literal_address(host)
     return host.rstrip(".").lower() if address is None else str(_unmapped(address))
 

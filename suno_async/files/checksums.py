@@ -10,7 +10,9 @@ import zlib
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
+
+    from multidict import MultiMapping
 
 #: Supported algorithms, strongest first, with the lengths of their digests in bytes.
 _LENGTHS = {"sha512": 64, "sha256": 32, "sha1": 20, "md5": 16, "crc32": 4}
@@ -58,7 +60,7 @@ class _Crc32:
         return self._value.to_bytes(4, "big")
 
 
-def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
+def checksum_of(headers: MultiMapping[str]) -> Checksum | None:
     """Return the strongest checksum in the headers of a complete reply (status 200).
 
     Return None if there is no supported checksum.
@@ -68,9 +70,9 @@ def checksum_of(headers: Mapping[str, str]) -> Checksum | None:
     return next((found[name] for name in _LENGTHS if name in found), None)
 
 
-def _found(headers: Mapping[str, str]) -> Iterator[Checksum]:
+def _found(headers: MultiMapping[str]) -> Iterator[Checksum]:
     for name in ("Repr-Digest", "Content-Digest", "Digest"):
-        yield from _members(headers.get(name, ""))
+        yield from _members(headers, name)
     # Amazon S3 stores large files in parts. It sends COMPOSITE if the value is a checksum of the
     # checksums of the parts, not of the file.
     if headers.get("x-amz-checksum-type", "").upper() != "COMPOSITE":
@@ -81,11 +83,12 @@ def _found(headers: Mapping[str, str]) -> Iterator[Checksum]:
     # decompressed the file for the transfer.
     stored = headers.get("x-goog-stored-content-encoding", "identity")
     if stored == headers.get("Content-Encoding", "identity"):
-        yield from _members(headers.get("x-goog-hash", ""))
+        yield from _members(headers, "x-goog-hash")
 
 
-def _members(value: str) -> Iterator[Checksum]:
-    for member in value.split(","):
+def _members(headers: MultiMapping[str], name: str) -> Iterator[Checksum]:
+    # A list may be sent in several lines with the same name. Google Cloud Storage does this.
+    for member in ",".join(headers.getall(name, [])).split(","):
         match = _MEMBER.fullmatch(member)
         if match and (algorithm := _NAMES.get(match[1].lower())):
             yield from _decoded(algorithm, match[2])

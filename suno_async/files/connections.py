@@ -10,12 +10,14 @@ import contextlib
 import ssl
 import urllib.request
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
 
-from suno_async.errors import ConfigurationError
+from suno_async.errors import ClientClosedError, ConfigurationError
 from suno_async.files.addresses import AddressPolicy, UnsafeUrlError
+from suno_async.files.urls import exact_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -57,6 +59,7 @@ class Network(NamedTuple):
     Attributes:
         proxy: The URL of an HTTP proxy for all requests, or None.
         trust_env: Whether to use the proxies in the environment variables if `proxy` is None.
+            Without such variables, the system settings are used on macOS and Windows.
         ssl: The SSL context with the trusted certificates. None means the default of the system.
         allow_hosts: Hosts and networks that are allowed although they are not public.
     """
@@ -109,7 +112,8 @@ class Connections:
 
     Args:
         network: How to reach the hosts. None means the defaults of `Network`.
-        api: The base URL of the API, or None. Its host is allowed even if it has a private address.
+        api: The base URL of the API, or None. Its host is allowed even if it has a private address,
+            but with ``http`` only if the base URL uses ``http``.
 
     Raises:
         ConfigurationError: The proxy or a host is not valid.
@@ -120,11 +124,13 @@ class Connections:
         network.checked_proxy()  # raises if the proxy is not valid
         self._policy = AddressPolicy(network.allow_hosts, api)
         self._ssl: ssl.SSLContext | bool = True if network.ssl is None else network.ssl
+        self._closed = False
         self._guarded: aiohttp.ClientSession | None = None
         self._unguarded: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. Later requests raise `ClientClosedError`."""
+        self._closed = True
         for session in (self._guarded, self._unguarded):
             if session is not None:
                 await session.close()
@@ -140,6 +146,9 @@ class Connections:
         Raises:
             UnsafeUrlError: The URL or a redirect is not allowed, or there are too many redirects.
             aiohttp.ClientError: No reply arrived.
+            ValueError: The host name cannot be encoded, or the proxy in the environment
+                variables is not the URL of an HTTP proxy.
+            ClientClosedError: `close` was called.
         """
         for _ in range(MOST_REDIRECTS + 1):
             async with self.request("GET", url, headers, timeout=DOWNLOAD_TIMEOUT) as response:
@@ -165,6 +174,9 @@ class Connections:
         Raises:
             UnsafeUrlError: The URL is not allowed.
             aiohttp.ClientError: No reply arrived.
+            ValueError: The host name cannot be encoded, or the proxy in the environment
+                variables is not the URL of an HTTP proxy.
+            ClientClosedError: `close` was called.
         """
         self._policy.check_url(url)
         proxy = await self._network.proxy_for(url)
@@ -184,14 +196,17 @@ class Connections:
 
     def _redirected(self, url: URL, location: str) -> URL:
         try:
-            target = url.join(URL(location))
-        except ValueError as error:
-            raise UnsafeUrlError(f"redirect to an invalid URL: {error}") from None
+            target = exact_url(urljoin(str(url), location))
+        except ValueError:
+            # The text of the error may contain a password.
+            raise UnsafeUrlError("redirect to an invalid URL") from None
         if url.scheme == "https" and target.scheme != "https":
             raise UnsafeUrlError("redirect from https to a URL that is not secure")
         return target
 
     def _session(self, *, guarded: bool) -> aiohttp.ClientSession:
+        if self._closed:
+            raise ClientClosedError("the client was closed during this call")
         session = self._guarded if guarded else self._unguarded
         if session is None:
             session = aiohttp.ClientSession(

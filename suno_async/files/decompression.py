@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 #: Maximum number of decompressed bytes of one step.
 STEP = 1 << 20
 
+#: Number of compressed bytes that are passed to zlib at a time. At the end of each gzip member,
+#: zlib copies the rest of these bytes. So a larger number would be slow for many short members.
+_WINDOW = 1 << 16
+
 #: Values of zlib's `wbits`: for data with a gzip header, with a zlib header, without a header.
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
@@ -61,6 +65,10 @@ class Decompressor:
             if int.from_bytes(piece[:2], "big") % 31 or piece[0] & 15 != zlib.DEFLATED:
                 # Some servers send deflate bodies without the zlib header.
                 self._decoder = zlib.decompressobj(_RAW)
+        for start in range(0, len(piece), _WINDOW):
+            yield from self._decompressed(piece[start : start + _WINDOW])
+
+    def _decompressed(self, piece: bytes) -> Iterator[bytes]:
         data = b""
         # After a full step, zlib may hold more output although it has consumed the whole piece.
         while piece or len(data) == STEP:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 #: and twice as many only need more memory: 4 MB for each download.
 PARALLEL = 8
 
+#: Maximum number of open downloads of one call of `download_all`. It is higher than `PARALLEL`,
+#: because downloads that wait for a retry should not delay files of other hosts.
+READ_AHEAD = 4 * PARALLEL
+
 #: Default of `max_bytes`: the most bytes of one file.
 MAX_BYTES = 2 * 1024**3
 
@@ -93,8 +97,9 @@ class Downloader:
 
         If the file already exists and `terms.overwrite` is False, download nothing.
 
-        Concurrent calls for the same file and directory share one download if they have the same
-        `terms.overwrite`. The download uses the `terms` of the first call. Cancelling one call does
+        Concurrent calls for the same file and path share one download if they have the same
+        `terms.overwrite`. The download uses the `terms` of the first call. If `terms.overwrite`
+        differs, the later call waits until the earlier download has ended. Cancelling one call does
         not affect other calls.
 
         Args:
@@ -137,8 +142,8 @@ class Downloader:
     ) -> list[Path]:
         """Download all files, and return their paths in the order of the sources.
 
-        The sources are read only as fast as files can be downloaded. One failure does not stop
-        the other downloads.
+        At most `READ_AHEAD` downloads are open at the same time, so the sources are read only as
+        fast as files can be downloaded. One failure does not stop the other downloads.
 
         Args:
             sources: The files. If an item is a `DownloadError`, it counts as a failed download.
@@ -157,7 +162,7 @@ class Downloader:
                 if isinstance(source, DownloadError):
                     ended.append(source)
                     continue
-                if len(running) >= PARALLEL:
+                if len(running) >= READ_AHEAD:
                     _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                 task = asyncio.create_task(self.download(source, directory, terms, progress))
                 running.add(task)
@@ -231,11 +236,11 @@ def _place(directory: Path, name: str) -> tuple[Path, str, bool]:
         raise DownloadError(f"not a name for a file in the directory: {name!r}")
     path = directory.joinpath(*parts)
     try:
-        # Relative paths and symbolic links to the same directory give the same key.
         key = os.path.normcase(path.parent.resolve() / path.name)
         exists = path.exists()
         if exists and not path.is_file():
             raise DownloadError(f"{path}: something that is not a file has this name")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
+        # `resolve` raises RuntimeError for a loop of symbolic links.
         raise DownloadError(f"{path}: cannot save the file: {error}") from None
     return path, key, exists

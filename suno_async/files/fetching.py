@@ -12,10 +12,10 @@ from aiohttp import http_exceptions
 
 from suno_async.errors import DownloadError, SunoError
 from suno_async.files import transfers
-from suno_async.files.addresses import UnsafeUrlError, refused
+from suno_async.files.addresses import UnsafeUrlError
 from suno_async.files.checksums import checksum_of
 from suno_async.files.parts import Part, PartError
-from suno_async.files.resumption import continues, validator_of
+from suno_async.files.resumption import continued_size, validator_of
 from suno_async.files.sources import FileSource, parsed_url
 from suno_async.files.tagging import Tagger
 from suno_async.files.transfers import AttemptFailedError
@@ -67,7 +67,8 @@ class DownloadTerms(NamedTuple):
         timeout: Seconds for all attempts together; None for no limit.
         max_bytes: Maximum size of the downloaded file in bytes, after decompression. Tags that are
             written into the file later do not count.
-        tags: Whether to write tags into the file. Images get no tags.
+        tags: Whether to write tags into the file. Images get no tags. If only the URL of the
+            file is known, the file gets no tags either.
     """
 
     overwrite: bool
@@ -152,13 +153,17 @@ class Fetch:
             received, total = self._part.received, self._total or "an unknown number of"
             problem = f"timeout of {self._terms.timeout} s: received {received} of {total} bytes"
         else:
-            self._reporter.end()
-            return
+            problem = ""
         finally:
             await _in_thread_always(self._part.discard)
+        if self._part.finished:
+            # The timeout may have passed while a thread saved the complete file.
+            problem = ""
         self._reporter.end(problem)
-        # Leave out the query, because it may contain a signature.
-        url = self._url.with_query(None).with_fragment(None)
+        if not problem:
+            return
+        # Leave out the password, and the query, which may contain a signature.
+        url = self._url.with_user(None).with_query(None).with_fragment(None)
         raise DownloadError(f"{url}: {problem}")
 
     async def _attempts(self, slots: asyncio.Semaphore, scope: asyncio.Timeout) -> None:
@@ -232,24 +237,16 @@ class Fetch:
             raise _FetchError(error.problem, retryable=error.retryable, counts=False) from None
         except UnsafeUrlError as error:
             raise _FetchError(str(error), retryable=False) from None
-        except ValueError as error:
-            # For example, the host name cannot be encoded.
-            what = f"invalid URL or reply ({type(error).__name__})"
-            raise _FetchError(what, retryable=False) from None
         except (
             aiohttp.ClientError,
             http_exceptions.HttpProcessingError,
             TimeoutError,
             OSError,
             EOFError,
+            ValueError,
         ) as error:
-            if isinstance(error, OSError) and _is_refused(error):
-                host = self._url.host
-                raise _FetchError(
-                    f"{host} has no public address; see allow_hosts", retryable=False
-                ) from None
-            # Show only the class, because the text of an aiohttp error may contain a presigned URL.
-            raise _FetchError(type(error).__name__) from None
+            problem, retryable = transfers.problem_of(error)
+            raise _FetchError(problem, retryable=retryable) from None
 
     def _finish(self) -> None:
         edit = None if self._tagger is None else self._tagger.write
@@ -258,11 +255,11 @@ class Fetch:
     async def _begin(self, response: aiohttp.ClientResponse, *, resumes: bool) -> None:
         """Check the status and headers of a reply, and prepare the temporary file for its body."""
         status, headers = response.status, response.headers
-        if (
-            resumes
-            and status == _PARTIAL
-            and continues(headers, self._part.received, self._total, self._validator)
-        ):
+        size = None
+        if resumes and status == _PARTIAL:
+            size = continued_size(headers, self._part.received, self._total, self._validator)
+        if size is not None:
+            self._total = size
             self._reporter.begin(self._part.received, self._total)
             self._open_window()
             return
@@ -356,11 +353,6 @@ def _refusal(status: int, headers: Mapping[str, str]) -> _FetchError:
     )
 
 
-def _is_refused(error: OSError) -> bool:
-    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    return refused(inner)
-
-
 def _unread(content: aiohttp.StreamReader) -> list[bytes]:
     """Return the bytes that are still in aiohttp's buffer after a connection broke.
 
@@ -385,6 +377,9 @@ async def _in_thread_always(work: Callable[[], None]) -> None:
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([running])
+        while not running.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        # Retrieve the error, or asyncio would log it. The cancellation is raised instead.
+        running.exception()
         raise

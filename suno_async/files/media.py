@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: What a file must contain; ``"any"`` accepts everything but an empty file.
 Media: TypeAlias = Literal["audio", "image", "video", "any"]
 
-#: How many bytes `recognise` looks at.
+#: How many bytes from the start of a file `problem` and `recognise` need. No format needs more.
 HEAD = 16
 
 _IMAGE_SUFFIXES = frozenset({".avif", ".gif", ".jpeg", ".jpg", ".png", ".webp"})

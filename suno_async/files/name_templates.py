@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import string
+import unicodedata
 from typing import NamedTuple
 
 from suno_async.errors import InvalidInputError
@@ -49,7 +50,6 @@ def check_template(template: str | None) -> str | None:
     return template
 
 
-@functools.lru_cache(maxsize=64)
 def read_template(template: str) -> tuple[Component, ...]:
     """Split a template at its slashes. Return the directory names, followed by the file name.
 
@@ -58,7 +58,13 @@ def read_template(template: str) -> tuple[Component, ...]:
     """
     if not str(template).strip() or type(template) is not str:
         raise InvalidInputError((f"name: must be a template, not {template!r}",))
-    parts = template.split("/")
+    return _read_template(template)
+
+
+@functools.lru_cache(maxsize=64)
+def _read_template(template: str) -> tuple[Component, ...]:
+    # NFC makes some characters longer, and names are in NFC.
+    parts = unicodedata.normalize("NFC", template).split("/")
     problems = [f"name: {problem}" for part in parts for problem in _problems(part)]
     if len(parts) > MOST_DIRECTORIES + 1:
         problems.append(f"name: has more than {MOST_DIRECTORIES} directories")

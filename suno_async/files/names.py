@@ -116,8 +116,9 @@ def file_name(source: Track | str, template: str | None = None, media: Media | N
         template: The template. If None, it is ``{title}-{suno_id}`` for a song and ``{title}`` for
             a URL.
         media: What the file contains; used only for a URL. If None, the suffix of the URL
-            determines it. With ``"any"``, the name gets the suffix of the URL if this suffix has at
-            most eight letters or digits, otherwise no suffix.
+            determines it; a URL without a known suffix counts as audio. With ``"any"``, the name
+            gets the suffix of the URL if this suffix has at most eight letters or digits, otherwise
+            no suffix.
 
     Raises:
         InvalidInputError: The template is not valid.
@@ -163,14 +164,16 @@ def plan_names(info: TaskInfo, template: str | None = None) -> list[PlannedFile]
         InvalidInputError: The template is not valid.
     """
     used: set[str] = set()
-    # The last number appended to each name. It makes many equal names take linear time.
+    # The last number appended to each name. It makes many equal names take linear time. The keys
+    # are names with a number, because different long names may be equal when they are cut for it.
     numbers: dict[str, int] = {}
     planned: list[PlannedFile] = []
     for file in _files(info):
-        name = plain = _name(file, template)
+        name = _name(file, template)
+        key = _folded(_name(file, template, "-2")) if _folded(name) in used else ""
         while _folded(name) in used:
-            numbers[plain] = numbers.get(plain, 1) + 1
-            name = _name(file, template, f"-{numbers[plain]}")
+            numbers[key] = numbers.get(key, 1) + 1
+            name = _name(file, template, f"-{numbers[key]}")
         used.add(_folded(name))
         planned.append(PlannedFile(file.url, name, file.media, file.kind, file.track))
     return planned

@@ -1,6 +1,6 @@
 """Create, publish and remove part files.
 
-A part file contains an incomplete download. It gets its final name when it is complete.
+A part file contains an incomplete download or export. It gets its final name when it is complete.
 
 All functions are blocking, so call them in a thread.
 """
@@ -28,6 +28,8 @@ _PREFIX, _SUFFIX = ".suno-", ".part"
 def create(directory: Path) -> tuple[Path, IO[bytes]]:
     """Create a part file. Return its path, and the open file, which is locked until it is closed.
 
+    On Windows, or if the file system has no locks, the file is not locked.
+
     Raises:
         OSError: The file cannot be created.
     """
@@ -54,7 +56,8 @@ def sweep(directory: Path) -> None:
                 # Windows does not remove an open file, so no lock is needed.
                 path.unlink()
             else:
-                with path.open("rb") as file:
+                # NFS locks only files that are open for writing.
+                with path.open("r+b") as file:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     path.unlink()
 

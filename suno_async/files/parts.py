@@ -32,6 +32,10 @@ logger = logging.getLogger("suno_async")
 #: accepts 1024.
 _MOST_BUFFERS = 1024
 
+#: Maximum number of directories to remember, about 700 bytes each. A template may make a directory
+#: for each task. If directories are forgotten, they are only swept again.
+_MOST_SWEPT = 1000
+
 
 class PartError(Exception):
     """The file cannot be saved. Internal.
@@ -58,6 +62,7 @@ class Part:
 
     Attributes:
         received: Number of bytes received so far, before decompression.
+        finished: Whether `finish` has succeeded.
     """
 
     #: Directories in which this process has removed the part files of dead processes.
@@ -68,6 +73,7 @@ class Part:
         self._media: Media | None = media
         self._max_bytes = max_bytes
         self.received = 0
+        self.finished = False
         self._written = 0
         self._head = b""
         self._checked = False
@@ -88,8 +94,8 @@ class Part:
             checksum: The expected checksum of the body before decompression. None means no check.
 
         Raises:
-            PartError: The encoding is not supported, the file cannot be changed, or the file was
-                discarded.
+            PartError: The encoding is not supported, the file cannot be created or changed, or the
+                file was discarded.
         """
         with self._lock, _translated():
             self.received = 0
@@ -107,8 +113,8 @@ class Part:
         """Append pieces of a reply's body to the file. Decompress the pieces if necessary.
 
         Raises:
-            PartError: The body is damaged, too large or not the expected media, or the file cannot
-                be written.
+            PartError: The body is damaged, too large or not the expected media, the file cannot be
+                written, or the file was discarded.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -133,13 +139,14 @@ class Part:
 
         Args:
             path: The final path.
-            overwrite: Whether to replace an existing file.
+            overwrite: Whether to replace an existing file. If False, an existing file is kept, and
+                the part file does not get the final name. This is not an error.
             edit: Edits a copy of the checked file, and returns whether the copy replaces the file.
-                None means no edit.
+                If it raises an `OSError`, the unedited file is saved. None means no edit.
 
         Raises:
-            PartError: The file is incomplete, damaged or not the expected media, or it cannot be
-                saved.
+            PartError: The file is incomplete, damaged or not the expected media, it cannot be
+                saved, or it was discarded.
         """
         with self._lock, _translated():
             file = self._opened()
@@ -154,13 +161,14 @@ class Part:
                     self._edit(file, edit)
                 except OSError as error:
                     # For example, the disk is full. The original is complete, so save it.
-                    logger.warning("%s: saved unedited: %s", path, error.strerror or error)
+                    logger.warning("%s: saved without tags: %s", path, error.strerror or error)
                 file = self._opened()
             os.fsync(file.fileno())
             if sys.platform == "win32":
                 # Windows cannot rename an open file.
                 file.close()
             part_files.publish(self._path, path, overwrite=overwrite)
+            self.finished = True
 
     def discard(self) -> None:
         """Close the part file, and remove it if it still exists."""
@@ -178,6 +186,8 @@ class Part:
         if self._file is None:
             self._directory.mkdir(parents=True, exist_ok=True)
             if self._directory not in self._swept:
+                if len(self._swept) >= _MOST_SWEPT:
+                    self._swept.clear()
                 self._swept.add(self._directory)
                 part_files.sweep(self._directory)
             self._path, self._file = part_files.create(self._directory)

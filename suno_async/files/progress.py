@@ -19,6 +19,7 @@ class DownloadProgress(msgspec.Struct, frozen=True):
     """An event of one download: a reply began, bytes arrived, or the download ended.
 
     The last event of a download has `done` or `error` set. A cancelled download has no such event.
+    If a file already exists and is not downloaded, its only event has `done` set and `received` 0.
     While a download waits for other downloads, it has no events.
 
     Attributes:

@@ -32,10 +32,13 @@ def validator_of(headers: Mapping[str, str]) -> str:
     return headers["Last-Modified"]
 
 
-def continues(headers: Mapping[str, str], received: int, total: int | None, validator: str) -> bool:
-    """Return whether a partial reply contains the missing bytes of a file.
+def continued_size(
+    headers: Mapping[str, str], received: int, total: int | None, validator: str
+) -> int | None:
+    """Return the size of a file in bytes if a partial reply contains its missing bytes.
 
-    Return False if the reply shows that the file on the server has changed.
+    Return None if the reply does not contain them, or shows that the file on the server has
+    changed.
 
     Args:
         headers: The headers of the partial reply.
@@ -45,16 +48,16 @@ def continues(headers: Mapping[str, str], received: int, total: int | None, vali
     """
     match = _RANGE.fullmatch(headers.get("Content-Range", "").strip())
     if match is None or int(match[1]) != received:
-        return False
+        return None
     if headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        return False
+        return None
     tag = headers.get("ETag")
     if tag and validator.startswith('"') and tag != validator:
-        return False
-    if total is None:
-        # The size of the file is unknown. The reply must state it, and must reach the end.
-        return match[3] != "*" and int(match[2]) + 1 == int(match[3])
-    return match[3] in {"*", str(total)} and int(match[2]) + 1 == total
+        return None
+    # If the size is still unknown, the reply must state it.
+    size = total if match[3] == "*" else int(match[3])
+    reaches_the_end = int(match[2]) + 1 == size
+    return size if reaches_the_end and total in {None, size} else None
 
 
 def _date(text: str | None) -> datetime | None:

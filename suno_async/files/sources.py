@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import NamedTuple, TypeAlias
-from urllib.parse import urlsplit
-
-from yarl import URL
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from suno_async.errors import DownloadError
 from suno_async.files.media import Media, expected_media
 from suno_async.files.names import PlannedFile, file_name, plan_names
+from suno_async.files.urls import exact_url
 from suno_async.models import TaskInfo, Track
 from suno_async.outcomes import Failure, Success
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 logger = logging.getLogger("suno_async")
 
@@ -34,7 +36,8 @@ class FileSource(NamedTuple):
         find: Function that takes a new record of the task, and returns the current URL of the
             file, or None if the record does not contain the file. `find` is None if only the URL
             of the file is known.
-        identity: A text that is the same for all sources of the same file.
+        identity: A text that identifies the file. Sources with the same text have the same file.
+            Sources of one file may have different texts, for example a song and its URL.
         track: The song that the file belongs to; None if the file belongs to no song.
         info: The record of the task; None if unknown.
     """
@@ -69,8 +72,10 @@ def source_of(
         name = file_name(item, template, media)
         return FileSource(item, name, media or expected_media(parsed), identity=item)
     url = item.suno_audio_url
+    if not url:
+        raise DownloadError(f"no URL of the song {item.suno_id!r}")
     parsed_url(url)
-    find = _finder(file_name(item))
+    find = _finder(file_name(item), "audio", item)
     identity = _identity(item, "audio") or url
     name = file_name(item, template)
     return FileSource(url, name, media or "audio", item.task_id, find, identity, item)
@@ -83,14 +88,18 @@ def parsed_url(url: str) -> URL:
         DownloadError: `url` is not a valid http(s) URL.
     """
     try:
-        parsed = URL(url)
-        # `file_name` uses `urlsplit`, which rejects some URLs that yarl accepts.
-        urlsplit(url)
-    except (TypeError, ValueError) as error:
-        raise DownloadError(f"no URL to download: {url!r}: {error}") from None
+        parsed = exact_url(url)
+    except (TypeError, ValueError):
+        # The text of the error may contain a password.
+        raise DownloadError(f"no URL to download: {_without_secrets(url)!r}") from None
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise DownloadError(f"no http(s) URL to download: {url!r}")
+        raise DownloadError(f"no http(s) URL to download: {_without_secrets(url)!r}")
     return parsed
+
+
+def _without_secrets(url: object) -> str:
+    """Return a URL, which may be invalid, without its user, password and query."""
+    return re.sub("[?#].*", "", re.sub(r"//[^/?#]*@", "//", str(url)), flags=re.DOTALL)
 
 
 async def sources_of(
@@ -109,7 +118,7 @@ async def sources_of(
             `file_name` are used.
         covers: Whether to yield the cover images of songs in addition to the other files.
     """
-    used: dict[str, str] = {}
+    names = _Names()
     async for item in _each(items):
         if isinstance(item, Failure):
             logger.info("task %s: no files to download: %s", item.task_id, item.error)
@@ -119,7 +128,7 @@ async def sources_of(
             except DownloadError as error:
                 yield error
             else:
-                yield source._replace(name=_unused(source, used))
+                yield source._replace(name=names.unused(source))
         else:
             info = item.info if isinstance(item, Success) else item
             for found in _files_of_task(info, template, covers=covers):
@@ -161,7 +170,7 @@ def _files_of_task(
             file.name,
             _expected(file),
             info.task_id,
-            _finder(standard),
+            _finder(standard, file.media, file.track),
             _identity(file.track, file.media) or f"{info.task_id} {standard}",
             file.track,
             info,
@@ -175,15 +184,22 @@ def _expected(file: PlannedFile) -> Media | None:
     return file.media if certain else None
 
 
-def _finder(name: str) -> Callable[[TaskInfo], str | None]:
+def _finder(name: str, media: Media, track: Track | None) -> Callable[[TaskInfo], str | None]:
     """Return a function that returns the URL of a file from a record of its task.
 
-    `name` is the default name of the file. It identifies the file in the record. If the record has
-    no such file, the function returns None.
+    The id of the song identifies the file in the record. Without an id, the default name `name`
+    identifies it, except for the suffix. If the record has no such file, the function returns None.
     """
 
+    def is_same(file: PlannedFile) -> bool:
+        if file.media != media:
+            return False
+        if track is not None and track.suno_id:
+            return file.track is not None and file.track.suno_id == track.suno_id
+        return PurePosixPath(file.name).stem == PurePosixPath(name).stem
+
     def find(info: TaskInfo) -> str | None:
-        return next((each.url for each in plan_names(info) if each.name == name), None)
+        return next((each.url for each in plan_names(info) if is_same(each)), None)
 
     return find
 
@@ -192,11 +208,23 @@ def _identity(track: Track | None, media: Media) -> str:
     return f"{media} {track.suno_id}" if track is not None and track.suno_id else ""
 
 
-def _unused(source: FileSource, used: dict[str, str]) -> str:
-    """Return the name of the source, with a number added if another file already uses this name."""
-    # Two URLs may differ only in the query.
-    path, number, candidate = PurePosixPath(source.name), 1, source.name
-    while used.setdefault(candidate.casefold(), source.identity) != source.identity:
-        number += 1
-        candidate = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
-    return candidate
+class _Names:
+    """The names of songs and URLs. Different files get different names."""
+
+    def __init__(self) -> None:
+        # The identity of the file that uses a name.
+        self._used: dict[str, str] = {}
+        # The last number that was added to each name. It makes many equal names take linear time.
+        self._numbers: dict[str, int] = {}
+        self._numbered: dict[tuple[str, str], str] = {}
+
+    def unused(self, source: FileSource) -> str:
+        """Return the name of a source, with a number added if another file already uses it."""
+        # Two URLs may differ only in the query.
+        path, plain = PurePosixPath(source.name), source.name.casefold()
+        name = self._numbered.get((plain, source.identity), source.name)
+        while self._used.setdefault(name.casefold(), source.identity) != source.identity:
+            number = self._numbers[plain] = self._numbers.get(plain, 1) + 1
+            name = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+            self._numbered[plain, source.identity] = name
+        return name

@@ -69,7 +69,7 @@ class Tagger:
 
         Args:
             time_left: Seconds until the download must end; None means no limit. At most half of
-                this time is used.
+                this time is used, and never more than `TIMEOUT` seconds.
         """
         url, self._cover_url = self._cover_url, ""
         if not url:
@@ -123,25 +123,34 @@ async def _image(response: aiohttp.ClientResponse) -> bytes:
         server_error = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         raise AttemptFailedError(f"HTTP {status}", retryable=server_error or status in _TEMPORARY)
     encoding = response.headers.get("Content-Encoding", "").strip().lower() or "identity"
-    decompressor = None if encoding == "identity" else _decompressor(encoding)
-    image = bytearray()
+    body = bytearray()
     while piece := await response.content.readany():
-        try:
-            for data in [piece] if decompressor is None else decompressor.feed(piece):
-                image += data
-                if len(image) > MOST_BYTES:
-                    raise AttemptFailedError(f"more than {MOST_BYTES} bytes", retryable=False)
-        except DamagedError:
-            raise AttemptFailedError("the compressed body is damaged") from None
-    if decompressor is not None and not decompressor.complete:
-        raise AttemptFailedError("the compressed body is incomplete")
-    if not is_cover(bytes(image[:16])):
+        _append(body, piece)
+    image = bytes(body)
+    if encoding != "identity":
+        # A hostile body may take seconds, so do not decompress it in the event loop.
+        image = await asyncio.to_thread(_decompressed, encoding, image)
+    if not is_cover(image[:16]):
         raise AttemptFailedError("neither JPEG nor PNG", retryable=False)
+    return image
+
+
+def _decompressed(encoding: str, body: bytes) -> bytes:
+    image = bytearray()
+    try:
+        decompressor = Decompressor(encoding)
+        for data in decompressor.feed(body):
+            _append(image, data)
+    except ValueError as error:
+        raise AttemptFailedError(str(error), retryable=False) from None
+    except DamagedError:
+        raise AttemptFailedError("the compressed body is damaged") from None
+    if not decompressor.complete:
+        raise AttemptFailedError("the compressed body is incomplete")
     return bytes(image)
 
 
-def _decompressor(encoding: str) -> Decompressor:
-    try:
-        return Decompressor(encoding)
-    except ValueError as error:
-        raise AttemptFailedError(str(error), retryable=False) from None
+def _append(image: bytearray, data: bytes) -> None:
+    image += data
+    if len(image) > MOST_BYTES:
+        raise AttemptFailedError(f"more than {MOST_BYTES} bytes", retryable=False)

@@ -6,6 +6,8 @@ tags. mutagen is imported when it is first needed.
 
 from __future__ import annotations
 
+import io
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -26,6 +28,20 @@ _FRONT_COVER = 3
 
 #: Text encoding UTF-8 (ID3v2.4, 4). mutagen converts the text for ID3v2.3.
 _UTF8 = 3
+
+#: Maximum number of reads, and of bytes, while mutagen reads a file. It reads each chunk of a WAV
+#: file, each box of an MP4 file, and each comment of a FLAC file separately. Usual files need a few
+#: hundred reads. Without a limit, mutagen needs minutes and gigabytes for some hostile files.
+MOST_READS = 50_000
+MOST_BYTES = 16 * 2**20
+
+#: Matches the start of an ID3 frame, and of a frame that contains frames. mutagen needs quadratic
+#: time for equal frames.
+_FRAME = re.compile(rb"[A-Z][A-Z0-9]{2,3}\0")
+_NESTING_FRAME = re.compile(rb"(?:CHAP|CTOC)\0")
+
+#: Maximum number of ID3 frames. A large cover contains up to 100 matches of `_FRAME` by chance.
+MOST_FRAMES = 1_000
 
 #: The first bytes of image formats, and their media types.
 _IMAGES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png"}
@@ -138,12 +154,36 @@ def _writer(path: Path) -> Callable[[Path, Tags], None]:
     raise DownloadError("cannot write tags: neither MP3, MP4, WAV nor FLAC")
 
 
+class _LimitedFile(io.FileIO):
+    """A file that raises `DownloadError` if mutagen reads much more than from a usual file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._reads = 0
+        self._bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read as `io.FileIO.read` does. mutagen reads all frames of an ID3 tag at once."""
+        data = super().read(-1 if size is None else min(size, MOST_BYTES + 1)) or b""
+        self._reads += 1
+        self._bytes += len(data)
+        if (
+            self._reads > MOST_READS
+            or self._bytes > MOST_BYTES
+            or len(_FRAME.findall(data)) > MOST_FRAMES
+            or _NESTING_FRAME.search(data)
+        ):
+            raise DownloadError("cannot write tags: the file contains too many tags or other parts")
+        return data
+
+
 def _write_mp3(path: Path, tags: Tags) -> None:
     from mutagen import id3 as module  # noqa: PLC0415 (an extra)
 
     id3 = cast("Any", module)  # mutagen has no complete type hints
     try:
-        frames = id3.ID3(path)
+        with _LimitedFile(path) as file:
+            frames = id3.ID3(file)
     except id3.ID3NoHeaderError:
         frames = id3.ID3()
     _add_frames(frames, tags)
@@ -156,11 +196,12 @@ def _write_wave(path: Path, tags: Tags) -> None:
     from mutagen import wave as module  # noqa: PLC0415 (an extra)
 
     wave = cast("Any", module)
-    file = wave.WAVE(path)
+    with _LimitedFile(path) as limited:
+        file = wave.WAVE(limited)
     _ensure_tags(file)
     _add_frames(file.tags, tags)
     file.tags.update_to_v23()
-    file.save(v2_version=3)
+    file.save(path, v2_version=3)
 
 
 def _add_frames(frames: Any, tags: Tags) -> None:  # noqa: ANN401 (mutagen has no complete type hints)
@@ -191,7 +232,8 @@ def _write_mp4(path: Path, tags: Tags) -> None:
     from mutagen import mp4 as module  # noqa: PLC0415 (an extra)
 
     mp4 = cast("Any", module)
-    file = mp4.MP4(path)
+    with _LimitedFile(path) as limited:
+        file = mp4.MP4(limited)
     _ensure_tags(file)
     atoms = {"\xa9nam": tags.title, "\xa9gen": tags.genre, "\xa9lyr": tags.lyrics}
     for name, text in atoms.items():
@@ -204,14 +246,15 @@ def _write_mp4(path: Path, tags: Tags) -> None:
         png = _image_type(tags.cover) == "image/png"
         kind = mp4.MP4Cover.FORMAT_PNG if png else mp4.MP4Cover.FORMAT_JPEG
         file.tags["covr"] = [mp4.MP4Cover(tags.cover, imageformat=kind)]
-    file.save()
+    file.save(path)
 
 
 def _write_flac(path: Path, tags: Tags) -> None:
     from mutagen import flac as module  # noqa: PLC0415 (an extra)
 
     flac = cast("Any", module)
-    file = flac.FLAC(path)
+    with _LimitedFile(path) as limited:
+        file = flac.FLAC(limited)
     texts = {"TITLE": tags.title, "GENRE": tags.genre, "LYRICS": tags.lyrics, **tags.ids}
     for name, text in texts.items():
         if text:
@@ -222,7 +265,7 @@ def _write_flac(path: Path, tags: Tags) -> None:
         picture.data = tags.cover
         file.clear_pictures()
         file.add_picture(picture)
-    file.save()
+    file.save(path)
 
 
 def _ensure_tags(file: Any) -> None:  # noqa: ANN401 (mutagen has no complete type hints)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import http_exceptions
 
-from suno_async.files.addresses import UnsafeUrlError
+from suno_async.files.addresses import UnsafeUrlError, refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,6 +38,18 @@ class AttemptFailedError(Exception):
         super().__init__(problem)
         self.problem = problem
         self.retryable = retryable
+
+
+def problem_of(error: Exception) -> tuple[str, bool]:
+    """Return what is wrong if a request failed, and whether another attempt may succeed."""
+    if isinstance(error, OSError) and refused(error):
+        return "an address of the host, or of a redirect, is not public; see allow_hosts", False
+    # Show only the class, because the text of an error may contain a presigned URL.
+    name = type(error).__name__
+    if isinstance(error, ValueError):
+        # For example, the host name cannot be encoded, or HTTPS_PROXY is not an http(s) URL.
+        return f"invalid URL, proxy or reply ({name})", False
+    return name, True
 
 
 class Transfers:
@@ -89,8 +101,7 @@ class Transfers:
             EOFError,
             ValueError,
         ) as error:
-            # Show only the class, because the text of an aiohttp error may contain a presigned URL.
-            problem, retryable = type(error).__name__, True
+            problem, retryable = problem_of(error)
         else:
             return
         raise AttemptFailedError(problem, retryable=retryable)

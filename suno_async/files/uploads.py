@@ -8,14 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mimetypes
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from yarl import URL
-
 from suno_async.errors import InvalidInputError, UploadError
 from suno_async.files.transfers import AttemptFailedError, Transfers
+from suno_async.files.urls import exact_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -34,7 +34,8 @@ PIECE = 64 * 1024
 #: includes the reply.
 STALL = 60.0
 
-#: Media types of audio files. The table of the standard library depends on the machine.
+#: Media types of audio files. For other suffixes, `_inspect` uses the table of the standard
+#: library, which depends on the machine.
 CONTENT_TYPES = {
     ".aac": "audio/aac",
     ".aif": "audio/aiff",
@@ -116,29 +117,42 @@ async def _put(connections: Connections, file: LocalFile, presigned_url: str) ->
     except OSError as error:
         raise AttemptFailedError(type(error).__name__, retryable=False) from None
     try:
+        await asyncio.to_thread(_check_size, data, file)
         # Redirects are not followed, because only the API may choose the host that gets the file.
         async with (
             asyncio.timeout(STALL) as stall,
             connections.request(
                 "PUT",
-                URL(presigned_url),
+                exact_url(presigned_url),
                 {"Content-Type": file.content_type, "Content-Length": str(file.size)},
                 data=pieces(data, stall),
             ) as response,
         ):
-            status = response.status
-            if not 200 <= status < 300:  # noqa: PLR2004 (HTTP's success range)
-                retryable = status >= 500 or status in {408, 429}  # noqa: PLR2004 (HTTP)
-                raise AttemptFailedError(f"HTTP {status}", retryable=retryable)
-    finally:
-        data.close()
+            _check_status(response.status)
+        await asyncio.to_thread(_check_size, data, file)
+    except BaseException:
+        # Do not wait: if a read in a thread hangs, `close` hangs, too.
+        asyncio.get_running_loop().run_in_executor(None, data.close)
+        raise
+    await asyncio.to_thread(data.close)
+
+
+def _check_status(status: int) -> None:
+    if not 200 <= status < 300:  # noqa: PLR2004 (HTTP's success range)
+        retryable = status >= 500 or status in {408, 429}  # noqa: PLR2004 (HTTP)
+        raise AttemptFailedError(f"HTTP {status}", retryable=retryable)
+
+
+def _check_size(data: BinaryIO, file: LocalFile) -> None:
+    if os.fstat(data.fileno()).st_size != file.size:
+        raise AttemptFailedError("the file changed during the upload", retryable=False)
 
 
 async def pieces(data: BinaryIO, stall: asyncio.Timeout) -> AsyncGenerator[bytes]:
     """Yield the content of a file in pieces. Restart the timeout `stall` before each piece."""
     loop = asyncio.get_running_loop()
     while piece := await asyncio.to_thread(data.read, PIECE):
-        # If the timeout has just passed, aiohttp is about to stop the sending.
+        # If the timeout has just passed, `reschedule` raises RuntimeError. The upload ends anyway.
         with contextlib.suppress(RuntimeError):
             stall.reschedule(loop.time() + STALL)
         yield piece
@@ -148,9 +162,8 @@ def _inspect(path: Path, content_type: str | None) -> LocalFile:
     suffix = path.suffix.lower()
     kind = content_type or CONTENT_TYPES.get(suffix) or mimetypes.types_map.get(suffix, "")
     if not content_type and not kind.startswith("audio/"):
-        raise InvalidInputError(
-            (f"path: the suffix must be that of an audio file, not {suffix!r}: {str(path)!r}",)
-        )
+        problem = f"the suffix must be that of an audio file, not {suffix!r}"
+        raise InvalidInputError((f"path: {problem}, unless content_type is given: {str(path)!r}",))
     if not kind.isprintable() or not kind.isascii():
         raise InvalidInputError((f"content_type: must be a media type, not {kind!r}",))
     try:

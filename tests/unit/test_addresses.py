@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 from yarl import URL
@@ -104,10 +104,12 @@ def test_allowed() -> None:
         ("127.1", "http://127.0.0.1/x"),
         ("127.0.0.1", "http://0x7f000001/x"),
         ("10.0.0.0/8", "http://[::ffff:10.2.3.4]/x"),
+        ("bücher.example", "http://xn--bcher-kva.example/x"),
+        ("xn--bcher-kva.example", "http://BÜCHER.example/x"),
     ],
 )
-def test_spellings_of_an_allowed_address(allowed: str, url: str) -> None:
-    """If an address is in `allow_hosts`, a URL may use any spelling of the address."""
+def test_spellings_of_an_allowed_host(allowed: str, url: str) -> None:
+    """If a host is in `allow_hosts`, a URL may use any spelling of the host."""
     AddressPolicy([allowed]).check_url(URL(url))
     with pytest.raises(UnsafeUrlError):
         AddressPolicy(["192.168.0.0/16"]).check_url(URL(url))
@@ -130,7 +132,8 @@ def test_the_host_of_the_api() -> None:
     [
         *({"allow_hosts": "one.example"}, {"allow_hosts": [""]}, {"allow_hosts": ["10.0.0.0/99"]}),
         *({"allow_hosts": ["a:80"]}, {"allow_hosts": ["*"]}, {"proxy": "socks5://secret@x"}),
-        *({"proxy": "nothing"}, {"ssl": False}),
+        *({"proxy": "nothing"}, {"ssl": False}, {"allow_hosts": [None]}),
+        *({"allow_hosts": [ip_network("10.0.0.0/8")]}, {"allow_hosts": ["a..℀"]}),
     ],
 )
 def test_invalid_options(options: dict[str, object]) -> None:

@@ -11,9 +11,10 @@ import contextlib
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from multidict import CIMultiDict
 
-from suno_async import DownloadError, Track
-from suno_async.files.downloads import PARALLEL, Downloader
+from suno_async import DownloadError, DownloadsFailedError, Track
+from suno_async.files.downloads import PARALLEL, READ_AHEAD, Downloader
 from suno_async.files.fetching import DownloadTerms
 from suno_async.files.sources import FileSource
 from suno_async.sandbox._media_files import mp3
@@ -64,7 +65,7 @@ class Reply:
         body: bytes = BODY,
     ) -> None:
         self.status = status
-        self.headers = dict(headers or {})
+        self.headers = CIMultiDict(headers or {})
         self.content_length = len(body)
         self.content = Body(body, speed)
 
@@ -259,7 +260,7 @@ def test_sources_are_read_on_demand(tmp_path: Path) -> None:
 
     async def sources() -> AsyncGenerator[FileSource]:
         nonlocal read
-        for each in range(50):
+        for each in range(100):
             read += 1
             yield FileSource(f"https://{each}.example/", f"{each}.mp3", identity=str(each))
 
@@ -269,7 +270,31 @@ def test_sources_are_read_on_demand(tmp_path: Path) -> None:
         work = asyncio.create_task(downloader.download_all(sources(), tmp_path, terms))
         await asyncio.sleep(5)
         first = read
-        assert len(await work) == 50
+        assert len(await work) == 100
         return first
 
-    assert run_virtual(measured()) <= PARALLEL + 1
+    assert run_virtual(measured()) <= READ_AHEAD + 1
+
+
+def test_retries_do_not_delay_download_all(tmp_path: Path) -> None:
+    """`download_all` downloads from other hosts while failed downloads wait for a retry."""
+
+    def answer(url: URL) -> Reply:
+        busy = "busy" in (url.host or "")
+        return Reply(429, headers={"Retry-After": "60"}) if busy else Reply()
+
+    hosts = Hosts(answer)
+
+    async def sources() -> AsyncGenerator[FileSource]:
+        for name in [f"busy{each}" for each in range(PARALLEL)] + ["good"]:
+            yield FileSource(f"https://{name}.example/", f"{name}.mp3", identity=name)
+
+    async def failing() -> None:
+        terms = DownloadTerms(overwrite=False, timeout=None, max_bytes=2**30)
+        with pytest.raises(DownloadsFailedError):
+            await hosts.downloader().download_all(sources(), tmp_path, terms)
+
+    run_virtual(failing())
+    (first,) = [when for when, host in hosts.requests if host == "good.example"]
+    assert first < 1
+    assert [each.name for each in tmp_path.iterdir()] == ["good.mp3"]

@@ -7,11 +7,12 @@ import hashlib
 import zlib
 
 import pytest
+from multidict import CIMultiDict
 from yarl import URL
 
 from suno_async.files.checksums import checksum_of
 from suno_async.files.media import Media, expected_media, problem, recognise
-from suno_async.files.resumption import continues
+from suno_async.files.resumption import continued_size
 from suno_async.sandbox._media_files import MP4, PNG, mp3
 
 MP3 = mp3("song.mp3", 1.0)
@@ -98,7 +99,7 @@ SHA256, MD5 = hashlib.sha256(BODY).digest(), hashlib.md5(BODY).digest()  # noqa:
 )
 def test_checksums(headers: dict[str, str], algorithm: str) -> None:
     """`checksum_of` returns the strongest checksum in the headers of a reply."""
-    checksum = checksum_of(headers)
+    checksum = checksum_of(CIMultiDict(headers))
     assert checksum is not None
     assert checksum.algorithm == algorithm
     hasher = checksum.hasher()
@@ -122,12 +123,22 @@ def test_checksums(headers: dict[str, str], algorithm: str) -> None:
 )
 def test_no_checksum(headers: dict[str, str]) -> None:
     """`checksum_of` ignores ETags, damaged values, and checksums of data other than the body."""
-    assert checksum_of(headers) is None
+    assert checksum_of(CIMultiDict(headers)) is None
 
 
 def test_a_partial_reply_must_reach_the_end() -> None:
-    """`continues` accepts a partial reply only if the reply reaches the end of the file."""
-    assert continues({"Content-Range": "bytes 5-9/10"}, 5, None, "")
-    assert not continues({"Content-Range": "bytes 5-8/10"}, 5, None, "")
-    assert not continues({"Content-Range": "bytes 5-9/*"}, 5, None, "")
-    assert continues({"Content-Range": "bytes 5-9/*"}, 5, 10, "")
+    """`continued_size` accepts a partial reply only if the reply reaches the end of the file."""
+    assert continued_size({"Content-Range": "bytes 5-9/10"}, 5, None, "") == 10
+    assert continued_size({"Content-Range": "bytes 5-8/10"}, 5, None, "") is None
+    assert continued_size({"Content-Range": "bytes 5-9/*"}, 5, None, "") is None
+    assert continued_size({"Content-Range": "bytes 5-9/*"}, 5, 10, "") == 10
+    assert continued_size({"Content-Range": "bytes 5-9/10"}, 5, 11, "") is None
+
+
+def test_checksums_in_several_lines() -> None:
+    """`checksum_of` reads all lines of a header that contains a list."""
+    for name in ("x-goog-hash", "Digest", "Repr-Digest"):
+        headers = CIMultiDict([(name, "crc32c=AAAAAA=="), (name, f"md5={_base64(MD5)}")])
+        checksum = checksum_of(headers)
+        assert checksum is not None
+        assert checksum.digest == MD5

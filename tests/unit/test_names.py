@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from suno_async import InvalidInputError, TaskInfo, TaskParam, TaskStatus, Track
 from suno_async._protocol.task_info import read_task_info
+from suno_async.files import names as names_module
 from suno_async.files.name_templates import FIELDS, check_template
 from suno_async.files.names import MOST_BYTES, PlannedFile, file_name, plan_names
 from tests.mutations import SAMPLES
@@ -174,12 +176,32 @@ def test_many_equal_names() -> None:
     assert found[-1] == f"audio-{TASK}-5000.mp3"
 
 
+@pytest.mark.parametrize("template", [None, "{title}"])
+def test_numbers_take_linear_time(monkeypatch: pytest.MonkeyPatch, template: str | None) -> None:
+    """The work for many names that differ only in case, or in their last bytes, is linear."""
+    words = ["".join(each) for each in itertools.product("aA", repeat=10)]
+    titles = ["\u96e8" * 50 + chr(0xC0 + each) for each in range(60)]
+    long = [Track(suno_id="s" * 48, title=each, suno_audio_url="u") for each in titles]
+    compared, fold = 0, names_module._folded  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] (counts the work)
+
+    def counted(name: str) -> str:
+        nonlocal compared
+        compared += 1
+        return fold(name)
+
+    monkeypatch.setattr(names_module, "_folded", counted)
+    found = names(record(*long * 10, media_info=dict.fromkeys(words, "u")), template)
+    assert len({each.casefold() for each in found}) == len(found) == 1624
+    assert compared < 20_000
+
+
 @pytest.mark.parametrize(
     ("template", "problem"),
     [
         ("", "must be a template"),
         ("  ", "must be a template"),
         (7, "must be a template, not 7"),
+        (["{title}"], "must be a template"),
         ("{artist}", r"unknown field \{artist\}; the fields are \{title\}"),
         ("{}", "unknown field"),
         ("{title.x}", "unknown field"),
@@ -209,6 +231,14 @@ def test_invalid_templates(template: Any, problem: str) -> None:  # noqa: ANN401
     """An invalid template raises an `InvalidInputError` that says what is wrong."""
     with pytest.raises(InvalidInputError, match=problem):
         check_template(template)
+
+
+def test_a_template_that_nfc_makes_longer() -> None:
+    """The limit for the text of a template applies to its NFC form, which the names have."""
+    with pytest.raises(InvalidInputError, match="more than 40 bytes"):
+        check_template("\U0001d160" * 4 + "{title}")
+    (name, _) = names(record(song("\u96e8" * 80)), "\U0001d160{title}-{suno_id}")
+    assert len(name.encode()) <= MOST_BYTES
 
 
 def test_all_problems_at_once() -> None:

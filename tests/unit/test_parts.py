@@ -133,6 +133,28 @@ def test_the_end_of_a_long_run_is_not_lost(size: int, wbits: int) -> None:
     assert decompressor.complete
 
 
+def test_many_empty_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each member of a gzip body, at most 64 KiB are copied, so the time stays linear."""
+    real, unused = zlib.decompressobj, list[int]()
+
+    class Decoder:
+        """A zlib decoder that records how many bytes it copies at the end of a member."""
+
+        def __init__(self, wbits: int) -> None:
+            self._decoder = real(wbits)
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (passed on)
+            if name == "unused_data":
+                unused.append(len(self._decoder.unused_data))
+            return getattr(self._decoder, name)
+
+    monkeypatch.setattr(zlib, "decompressobj", Decoder)
+    decompressor = Decompressor("gzip")
+    assert not [*decompressor.feed(gzip.compress(b"") * 10_000)]
+    assert decompressor.complete
+    assert max(unused) <= 2**16
+
+
 def test_bad_encodings(tmp_path: Path) -> None:
     """A damaged body or an unsupported compression raises `PartError`."""
     part = part_in(tmp_path, b"", "gzip")
@@ -216,6 +238,16 @@ def test_part_files_of_dead_processes(tmp_path: Path) -> None:
     first.discard()
     second.discard()
     assert list(tmp_path.iterdir()) == [other]
+
+
+def test_few_directories_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of directories that are remembered as swept is limited."""
+    swept: set[Path] = set()
+    monkeypatch.setattr(parts, "_MOST_SWEPT", 3)
+    monkeypatch.setattr(Part, "_swept", swept)
+    for each in range(10):
+        part_in(tmp_path / str(each)).discard()
+        assert 1 <= len(swept) <= 3
 
 
 def test_many_buffers(tmp_path: Path) -> None:

@@ -230,6 +230,60 @@ def test_files_that_cannot_be_tagged(
         write(path, TRACK, None, cover)
 
 
+def id3_tag(*frames: bytes) -> bytes:
+    """Return an ID3v2.3 tag with these frames."""
+    data = b"".join(frames)
+    size = bytes(len(data) >> shift & 127 for shift in (21, 14, 7, 0))
+    return b"ID3\x03\0\0" + size + data
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    """Return a chunk of a WAV file."""
+    return name + struct.pack("<I", len(data)) + data
+
+
+def hostile_files() -> dict[str, bytes]:
+    """Return files with so many or so large parts that mutagen would be slow."""
+    frame = b"TXXX\0\0\0\x04\0\0\0a\0b"
+    chunks = b"WAVE" + wav()[12:]
+    many_frames = id3_tag(*[frame] * 2_000)
+    stream = flac_file()[: -len(AUDIO)].replace(b"fLaC\x80", b"fLaC\0")
+    comments = struct.pack("<II", 0, 60_000) + b"\3\0\0\0a=b" * 60_000
+    song = m4a()
+    return {
+        "frames": many_frames + MP3,
+        "nested frames": id3_tag(b"CHAP\0\0\0\x20\0\0id\0" + bytes(16) + frame[:13]) + MP3,
+        "large tag": id3_tag(b"PRIV\1\x10\0\0\0\0" + bytes(tags.MOST_BYTES + 2**16)) + MP3,
+        "frames in a chunk": chunk(b"RIFF", chunks + chunk(b"id3 ", many_frames)),
+        "chunks": chunk(b"RIFF", chunks + chunk(b"abcd", b"") * 60_000),
+        "boxes": song + box(b"free") * 60_000,
+        "boxes in boxes": song.replace(b"moov", b"skip", 1) + box(b"moov", box(b"trak") * 60_000),
+        "blocks": stream + b"\2\0\0\4abcd" * 60_000 + b"\x81\0\0\0" + AUDIO,
+        "comments": stream + b"\x84\0\0\0" + comments + AUDIO,
+    }
+
+
+@pytest.mark.parametrize("kind", list(hostile_files()))
+def test_files_that_would_take_long(tmp_path: Path, kind: str) -> None:
+    """A file with very many or very large tags or other parts is not tagged."""
+    path = tmp_path / "song"
+    path.write_bytes(hostile_files()[kind])
+    with pytest.raises(DownloadError, match="too many tags"):
+        write(path, TRACK)
+
+
+def test_a_large_cover_in_the_file(tmp_path: Path) -> None:
+    """A file that contains a large cover image already is tagged."""
+    path = tmp_path / "song.mp3"
+    image = JPEG + random.Random(41).randbytes(5 * 2**20)
+    frame = b"APIC" + struct.pack(">I", 14 + len(image)) + b"\0\0\0image/jpeg\0\3\0" + image
+    path.write_bytes(id3_tag(frame) + MP3)
+    write(path, TRACK)
+    read = opened(id3.ID3, path)
+    assert str(read["TIT2"]) == "雨の朝"
+    assert read.getall("APIC")[0].data == image
+
+
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
     """Writing tags into a missing file raises `DownloadError`."""
     with pytest.raises(DownloadError, match="cannot write tags: No such file"):

@@ -223,6 +223,10 @@ def test_hostile_sizes() -> None:
     assert MAX_VALUES - 10 < len(kept) < MAX_VALUES
     record = RECORD | {"result": {"media_urls": ["u", 7] * 2_000}}
     assert len(read_task_info(200, {}, envelope(record), "t1").media_urls) == MAX_ITEMS / 2
+    stems = {str(each): "u" for each in range(2_000)}
+    record = RECORD | {"result": {"media_urls": ["u"] * 2_000, "media_info": stems}}
+    info = read_task_info(200, {}, envelope(record), "t1")
+    assert len(info.media_urls) == len(info.media_info) == MAX_ITEMS
     body = envelope(RECORD).replace(b"Rain", b"\xff" * MAX_BYTES)
     with pytest.raises(ResponseError):
         read_task_info(200, {}, body, "t1")

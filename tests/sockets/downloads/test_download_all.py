@@ -64,6 +64,21 @@ async def test_expired(host: FileHost, suno: SunoClient, tmp_path: Path) -> None
     assert [each[":path"] for each in host.requests] == ["/new-1.mp3", record_path()]
 
 
+async def test_expired_with_another_title(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """An expired URL is replaced even if the title or the suffix in the task record has changed."""
+    new = Track(task_id="t", suno_id="s", title="Rain", suno_audio_url=f"{host.url}/new.m4a")
+    stems = {"vocals": f"{host.url}/new.wav"}
+    record = TaskInfo(task_id="t", status=TaskStatus.SUCCESS, tracks=(new,), media_info=stems)
+    host.serve_record(record)
+    host.paths = {"/old.mp3": 403}
+    old = f"{host.url}/old.mp3"
+    await suno.download(Track(task_id="t", suno_id="s", suno_audio_url=old), tmp_path)
+    assert host.requests[-1][":path"] == "/new.m4a"
+    stale = TaskInfo(task_id="t", status=TaskStatus.SUCCESS, media_info={"vocals": old})
+    await suno.download_all(stale, tmp_path)
+    assert host.requests[-1][":path"] == "/new.wav"
+
+
 async def test_expired_stem(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     """Expired URLs of stems and other results are replaced by URLs in the current task record."""
 
@@ -110,8 +125,9 @@ async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_
     host.paths = {"/1.mp3": 404}
     urls = [f"{host.url}/0.mp3", "", f"{host.url}/1.mp3", f"{host.url}/2.mp3"]
     with pytest.raises(DownloadsFailedError) as caught:
-        await suno.download_all(urls, tmp_path)
-    assert len(caught.value.errors) == 2
+        await suno.download_all([*urls, Track(suno_id="s-1")], tmp_path)
+    assert len(caught.value.errors) == 3
+    assert "no URL of the song 's-1'" in str(caught.value.errors[1])
     saved = [file_name(urls[0]), file_name(urls[3])]
     assert [each.name for each in caught.value.paths] == names_in(tmp_path) == saved
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from suno_async import (
     TaskStatus,
     Track,
 )
+from suno_async.files.sources import FileSource, sources_of
 from tests.file_host import FileHost, names_in, record_path
 
 if TYPE_CHECKING:
@@ -61,10 +63,27 @@ async def test_urls_that_differ_in_the_query(
     host: FileHost, suno: SunoClient, tmp_path: Path
 ) -> None:
     """Files whose URLs differ only in the query are saved under different names."""
-    urls = [f"{host.url}/x.mp3?id={each}" for each in (1, 2, 1)]
-    first, second, third = await suno.download_all(urls, tmp_path)
-    assert first == third != second
+    urls = [f"{host.url}/x.mp3?id={each}" for each in (1, 2, 1, 2)]
+    first, second, *again = await suno.download_all(urls, tmp_path)
+    assert first != second
+    assert again == [first, second]
     assert len(names_in(tmp_path)) == len(host.requests) == 2
+
+
+async def test_many_urls_that_differ_in_the_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work for the names of many such URLs is linear."""
+    with_name, tried = PurePosixPath.with_name, 0
+
+    def counted(path: PurePosixPath, name: str) -> PurePosixPath:
+        nonlocal tried
+        tried += 1
+        return with_name(path, name)
+
+    monkeypatch.setattr(PurePosixPath, "with_name", counted)
+    urls = [f"https://cdn.example/song.mp3?id={each}" for each in range(300)]
+    found = [each async for each in sources_of(urls, None)]
+    assert len({each.name for each in found if isinstance(each, FileSource)}) == 300
+    assert tried == 299
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ async def test_covers_that_fail(  # noqa: PLR0913, PLR0917 (fixtures and paramet
     assert problem in warning
 
 
-@pytest.mark.parametrize("damage", ["none", "cut", "flipped", "bomb"])
+@pytest.mark.parametrize("damage", ["none", "cut", "flipped", "bomb", "empty members"])
 async def test_compressed_covers(
     host: FileHost,
     suno: SunoClient,
@@ -229,6 +229,8 @@ async def test_compressed_covers(
         del body[-9:]
     elif damage == "flipped":
         body[15:25] = b"\xff" * 10
+    elif damage == "empty members":
+        body = bytearray(gzip.compress(b"") * 500_000)
     host.bodies["/large.png"] = bytes(body)
     host.bodies["/0.mp3"] = gzip.compress(MP3)
     host.headers["Content-Encoding"] = "gzip"

@@ -11,8 +11,11 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from yarl import URL
 
-from suno_async import DownloadError, NotSentError, SunoClient, UploadError
+from suno_async import ClientClosedError, DownloadError, NotSentError, SunoClient, UploadError
+from suno_async.files import transfers
+from suno_async.files.connections import Connections
 from suno_async.sandbox import KEY
 from tests.file_host import FileHost, song
 from tests.hostile import response, serving
@@ -89,7 +92,7 @@ async def test_rebinding(host: FileHost, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", unreachable)
     with names_resolve(monkeypatch, "8.8.8.8", "127.0.0.1", "::1", "169.254.169.254"):
         async with SunoClient(KEY, base_url=ELSEWHERE) as suno:
-            with pytest.raises(DownloadError, match="no public address"):
+            with pytest.raises(DownloadError, match="is not public; see allow_hosts"):
                 await suno.download(f"https://rebinding.test:{port}/x.mp3", tmp_path)
     assert tried == ["8.8.8.8"]
     assert host.requests == []
@@ -244,7 +247,7 @@ async def test_unusable_proxy_of_the_environment(
     async with SunoClient(KEY, base_url="http://api.test", trust_env=True, retry_for=0) as suno:
         with pytest.raises(NotSentError, match=r"not an http\(s\) URL"):
             await suno.balance()
-        with pytest.raises(DownloadError, match="invalid URL"):
+        with pytest.raises(DownloadError, match="invalid URL, proxy or reply"):
             await suno.download("http://api.test/x.mp3", tmp_path)
 
 
@@ -256,7 +259,7 @@ async def test_no_proxy(host: FileHost, tmp_path: Path, monkeypatch: pytest.Monk
         await suno.download(f"{host.url}/x.mp3", tmp_path)
         with (
             names_resolve(monkeypatch, "127.0.0.1"),
-            pytest.raises(DownloadError, match="no public address"),
+            pytest.raises(DownloadError, match="is not public; see allow_hosts"),
         ):
             await suno.download("https://direct.test/y.mp3", tmp_path)
     assert len(host.requests) == 1
@@ -342,16 +345,44 @@ async def test_downgrade(tmp_path: Path) -> None:
         assert plain.requests == []
 
 
-async def test_uploads_to_refused_addresses(tmp_path: Path) -> None:
-    """If the API names a private address for an upload, the file is not sent."""
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("https://127.0.0.2/store", "allow_hosts"),
+        ("https://private.test/store", "allow_hosts"),
+        ("https://[::1/store", "invalid URL"),
+        ("https://a..b/store", "invalid URL"),
+    ],
+)
+async def test_uploads_to_refused_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, problem: str
+) -> None:
+    """If the API names a private address or an invalid URL for an upload, it fails at once."""
+    monkeypatch.setattr(transfers, "PAUSE", 1000.0)
     file = tmp_path / "up.mp3"
     file.write_bytes(b"song")
-    target = {"presigned_url": "https://127.0.0.2/store", "file_url": "https://127.0.0.2/f"}
+    target = {"presigned_url": place, "file_url": "https://127.0.0.2/f"}
 
     async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
         writer.write(response(json.dumps({"code": 200, "data": target}).encode()))
         return True
 
     async with serving(answer) as url, SunoClient(KEY, base_url=url) as suno:
-        with pytest.raises(UploadError, match="allow_hosts"):
+        with (
+            names_resolve(monkeypatch, "127.0.0.1"),
+            pytest.raises(UploadError, match=problem),
+        ):
             await suno.upload(file)
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_requests_after_close(host: FileHost, *, used: bool) -> None:
+    """A request that starts after `close` raises an error, and opens no new session."""
+    connections = Connections(api=URL(host.url))
+    if used:
+        async with connections.get(URL(host.url), {}):
+            pass
+    await connections.close()
+    with pytest.raises(ClientClosedError):
+        async with connections.get(URL(host.url), {}):
+            pass

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from yarl import URL
 
 from suno_async import ClientClosedError, DownloadError, SunoClient
+from suno_async.files.connections import Connections
+from suno_async.files.fetching import DownloadTerms, Fetch
 from suno_async.files.names import file_name
+from suno_async.files.parts import Part
 from suno_async.files.progress import ProgressCallback, Reporter
+from suno_async.files.sources import FileSource
 from suno_async.sandbox import KEY
 from tests.file_host import FileHost, names_in
 
@@ -95,6 +101,40 @@ async def test_the_last_waiter_leaves(host: FileHost, suno: SunoClient, tmp_path
     with pytest.raises(asyncio.CancelledError):
         await downloading
     assert names_in(tmp_path) == []
+
+
+async def test_cancelled_twice(
+    host: FileHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second cancellation does not end a download before its part file is removed."""
+    host.hold = asyncio.Event()
+    discard, discarding, go_on = Part.discard, threading.Event(), threading.Event()
+
+    def slow(part: Part) -> None:
+        discarding.set()
+        go_on.wait(10)
+        discard(part)
+
+    monkeypatch.setattr(Part, "discard", slow)
+    source = FileSource(f"{host.url}/x.mp3", "x.mp3")
+    terms = DownloadTerms(overwrite=False, timeout=None, max_bytes=2**30)
+    connections = Connections(api=URL(host.url))
+    path = tmp_path / "x.mp3"
+    fetch = Fetch(connections, source, path, terms, Reporter(str(path)), None)
+    downloading = asyncio.ensure_future(fetch.run(asyncio.Semaphore(1)))
+    await host.arrived.wait()
+    downloading.cancel()
+    await asyncio.to_thread(discarding.wait, 10)
+    for _ in range(3):
+        downloading.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert not downloading.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await downloading
+    assert names_in(tmp_path) == []
+    await connections.close()
 
 
 async def test_closed(host: FileHost, tmp_path: Path) -> None:

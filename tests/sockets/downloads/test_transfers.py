@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import hashlib
+import os
+import sys
+import threading
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
@@ -13,7 +16,9 @@ import pytest
 from suno_async import DownloadError, DownloadProgress, SunoClient, Track
 from suno_async.files import parts
 from suno_async.files.names import file_name
-from tests.file_host import FileHost, names_in
+from suno_async.files.parts import Part
+from tests.file_host import FileHost, names_in, song
+from tests.hostile import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,6 +117,56 @@ async def test_wrong_ranges(
     assert [b"If-Range" in each for each in asked] == [False, True, False]
 
 
+async def test_truncated_without_a_length(suno: SunoClient, tmp_path: Path) -> None:
+    """A truncated reply is not saved if only its Content-Range states the size of the file."""
+    requests, body = 0, song(300_000)
+
+    async def answer(_request: bytes, writer: asyncio.StreamWriter) -> bool:
+        nonlocal requests
+        requests += 1
+        if requests == 1:
+            head = "200 X\r\nTransfer-Encoding: chunked"
+            part = b"3e8\r\n" + body[:1000] + b"\r\n"
+        elif requests == 2:
+            head, part = "206 X\r\nContent-Range: bytes 1000-299999/300000", body[1000:5000]
+        else:
+            head, part = "206 X\r\nContent-Range: bytes 5000-299999/300000", body[5000:]
+        writer.write(f'HTTP/1.1 {head}\r\nETag: "1"\r\nConnection: close\r\n\r\n'.encode() + part)
+        await writer.drain()
+        writer.close()
+        return False
+
+    async with serving(answer) as url:
+        path = await suno.download(f"{url}/x.mp3", tmp_path)
+    assert path.read_bytes() == body
+    assert requests == 3
+
+
+@pytest.mark.parametrize("start", ["direct", "absolute redirect", "relative redirect"])
+async def test_signed_urls(host: FileHost, suno: SunoClient, tmp_path: Path, start: str) -> None:
+    """The path and the query of a URL are requested unchanged, because they may be signed."""
+    target = "/a%3Db/x%2Fy.mp3?key=tenant%2Fsong%3A1&plus=a+b%20c&sig=Zm9v%2b%3D&empty="
+    url = f"{host.url}{target}"
+    if start != "direct":
+        host.locations["/start"] = url if start == "absolute redirect" else target
+        url = f"{host.url}/start"
+    path = await suno.download(url, tmp_path, media="audio")
+    assert path.read_bytes() == host.body
+    assert host.requests[-1][":path"] == target
+
+
+async def test_urls_with_other_characters(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """Characters that a URL must not contain are escaped."""
+    await suno.download(f"{host.url}/a b/\u96e8.mp3?x=%", tmp_path)
+    await suno.download(f"{host.url}?x=%3D", tmp_path, media="audio")
+    await suno.download(f"{host.url}/a/../x.mp3#part", tmp_path)
+    assert [each[":path"] for each in host.requests] == [
+        "/a%20b/%E9%9B%A8.mp3?x=%25",
+        "/?x=%3D",
+        "/x.mp3",
+    ]
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 410, 416, 451, 501, 206])
 async def test_final_statuses(
     host: FileHost, suno: SunoClient, tmp_path: Path, status: int
@@ -133,12 +188,53 @@ async def test_temporary_statuses(
     assert (await suno.download(f"{host.url}/x.mp3", tmp_path)).read_bytes() == host.body
 
 
+async def test_timeout_while_the_file_is_saved(
+    host: FileHost, suno: SunoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the timeout passes while the complete file is being saved, the download succeeds."""
+    loop = asyncio.get_running_loop()
+    timeout, sync, discard = asyncio.timeout, os.fsync, Part.discard
+    scopes: list[asyncio.Timeout] = []
+    discarding = threading.Event()
+
+    def recorded(delay: float | None) -> asyncio.Timeout:
+        scopes.append(timeout(delay))
+        return scopes[-1]
+
+    def slow_sync(descriptor: int) -> None:
+        if not discarding.is_set():
+            loop.call_soon_threadsafe(scopes[1].reschedule, loop.time())
+            discarding.wait(10)
+        sync(descriptor)
+
+    def observed(part: Part) -> None:
+        discarding.set()
+        discard(part)
+
+    monkeypatch.setattr(asyncio, "timeout", recorded)
+    monkeypatch.setattr(os, "fsync", slow_sync)
+    monkeypatch.setattr(Part, "discard", observed)
+    path = await suno.download(f"{host.url}/x.mp3", tmp_path)
+    # The first scope is that of the call, the second one is that of the download.
+    assert scopes[1].expired()
+    assert path.read_bytes() == host.body
+
+
 async def test_errors_hide_signatures(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
-    """The error of a download does not contain the query of the URL."""
-    host.statuses = [404]
-    with pytest.raises(DownloadError) as caught:
-        await suno.download(f"{host.url}/x.mp3?signature=secret", tmp_path)
-    assert "secret" not in str(caught.value)
+    """The error of a download does not contain the query, the user or the password of the URL."""
+    host.paths = dict.fromkeys(("/x.mp3", "/x.mp3?signature=secret"), 404)
+    for url in (
+        f"{host.url}/x.mp3?signature=secret",
+        host.url.replace("//", "//me:secret@") + "/x.mp3",
+        "ftp://me:secret@x.example/x.mp3?signature=secret",
+        "https://me:secret@x.example:99999/x.mp3#secret",
+        "https://me:secret@[::1/x.mp3?secret",
+        "https://me:secret@x℀.example/x.mp3?secret",
+    ):
+        with pytest.raises(DownloadError) as caught:
+            await suno.download(url, tmp_path)
+        assert "x.mp3" in str(caught.value)
+        assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -248,6 +344,14 @@ async def test_disk_errors(
         await suno.download(url, tmp_path, name="y")
     assert len(host.requests) == before + 1
     assert names_in(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows users may not make symbolic links")
+async def test_a_loop_of_links(suno: SunoClient, tmp_path: Path) -> None:
+    """A directory that is a symbolic link to itself raises a `DownloadError`."""
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(DownloadError, match="save"):
+        await suno.download("https://x.example/x.mp3", tmp_path / "loop")
 
 
 async def test_invalid_urls(suno: SunoClient, tmp_path: Path) -> None:
