@@ -117,11 +117,9 @@ class DurationDistribution:
         return self._finished(bin_of(age), age)
 
     def _finished(self, number: int, age: float) -> float:
-        """Return the share of the tasks that have ended by `age`.
+        """Return the share of the tasks that have ended by `age`. `number` is the bin of `age`.
 
-        Args:
-            number: The number of the bin that contains `age`.
-            age: The age, in units of `self.unit` seconds.
+        The unit of `age` is `unit` seconds.
         """
         integral = self.cumulative[number] + self.hazard[number] * (age - EDGES[number])
         return -math.expm1(-min(integral, MOST_HAZARD_AT_LAST))
