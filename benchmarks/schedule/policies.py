@@ -87,8 +87,8 @@ class Timers:
 class Clairvoyant:
     """A policy that knows when each task ends, and checks each task only once.
 
-    A task is due when it ends, but not earlier than `FLOOR` seconds after its creation. Endless
-    tasks never end. They are due at the deadline, and are checked only when no ended task is due.
+    A task is due when it ends, but not earlier than `FLOOR` seconds after its creation. A task that
+    never ends is due `DEADLINE` seconds after its creation, but all ended tasks are checked first.
 
     Ended tasks may be checked in any order. As long as requests are sent at the full rate, the
     order does not change the sum of the delays.
@@ -111,7 +111,7 @@ class Clairvoyant:
         return self._future[0][0] if self._future else None
 
     def pop(self, now: float) -> int | None:
-        """Remove and return a task that is due, with endless tasks last; None if no task is due."""
+        """Remove and return a task that is due, first one that ends; None if no task is due."""
         while self._future and self._future[0][0] <= now:
             due, task = heapq.heappop(self._future)
             heapq.heappush(self._ready, (math.isinf(self._tasks.durations[task]), due, task))
