@@ -249,7 +249,11 @@ class Scenario:
                 self.received.add((await suno.create(GenerateMusic(prompt=name))).id)
 
     async def end(self, suno: SunoClient, taking: asyncio.Task[None]) -> None:
-        """At random, do nothing, cancel the stream, close the client, or cancel `suno.close()`."""
+        """Choose one at random: do nothing, cancel the stream, close the client, or cut the close.
+
+        The stream is cancelled, and the client is closed, once or twice. To cut the close, cancel
+        the call `suno.close()`.
+        """
         draw = self.draw
         how = draw.choice([*["wait"] * 4, "cancel", "cancel twice", "close", "close twice", "cut"])
         if how != "wait":

@@ -167,7 +167,7 @@ def test_same_seed_same_set() -> None:
 
 
 def test_arrivals_that_do_not_exist() -> None:
-    """`arrival_rate` accepts only ``once``, ``p<percent>`` and ``d<percent>``."""
+    """`arrival_rate` accepts only ``once``, ``p<percent>`` and ``d<percent>``, with 1 % or more."""
     for wrong in ("p", "x90", "p0", "twice"):
         with pytest.raises(ValueError, match="arrivals are once"):
             arrival_rate(wrong, LOG_NORMAL)

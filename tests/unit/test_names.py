@@ -325,7 +325,7 @@ def check_component(name: str) -> None:
 
 
 def spellings(name: str) -> set[str]:
-    """Return the forms of a name that an operating system may treat as equal."""
+    """Return keys of a name. Two names that an operating system may treat as equal share a key."""
     forms = {unicodedata.normalize(form, name) for form in ("NFC", "NFD", "NFKC", "NFKD")}
     return {f"{fold.__name__}:{fold(each)}" for each in forms for fold in (str.upper, str.casefold)}
 

@@ -45,7 +45,7 @@ def test_short_waits_in_a_loop(schedule: Literal["adaptive", "backoff"]) -> None
 
 
 def test_short_waits_for_an_unknown_id() -> None:
-    """In a loop of short waits for an unknown id, a `TaskNotFoundError` is raised after a minute."""
+    """A loop of short waits for an unknown id ends with `TaskNotFoundError` after a minute."""
 
     async def work() -> float:
         server = Server()
