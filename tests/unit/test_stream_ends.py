@@ -40,7 +40,7 @@ METHODS = ["create_many", "pipeline"]
 
 
 class Skipped(BaseException):
-    """Not an `Exception`, like the exception of `pytest.skip`."""
+    """An error that derives from `BaseException` only, as the one that `pytest.skip` raises."""
 
 
 async def one_song(after: object = None) -> AsyncIterator[GenerateMusic]:
