@@ -34,6 +34,11 @@ ARRIVING = 0.2
 SILENCE = 3 * HEARTBEAT
 
 
+#: The default lease of the journal in seconds. The result of a heartbeat that took longer is not
+#: used: the process may have been suspended after the journal was read.
+LEASE = 30.0
+
+
 class RateShare:
     """Limits a client to 1/N of the account's request rate, where N is the number of live clients.
 
@@ -106,19 +111,17 @@ class RateShare:
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         shared_at, pause = loop.time(), HEARTBEAT
-        # Whether other clients may use the share of this client, so that it must not send.
+        # Whether others may use the share of this client, so that it must not send.
         is_lost = False
         while True:
-            slept_at = loop.time()
             await asyncio.sleep(pause)
-            if loop.time() - slept_at > SILENCE:
-                is_lost = True  # The process was suspended.
+            asked_at = loop.time()
             try:
                 peers = await self._journal.heartbeat()
-                # The heartbeat itself can take long, so read the clock after it.
-                is_late = loop.time() - shared_at > SILENCE
-                if is_late and not peers.aware:
-                    # Others have taken the share of this client in the meantime.
+                now = loop.time()
+                is_late = now - shared_at > SILENCE
+                if (is_late and not peers.aware) or now - asked_at > LEASE:
+                    # Others have, or may have, taken the share of this client in the meantime.
                     is_lost, pause = True, JOINING
                     self._stop_sending()
                     continue

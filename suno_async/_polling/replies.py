@@ -101,10 +101,11 @@ class ReplyHandler:
         If a retry cannot help, or if the time for retries is over (see `Frame.gives_up_at`), end
         all waits for the task instead.
         """
+        is_final = self._is_final(entry, error)
         if not self._watches.holds(entry):
             return
         now = self._clock.mono()
-        if self._is_final(entry, error):
+        if is_final:
             self._watches.end(entry, error)
             return
         since = entry.missing_since

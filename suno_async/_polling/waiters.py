@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from collections import deque
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Protocol
 
 from suno_async._schedule.entry import Entry
@@ -187,7 +187,7 @@ class WatchList:
         self.entries: dict[str, Watched] = {}
         # Tasks without waiters that were checked and had not ended. The task that was left first is
         # the first.
-        self._left: dict[str, Watched] = {}
+        self._left: OrderedDict[str, Watched] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -220,7 +220,7 @@ class WatchList:
             if entry.asked_at is not None:
                 self._left[task_id] = entry
                 if len(self._left) > LEFT_REMEMBERED:
-                    del self._left[next(iter(self._left))]
+                    self._left.popitem(last=False)
 
     def take_left(self, task_id: str) -> Watched | None:
         """Remove and return the entry of a task whose last waiter left; None if there is none."""

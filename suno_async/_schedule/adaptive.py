@@ -111,7 +111,7 @@ class AdaptiveSchedule(Generic[E]):
         takes place at least this interval after the creation of the task. If the creation time is
         unknown, the first check may take place at once.
         """
-        self._join(entry, now)
+        self._join(entry, now, is_soon=True)
 
     def pop(self, now: float) -> E | None:
         """Remove and return the entry to check at the time `now`; None if no entry is due."""
@@ -196,10 +196,11 @@ class AdaptiveSchedule(Generic[E]):
         if waits:
             self._join(entry, entry.added_at if entry.asked_at is None else entry.asked_at)
 
-    def _join(self, entry: E, now: float) -> None:
+    def _join(self, entry: E, now: float, *, is_soon: bool = False) -> None:
         """Put an entry into its cohort.
 
-        If the task is very old and not due yet, put the entry into the heap `_parked` instead.
+        If the task is very old and not due yet, put the entry into the heap `_parked` instead. With
+        `is_soon`, a very old task is due as soon as the shortest interval allows.
         """
         span: int | str = UNKNOWN
         if entry.created_at is not None or entry.asked_at is not None:
@@ -207,7 +208,8 @@ class AdaptiveSchedule(Generic[E]):
             span = math.floor(born / self._tuning.cohort_span)
             if entry.seen_age >= self._plans.horizon or now >= self._cohorts.over(born):
                 span = PAST
-                due = self._frame.earliest(entry) if entry.failures else self._frame.latest(entry)
+                is_soon = is_soon or entry.failures > 0
+                due = self._frame.earliest(entry) if is_soon else self._frame.latest(entry)
                 if due > now:
                     self._parked.push(entry, due)
                     return
@@ -221,7 +223,7 @@ class AdaptiveSchedule(Generic[E]):
             entry = self._parked.pop_up_to(now)
             if entry is None:
                 break
-            self._join(entry, now)
+            self._join(entry, now, is_soon=True)
             joined += 1
 
     def _pop_planned(self, now: float) -> E | None:
@@ -260,7 +262,10 @@ class AdaptiveSchedule(Generic[E]):
         # Without `born`, the ages of the tasks are unknown or past the horizon.
         if cohort.born is None or now >= cohort.ends:
             return
+        age = now - entry.known_since
+        if age > self._plans.planned_to:
+            return
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
-        price = plan.price(entry.seen_age, now - entry.known_since)
+        price = plan.price(entry.seen_age, age)
         last = self.price
         self.price = price if last is None else last + (price - last) / self._tuning.price_span

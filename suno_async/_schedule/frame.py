@@ -26,13 +26,13 @@ class Frame:
         deadline: Age of a task at its last check, in seconds; None means no limit.
     """
 
-    __slots__ = ("_growth", "_interval", "_max_interval", "deadline", "floor")
+    __slots__ = ("_growth", "_interval", "deadline", "floor", "max_interval")
 
     def __init__(self, policy: PollPolicy) -> None:
         self.floor = policy.eager_interval if policy.eager else policy.interval
         self.deadline = policy.deadline
         self._interval = policy.interval
-        self._max_interval = policy.max_interval
+        self.max_interval = policy.max_interval
         self._growth = policy.growth
 
     def earliest(self, entry: Entry) -> float:
@@ -54,8 +54,8 @@ class Frame:
         """
         born = entry.known_since
         if entry.asked_at is None:
-            return born + self._max_interval
-        return entry.asked_at + max(self._max_interval, entry.asked_at - born)
+            return born + self.max_interval
+        return entry.asked_at + max(self.max_interval, entry.asked_at - born)
 
     def end(self, entry: Entry) -> float:
         """Return the time of the task's deadline; infinity if there is no deadline."""
@@ -90,4 +90,4 @@ class Frame:
     def backoff(self, number: int) -> float:
         """Return the next interval of a backoff, in seconds, after `number` earlier intervals."""
         # The exponent is bounded so that the power cannot overflow.
-        return min(self._interval * self._growth ** min(number, 64), self._max_interval)
+        return min(self._interval * self._growth ** min(number, 64), self.max_interval)

@@ -28,8 +28,10 @@ class InspectionPlans:
 
     Attributes:
         horizon: Greatest age at which tasks compete by age, in seconds: the deadline, or
-            `Tuning.horizon` if there is no deadline. Plans cover ages up to this one, but with a
-            long deadline, they end earlier.
+            `Tuning.horizon` if there is no deadline.
+        planned_to: Greatest age that plans cover, in seconds: the horizon, or less if the deadline
+            is long.
+        late_interval: Seconds between two checks of a task that is older than `planned_to`.
         price: How much waiting a request must save. A new plan uses the current value.
         revision: A number that rises each time plans are discarded; see `revised_since`.
     """
@@ -56,7 +58,8 @@ class InspectionPlans:
         self._revised: dict[str, int] = {}
         self.horizon = tuning.horizon if frame.deadline is None else frame.deadline
         # With a longer plan, its steps would be longer than the shortest interval.
-        self._planned_to = min(self.horizon, max(tuning.horizon, tuning.grid_steps * frame.floor))
+        self.planned_to = min(self.horizon, max(tuning.horizon, tuning.grid_steps * frame.floor))
+        self.late_interval = max(frame.max_interval, self.horizon / tuning.grid_steps)
         self.price = price
         self.revision = 0
 
@@ -77,7 +80,7 @@ class InspectionPlans:
             plan = self._plans[kind, interactive] = InspectionPlan(
                 distribution,
                 floor=self._frame.floor,
-                horizon=self._planned_to,
+                horizon=self.planned_to,
                 price=self.price.least,
                 future_price=self.price.future,
                 weight=tuning.interactive_weight if interactive else 1.0,

@@ -193,6 +193,8 @@ class Ranking(Generic[E]):
             return earliest
         plan = self._plans.plan(cohort.kind, interactive=cohort.interactive)
         due = head.known_since + plan.due(head.seen_age)
+        if due == math.inf:
+            due = earliest + self._plans.late_interval - self._frame.floor
         return max(earliest, min(due, self._frame.latest(head), cohort.ends))
 
     def _prepare(self, cohort: Cohort[E], head: E) -> None:

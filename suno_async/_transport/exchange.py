@@ -239,7 +239,7 @@ class Transport:
                     if self.limiter.paused is not None:
                         delay = 0.0
                     if waits_out:
-                        give_up_at = self._now() + self._retry_for
+                        give_up_at = self._now() + delay + self._retry_for
                 if self._now() + delay >= give_up_at:
                     raise
                 logger.info("%s: %s; retrying in %.1f s", what, error, delay)

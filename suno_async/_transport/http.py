@@ -175,7 +175,7 @@ class HttpSender:
             logger.debug("%s %s: HTTP %d", request.method, request.path, response.status)
             return Reply(response.status, response.headers, self._credentials.redacted(body))
         except (TimeoutError, OSError, aiohttp.ClientError) as error:
-            failure = _translate(error, self._credentials.base_url.authority)
+            failure = _translate(error, self._credentials.base_url.authority, proxy)
         except (http_exceptions.HttpProcessingError, EOFError, ValueError) as error:
             failure = ResponseError(f"the reply is not valid HTTP ({type(error).__name__})")
         except BaseException:
@@ -273,8 +273,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     raise ResponseError(f"the reply has more than {MOST_BYTES} bytes", response.status)
 
 
-def _translate(error: Exception, host: str) -> SunoError:
-    """Convert an aiohttp error to an error of this library.
+def _translate(error: Exception, host: str, proxy: URL | None) -> SunoError:
+    """Convert an aiohttp error to an error of this library. `proxy` is the proxy of the request.
 
     Return `NotSentError` only if no connection could be opened. After any other error, the server
     may have received the request, even if `_on_headers` was not called.
@@ -282,7 +282,12 @@ def _translate(error: Exception, host: str) -> SunoError:
     what = type(error).__name__
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return NotSentError(f"the proxy refused a connection to {host} (HTTP {error.status})")
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
+    if (
+        # Not `ClientProxyConnectionError`: aiohttp does not raise it if the name is unknown.
+        isinstance(error, aiohttp.ClientConnectorError)
+        and proxy is not None
+        and error.host == proxy.raw_host
+    ):
         host = f"the proxy {error.host}:{error.port}"
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
         return NotSentError(f"could not connect to {host} ({what})")

@@ -61,6 +61,9 @@ MAX_PAUSE = 120.0
 
 _RATE_SPAN = 10.0
 
+#: Maximum number of permits from which `LocalLimiter.recent_rate` is calculated.
+_MOST_RECENT = 1e6
+
 #: A pause that becomes longer by less than this many seconds is not logged again.
 _LOG_STEP = 1.0
 
@@ -143,9 +146,9 @@ class LocalLimiter:
 
     def __init__(self, rate: float = RATE_LIMIT, max_pause: float = MAX_PAUSE) -> None:
         """Create a limiter for the running event loop."""
-        if not 0 < rate < math.inf:
+        if not _is_above_0(rate) or rate == math.inf:
             raise ConfigurationError(f"rate must be a finite number above 0, not {rate!r}")
-        if not max_pause > 0:
+        if not _is_above_0(max_pause):
             raise ConfigurationError(f"max_pause must be above 0, not {max_pause!r}")
         self._loop = asyncio.get_running_loop()
         self.now = loop_time(self._loop)
@@ -171,7 +174,7 @@ class LocalLimiter:
         self._waiting_until = -math.inf
         # Callers with a `give_up_at`.
         self._impatient: dict[asyncio.Timeout, float] = {}
-        self._recent: deque[float] = deque(maxlen=math.ceil(rate * _RATE_SPAN))
+        self._recent: deque[float] = deque(maxlen=math.ceil(min(rate * _RATE_SPAN, _MOST_RECENT)))
         self._started = self.now()
         self.granted = 0
         self.rate_limited = 0
@@ -414,3 +417,7 @@ class LocalLimiter:
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
+
+
+def _is_above_0(value: object) -> bool:
+    return isinstance(value, int | float) and value > 0

@@ -10,6 +10,7 @@ import itertools
 import math
 import random
 import weakref
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -406,10 +407,17 @@ def test_one_budget_per_account() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"rate": 0}, {"rate": -1}, {"rate": math.nan}, {"rate": math.inf}, {"max_pause": 0}],
+    [
+        {"rate": 0},
+        {"rate": -1},
+        {"rate": math.nan},
+        {"rate": math.inf},
+        {"rate": "15"},
+        {"max_pause": 0},
+    ],
     ids=str,
 )
-def test_invalid_arguments(options: dict[str, float]) -> None:
+def test_invalid_arguments(options: dict[str, Any]) -> None:
     """A rate that is not a finite number above 0, or no `max_pause`, is refused."""
 
     async def work() -> None:

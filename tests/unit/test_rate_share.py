@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from suno_async._rate_share import RateShare
 from suno_async.errors import JournalError
 from suno_async.journal.base import Peers
 from suno_async.limits import LocalLimiter
 from tests.memory_journal import MemoryJournal
-from tests.virtual import run_virtual
+from tests.virtual import VirtualLoop, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,21 +65,25 @@ class Client(MemoryJournal):
     Attributes:
         sent: When each request of all clients was sent.
         stall: Seconds for which the next heartbeat hangs before it reaches the journal.
+        slow: Seconds for which the next heartbeat hangs after it has reached the journal.
     """
 
     def __init__(self, leases: Leases, sent: list[float]) -> None:
         super().__init__()
         self.sent = sent
-        self.stall = 0.0
+        self.stall = self.slow = 0.0
         self._leases = leases
         self._limiter = LocalLimiter()
         self._share = RateShare(self, self._limiter, self._nothing)
 
     async def heartbeat(self) -> Peers:
-        """Send a heartbeat, after `stall` seconds."""
-        stall, self.stall = self.stall, 0.0
+        """Send a heartbeat after `stall` seconds, and return its result after `slow` seconds."""
+        stall, slow = self.stall, self.slow
+        self.stall = self.slow = 0.0
         await asyncio.sleep(stall)
-        return self._leases.beat(self)
+        peers = self._leases.beat(self)
+        await asyncio.sleep(slow)
+        return peers
 
     async def run(self) -> None:
         """Join the account. Then send requests until cancelled."""
@@ -168,3 +172,39 @@ def test_a_heartbeat_between_open_and_join() -> None:
 
     # The last requests of the other client may take this long to arrive.
     assert run_virtual(work()) >= 0.2
+
+
+def test_a_slow_reply_to_a_heartbeat() -> None:
+    """A heartbeat that returns after the lease does not restore the share of the client."""
+
+    async def work() -> None:
+        leases, sent = Leases(), list[float]()
+        one, two = Client(leases, sent), Client(leases, sent)
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(one.run())]
+            await asyncio.sleep(0.7)
+            running.append(group.create_task(two.run()))
+            await asyncio.sleep(10)
+            two.slow = 40.0
+            await asyncio.sleep(60)
+            for each in running:
+                each.cancel()
+        assert worst_second(sent) <= 15
+
+    run_virtual(work())
+
+
+def test_a_blocked_event_loop_and_a_broken_journal() -> None:
+    """If the event loop was blocked before the journal broke, the client still sends requests."""
+
+    async def work() -> None:
+        leases, sent = Leases(), list[float]()
+        running = asyncio.create_task(Client(leases, sent).run())
+        await asyncio.sleep(10)
+        cast("VirtualLoop", asyncio.get_running_loop()).stop_for(7.0)
+        leases.broken = True
+        await asyncio.sleep(60)
+        running.cancel()
+        assert len([at for at in sent if at > 20]) > 500
+
+    run_virtual(work())

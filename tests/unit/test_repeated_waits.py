@@ -11,7 +11,7 @@ import pytest
 
 from suno_async import PollPolicy, TaskNotFoundError, TaskTimeoutError
 from suno_async._polling import waiters
-from tests.scripted import Server, reply
+from tests.scripted import EPOCH, Server, reply
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
@@ -171,3 +171,39 @@ def test_many_waits_for_one_task() -> None:
     kinds, polls = run_virtual(work())
     assert kinds == ["TaskInfo", "TaskTimeoutError"] * 20
     assert polls <= 3
+
+
+@pytest.mark.parametrize("first", [reply(None, 500), reply({"task_id": "t", "status": "running"})])
+def test_a_second_wait_for_an_old_task(first: Reply) -> None:
+    """A second wait for a task that is hours old checks it after one interval."""
+
+    async def work() -> float:
+        server = Server()
+        answers = [first]
+        server.answer = lambda _: answers.pop() if answers else reply(ended)
+        policy = PollPolicy(deadline=None)
+        async with server.client(policy=policy) as suno:
+            handle = suno.task("t", created_at=EPOCH - 7200)
+            with contextlib.suppress(TaskTimeoutError):
+                await handle.result(timeout=5)
+            await handle.result()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(work()) < 20
+
+
+def test_a_404_that_arrives_between_two_waits() -> None:
+    """A 404 that arrives while nobody waits counts, too."""
+
+    async def work() -> float:
+        server = Server(delay=0.5)
+        server.answer = lambda _: reply(None, 404)
+        async with server.client() as suno:
+            with contextlib.suppress(TaskTimeoutError):
+                await suno.task("t").result(timeout=0.7)
+            await asyncio.sleep(50)
+            with pytest.raises(TaskNotFoundError):
+                await suno.task("t").result()
+        return asyncio.get_running_loop().time()
+
+    assert run_virtual(work()) < 80
