@@ -51,7 +51,8 @@ _WORDS = {
 _JSON_VALUE = "a value that JSON can represent"
 
 # What msgspec and json raise for values of a wrong type. msgspec.ValidationError is a ValueError.
-_NOT_CONVERTIBLE = (TypeError, ValueError, RecursionError)
+# msgspec 0.21.0 raises SystemError for integers that are too large for a float.
+_NOT_CONVERTIBLE = (TypeError, ValueError, RecursionError, OverflowError, SystemError)
 
 
 def task_id_problem(task_id: object) -> str | None:

@@ -66,8 +66,8 @@ async def export_results(
 
     Args:
         source: Outcomes, `TaskInfo` objects, or the entries of a journal. A synchronous iterable
-            must not block the event loop. If the export fails, an asynchronous generator is closed,
-            so a `SunoClient.pipeline` creates no further tasks.
+            must not block the event loop. If the export fails after it began to read, an
+            asynchronous generator is closed, so a `SunoClient.pipeline` creates no further tasks.
         path: The file. It appears only when it is complete.
         file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. If None, the suffix of
             `path` decides. Parquet needs the extra ``parquet``.

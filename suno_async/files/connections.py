@@ -10,7 +10,7 @@ import contextlib
 import ssl
 import urllib.request
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -196,7 +196,11 @@ class Connections:
 
     def _redirected(self, url: URL, location: str) -> URL:
         try:
-            target = exact_url(urljoin(str(url), location))
+            if urlsplit(location).scheme or location.startswith(("/", "?")):
+                target = exact_url(urljoin(str(url), location))
+            else:
+                # `urljoin` would remove empty segments of the path.
+                target = url.join(URL(location))
         except ValueError:
             # The text of the error may contain a password.
             raise UnsafeUrlError("redirect to an invalid URL") from None

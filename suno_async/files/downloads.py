@@ -27,7 +27,7 @@ PARALLEL = 8
 
 #: Maximum number of open downloads of one call of `download_all`. It is higher than `PARALLEL`,
 #: because downloads that wait for a retry should not delay files of other hosts.
-READ_AHEAD = 4 * PARALLEL
+READ_AHEAD = 2 * PARALLEL
 
 #: Default of `max_bytes`: the most bytes of one file.
 MAX_BYTES = 2 * 1024**3

@@ -167,11 +167,17 @@ class Fetch:
         raise DownloadError(f"{url}: {problem}")
 
     async def _attempts(self, slots: asyncio.Semaphore, scope: asyncio.Timeout) -> None:
+        loop = asyncio.get_running_loop()
         tries_left, pause, furthest = transfers.TRIES, transfers.PAUSE, 0
+        time_left = self._terms.timeout
         while True:
+            if self._ends is not None and not scope.expired():
+                # The wait for a place does not count.
+                time_left = self._ends - loop.time()
+                scope.reschedule(None)
             async with slots:
-                if scope.when() is None and self._terms.timeout is not None:
-                    self._ends = asyncio.get_running_loop().time() + self._terms.timeout
+                if time_left is not None and not scope.expired():
+                    self._ends = loop.time() + time_left
                     scope.reschedule(self._ends)
                 try:
                     await self._attempt()

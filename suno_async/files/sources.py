@@ -99,7 +99,9 @@ def parsed_url(url: str) -> URL:
 
 def _without_secrets(url: object) -> str:
     """Return a URL, which may be invalid, without its user, password and query."""
-    return re.sub("[?#].*", "", re.sub(r"//[^/?#]*@", "//", str(url)), flags=re.DOTALL)
+    # A password with an unescaped "/" or "?" may be what makes the URL invalid.
+    plain = re.sub(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)?.*@", r"\1", str(url), flags=re.DOTALL)
+    return re.sub("[?#].*", "", plain, flags=re.DOTALL)
 
 
 async def sources_of(
@@ -188,18 +190,20 @@ def _finder(name: str, media: Media, track: Track | None) -> Callable[[TaskInfo]
     """Return a function that returns the URL of a file from a record of its task.
 
     The id of the song identifies the file in the record. Without an id, the default name `name`
-    identifies it, except for the suffix. If the record has no such file, the function returns None.
+    identifies it. If no file has this name, the suffix may differ, but only if a single file has
+    the same name except for the suffix. If the record has no such file, the function returns None.
     """
 
-    def is_same(file: PlannedFile) -> bool:
-        if file.media != media:
-            return False
-        if track is not None and track.suno_id:
-            return file.track is not None and file.track.suno_id == track.suno_id
-        return PurePosixPath(file.name).stem == PurePosixPath(name).stem
-
     def find(info: TaskInfo) -> str | None:
-        return next((each.url for each in plan_names(info) if is_same(each)), None)
+        files = [each for each in plan_names(info) if each.media == media]
+        if track is not None and track.suno_id:
+            songs = [each for each in files if each.track and each.track.suno_id == track.suno_id]
+            return songs[0].url if songs else None
+        stem = PurePosixPath(name).stem
+        similar = [each for each in files if PurePosixPath(each.name).stem == stem]
+        exact = [each for each in similar if each.name == name]
+        found = exact or similar
+        return found[0].url if len(found) == 1 else None
 
     return find
 

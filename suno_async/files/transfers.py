@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -46,6 +47,8 @@ def problem_of(error: Exception) -> tuple[str, bool]:
         return "an address of the host, or of a redirect, is not public; see allow_hosts", False
     # Show only the class, because the text of an error may contain a presigned URL.
     name = type(error).__name__
+    if isinstance(error, ssl.CertificateError):
+        return name, False
     if isinstance(error, ValueError):
         # For example, the host name cannot be encoded, or HTTPS_PROXY is not an http(s) URL.
         return f"invalid URL, proxy or reply ({name})", False

@@ -253,6 +253,30 @@ def test_waiting_for_a_slot_does_not_count(tmp_path: Path) -> None:
     assert hosts.requests[-1][0] > 30
 
 
+def test_waiting_for_a_slot_before_a_retry_does_not_count(tmp_path: Path) -> None:
+    """The timeout of a download does not include the wait for a slot before a retry."""
+    broken = ["0.example"]
+
+    def answer(url: URL) -> Reply:
+        if url.host in broken:
+            broken.clear()
+            return Reply(500)
+        return Reply(speed=50_000)
+
+    hosts = Hosts(answer)
+
+    async def sources() -> AsyncGenerator[FileSource]:
+        for each in range(4 * PARALLEL):
+            yield FileSource(f"https://{each}.example/", f"{each}.mp3", identity=str(each))
+
+    async def work() -> None:
+        terms = DownloadTerms(overwrite=False, timeout=23, max_bytes=2**30)
+        await hosts.downloader().download_all(sources(), tmp_path, terms)
+
+    run_virtual(work())
+    assert len(list(tmp_path.iterdir())) == 4 * PARALLEL
+
+
 def test_sources_are_read_on_demand(tmp_path: Path) -> None:
     """`download_all` reads its source only as fast as files are downloaded."""
     hosts = Hosts(lambda _: Reply(speed=100_000))

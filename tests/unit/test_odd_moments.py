@@ -283,8 +283,9 @@ def test_a_pause_longer_than_the_retries() -> None:
 
 
 @pytest.mark.parametrize("code", [429, 455])
-def test_retry_after_of_zero(code: int) -> None:
+def test_retry_after_of_zero(code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a 429 or 455 with a Retry-After of 0, the intervals between the attempts grow."""
+    monkeypatch.setattr("random.random", lambda: 0.5)
     server = Server()
     server.answer = lambda _: reply(None, code, **{"Retry-After": "0"})
 

@@ -96,6 +96,22 @@ async def test_expired_stem(host: FileHost, suno: SunoClient, tmp_path: Path) ->
     assert [each.read_bytes() == host.body for each in paths] == [True, True]
 
 
+async def test_expired_files_that_differ_in_the_suffix(
+    host: FileHost, suno: SunoClient, tmp_path: Path
+) -> None:
+    """An expired URL is replaced by the URL of the file with the same suffix."""
+
+    def info(prefix: str) -> TaskInfo:
+        urls = tuple(f"{host.url}/{prefix}.{suffix}" for suffix in ("mp3", "wav"))
+        return TaskInfo(task_id="t", status=TaskStatus.SUCCESS, media_urls=urls)
+
+    host.serve_record(info("new"))
+    host.paths = {"/old.mp3": 404, "/old.wav": 404}
+    await suno.download_all(info("old"), tmp_path)
+    asked = [each[":path"] for each in host.requests if "/new" in each[":path"]]
+    assert sorted(asked) == ["/new.mp3", "/new.wav"]
+
+
 async def test_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     """`download_all` saves the files of each success. The paths have the order of the outcomes."""
     infos = [

@@ -129,6 +129,27 @@ async def test_redirects(host: FileHost, tmp_path: Path) -> None:
     assert all(each[":path"] != "/x.mp3" for each in host.requests[reached:])
 
 
+async def test_redirect_to_a_relative_url(host: FileHost, tmp_path: Path) -> None:
+    """A relative redirect keeps the empty segments of the path."""
+    host.locations = {"/bucket//a.mp3": "b.mp3"}
+    async with SunoClient(KEY, base_url=host.url) as suno:
+        await suno.download(f"{host.url}/bucket//a.mp3", tmp_path)
+    assert host.requests[-1][":path"] == "/bucket//b.mp3"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://user:se/cret@h/x", "https://user:se?cret@h/x", "user:secret@h/x", "https://h/?cret"],
+)
+async def test_secrets_in_invalid_urls(host: FileHost, url: str, tmp_path: Path) -> None:
+    """The error of an invalid URL contains neither the password nor the query."""
+    async with SunoClient(KEY, base_url=host.url) as suno:
+        with pytest.raises(DownloadError) as raised:
+            await suno.download(f"{url}\n[", tmp_path)
+    assert "cret" not in str(raised.value)
+    assert "user" not in str(raised.value)
+
+
 async def test_allow_hosts(host: FileHost, tmp_path: Path) -> None:
     """A private host is reached if `allow_hosts` contains its address, network or name."""
     port = host.url.rpartition(":")[2]
