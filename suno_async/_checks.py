@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from suno_async._input_rules import callback_url_problem, task_id_problem
+from suno_async._input_rules import callback_url_problem, shown, task_id_problem
 from suno_async.errors import InvalidInputError
 from suno_async.inputs import GeneratePersona, Input
 
@@ -34,14 +34,10 @@ def check_ref(ref: TaskRef) -> TaskRef:
         InvalidInputError: The id cannot be a task id, or the creation time is not a finite number.
     """
     check_task_id(ref.task_id)
-    at = ref.created_at
-    try:
-        valid = at is None or -MOST_SECONDS <= at <= MOST_SECONDS
-    except TypeError:
-        valid = False
-    if not valid:
-        raise InvalidInputError((f"created_at: must be a time in Unix seconds, not {at!r}",))
-    return ref
+    at: object = ref.created_at
+    if at is None or (isinstance(at, int | float) and -MOST_SECONDS <= at <= MOST_SECONDS):
+        return ref
+    raise InvalidInputError((f"created_at: must be a time in Unix seconds, not {shown(at)}",))
 
 
 def check_job(job: object, callback_url: object = None) -> None:

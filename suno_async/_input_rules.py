@@ -71,10 +71,18 @@ def task_id_problem(task_id: object) -> str | None:
 def callback_url_problem(url: Any) -> str | None:  # noqa: ANN401 (any value of the caller)
     """Return why a value cannot be a callback URL. Return None if the value may be one."""
     if wrong := _wrong_type(url, str):
-        return f"callback_url: must be {wrong}, not {url!r}"
+        return f"callback_url: must be {wrong}, not {shown(url)}"
     if not url.startswith(_SCHEMES):
-        return f"callback_url: must be an http(s) URL, not {url!r}"
+        return f"callback_url: must be an http(s) URL, not {shown(url)}"
     return None
+
+
+def shown(value: object) -> str:
+    """Return a short representation of a value, for an error message."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # an integer with too many digits
+        return f"a {type(value).__name__} that cannot be shown"
 
 
 def missing(fields: Mapping[str, Any], required: Iterable[str], why: str = "") -> Iterator[str]:
@@ -116,7 +124,7 @@ def broken(
         if (value is None and field.default is None) or (field.name in required and _absent(value)):
             continue
         if wrong := _wrong_type(value, field.type):
-            yield f"{field.name}: must be {wrong}, not {reprlib.repr(value)}"
+            yield f"{field.name}: must be {wrong}, not {shown(value)}"
         else:
             yield from _out_of_bounds(field.name, value, lengths, fields.get("song_duration"))
 
@@ -135,8 +143,9 @@ def _wrong_type(value: object, kind: Any) -> str:  # noqa: ANN401 (an annotation
     try:
         # This refuses text with a lone surrogate.
         msgspec.json.encode(plain)
-        # This refuses numbers that are not finite. msgspec would send null instead.
-        json.dumps(plain, allow_nan=False)
+        # This refuses numbers that are not finite: msgspec would send null instead. It also refuses
+        # bytes and dates, which msgspec would send as text.
+        json.dumps(value, allow_nan=False)
     except _NOT_CONVERTIBLE:
         return _JSON_VALUE
     return ""
@@ -158,8 +167,8 @@ def _out_of_bounds(
     song_duration: object,
 ) -> Iterator[str]:
     if name in lengths and len(value) > lengths[name]:
-        shown = reprlib.repr(value)
-        yield f"{name}: at most {lengths[name]} characters, this one has {len(value)}: {shown}"
+        most = lengths[name]
+        yield f"{name}: at most {most} characters, this one has {len(value)}: {shown(value)}"
     if name in SHARES and not 0 <= value <= 1:
         yield f"{name}: must be from 0 to 1, not {value!r}"
     if name in MOMENTS and value < 0:
@@ -171,4 +180,4 @@ def _out_of_bounds(
     if name == "task_id" and (problem := task_id_problem(value)):
         yield problem
     if name == "audio_url" and not value.startswith(_SCHEMES):
-        yield f"audio_url: must be an http(s) URL, not {reprlib.repr(value)}"
+        yield f"audio_url: must be an http(s) URL, not {shown(value)}"

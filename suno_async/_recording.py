@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -49,6 +50,10 @@ GATHER = 0.1
 #: Number of heartbeats after which the learnt durations are stored: every minute.
 DURATIONS_EVERY = round(60.0 / HEARTBEAT)
 
+#: How often storing a late final state is tried. A heartbeat has just succeeded before each try, so
+#: after some failures the journal will never accept the state.
+LATE_TRIES = 5
+
 T = TypeVar("T")
 
 
@@ -75,8 +80,10 @@ class Recorder:
         # Ended submissions whose final state is not stored, because the journal could not be
         # written; by id. Without this state, other creates with the same key would wait for ever.
         self._late_ends: dict[str, Submission] = {}
+        self._late_tries = Counter[str]()
         # Runs that may still be reserved, although nobody works on them any more.
         self._unreleased: set[str] = set()
+        self._releasing = asyncio.Lock()
 
     async def join(self, limiter: Limiter) -> None:
         """Share the account's request rate among all live clients. See `RateShare.join`.
@@ -101,7 +108,7 @@ class Recorder:
         if self._storing is not None:
             await asyncio.wait([self._storing])
         try:
-            await self._store_late_ends()
+            await self._store_late_ends(is_last=True)
             await self._save_durations()
         except JournalError as error:
             logger.warning("cannot store the learnt durations: %s", error)
@@ -194,10 +201,23 @@ class Recorder:
             if submission.recorded:
                 self._late_ends[submission.id] = submission
 
-    async def _store_late_ends(self) -> None:
+    async def _store_late_ends(self, *, is_last: bool = False) -> None:
+        """Try to store the final states that could not be stored earlier.
+
+        If this fails `LATE_TRIES` times, or if this is the last try, log an error and give up.
+        """
         # Store them together, so that one sync of the disk is enough.
-        late = [self.note(submission) for submission in self._late_ends.values()]
-        await asyncio.gather(*late, return_exceptions=True)
+        late = list(self._late_ends.values())
+        results = await asyncio.gather(*map(self.note, late), return_exceptions=True)
+        for submission, result in zip(late, results, strict=True):
+            if result is None:
+                continue
+            self._late_tries[submission.id] += 1
+            if is_last or self._late_tries[submission.id] >= LATE_TRIES:
+                logger.error(
+                    "the outcome of submission %s is not stored: %s", submission.id, result
+                )
+                self._late_ends.pop(submission.id, None)
 
     def keep(self, info: TaskInfo) -> asyncio.Future[None]:
         """Store the final record of a task.
@@ -295,10 +315,11 @@ class Recorder:
     async def _release(self, *runs: str) -> None:
         """Release those of the runs that nobody works on any more."""
         for run in runs:
-            # During the release of another run, `holding` may have reserved this one again.
-            if run in self._unreleased:
-                await self.journal.release(run)
-                self._unreleased.discard(run)
+            async with self._releasing:
+                # In the meantime, `holding` may have reserved this run again.
+                if run in self._unreleased:
+                    await self.journal.release(run)
+                    self._unreleased.discard(run)
 
     async def _after_heartbeat(self) -> None:
         self._heartbeats += 1

@@ -94,14 +94,15 @@ class CreateStream:
     Args:
         runtime: The runtime of the client.
         options: The options of the stream.
-        conclude: Returns the `Creation` of a submission that has ended.
+        conclude: Returns the `Creation` of a submission that has ended. It calls its second
+            argument if `on_creation` of the client raises an error that is no `Exception`.
     """
 
     def __init__(
         self,
         runtime: Runtime,
         options: StreamOptions,
-        conclude: Callable[[Submission], Awaitable[Creation]],
+        conclude: Callable[[Submission, Callable[[BaseException], None]], Awaitable[Creation]],
     ) -> None:
         self._runtime = runtime
         self._conclude = conclude
@@ -213,7 +214,7 @@ class CreateStream:
             raise NotSentError(f"on_submission failed: {error}") from error
 
     async def _ended(self, submission: Submission) -> None:
-        creation = await self._conclude(submission)
+        creation = await self._conclude(submission, self._stop)
         # A reply that is no envelope of the API may be from a proxy.
         if isinstance(creation.error, _STOPPING) and getattr(creation.error, "understood", True):
             self._stop(creation.error)

@@ -7,6 +7,7 @@ state.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import inspect
 import logging
@@ -29,6 +30,7 @@ from suno_async.errors import (
     CreditLimitError,
     InsufficientCreditsError,
     InternalError,
+    JournalError,
     NotSentError,
     SunoError,
     TaskNotFoundError,
@@ -184,6 +186,7 @@ class Submitter:
             self._cancel_if_planned(submission, task)
         current = asyncio.current_task()
         is_inside = current in self._running.values()
+        await self._unsend(current)
         # `on_creation` may call `close`, even several times at once. These calls must not wait for
         # each other, but only for the creates that have no outcome yet.
         running = {
@@ -207,6 +210,18 @@ class Submitter:
                 "on_creation that ignores its cancellation",
                 len(late),
             )
+
+    async def _unsend(self, current: asyncio.Task[None] | None) -> None:
+        """If `on_submission` calls `close`, record that its request is not sent.
+
+        Otherwise the journal would be closed while its state for the request is ``sending``.
+        """
+        for submission, task in self._running.items():
+            if task is current and submission in self._begun and self._recorder is not None:
+                submission.state = SubmissionState.PLANNED
+                with contextlib.suppress(JournalError):
+                    await self._recorder.note(submission)
+                return
 
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False
@@ -330,7 +345,9 @@ class Submitter:
                 permit.cancel()
             submission.state = SubmissionState.PLANNED
             if noted:
-                await self._changed(submission, terms)
+                # The journal may be closed by now. The error that is being raised says more.
+                with contextlib.suppress(JournalError):
+                    await self._changed(submission, terms)
             raise
         read = read_persona if isinstance(submission.job, GeneratePersona) else read_created
         try:

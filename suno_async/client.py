@@ -891,10 +891,13 @@ class SunoClient:
         ref = check_ref(task if isinstance(task, TaskRef) else TaskRef(task))
         return ref if self._opened is None else self._opened.recall(ref)
 
-    async def _conclude(self, submission: Submission) -> Creation:
+    async def _conclude(
+        self, submission: Submission, failed: Callable[[BaseException], None] | None = None
+    ) -> Creation:
         """Return the result of a create that has ended.
 
         If the request was sent, also pass the result to the function `on_creation` of the client.
+        If this function raises an error that is no `Exception`, pass the error to `failed`.
         """
         job = cast("Input", submission.job)
         creation: Creation
@@ -908,7 +911,7 @@ class SunoClient:
             creation = Created(submission.index, job, TaskHandle(self._runtime_of, ref))
         else:
             creation = NotCreated(submission.index, job, submission.error)
-        await self._report(submission, creation)
+        await self._report(submission, creation, failed)
         return creation
 
     async def _conclude_persona(self, submission: Submission) -> None:
@@ -917,7 +920,12 @@ class SunoClient:
         persona = Persona(submission.task_id, job.name) if error is None else None
         await self._report(submission, PersonaCreation(job, persona, error))
 
-    async def _report(self, submission: Submission, creation: Creation | PersonaCreation) -> None:
+    async def _report(
+        self,
+        submission: Submission,
+        creation: Creation | PersonaCreation,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
         if not submission.sent:
             return
         try:
@@ -928,7 +936,9 @@ class SunoClient:
             what = submission.task_id or submission.error
             logger.exception("on_creation failed: %s, %s", submission.kind, what)
             if not isinstance(error, Exception | asyncio.CancelledError):
-                raise
+                if failed is None:
+                    raise
+                failed(error)
 
 
 def _label_of(credentials: Credentials) -> str:

@@ -20,14 +20,18 @@ from suno_async import (
     InvalidInputError,
     MusicVideo,
     SunoClient,
+    TaskRef,
 )
-from suno_async._checks import check_job, check_persona
+from suno_async._checks import check_job, check_persona, check_ref
 from tests.scripted import Server
 from tests.virtual import run_virtual
 
 SONG = GenerateMusic(prompt="a song")
 PERSONA = GeneratePersona(task_id="t", suno_id="s", name="Ann")
 ID = uuid.UUID(int=7)
+
+#: Python refuses to convert this integer to text.
+HUGE = pytest.param(10**5000, id="huge")
 
 
 class Mode(enum.Enum):
@@ -170,3 +174,17 @@ def test_wrong_method() -> None:
         check_persona(SONG)
     with pytest.raises(InvalidInputError, match="persona: must be a GeneratePersona, not dict"):
         check_persona({"name": "Ann"})
+
+
+@pytest.mark.parametrize("value", [b"ab", Decimal("1.5"), ID, dt.timedelta(1), HUGE])
+def test_extra_values_that_are_not_json(value: object) -> None:
+    """A value in `extra` that JSON has no form for is refused, even if it could become text."""
+    with pytest.raises(InvalidInputError, match="extra"):
+        check_job(GenerateMusic(prompt="a song", extra={"a": value}))
+
+
+@pytest.mark.parametrize("created_at", [Decimal(1_700_000_000), "1700000000", HUGE])
+def test_creation_times(created_at: Any) -> None:  # noqa: ANN401 (values of wrong types)
+    """A creation time that is not a usable number is refused, however large it is."""
+    with pytest.raises(InvalidInputError, match="created_at"):
+        check_ref(TaskRef("t", created_at))

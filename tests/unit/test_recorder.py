@@ -7,11 +7,13 @@ stream works on the same run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from suno_async import (
+    ClientClosedError,
     CreateOutcomeUnknownError,
     Durations,
     JournalError,
@@ -19,7 +21,7 @@ from suno_async import (
     SqliteJournal,
     SubmissionState,
 )
-from suno_async._recording import Recorder
+from suno_async._recording import LATE_TRIES, Recorder
 from suno_async.submissions import Submission
 from tests.finishing import JOB, Finishing, collect, jobs
 from tests.journals import opened, stored
@@ -27,7 +29,10 @@ from tests.memory_journal import MemoryJournal
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from suno_async import Creation
 
 
 class Locked(MemoryJournal):
@@ -169,3 +174,53 @@ async def test_the_reason_of_a_failure(tmp_path: Path, *, is_sent: bool) -> None
     assert entry.submission is not None
     assert entry.submission.state.value == ("unknown" if is_sent else "not_sent")
     assert entry.submission.error == str(ResponseError("bad name caf?"))
+
+
+def test_an_end_that_the_journal_never_accepts(caplog: pytest.LogCaptureFixture) -> None:
+    """After `LATE_TRIES` tries to store the end of a create, the client logs an error."""
+
+    async def work() -> int:
+        server, journal = Finishing(), Locked("advance created")
+        tries = 0
+
+        def refuse(name: str) -> None:
+            nonlocal tries
+            tries += name == "advance created"
+            journal.refuse(name)
+
+        journal.before = refuse
+        async with server.client(journal=journal) as suno:
+            await suno.create(JOB, dedupe_key="a")
+            await asyncio.sleep(600)
+        return tries
+
+    assert run_virtual(work()) == 1 + LATE_TRIES
+    assert "is not stored: locked" in caplog.text
+
+
+def test_close_in_on_submission() -> None:
+    """If `on_submission` closes the client, the create is stored as not sent."""
+
+    async def work() -> None:
+        server, journal = Finishing(), MemoryJournal()
+        suno = server.client(journal=journal)
+
+        async def close(_: Submission) -> None:
+            await suno.close()
+
+        async with suno:
+            stream = suno.create_many(jobs(1), on_submission=close)
+            (creation,) = [each async for each in stream_until_error(stream)]
+        assert isinstance(creation.error, ClientClosedError)
+        assert server.count("CreateTask") == 0
+        (record,) = journal.store.submissions.values()
+        assert record.state is not SubmissionState.UNKNOWN
+
+    run_virtual(work())
+
+
+async def stream_until_error(stream: AsyncIterator[Creation]) -> AsyncIterator[Creation]:
+    """Yield the creations of a stream. Its `ClientClosedError` only ends the iteration."""
+    with contextlib.suppress(ClientClosedError):
+        async for each in stream:
+            yield each
