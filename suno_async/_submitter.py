@@ -186,7 +186,13 @@ class Submitter:
             self._cancel_if_planned(submission, task)
         current = asyncio.current_task()
         is_inside = current in self._running.values()
-        await self._unsend(current)
+        for submission, task in list(self._running.items()):
+            # `on_submission` calls `close`. Otherwise the journal would be closed while its state
+            # for this request is ``sending``.
+            if task is current and submission in self._begun and self._recorder is not None:
+                submission.state = SubmissionState.PLANNED
+                with contextlib.suppress(JournalError):
+                    await self._recorder.note(submission)
         # `on_creation` may call `close`, even several times at once. These calls must not wait for
         # each other, but only for the creates that have no outcome yet.
         running = {
@@ -210,18 +216,6 @@ class Submitter:
                 "on_creation that ignores its cancellation",
                 len(late),
             )
-
-    async def _unsend(self, current: asyncio.Task[None] | None) -> None:
-        """If `on_submission` calls `close`, record that its request is not sent.
-
-        Otherwise the journal would be closed while its state for the request is ``sending``.
-        """
-        for submission, task in self._running.items():
-            if task is current and submission in self._begun and self._recorder is not None:
-                submission.state = SubmissionState.PLANNED
-                with contextlib.suppress(JournalError):
-                    await self._recorder.note(submission)
-                return
 
     async def estimate(
         self, job: Input, callback_url: str | None, *, waits_out: bool = False
