@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from suno_async._input_rules import callback_url_problem, shown, task_id_problem
 from suno_async.errors import InvalidInputError
@@ -34,7 +34,7 @@ def check_ref(ref: TaskRef) -> TaskRef:
         InvalidInputError: The id cannot be a task id, or the creation time is not a finite number.
     """
     check_task_id(ref.task_id)
-    at: object = ref.created_at
+    at: Any = ref.created_at  # callers without a type checker
     if at is None or (isinstance(at, int | float) and -MOST_SECONDS <= at <= MOST_SECONDS):
         return ref
     raise InvalidInputError((f"created_at: must be a time in Unix seconds, not {shown(at)}",))
