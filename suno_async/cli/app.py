@@ -97,5 +97,7 @@ def _repair_streams() -> None:
             null = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 (open until the end)
             setattr(sys, name, null)
     stdout: Any = sys.stdout
-    if hasattr(stdout, "reconfigure"):  # The stream may have been replaced by another kind.
+    # The stream may have been replaced by another kind. In the locale C, Python prints the names of
+    # files unchanged, whatever their bytes are.
+    if hasattr(stdout, "reconfigure") and stdout.errors == "strict":
         stdout.reconfigure(errors="backslashreplace")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections import deque
@@ -83,7 +82,7 @@ class Downloads:
             self.missing += len(failed.errors) - len(failures)
             for error in failed.errors:
                 print_suno_error(error, task_id=task_id)
-        except asyncio.CancelledError:
+        except BaseException:
             for event in failures:
                 print_error(f"cannot download {event.path}: {event.error}", task_id=task_id)
             raise

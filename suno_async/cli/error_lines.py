@@ -109,7 +109,7 @@ def print_suno_error(error: SunoError, **about: Unpack[About]) -> None:
 
 def _contains(message: str, label: str) -> bool:
     """Return whether a message contains a label that is not part of a longer word or path."""
-    return re.search(rf"(?<![\w./-]){re.escape(label)}(?![\w/-])", message) is not None
+    return re.search(rf"(?<![\w./\\-]){re.escape(label)}(?![\w/\\-]|\.\w)", message) is not None
 
 
 def _label(name: str, value: Any) -> str:  # noqa: ANN401 (text or a number)

@@ -64,7 +64,11 @@ def system_message(error: OSError) -> str:
 def print_info(info: TaskInfo, *, as_json: bool) -> None:
     """Print a task: the whole reply of the server as JSON, or the status and results as text."""
     if as_json:
-        typer.echo(info.raw.decode("utf-8", "replace"))
+        text = info.raw.decode("utf-8", "replace")
+        with contextlib.suppress(ValueError, RecursionError):
+            # In ASCII, because stdout may have another encoding than UTF-8.
+            text = json.dumps(json.loads(text))
+        typer.echo(text)
         return
     echo_text(f"{info.task_id} {info.raw_status}")
     for track in info.tracks:

@@ -68,8 +68,11 @@ def poll(
     With --journal, tasks whose result is in the journal are not polled. New results are added to
     the journal.
     """
-    paths = {"FILE": file, "--output": output, "--journal": str(journal or "-")}
-    check_different({name: path for name, path in paths.items() if path != "-"})
+    # FILE and --output may be the same results file, because results are only added.
+    if journal is not None:
+        for word, path in (("FILE", file), ("--output", output)):
+            if path != "-":
+                check_different({word: path, "--journal": str(journal)})
     wanted = ids_in(file)
     files = FileOptions(download, name, covers, write_tags, allow_host)
     files.prepare(base_url)

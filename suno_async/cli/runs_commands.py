@@ -76,7 +76,7 @@ def list_runs(journal: Journal = DEFAULT, as_json: Json = False) -> None:
     found = run_work(work())
     if as_json:
         for each in found:
-            typer.echo(msgspec.json.encode(each).decode())
+            typer.echo(json.dumps(msgspec.to_builtins(each)))
         return
     # The user needs complete names and labels for other commands, so cells wrap.
     columns = ("run", "started", "open", "done", "failed", "submissions", "held by", "account")
@@ -293,10 +293,10 @@ def _print_entry(entry: JournalEntry, *, as_json: bool) -> None:
         typer.echo(json.dumps(msgspec.to_builtins(record)))
         return
     # Inputs are counted from 1 in texts, and from 0 in JSON.
-    number = f"input {(record.position or 0) + 1}"
+    number = f"input {(record.position or 0) + 1}" if record.run else ""
     words = (number, record.status, record.submission_id, record.task_id, record.error)
     echo_text("  ".join(filter(None, words)))
 
 
 def _echo(value: dict[str, Any], text: str, *, as_json: bool) -> None:
-    typer.echo(msgspec.json.encode(value).decode() if as_json else text)
+    typer.echo(json.dumps(value) if as_json else text)

@@ -39,7 +39,9 @@ def test_text_lines() -> None:
     assert error_line("code 404", as_json=False, task_id="a") == "error: task a: code 404"
     assert error_line("task a failed", as_json=False, task_id="a") == "error: task a failed"
     assert error_line("input 12", as_json=False, index=0) == "error: input 1: input 12"
-    assert error_line("my-a.csv: x", as_json=False, file="a.csv") == "error: a.csv: my-a.csv: x"
+    for other in ("my-a.csv", "a.csv.bak", r"C:\x\a.csv"):
+        line = error_line(f"{other}: x", as_json=False, file="a.csv")
+        assert line == f"error: a.csv: {other}: x"
     assert error_line("a\r\n\x1b[31mb", as_json=False) == "error: a [31mb"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
@@ -101,6 +102,17 @@ async def test_characters_outside_the_encoding(sandbox: Sandbox, tmp_path: Path)
         sandbox, f"status {task_id}", cwd=tmp_path, PYTHONIOENCODING="cp1252"
     )
     assert (code, errors, "\\u65e5\\u672c" in out) == (0, "", True), out
+
+
+async def test_json_outside_the_encoding(sandbox: Sandbox, tmp_path: Path) -> None:
+    """JSON on stdout can be read in any encoding of stdout."""
+    code, out, _ = await shell(sandbox, "create '\u2669' --json", cwd=tmp_path)
+    assert code == 0
+    (task_id,) = sandbox.tasks
+    code, out, _ = await shell(
+        sandbox, f"status {task_id} --json", cwd=tmp_path, PYTHONIOENCODING="cp1252"
+    )
+    assert (code, json.loads(out)["data"]["param"]["input"]["prompt"]) == (0, "\u2669")
 
 
 def test_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
