@@ -177,6 +177,7 @@ class Recorder:
                 error=_reason(submission.error),
             )
             self._late_ends.pop(submission.id, None)
+            self._late_tries.pop(submission.id, None)
 
     async def note_end(self, submission: Submission) -> None:
         """Store the final state of a submission.
