@@ -7,8 +7,8 @@ import logging
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, TypeVar
 
+from suno_async._journal_records import job_in, unknown_outcome
 from suno_async._polling.waiters import CHUNK, QueueWaiter
-from suno_async._recording import job_in, unknown_outcome
 from suno_async.errors import JournalError, TaskTimeoutError
 from suno_async.models import TaskRef
 from suno_async.outcomes import Failure, JobFailure, JobOutcome, Outcome, Success, with_job

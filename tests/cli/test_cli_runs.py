@@ -22,7 +22,7 @@ from suno_async import (
     SubmissionState,
     SunoClient,
 )
-from suno_async._recording import digest_of
+from suno_async._journal_records import digest_of
 from suno_async.sandbox import Sandbox
 from tests.cli.test_cli import GENEROUS, run, start
 
