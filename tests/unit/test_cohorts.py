@@ -10,7 +10,7 @@ import itertools
 from collections import deque
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from suno_async import Durations
@@ -36,7 +36,6 @@ def drained(cohort: Cohort[Entry]) -> list[str]:
     return names
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     joins=st.lists(
         st.tuples(st.one_of(st.none(), st.floats(0, 100)), st.booleans()), max_size=2 * NEAR_END
@@ -67,7 +66,6 @@ def test_an_early_request_joins_a_long_queue() -> None:
     assert drained(cohort)[20:22] == ["20", "late"]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(counts=st.lists(st.tuples(st.integers(0, 150), st.integers(0, 150)), max_size=10))
 def test_fifo(counts: list[tuple[int, int]]) -> None:
     """A queue returns its entries in the order of insertion."""

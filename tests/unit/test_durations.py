@@ -82,7 +82,7 @@ observations = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(observed=observations, again=st.booleans(), median=st.floats(0.01, 1e5))
 def test_no_observation_makes_an_end_certain(
     observed: list[tuple[str, float, float, int]], median: float, *, again: bool
@@ -267,7 +267,7 @@ def random_distribution(draw: random.Random) -> DurationDistribution:
     )
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 10**6), price=st.floats(0.01, 50))
 def test_due_solves_the_inspection_problem(seed: int, price: float) -> None:
     """`due` chooses the age of the next check so that the expected cost is minimal.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from suno_async import InputChangedError, JournalError, RunInUseError, SubmissionState
@@ -296,7 +296,6 @@ class Pair:
         return owner == self.owners[0] or self.model.alive(owner)
 
 
-@settings(max_examples=100)
 @given(st.lists(CALLS, min_size=10, max_size=60))
 def test_the_journal_follows_the_model(calls: list[Call]) -> None:
     """Each call has the same result in the journal and in the model."""

@@ -64,7 +64,7 @@ async def traffic(seed: int, count: int, handshake: float, low: float, high: flo
     return arrivals
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), low=st.floats(0, 0.2), handshake=st.floats(0, 0.5))
 def test_no_sixteenth_request_in_a_second(seed: int, low: float, handshake: float) -> None:
     """At most 15 requests arrive in a second, even with slow handshakes and varying delays."""

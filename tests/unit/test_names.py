@@ -8,7 +8,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import example, given, seed, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from suno_async import InvalidInputError, TaskInfo, TaskParam, TaskStatus, Track
@@ -330,8 +330,6 @@ def spellings(name: str) -> set[str]:
     return {f"{fold.__name__}:{fold(each)}" for each in forms for fold in (str.upper, str.casefold)}
 
 
-@seed(20)
-@settings(max_examples=400, deadline=None)
 @given(info=records(), template=templates())
 def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> None:
     """On every operating system, the names of a task's files are valid and different."""
@@ -345,8 +343,6 @@ def test_any_name_is_valid_and_unique(info: TaskInfo, template: str | None) -> N
         seen |= spellings(file.name)
 
 
-@seed(21)
-@settings(max_examples=400, deadline=None)
 @given(title=TEXT, template=templates())
 @example(title="雨" * 72, template=None)
 def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
@@ -358,8 +354,6 @@ def test_any_title_keeps_the_id(title: str, template: str | None) -> None:
     assert template is not None or f"-{ID}" in f"-{name}"
 
 
-@seed(22)
-@settings(max_examples=400, deadline=None)
 @given(ids=st.lists(IDS, min_size=2, max_size=2, unique=True), title=TEXT, template=templates())
 def test_any_two_songs_differ(ids: list[str], title: str, template: str | None) -> None:
     """Songs with equal titles but different ids get different names on every operating system."""

@@ -269,7 +269,6 @@ steps = st.lists(
 
 
 @each_kind
-@settings(max_examples=100, deadline=None)
 @given(steps=steps, draw=st.floats(0, 1, exclude_max=True), eager=st.booleans())
 def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for each step)
     kind: Kind, steps: list[tuple[str, int, float]], draw: float, *, eager: bool
@@ -347,7 +346,7 @@ def test_floor_and_deadline(  # noqa: C901, PLR0912, PLR0915 (one branch for eac
     assert plan.pop(now + 10_000) is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_deadline_check_is_kept(data: st.DataObject) -> None:
     """If checks are sent when they are due, the last check is sent 0 to 2 s after the deadline."""

@@ -12,7 +12,7 @@ import itertools
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from suno_async import ConfigurationError, Durations, PollPolicy
@@ -80,7 +80,6 @@ def test_tuning_is_used() -> None:
     assert order == [True, False, True, False]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     steps=st.lists(
         st.tuples(
