@@ -94,8 +94,9 @@ class CreateStream:
     Args:
         runtime: The runtime of the client.
         options: The options of the stream.
-        conclude: Returns the `Creation` of a submission that has ended. It calls its second
-            argument if `on_creation` of the client raises an error that is no `Exception`.
+        conclude: A function that returns the `Creation` of a submission that has ended. Its second
+            argument is an error handler: if the `on_creation` of the client raises a
+            `BaseException` such as `KeyboardInterrupt`, the handler is called with this error.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class _Checked(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
 
     def problems(self) -> tuple[str, ...]:
-        """Return a tuple with one text ``field: rule, value`` for each problem of this input."""
+        """Return one text for each problem of this input, in the form ``field: rule, value``."""
         fields = msgspec.structs.asdict(self)
         return (
             *broken(self, fields, self.REQUIRED),

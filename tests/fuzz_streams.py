@@ -249,10 +249,10 @@ class Scenario:
                 self.received.add((await suno.create(GenerateMusic(prompt=name))).id)
 
     async def end(self, suno: SunoClient, taking: asyncio.Task[None]) -> None:
-        """Choose one at random: do nothing, cancel the stream, close the client, or cut the close.
+        """Do one of these at random: nothing, cancel the stream, close the client, cancel a close.
 
-        The stream is cancelled, and the client is closed, once or twice. To cut the close, cancel
-        the call `suno.close()`.
+        If the stream is cancelled or the client is closed, this happens once or twice. A close is
+        cancelled by a cancellation of the call `suno.close()`.
         """
         draw = self.draw
         how = draw.choice([*["wait"] * 4, "cancel", "cancel twice", "close", "close twice", "cut"])

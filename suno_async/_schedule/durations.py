@@ -74,8 +74,8 @@ class _Table(msgspec.Struct):
         times: For each bin, the weighted time of the observations that start or end in the bin.
             Only the part of each observation within the bin counts.
         whole: For each bin, its *cover* minus the cover of the previous bin. The cover of a bin is
-            the weight of all observations that contain the whole bin. With these differences, an
-            observation changes at most two numbers.
+            the weight of all observations that contain the whole bin. An observation changes at
+            most two of these differences, but it would change the cover of many bins.
         samples: Number of tasks that ended, without weights.
         observations: Number of calls of `watched`. If the table was loaded from JSON, earlier calls
             do not count.

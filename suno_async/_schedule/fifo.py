@@ -59,11 +59,11 @@ class Fifo(Generic[E]):
         if not self.size:
             self._now, self._taken = (), 0
 
-    def kept(self, number: int) -> Fifo[E]:
-        """Return a new queue with only the entries whose `place` is `number`, in the same order."""
+    def kept(self, place: int) -> Fifo[E]:
+        """Return a new queue with the entries whose attribute `place` equals `place`, in order."""
         queue = Fifo[E]()
         older = (entry for block in self._blocks for entry in block)
         for entry in itertools.chain(self._now[self._taken :], older, self._last):
-            if entry.place == number:
+            if entry.place == place:
                 queue.append(entry)
         return queue

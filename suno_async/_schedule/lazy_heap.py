@@ -32,7 +32,8 @@ class LazyHeap(Generic[P]):
     removes an item, and pushing an item again moves it.
 
     Args:
-        numbers: Source of the numbers. Heaps that contain the same items must share this source.
+        numbers: Source of the numbers. If items move between heaps, these heaps must share one
+            source.
 
     Attributes:
         items: The list of elements, including elements that are no longer valid. Callers may check

@@ -181,7 +181,7 @@ async def test_estimates(sandbox: Sandbox, caller: Caller) -> None:
 
 @pytest.mark.parametrize("served", ["estimate-credits", "EstimateTask"])
 async def test_one_estimate(served: str) -> None:
-    """A sandbox can serve only one of the two estimate endpoints; the other returns 404."""
+    """With `estimate_paths`, one of the two estimate endpoints works, and the other returns 404."""
     async with Sandbox(estimate_paths=(served,)) as sandbox, aiohttp.ClientSession() as http:
         codes = {
             path: await Caller(sandbox, http).code(f"job/{path}", SONG)

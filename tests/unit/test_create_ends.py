@@ -124,7 +124,11 @@ class OwnPermit:
 
 
 class OwnLimiter(LocalLimiter):
-    """A limiter that refuses its second permit. `unused` contains the returned permits."""
+    """A limiter that refuses its second permit.
+
+    Attributes:
+        unused: The permits that were cancelled before their request was sent.
+    """
 
     def __init__(self) -> None:
         super().__init__()

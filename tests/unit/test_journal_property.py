@@ -85,7 +85,7 @@ class Model:
 
         If there is no earlier submission, or if it was refused or not sent, store and return `new`.
         """
-        if new.run in self.held[me] and self.holders.get(new.run, me) != me:
+        if new.run in self.held[me] and self.holders.setdefault(new.run, me) != me:
             raise RunInUseError(new.run, "")
         earlier = [
             each for each in self.subs.values() if (each.run, each.key) == (new.run, new.key)

@@ -188,9 +188,9 @@ def test_a_source_that_swallows_its_cancellation() -> None:
 
 
 def test_estimates_at_once() -> None:
-    """Two concurrent estimates both succeed, although the first estimate endpoint returns a 404.
+    """Two concurrent estimates both succeed if the server has only the second estimate endpoint.
 
-    The 404s arrive in the opposite order of the requests.
+    The replies of the first endpoint, both 404, arrive in the opposite order of the requests.
     """
     slow = [2.0, 0.0]
 
