@@ -195,7 +195,8 @@ class Recorder:
     async def _store_late_ends(self, *, is_last: bool = False) -> None:
         """Try to store the final states that could not be stored earlier.
 
-        If this fails `LATE_TRIES` times, or if this is the last try, log an error and give up.
+        If a state was tried `LATE_TRIES` times without success, log an error and give up. With
+        `is_last`, do so after any failure.
         """
         # Store them together, so that one sync of the disk is enough.
         late = list(self._late_ends.values())

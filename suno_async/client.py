@@ -494,8 +494,11 @@ class SunoClient:
         """Replace the API key of this account with another key of the same account.
 
         One call replaces the key of all clients in this event loop that share the request budget.
-        Call `rotate_key` again in each other process, for each client with its own `limiter`, and
-        for each client with another journal if the account's label is the default.
+        Call `rotate_key` again in each other process, and for each client with its own `limiter`.
+
+        The label of the account in a journal is by default a hash of the key. This call then
+        changes the label, but only in the journal of this client. For each other journal, call
+        `rotate_key` of a client with this journal. With `account`, the label stays the same.
 
         If this call raises an error, the old key stays in use. If the call is cancelled, either key
         may be in use.
@@ -504,8 +507,8 @@ class SunoClient:
             ConfigurationError: The new key is not valid, or a client with a different request
                 budget already uses it in this event loop.
             AuthenticationError: The server refuses the new key.
-            JournalError: The journal cannot be changed. Or the account's label in the journal is a
-                hash of the old key, and another client also uses this label.
+            JournalError: The label in the journal cannot be changed. One possible reason is another
+                open client with the same label and journal.
             SunoError: The new key could not be checked.
         """
         runtime = self._runtime()

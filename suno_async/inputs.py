@@ -68,8 +68,8 @@ class Input(_Checked, frozen=True, kw_only=True):
     """Base class of all jobs. Use its subclasses.
 
     Attributes:
-        extra: Additional fields that this library does not know. They are sent unchanged. A known
-            name replaces the field of this name, and its value is not checked.
+        extra: Fields to add to the request, by name. They are sent unchanged and are not checked.
+            A field of this class with the same name is not sent.
     """
 
     KIND: ClassVar[str] = ""
@@ -169,8 +169,8 @@ class GenerateMusic(_Music, frozen=True):
         negative_tags: Styles to avoid.
         persona_id: The id of the persona that sings the song. `SunoClient.create_persona` creates
             personas.
-        extra: Additional fields that this library does not know. They are sent unchanged. A known
-            name replaces the field of this name, and its value is not checked.
+        extra: Fields to add to the request, by name. They are sent unchanged and are not checked.
+            A field of this class with the same name is not sent.
     """
 
     KIND: ClassVar[str] = "suno/music-generate"
@@ -333,8 +333,8 @@ class GeneratePersona(_Checked, frozen=True, kw_only=True):
         style: The style of the persona.
         song_duration: Length of the song in seconds; None if unknown. It is only used to check
             `vocal_start` and `vocal_end`, and is not sent.
-        extra: Additional fields that this library does not know. They are sent unchanged. A known
-            name replaces the field of this name, and its value is not checked.
+        extra: Fields to add to the request, by name. They are sent unchanged and are not checked.
+            A field of this class with the same name is not sent.
     """
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("task_id", "suno_id", "name")
