@@ -357,11 +357,10 @@ async def open_refs(recorder: Recorder, run: str | None) -> list[TaskRef]:
     Raises:
         JournalError: The journal cannot be read.
     """
-    created = [SubmissionState.CREATED]
     return [
-        TaskRef(record.task_id, record.created_at, record.kind)
-        async for entry in recorder.journal.entries(run=run, states=created, open_only=True)
-        if (record := entry.submission) is not None
+        TaskRef(task.task_id, task.created_at, task.kind)
+        async for entry in recorder.journal.entries(run=run, open_only=True)
+        if (task := entry.task) is not None
     ]
 
 

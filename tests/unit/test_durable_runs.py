@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,11 +16,17 @@ from suno_async import (
     GenerateMusic,
     InputChangedError,
     RunInUseError,
+    SqliteJournal,
+    SubmissionState,
+    SunoClient,
     TaskFailedError,
 )
 from tests.finishing import JOB, Finishing, collect, jobs
 from tests.memory_journal import MemoryJournal, Store
 from tests.virtual import run_virtual
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 7, 13, 30])
@@ -178,3 +185,13 @@ def test_handles_of_all_that_is_open() -> None:
             assert len(await suno.open_tasks()) == 2
 
     run_virtual(work())
+
+
+async def test_an_open_task_without_a_submission(tmp_path: Path) -> None:
+    """`open_tasks` includes a task whose submission was replaced before its id was known."""
+    journal = SqliteJournal(tmp_path / "runs.db")
+    async with SunoClient("key", journal=journal) as suno:
+        await journal.advance("replaced", SubmissionState.CREATED, task_id="late", created_at=5.0)
+        (handle,) = await suno.open_tasks()
+        assert (handle.id, handle.created_at) == ("late", 5.0)
+        assert await suno.open_tasks(run="album") == []
