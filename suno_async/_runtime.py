@@ -46,7 +46,7 @@ class Runtime:
         transport: Sends requests to the API and decodes the replies.
         recorder: Reads and writes the journal; None without a journal.
         submitter: Sends the requests that create tasks and personas.
-        poller: Polls the tasks whose results callers await.
+        poller: Polls the tasks for which callers wait.
         connections: The connections for downloads and uploads of files.
         downloader: Downloads result files.
         uploader: Uploads local audio files.

@@ -118,11 +118,12 @@ class SunoClient:
             Save the ids of paid tasks here. Errors that the function raises are logged. A coroutine
             function is awaited.
         journal: The path of an SQLite file, or a `Journal`. The journal stores creates, tasks
-            and results. To avoid paying twice, also use `dedupe_key` or `run`. Requires
-            ``async with``.
+            and results. To avoid paying twice, also pass `dedupe_key` to `create`, or `run` to
+            `pipeline`. Requires ``async with``.
         account: The label of the account in the journal; by default a hash of the key and the host.
         rate_limit: Maximum requests per second, at most 15 (the vendor's limit). Lower it if other
-            processes use the key.
+            processes use the key with another journal or without one. Clients with the same
+            journal share the rate automatically.
         max_pause: Longest pause in seconds after a 429 (too many requests) or a 455 (maintenance).
         request_timeout: Timeout of one API request in seconds.
         retry_for: Seconds for which a call such as `create` or `balance` retries its request. 0
@@ -221,7 +222,7 @@ class SunoClient:
         cancelled, call it again.
 
         Raises:
-            WrongEventLoopError: The client was used in another event loop. It stays open.
+            WrongEventLoopError: The client was used in another event loop. The client stays open.
             JournalError: The journal cannot be written. Everything is closed nevertheless.
         """
         opened = self._opened
@@ -386,8 +387,11 @@ class SunoClient:
         """Create a task for each job, wait for the tasks, and yield their outcomes.
 
         Every input that is read yields one `JobOutcome`, as soon as the outcome is known. The only
-        exception is an input for which `key` raises an error. Inputs are read as in `create_many`.
-        If an error ends the reading, the created tasks are still awaited.
+        exception is an input for which `key` fails. Inputs are read as in `create_many`. If an
+        error ends the reading, the created tasks are still awaited.
+
+        If you leave the loop early, close the stream as in `create_many`. The created tasks
+        continue at the server.
 
         Args:
             jobs: What to make. A synchronous iterable must not block the event loop.
@@ -408,6 +412,7 @@ class SunoClient:
             on_submission: As in `create_many`.
 
         Raises:
+            InvalidInputError: `max_credits` is not valid.
             ConfigurationError: `max_pending`, `run` or `key` is not valid, or `run` was given to a
                 client without a journal. If `key` returns no text, this error is raised during the
                 iteration.
@@ -493,12 +498,14 @@ class SunoClient:
     async def rotate_key(self, new_key: str) -> None:
         """Replace the API key of this account with another key of the same account.
 
-        One call replaces the key of all clients in this event loop that share the request budget.
-        Call `rotate_key` again in each other process, and for each client with its own `limiter`.
+        One call replaces the key of all clients of the account in this event loop that have no
+        `limiter` argument. A client with a `limiter` replaces only its own key. Call `rotate_key`
+        in each event loop and process, and for each client with a `limiter`.
 
-        The label of the account in a journal is by default a hash of the key. This call then
-        changes the label, but only in the journal of this client. For each other journal, call
-        `rotate_key` of a client with this journal. With `account`, the label stays the same.
+        The label of the account in a journal is by default a hash of the key. In this case, the
+        call also changes the label, but only in the journal of this client. If other clients have
+        other journals, call `rotate_key` for each of these journals. With the argument `account`,
+        the label stays the same.
 
         If this call raises an error, the old key stays in use. If the call is cancelled, either key
         may be in use.
@@ -541,8 +548,8 @@ class SunoClient:
         precedence. If the creation time is unknown, the task may be polled at once.
 
         Raises:
-            InvalidInputError: The value cannot be a task id, or the creation time is not a finite
-                number.
+            InvalidInputError: `task` contains no possible task id, or the creation time is not a
+                finite number.
         """
         ref = check_ref(task if isinstance(task, TaskRef) else TaskRef(task))
         if ref.created_at is None:
@@ -569,12 +576,13 @@ class SunoClient:
     ) -> AsyncIterator[Outcome]:
         """Poll any number of tasks together; yield each outcome as soon as it is known.
 
-        Every task yields exactly one `Outcome`, even if its id is given twice. If the caller leaves
-        the loop early, the jobs continue. All `tasks` are read before the first poll.
+        Each task yields exactly one `Outcome`, even if its id is given twice. If the caller leaves
+        the loop early, the jobs continue. The iterable `tasks` is read to its end before the first
+        poll.
 
         `timeout` is in seconds, for all tasks together. When it has passed, each unfinished task
-        yields a `Failure` with a `TaskTimeoutError`. None means no timeout. `PollPolicy.deadline`
-        also ends the wait for a task.
+        yields a `Failure` with a `TaskTimeoutError`. So does each task that still runs at its
+        `PollPolicy.deadline`. None means no timeout.
 
         Raises:
             InvalidInputError: A value cannot be a task id, or the creation time in a `TaskRef` is

@@ -148,9 +148,13 @@ class APIError(SunoError):
 
     Other codes from 500 to 599 give a `ServerError`. All other codes give a plain `APIError`.
 
+    After a 401, 402, 403, 429 or 455, the client may raise the same error for later requests
+    without sending them. The `status` of these errors is 0.
+
     Attributes:
         code: The error code in the reply's JSON envelope. Without such a code, the HTTP status.
-        message: The server's message. If there is none, the start of the reply's body.
+        message: The server's message. If there is none, the start of the reply's body. If `status`
+            is 0, a text of this library.
         status: The HTTP status; 0 if no request was sent.
         errors: The validation errors that the server listed.
         retry_after: Seconds that the server asks to wait before another request; None if the server
@@ -197,7 +201,7 @@ class InsufficientCreditsError(APIError):
 
 
 class TaskNotFoundError(APIError):
-    """The server did not find the task or the endpoint (404)."""
+    """The server did not find the task, the model or the endpoint (404)."""
 
     remedy = "check the task id and the base URL, and that the key belongs to the same account"
 
@@ -227,7 +231,10 @@ class ServerError(APIError):
 
 
 class GenerationFailedError(APIError):
-    """The generation failed (501). The task cannot succeed later."""
+    """The server answered a request with the code 501 (the generation failed).
+
+    Waiting for a task that failed raises `TaskFailedError` instead.
+    """
 
 
 class FeatureDisabledError(APIError):
@@ -290,7 +297,7 @@ class TaskFailedError(SunoError):
     Attributes:
         task_id: The id of the task.
         reason: The server's error message; empty if there is none.
-        info: The last record of the task that was read; None if no record was read.
+        info: The final record of the task. The library always sets it.
     """
 
     def __init__(self, task_id: str, reason: str = "", info: TaskInfo | None = None) -> None:
@@ -373,7 +380,7 @@ class JournalError(SunoError):
 class InputChangedError(JournalError):
     """An input differs from the input that was stored under the same key or position.
 
-    Nothing was sent for this input. Use another key, or another name for the run.
+    Nothing was sent for this input. Restore the input, or use another key or name of the run.
 
     Attributes:
         run: The name of the run; empty for a create request with a ``dedupe_key``.

@@ -68,7 +68,7 @@ async def export_results(
         source: Outcomes, `TaskInfo` objects, or the entries of a journal. A synchronous iterable
             must not block the event loop. If the export fails after it began to read, an
             asynchronous generator is closed, so a `SunoClient.pipeline` creates no further tasks.
-        path: The file. It appears only when it is complete.
+        path: The file. It appears only when it is complete. Its directory must exist.
         file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. If None, the suffix of
             `path` decides. Parquet needs the extra ``parquet``.
         rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes a
@@ -81,8 +81,8 @@ async def export_results(
 
     Raises:
         ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
-            missing, `path` is not a valid file name, or the file must not be written. Nothing was
-            read from `source`.
+            missing, `path` is not a valid file name, or `overwrite` does not allow the export.
+            Nothing was read from `source`.
         ExportError: The file cannot be written, or it appeared during the export and must not be
             replaced.
         Exception: An error of `source` is raised unchanged.

@@ -319,9 +319,9 @@ class GenerateSounds(_Sounds, frozen=True):
 
 
 class GeneratePersona(_Checked, frozen=True, kw_only=True):
-    """Create a persona from the voice of a song. `Track.persona` fills in the ids.
+    """The input of `SunoClient.create_persona`: a persona from the voice of a song.
 
-    Later songs can use the persona.
+    `Track.persona` fills in the ids.
 
     Attributes:
         task_id: The id of the task that made the song.

@@ -295,7 +295,8 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
         credits: The cost of the task in credits; before its end, the reserved credits. None if the
             server did not say.
         tracks: The finished songs, normally two. Empty for videos, stems and sounds.
-        media_urls: URLs of the result files. Empty for vocal separation.
+        media_urls: URLs of the result files, such as a video. For songs, use `tracks`. Empty for
+            vocal separation.
         media_info: URLs of the stems of a vocal separation, by name. Empty for other kinds of jobs.
         usage: What the server reports about resource usage; None if it reports nothing.
         failure: Why the task failed; None if it did not fail.
@@ -337,10 +338,9 @@ class TaskInfo(msgspec.Struct, frozen=True, kw_only=True):
     def elapsed(self) -> float | None:
         """Seconds from the creation of the task to its end; None if unknown.
 
-        Normally, this is `duration_s`. But if `duration_s` is missing, or differs from
-        ``complete_at - create_at`` by more than 2 s, this is ``complete_at - create_at``.
-
-        If `complete_at` is before `create_at`, this is `duration_s`.
+        Normally, this is `duration_s`. If `duration_s` is unknown, or differs from
+        ``complete_at - create_at`` by more than 2 s, this is ``complete_at - create_at``. A
+        negative ``complete_at - create_at`` is ignored.
         """
         reported = _span(self.duration_s)
         if self.create_at is None or self.complete_at is None:

@@ -27,15 +27,16 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         schedule: ``"adaptive"`` learns how long jobs take, and uses each request for the task where
             the request saves the most waiting. ``"backoff"`` is exponential backoff. Both
-            schedules prefer the tasks that callers await individually.
+            schedules prefer tasks that a caller awaits individually, for example with
+            `SunoClient.run`, to the tasks of a stream such as `SunoClient.pipeline`.
         interval: Shortest time from a task's creation to its first check, and between two checks
             (vendor's advice: 15 to 30 s). If the creation time is unknown, the first check may be
             sent at once.
         growth: Factor by which the interval grows after each failed check, except after a 404. With
             ``"backoff"``, the interval also grows after each check that finds the task running.
         max_interval: Longest interval of ``"backoff"``, and longest interval after failed checks.
-            ``"adaptive"`` normally checks a task after this time at the latest. It checks old tasks
-            less often.
+            With ``"adaptive"``, the longest interval is normally `max_interval` or the age of the
+            task at the previous check, whichever is longer.
         jitter: Largest random delay, as a fraction of the interval. It separates the checks of
             tasks that were created together. Only for ``"backoff"``.
         deadline: Age at which a task is checked for the last time. If the task still runs then,
@@ -86,9 +87,9 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def not_found_grace(self) -> float:
-        """Grace period in seconds: if the server answers only 404, a wait ends after this time.
+        """Grace period in seconds, from the first 404 until a wait ends with a `TaskNotFoundError`.
 
-        It is four times `interval`.
+        The wait goes on if the task is found in the meantime. The value is four times `interval`.
         """
         return NOT_FOUND_INTERVALS * self.interval
 
@@ -110,7 +111,7 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def scaled(self, time_scale: float) -> PollPolicy:
         """Return a copy of the policy for a server whose time runs `time_scale` times as fast.
 
-        All times are divided by `time_scale`, including the grace period for 404s.
+        All times are divided by `time_scale`, including `not_found_grace`.
 
         Raises:
             ConfigurationError: `time_scale` is not a finite number above 0.

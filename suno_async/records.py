@@ -45,8 +45,8 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
         credits: The cost of the task in credits; before its end, the reserved credits. None if
             unknown.
         songs: Number of songs that the task made.
-        input: The input of the job as JSON; empty if JSON cannot represent it. For an entry of a
-            journal, it contains all fields, even unset ones.
+        input: The input of the job as JSON; empty if JSON cannot represent it. If the record was
+            made from an entry of a journal, the JSON also contains the fields that were not set.
         run: The name of the run in a journal.
         position: The position of the job in its pipeline or run, starting at 0; None if unknown.
         key: The text that identifies the job in a journal, within its run or its account.
@@ -132,7 +132,8 @@ def track_records(source: ResultSource) -> list[TrackRecord]:
 
     Other result files are stems, videos, sounds and images.
 
-    The list is empty if the task has not succeeded.
+    The list is empty if the task has not succeeded. It is also empty if the reply that a journal
+    stored cannot be decoded.
     """
     info = _info_of(source)
     if info is None or info.status is not TaskStatus.SUCCESS:

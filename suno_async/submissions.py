@@ -42,12 +42,15 @@ _NOT_ACCEPTED = (NotSentError, RateLimitError, MaintenanceError)
 class SubmissionState(enum.StrEnum):
     """The state of a create.
 
-    A create is ``planned``, then ``sending``, and ends as ``created``, ``refused``, ``unknown`` or
-    ``not_sent``. After a 402, 429 or 455, or if no connection could be made, it is ``planned``
-    again. It ends as ``not_sent`` if it was never sent. It also ends as ``not_sent`` if the server
-    accepted no attempt and the final error is not an error reply: for example, the client was
-    closed after a 429. If the journal already contains a task for the same key, the create ends as
-    ``created`` without being sent.
+    A create is ``planned``, then ``sending``. After a 402, 429 or 455, or if no connection could be
+    made, it is ``planned`` again. The other states end the create:
+
+    - ``created``: The task or persona exists. Nothing was sent if the journal already contained a
+      task for the same key.
+    - ``refused``: The request was sent, the final error is an `APIError`, and nothing was created.
+    - ``not_sent``: Nothing was created for another reason. Normally, no request was sent. But the
+      state is also ``not_sent`` if, for example, the client was closed after a 429.
+    - ``unknown``: The task or persona may exist. `SunoClient.settle` records the outcome.
     """
 
     PLANNED = "planned"
@@ -78,7 +81,7 @@ class Submission(msgspec.Struct, eq=False):
         state: The state of the create.
         sent: Whether at least one request was sent, or may have been sent. It is set when a request
             ends, so it is False while the first request is in flight.
-        abandoned: Whether the caller no longer waits, or its function `on_submission` failed. An
+        abandoned: Whether the caller no longer waits, or the function `on_submission` failed. An
             abandoned submission is not sent again.
         recorded: Whether the submission is stored in the journal.
         task_id: The id of the new task or persona; empty until it is created.

@@ -22,8 +22,8 @@ class Observer(Protocol):
     def request_sent(self, method: str, path: str) -> None:
         """Handle a request to the API that is about to be sent.
 
-        Not called for downloads and uploads of files. Also not called for the request with which
-        `SunoClient.rotate_key` checks a new key.
+        Not called for the transfer of a file in a download or upload. Also not called for the
+        request with which `SunoClient.rotate_key` checks a new key.
         """
         ...
 

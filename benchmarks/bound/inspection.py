@@ -1,9 +1,9 @@
 """Calculate the best ages at which to check a single task, if each check has a price.
 
-The delay is the time from the end of the task to the next check. The delay and the prices are in
-seconds. The best ages minimise the expected sum of the delay and the prices of all checks. The
-method is dynamic programming over the age of the task at the previous check. The problem is known
-as optimal inspection (Barlow, Hunter and Proschan 1963; Keller 1974).
+The delay is the time in seconds from the end of the task to the next check. A check with a price of
+2 counts as much as a delay of 2 s. The best ages minimise the expected sum of the delay and the
+prices of all checks. The method is dynamic programming over the age of the task at the previous
+check. The problem is known as optimal inspection (Barlow, Hunter and Proschan 1963; Keller 1974).
 """
 
 from __future__ import annotations

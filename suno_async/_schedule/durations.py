@@ -126,16 +126,18 @@ class _Table(msgspec.Struct):
 class Durations:
     """How long jobs of each kind take, learnt from the replies about polled tasks.
 
-    A client learns automatically while it polls, unless its policy has ``schedule="backoff"``. To
-    use the learnt durations in the next process, save `to_json()`. Then pass
+    A client learns automatically while it polls, unless its policy has ``schedule="backoff"``. A
+    client with a journal also saves the durations there. By default, the next client of the account
+    loads them.
+
+    Without a journal, save `to_json()` yourself. In the next process, pass
     `Durations.from_json(...)` as `SunoClient(durations=...)`.
 
     Args:
-        median: As long as no job of a kind was observed, half of the jobs are assumed to end within
-            this many seconds. The default is 90 s, because the API contract shows a music
-            generation that took 86 s. The median also sets the precision: durations are grouped
-            into ranges. The width of a range is a 45th of the median or 3 % of the duration,
-            whichever is greater.
+        median: The assumed median duration in seconds, for kinds of jobs that were not observed
+            yet. The default is 90 s, because the API contract shows a music generation that took
+            86 s. The median also sets the precision: durations are grouped into ranges. The width
+            of a range is a 45th of the median or 3 % of the duration, whichever is greater.
 
     Raises:
         ConfigurationError: `median` is not a finite number above 0.
@@ -165,17 +167,18 @@ class Durations:
         return self._tables[kind].samples if kind in self._tables else 0
 
     def observations(self, kind: str) -> int:
-        """Return the number of observations of one kind of job. Loaded observations do not count.
+        """Return the number of observations of one kind of job.
 
-        An observation is a period during which a task was known to run.
+        An observation is a period during which a task was known to run. Observations that
+        `from_json` loaded do not count.
         """
         return self._tables[kind].observations if kind in self._tables else 0
 
     def still_running(self, kind: str, since: float, age: float) -> None:
         """Learn that a task was running from the age `since` to the age `age` (in seconds).
 
-        An `age` above 160 medians counts as 160 medians. If `age` is then not above `since`, do
-        nothing.
+        An `age` above 160 times `median` counts as 160 times `median`. If `age` is then not above
+        `since`, do nothing.
         """
         longest = LONGEST * self._median
         age = min(age, longest)
@@ -185,8 +188,8 @@ class Durations:
     def ended(self, kind: str, since: float, duration: float) -> None:
         """Learn that a task was running from the age `since` until it ended at the age `duration`.
 
-        Both ages are in seconds. Ignore a `duration` below 0, or of 160 medians or more (four hours
-        by default).
+        Both ages are in seconds. If `duration` is below 0, or at least 160 times `median` (by
+        default four hours), do nothing.
         """
         if not 0.0 <= duration < LONGEST * self._median:
             return

@@ -80,7 +80,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ended(self) -> bool:
-        """Whether the task has ended."""
+        """Whether the final status of the task is recorded."""
         return bool(self.status)
 
 
@@ -163,7 +163,7 @@ class Journal(Protocol):
         ...
 
     async def close(self) -> None:
-        """Write all changes that are not on disk yet, and remove this client as an owner.
+        """Write the changes of unfinished or cancelled calls, and remove this client as an owner.
 
         The runs that this client reserved are free again.
         """
@@ -179,8 +179,8 @@ class Journal(Protocol):
             The submission in the journal. It has the id of `record` if `record` was stored.
 
         Raises:
-            InputChangedError: The earlier submission has another digest, and `record` does not
-                replace it.
+            InputChangedError: The earlier submission was not replaced, and its digest differs from
+                the digest of `record`.
             RunInUseError: This client had reserved the run, but now another client has it.
             JournalError: The journal already has a submission with this id.
         """
@@ -198,16 +198,17 @@ class Journal(Protocol):
         """Record a new state of a submission. If a task id is given, also store the task.
 
         Only the owner of a submission may record ``planned`` or ``sending``. Any client may record
-        a final state. ``created`` may replace ``refused`` or ``not_sent``, because a task id proves
-        that the task exists. If the submission is a persona, no task is stored.
+        a final state. It may replace ``planned``, ``sending`` or ``unknown``. ``created`` may also
+        replace ``refused`` or ``not_sent``, because a task id proves that the task exists. If the
+        submission is a persona, no task is stored.
 
-        It is not an error to record the same final state and task id again. If the submission no
-        longer exists, because another one replaced it, only the task is stored; without a task id,
-        `JournalError` is raised.
+        It is not an error to record the same final state and task id again. If another submission
+        has replaced this one, only the task is stored.
 
         Raises:
-            JournalError: The submission cannot change to this state. If `state` is ``sending``, the
-                caller must not send the request.
+            JournalError: The submission cannot change to this state, or it does not exist and no
+                task id is given. Or `state` is ``created``, and no task id is given. If `state` is
+                ``sending``, the caller must not send the request.
         """
         ...
 
@@ -268,7 +269,7 @@ class Journal(Protocol):
         ...
 
     async def release(self, run: str) -> None:
-        """Let other owners reserve a run again."""
+        """Free a run that this client reserved. Do nothing for any other run."""
         ...
 
     async def heartbeat(self) -> Peers:
@@ -276,7 +277,10 @@ class Journal(Protocol):
         ...
 
     async def save_durations(self, data: bytes) -> None:
-        """Store data about the durations of jobs: the bytes that `Durations.to_json` returned."""
+        """Store the bytes that `Durations.to_json` returned. They replace the earlier ones.
+
+        The bytes are stored separately for each account.
+        """
         ...
 
     async def load_durations(self) -> bytes | None:

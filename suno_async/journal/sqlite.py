@@ -226,7 +226,8 @@ class SqliteJournal:
     async def hold(self, run: str) -> None:
         """Reserve a run, so that no other client can reserve it. See `Journal.hold`.
 
-        Log a warning if the run is new under this account label, but not under another one.
+        Log a warning if the run is new under this account label, but may have created tasks under
+        another one.
         """
         owner, writer, reader = self._use()
         account = owner.require()

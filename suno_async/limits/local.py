@@ -307,8 +307,8 @@ class LocalLimiter:
         may get longer. No pause is longer than `max_pause`.
 
         Args:
-            retry_after: The delay in seconds that the server asked for. If None, it asked for no
-                delay, and the pause takes `PAUSE_429` seconds. If 0, there is no pause.
+            retry_after: Seconds that the server asks to wait. None means that the server gave no
+                time; the pause then takes `PAUSE_429` seconds. 0 means no new pause.
         """
         self.rate_limited += 1
         if self.paused is None:
@@ -346,9 +346,10 @@ class LocalLimiter:
             self._wake()
 
     def returned(self, permit: LocalPermit) -> None:
-        """Take back a permit whose request was not sent. Its time slot in the bucket is lost.
+        """Take back a permit whose request was not sent.
 
-        If the permit was taken back before, do nothing.
+        The permit still uses its time slot in the bucket (see the module docstring). If the permit
+        was taken back before, do nothing.
         """
         if permit not in self._window:
             return

@@ -51,13 +51,13 @@ class Sandbox:
         retry_after: Seconds in the Retry-After header of the replies to requests above the rate
             limit. If None, the header is not sent.
         credits: Credits of the account at the start.
-        song_seconds: Length in seconds of each downloaded song. One second of a song takes 4 kB.
+        song_seconds: Length of each song in seconds. Each second of a downloaded song takes 4 kB.
         faults: Faults to inject at random; None means no faults.
         errors_as: How errors are sent. ``"status"``: as HTTP status with a plain text.
             ``"envelope"``: with HTTP 200, and the error code in the JSON body. ``"both"``: as HTTP
             status and in the JSON body.
         callbacks_as: Body of callbacks. ``"record"``: only the task record. ``"envelope"``: the
-            same JSON as a reply of TaskInfo.
+            same JSON as the reply to a status request.
         estimate_paths: The estimate endpoints that exist: ``"estimate-credits"``,
             ``"EstimateTask"``, or both.
 
