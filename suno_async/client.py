@@ -250,7 +250,8 @@ class SunoClient:
 
         Raises:
             TaskFailedError: The job failed.
-            TaskTimeoutError: The timeout or the deadline passed. The job may continue.
+            TaskTimeoutError: The timeout or the deadline passed. A created task continues. The
+                `task_id` of the error is empty if `create` had not returned.
             SunoError: `create` failed, or the outcome of the task is unknown.
         """
         loop = asyncio.get_running_loop()
@@ -448,10 +449,12 @@ class SunoClient:
     def resume(self, *, run: str | None = None) -> AsyncGenerator[JobOutcome]:
         """Wait for every unfinished task in the journal; yield each outcome.
 
-        `run` is the name of a run of `pipeline`; None means all tasks. First yield a `JobFailure`
-        for each create whose outcome is unknown; call `settle` when you know the outcome. Personas,
-        and jobs that this version cannot decode, are skipped with a warning in the log. This method
-        sends no creates. If some inputs of a run were not sent, call `pipeline` again.
+        `run` is the name of a run of `pipeline`; None means all runs, and jobs without a run. The
+        first outcomes are a `JobFailure` for each create whose outcome is unknown. Call `settle`
+        when you know what happened. Personas, and jobs that this version cannot decode, are skipped
+        with a warning in the log. Tasks without a create in the journal are not included; see
+        `open_tasks`. This method sends no creates. To send the missing creates of a run, call
+        `pipeline` again with the same name and inputs.
 
         Raises:
             ConfigurationError: The client has no journal.
@@ -564,6 +567,7 @@ class SunoClient:
 
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
+            TaskNotFoundError: The server does not know the task.
             SunoError: The server refused the request, or did not answer.
         """
         return await self._runtime().task_info(task_id)
@@ -600,7 +604,10 @@ class SunoClient:
         *,
         timeout: float | None = None,
     ) -> list[Outcome]:
-        """Wait for many tasks, as with `as_completed`. Return all outcomes in the order of `tasks`.
+        """Wait for many tasks. Return one outcome for each item of `tasks`, in the same order.
+
+        `tasks` and `timeout` are as in `as_completed`. A task that does not succeed raises no
+        error. Its outcome is a `Failure`.
 
         Raises:
             InvalidInputError: As for `as_completed`; nothing was polled.
@@ -643,8 +650,9 @@ class SunoClient:
             track: A song, or a URL.
             directory: Where to save the file. It is created if it does not exist.
             name: Template of the name without a suffix; a ``/`` makes directories. The default is
-                ``{title}-{suno_id}`` for a song, and the last part of the path for a URL. A name
-                from a URL also gets a short hash. The name of a song gets one only if the fields
+                ``{title}-{suno_id}`` for a song, and the last part of the path for a URL. The
+                fields are ``title``, ``suno_id``, ``task_id``, ``index`` and ``kind``. A name
+                from a URL also gets a short hash. The name of a song gets a hash only if the fields
                 in the template do not identify the song.
             overwrite: Whether to replace an existing file. If False, the existing file is kept.
             progress: Called with a `DownloadProgress`, at most about ten times per second.
@@ -686,7 +694,7 @@ class SunoClient:
     ) -> list[Path]:
         """Download all files of a task or of many outcomes. Return paths in the order of `items`.
 
-        At most 8 files are downloaded at once. One failure does not stop the other downloads.
+        At most 8 files are downloaded at once. If one download fails, the others continue.
 
         `items` is a `TaskInfo`, an outcome, a song or a URL, or an iterable of these. An outcome
         that is a failure has no files, and is skipped. An iterable is read only as fast as the
@@ -772,7 +780,8 @@ class SunoClient:
     ) -> tuple[ModelInfo, ...]:
         """Return the models that the service offers.
 
-        Filter by `modality`, such as ``"audio"``, or by `operation`, such as ``"text-to-music"``.
+        `modality`, such as ``"audio"``, and `operation`, such as ``"text-to-music"``, are filters.
+        None means no filter. Both can be given.
 
         Raises:
             SunoError: The server refused the request, or did not answer.

@@ -111,6 +111,7 @@ class TaskHandle:
         If the task failed, the last record contains the failure, and no error is raised.
 
         Raises:
+            TaskTimeoutError: `PollPolicy.deadline` passed; the task continues.
             SunoError: The outcome of the task is unknown. Raised during the iteration.
         """
         poller = self._runtime().poller

@@ -148,16 +148,16 @@ class GenerateMusic(_Music, frozen=True):
     """Create a song.
 
     In simple mode, the prompt describes the song. In custom mode, the title, tags and lyrics
-    describe it. The API does not document the length limits. They come from public code that calls
-    the API.
+    describe it. The maximum lengths below are not documented by the API. They come from public code
+    that calls the API.
 
     Attributes:
         prompt: A description of the song. Simple mode requires it. You can pass it as the first
             positional argument.
         mode: ``"simple"`` or ``"custom"``. None means custom if title, tags or lyrics are given,
             otherwise simple.
-        model: The model version, such as ``"v5.5"``, ``"v5"`` or ``"v4.5all"``. Versions that this
-            library does not know are sent unchanged.
+        model: The model version, such as ``"v5.5"``, ``"v5"`` or ``"v4.5all"``. The library does
+            not check whether the version exists.
         instrumental: Whether to make a song without vocals. If True, lyrics are not required.
         title: The title, at most 100 characters. Custom mode requires it.
         tags: Style tags, at most 1000 characters. Custom mode requires them.
@@ -274,7 +274,7 @@ class MusicVideo(Input, frozen=True, kw_only=True):
 
 
 class SeparateVocals(Input, frozen=True, kw_only=True):
-    """Separate a song into stems: audio files with one part of the sound, such as the vocals.
+    """Separate a song into stems. Each stem is one part of the sound, such as the vocals.
 
     `Track.separate` fills in the ids.
 

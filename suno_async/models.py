@@ -237,8 +237,8 @@ class TaskRef(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         task_id: The id of the task.
-        created_at: When the task was created, in Unix seconds; None if unknown. Without this
-            time, a client may send the first status request at once.
+        created_at: When the task was created, in Unix seconds; None if unknown. If None, a
+            client may send the first status request at once.
         kind: The kind of job, such as ``"suno/music-generate"``; empty if unknown.
     """
 

@@ -96,9 +96,9 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
     def next_not_found_check(self, since: float, now: float) -> float:
         """Return the time of the next check of a task for which the server answered 404.
 
-        Normally, this is `interval` seconds after `now`. If the grace period ends less than
-        `interval` seconds after that, return the end of the grace period instead. The grace period
-        ends `not_found_grace` seconds after `since`.
+        Normally, this is `interval` seconds after `now`. If that check would be the last one in the
+        grace period, return the end of the grace period instead. The grace period ends
+        `not_found_grace` seconds after `since`.
 
         Args:
             since: When the first request of the current series of 404s was sent.

@@ -127,7 +127,8 @@ class Peers(msgspec.Struct, frozen=True):
 
     Attributes:
         count: Number of live clients, including the caller.
-        aware: Whether every other live client has sent a heartbeat after the caller joined.
+        aware: Whether all other live clients know of the caller. A client knows of it after its
+            next heartbeat. True if there are no others.
     """
 
     count: int = 1
@@ -249,13 +250,14 @@ class Journal(Protocol):
         Args:
             run: Yield only the entries of this run. An empty string means entries without a run.
                 None means all entries.
-            states: Yield only submissions in one of these states. None means all entries.
+            states: Yield only submissions in one of these states, and no tasks without a
+                submission. None means all entries.
             open_only: Yield only entries with a task that has not ended.
         """
         ...
 
     async def runs(self) -> list[RunSummary]:
-        """Return a summary of each run, the newest run first."""
+        """Return a summary of each run. The run with the latest `started_at` comes first."""
         ...
 
     async def hold(self, run: str) -> None:

@@ -337,10 +337,10 @@ class LocalLimiter:
                 scope.reschedule(now)
 
     def leaves_window(self, when: float) -> None:
-        """Wake the caller that waits for a permit, if it would otherwise wake after `when`.
+        """Note that a request leaves the window at the loop time `when`.
 
-        At the loop time `when`, a request leaves the window (see the module docstring). Then the
-        caller may get its permit.
+        The module docstring explains the window. If the caller that waits for a permit would wake
+        later than `when`, wake it now, so that it shortens its wait.
         """
         if when < self._waiting_until:
             self._wake()
