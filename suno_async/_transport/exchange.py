@@ -234,13 +234,16 @@ class Transport:
                 if not is_worth_it(error):
                     raise
                 delay = retry_delay(number, random.random())  # noqa: S311 (jitter, no secret)
+                held_back = False
                 if isinstance(error, RateLimitError | MaintenanceError):
                     # A pause already delays all requests. A Retry-After of 0 causes no pause.
                     if self.limiter.paused is not None:
                         delay = 0.0
                     if waits_out:
                         give_up_at = self._now() + delay + self._retry_for
-                if self._now() + delay >= give_up_at:
+                        # A pause began before the request was sent, so this was no attempt.
+                        held_back = not error.status
+                if self._now() + delay >= give_up_at and not held_back:
                     raise
                 logger.info("%s: %s; retrying in %.1f s", what, error, delay)
             number += 1

@@ -20,7 +20,7 @@ from suno_async import (
     SunoError,
     ValidationError,
 )
-from tests.scripted import Server, reply
+from tests.scripted import Server, reply, songs
 from tests.virtual import run_virtual
 
 if TYPE_CHECKING:
@@ -99,6 +99,30 @@ def test_on_submission() -> None:
     states = [state for _, state, _ in seen]
     assert states == ["sending", "planned", "sending", "planned", "sending"]
     assert [requests for _, state, requests in seen if state == "sending"] == [0, 1, 2]
+
+
+def test_a_pause_during_on_submission_is_no_attempt() -> None:
+    """With `retry_for=0`, creates that were not sent because a pause began are sent after it."""
+    server = Server()
+    refusals = [429]
+    server.answer = lambda request: (
+        reply(None, refusals.pop(), **{"Retry-After": "2"}) if refusals else server.usual(request)
+    )
+
+    async def note(_: Submission) -> None:
+        await asyncio.sleep(0.3)
+
+    async def main() -> None:
+        async with server.client(retry_for=0) as suno:
+            errors = [each.error async for each in suno.create_many(songs(8), on_submission=note)]
+        # A retry of the request that got the 429 would be a second attempt.
+        assert sorted(type(error).__name__ for error in errors) == [
+            *["NoneType"] * 7,
+            "RateLimitError",
+        ]
+        assert server.count("CreateTask") == 8
+
+    run_virtual(main())
 
 
 def test_on_submission_that_fails_sends_nothing() -> None:
