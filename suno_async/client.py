@@ -217,9 +217,9 @@ class SunoClient:
         """End every wait with `ClientClosedError` and close what this client opened.
 
         Wait at most `request_timeout` seconds for the creates in flight. Creates that still have
-        no reply end with a `CreateOutcomeUnknownError`. Then cancel functions such as
-        `on_creation` that still run, and wait at most a few seconds for them. If `close` is
-        cancelled, call it again.
+        no reply end with a `CreateOutcomeUnknownError`. If functions such as `on_creation` still
+        run then, cancel them, and wait at most a few seconds for them. If `close` is cancelled,
+        call it again.
 
         Raises:
             WrongEventLoopError: The client was used in another event loop. The client stays open.
@@ -296,7 +296,8 @@ class SunoClient:
         Args:
             job: What to make.
             callback_url: The server sends a POST here when the task ends.
-            max_credits: Highest price to pay, checked before the create. None means no limit.
+            max_credits: Highest price in credits. Before the create, it is compared with the
+                server's estimate. None means no limit.
             dedupe_key: Identifies this create in the journal, also after a restart. If an earlier
                 create with the same key made a task, return the handle of that task and pay
                 nothing. If an earlier create with the same key has not ended, wait for its end
@@ -337,7 +338,8 @@ class SunoClient:
     ) -> AsyncGenerator[Creation]:
         """Create many tasks, a few at once; yield one `Creation` for each input that is read.
 
-        If the create of one input fails, the other creates continue. During a pause of the account,
+        Creations are yielded as soon as they are known, not in the order of the inputs. If the
+        create of one input fails, the other creates continue. During a pause of the account,
         creates wait. Inputs are read only as fast as the caller receives the creations. Reading
         stops if `jobs` raises an error, the API key is refused, the credits are used up, the
         journal fails, or the client is closed.
@@ -485,7 +487,8 @@ class SunoClient:
         """Store the outcome of a create that ended with a `CreateOutcomeUnknownError`.
 
         First find out the outcome, for example from a callback or the balance. The error contains
-        `submission_id`. `task_id` is the id of the new task; None means that no task was created.
+        `submission_id`. `task_id` is the id of the new task or persona. None means that nothing was
+        created.
 
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
@@ -794,7 +797,7 @@ class SunoClient:
         `model` is the name of the model, such as ``"suno/music-generate"``.
 
         Raises:
-            InvalidInputError: The value cannot be the name of a model.
+            InvalidInputError: `model` cannot be the name of a model.
             TaskNotFoundError: The server does not know the model.
             SunoError: The server refused the request, or did not answer.
         """

@@ -85,7 +85,7 @@ class CreditLimitError(SunoError):
 
     Attributes:
         limit: The value of ``max_credits``.
-        estimate: The server's estimate of the price; None if unknown.
+        estimate: The server's estimate of the price. The library always sets it.
     """
 
     def __init__(self, limit: float, estimate: Estimate | None = None) -> None:

@@ -131,8 +131,8 @@ class TaskHandle:
 class Created(msgspec.Struct, frozen=True):
     """The result of a create that succeeded.
 
-    If the journal already contained a task for the input, no request was sent, and `handle` is the
-    handle of that task.
+    If the journal already contained a task for the key of the input, no request was sent, and
+    `handle` is the handle of that task.
 
     Attributes:
         index: The position of the input in the call of `create_many` or `pipeline`, starting at 0.

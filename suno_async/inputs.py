@@ -68,8 +68,9 @@ class Input(_Checked, frozen=True, kw_only=True):
     """Base class of all jobs. Use its subclasses.
 
     Attributes:
-        extra: Fields to add to the request, by name. They are sent unchanged and are not checked.
-            A field of this class with the same name is not sent.
+        extra: Fields to add to the ``input`` of the request, by name. They are sent unchanged. The
+            library checks only that JSON can represent them. They replace fields with the same
+            name.
     """
 
     KIND: ClassVar[str] = ""
@@ -169,8 +170,9 @@ class GenerateMusic(_Music, frozen=True):
         negative_tags: Styles to avoid.
         persona_id: The id of the persona that sings the song. `SunoClient.create_persona` creates
             personas.
-        extra: Fields to add to the request, by name. They are sent unchanged and are not checked.
-            A field of this class with the same name is not sent.
+        extra: Fields to add to the ``input`` of the request, by name. They are sent unchanged. The
+            library checks only that JSON can represent them. They replace fields with the same
+            name.
     """
 
     KIND: ClassVar[str] = "suno/music-generate"
@@ -333,8 +335,8 @@ class GeneratePersona(_Checked, frozen=True, kw_only=True):
         style: The style of the persona.
         song_duration: Length of the song in seconds; None if unknown. It is only used to check
             `vocal_start` and `vocal_end`, and is not sent.
-        extra: Fields to add to the request, by name. They are sent unchanged and are not checked.
-            A field of this class with the same name is not sent.
+        extra: Fields to add to the request, by name. They are sent unchanged. The library
+            checks only that JSON can represent them. They replace fields with the same name.
     """
 
     REQUIRED: ClassVar[tuple[str, ...]] = ("task_id", "suno_id", "name")

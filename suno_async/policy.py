@@ -26,9 +26,9 @@ class PollPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schedule: ``"adaptive"`` learns how long jobs take, and uses each request for the task where
-            the request saves the most waiting. ``"backoff"`` is exponential backoff. Both
-            schedules prefer tasks that a caller awaits individually, for example with
-            `SunoClient.run`, to the tasks of a stream such as `SunoClient.pipeline`.
+            the request saves the most waiting. ``"backoff"`` is exponential backoff. With both,
+            tasks that a caller awaits individually, for example with `SunoClient.run`, normally go
+            before the tasks of a stream such as `SunoClient.pipeline`.
         interval: Shortest time from a task's creation to its first check, and between two checks
             (vendor's advice: 15 to 30 s). If the creation time is unknown, the first check may be
             sent at once.

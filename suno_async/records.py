@@ -45,8 +45,9 @@ class ResultRecord(msgspec.Struct, frozen=True, kw_only=True):
         credits: The cost of the task in credits; before its end, the reserved credits. None if
             unknown.
         songs: Number of songs that the task made.
-        input: The input of the job as JSON; empty if JSON cannot represent it. If the record was
-            made from an entry of a journal, the JSON also contains the fields that were not set.
+        input: The input of the job as JSON; empty if JSON cannot represent it. For an entry of a
+            journal, this normally has all attributes of the input object, such as `extra`, even
+            those that were not set.
         run: The name of the run in a journal.
         position: The position of the job in its pipeline or run, starting at 0; None if unknown.
         key: The text that identifies the job in a journal, within its run or its account.
@@ -109,7 +110,7 @@ class TrackRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def result_record(source: ResultSource) -> ResultRecord:
-    """Return the `ResultRecord` of an outcome, of a task, or of a journal's entry."""
+    """Return the `ResultRecord` of an outcome, a `TaskInfo` or a `JournalEntry`."""
     if isinstance(source, JournalEntry):
         return _clean(_entry_record(source))
     if isinstance(source, TaskInfo):

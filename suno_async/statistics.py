@@ -44,7 +44,7 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
             known, even if they ended before the client watched them. None if there is no such task.
         delay_p95: 95th percentile of the same times; None if `delay_mean` is None.
         price: How many seconds of delay a status request saves, averaged over recent requests. A
-            high value means that the request budget is scarce. None if unknown, and always with
+            high value means that the request budget is scarce. None if unknown. Always None with
             ``schedule="backoff"``.
         learnt: How long each kind of job takes, by kind. With ``schedule="backoff"``, the client
             does not learn.

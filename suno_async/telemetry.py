@@ -50,7 +50,8 @@ class Observer(Protocol):
 
         Called once for all these callers. Not called if no caller waits for the task any more, if
         the outcome was read from the journal, or if only the `timeout` of a caller has passed.
-        `error` is None if the task succeeded.
+        `error` is None if the task succeeded, and a `TaskFailedError` if it failed. Any other error
+        means that the outcome is unknown: the task may still be running.
         """
         ...
 
@@ -61,8 +62,8 @@ class Observer(Protocol):
     def paused(self, seconds: float, reason: str) -> None:
         """Handle a pause of the client.
 
-        The client sends no requests to the API for the next `seconds` seconds. Called after this
-        client receives a 429 or a 455.
+        The client sends no requests to the API for the next `seconds` seconds. `reason` is the
+        cause, such as ``"rate exceeded (429)"``. Called after this client receives a 429 or a 455.
         """
         ...
 

@@ -202,7 +202,7 @@ class Durations:
         """Return statistics of a kind of job.
 
         These are the number of ended tasks, and the median and the 95th percentile of the
-        durations in seconds.
+        durations in seconds. For a kind without observed jobs, the durations are assumed.
         """
         current = self.distribution(kind)
         return DurationSummary(

@@ -127,8 +127,8 @@ class Peers(msgspec.Struct, frozen=True):
 
     Attributes:
         count: Number of live clients, including the caller.
-        aware: Whether all other live clients know of the caller. A client knows of it after its
-            next heartbeat. True if there are no others.
+        aware: Whether all other live clients know of the caller. Each of them learns of the caller
+            at its own next heartbeat. True if there are no other clients.
     """
 
     count: int = 1
@@ -154,8 +154,8 @@ class Journal(Protocol):
 
         Args:
             account: The label of the account. None opens an existing journal only to inspect or
-                repair it. The methods then apply to all accounts. Methods that need an account,
-                such as `claim` and `hold`, raise `JournalError`.
+                repair it. Then this client is not an owner. Methods that need an account, such as
+                `claim` and `hold`, raise `JournalError`. The other methods apply to all accounts.
 
         Raises:
             JournalError: The file is not a journal, or a newer version of this library made it. Or
@@ -199,17 +199,17 @@ class Journal(Protocol):
         """Record a new state of a submission. If a task id is given, also store the task.
 
         Only the owner of a submission may record ``planned`` or ``sending``. Any client may record
-        a final state. It may replace ``planned``, ``sending`` or ``unknown``. ``created`` may also
-        replace ``refused`` or ``not_sent``, because a task id proves that the task exists. If the
-        submission is a persona, no task is stored.
+        a final state, which is any other state. A final state may replace ``planned``, ``sending``
+        or ``unknown``. ``created`` may also replace ``refused`` or ``not_sent``, because a task id
+        proves that the task exists. If the submission is a persona, no task is stored.
 
         It is not an error to record the same final state and task id again. If another submission
         has replaced this one, only the task is stored.
 
         Raises:
             JournalError: The submission cannot change to this state, or it does not exist and no
-                task id is given. Or `state` is ``created``, and no task id is given. If `state` is
-                ``sending``, the caller must not send the request.
+                task id is given. Or `state` is ``created``, and no task id is given. If recording
+                ``sending`` raises this error, the caller must not send the request.
         """
         ...
 
@@ -292,16 +292,20 @@ class Journal(Protocol):
     async def rebind(self, old: str, new: str) -> int:
         """Replace the account label `old` by `new` in all records of the journal.
 
-        If both labels have a submission with the same run and key, keep only one of them: the one
-        that is not ``refused`` or ``not_sent``. If both labels have a record of the same task, keep
-        only one of them: the one that has ended. If this does not decide, keep the one of `new`.
+        Records that both labels have are merged:
+
+        - Two submissions with the same run and the same non-empty key: Keep the one that is not
+          ``refused`` or ``not_sent``. If both are ``refused`` or ``not_sent``, keep the one of
+          `new`.
+        - Two records of the same task: Keep the one that has ended. If both or neither have ended,
+          keep the one of `new`.
 
         Returns:
             Number of submissions and tasks that changed.
 
         Raises:
-            JournalError: One of these is true: another live client uses the old label; the same run
-                is reserved under both labels; both labels have a submission with the same run and
-                key, and neither submission is ``refused`` or ``not_sent``.
+            JournalError: Another live client uses the old label. Or the same run is reserved under
+                both labels. Or both labels have a submission with the same run and the same
+                non-empty key, and neither submission is ``refused`` or ``not_sent``.
         """
         ...

@@ -52,7 +52,7 @@ def price_of(body: dict[str, Any]) -> float:
 
 
 class Job:
-    """One job. Times are Unix seconds.
+    """One job. Times are Unix seconds, except in `polls`.
 
     Attributes:
         task_id: The id of the task.
@@ -62,7 +62,7 @@ class Job:
         fails: Whether the job fails.
         body: The body of the CreateTask request.
         song_seconds: Length of each song in seconds.
-        polls: Arrival times of the status requests, in monotonic seconds.
+        polls: Arrival times of the status requests that were processed, in monotonic seconds.
     """
 
     __slots__ = (

@@ -253,7 +253,7 @@ class Sandbox:
         path: str | None = None,
         retry_after: float | str | None = None,
     ) -> OrderedRefusal:
-        """Answer the next requests with an error code.
+        """Answer the next API requests with an error code.
 
         Refused requests change neither tasks nor credits. Requests above the rate limit still get a
         429. Each call adds an *order* to refuse requests. If several orders apply to a request, the
