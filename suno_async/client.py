@@ -417,12 +417,12 @@ class SunoClient:
         Raises:
             InvalidInputError: `max_credits` is not valid.
             ConfigurationError: `max_pending`, `run` or `key` is not valid, or `run` was given to a
-                client without a journal. If `key` returns no text, this error is raised during the
-                iteration.
+                client without a journal. If `key` returns no text, this error is raised at the end
+                of the iteration.
             RunInUseError: Another process, or another call of `pipeline` or `resume`, uses the run.
                 Raised during the iteration.
-            InputChangedError: The journal contains a different input for the same key. Raised
-                during the iteration.
+            InputChangedError: The journal contains a different input for the same key. Raised at
+                the end of the iteration.
             SunoError: As in `create_many`.
             Exception: An error that `jobs`, `key`, `on_creation` or `on_submission` raised,
                 unchanged. Raised at the end of the iteration.
@@ -493,8 +493,8 @@ class SunoClient:
         Raises:
             InvalidInputError: `task_id` cannot be a task id.
             ConfigurationError: The client has no journal.
-            JournalError: The journal does not contain the submission, contains it under another
-                account, or knows its outcome. Or the journal cannot be written.
+            JournalError: The journal does not contain the submission, or contains it under another
+                account. Or its state there is not ``unknown``, or the journal cannot be written.
         """
         self._runtime()
         if task_id is not None:
@@ -517,8 +517,9 @@ class SunoClient:
         may be in use.
 
         Raises:
-            ConfigurationError: The new key is not valid, or a client with a different request
-                budget already uses it in this event loop.
+            ConfigurationError: The new key is not valid. Or, in this event loop, a client that does
+                not share the request budget of this client uses the new key, or used it a short
+                time ago.
             AuthenticationError: The server refuses the new key.
             JournalError: The label in the journal cannot be changed. One possible reason is another
                 open client with the same label and journal.
@@ -554,8 +555,8 @@ class SunoClient:
         precedence. If the creation time is unknown, the task may be polled at once.
 
         Raises:
-            InvalidInputError: `task` contains no possible task id, or the creation time is not a
-                finite number.
+            InvalidInputError: The id cannot be a task id, or the creation time is not a finite
+                number.
         """
         ref = check_ref(task if isinstance(task, TaskRef) else TaskRef(task))
         if ref.created_at is None:
@@ -701,12 +702,12 @@ class SunoClient:
 
         `items` is a `TaskInfo`, an outcome, a song or a URL, or an iterable of these. An outcome
         that is a failure has no files, and is skipped. An iterable is read only as fast as the
-        files are downloaded. `covers` also saves the cover image of each song. The other parameters
-        apply to each file, as in `download`. For stems, videos and sounds, the default of `name` is
-        ``{kind}-{task_id}``.
+        files are downloaded. `covers` also saves the cover image of each song of a task. It has no
+        effect on items that are songs. The other parameters apply to each file, as in `download`.
+        For stems, videos and sounds, the default of `name` is ``{kind}-{task_id}``.
 
         Raises:
-            InvalidInputError: The template is not valid. Nothing was sent.
+            InvalidInputError: `name` is not a valid template. Nothing was sent.
             ConfigurationError: The extra ``tags`` is not installed. Nothing was sent.
             DownloadsFailedError: Some files could not be downloaded. All other files are complete.
             ClientClosedError: The client was closed before or during the downloads.

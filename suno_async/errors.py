@@ -157,8 +157,8 @@ class APIError(SunoError):
             is 0, a text of this library.
         status: The HTTP status; 0 if no request was sent.
         errors: The validation errors that the server listed.
-        retry_after: Seconds that the server asks to wait before another request; None if the server
-            does not give a time.
+        retry_after: Seconds that the server asks to wait before the next request; None if the
+            server gives no time. If `status` is 0, the rest of the pause, or None without a pause.
         understood: True if the reply was a JSON envelope of the API. False if the reply had another
             form and may be from a proxy.
     """
@@ -374,13 +374,13 @@ class ExportError(SunoError):
 
 
 class JournalError(SunoError):
-    """The journal could not be read or written. The message says why."""
+    """The journal cannot be read or written, or refuses a change. The message says why."""
 
 
 class InputChangedError(JournalError):
     """An input differs from the input that was stored under the same key or position.
 
-    Nothing was sent for this input. Restore the input, or use another key or name of the run.
+    Nothing was sent for this input. Restore the input, or use another key or another run name.
 
     Attributes:
         run: The name of the run; empty for a create request with a ``dedupe_key``.
@@ -430,7 +430,7 @@ class InternalError(SunoError):
 
     Attributes:
         what: What the library was doing when the exception occurred.
-        task_id: The id of the affected task; empty if the bug does not concern a single task.
+        task_id: The id of the task; empty if the exception occurred during a create.
     """
 
     def __init__(self, what: str, task_id: str = "") -> None:

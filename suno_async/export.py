@@ -72,17 +72,17 @@ async def export_results(
         file_format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sqlite"``. If None, the suffix of
             `path` decides. Parquet needs the extra ``parquet``.
         rows: ``"results"`` writes a `ResultRecord` for each item of `source`. ``"tracks"`` writes a
-            `TrackRecord` for each song and each other result file. In SQLite, the value of `rows`
-            is also the name of the table.
+            `TrackRecord` for each song, stem, video or other result file. In SQLite, the value of
+            `rows` is also the name of the table.
         overwrite: Whether to replace an existing file. If False, a file that appears during the
             export is not replaced either. An SQLite database with other tables than ``results``
             and ``tracks`` is never replaced. While an SQLite log of the file exists (the same name
             plus ``-wal`` or ``-journal``), the file is not replaced either.
 
     Raises:
-        ConfigurationError: The format or the value of `rows` is unknown, the extra ``parquet`` is
-            missing, `path` is not a valid file name, or `overwrite` does not allow the export.
-            Nothing was read from `source`.
+        ConfigurationError: The format or the value of `rows` is unknown, or the extra ``parquet``
+            is missing. Or `path` is not a valid file name, or the export must not be written there
+            (see `overwrite`). Nothing was read from `source`.
         ExportError: The file cannot be written, or it appeared during the export and must not be
             replaced.
         Exception: An error of `source` is raised unchanged.

@@ -84,7 +84,7 @@ class Submission(msgspec.Struct, eq=False):
         abandoned: Whether the caller no longer waits, or the function `on_submission` failed. An
             abandoned submission is not sent again.
         recorded: Whether the submission is stored in the journal.
-        task_id: The id of the new task or persona; empty until it is created.
+        task_id: The id of the task or persona; empty until it is known.
         created_at: When the task or persona was created, in Unix seconds; None until then, or if
             the time is unknown.
         error: The final error; None if there is none.

@@ -48,8 +48,8 @@ class Observer(Protocol):
     def task_ended(self, task_id: str, error: SunoError | None) -> None:
         """Handle the outcome of a task that callers wait for.
 
-        Called once for all these callers. Not called if no caller waits for the task any more, if
-        the outcome was read from the journal, or if only the `timeout` of a caller has passed.
+        Called once for all these callers. Not called if no caller waits for the task any more,
+        when the `timeout` of a caller passes, or if the outcome was read from the journal.
         `error` is None if the task succeeded, and a `TaskFailedError` if it failed. Any other error
         means that the outcome is unknown: the task may still be running.
         """

@@ -135,9 +135,8 @@ class Durations:
 
     Args:
         median: The assumed median duration in seconds, for kinds of jobs that were not observed
-            yet. The default is 90 s, because the API contract shows a music generation that took
-            86 s. The median also sets the precision: durations are grouped into ranges. The width
-            of a range is a 45th of the median or 3 % of the duration, whichever is greater.
+            yet; by default 90. It also sets the precision: durations are grouped into ranges. The
+            width of a range is a 45th of the median or 3 % of the duration, whichever is greater.
 
     Raises:
         ConfigurationError: `median` is not a finite number above 0.

@@ -218,8 +218,8 @@ class Journal(Protocol):
 
         Args:
             submission_id: The id of the submission.
-            task_id: The id of the task that was created. None means that no task was created; the
-                state then becomes ``not_sent``.
+            task_id: The id of the task or persona that was created. None means that nothing was
+                created; the state then becomes ``not_sent``.
 
         Raises:
             JournalError: The submission does not exist, it belongs to another account, or its
