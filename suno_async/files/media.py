@@ -7,13 +7,15 @@ an error page or a login page with this status.
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from yarl import URL
 
 #: What a file must contain; ``"any"`` accepts everything but an empty file.
 Media: TypeAlias = Literal["audio", "image", "video", "any"]
+
+MEDIA: tuple[Media, ...] = get_args(Media)
 
 #: How many bytes from the start of a file `problem` and `recognise` need. No format needs more.
 HEAD = 16

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from suno_async.errors import DownloadError
-from suno_async.files.media import Media, expected_media
+from suno_async.errors import DownloadError, InvalidInputError
+from suno_async.files.media import MEDIA, Media, expected_media
 from suno_async.files.names import PlannedFile, file_name, plan_names
 from suno_async.files.urls import exact_url
 from suno_async.models import TaskInfo, Track
@@ -65,8 +65,10 @@ def source_of(
 
     Raises:
         DownloadError: The song has no valid URL, or `item` is not a valid URL.
-        InvalidInputError: The template is not valid.
+        InvalidInputError: The template or the value of `media` is not valid.
     """
+    if media is not None and media not in MEDIA:
+        raise InvalidInputError((f"media: must be one of {', '.join(MEDIA)}, not {media!r}",))
     if isinstance(item, str):
         parsed = parsed_url(item)
         name = file_name(item, template, media)

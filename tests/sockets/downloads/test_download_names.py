@@ -146,6 +146,16 @@ async def test_invalid_templates(
     assert not (tmp_path / "new").exists()
 
 
+async def test_an_unknown_media(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """An unknown value of `media` raises an error before any request, for a song and for a URL."""
+    unknown: Any = "mp3"
+    for item in (song(host), f"{host.url}/x.mp3"):
+        with pytest.raises(InvalidInputError, match="media: must be one of audio, image, video"):
+            await suno.download(item, tmp_path / "new", media=unknown)
+    assert not host.requests
+    assert not (tmp_path / "new").exists()
+
+
 async def test_covers(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
     """Covers are saved only with `covers=True`. A cover that is not an image causes an error."""
     track = song(host, suno_image_url=f"{host.url}/small.jpeg")
