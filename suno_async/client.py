@@ -119,7 +119,7 @@ class SunoClient:
             function is awaited.
         journal: The path of an SQLite file, or a `Journal`. The journal stores creates, tasks
             and results. To avoid paying twice, also pass `dedupe_key` to `create`, or `run` to
-            `pipeline`. Requires ``async with``.
+            `pipeline`. A client with a journal must be used with ``async with``.
         account: The label of the account in the journal; by default a hash of the key and the host.
         rate_limit: Maximum requests per second, at most 15 (the vendor's limit). Lower it if other
             processes use the key with another journal or without one. Clients with the same
@@ -127,8 +127,9 @@ class SunoClient:
         max_pause: Longest pause in seconds after a 429 (too many requests) or a 455 (maintenance).
         request_timeout: Timeout of one API request in seconds.
         retry_for: Seconds for which a call such as `create` or `balance` retries its request. 0
-            means one attempt. If a pause lasts longer than `retry_for`, the call raises an error.
-            `create_many` and `pipeline` wait until the pause ends.
+            means one attempt. If a pause lasts longer than `retry_for`, or than `request_timeout`
+            if `retry_for` is 0, the call raises an error. `create_many` and `pipeline` wait until
+            the pause ends.
         proxy: URL of an HTTP proxy for API calls, uploads and downloads.
         trust_env: Whether to use HTTPS_PROXY, HTTP_PROXY and NO_PROXY if `proxy` is None.
         ssl: An `ssl.SSLContext` with the certificates to trust, for example those of a private CA.
@@ -449,11 +450,11 @@ class SunoClient:
         return Pipeline(runtime, stream, max_pending, timeout, run or "").outcomes(jobs)
 
     def resume(self, *, run: str | None = None) -> AsyncGenerator[JobOutcome]:
-        """Wait for every unfinished task in the journal; yield each outcome.
+        """Wait for unfinished tasks in the journal; yield each outcome.
 
-        `run` is the name of a run of `pipeline`; None means all runs, and jobs without a run. The
-        first outcomes are a `JobFailure` for each create whose outcome is unknown. Call `settle`
-        when you know what happened. Personas, and jobs that this version cannot decode, are skipped
+        `run` is the name of a run of `pipeline`; None means all runs, and jobs without a run.
+        First, yield a `JobFailure` for each create whose outcome is unknown. Call `settle` when you
+        know what happened. Personas, and jobs that this version cannot decode, are skipped
         with a warning in the log. Tasks without a create in the journal are not included; see
         `open_tasks`. This method sends no creates. To send the missing creates of a run, call
         `pipeline` again with the same name and inputs.
@@ -648,27 +649,29 @@ class SunoClient:
         Return the path of the file. The file appears under its name only when it is complete. A
         broken download is resumed or started again. Downloads do not use the request budget, and
         never send the API key. But if the URL of a song has expired, the client reads the record of
-        its task, with one API request, to get a new URL.
+        the song's task through the API, to get a new URL.
 
         Args:
             track: A song, or a URL.
             directory: Where to save the file. It is created if it does not exist.
             name: Template of the name without a suffix; a ``/`` makes directories. The default is
                 ``{title}-{suno_id}`` for a song, and the last part of the path for a URL. The
-                fields are ``title``, ``suno_id``, ``task_id``, ``index`` and ``kind``. A name
-                from a URL also gets a short hash. The name of a song gets a hash only if the fields
-                in the template do not identify the song.
+                fields are ``title``, ``suno_id``, ``task_id``, ``index`` and ``kind``. For a URL,
+                the name always gets a short hash. For a song, it gets one only if the fields in the
+                template do not identify the song.
             overwrite: Whether to replace an existing file. If False, the existing file is kept.
             progress: Called with a `DownloadProgress`, at most about ten times per second.
             media: What the file must contain: ``"audio"``, ``"image"``, ``"video"``, or ``"any"``.
-                None means audio for a song. For a URL, None means that its suffix decides.
+                None means audio for a song. For a URL with the suffix of an image file, None means
+                an image. For other URLs, None means audio, an image or a video.
             tags: Whether to write the title, lyrics and cover into a song. Needs the extra
                 ``tags``.
             timeout: Maximum seconds for all attempts of the download together. None means no limit.
             max_bytes: Maximum size of the file in bytes.
 
         Raises:
-            InvalidInputError: The template is not valid. Nothing was sent.
+            InvalidInputError: `name` is not a valid template, or `media` is unknown. Nothing was
+                sent.
             ConfigurationError: The extra ``tags`` is not installed. Nothing was sent.
             DownloadError: The file could not be downloaded completely.
             ClientClosedError: The client was closed before or during the download.

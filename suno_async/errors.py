@@ -8,7 +8,7 @@ The tree of classes::
     ├── InvalidInputError           an input is invalid; nothing was sent (also a ValueError)
     ├── CreditLimitError            the job would cost more than max_credits; nothing was spent
     ├── ClientClosedError           the client is closed, or was closed during the call
-    ├── TransportError              no reply arrived
+    ├── TransportError              no complete reply arrived
     │   ├── NotSentError            the request did not reach the server
     │   ├── RequestTimeoutError     no reply arrived in time (also a TimeoutError)
     │   └── ConnectionLostError     the connection broke after the request was sent
@@ -103,7 +103,7 @@ class ClientClosedError(SunoError):
 
 
 class TransportError(SunoError):
-    """No reply to a request arrived."""
+    """No complete reply to a request arrived."""
 
 
 class NotSentError(TransportError):

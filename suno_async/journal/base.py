@@ -27,15 +27,16 @@ class SubmissionRecord(msgspec.Struct, frozen=True, kw_only=True):
         job: The job as JSON.
         digest: A hash of the job. Jobs that send the same request have the same hash.
         run: The name of the run; empty if the submission belongs to no run.
-        position: The position of the job in its run, starting at 0.
+        position: The position of the job among the inputs of one call of `pipeline` or
+            `create_many`, starting at 0; 0 for a single create.
         key: Identifies the submission within its account and run. If empty, `Journal.claim` always
             stores a new submission.
         callback_url: The URL that receives a POST when the task ends; None for no callback.
         state: The state of the submission.
-        task_id: The id of the task or persona; empty until it is created.
+        task_id: The id of the task or persona; empty until it is known.
         created_at: When the task or persona was created, in Unix seconds; None if not created or
             unknown.
-        error: Why no task was created, or why the outcome is unknown; empty otherwise.
+        error: Why nothing was created, or why the outcome is unknown; empty otherwise.
         planned_at: When the submission was planned, in Unix seconds.
         changed_at: When the state changed last, in Unix seconds.
     """

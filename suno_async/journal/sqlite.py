@@ -227,7 +227,7 @@ class SqliteJournal:
         """Reserve a run, so that no other client can reserve it. See `Journal.hold`.
 
         Log a warning if the run is new under this account label, but may have created tasks under
-        another one.
+        another label.
         """
         owner, writer, reader = self._use()
         account = owner.require()

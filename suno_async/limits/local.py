@@ -197,8 +197,8 @@ class LocalLimiter:
     def recent_rate(self) -> float:
         """Permits granted per second, over the last ten seconds.
 
-        During the first ten seconds of the limiter, this is the average since its start. The
-        average is always over at least one second.
+        If the limiter is younger than ten seconds, this is the average over its age, but over at
+        least one second.
         """
         now = self.now()
         span = max(1.0, min(_RATE_SPAN, now - self._started))
@@ -304,7 +304,7 @@ class LocalLimiter:
         """Pause the account and reduce the rate after a 429.
 
         If the account is already paused (after a 429 or a 455), do not reduce the rate. The pause
-        may get longer. No pause is longer than `max_pause`.
+        may get longer, but it ends at most `max_pause` seconds from now.
 
         Args:
             retry_after: Seconds that the server asks to wait. None means that the server gave no
