@@ -589,9 +589,9 @@ class SunoClient:
         the loop early, the jobs continue. The iterable `tasks` is read to its end before the first
         poll.
 
-        `timeout` is in seconds, for all tasks together. When it has passed, each unfinished task
-        yields a `Failure` with a `TaskTimeoutError`. So does each task that still runs at its
-        `PollPolicy.deadline`. None means no timeout.
+        `timeout` is in seconds, for all tasks together. None means no timeout. When the timeout has
+        passed, each unfinished task yields a `Failure` with a `TaskTimeoutError`. So does each task
+        that still runs at its `PollPolicy.deadline`.
 
         Raises:
             InvalidInputError: A value cannot be a task id, or the creation time in a `TaskRef` is
@@ -761,10 +761,10 @@ class SunoClient:
         return Persona(await runtime.submitter.run(submission, terms), persona.name)
 
     async def estimate(self, job: Input, *, callback_url: str | None = None) -> Estimate:
-        """Return the price of a job. Sends a request, but costs no credits.
+        """Return the estimated price of a job. Sends a request, but costs no credits.
 
         Raises:
-            InvalidInputError: The input breaks a rule; nothing was sent.
+            InvalidInputError: The input or `callback_url` is not valid; nothing was sent.
             SunoError: The server refused the request, or did not answer.
         """
         runtime = self._runtime()

@@ -99,7 +99,7 @@ class CreditLimitError(SunoError):
 
 
 class ClientClosedError(SunoError):
-    """The client is closed, or was closed during the call. Tasks continue at the server."""
+    """The client, or the aiohttp session passed to it, is closed. Tasks continue at the server."""
 
 
 class TransportError(SunoError):
@@ -207,7 +207,7 @@ class TaskNotFoundError(APIError):
 
 
 class ValidationError(APIError):
-    """The server rejected the parameters (422). `errors` lists what is wrong."""
+    """The server rejected the parameters (422). `errors` or `message` says what is wrong."""
 
     remedy = "fix the input"
 

@@ -112,7 +112,7 @@ class TaskHandle:
 
         Raises:
             TaskTimeoutError: `PollPolicy.deadline` passed; the task continues.
-            SunoError: The outcome of the task is unknown. Raised during the iteration.
+            SunoError: The outcome of the task is unknown.
         """
         poller = self._runtime().poller
         queue = QueueWaiter(interactive=True, readings=True)

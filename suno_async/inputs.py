@@ -213,7 +213,7 @@ class ExtendUpload(_Music, frozen=True, kw_only=True):
     `GenerateMusic` describes the other fields.
 
     Attributes:
-        audio_url: The file: the result of `SunoClient.upload`, or any public URL.
+        audio_url: URL of the audio file, from `SunoClient.upload`, or any public URL.
         continue_at: Where the new part starts, in seconds from the start of the file. Custom mode
             requires it.
         audio_weight: How strongly the file influences the result, 0 to 1.
@@ -239,7 +239,7 @@ class CoverMusic(_Music, frozen=True, kw_only=True):
     Attributes:
         task_id: The id of the task that made the song.
         suno_id: Suno's id of the song.
-        audio_url: The audio file: the result of `SunoClient.upload`, or any public URL.
+        audio_url: URL of the audio file, from `SunoClient.upload`, or any public URL.
         audio_weight: How strongly the audio influences the result, 0 to 1.
     """
 

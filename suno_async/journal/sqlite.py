@@ -133,7 +133,7 @@ class SqliteJournal:
         weakref.finalize(self, _stop, writer, reader).atexit = False
 
     async def close(self) -> None:
-        """Write all accepted changes, and close the file. See `Journal.close`."""
+        """Write the changes of all earlier calls, and close the file. See `Journal.close`."""
         if self._opened is None:
             return
         owner, writer, reader = self._opened

@@ -207,9 +207,9 @@ class Sandbox:
             created_ago: Age of the youngest task in seconds. Not divided by the time scale.
             spread: Age difference in seconds between the oldest and the youngest task. Not divided
                 by the time scale. The tasks are evenly spaced.
-            durations: Duration of each task in seconds, in the order of the returned ids, before
-                the division by the time scale. It needs at least `count` values. If None, durations
-                are random.
+            durations: Duration of each task in seconds, before the division by the time scale. Give
+                at least `count` values, in the order of the returned ids. If None, durations are
+                random.
         """
         now = time.time() - created_ago
         body = {"model": GENERATE, "input": {"mode": "simple", "model": "v5", "prompt": "a song"}}
