@@ -176,7 +176,7 @@ def _check_target(path: Path, file_format: FileFormat, overwrite: bool) -> None:
     if not is_valid:
         raise ConfigurationError(f"{str(path)!r} is not a valid file name: choose another path")
     if path.exists() and not overwrite:
-        raise ConfigurationError(f"{path} exists: pass overwrite=True, or choose another file")
+        raise ConfigurationError(f"{path} exists: choose another file, or set overwrite")
     _check_replaceable(path, file_format)
 
 

@@ -27,6 +27,7 @@ from suno_async.cli.options import (
     option,
     with_parameters,
 )
+from suno_async.cli.outcome_rows import FINAL
 from suno_async.cli.output import command_words, fail, print_interruption, settle_commands
 from suno_async.cli.output_lock import output_lock
 from suno_async.cli.progress import Progress
@@ -169,6 +170,8 @@ def _create_batch(
     as_json: bool,
     **options: Any,  # noqa: ANN401 (of the pipeline)
 ) -> None:
+    if resend_unknown and not resume:
+        fail("--resend-unknown needs --resume: it repeats creates of an earlier run", 2)
     if "-" in {file, output}:
         fail("a batch cannot use stdin or stdout: only named files can be resumed", 2)
     journal_file = journal or Path(f"{output}.journal")
@@ -275,7 +278,7 @@ async def _run_batch(
     if downloads is not None and downloads.missing:
         progress.note(MISSING_FILES)
     if stopped_by is not None:
-        left = progress.total - progress.done
+        left = progress.total - sum(progress.states.get(status, 0) for status in FINAL)
         print_error(
             f"{stopped_by}; inputs left: {left}; to continue, run the command with --resume",
             file=place.file,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: Statuses of tasks that have ended.
 FINAL = frozenset({"success", "failed"})
 
+#: Statuses of inputs for which no task is known.
+WITHOUT_TASK = frozenset({"not_created", "unknown"})
+
 
 def outcome_row(outcome: Outcome | JobOutcome) -> dict[str, Any]:
     """Return an outcome as a dict that is written to a results file as one JSON object."""

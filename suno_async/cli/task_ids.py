@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from suno_async import InvalidInputError, TaskInfo, TaskParam, TaskStatus, Track, check_task_id
-from suno_async.cli.outcome_rows import FINAL
+from suno_async.cli.outcome_rows import FINAL, WITHOUT_TASK
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -22,7 +22,8 @@ def read_ids(lines: Iterable[str]) -> list[str]:
 
     A JSONL line is a string, or an object with ``task_id`` or ``id``. In CSV, the ids are in the
     column ``task_id`` or ``id``. Without such a header, they are in the first column. Lines that
-    start with ``#`` are comments.
+    start with ``#`` are comments. Rows of a results file without a task id are skipped if the
+    status is one of `WITHOUT_TASK`.
 
     Raises:
         InvalidInputError: Some records have no valid id. The error lists all these records.
@@ -37,7 +38,9 @@ def read_ids(lines: Iterable[str]) -> list[str]:
             continue
         try:
             if text[0] in "{[":
-                ids[check_task_id(_id_of(json.loads(text)))] = None
+                value = json.loads(text)
+                if not _is_without_task(value):
+                    ids[check_task_id(_id_of(value))] = None
                 continue
             cells = csv_record(text + "\n", (more for _, more in numbered))
             if column is None:
@@ -152,6 +155,13 @@ def _cell(cells: list[str], column: int) -> str:
     if column >= len(cells):
         raise ValueError(f"no column {column + 1}")
     return cells[column]
+
+
+def _is_without_task(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    fields = cast("dict[str, object]", value)
+    return not fields.get("task_id") and fields.get("status") in WITHOUT_TASK
 
 
 def _id_of(value: object) -> object:

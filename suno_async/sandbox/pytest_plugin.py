@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 @pytest_asyncio.fixture
 async def suno_sandbox() -> AsyncIterator[Sandbox]:
-    """Yield a running sandbox with a time scale of 60, so a job of a minute takes one second."""
-    async with Sandbox(seed=1, time_scale=60.0) as sandbox:
+    """Yield a running sandbox in which every job succeeds, and a job of a minute takes one second.
+
+    The time scale is 60.
+    """
+    async with Sandbox(seed=1, time_scale=60.0, failure_share=0.0) as sandbox:
         yield sandbox

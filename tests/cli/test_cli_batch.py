@@ -146,7 +146,7 @@ async def test_batch_that_runs_out_of_credits(
     async with Sandbox(time_scale=1e4, failure_share=0.0, credits=60) as sandbox:
         code, out, errors = await run(sandbox, *words, cwd=tmp_path)
         assert (code, json.loads(out)["success"]) == (4, 5)
-        assert "to continue, run the command with --resume" in errors
+        assert "inputs left: 11; to continue, run the command with --resume" in errors
         assert sandbox.statistics.paths["CreateTask"] <= 5 + 8
         sandbox.credits = 1e6
         code, out, errors = await run(sandbox, *words, "--resume", cwd=tmp_path)

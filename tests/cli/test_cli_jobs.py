@@ -137,6 +137,10 @@ async def test_mistakes_cost_nothing(sandbox: Sandbox, tmp_path: Path) -> None:
     for words, message in (
         (("create",), "prompt"),
         (("create", "x", "--resend-unknown"), "only with --batch: --resend-unknown"),
+        (
+            ("create", "--batch", "a.csv", "--output", "b.jsonl", "--resend-unknown"),
+            "--resend-unknown needs --resume",
+        ),
         (("create", "--title", "x", "--batch", "good.jsonl"), "they are in the file: --title"),
         (("create", "x", "--resume"), "only with --batch: --resume"),
         (("create", "x", "--batch", "good.jsonl"), "they are in the file: PROMPT"),

@@ -22,7 +22,7 @@ async def test_existing_files(tmp_path: Path) -> None:
     """An existing file is replaced only with ``overwrite=True``."""
     path = tmp_path / "songs.csv"
     path.write_text("mine")
-    with pytest.raises(ConfigurationError, match="pass overwrite=True"):
+    with pytest.raises(ConfigurationError, match="set overwrite"):
         await export_results(outcomes(), path)
     assert path.read_text() == "mine"
     assert await export_results(outcomes(), path, overwrite=True) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import pickle
 from typing import Any
@@ -119,6 +120,9 @@ def test_read_ids() -> None:
     assert read_ids(["a", "", "# no", "b", "a"]) == ["a", "b"]
     assert read_ids(["title,task_id", "x,1", '"y, z",2']) == ["1", "2"]
     assert read_ids(['{"task_id": "a"}', '{"id": "b"}', '"c"']) == ["a", "b", "c"]
+    rows = [{"task_id": "", "status": "not_created"}, {"task_id": "", "status": "unknown"}]
+    rows += [{"task_id": "a", "status": "undecided"}]
+    assert read_ids(map(json.dumps, rows)) == ["a"]
     with pytest.raises(InvalidInputError, match=r"line 2.*line 3"):
         read_ids(["ok", '{"x": 1}', "{broken"])
 
