@@ -128,9 +128,10 @@ class Submission(msgspec.Struct, eq=False):
     def may_retry(self, error: SunoError) -> bool:
         """Return whether the request may be sent again after `error`.
 
-        This is so after a failed connection, a 429 or a 455, unless the submission was abandoned.
-        After a 402, return False: only ``wait_for_credits`` makes the client send the request
-        again, when the account has credits.
+        This is so after a failed connection, a 429 (too many requests) or a 455 (maintenance),
+        unless the submission was abandoned. It is not so after a 402 (too few credits). With the
+        option ``wait_for_credits``, a stream sends such a request again when the account has
+        credits.
         """
         planned = self.state is SubmissionState.PLANNED
         return planned and not self.abandoned and isinstance(error, _NOT_ACCEPTED)

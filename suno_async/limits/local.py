@@ -207,8 +207,8 @@ class LocalLimiter:
     def tighten(self, rate: float, max_pause: float) -> None:
         """Apply the settings of another client of the account.
 
-        For each setting, the lower of the old and the new value takes effect. If the rest of the
-        current pause is longer than the lower `max_pause`, it is shortened to `max_pause`.
+        For each setting, the lower of the old and the new value takes effect. The current pause
+        ends at most this `max_pause` from now.
         """
         self._max_pause = min(self._max_pause, max_pause)
         latest = self.now() + self._max_pause
