@@ -705,7 +705,8 @@ class SunoClient:
 
         `items` is a `TaskInfo`, an outcome, a song or a URL, or an iterable of these. An outcome
         that is a failure has no files, and is skipped. An iterable is read only as fast as the
-        files are downloaded. `covers` also saves the cover image of each song of a task. It has no
+        files are downloaded. If the iterable raises an error, the downloads in progress end before
+        this error is raised. `covers` also saves the cover image of each song of a task. It has no
         effect on items that are songs. The other parameters apply to each file, as in `download`.
         For stems, videos and sounds, the default of `name` is ``{kind}-{task_id}``.
 

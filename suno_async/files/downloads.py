@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import logging
 import os
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -14,12 +15,14 @@ from suno_async.files.fetching import DownloadTerms, Fetch
 from suno_async.files.progress import ProgressCallback, Reporter
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable
+    from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
     from os import PathLike
 
     from suno_async.files.connections import Connections
     from suno_async.files.sources import FileSource
     from suno_async.models import TaskInfo
+
+logger = logging.getLogger("suno_async")
 
 #: Maximum number of downloads at the same time. On loopback, half as many have the same throughput,
 #: and twice as many only need more memory: 4 MB for each download.
@@ -34,6 +37,31 @@ MAX_BYTES = 2 * 1024**3
 
 #: Default of `timeout`: the most seconds of one download.
 TIMEOUT = 1800.0
+
+
+async def _until_broken(
+    sources: AsyncIterable[FileSource | DownloadError], broken: list[Exception]
+) -> AsyncGenerator[FileSource | DownloadError]:
+    """Yield the sources. If reading them raises an error, add it to `broken` and stop."""
+    try:
+        async for source in sources:
+            yield source
+    except Exception as error:  # noqa: BLE001 (the error of a caller's iterable)
+        # A pipeline raises its error after the last outcome. Its songs are paid for, so their
+        # downloads must continue.
+        broken.append(error)
+
+
+def _check_all(
+    errors: Sequence[DownloadError], paths: Sequence[Path], broken: Sequence[Exception]
+) -> None:
+    """Raise an error if the sources were broken, or if a file could not be downloaded."""
+    if broken:
+        for error in errors:
+            logger.warning("a file was not downloaded: %s", error)
+        raise broken[0]
+    if errors:
+        raise DownloadsFailedError(tuple(errors), tuple(paths))
 
 
 class _Job:
@@ -143,7 +171,8 @@ class Downloader:
         """Download all files, and return their paths in the order of the sources.
 
         At most `READ_AHEAD` downloads are open at the same time, so the sources are read only as
-        fast as files can be downloaded. One failure does not stop the other downloads.
+        fast as files can be downloaded. One failure does not stop the other downloads. If reading
+        `sources` raises an error, this error is raised when the open downloads have ended.
 
         Args:
             sources: The files. If an item is a `DownloadError`, it counts as a failed download.
@@ -157,8 +186,9 @@ class Downloader:
         """
         ended: list[asyncio.Task[Path] | DownloadError] = []
         running: set[asyncio.Task[Path]] = set()
+        broken: list[Exception] = []
         try:
-            async for source in sources:
+            async for source in _until_broken(sources, broken):
                 if isinstance(source, DownloadError):
                     ended.append(source)
                     continue
@@ -182,8 +212,7 @@ class Downloader:
             elif isinstance(outcome, BaseException):
                 raise outcome
         paths = [each for each in outcomes if isinstance(each, Path)]
-        if errors:
-            raise DownloadsFailedError(tuple(errors), tuple(paths))
+        _check_all(errors, paths, broken)
         return paths
 
     def _start(self, key: str, path: Path, source: FileSource, terms: DownloadTerms) -> _Job:

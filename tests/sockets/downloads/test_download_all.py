@@ -149,16 +149,32 @@ async def test_download_all_with_failures(host: FileHost, suno: SunoClient, tmp_
 
 
 async def test_download_all_of_a_broken_source(
-    host: FileHost, suno: SunoClient, tmp_path: Path
+    host: FileHost, suno: SunoClient, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """If the iterator of outcomes raises an error, `download_all` ends and raises this error."""
-    host.hold = asyncio.Event()
+    """If the source raises an error, the downloads in progress end before this error is raised."""
+    host.hold = hold = asyncio.Event()
+    host.paths = {"/1.mp3": 404}
+    urls = [f"{host.url}/0.mp3", f"{host.url}/1.mp3"]
 
-    async def outcomes() -> AsyncIterator[str]:
-        yield f"{host.url}/0.mp3"
+    async def source() -> AsyncIterator[str]:
+        for url in urls:
+            yield url
         await host.arrived.wait()
+        asyncio.get_running_loop().call_soon(hold.set)
         raise LookupError("the source broke")
 
     with pytest.raises(LookupError):
-        await suno.download_all(outcomes(), tmp_path)
+        await suno.download_all(source(), tmp_path)
+    assert names_in(tmp_path) == [file_name(urls[0])]
+    assert [record.getMessage() for record in caplog.records if "404" in record.getMessage()]
+
+
+async def test_cancelled_download_all(host: FileHost, suno: SunoClient, tmp_path: Path) -> None:
+    """If `download_all` is cancelled, its downloads are cancelled and leave no file."""
+    host.hold = asyncio.Event()
+    work = asyncio.ensure_future(suno.download_all([f"{host.url}/0.mp3"], tmp_path))
+    await host.arrived.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
     assert names_in(tmp_path) == []
