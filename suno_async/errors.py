@@ -148,8 +148,9 @@ class APIError(SunoError):
 
     Other codes from 500 to 599 give a `ServerError`. All other codes give a plain `APIError`.
 
-    After a 401, 402, 403, 429 or 455, the client may raise the same error for later requests
-    without sending them. The `status` of these errors is 0.
+    After a 401, 402 or 403, the client may stop sending requests for a short time. After a 429 or a
+    455 (maintenance), it pauses. In these times, calls may raise the same error again, but with the
+    `status` 0.
 
     Attributes:
         code: The error code in the reply's JSON envelope. Without such a code, the HTTP status.
@@ -158,7 +159,7 @@ class APIError(SunoError):
         status: The HTTP status; 0 if no request was sent.
         errors: The validation errors that the server listed.
         retry_after: Seconds that the server asks to wait before the next request; None if the
-            server gives no time. If `status` is 0, the rest of the pause, or None without a pause.
+            server gives no time. If `status` is 0, the seconds until a pause ends, or None.
         understood: True if the reply was a JSON envelope of the API. False if the reply had another
             form and may be from a proxy.
     """

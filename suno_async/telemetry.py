@@ -63,7 +63,8 @@ class Observer(Protocol):
         """Handle a pause of the client.
 
         The client sends no requests to the API for the next `seconds` seconds. `reason` is the
-        cause, such as ``"rate exceeded (429)"``. Called after this client receives a 429 or a 455.
+        cause, such as ``"rate exceeded (429)"``. Called after this client receives a 429 (too many
+        requests) or a 455 (maintenance).
         """
         ...
 

@@ -134,6 +134,7 @@ class Limiter(Protocol):
 
         Args:
             seconds: Length of the pause.
-            code: The error code that causes the pause: 429 or 455.
+            code: The error code that causes the pause: 429 (too many requests) or 455
+                (maintenance).
         """
         ...
