@@ -46,8 +46,8 @@ class Failure(msgspec.Struct, frozen=True):
         task_id: The id of the task; empty if no task is known to exist.
         error: A `TaskFailedError` if the task failed. Any other error says why the outcome of the
             task is unknown.
-        info: The record of the task if it failed, or if the last check at `PollPolicy.deadline`
-            found it running; otherwise None.
+        info: The record of the task if it failed, or if it was found running when
+            `PollPolicy.deadline` had passed; otherwise None.
     """
 
     task_id: str
@@ -94,8 +94,8 @@ class JobFailure(Failure, frozen=True, kw_only=True):
         error: A `TaskFailedError` if the task failed. A `CreateOutcomeUnknownError` if a task may
             or may not have been created. With any other error, no task was created if `task_id` is
             empty. Otherwise the outcome of the task is unknown.
-        info: The record of the task if it failed, or if the last check at `PollPolicy.deadline`
-            found it running; otherwise None.
+        info: The record of the task if it failed, or if it was found running when
+            `PollPolicy.deadline` had passed; otherwise None.
         index: The position of the job among the inputs of one call of `pipeline` or `create_many`,
             starting at 0. If `resume` yields a job of `SunoClient.create`, 0.
         job: The job.

@@ -133,8 +133,8 @@ def track_records(source: ResultSource) -> list[TrackRecord]:
 
     Other result files are stems, videos, sounds and images.
 
-    The list is empty if the task has not succeeded. It is also empty if the reply that a journal
-    stored cannot be decoded.
+    The list is empty if the task has not succeeded. It is also empty if `source` is an entry of a
+    journal whose stored reply cannot be decoded.
     """
     info = _info_of(source)
     if info is None or info.status is not TaskStatus.SUCCESS:

@@ -48,8 +48,8 @@ class SubmissionState(enum.StrEnum):
     - ``created``: The task or persona exists. Nothing was sent if the journal already contained a
       task for the same key.
     - ``refused``: The request was sent, the final error is an `APIError`, and nothing was created.
-    - ``not_sent``: Nothing was created for another reason. Normally, no request was sent. But the
-      state is also ``not_sent`` if, for example, the client was closed after a 429.
+    - ``not_sent``: Nothing was created, but not because of an `APIError`. Normally, no request was
+      sent. But the state is also ``not_sent`` if, for example, the client was closed after a 429.
     - ``unknown``: The task or persona may exist. `SunoClient.settle` records the outcome.
     """
 
@@ -62,7 +62,7 @@ class SubmissionState(enum.StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the state is final."""
+        """Whether the create has ended: False only for ``planned`` and ``sending``."""
         return self not in {SubmissionState.PLANNED, SubmissionState.SENDING}
 
 

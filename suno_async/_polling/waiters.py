@@ -223,7 +223,7 @@ class WatchList:
                     self._left.popitem(last=False)
 
     def take_left(self, task_id: str) -> Watched | None:
-        """Remove and return the entry of a task whose last waiter left; None if there is none."""
+        """Remove and return the entry of a task that all its waiters recently left; else None."""
         return self._left.pop(task_id, None) if self._left else None
 
     def answered(self, entry: Watched, info: TaskInfo, now: float) -> None:
