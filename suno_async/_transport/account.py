@@ -162,9 +162,10 @@ class Account:
     async def replacing_key(self, fresh: Credentials) -> AsyncGenerator[None]:
         """Replace the key by the key of `fresh` at the end of the ``async with`` block.
 
-        If the block raises, keep the old key. During the block, new clients with either key share
-        this account. This is also so after the block, unless the block raises. If two callers
-        want to replace the key at the same time, one waits until the block of the other has ended.
+        From the start of the block, new clients with the old key or the new key share this account.
+        If the block raises, keep the old key. Then new clients with the new key no longer share
+        this account. If two callers want to replace the key at the same time, one waits until the
+        block of the other has ended.
 
         Raises:
             ConfigurationError: A client of another account in this event loop uses the new key, or

@@ -243,7 +243,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def hostile_files() -> dict[str, bytes]:
-    """Return files with so many or so large parts that mutagen would be slow."""
+    """Return files that mutagen would read slowly: they have very many or very large parts."""
     frame = b"TXXX\0\0\0\x04\0\0\0a\0b"
     chunks = b"WAVE" + wav()[12:]
     many_frames = id3_tag(*[frame] * 2_000)
