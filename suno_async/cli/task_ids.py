@@ -161,7 +161,8 @@ def _is_without_task(value: object) -> bool:
     if not isinstance(value, dict):
         return False
     fields = cast("dict[str, object]", value)
-    return not fields.get("task_id") and fields.get("status") in WITHOUT_TASK
+    status = fields.get("status")
+    return not fields.get("task_id") and isinstance(status, str) and status in WITHOUT_TASK
 
 
 def _id_of(value: object) -> object:

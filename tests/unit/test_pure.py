@@ -123,6 +123,8 @@ def test_read_ids() -> None:
     rows = [{"task_id": "", "status": "not_created"}, {"task_id": "", "status": "unknown"}]
     rows += [{"task_id": "a", "status": "undecided"}]
     assert read_ids(map(json.dumps, rows)) == ["a"]
+    with pytest.raises(InvalidInputError, match="line 1"):
+        read_ids(['{"status": []}'])
     with pytest.raises(InvalidInputError, match=r"line 2.*line 3"):
         read_ids(["ok", '{"x": 1}', "{broken"])
 
